@@ -1,0 +1,88 @@
+# Everything one does to this project, by name; `make` alone lists it.
+# All of it runs in .venv, built from the hashed files in requirements/.
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+# `make test ARGS="-k throttle"`; in bench and soak likewise.
+ARGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCKED := requirements/dev.txt requirements/uv.txt
+UV := $(BIN)/uv
+PIP_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+QUICK_NOT := not soak and not pg
+
+##@ Try it
+
+.PHONY: help
+help: ## List these targets
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+
+.PHONY: demo
+demo: $(READY) ## Serve a sign-in system with demo data on http://localhost:8000 (PORT=… to change)
+	@PORT=$(PORT) $(BIN)/passgate demo
+
+##@ Trust it
+
+.PHONY: test
+test: $(READY) ## Run every test, on SQLite and on a real PostgreSQL (ARGS=… for pytest)
+	@$(BIN)/python -m pytest -q -n 2 --durations=10 -m "not soak" $(ARGS)
+
+.PHONY: test-quick
+test-quick: $(READY) ## Run the tests that need no database server
+	@$(BIN)/python -m pytest -q -n 2 -m "$(QUICK_NOT)" $(ARGS)
+
+.PHONY: check
+check: $(READY) ## Check format, lint, types and who imports whom
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: bench
+bench: $(READY) ## Measure, and compare with the recorded figures
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: soak
+soak: $(READY) ## Run the long tests: races, restarts, fuzzing
+	@$(BIN)/python -m pytest -m soak --durations=10 $(ARGS)
+
+##@ Work on it
+
+.PHONY: fmt
+fmt: $(READY) ## Format the code and apply the safe fixes
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: setup
+setup: $(READY) ## Build .venv (the other targets do it when needed)
+
+# The present pins are kept where they still fit; `make lock ARGS=--upgrade` moves them all.
+.PHONY: lock
+lock: $(READY) ## Work out requirements/*.txt anew from pyproject.toml (needs the network)
+	@$(PIP_COMPILE) $(ARGS) pyproject.toml --all-extras --group dev --group bench -o requirements/dev.txt >/dev/null
+	@$(PIP_COMPILE) pyproject.toml --extra postgres -c requirements/dev.txt -o requirements/run.txt >/dev/null
+
+.PHONY: clean
+clean: ## Remove the environments and caches, never .passgate/
+	@rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+
+# pip is used once, to fetch a hashed uv; from there on uv installs exactly what is locked and removes the rest.
+$(READY): $(LOCKED) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Passgate needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { echo "No venv module here; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCKED)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@

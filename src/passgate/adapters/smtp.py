@@ -1,0 +1,137 @@
+"""Mail by SMTP (RFC 5321): one message, one connection, one verdict.
+
+Wording, retries and expiry never live here; they are the outbox's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import ssl
+from datetime import UTC, datetime
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import parseaddr
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import idna
+
+from passgate.core.message import MailFailed, Message
+from passgate.world import SECOND
+
+_STEP = 10.0
+"""Seconds the server may take for one answer."""
+
+_TOTAL = 45.0
+"""Seconds for everything: a server that drips one byte at a time cannot hold the outbox."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ATOMS = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
+_HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+_PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+
+
+class Smtp:
+    """`url` is `smtp://`, `smtps://` or `smtp+starttls://` and may hold `user:password@`, percent-encoded
+    where needed; `sender` is `Name <address>` or an address; ValueError for anything else. Certificates are
+    verified against the system's store."""
+
+    def __init__(self, url: str, sender: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError("mail goes to smtp://, smtps:// or smtp+starttls://host")
+        self._scheme, self._host = parts.scheme, parts.hostname
+        self._port = parts.port or _PORTS[parts.scheme]
+        self._user = None if parts.username is None else unquote(parts.username, errors="strict")
+        self._password = None if parts.password is None else unquote(parts.password, errors="strict")
+        self._tls = None if parts.scheme == "smtp" else ssl.create_default_context()
+        name, address = parseaddr(_plain(sender))
+        self._sender = _address(address, name)
+
+    async def send(self, message: Message) -> None:
+        """Returns once the server has taken charge of the message. Raises MailFailed."""
+        try:
+            mail = compose(message, self._sender)
+        except (ValueError, IndexError, MessageError) as fault:
+            raise MailFailed(permanent=True) from fault
+        client = self._client()
+        try:
+            async with asyncio.timeout(_TOTAL):
+                await _deliver(client, mail)
+            # The mail is theirs now: a rude goodbye must not send it twice.
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit()
+        except TimeoutError as fault:
+            raise MailFailed(permanent=False) from fault
+        finally:
+            client.close()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=self._host, port=self._port, username=self._user, password=self._password, timeout=_STEP,
+            use_tls=self._scheme == "smtps", start_tls=self._scheme == "smtp+starttls", tls_context=self._tls,
+            local_hostname=self._sender.domain,  # else the library asks the resolver, and waits for it
+        )  # fmt: skip
+
+
+async def _deliver(client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+    try:
+        await client.connect()
+    except (aiosmtplib.SMTPException, OSError) as fault:  # says nothing about this message, whatever the code
+        raise MailFailed(permanent=False) from fault
+    try:
+        await client.send_message(mail)
+    except (aiosmtplib.SMTPException, OSError, ValueError) as fault:
+        raise MailFailed(_is_permanent(fault)) from fault
+
+
+def _is_permanent(fault: Exception) -> bool:
+    """A refused sender or login is for the operator to mend, and then the message may still go out."""
+    match fault:
+        case aiosmtplib.SMTPRecipientsRefused():
+            return all(each.code >= 500 for each in fault.recipients)
+        case aiosmtplib.SMTPDataError():
+            return fault.code >= 500
+        case _:  # not supported: an address beyond ASCII and a server without SMTPUTF8 (RFC 6531)
+            return isinstance(fault, aiosmtplib.SMTPNotSupported | ValueError)
+
+
+def compose(message: Message, sender: Address) -> EmailMessage:
+    """The mail on the wire, the same bytes at every attempt. ValueError, IndexError or MessageError: a header
+    that cannot be written, such as one with a line break."""
+    mail = EmailMessage(policy=SMTP)
+    mail["Message-ID"] = f"<{_plain(message.id)}@{sender.domain}>"
+    mail["Date"] = datetime.fromtimestamp(message.created_at // SECOND, UTC)
+    mail["From"] = sender
+    mail["To"] = _address(message.to)
+    mail["Subject"] = _plain(message.subject)
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: nobody's holiday note answers this
+    mail.set_content(message.text, cte="quoted-printable")
+    if message.html is not None:
+        mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
+        mail.set_boundary(f"=_{message.id}")  # the library would roll dice of its own
+    return mail
+
+
+def _address(address: str, name: str = "") -> Address:
+    """Exactly one address. Its domain goes out in ASCII (RFC 5890): a local part alone can need SMTPUTF8."""
+    local, at, domain = _plain(address).rpartition("@")
+    if not local or not at:
+        raise ValueError("a mail needs one address")
+    if not domain.isascii():
+        domain = idna.encode(domain, uts46=True).decode()
+    if not _HOST.fullmatch(domain):
+        raise ValueError("a mail needs a domain")
+    if not local.isascii() and _ATOMS.fullmatch(local):
+        return Address(_plain(name), local, domain)  # RFC 6532, which the library's parser takes for a defect
+    return Address(_plain(name), addr_spec=f"{local}@{domain}")
+
+
+def _plain(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("a header with control characters")
+    return value

@@ -1,0 +1,1 @@
+"""The rules: plain async functions, `ctx` first. No word of HTTP lives here."""

@@ -1,0 +1,100 @@
+"""Who may do what: roles as sets of permissions, `may`, and giving and taking roles. Unknown means no.
+
+Nobody gives more than they have, nobody changes their own roles, and the last owner of a tenant stays.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select
+
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.errors import Conflict, Invalid, PermissionMissing
+from passgate.store import Db
+from passgate.store.tables import person, role_grant, tenant
+
+_USER = frozenset({"me:read", "me:write"})
+_ADMIN = _USER | {
+    "users:read", "users:write", "users:disable", "roles:give", "invitations:write", "audit:read", "sessions:end",
+}  # fmt: skip
+_OWNER = _ADMIN | {"tenant:write", "policy:write", "clients:write", "users:delete"}
+
+ROLES: dict[str, frozenset[str]] = {
+    "owner": _OWNER,
+    "admin": _ADMIN,
+    "user": _USER,
+    "read_only": frozenset({"me:read", "users:read"}),
+}
+
+
+def permissions(roles: list[str] | tuple[str, ...]) -> frozenset[str]:
+    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
+
+
+def may(roles: list[str] | tuple[str, ...], permission: str) -> bool:
+    return permission in permissions(roles)
+
+
+async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
+    query = select(role_grant.c.role).where(role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id)
+    return sorted(row["role"] for row in await db.rows(query))
+
+
+async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> bool:
+    """Write the grant, asking nobody: for births and the command line. False where it stood already."""
+    row = {"tenant_id": tenant_id, "person_id": person_id, "role": role, "created_at": ctx.now()}
+    if not await db.change(db.upsert(role_grant).values(**row).on_conflict_do_nothing()):
+        return False
+    await note(ctx, db, Event.ROLE_GIVEN, tenant_id=tenant_id, subject_id=person_id, role=role)
+    return True
+
+
+async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
+    await _allowed(ctx, db, tenant_id, person_id, role)
+    await grant(ctx, db, tenant_id, person_id, role)
+
+
+async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
+    await _allowed(ctx, db, tenant_id, person_id, role)
+    if role == "owner":
+        await keep_an_owner(db, tenant_id, person_id)
+    gone = delete(role_grant).where(
+        role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id, role_grant.c.role == role
+    )
+    if await db.change(gone):
+        await note(ctx, db, Event.ROLE_TAKEN, tenant_id=tenant_id, subject_id=person_id, role=role)
+
+
+async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
+    """Refuse if `leaving` is the tenant's last live owner. The tenant's row is locked first, so that two owners who
+    leave at the same time cannot both be the last but one."""
+    await db.value(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
+    owners = (
+        select(role_grant.c.person_id)
+        .join(person, person.c.id == role_grant.c.person_id)
+        .where(role_grant.c.tenant_id == tenant_id, role_grant.c.role == "owner", person.c.disabled_at.is_(None))
+    )
+    found = {row["person_id"] for row in await db.rows(owners)}
+    if found == {leaving}:
+        raise Conflict("The last owner stays. Make somebody else an owner first.")
+
+
+async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
+    """No actor is the command line: whoever can run it holds the database anyway."""
+    if role not in ROLES:
+        raise Invalid({"role": "value"})
+    if ctx.actor is None:
+        return
+    mine = await roles_of(db, ctx.actor.tenant_id, ctx.actor.person_id)
+    if (
+        ctx.actor.tenant_id != tenant_id
+        or ctx.actor.person_id == person_id
+        or not may(mine, "roles:give")
+        or not ROLES[role] <= permissions(mine)
+    ):
+        raise PermissionMissing
+
+
+async def count(db: Db, tenant_id: str, role: str) -> int:
+    query = select(func.count()).where(role_grant.c.tenant_id == tenant_id, role_grant.c.role == role)
+    return int(await db.value(query) or 0)

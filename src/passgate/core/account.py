@@ -1,0 +1,110 @@
+"""What a signed-in person does with their own account: profile, password, sessions, activity, export, deletion.
+
+Signing in is `signin`'s. Every deed here holds the session first; those that could take an account over want a fresh proof.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from passgate.core import access, audit, mail, people, sessions, signin, tenants, throttle
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Actor, Ctx
+from passgate.core.factors import password
+from passgate.core.policy import KINDS
+from passgate.errors import SessionEnded, StepUpNeeded
+from passgate.store.tables import credential
+from passgate.world import SECOND
+
+PAGE = 100
+
+
+def fresh(ctx: Ctx, actor: Actor) -> None:
+    """The person proved who they are within the last minutes, at their session's own level; else RFC 9470's answer."""
+    age = ctx.settings.signin.fresh
+    if ctx.now() - actor.auth_time > age * SECOND:
+        raise StepUpNeeded(actor.acr, age)
+
+
+async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> None:
+    text = people.profile_text(profile)
+    async with ctx.write() as db:
+        await sessions.hold(ctx, db, actor)
+        await people.set_profile(db, actor.tenant_id, actor.person_id, text)
+        await note(ctx, db, Event.PROFILE_CHANGED, fields=sorted(profile))
+
+
+async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
+    """The new password stands, all other sessions and running sign-ins end, and the person is told."""
+    fresh(ctx, actor)
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(db, actor.tenant_id)
+        found = await people.by_id(db, actor.tenant_id, actor.person_id)
+    if tenant is None or found is None:
+        raise SessionEnded
+    context = (found["email_key"], tenant.name, tenant.display_name)
+    stored = await password.accept(ctx, new, tenant.rules, context)
+    async with ctx.write() as db:
+        await sessions.hold(ctx, db, actor)
+        await password.bind(ctx, db, actor.tenant_id, actor.person_id, stored)
+        await signin.end_running(ctx, db, actor.tenant_id, actor.person_id)
+        ended = await sessions.end_others(ctx, db, actor, "password_changed")
+        await note(ctx, db, Event.SESSIONS_ENDED, reason="password_changed", count=ended)
+        await mail.lay(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
+
+
+async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+    async with ctx.read() as db:
+        return await sessions.listed(ctx, db, actor, before=before, limit=limit)
+
+
+async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
+    """One of the actor's own, the present one included."""
+    async with ctx.write() as db:
+        await sessions.hold(ctx, db, actor)
+        await sessions.end(ctx, db, actor, session_id)
+        await note(ctx, db, Event.SESSION_ENDED, session_id=session_id)
+
+
+async def end_other_sessions(ctx: Ctx, actor: Actor) -> None:
+    async with ctx.write() as db:
+        await sessions.hold(ctx, db, actor)
+        ended = await sessions.end_others(ctx, db, actor)
+        await note(ctx, db, Event.SESSIONS_ENDED, reason="ended", count=ended)
+
+
+async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+    async with ctx.read() as db:
+        return await audit.activity(db, actor.tenant_id, actor.person_id, before=before, limit=limit)
+
+
+async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
+    """Everything kept about the person that is not a secret: {user, credentials, sessions, activity}. Up to 10,000
+    rows of activity, the newest."""
+    async with ctx.write() as db:
+        found = await sessions.hold(ctx, db, actor)
+        await note(ctx, db, Event.ACCOUNT_EXPORTED)
+    async with ctx.read() as db:
+        roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
+        mine = (credential.c.tenant_id == actor.tenant_id, credential.c.person_id == actor.person_id)
+        shown = (credential.c.kind, credential.c.label, credential.c.created_at, credential.c.last_used_at)
+        return {
+            "user": people.shown({**found, "roles": ",".join(roles)}),
+            "credentials": [dict(row) for row in await db.rows(select(*shown, credential.c.revoked_at).where(*mine))],
+            "sessions": await sessions.listed(ctx, db, actor, before=None, limit=1000),
+            "activity": await audit.activity(db, actor.tenant_id, actor.person_id, before=None, limit=10_000),
+        }
+
+
+async def delete(ctx: Ctx, actor: Actor) -> None:
+    """The person and everything that hangs on them are gone; the audit chain stays whole without their data."""
+    fresh(ctx, actor)
+    async with ctx.write() as db:
+        await sessions.hold(ctx, db, actor)
+        await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
+        await note(ctx, db, Event.ACCOUNT_DELETED)
+        await audit.forget(db, actor.tenant_id, actor.person_id)
+        await throttle.forget(db, actor.person_id, tuple(KINDS))
+        await people.erase(db, actor.tenant_id, actor.person_id)

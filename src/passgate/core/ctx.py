@@ -1,0 +1,91 @@
+"""What every verb is handed first: the house (long-lived parts), where the request comes from, and who is asking.
+
+Values only: no verb lives here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from passgate.hashing import Hasher
+from passgate.seal import Ring
+from passgate.settings import Settings
+from passgate.store import Db, Store
+from passgate.world import World
+
+
+class KnowsBreaches(Protocol):
+    async def knows(self, password: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The parts that live as long as the process."""
+
+    settings: Settings
+    world: World
+    store: Store
+    ring: Ring
+    hasher: Hasher
+    breach: KnowsBreaches
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something was laid in the outbox, so that the worker need not wait for its next round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from. `ip` is the peer, or what a trusted proxy said of it."""
+
+    ip: str = ""
+    browser: str = ""
+    os: str = ""
+    is_loopback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person with a live session: what `sessions.find` answers."""
+
+    tenant_id: str
+    person_id: str
+    session_id: str
+    acr: str
+    amr: tuple[str, ...]
+    auth_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ctx:
+    """One request or job. `actor` is None for strangers, the command line and jobs."""
+
+    house: House
+    origin: Origin = Origin()
+    actor: Actor | None = None
+    request_id: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        return self.house.settings
+
+    @property
+    def world(self) -> World:
+        return self.house.world
+
+    @property
+    def ring(self) -> Ring:
+        return self.house.ring
+
+    def now(self) -> int:
+        return self.house.world.now()
+
+    def write(self) -> AbstractAsyncContextManager[Db]:
+        return self.house.store.write()
+
+    def read(self) -> AbstractAsyncContextManager[Db]:
+        return self.house.store.read()
+
+    def acting(self, actor: Actor) -> Ctx:
+        return replace(self, actor=actor)

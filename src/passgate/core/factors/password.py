@@ -1,0 +1,154 @@
+"""Passwords: the rules for a new one, setting it, checking it (NIST SP 800-63B-4 §3.1.1).
+
+Hashing itself is `hashing`'s; how many wrong ones are allowed is `throttle`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from typing import Any
+
+from sqlalchemy import RowMapping, select, update
+from zxcvbn_rs_py import zxcvbn
+
+from passgate.core import throttle
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.core.factors import Compared, SignIn, unmarked
+from passgate.core.policy import Rules
+from passgate.errors import NoChallenge, PasswordRefused
+from passgate.hashing import Stored
+from passgate.seal import Unreadable
+from passgate.store import Db
+from passgate.store.tables import credential, person
+
+name = "password"
+LONGEST = 256
+_GUESSABLE = 10**6
+"""A password among an attacker's first million guesses counts as common: the offline stand-in for a block list."""
+_SCORED = 100
+"""Characters handed to the estimator: its work grows with the square of the length."""
+
+
+async def accept(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]) -> Stored:
+    """The hash of a new password that meets the rules, or PasswordRefused with the reason. Opens no transaction.
+    Lengths are code points after NFC; there are no composition rules."""
+    text = unicodedata.normalize("NFC", password)
+    if len(text) < rules.shortest_password:
+        raise PasswordRefused("short")
+    if len(text) > LONGEST:
+        raise PasswordRefused("long")
+    if _is_context(text, context):
+        raise PasswordRefused("context")
+    if (await asyncio.to_thread(zxcvbn, text[:_SCORED])).guesses < _GUESSABLE:
+        raise PasswordRefused("common")
+    if await ctx.house.breach.knows(text):
+        raise PasswordRefused("breached")
+    return await ctx.house.hasher.hash(text)
+
+
+def _is_context(text: str, context: tuple[str, ...]) -> bool:
+    """Nothing much is left once the words anybody would try first (address, service) are taken out."""
+    plain = re.sub(r"[^a-z0-9]", "", text.lower())
+    rest = plain
+    words = {word for given in ("passgate", *context) for word in _words(given)}
+    for word in sorted(words, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return rest != plain and len(rest) < 8
+
+
+def _words(given: str) -> set[str]:
+    parts = re.split(r"[^a-z0-9]+", given.lower())
+    return {word for word in (*parts, "".join(parts)) if len(word) >= 4}
+
+
+async def bind(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> None:
+    """Set or replace the person's password; refusals counted against the old one are forgotten with it."""
+    old = update(credential).where(*_mine(tenant_id, person_id))
+    await db.change(old.values(revoked_at=ctx.now(), secret_sealed=None))
+    made = ctx.world.uuid()
+    await db.add(
+        credential, id=made, tenant_id=tenant_id, person_id=person_id, kind=name, scheme=stored.scheme,
+        secret_sealed=_sealed(ctx, made, stored), created_at=ctx.now(),
+    )  # fmt: skip
+    await throttle.clear(ctx, db, throttle.person_key(person_id, name))
+    await note(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
+
+
+async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
+    raise NoChallenge
+
+
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
+    """One look for the person and the password, the same for an address that nobody has."""
+    joined = person.outerjoin(
+        credential, (credential.c.person_id == person.c.id) & (credential.c.kind == name) & credential.c.revoked_at.is_(None)
+    )  # fmt: skip
+    who = person.c.id == sign_in.person_id if sign_in.person_id else person.c.email_key == sign_in.email_key
+    query = (
+        select(
+            person.c.id, person.c.disabled_at, credential.c.id.label("credential_id"), credential.c.secret_sealed,
+            credential.c.scheme, credential.c.version,
+        )
+        .select_from(joined)
+        .where(person.c.tenant_id == sign_in.tenant_id, who)
+    )  # fmt: skip
+    async with ctx.read() as db:
+        row = await db.one(query)
+    if row is None:
+        return throttle.address_key(ctx, sign_in.tenant_id, sign_in.email_key, name), None
+    return throttle.person_key(row["id"], name), row
+
+
+async def compare(
+    ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool
+) -> Compared:
+    """One round of hashing whoever it is: nobody, disabled, without a password, locked, or old parameters."""
+    stored = None
+    if seen is not None and seen["disabled_at"] is None and seen["secret_sealed"] is not None and not is_locked:
+        stored = _opened(ctx, seen)
+    is_right = await ctx.house.hasher.check(answer[: LONGEST * 4], stored)
+    if seen is None or stored is None or not is_right:
+        return Compared(False, seen["id"] if seen else None, unmarked)
+    fresh = await ctx.house.hasher.hash(answer) if ctx.house.hasher.is_stale(stored) else None
+
+    async def mark(db: Db) -> bool:
+        # Use does not move `version`: two sign-ins with the same right password must not refuse each other.
+        values: dict[str, Any] = {"last_used_at": ctx.now()}
+        if fresh is not None:
+            values |= {"secret_sealed": _sealed(ctx, seen["credential_id"], fresh), "scheme": fresh.scheme}
+            await note(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["id"])
+        same = update(credential).where(
+            credential.c.id == seen["credential_id"],
+            credential.c.version == seen["version"],
+            credential.c.revoked_at.is_(None),
+        )
+        return await db.change(same.values(**values)) == 1
+
+    return Compared(True, seen["id"], mark)
+
+
+async def schemes(db: Db) -> set[str]:
+    """How the stored passwords were hashed, for `Hasher.know`."""
+    query = select(credential.c.scheme).where(credential.c.kind == name, credential.c.revoked_at.is_(None)).distinct()
+    return {row["scheme"] for row in await db.rows(query)}
+
+
+def _mine(tenant_id: str, person_id: str) -> tuple[Any, ...]:
+    mine = (credential.c.tenant_id == tenant_id, credential.c.person_id == person_id)
+    return (*mine, credential.c.kind == name, credential.c.revoked_at.is_(None))
+
+
+def _sealed(ctx: Ctx, credential_id: str, stored: Stored) -> bytes:
+    """Sealed on top of the hash: a stolen database alone gives nobody anything to guess against."""
+    return ctx.ring.seal("credential", f"credential:{credential_id}", stored.phc.encode())
+
+
+def _opened(ctx: Ctx, row: RowMapping) -> Stored | None:
+    try:
+        phc = ctx.ring.unseal("credential", f"credential:{row['credential_id']}", row["secret_sealed"])
+    except Unreadable:
+        return None
+    return Stored(phc.decode(), row["scheme"])

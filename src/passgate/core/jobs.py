@@ -1,0 +1,102 @@
+"""What is done beside requests: seal the audit trail, deliver mail, purge what is over, seal anew under a new key.
+
+Each job may run in any number of processes at once; what it does lives in the room it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sqlalchemy import and_, delete, or_, select, update
+
+from passgate.core import ledger, outbox, throttle
+from passgate.core.ctx import Ctx, House
+from passgate.core.factors import password
+from passgate.core.message import Mailer
+from passgate.errors import Unavailable
+from passgate.store.tables import credential, session, sign_in, ticket
+from passgate.store.tables import outbox as mails
+from passgate.world import SECOND
+
+log = logging.getLogger(__name__)
+
+_ROUND = 0.5
+"""Seconds between two rounds; a mail laid in this process wakes the worker at once."""
+_SLOW = 60
+"""Seconds between two purges."""
+_HOUR, _MONTH = 3600 * SECOND, 30 * 24 * 3600 * SECOND
+_BATCH = 200
+
+
+async def run(house: House, mailer: Mailer) -> None:
+    """For ever, until cancelled. A database that is away is waited for."""
+    slow_at = 0
+    while True:
+        try:
+            await run_due(house, mailer)
+            if house.world.now() >= slow_at:
+                slow_at = house.world.now() + _SLOW * SECOND
+                await tidy(house)
+        except Unavailable as fault:
+            log.warning("jobs wait", extra={"down": fault.down})
+        except Exception:
+            # A worker that dies in silence would leave mails unsent: it says what happened and goes on.
+            log.exception("job failed")
+        try:
+            async with asyncio.timeout(_ROUND):
+                await house.wake.wait()
+            house.wake.clear()
+        except TimeoutError:
+            pass
+
+
+async def run_due(house: House, mailer: Mailer) -> None:
+    await outbox.deliver(house, mailer)
+    await ledger.seal(house)
+
+
+async def tidy(house: House) -> None:
+    await purge(house)
+    await rewrap(house)
+    async with house.store.read() as db:
+        house.hasher.know(await password.schemes(db))
+
+
+async def purge(house: House) -> None:
+    """Drop sign-ins and tickets an hour after their end, mails and sessions a month after theirs (a session that is
+    over still tells a known device from a new one)."""
+    now = house.world.now()
+    async with house.store.write() as db:
+        await db.change(delete(ticket).where(ticket.c.expires_at < now - _HOUR))
+        await db.change(delete(sign_in).where(sign_in.c.expires_at < now - _HOUR))
+        await db.change(delete(mails).where(mails.c.message_sealed.is_(None), mails.c.created_at < now - _MONTH))
+        over = and_(session.c.ended_at.is_not(None), session.c.ended_at < now - _MONTH)
+        await db.change(delete(session).where(or_(over, session.c.expires_at < now - _MONTH)))
+        await throttle.purge(Ctx(house), db)
+
+
+async def rewrap(house: House) -> int:
+    """Seal credentials anew that were sealed under an older key; returns how many. Moves a row only if it is still
+    the one that was read, and never its `version`: the secret stays what it was."""
+    done, last = 0, ""
+    while True:
+        async with house.store.read() as db:
+            query = select(credential.c.id, credential.c.secret_sealed).where(
+                credential.c.id > last, credential.c.secret_sealed.is_not(None)
+            )
+            page = await db.rows(query.order_by(credential.c.id).limit(_BATCH))
+        stale = [row for row in page if not house.ring.is_current(row["secret_sealed"])]
+        if stale:
+            async with house.store.write() as db:
+                for row in stale:
+                    where = f"credential:{row['id']}"
+                    plain = house.ring.unseal("credential", where, row["secret_sealed"])
+                    same = update(credential).where(
+                        credential.c.id == row["id"], credential.c.secret_sealed == row["secret_sealed"]
+                    )
+                    sealed = house.ring.seal("credential", where, plain)
+                    done += await db.change(same.values(secret_sealed=sealed))
+        if len(page) < _BATCH:
+            return done
+        last = page[-1]["id"]

@@ -1,0 +1,181 @@
+"""The audit trail that proves itself: the sealer gives rows their number and link, `verify` names what does not fit.
+
+Rows are written by `audit.note`; nothing here writes one. Taken away before it is sealed (up to a second), a row leaves
+no gap; and who can restore an old copy of the whole database can restore an old chain: export it elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import RowMapping, bindparam, select, update
+
+from passgate.core.audit import canonical, is_genuine
+from passgate.core.ctx import House
+from passgate.seal import Ring, digest
+from passgate.store import Db
+from passgate.store.tables import audit_event, audit_head
+
+_BATCH = 500
+_FIRST = bytes(36)
+
+
+def _link_fits(ring: Ring, previous: bytes, row: RowMapping) -> bool:
+    return ring.check("audit link", digest(previous, row["seq"].to_bytes(8), row["mac"]), row["link"] or b"")
+
+
+def _head_bytes(tenant_id: str, seq: int, link: bytes, sealed_at: int) -> bytes:
+    return digest(canonical([tenant_id, seq, sealed_at]), link)
+
+
+async def seal(house: House) -> int:
+    """Seal what waits, tenant by tenant; returns how many rows. Safe to run in any number of processes: the head's
+    row is locked (SQLite: the one write transaction) while its chain grows."""
+    async with house.store.read() as db:
+        waiting = select(audit_event.c.tenant_id).where(audit_event.c.seq.is_(None)).distinct()
+        tenants = [row["tenant_id"] for row in await db.rows(waiting)]
+    total = 0
+    for tenant_id in tenants:
+        total += await _seal_tenant(house, tenant_id)
+    return total
+
+
+async def _seal_tenant(house: House, tenant_id: str) -> int:
+    async with house.store.write() as db:
+        first = {"tenant_id": tenant_id, "seq": 0, "link": _FIRST, "sealed_at": 0, "mac": b""}
+        await db.change(db.upsert(audit_head).values(**first).on_conflict_do_nothing())
+        head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id).with_for_update())
+        rows = await db.rows(
+            select(audit_event.c.id, audit_event.c.mac)
+            .where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq.is_(None))
+            .order_by(audit_event.c.id)
+            .limit(_BATCH)
+        )
+        if head is None or not rows:
+            return 0
+        seq, link, moves = head["seq"], head["link"], []
+        for row in rows:
+            seq += 1
+            link = house.ring.mac("audit link", digest(link, seq.to_bytes(8), row["mac"]))
+            moves.append({"row_id": row["id"], "new_seq": seq, "new_link": link})
+        await db.connection.execute(
+            update(audit_event)
+            .where(audit_event.c.id == bindparam("row_id"))
+            .values(seq=bindparam("new_seq"), link=bindparam("new_link")),
+            moves,
+        )
+        now = house.world.now()
+        mac = house.ring.mac("audit head", _head_bytes(tenant_id, seq, link, now))
+        await db.change(
+            update(audit_head)
+            .where(audit_head.c.tenant_id == tenant_id)
+            .values(seq=seq, link=link, sealed_at=now, mac=mac)
+        )
+        return len(rows)
+
+
+@dataclass(slots=True)
+class Finding:
+    """One thing that does not fit. `what` is changed, missing, reordered, truncated or head."""
+
+    tenant_id: str
+    what: str
+    seq: int | None
+    id: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """`sealed` rows are proved, `waiting` ones have only their own MAC so far."""
+
+    sealed: int = 0
+    waiting: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+async def verify(house: House) -> Report:
+    """Walk every chain from its start."""
+    report = Report()
+    async with house.store.read() as db:
+        named = await db.rows(select(audit_event.c.tenant_id).distinct())
+        heads = {row["tenant_id"]: row for row in await db.rows(select(audit_head))}
+        for tenant_id in sorted({row["tenant_id"] for row in named} | set(heads)):
+            await _verify_tenant(house, db, tenant_id, heads.get(tenant_id), report)
+            await _verify_waiting(house, db, tenant_id, report)
+    return report
+
+
+async def _verify_tenant(house: House, db: Db, tenant_id: str, head: RowMapping | None, report: Report) -> None:
+    def found(what: str, seq: int | None, row_id: str | None = None) -> None:
+        report.findings.append(Finding(tenant_id, what, seq, row_id))
+
+    expected, previous = 1, _FIRST
+    async for row in _walk(db, tenant_id):
+        seq = row["seq"]
+        if not is_genuine(house.ring, row):
+            found("changed", seq, row["id"])
+        for gap in range(expected, min(seq, expected + 100)):
+            found("missing", gap)
+        if seq == expected and not _link_fits(house.ring, previous, row):
+            # A genuine row in a place that is not its own: the link names the place.
+            found("reordered", seq, row["id"])
+        expected, previous = seq + 1, row["link"] or b""
+        report.sealed += 1
+    if head is None:
+        if expected > 1:
+            found("head", None)
+        return
+    whole = _head_bytes(tenant_id, head["seq"], head["link"], head["sealed_at"])
+    if not house.ring.check("audit head", whole, head["mac"]):
+        found("head", head["seq"])
+    elif head["seq"] >= expected:
+        for seq in range(expected, min(head["seq"], expected + 99) + 1):
+            found("truncated", seq)
+    elif head["seq"] < expected - 1 or head["link"] != previous:
+        found("head", head["seq"])
+
+
+async def _verify_waiting(house: House, db: Db, tenant_id: str, report: Report) -> None:
+    waiting = select(audit_event).where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq.is_(None))
+    for row in await db.rows(waiting):
+        report.waiting += 1
+        if not is_genuine(house.ring, row):
+            report.findings.append(Finding(tenant_id, "changed", None, row["id"]))
+
+
+async def _walk(db: Db, tenant_id: str) -> AsyncIterator[RowMapping]:
+    """Sealed rows in order, a page at a time."""
+    last = 0
+    while True:
+        page = await db.rows(
+            select(audit_event)
+            .where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq > last)
+            .order_by(audit_event.c.seq)
+            .limit(_BATCH)
+        )
+        for row in page:
+            yield row
+        if len(page) < _BATCH:
+            return
+        last = page[-1]["seq"]
+
+
+async def export(house: House) -> AsyncIterator[dict[str, Any]]:
+    """Every row, oldest first, with its MAC and link in hex: lines to keep elsewhere."""
+    last = ""
+    while True:
+        async with house.store.read() as db:
+            page = await db.rows(
+                select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(_BATCH)
+            )
+        for row in page:
+            yield {key: value.hex() if isinstance(value, bytes) else value for key, value in row.items()}
+        if len(page) < _BATCH:
+            return
+        last = page[-1]["id"]

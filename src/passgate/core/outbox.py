@@ -1,0 +1,94 @@
+"""Deliver what was laid in the outbox: claim a row, send, empty it. At least once, with a stable Message-ID.
+
+What a mail says lives in `mail`, how a mail server is spoken to in `adapters`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import RowMapping, select, update
+
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx, House
+from passgate.core.message import Mailer, MailFailed, Message
+from passgate.seal import Unreadable
+from passgate.store.tables import outbox
+from passgate.world import SECOND
+
+log = logging.getLogger(__name__)
+
+_LEASE = 60
+"""Seconds a worker has for one mail; after that another may try."""
+_PAUSES = (2, 10, 30, 60, 300, 900)
+_BATCH = 50
+
+
+async def deliver(house: House, mailer: Mailer) -> int:
+    """One round over what is due; returns how many were sent."""
+    async with house.store.read() as db:
+        due = await db.rows(
+            select(outbox.c.id, outbox.c.due_at)
+            .where(outbox.c.message_sealed.is_not(None), outbox.c.due_at <= house.world.now())
+            .order_by(outbox.c.id)
+            .limit(_BATCH)
+        )
+    sent = 0
+    for row in due:
+        if claimed := await _claim(house, row):
+            sent += await _send(house, mailer, claimed)
+    return sent
+
+
+async def _claim(house: House, seen: RowMapping) -> RowMapping | None:
+    """The lease is one conditional UPDATE that moves `due_at`: of several workers one gets the row."""
+    mine = house.world.now() + _LEASE * SECOND
+    async with house.store.write() as db:
+        move = update(outbox).where(
+            outbox.c.id == seen["id"], outbox.c.due_at == seen["due_at"], outbox.c.message_sealed.is_not(None)
+        )
+        if not await db.change(move.values(due_at=mine, attempts=outbox.c.attempts + 1)):
+            return None
+        return await db.one(select(outbox).where(outbox.c.id == seen["id"]))
+
+
+async def _send(house: House, mailer: Mailer, row: RowMapping) -> int:
+    if row["expires_at"] <= house.world.now():
+        await _close(house, row, failed="expired")
+        return 0
+    try:
+        message = Message.from_json(house.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"]))
+    except Unreadable:
+        await _close(house, row, failed="unreadable")
+        return 0
+    try:
+        await mailer.send(message)
+    except MailFailed as failure:
+        log.warning("mail not sent", extra={"mail": row["id"], "kind": row["kind"], "permanent": failure.permanent})
+        if failure.permanent:
+            await _close(house, row, failed="refused")
+        else:
+            await _later(house, row)
+        return 0
+    await _close(house, row)
+    return 1
+
+
+async def _close(house: House, row: RowMapping, *, failed: str | None = None) -> None:
+    """Empty the row: a code must not lie about once it was delivered or is too old."""
+    async with house.store.write() as db:
+        await db.change(
+            update(outbox)
+            .where(outbox.c.id == row["id"])
+            .values(message_sealed=None, sent_at=None if failed else house.world.now())
+        )
+        if failed:
+            ctx = Ctx(house)
+            await note(ctx, db, Event.MAIL_FAILED, tenant_id=row["tenant_id"], kind=row["kind"], why=failed)
+
+
+async def _later(house: House, row: RowMapping) -> None:
+    pause = _PAUSES[min(row["attempts"], len(_PAUSES)) - 1]
+    async with house.store.write() as db:
+        later = house.world.now() + pause * SECOND
+        await db.change(update(outbox).where(outbox.c.id == row["id"]).values(due_at=later))

@@ -1,0 +1,128 @@
+"""People and their addresses: find, create, change, disable, erase. One person belongs to exactly one tenant.
+
+What a person can prove lives in `factors`, what they may do in `access`.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import RowMapping, delete, func, select, update
+
+from passgate.core.audit import canonical
+from passgate.core.ctx import Ctx
+from passgate.errors import Invalid
+from passgate.store import Db
+from passgate.store.tables import person, role_grant
+
+PROFILE_LIMIT = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`shown` as the person wrote it, `key` what it is found by: every spelling of one address has one key."""
+
+    shown: str
+    key: str
+
+
+def address(text: str, field: str = "email") -> Address:
+    """NFC, domain to A-label, lower case. No DNS is asked, and no provider's own rules (dots, plus) are guessed."""
+    try:
+        found = validate_email(text.strip(" "), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as wrong:
+        raise Invalid({field: "format"}) from wrong
+    domain = found.ascii_domain or found.domain
+    key = unicodedata.normalize("NFC", f"{found.local_part}@{domain}".lower())
+    return Address(found.normalized, key)
+
+
+def hidden(shown: str) -> str:
+    """`a…@example.com`: enough for its owner to recognise."""
+    local, _, domain = shown.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
+def profile_text(profile: dict[str, Any] | None) -> str:
+    text = canonical(profile or {}).decode()
+    if len(text.encode()) > PROFILE_LIMIT:
+        raise Invalid({"profile": "length"})
+    return text
+
+
+async def by_key(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
+    return await db.one(select(person).where(person.c.tenant_id == tenant_id, person.c.email_key == email_key))
+
+
+async def by_id(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
+    return await db.one(select(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id))
+
+
+async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str, verified: bool) -> str | None:
+    """The new person's id, or None where the address is taken: one statement decides between any number of rivals."""
+    now, person_id = ctx.now(), ctx.world.uuid()
+    row = {
+        "id": person_id,
+        "tenant_id": tenant_id,
+        "email": at.shown,
+        "email_key": at.key,
+        "email_verified_at": now if verified else None,
+        "profile": profile,
+        "created_at": now,
+    }
+    born = await db.change(db.upsert(person).values(**row).on_conflict_do_nothing())
+    return person_id if born else None
+
+
+async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
+    """The live person, held until the transaction ends. Whoever moves what hangs on a person takes this lock first
+    (SQLite: the one write transaction is lock enough), so that such deeds neither cross nor deadlock."""
+    query = select(person).where(
+        person.c.tenant_id == tenant_id, person.c.id == person_id, person.c.disabled_at.is_(None)
+    )
+    return await db.one(query.with_for_update())
+
+
+async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> None:
+    await db.change(
+        update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id).values(profile=profile)
+    )
+
+
+async def disable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> bool:
+    moved = update(person).where(
+        person.c.tenant_id == tenant_id, person.c.id == person_id, person.c.disabled_at.is_(None)
+    )
+    return await db.change(moved.values(disabled_at=ctx.now())) == 1
+
+
+async def erase(db: Db, tenant_id: str, person_id: str) -> None:
+    """The row and, by foreign key, everything that hangs on it."""
+    await db.change(delete(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id))
+
+
+async def listed(db: Db, tenant_id: str, *, after: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    roles = func.aggregate_strings(role_grant.c.role, ",")
+    query = (
+        select(person, select(roles).where(role_grant.c.person_id == person.c.id).scalar_subquery().label("roles"))
+        .where(person.c.tenant_id == tenant_id, person.c.id > (after or ""))
+        .order_by(person.c.id)
+        .limit(limit)
+    )
+    return [shown(row) | {"disabled": row["disabled_at"] is not None} for row in await db.rows(query)]
+
+
+def shown(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
+    """U of the contract: {id, email, email_verified, profile, roles, created_at}."""
+    return {
+        "id": row["id"],
+        "email": row["email"],
+        "email_verified": row["email_verified_at"] is not None,
+        "profile": json.loads(row["profile"]),
+        "roles": sorted(row["roles"].split(",")) if row["roles"] else [],
+        "created_at": row["created_at"],
+    }

@@ -1,0 +1,203 @@
+"""Sessions: open, find, touch, end. The result of a sign-in, and the only thing that lets a person act.
+
+`open_session` has one caller, `signin.finish`. An ended row is never live again: every statement that moves a session names
+`ended_at IS NULL`. How a session is carried (cookie, bearer) lives in `web`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, and_, func, literal_column, select, update
+
+from passgate.core import people
+from passgate.core.ctx import Actor, Ctx
+from passgate.errors import CredentialInvalid, NotFound, SessionEnded
+from passgate.store import Db
+from passgate.store.point import Lookup
+from passgate.store.tables import person, role_grant, session, tenant
+from passgate.world import SECOND
+
+PREFIX = "pg_ses_"
+"""So that scanners find a leaked one."""
+
+_ROLES = select(func.aggregate_strings(role_grant.c.role, literal_column("','"))).where(role_grant.c.person_id == person.c.id)
+LOOKUP = Lookup(
+    select(
+        session.c.id, session.c.tenant_id, session.c.person_id, session.c.created_at, session.c.last_used_at,
+        session.c.idle_expires_at, session.c.expires_at, session.c.ended_at, session.c.auth_time, session.c.amr,
+        session.c.acr, session.c.browser, session.c.os, session.c.ip,
+        person.c.email, person.c.email_verified_at, person.c.profile,
+        person.c.created_at.label("person_created_at"), person.c.disabled_at.label("person_disabled_at"),
+        tenant.c.name, tenant.c.display_name, tenant.c.disabled_at.label("tenant_disabled_at"),
+        _ROLES.scalar_subquery().label("roles"),
+    )
+    .join(person, person.c.id == session.c.person_id)
+    .join(tenant, tenant.c.id == session.c.tenant_id)
+    .where(session.c.secret_hash == b"")
+)  # fmt: skip
+"""Everything a request wants to know of a session, in one indexed look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A live session with its person and tenant. `row` is in the order of LOOKUP; `of` reads it by name."""
+
+    row: Any
+    actor: Actor
+
+    def of(self, name: str) -> Any:
+        return self.row[LOOKUP.index[name]]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(sorted(self.of("roles").split(","))) if self.of("roles") else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`token` is shown once."""
+
+    token: str
+    session: dict[str, Any]
+    is_new_device: bool
+
+
+async def open_session(
+    ctx: Ctx, db: Db, *, tenant_id: str, person_id: str, amr: tuple[str, ...], acr: str, auth_time: int
+) -> Opened:
+    """A new id and a new secret, always. Only the secret's hash is stored."""
+    minted = ctx.ring.mint(PREFIX)
+    now, life = ctx.now(), ctx.settings.session
+    expires = now + life.absolute * SECOND
+    row = {
+        "id": ctx.world.uuid(),
+        "tenant_id": tenant_id,
+        "person_id": person_id,
+        "secret_hash": minted.hash,
+        "amr": json.dumps(amr),
+        "acr": acr,
+        "auth_time": auth_time,
+        "created_at": now,
+        "last_used_at": now,
+        "idle_expires_at": min(now + life.idle * SECOND, expires),
+        "expires_at": expires,
+        "ended_at": None,
+        "browser": ctx.origin.browser,
+        "os": ctx.origin.os,
+        "ip": ctx.origin.ip,
+    }
+    known = await db.rows(_devices(tenant_id, person_id))
+    await db.add(session, **row)
+    seen = {(device["browser"], device["os"]) for device in known}
+    is_new = bool(seen) and (ctx.origin.browser, ctx.origin.os) not in seen
+    return Opened(minted.token, shown(row, current=True), is_new)
+
+
+def _devices(tenant_id: str, person_id: str) -> Any:
+    mine = and_(session.c.tenant_id == tenant_id, session.c.person_id == person_id)
+    return select(session.c.browser, session.c.os).where(mine).distinct()
+
+
+async def find(ctx: Ctx, token: str) -> Found:
+    """The live session behind a bearer secret. The MAC is checked before the store is asked; then the store is
+    always asked: a session that was ended a moment ago is not found alive here."""
+    secret_hash = ctx.ring.presented(PREFIX, token)
+    if secret_hash is None:
+        raise CredentialInvalid
+    row = await ctx.house.store.point.one(LOOKUP, secret_hash)
+    if row is None:
+        raise CredentialInvalid
+    at, now = LOOKUP.index, ctx.now()
+    if (
+        row[at["ended_at"]] is not None
+        or row[at["idle_expires_at"]] <= now
+        or row[at["expires_at"]] <= now
+        or row[at["person_disabled_at"]] is not None
+        or row[at["tenant_disabled_at"]] is not None
+    ):
+        raise SessionEnded
+    actor = Actor(
+        row[at["tenant_id"]], row[at["person_id"]], row[at["id"]], row[at["acr"]],
+        tuple(json.loads(row[at["amr"]])), row[at["auth_time"]],
+    )  # fmt: skip
+    return Found(row, actor)
+
+
+async def touch(ctx: Ctx, found: Found) -> None:
+    """Use moves the idle end, written down at most every `touch_every` seconds."""
+    now, life = ctx.now(), ctx.settings.session
+    if now - found.of("last_used_at") < life.touch_every * SECOND:
+        return
+    idle = min(now + life.idle * SECOND, found.of("expires_at"))
+    move = update(session).where(session.c.id == found.actor.session_id, session.c.last_used_at < now, *_live(now))
+    async with ctx.write() as db:
+        await db.change(move.values(last_used_at=now, idle_expires_at=idle))
+
+
+def _live(now: int) -> tuple[ColumnElement[bool], ...]:
+    return (session.c.ended_at.is_(None), session.c.idle_expires_at > now, session.c.expires_at > now)
+
+
+async def hold(ctx: Ctx, db: Db, actor: Actor) -> RowMapping:
+    """First in every deed of a signed-in person: the session lives, and stays so until this transaction is over,
+    because who ends it takes the person's lock too. Without it a deed could be answered after the session's end was.
+    Returns the person."""
+    found = await people.lock(db, actor.tenant_id, actor.person_id)
+    alive = await db.value(select(session.c.id).where(session.c.id == actor.session_id, *_live(ctx.now())))
+    if found is None or alive is None:
+        raise SessionEnded
+    return found
+
+
+async def end(ctx: Ctx, db: Db, actor: Actor, session_id: str, reason: str = "ended") -> None:
+    """End one of the actor's own sessions; somebody else's is not found."""
+    if not await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id == session_id, reason):
+        raise NotFound
+
+
+async def end_others(ctx: Ctx, db: Db, actor: Actor, reason: str = "ended") -> int:
+    return await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id != actor.session_id, reason)
+
+
+async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str) -> int:
+    return await _end(ctx, db, tenant_id, person_id, session.c.id != "", reason)
+
+
+async def _end(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str
+) -> int:
+    mine = and_(session.c.tenant_id == tenant_id, session.c.person_id == person_id)
+    move = update(session).where(mine, which, session.c.ended_at.is_(None))
+    return await db.change(move.values(ended_at=ctx.now(), end_reason=reason))
+
+
+async def listed(ctx: Ctx, db: Db, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+    """Live ones, newest first."""
+    query = (
+        select(session)
+        .where(session.c.tenant_id == actor.tenant_id, session.c.person_id == actor.person_id, *_live(ctx.now()))
+        .order_by(session.c.id.desc())
+        .limit(limit)
+    )
+    if before:
+        query = query.where(session.c.id < before)
+    return [shown(row, current=row["id"] == actor.session_id) for row in await db.rows(query)]
+
+
+def shown(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:
+    """S of the contract; instants as they are stored, a face spells them."""
+    return {
+        "id": row["id"],
+        "created_at": row["created_at"],
+        "last_used_at": row["last_used_at"],
+        "idle_expires_at": row["idle_expires_at"],
+        "expires_at": row["expires_at"],
+        "auth_time": row["auth_time"],
+        "amr": json.loads(row["amr"]),
+        "acr": row["acr"],
+        "current": current,
+        "client": {"browser": row["browser"], "os": row["os"], "ip": row["ip"]},
+    }

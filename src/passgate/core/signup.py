@@ -1,0 +1,78 @@
+"""Sign-up: what a stranger hands in, and the birth of a person in the statement that proves the mailed code.
+
+Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from passgate.core import access, people, tenants
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.core.factors import SignIn, email_code, password
+from passgate.errors import Invalid, ProofRefused, SignupClosed, TenantNameTaken
+from passgate.hashing import Stored
+from passgate.store import Db
+
+
+async def target(ctx: Ctx, db: Db, tenant_name: str | None, new_tenant: str | None) -> tenants.Tenant:
+    """The tenant whose rules hold for this sign-up. A new tenant starts with `main`'s."""
+    if new_tenant is None:
+        return await tenants.open_one(db, tenant_name)
+    if ctx.settings.tenancy != "multi":
+        raise SignupClosed
+    if tenant_name is not None:
+        raise Invalid({"new_tenant": "value"})
+    if await tenants.find(db, tenants.checked_name(new_tenant, "new_tenant.name")):
+        raise TenantNameTaken
+    return await tenants.open_one(db, tenants.MAIN)
+
+
+async def prepared(
+    ctx: Ctx, tenant: tenants.Tenant, email: str, secret: str | None, profile: dict[str, Any] | None,
+    new_tenant: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """What lies sealed in the sign-in until the code comes. The password is hashed here, whoever asks."""
+    at = people.address(email)
+    data: dict[str, Any] = {"email": at.shown, "email_key": at.key, "profile": people.profile_text(profile)}
+    if secret is not None:
+        context = (at.key, tenant.name, tenant.display_name, new_tenant or "")
+        data["password"] = list(await password.accept(ctx, secret, tenant.rules, context))
+    if new_tenant is not None:
+        data["new_tenant"] = {"name": tenants.checked_name(new_tenant), "display_name": new_tenant.strip()}
+    return data
+
+
+async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """The mail: a code for a new address, a friendly word for a known one. In a new tenant every address is new."""
+    known = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
+    is_new = known is None or "new_tenant" in sign_in.data
+    await email_code.send(ctx, db, sign_in, is_meant=is_new)
+    await note(ctx, db, Event.SIGNUP_STARTED, tenant_id=sign_in.tenant_id, personal={"email": sign_in.email})
+
+
+async def born(ctx: Ctx, db: Db, sign_in: SignIn, lost: ProofRefused) -> SignIn:
+    """The person comes to be, in the transaction that took the code. Of several sign-ups of one address the first
+    proof wins, and only the winner's own password counts; the others get `lost`."""
+    tenant_id, role = sign_in.tenant_id, "user"
+    if wanted := sign_in.data.get("new_tenant"):
+        made = await tenants.create(ctx, db, wanted["name"], wanted["display_name"])
+        if made is None:
+            raise TenantNameTaken
+        tenant_id, role = made, "owner"
+        await note(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
+    at = people.Address(sign_in.email, sign_in.email_key)
+    person_id = await people.create(ctx, db, tenant_id, at, profile=sign_in.data["profile"], verified=True)
+    if person_id is None:
+        raise lost
+    await note(
+        ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.shown}
+    )
+    await access.grant(ctx, db, tenant_id, person_id, role)
+    proofs = sign_in.proofs
+    if given := sign_in.data.get("password"):
+        await password.bind(ctx, db, tenant_id, person_id, Stored(*given))
+        proofs = (*proofs, password.name)
+    return replace(sign_in, tenant_id=tenant_id, person_id=person_id, proofs=proofs)

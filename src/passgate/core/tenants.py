@@ -1,0 +1,86 @@
+"""Tenants: realms of people with rules of their own. Single-tenant use is one tenant called `main`.
+
+Who is in a tenant lives in `people`, what its rules mean in `policy`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from passgate.core.ctx import Ctx, House
+from passgate.core.policy import Rules
+from passgate.errors import Invalid, SignupClosed
+from passgate.store import Db
+from passgate.store.tables import tenant
+
+MAIN = "main"
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38})[a-z0-9]")
+RESERVED = frozenset({"main", "api", "admin", "www", "t", "oauth2", "bff", "dev", "demo"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    id: str
+    name: str
+    display_name: str
+    signup: str
+    rules: Rules
+    is_disabled: bool
+
+
+def checked_name(text: str, field: str = "name") -> str:
+    """2–40 of a-z, 0-9 and hyphen, matched without case, none of the reserved ones."""
+    name = text.strip().lower()
+    if not _NAME.fullmatch(name):
+        raise Invalid({field: "format"})
+    if name in RESERVED:
+        raise Invalid({field: "reserved"})
+    return name
+
+
+async def find(db: Db, name: str | None) -> Tenant | None:
+    return await _one(db, tenant.c.name == (name or MAIN).strip().lower())
+
+
+async def by_id(db: Db, tenant_id: str) -> Tenant | None:
+    return await _one(db, tenant.c.id == tenant_id)
+
+
+async def _one(db: Db, where: object) -> Tenant | None:
+    row = await db.one(select(tenant).where(where))  # type: ignore[arg-type]
+    if row is None:
+        return None
+    rules = Rules.from_json(json.loads(row["policy"]))
+    return Tenant(row["id"], row["name"], row["display_name"], row["signup"], rules, row["disabled_at"] is not None)
+
+
+async def open_one(db: Db, name: str | None) -> Tenant:
+    """The tenant that takes sign-ups under this name. Ghost, disabled and closed ones answer alike."""
+    found = await find(db, name)
+    if found is None or found.is_disabled or found.signup != "open":
+        raise SignupClosed
+    return found
+
+
+async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "open") -> str | None:
+    """The new tenant's id, or None where the name is taken."""
+    tenant_id = ctx.world.uuid()
+    row = {
+        "id": tenant_id, "name": name, "display_name": display_name, "signup": signup,
+        "created_at": ctx.now(), "policy": "{}",
+    }  # fmt: skip
+    made = await db.change(db.upsert(tenant).values(**row).on_conflict_do_nothing())
+    return tenant_id if made else None
+
+
+async def ensure_main(house: House) -> None:
+    """Every deployment has `main`; racing starts make one."""
+    async with house.store.read() as db:
+        if await find(db, MAIN):
+            return
+    async with house.store.write() as db:
+        await create(Ctx(house), db, MAIN, "Passgate")

@@ -1,0 +1,149 @@
+"""Budgets: how often something may be refused before it must wait. Everything is spent before anything is compared.
+
+The numbers are those of the product's policy; the rows live in SQL beside the credentials, so that no cache that is
+flushed gives anybody new tries. Who is told what about a budget is the caller's business.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from sqlalchemy import case, delete, literal, or_, select, update
+
+from passgate.core.ctx import Ctx
+from passgate.errors import Throttled
+from passgate.store import Db
+from passgate.store.tables import budget
+from passgate.world import SECOND
+
+FREE = 10
+"""Refusals in a row that cost no wait."""
+LOCKED = 100
+"""Refusals in a row after which an authenticator is disabled until recovered (NIST 800-63B-4 §3.2.2)."""
+WAITS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900)
+"""Seconds to wait after the 10th, 11th … refusal; the last holds from then on."""
+
+ORIGIN_REFUSALS = 100
+ORIGIN_REFUSALS_HERE = 10_000
+ORIGIN_WINDOW = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was debited, to be given back on success. `is_locked`: the authenticator is disabled; answer as if wrong."""
+
+    authenticator: str
+    origin: str
+    is_locked: bool
+
+
+def person_key(person_id: str, factor: str) -> str:
+    return f"p:{factor}:{person_id}"
+
+
+def address_key(ctx: Ctx, tenant_id: str, email_key: str, factor: str) -> str:
+    """An address that nobody has gets the same budget; stored so that the table is no list of addresses."""
+    return f"a:{factor}:{ctx.ring.mac('budget', f'{tenant_id} {email_key}'.encode()).hex()}"
+
+
+def origin_key(ctx: Ctx) -> str:
+    """IPv4 address or IPv6 /64: a household or a rented host, not one of its 2^64 addresses."""
+    try:
+        ip = ipaddress.ip_address(ctx.origin.ip)
+    except ValueError:
+        return "o:unknown"
+    if ip.version == 6 and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return f"o:{ip if ip.version == 4 else ipaddress.ip_network((ip, 64), strict=False)}"
+
+
+async def spend(ctx: Ctx, db: Db, tenant_id: str, authenticator: str) -> Spent:
+    """Debit the authenticator and the origin, or raise Throttled. Call it in a transaction of its own."""
+    origin = origin_key(ctx)
+    limit = ORIGIN_REFUSALS_HERE if ctx.settings.is_development and ctx.origin.is_loopback else ORIGIN_REFUSALS
+    await window(ctx, db, origin, limit=limit, seconds=ORIGIN_WINDOW)
+    used = await _climb(ctx, db, tenant_id, authenticator)
+    return Spent(authenticator, origin, used > LOCKED)
+
+
+async def _climb(ctx: Ctx, db: Db, tenant_id: str, key: str) -> int:
+    """One more refusal on the ladder, in one statement: of parallel tries only as many pass as the ladder allows."""
+    now = ctx.now()
+    after = budget.c.used + 1
+    steps = [(after == FREE + step, now + wait * SECOND) for step, wait in enumerate(WAITS[:-1])]
+    until = case((after < FREE, literal(0)), *steps, else_=now + WAITS[-1] * SECOND)
+    first = {"key": key, "tenant_id": tenant_id, "used": 1, "until_at": 0, "updated_at": now}
+    statement = (
+        db.upsert(budget)
+        .values(**first)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={"used": after, "until_at": until, "updated_at": now},
+            where=budget.c.until_at <= now,
+        )
+        .returning(budget.c.used)
+    )
+    used = await db.value(statement)
+    if used is None:
+        await _wait(ctx, db, key)
+    return int(used)
+
+
+async def window(ctx: Ctx, db: Db, key: str, *, limit: int, seconds: int) -> None:
+    """At most `limit` in `seconds`, counted from the first; else Throttled."""
+    now = ctx.now()
+    over = budget.c.until_at <= now
+    first = {"key": key, "tenant_id": None, "used": 1, "until_at": now + seconds * SECOND, "updated_at": now}
+    statement = (
+        db.upsert(budget)
+        .values(**first)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={
+                "used": case((over, 1), else_=budget.c.used + 1),
+                "until_at": case((over, now + seconds * SECOND), else_=budget.c.until_at),
+                "updated_at": now,
+            },
+            where=or_(over, budget.c.used < limit),
+        )
+        .returning(budget.c.used)
+    )
+    if await db.value(statement) is None:
+        await _wait(ctx, db, key)
+
+
+async def _wait(ctx: Ctx, db: Db, key: str) -> None:
+    until = await db.value(select(budget.c.until_at).where(budget.c.key == key)) or 0
+    raise Throttled(-(-(until - ctx.now()) // SECOND))
+
+
+async def refund(ctx: Ctx, db: Db, spent: Spent, *, clear: bool) -> None:
+    """Give the origin its try back. `clear`: the authenticator was right, its row of refusals is over; otherwise
+    only this one try is taken back."""
+    # In the order of `spend`: two transactions that take two locks in two orders wait for each other for ever.
+    await db.change(
+        update(budget).where(budget.c.key == spent.origin, budget.c.used > 0).values(used=budget.c.used - 1)
+    )
+    row = update(budget).where(budget.c.key == spent.authenticator)
+    if clear:
+        await db.change(row.values(used=0, until_at=0, updated_at=ctx.now()))
+    else:
+        await db.change(row.where(budget.c.used > 0).values(used=budget.c.used - 1))
+
+
+async def clear(ctx: Ctx, db: Db, key: str) -> None:
+    """Recovered: the authenticator is new."""
+    await db.change(update(budget).where(budget.c.key == key).values(used=0, until_at=0, updated_at=ctx.now()))
+
+
+async def forget(db: Db, person_id: str, factors: tuple[str, ...]) -> None:
+    """The person is gone, and with them what their authenticators were refused."""
+    keys = [person_key(person_id, factor) for factor in factors]
+    await db.change(delete(budget).where(budget.c.key.in_(keys)))
+
+
+async def purge(ctx: Ctx, db: Db) -> None:
+    """Drop what no longer counts. A person's own rows stay: a hundred refusals are a hundred, however slowly given."""
+    day_ago = ctx.now() - 24 * 3600 * SECOND
+    await db.change(delete(budget).where(budget.c.updated_at < day_ago, budget.c.key.not_like("p:%")))

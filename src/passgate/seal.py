@@ -1,0 +1,213 @@
+"""The one bench for keys: sealing at rest (AES-256-GCM), keyed hashes, bearer secrets and the key ring behind them.
+
+Passwords are hashed in `hashing`; nothing here knows a table, a request or a rule.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from passgate.world import SECOND, World
+
+VERSION = 1
+"""First byte of every sealed record and MAC: a new construction gets a new number."""
+
+_HEAD = 5  # version, key id
+_SALT = 16
+_TAG = 16
+
+
+class Unreadable(ValueError):
+    """A sealed record that no key of the ring opens: damaged, moved to another row, or sealed under a lost key."""
+
+
+def _hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-SHA256 (RFC 5869). The standard library's HMAC is twice as quick here as building an HKDF object."""
+    key = hmac.digest(salt, secret, "sha256")
+    out, block = b"", b""
+    for count in range(1, -(-length // 32) + 1):
+        block = hmac.digest(key, block + info + bytes([count]), "sha256")
+        out += block
+    return out[:length]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One root secret. `id` is derived from it: the same secret has the same id on every machine."""
+
+    secret: bytes = field(repr=False)
+    id: bytes
+
+    @classmethod
+    def of(cls, secret: bytes) -> Key:
+        return cls(secret, _hkdf(secret, b"passgate", b"key id", 4))
+
+
+class Ring:
+    """Root keys, newest first. Sealing and MACs use the newest; opening and checking find the key by its id."""
+
+    def __init__(self, secrets: Iterable[bytes], world: World, *, file: Path | None = None) -> None:
+        self._world = world
+        self._file = file
+        self._looked_at = 0
+        self._load([Key.of(secret) for secret in secrets])
+
+    def _load(self, keys: list[Key]) -> None:
+        if not keys:
+            raise ValueError("a ring needs at least one key")
+        self.current = keys[0]
+        self._keys = {key.id: key for key in keys}
+        # Every subkey for a keyed hash is asked for again and again; sealing salts are fresh each time.
+        self._subkey = lru_cache(256)(lambda key_id, purpose: _hkdf(self._keys[key_id].secret, b"mac", purpose, 32))
+
+    @classmethod
+    def from_file(cls, path: Path, world: World, *, make: bool) -> Ring:
+        """The key file of the data folder (0600). `make`: write one with a fresh key where there is none."""
+        if make and not path.exists():
+            _write_keys(path, [world.bytes(32)], exclusive=True)
+        return cls(_read_keys(path), world, file=path)
+
+    def rotate(self) -> str:
+        """Put a fresh key first in the key file and use it from now on; returns its id. Old keys stay to open old
+        records until everything is sealed anew."""
+        if self._file is None:
+            raise ValueError("these keys come from the settings: put a new secret first there")
+        secrets = [self._world.bytes(32), *_read_keys(self._file)]
+        _write_keys(self._file, secrets)
+        self._load([Key.of(secret) for secret in secrets])
+        return self.current.id.hex()
+
+    def _find(self, key_id: bytes) -> Key | None:
+        """A record under an unknown key means that another process has rotated: look at the file again, at most once a
+        second, because strangers may send what key ids they like."""
+        now = self._world.now()
+        if key_id not in self._keys and self._file is not None and now - self._looked_at >= SECOND:
+            self._looked_at = now
+            self._load([Key.of(secret) for secret in _read_keys(self._file)])
+        return self._keys.get(key_id)
+
+    # -- sealing: what must be read again -------------------------------------------------------------------------
+
+    def seal(self, purpose: str, where: str, plain: bytes) -> bytes:
+        """version ‖ key id ‖ salt ‖ AES-256-GCM. Key and nonce come from the root by HKDF with a salt of this record
+        alone, so no nonce can repeat under a key. `where` (table, column, row) is bound as associated data."""
+        salt = self._world.bytes(_SALT)
+        head = bytes([VERSION]) + self.current.id
+        made = _hkdf(self.current.secret, salt, b"seal " + purpose.encode(), 44)
+        return head + salt + AESGCM(made[:32]).encrypt(made[32:], plain, head + where.encode())
+
+    def unseal(self, purpose: str, where: str, record: bytes) -> bytes:
+        key = self._find(record[1:_HEAD]) if len(record) >= _HEAD + _SALT + _TAG and record[0] == VERSION else None
+        if key is None:
+            raise Unreadable(purpose)
+        salt = record[_HEAD : _HEAD + _SALT]
+        made = _hkdf(key.secret, salt, b"seal " + purpose.encode(), 44)
+        try:
+            return AESGCM(made[:32]).decrypt(made[32:], record[_HEAD + _SALT :], record[:_HEAD] + where.encode())
+        except InvalidTag:
+            raise Unreadable(purpose) from None
+
+    def is_current(self, record: bytes) -> bool:
+        return record[1:_HEAD] == self.current.id
+
+    # -- keyed hashes: what must only be compared -----------------------------------------------------------------
+
+    def mac(self, purpose: str, data: bytes) -> bytes:
+        """key id ‖ HMAC-SHA256: 36 bytes. Good for low-entropy things (codes, addresses), useless without the ring."""
+        return self.current.id + hmac.digest(self._subkey(self.current.id, purpose.encode()), data, "sha256")
+
+    def check(self, purpose: str, data: bytes, mac: bytes) -> bool:
+        key = self._find(mac[:4])
+        if key is None:
+            return False
+        return hmac.compare_digest(hmac.digest(self._subkey(key.id, purpose.encode()), data, "sha256"), mac[4:])
+
+    # -- bearer secrets: what a client carries --------------------------------------------------------------------
+
+    def mint(self, prefix: str) -> Minted:
+        """A new bearer secret: prefix ‖ base64url(key id ‖ 256 random bits ‖ 128-bit MAC), and the hash to store."""
+        body = self.current.id + self._world.bytes(32)
+        tag = hmac.digest(self._subkey(self.current.id, prefix.encode()), body, "sha256")[:16]
+        token = prefix + base64.urlsafe_b64encode(body + tag).rstrip(b"=").decode()
+        return Minted(token, hashlib.sha256(body).digest())
+
+    def presented(self, prefix: str, token: str) -> bytes | None:
+        """The stored hash of a bearer secret that we minted, or None: settled before any store is asked. Exactly one
+        spelling of each secret is accepted."""
+        if not token.startswith(prefix):
+            return None
+        text = token[len(prefix) :]
+        if len(text) != 70:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(text + "==")
+        except ValueError:
+            return None
+        if base64.urlsafe_b64encode(raw).rstrip(b"=") != text.encode():
+            return None
+        body, tag = raw[:36], raw[36:]
+        key = self._find(body[:4])
+        if key is None:
+            return None
+        want = hmac.digest(self._subkey(key.id, prefix.encode()), body, "sha256")[:16]
+        return hashlib.sha256(body).digest() if hmac.compare_digest(want, tag) else None
+
+
+class Minted(NamedTuple):
+    """`token` goes to the client once; `hash` (32 bytes) is all that is stored."""
+
+    token: str
+    hash: bytes
+
+
+def digest(*parts: bytes) -> bytes:
+    """SHA-256 over length-prefixed parts: no two different lists of parts share an encoding."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8) + part)
+    return total.digest()
+
+
+def equal(one: bytes, other: bytes) -> bool:
+    return hmac.compare_digest(one, other)
+
+
+def _read_keys(path: Path) -> list[bytes]:
+    return [base64.b64decode(text, validate=True) for text in json.loads(path.read_text())["keys"]]
+
+
+def _write_keys(path: Path, secrets: list[bytes], *, exclusive: bool = False) -> None:
+    """Whole or not at all, and never readable by others: a temporary file, fsync, then one link or rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps({"keys": [base64.b64encode(secret).decode() for secret in secrets]}, indent=1)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as out:
+        out.write(text + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    try:
+        if exclusive:
+            os.link(temporary, path)  # of two processes that start at once exactly one wins
+        else:
+            temporary.replace(path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

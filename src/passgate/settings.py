@@ -1,0 +1,256 @@
+"""Every setting, with its default and its check: one frozen tree, read once at the edge from PASSGATE_… variables.
+
+Nothing here opens a file of data or a socket, and no other module reads the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(value: object) -> object:
+    """`90s`, `60m`, `24h`, `30d`, or a bare number of seconds."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())):
+        return int(match[1]) * _UNITS[match[2] or "s"]
+    return value
+
+
+def _words(value: object) -> object:
+    """A JSON list, or words parted by commas or blanks."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [word for word in re.split(r"[,\s]+", value) if word]
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(value, strict=False)) for value in values)
+
+
+def _no_slash(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("an origin such as https://id.example.com")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+Pause = Annotated[int, BeforeValidator(_seconds), Field(ge=0)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MailSettings(_Part):
+    url: str = Field("dev:", description="smtp+starttls://user:pass@host:587, smtp://, smtps://, console: or dev:")
+    sender: str = Field("Passgate <passgate@localhost>", alias="from", description="The From address of every mail")
+    code_life: Seconds = Field(900, description="How long a mailed code is good for")
+    per_hour: int = Field(5, ge=1, description="Mails per address and hour that a stranger can cause")
+
+
+class SessionSettings(_Part):
+    idle: Seconds = Field(3600, description="A session unused for this long ends")
+    absolute: Seconds = Field(86400, description="A session ends after this long in any case")
+    touch: Pause | None = Field(None, description="How often use is written down; empty: min(10 % of idle, 60 s)")
+
+    @property
+    def touch_every(self) -> int:
+        return min(self.idle // 10, 60) if self.touch is None else self.touch
+
+
+class SigninSettings(_Part):
+    life: Seconds = Field(900, description="How long a running sign-in, sign-up or recovery may take")
+    fresh: Seconds = Field(300, description="How old a proof may be for a deed that asks for a fresh one")
+
+
+class HashSettings(_Part):
+    """Argon2id. One lane: more lanes buy nothing on a server that hashes for many people at once."""
+
+    memory_kib: int = Field(19456, ge=8, le=4 * 1024 * 1024, description="Memory per hash in KiB")
+    passes: int = Field(2, ge=1, le=64, description="Passes over that memory")
+    threads: int = Field(0, ge=0, le=256, description="Hashes at the same time; 0: one per core")
+    deadline: Seconds = Field(5, description="A hash that cannot start within this time answers 503")
+    pepper: Words = Field((), description="Optional keys mixed into each password, newest first", repr=False)
+
+    @property
+    def meets_owasp(self) -> bool:
+        """OWASP ASVS 5.0 appendix C: t=1 needs 46 MiB, t=2 19 MiB, t>=3 12 MiB."""
+        floor = {1: 46 * 1024, 2: 19 * 1024}.get(self.passes, 12 * 1024)
+        return self.memory_kib >= floor
+
+
+class BreachSettings(_Part):
+    ranges: Path | None = Field(None, description="A file of SHA-1 hashes (HASH:COUNT, sorted) of leaked passwords")
+    url: str | None = Field(None, description="A k-anonymity service; the first 5 hex digits of the SHA-1 are appended")
+    deadline: Seconds = Field(2, description="After this long without an answer the sign-up answers 503")
+
+
+class CorsSettings(_Part):
+    origins: Words = Field((), description="Origins whose pages may call /api/v1")
+
+
+class MetricsSettings(_Part):
+    token: SecretStr | None = Field(None, description="Bearer for the names on /readyz and for /metrics")
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings.development()` and `Settings.production(…)` are the two presets."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PASSGATE_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True,
+        populate_by_name=True,
+    )  # fmt: skip
+
+    environment: Literal["development", "production"] = "development"
+    data: Path = Field(Path(".passgate"), description="Folder of passgate.db and passgate.keys")
+    public_url: Annotated[str, AfterValidator(_no_slash)] | None = Field(
+        None, description="The origin people see; links and cookies come from it. Development: http://localhost:PORT"
+    )
+    host: str | None = Field(None, description="Address to bind; development: 127.0.0.1 and ::1")
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64, description="Processes on this machine")
+    nodes: int = Field(1, ge=1, description="Machines that share the database")
+    database_url: SecretStr | None = Field(None, description="postgresql://…; empty: SQLite in the data folder")
+    redis_url: SecretStr | None = Field(None, description="Read by later parts; nothing uses it yet")
+    broker_url: SecretStr | None = Field(None, description="Read by later parts; nothing uses it yet")
+    secrets: Words = Field((), description="Root secrets, newest first, each at least 32 bytes", repr=False)
+    secrets_file: Path | None = Field(None, description="The same in a file, one a line")
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(
+        (), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed"
+    )
+    tenancy: Literal["single", "multi"] = "single"
+    docs: bool = Field(True, description="Serve /docs and /openapi.json")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    mail: MailSettings = Field(default_factory=MailSettings)
+    session: SessionSettings = Field(default_factory=SessionSettings)
+    signin: SigninSettings = Field(default_factory=SigninSettings)
+    hash: HashSettings = Field(default_factory=HashSettings)
+    breach: BreachSettings = Field(default_factory=BreachSettings)
+    cors: CorsSettings = Field(default_factory=CorsSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """From the environment, `.env` and, where PASSGATE_SECRETS_DIR names a folder, one file per setting."""
+        folder = os.environ.get("PASSGATE_SECRETS_DIR")
+        return cls(_secrets_dir=folder, **given) if folder else cls(**given)
+
+    @classmethod
+    def development(cls, **given: Any) -> Self:
+        """This machine only; reads no environment."""
+        return cls(_env_file=None, **{"environment": "development", **given})
+
+    @classmethod
+    def production(cls, **given: Any) -> Self:
+        """The same, with everything that production demands left to the caller; `refusals` names what is missing."""
+        return cls(_env_file=None, **{"environment": "production", **given})
+
+    @property
+    def url(self) -> str:
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def https(self) -> bool:
+        return self.url.startswith("https://")
+
+    @property
+    def is_development(self) -> bool:
+        return self.environment == "development"
+
+    @property
+    def database(self) -> str:
+        """An SQLAlchemy URL with our drivers named."""
+        if self.database_url is None:
+            return f"sqlite+aiosqlite:///{self.data.absolute() / 'passgate.db'}"
+        raw = self.database_url.get_secret_value()
+        scheme, rest = raw.split("://", 1) if "://" in raw else (raw, "")
+        driver = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
+        return f"{driver.get(scheme, scheme)}://{rest}"
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    def root_secrets(self) -> tuple[str, ...]:
+        """From SECRETS, or from SECRETS_FILE; empty where the key file is to be used."""
+        if self.secrets or self.secrets_file is None:
+            return self.secrets
+        return tuple(line.strip() for line in self.secrets_file.read_text().splitlines() if line.strip())
+
+
+LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost$")
+
+
+def is_localhost(host: str) -> bool:
+    """`localhost` or a name below it: the names browsers keep on this machine."""
+    return LOOPBACK.fullmatch(host.lower()) is not None
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+_DEFAULTS = re.compile(r"change|default|secret|example|password|your[-_ ]|(.)\1{15}", re.IGNORECASE)
+
+
+def refusals(settings: Settings) -> list[tuple[str, str]]:
+    """Every reason not to start with these settings, as (CODE, text); empty: none. Looks at no file and no socket
+    beyond SECRETS_FILE. The database's own reason (DATABASE_BEHIND) is added by whoever opened it."""
+    found = _secret_refusals(settings)
+    host = urlsplit(settings.url).hostname or ""
+    if settings.is_development:
+        if settings.host is not None and not (is_localhost(settings.host) or is_loopback(settings.host)):
+            found.append(("DEVELOPMENT_BIND", "Development binds 127.0.0.1 and ::1 only; unset PASSGATE_HOST."))
+        if not is_localhost(host):
+            found.append(("DEVELOPMENT_URL", "Development is for localhost or *.localhost; change PASSGATE_PUBLIC_URL."))
+        return found
+    if settings.public_url is None or not settings.https:
+        found.append(("URL_NOT_HTTPS", "PASSGATE_PUBLIC_URL must be the https origin that people see."))
+    if is_localhost(host) or is_loopback(host):
+        found.append(("URL_LOCALHOST", "PASSGATE_PUBLIC_URL must not be this machine's own name."))
+    if not settings.mail.url.startswith(("smtp:", "smtps:", "smtp+starttls:")):
+        found.append(("MAIL_NOT_REAL", "PASSGATE_MAIL__URL must name an SMTP server; dev: and console: reach nobody."))
+    if "*" in settings.cors.origins:
+        found.append(("CORS_ANY", "PASSGATE_CORS__ORIGINS must list origins; * would open the API to every page."))
+    if settings.is_sqlite and settings.nodes > 1:
+        found.append(("SQLITE_NODES", "SQLite serves one machine; set PASSGATE_DATABASE_URL for more."))
+    if not settings.hash.meets_owasp:
+        found.append(("HASH_WEAK", "PASSGATE_HASH__… is below OWASP's floor (19 MiB at two passes)."))
+    token = settings.metrics.token
+    if token is None or len(token.get_secret_value()) < 16:
+        found.append(("METRICS_OPEN", "Set PASSGATE_METRICS__TOKEN (16 characters or more)."))
+    return found
+
+
+def _secret_refusals(settings: Settings) -> list[tuple[str, str]]:
+    found = []
+    try:
+        roots = settings.root_secrets()
+    except OSError:
+        return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE cannot be read.")]
+    if not roots and not settings.is_development:
+        found.append(("SECRETS_MISSING", "Set PASSGATE_SECRETS or PASSGATE_SECRETS_FILE; keep them with your backups."))
+    if any(len(root.encode()) < 32 for root in roots):
+        found.append(("SECRETS_SHORT", "Each secret needs at least 32 bytes."))
+    if any(_DEFAULTS.search(root) for root in roots):
+        found.append(("SECRETS_DEFAULT", "A secret looks like a placeholder; use random bytes."))
+    if any(len(pepper.encode()) < 32 for pepper in settings.hash.pepper):
+        found.append(("PEPPER_SHORT", "Each pepper needs at least 32 bytes."))
+    return found

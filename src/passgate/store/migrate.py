@@ -1,0 +1,63 @@
+"""Bring a database to the newest schema, or say that it is behind. What a schema means lives in `tables`.
+
+Alembic is imported only when there is work to do: a server that starts on a current database never loads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from passgate.store.unit import Store
+
+HEAD = "0001"
+"""The newest revision under migrations/versions; a house test compares."""
+
+
+async def revision(store: Store) -> str | None:
+    """The schema's revision, or None for an empty database."""
+    async with store.writer.connect() as connection:
+        if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+            return None
+        try:
+            found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        except (OperationalError, ProgrammingError):
+            return None
+        return found.scalar_one_or_none()
+
+
+async def is_behind(store: Store) -> bool:
+    return await revision(store) != HEAD
+
+
+async def upgrade(store: Store, *, lock: Path) -> bool:
+    """True if something was done. Processes that start together take turns at `lock`."""
+    with lock.open("a") as held:
+        await asyncio.to_thread(fcntl.flock, held, fcntl.LOCK_EX)
+        if not await is_behind(store):
+            return False
+        async with store.writer.begin() as connection:
+            if not store.is_sqlite:  # other machines may start at the same time
+                await connection.execute(text("SELECT pg_advisory_xact_lock(7241958263)"))
+            await connection.run_sync(_run)
+        return True
+
+
+def config(**attributes: Any) -> Any:
+    from alembic.config import Config  # noqa: PLC0415
+
+    made = Config()
+    made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    made.attributes.update(attributes)
+    return made
+
+
+def _run(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415
+
+    command.upgrade(config(connection=connection), "head")

@@ -1,0 +1,224 @@
+"""Every table on one page: columns, keys, and who owns them. No query and no rule ever lives here.
+
+Each row names its tenant first, so that a deployment can be spread by tenant later. Ids are UUIDv7 text; instants are
+microseconds since 1970 (`world.Instant`); `_hash` is compared, `_sealed` is encrypted by `seal`; JSON columns are text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint, text,
+)  # fmt: skip
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _id(name: str = "id", **more: bool) -> Column[str]:
+    return Column(name, String(36), **more)  # type: ignore[arg-type]
+
+
+def _at(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=null)
+
+
+def _tenant() -> Column[str]:
+    return Column("tenant_id", String(36), ForeignKey("tenant.id"), nullable=False)
+
+
+def _person(*, null: bool = False) -> Column[str]:
+    return Column("person_id", String(36), ForeignKey("person.id", ondelete="CASCADE"), nullable=null)
+
+
+# core/tenants: a realm of people with rules of its own. `policy` is what differs from the default.
+tenant = Table(
+    "tenant", metadata,
+    _id(primary_key=True),
+    Column("name", String(40), nullable=False, unique=True),
+    Column("display_name", String(200), nullable=False),
+    Column("signup", String(8), nullable=False),
+    Column("policy", Text, nullable=False, server_default=text("'{}'")),
+    _at("created_at"),
+    _at("disabled_at", null=True),
+)  # fmt: skip
+
+# core/people: one person in one tenant. The same address in two tenants is two people.
+person = Table(
+    "person", metadata,
+    _id(primary_key=True),
+    _tenant(),
+    Column("email", String(320), nullable=False),
+    Column("email_key", String(320), nullable=False),
+    _at("email_verified_at", null=True),
+    Column("profile", Text, nullable=False),
+    _at("created_at"),
+    _at("disabled_at", null=True),
+    UniqueConstraint("tenant_id", "email_key"),
+)  # fmt: skip
+
+# core/access: who has which role.
+role_grant = Table(
+    "role_grant", metadata,
+    _tenant(),
+    Column("person_id", String(36), ForeignKey("person.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(40), primary_key=True),
+    _at("created_at"),
+    Index(None, "tenant_id", "role"),
+)  # fmt: skip
+
+# core/factors: everything a person can prove again and again. A compare names `version`, a mark moves it.
+credential = Table(
+    "credential", metadata,
+    _id(primary_key=True),
+    _tenant(),
+    _person(),
+    Column("kind", String(24), nullable=False),
+    Column("label", String(200), nullable=False, server_default=""),
+    Column("lookup", LargeBinary, unique=True),
+    Column("rp_id", String(253)),
+    Column("secret_sealed", LargeBinary),
+    Column("scheme", String(64)),
+    Column("counter", BigInteger, nullable=False, server_default="0"),
+    Column("data", Text, nullable=False, server_default=text("'{}'")),
+    Column("version", Integer, nullable=False, server_default="1"),
+    _at("created_at"),
+    _at("last_used_at", null=True),
+    _at("revoked_at", null=True),
+    Index(None, "tenant_id", "person_id", "kind"),
+    # A person has one password: two enrolments that race cannot both stand.
+    Index(
+        "uq_credential_password", "person_id", unique=True,
+        sqlite_where=text("kind = 'password' AND revoked_at IS NULL"),
+        postgresql_where=text("kind = 'password' AND revoked_at IS NULL"),
+    ),
+)  # fmt: skip
+
+# core/signin: the running, not yet trusted thing.
+sign_in = Table(
+    "sign_in", metadata,
+    _id(primary_key=True),
+    _tenant(),
+    Column("purpose", String(12), nullable=False),
+    Column("handle_hash", LargeBinary, nullable=False, unique=True),
+    _person(null=True),
+    _id("session_id"),
+    Column("data_sealed", LargeBinary, nullable=False),
+    Column("proofs", Text, nullable=False, server_default=text("'[]'")),
+    Column("spent", Integer, nullable=False, server_default="0"),
+    Column("refused", Integer, nullable=False, server_default="0"),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("finished_at", null=True),
+    Index(None, "tenant_id", "person_id"),
+    Index(None, "expires_at"),
+)  # fmt: skip
+
+# core/once: everything that may be used once.
+ticket = Table(
+    "ticket", metadata,
+    _id(primary_key=True),
+    _tenant(),
+    Column("kind", String(24), nullable=False),
+    Column("bound_to", String(36), nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    _at("created_at"),
+    _at("expires_at"),
+    _at("taken_at", null=True),
+    Index(None, "kind", "bound_to"),
+    Index(None, "expires_at"),
+)  # fmt: skip
+
+# core/throttle: how many refusals a thing has cost so far, and until when it must wait.
+budget = Table(
+    "budget", metadata,
+    Column("key", String(120), primary_key=True),
+    _id("tenant_id"),
+    Column("used", Integer, nullable=False),
+    _at("until_at"),
+    _at("updated_at"),
+    Index(None, "updated_at"),
+)  # fmt: skip
+
+# core/sessions: the result of a sign-in. An ended row is never live again.
+session = Table(
+    "session", metadata,
+    _id(primary_key=True),
+    _tenant(),
+    _person(),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("amr", Text, nullable=False),
+    Column("acr", String(60), nullable=False),
+    _at("auth_time"),
+    _at("created_at"),
+    _at("last_used_at"),
+    _at("idle_expires_at"),
+    _at("expires_at"),
+    _at("ended_at", null=True),
+    Column("end_reason", String(24)),
+    Column("browser", String(60), nullable=False),
+    Column("os", String(60), nullable=False),
+    Column("ip", String(45), nullable=False),
+    Index(None, "tenant_id", "person_id"),
+    Index(None, "expires_at"),
+)  # fmt: skip
+
+# core/audit: what happened. Rows outlive people; `personal` is emptied when its person is erased.
+audit_event = Table(
+    "audit_event", metadata,
+    _id(primary_key=True),
+    Column("tenant_id", String(36), nullable=False),
+    _at("at"),
+    Column("event", String(60), nullable=False),
+    _id("actor_id"),
+    _id("subject_id"),
+    Column("facts", Text, nullable=False),
+    Column("personal", Text),
+    Column("personal_salt", LargeBinary),
+    Column("personal_hash", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("seq", BigInteger),
+    Column("link", LargeBinary),
+    UniqueConstraint("tenant_id", "seq"),
+    Index(None, "tenant_id", "subject_id"),
+    Index("ix_audit_event_unsealed", "tenant_id", sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL")),
+)  # fmt: skip
+
+# core/audit: how far a tenant's chain is sealed; `mac` covers the row.
+audit_head = Table(
+    "audit_head", metadata,
+    Column("tenant_id", String(36), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("link", LargeBinary, nullable=False),
+    _at("sealed_at"),
+    Column("mac", LargeBinary, nullable=False),
+)  # fmt: skip
+
+# core/mail: what leaves the process later. `message_sealed` is emptied on delivery or expiry.
+outbox = Table(
+    "outbox", metadata,
+    _id(primary_key=True),
+    _tenant(),
+    Column("kind", String(24), nullable=False),
+    Column("message_sealed", LargeBinary),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _at("created_at"),
+    _at("due_at"),
+    _at("expires_at"),
+    _at("sent_at", null=True),
+    Index("ix_outbox_waiting", "due_at", sqlite_where=text("message_sealed IS NOT NULL"),
+          postgresql_where=text("message_sealed IS NOT NULL")),
+)  # fmt: skip
+
+# adapters/mailbox: the mailbox that only development has.
+dev_mail = Table(
+    "dev_mail", metadata,
+    _id(primary_key=True),
+    Column("message_sealed", LargeBinary, nullable=False),
+    _at("sent_at"),
+)  # fmt: skip

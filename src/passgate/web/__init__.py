@@ -1,0 +1,1 @@
+"""The room that knows HTTP and FastAPI: doors, guards, cookies, errors as answers. No rule of signing in lives here."""

@@ -1,0 +1,128 @@
+"""The doors of one's own account: /api/v1/me. Rules live in `core.account`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import Field
+
+from passgate.core import account
+from passgate.web import cookies
+from passgate.web.api.shapes import (
+    Client, Cursor, Input, Limit, Output, Secret, Session, Tenant, User, page, rendered, spelled, whole,
+)  # fmt: skip
+from passgate.web.guards import Context
+from passgate.web.guards import Session as Live
+
+router = APIRouter(prefix="/api/v1/me", tags=["me"])
+
+Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
+
+
+class Me(Output):
+    user: User
+    tenant: Tenant
+
+
+class ProfileChange(Input):
+    profile: Annotated[dict[str, Any], Field(max_length=100)]
+
+
+class NewPassword(Input):
+    password: Secret
+
+
+class Sessions(Output):
+    items: list[Session]
+    next: str | None
+
+
+class Happening(Output):
+    id: str
+    at: str
+    event: str
+    client: Client
+
+
+class Activity(Output):
+    items: list[Happening]
+    next: str | None
+
+
+class Credential(Output):
+    kind: str
+    label: str
+    created_at: str
+    last_used_at: str | None
+    revoked_at: str | None
+
+
+class Export(Output):
+    user: User
+    credentials: list[Credential]
+    sessions: list[Session]
+    activity: list[Happening]
+
+
+@router.get("", response_model=Me, name="show")
+async def show(found: Live) -> Any:
+    """Who I am."""
+    shown = whole(found)
+    return rendered({"user": shown["user"], "tenant": shown["tenant"]})
+
+
+@router.patch("", response_model=Me, name="change")
+async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
+    """Replace my profile."""
+    await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
+    shown = whole(found)
+    return rendered({"user": {**shown["user"], "profile": given.profile}, "tenant": shown["tenant"]})
+
+
+@router.delete("", status_code=204, name="delete")
+async def delete(ctx: Context, found: Live) -> Response:
+    """Delete my account, for good. Wants a fresh proof."""
+    await account.delete(ctx.acting(found.actor), found.actor)
+    return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})
+
+
+@router.get("/export", response_model=Export, name="export")
+async def export(ctx: Context, found: Live) -> Any:
+    """Everything kept about me that is not a secret."""
+    data = await account.exported(ctx.acting(found.actor), found.actor)
+    lists = {name: [spelled(row) for row in data[name]] for name in ("credentials", "sessions", "activity")}
+    return {"user": spelled(data["user"]), **lists}
+
+
+@router.get("/activity", response_model=Activity, name="activity")
+async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
+    """What happened with my account, newest first."""
+    return page(await account.my_activity(ctx, found.actor, before=after, limit=limit + 1), limit)
+
+
+@router.post("/password", status_code=204, name="password")
+async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
+    """Set a new password; all my other sessions end. Wants a fresh proof."""
+    await account.set_password(ctx.acting(found.actor), found.actor, given.password)
+    return Response(status_code=204)
+
+
+@router.get("/sessions", response_model=Sessions, name="sessions")
+async def sessions(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
+    """Where I am signed in, newest first."""
+    return page(await account.my_sessions(ctx, found.actor, before=after, limit=limit + 1), limit)
+
+
+@router.delete("/sessions", status_code=204, name="end_others")
+async def end_others(ctx: Context, found: Live) -> Response:
+    """End all my other sessions."""
+    await account.end_other_sessions(ctx.acting(found.actor), found.actor)
+    return Response(status_code=204)
+
+
+@router.delete("/sessions/{id}", status_code=204, name="end_one")
+async def end_one(ctx: Context, found: Live, id: Id) -> Response:  # noqa: A002  the contract's word
+    """End one of my sessions."""
+    await account.end_session(ctx.acting(found.actor), found.actor, id)
+    return Response(status_code=204)

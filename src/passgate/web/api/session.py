@@ -1,0 +1,53 @@
+"""The session door. `GET` is the one that is asked thousands of times a second, so it is plain ASGI: no framework.
+
+What makes a session live is decided in `core.sessions`, for this door as for every other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from starlette.datastructures import Headers
+from starlette.types import Send
+
+from passgate.core import account, sessions
+from passgate.core.ctx import Ctx
+from passgate.web import cookies
+from passgate.web.api.shapes import Output, Session, Tenant, User, encode, rendered, whole
+from passgate.web.guards import Context, Look, carried
+from passgate.web.guards import Session as Live
+
+router = APIRouter(prefix="/api/v1", tags=["session"])
+
+
+class Whole(Output):
+    user: User
+    tenant: Tenant
+    session: Session
+
+
+async def shown(ctx: Ctx, headers: Headers, send: Send) -> None:
+    """GET /api/v1/session. Never slides the session; reads the store each time."""
+    secret, _ = carried(ctx, headers)
+    body = encode(whole(await sessions.find(ctx, secret)))
+    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+HOT = {("GET", "/api/v1/session"): shown}
+"""Doors the edge answers itself."""
+
+
+@router.get("/session", response_model=Whole, name="show")
+async def show(found: Look) -> Any:
+    """Whose session this is. Never slides it. (Asked without a query, the edge answers by `shown`.)"""
+    return rendered(whole(found))
+
+
+@router.delete("/session", status_code=204, name="end")
+async def end(ctx: Context, found: Live) -> Response:
+    """End this session."""
+    await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
+    return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})

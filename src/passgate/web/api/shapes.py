@@ -1,0 +1,124 @@
+"""The shapes several doors share: S, U and T of the contract, pages of a list. Values only, no verb.
+
+Input is strict: nothing is coerced, and an unknown member is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from passgate.core.sessions import Found
+from passgate.world import iso
+
+
+class Input(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Output(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Client(Output):
+    browser: str
+    os: str
+    ip: str
+
+
+class Session(Output):
+    id: str
+    created_at: str
+    last_used_at: str
+    idle_expires_at: str
+    expires_at: str
+    auth_time: str
+    amr: list[str]
+    acr: str
+    current: bool
+    client: Client
+
+
+class User(Output):
+    id: str
+    email: str
+    email_verified: bool
+    profile: dict[str, Any]
+    roles: list[str]
+    created_at: str
+
+
+class Tenant(Output):
+    id: str
+    name: str
+    display_name: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `fields` for validation, `need` for a proof that is missing, `down` for an outage."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    fields: dict[str, str] | None = None
+    need: list[list[str]] | None = None
+    down: str | None = None
+
+
+Email = Annotated[str, Field(min_length=3, max_length=320)]
+Secret = Annotated[str, Field(min_length=1, max_length=1024)]
+TenantName = Annotated[str, Field(min_length=1, max_length=80)]
+Limit = Annotated[int, Query(ge=1, le=100, description="How many at most")]
+Cursor = Annotated[str | None, Query(min_length=36, max_length=36, pattern="^[0-9a-f-]+$", description="`next` of the page before")]
+
+
+def spelled(row: dict[str, Any]) -> dict[str, Any]:
+    """Instants as RFC 3339 wherever a name ends in `_at`, and for `auth_time` and `at`."""
+    return {
+        key: iso(value) if isinstance(value, int) and (key.endswith("_at") or key in ("at", "auth_time")) else value
+        for key, value in row.items()
+    }
+
+
+def page(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """{"items","next"}: `rows` were asked for with one more than `limit`."""
+    items = rows[:limit]
+    return {"items": [spelled(row) for row in items], "next": items[-1]["id"] if len(rows) > limit else None}
+
+
+_SESSION = ("created_at", "last_used_at", "idle_expires_at", "expires_at", "auth_time")
+
+
+def whole(found: Found) -> dict[str, Any]:
+    """{"user","tenant","session"} of a live session."""
+    actor = found.actor
+    client = {"browser": found.of("browser"), "os": found.of("os"), "ip": found.of("ip")}
+    session = {"id": actor.session_id, **{name: iso(found.of(name)) for name in _SESSION}}
+    session |= {"amr": actor.amr, "acr": actor.acr, "current": True, "client": client}
+    tenant = {"id": actor.tenant_id, "name": found.of("name"), "display_name": found.of("display_name")}
+    return {"user": user(found), "tenant": tenant, "session": session}
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def rendered(data: dict[str, Any]) -> Response:
+    """For shapes that carry stored JSON as it is, which pydantic would read and write again."""
+    return Response(encode(data), media_type="application/json")
+
+
+def user(found: Found) -> dict[str, Any]:
+    return {
+        "id": found.actor.person_id,
+        "email": found.of("email"),
+        "email_verified": found.of("email_verified_at") is not None,
+        "profile": msgspec.Raw(found.of("profile").encode()),
+        "roles": found.roles,
+        "created_at": iso(found.of("person_created_at")),
+    }

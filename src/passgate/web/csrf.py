@@ -1,0 +1,55 @@
+"""Whether an unsafe request that comes by cookie was meant by our own pages. Requests by Authorization need none of it.
+
+The rule, in the contract's order: Sec-Fetch-Site, then Origin, then a token bound to the session.
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+
+from passgate.core.ctx import Ctx
+from passgate.errors import CsrfRefused
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SITES = frozenset({"same-origin", "same-site", "cross-site", "none"})
+TOKEN_HEADER = "x-csrf-token"  # noqa: S105  a header's name
+
+
+def token(ctx: Ctx, session_id: str) -> str:
+    """The value that pages put into their forms."""
+    return ctx.ring.mac("csrf", session_id.encode()).hex()
+
+
+def check(ctx: Ctx, headers: Headers, session_id: str, given: str | None = None) -> None:
+    """Raise CsrfRefused unless our own page sent it. `given` is a form's csrf_token, if there was a form."""
+    verdict = _browser_says(headers, ctx.settings.url)
+    if verdict is None:
+        verdict = _token_fits(ctx, session_id, given or headers.get(TOKEN_HEADER))
+    if not verdict:
+        raise CsrfRefused
+
+
+def refuse_foreign(ctx: Ctx, headers: Headers) -> None:
+    """For doors that hand out a cookie without coming by one: any sign of another origin refuses."""
+    if _browser_says(headers, ctx.settings.url) is False:
+        raise CsrfRefused
+
+
+def _browser_says(headers: Headers, ours: str) -> bool | None:
+    """True or False where the browser tells where the request comes from, None where it does not. Doubled header
+    fields tell nothing good."""
+    sites, origins = headers.getlist("sec-fetch-site"), headers.getlist("origin")
+    if len(sites) > 1 or len(origins) > 1:
+        return False
+    if sites and sites[0] in _SITES:
+        return sites[0] == "same-origin"
+    if origins and origins[0] != "null":
+        return origins[0] == ours
+    return None
+
+
+def _token_fits(ctx: Ctx, session_id: str, given: str | None) -> bool:
+    try:
+        return ctx.ring.check("csrf", session_id.encode(), bytes.fromhex(given or ""))
+    except ValueError:
+        return False

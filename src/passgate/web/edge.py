@@ -1,0 +1,207 @@
+"""The outermost layer, plain ASGI: request id, where a request comes from, one decoder for every body, headers, the log.
+
+It knows no rule and no table. What comes out of it has been read once, and was refused if it could be read in two ways.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from passgate.core.ctx import Ctx, House, Origin
+from passgate.core.useragent import describe
+from passgate.errors import Malformed, NotFound, NotJson, PassgateError, TooLarge
+from passgate.settings import is_localhost, is_loopback
+from passgate.web import body as decoder
+from passgate.web.problems import render
+
+access = logging.getLogger("passgate.access")
+log = logging.getLogger("passgate.fault")
+
+Hot = Callable[[Ctx, Headers, Send], Awaitable[None]]
+"""A door that needs no framework: it answers by itself, thousands of times a second."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+
+
+class Edge:
+    def __init__(self, inner: ASGIApp, house: House, hot: Mapping[tuple[str, str], Hot]) -> None:
+        self._inner, self._house, self._hot = inner, house, hot
+        self._trusted = [ipaddress.ip_network(network) for network in house.settings.trusted_proxies]
+        self._headers = _standard_headers(https=house.settings.https)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        started = self._house.world.now()
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else self._house.world.text(12)
+        answer = _Answer(send, request_id, self._headers)
+        ctx = Ctx(self._house, self._origin(scope, headers), request_id=request_id)
+        scope.setdefault("state", {}).update(ctx=ctx, request_id=request_id)
+        try:
+            await self._pass(scope, headers, receive, answer, ctx)
+        except PassgateError as error:
+            await self._fail(answer, error, scope, receive)
+        except Exception:
+            log.exception("fault", extra={"request_id": request_id, "route": _route(scope)})
+            await self._fail(answer, PassgateError(), scope, receive)
+        finally:
+            access.info(
+                "request",
+                extra={
+                    "request_id": request_id, "method": scope["method"], "route": _route(scope),
+                    "status": answer.status, "ms": (self._house.world.now() - started) / 1000,
+                },
+            )  # fmt: skip
+
+    async def _pass(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer, ctx: Ctx) -> None:
+        hot = self._hot.get((scope["method"], scope["path"]))
+        if hot is not None and not scope["query_string"]:
+            scope["passgate.route"] = scope["path"]
+            await hot(ctx, headers, answer)
+            return
+        if scope["path"].startswith("/dev/") and not self._may_develop(ctx, headers):
+            raise NotFound
+        if scope["query_string"]:
+            decoder.decode_pairs(scope["query_string"])
+        await self._inner(scope, await _checked(headers, receive), answer)
+
+    async def _fail(self, answer: _Answer, error: PassgateError, scope: Scope, receive: Receive) -> None:
+        if answer.status == 0:
+            await render(error, answer.request_id)(scope, receive, answer)
+
+    def _may_develop(self, ctx: Ctx, headers: Headers) -> bool:
+        """`/dev/*` is for this machine's own browser: the peer is loopback, the name is ours, nobody passed it on."""
+        host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else ""
+        named = is_localhost(host) or is_loopback(host) or headers.get("host", "") == "[::1]"
+        return ctx.settings.is_development and ctx.origin.is_loopback and named
+
+    def _origin(self, scope: Scope, headers: Headers) -> Origin:
+        """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""
+        ip = (scope.get("client") or ("", 0))[0]
+        forwarded = any(name in headers for name in _FORWARDED)
+        if self._trusted and self._is_trusted(ip):
+            chain = ",".join(headers.getlist("x-forwarded-for")).split(",")
+            for hop in reversed([part.strip() for part in chain if part.strip()]):
+                if not _is_ip(hop):
+                    break
+                ip = hop
+                if not self._is_trusted(hop):
+                    break
+        browser, system = describe(headers.get("user-agent", ""))
+        return Origin(ip[:45], browser, system, is_loopback(ip) and not forwarded)
+
+    def _is_trusted(self, ip: str) -> bool:
+        return _is_ip(ip) and any(ipaddress.ip_address(ip) in network for network in self._trusted)
+
+
+class _Answer:
+    """`send`, with our header fields on every answer."""
+
+    def __init__(self, send: Send, request_id: str, standard: list[tuple[bytes, bytes]]) -> None:
+        self._send, self.request_id, self.status = send, request_id, 0
+        self._standard = standard
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            have = {name.lower() for name, _ in message["headers"]}
+            message["headers"] = [
+                *message["headers"],
+                *(field for field in self._standard if field[0] not in have),
+                (b"x-request-id", self.request_id.encode()),
+            ]
+        await self._send(message)
+
+
+def _standard_headers(*, https: bool) -> list[tuple[bytes, bytes]]:
+    fields = {
+        "cache-control": "no-store",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(), geolocation=(), microphone=()",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }
+    if https:
+        fields["strict-transport-security"] = "max-age=63072000; includeSubDomains"
+    return [(name.encode(), value.encode()) for name, value in fields.items()]
+
+
+async def _checked(headers: Headers, receive: Receive) -> Receive:
+    """The body, whole, decoded once and refused if there is anything odd about it; then handed on as it came."""
+    raw = await _whole(headers, receive)
+    if raw or headers.get("content-type"):
+        _refuse_unless_json(headers)
+    if raw:
+        decoder.decode_json(raw)
+    elif headers.get("content-type"):
+        raise Malformed
+    sent = False
+
+    async def replay() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    return replay
+
+
+def _refuse_unless_json(headers: Headers) -> None:
+    kinds = headers.getlist("content-type")
+    kind, _, parameters = (kinds[0] if kinds else "").partition(";")
+    charset = parameters.strip().lower()
+    if len(kinds) != 1 or kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
+        raise NotJson
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise NotJson
+
+
+async def _whole(headers: Headers, receive: Receive) -> bytes:
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and len(announced) < 19 and int(announced) > decoder.MAX_BODY:
+        raise TooLarge
+    parts, total = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed
+        part = message.get("body", b"")
+        total += len(part)
+        if total > decoder.MAX_BODY:
+            raise TooLarge
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _route(scope: Scope) -> str:
+    """The template, never the path: a path may hold a secret."""
+    if "passgate.route" in scope:
+        return str(scope["passgate.route"])
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", "(none)"))
+
+

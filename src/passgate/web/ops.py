@@ -1,0 +1,57 @@
+"""The doors of operators and developers: alive, ready, and development's mailbox. Nothing of a person is shown here,
+except the mails that development keeps for its own machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Response
+from starlette.responses import JSONResponse
+
+from passgate.adapters.mailbox import Mailbox
+from passgate.core import outbox
+from passgate.errors import Unavailable
+from passgate.store.migrate import is_behind
+from passgate.store.unit import is_reachable
+from passgate.web import guards
+from passgate.web.guards import Context, Operator
+
+router = APIRouter(tags=["ops"])
+
+
+@router.get("/healthz", name="health", dependencies=[Depends(guards.stranger)])
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", name="ready", responses={503: {"description": "Something we depend on is down"}})
+async def readyz(ctx: Context, named: Operator) -> Response:
+    """The process can do its work: 200, or 503. Which part is down is told to loopback and the metrics token only."""
+    parts = {"database": await is_reachable(ctx.house.store)}
+    parts["schema"] = parts["database"] and not await _behind(ctx)
+    ready = all(parts.values())
+    answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
+    if named:
+        answer["parts"] = {name: "ok" if fine else "down" for name, fine in parts.items()}
+    return JSONResponse(answer, status_code=200 if ready else 503)
+
+
+async def _behind(ctx: Context) -> bool:
+    try:
+        return await is_behind(ctx.house.store)
+    except Unavailable:
+        return True
+
+
+def developer_router(mailbox: Mailbox) -> APIRouter:
+    """Mounted in development only; the edge keeps everybody but this machine's own browser out."""
+    made = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
+
+    @made.get("/mail.json", name="mail", include_in_schema=False)
+    async def mail_json(ctx: Context) -> list[dict[str, Any]]:
+        """Every mail, newest first. What waits is delivered first, so that a test need not."""
+        await outbox.deliver(ctx.house, mailbox)
+        return await mailbox.list()
+
+    return made

@@ -1,0 +1,95 @@
+"""Errors as answers: one problem document (RFC 9457) for everything that goes wrong. What can go wrong lives in `errors`.
+
+Input is never echoed, and no text of a library or a database ever leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from passgate.errors import (
+    Invalid, Malformed, MethodNotAllowed, NotFound, PassgateError, Refusal, Unavailable,
+)  # fmt: skip
+
+log = logging.getLogger("passgate.fault")
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def document(error: PassgateError, request_id: str) -> dict[str, object]:
+    return {
+        "type": f"urn:passgate:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.message,
+        "request_id": request_id,
+        **error.extra(),
+    }
+
+
+def render(error: PassgateError, request_id: str) -> Response:
+    body = msgspec.json.encode(document(error, request_id))
+    return Response(body, status_code=error.status, headers=error.headers(), media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """One handler for each kind that reaches the framework."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, PassgateError)
+        if isinstance(error, Unavailable):
+            cause = type(error.__cause__).__name__ if error.__cause__ else ""
+            log.warning("unavailable", extra={"down": error.down, "cause": cause})
+        return render(error, request.state.request_id)
+
+    async def theirs(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return render(_translated(error), request.state.request_id)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return render(_invalid(error), request.state.request_id)
+
+    async def fault(request: Request, _error: Exception) -> Response:
+        return render(PassgateError(), request.state.request_id)  # the edge logs it
+
+    app.add_exception_handler(PassgateError, ours)
+    app.add_exception_handler(HTTPException, theirs)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, fault)
+
+
+def _translated(error: HTTPException) -> PassgateError:
+    if error.status_code == 404:
+        return NotFound()
+    if error.status_code == 405:
+        return MethodNotAllowed((error.headers or {}).get("Allow", ""))
+    return Malformed() if error.status_code < 500 else PassgateError()
+
+
+_WORDS = {
+    "missing": "missing",
+    "extra_forbidden": "unknown",
+    "string_too_short": "length",
+    "string_too_long": "length",
+    "too_long": "length",
+    "json_invalid": "format",
+}
+
+
+def _invalid(error: RequestValidationError) -> Refusal:
+    """Field paths and stable words; never the values, nor the library's sentences."""
+    fields: dict[str, str] = {}
+    for fault in error.errors():
+        kind = str(fault["type"])
+        path = ".".join(str(part) for part in fault["loc"][1:]) or "body"
+        word = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
+        fields[path[:100]] = word
+    return Invalid(fields)

@@ -1,0 +1,94 @@
+"""What every test may ask for, and the rule that a test runs or fails.
+
+Never a mock of our own code, and never a fixture that only one folder needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from passgate.app import build_house
+from passgate.store.migrate import upgrade
+from passgate.world import World
+from tests import kit
+from tests.servers import Postgres
+
+pytest.register_assert_rewrite("tests.kit")
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    # A skipped test is a promise nobody checks. An expected failure (`xfail`) is checked, and stays.
+    if not report.skipped or hasattr(report, "wasxfail") or os.environ.get("PASSGATE_ALLOW_SKIP") == "1":
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    report.outcome = "failed"
+    report.longrepr = f"{reason}\nA skip counts as a failure here; PASSGATE_ALLOW_SKIP=1 lets it pass."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Passgate runs on asyncio alone, so its tests do too."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the session (for each xdist worker); ask it for a database of your own."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def pg_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated, empty database to copy: 20 ms instead of a migration for each test."""
+    folder = tmp_path_factory.mktemp("template")
+    url = postgres.create_database()
+    house = build_house(kit.settings_for(folder, url), World.real())
+    await upgrade(house.store, lock=folder / "lock")
+    await house.store.close()
+    house.hasher.close()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Each test that asks runs on both: None is SQLite in the test's own folder."""
+    if request.param == "sqlite":
+        yield None
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.create_database(template=request.getfixturevalue("pg_template"))
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+async def the(tmp_path: Path, database_url: str | None) -> AsyncIterator[kit.The]:
+    """A Passgate on each database, its clock turned by hand."""
+    async with kit.running(kit.settings_for(tmp_path, database_url)) as made:
+        yield made
+
+
+@pytest.fixture
+async def lite(tmp_path: Path) -> AsyncIterator[kit.The]:
+    """The same on SQLite alone, for what no database can change."""
+    async with kit.running(kit.settings_for(tmp_path)) as made:
+        yield made

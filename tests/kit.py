@@ -1,0 +1,179 @@
+"""What tests are told with: a world turned by hand, a running Passgate, a client, some people and the mails they got.
+
+Never a mock: everything here drives the real thing through its public doors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from sqlalchemy import Table, select
+
+from passgate.app import Passgate
+from passgate.settings import HashSettings, Settings
+from passgate.store.tables import metadata
+from passgate.world import SECOND, World
+
+PASSWORD = "correct horse battery staple"
+OTHER_PASSWORD = "seventeen purple umbrellas"
+CHEAP = HashSettings(memory_kib=8 * 1024, passes=1)
+"""Hash parameters for every test but those of hashing."""
+START = 1_800_000_000 * SECOND
+
+
+@dataclass
+class Clock:
+    """Stands still until `forward` turns it; each reading moves it by one microsecond, so that no two are equal."""
+
+    now: int = START
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += int(seconds * SECOND)
+
+
+@dataclass
+class Dice:
+    """Random-looking bytes that are the same in every run."""
+
+    seed: bytes = b"passgate"
+    counter: Any = field(default_factory=itertools.count)
+
+    def __call__(self, count: int) -> bytes:
+        return hashlib.shake_256(self.seed + next(self.counter).to_bytes(8)).digest(count)
+
+
+def settings_for(data: Path, database_url: str | None = None, **more: Any) -> Settings:
+    given: dict[str, Any] = {"data": data, "hash": CHEAP, **more}
+    if database_url:
+        given["database_url"] = database_url
+    return Settings.development(**given)
+
+
+@dataclass
+class Person:
+    email: str
+    password: str
+    token: str = ""
+
+    @property
+    def auth(self) -> dict[str, str]:
+        return bearer(self.token)
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@dataclass
+class The:
+    """A running Passgate under test, with the verbs a story is told in. Answers are httpx2 responses."""
+
+    gate: Passgate
+    clock: Clock
+    http: httpx2.AsyncClient
+
+    # -- the doors ------------------------------------------------------------------------------------------------------
+
+    async def signup(self, email: str, password: str | None = PASSWORD, **more: Any) -> httpx2.Response:
+        body = {"email": email, **({"password": password} if password is not None else {}), **more}
+        return await self.http.post("/api/v1/signup", json=body)
+
+    async def start(self, email: str | None = None, **more: Any) -> httpx2.Response:
+        return await self.http.post("/api/v1/signin", json={**({"email": email} if email else {}), **more})
+
+    async def recover(self, email: str) -> httpx2.Response:
+        return await self.http.post("/api/v1/recover", json={"email": email})
+
+    async def prove(self, handle: str, factor: str, answer: str) -> httpx2.Response:
+        body = {"factor": factor, "answer": answer}
+        return await self.http.post("/api/v1/signin/prove", json=body, headers=bearer(handle))
+
+    async def challenge(self, handle: str, factor: str) -> httpx2.Response:
+        return await self.http.post("/api/v1/signin/challenge", json={"factor": factor}, headers=bearer(handle))
+
+    async def finish(self, handle: str, carrier: str = "bearer") -> httpx2.Response:
+        return await self.http.post("/api/v1/signin/finish", json={"carrier": carrier}, headers=bearer(handle))
+
+    async def session(self, token: str) -> httpx2.Response:
+        return await self.http.get("/api/v1/session", headers=bearer(token))
+
+    # -- stories in one word --------------------------------------------------------------------------------------------
+
+    async def mails(self, to: str | None = None) -> list[dict[str, Any]]:
+        """Newest first; the address is matched without case."""
+        got = await self.http.get("/dev/mail.json")
+        assert got.status_code == 200, got.text
+        return [mail for mail in got.json() if to is None or mail["to"].lower() == to.lower()]
+
+    async def code(self, email: str) -> str:
+        return str(next(mail["code"] for mail in await self.mails(email) if mail["code"]))
+
+    async def person(self, email: str = "anna@example.com", password: str = PASSWORD) -> Person:
+        """Signed up and signed in, through the doors."""
+        handle = handle_of(await self.signup(email, password))
+        assert (await self.prove(handle, "email_code", await self.code(email))).status_code == 200
+        return Person(email, password, token_of(await self.finish(handle)))
+
+    async def signed_in(self, person: Person) -> Person:
+        """The same person with one more session."""
+        handle = handle_of(await self.start(person.email))
+        assert (await self.prove(handle, "password", person.password)).status_code == 200
+        return Person(person.email, person.password, token_of(await self.finish(handle)))
+
+    # -- behind the doors -----------------------------------------------------------------------------------------------
+
+    async def rows(self, table: Table) -> list[dict[str, Any]]:
+        async with self.gate.house.store.read() as db:
+            return [dict(row) for row in await db.rows(select(table).order_by(*table.primary_key.columns))]
+
+    async def everything(self, *, but: tuple[str, ...] = ()) -> dict[str, list[dict[str, Any]]]:
+        """All tables as they are, to compare byte for byte."""
+        return {name: await self.rows(table) for name, table in metadata.tables.items() if name not in but}
+
+    async def events(self) -> list[str]:
+        """Audit events, oldest first."""
+        return [row["event"] for row in await self.rows(metadata.tables["audit_event"])]
+
+
+def handle_of(answer: httpx2.Response) -> str:
+    assert answer.status_code in (201, 202), answer.text
+    return str(answer.json()["handle"])
+
+
+def token_of(answer: httpx2.Response) -> str:
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
+def code_of(answer: httpx2.Response) -> str:
+    """The problem's code: what a test asserts, never prose."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    return str(problem["code"])
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, ip: str = "127.0.0.1", real_world: bool = False) -> AsyncIterator[The]:
+    """A Passgate in this process, asked over ASGI. Its jobs do not run by themselves: `mails` delivers what waits."""
+    clock = Clock()
+    gate = Passgate(settings, World.real() if real_world else World(clock, Dice()))
+    async with gate.running(work=False), client_for(gate, ip) as http:
+        yield The(gate, clock, http)
+
+
+def client_for(gate: Passgate, ip: str = "127.0.0.1") -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(gate, client=(ip, 50000))
+    return httpx2.AsyncClient(transport=transport, base_url=gate.settings.url)

