@@ -17,8 +17,6 @@ from passgate.world import World
 from tests import kit
 from tests.servers import Postgres
 
-pytest.register_assert_rewrite("tests.kit")
-
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     # A skipped test is a promise nobody checks. An expected failure (`xfail`) is checked, and stays.

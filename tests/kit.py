@@ -83,7 +83,7 @@ class The:
     clock: Clock
     http: httpx2.AsyncClient
 
-    # -- the doors ------------------------------------------------------------------------------------------------------
+    # -- the doors ---------------------------------------------------------------------------------
 
     async def signup(self, email: str, password: str | None = PASSWORD, **more: Any) -> httpx2.Response:
         body = {"email": email, **({"password": password} if password is not None else {}), **more}
@@ -108,7 +108,7 @@ class The:
     async def session(self, token: str) -> httpx2.Response:
         return await self.http.get("/api/v1/session", headers=bearer(token))
 
-    # -- stories in one word --------------------------------------------------------------------------------------------
+    # -- stories in one word -----------------------------------------------------------------------
 
     async def mails(self, to: str | None = None) -> list[dict[str, Any]]:
         """Newest first; the address is matched without case."""
@@ -131,7 +131,7 @@ class The:
         assert (await self.prove(handle, "password", person.password)).status_code == 200
         return Person(person.email, person.password, token_of(await self.finish(handle)))
 
-    # -- behind the doors -----------------------------------------------------------------------------------------------
+    # -- behind the doors --------------------------------------------------------------------------
 
     async def rows(self, table: Table) -> list[dict[str, Any]]:
         async with self.gate.house.store.read() as db:

@@ -142,9 +142,7 @@ class Postgres:
             "--locale=C",
             "--no-instructions",
         ]
-        done = subprocess.run(
-            initdb, check=False, capture_output=True, text=True, cwd="/", env=self._env(), **as_user
-        )
+        done = subprocess.run(initdb, check=False, capture_output=True, text=True, cwd="/", env=self._env(), **as_user)
         if done.returncode != 0:
             shutil.rmtree(self._home, ignore_errors=True)
             raise ServerFault(f"initdb failed: {done.stderr[-2000:]}")

@@ -91,9 +91,7 @@ def build_house(settings: Settings, world: World) -> House:
     )
     if settings.is_sqlite and settings.database_url is None:
         _private_file(settings)
-    return House(
-        settings, world, Store(settings), ring, Hasher(settings.hash, world), Breach(settings.breach)
-    )
+    return House(settings, world, Store(settings), ring, Hasher(settings.hash, world), Breach(settings.breach))
 
 
 def _private_file(settings: Settings) -> None:

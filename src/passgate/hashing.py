@@ -19,12 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from nacl import exceptions
-from nacl.bindings import crypto_pwhash_ALG_ARGON2ID13, crypto_pwhash_alg, crypto_pwhash_str_verify
+from nacl.bindings import crypto_pwhash_alg, crypto_pwhash_ALG_ARGON2ID13, crypto_pwhash_str_verify
 
 from passgate.errors import Unavailable
 from passgate.settings import HashSettings
 from passgate.world import World
-
 
 T = TypeVar("T")
 
@@ -82,7 +81,7 @@ class Hasher:
             raise
         return await asyncio.shield(task)
 
-    # -- in the threads ---------------------------------------------------------------------------------------------
+    # -- in the threads ----------------------------------------------------------------------------
 
     def _make(self, password: str) -> Stored:
         salt = self._world.bytes(16)

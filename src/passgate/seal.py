@@ -98,7 +98,7 @@ class Ring:
             self._load([Key.of(secret) for secret in _read_keys(self._file)])
         return self._keys.get(key_id)
 
-    # -- sealing: what must be read again -------------------------------------------------------------------------
+    # -- sealing: what must be read again ----------------------------------------------------------
 
     def seal(self, purpose: str, where: str, plain: bytes) -> bytes:
         """version ‖ key id ‖ salt ‖ AES-256-GCM. Key and nonce come from the root by HKDF with a salt of this record
@@ -122,7 +122,7 @@ class Ring:
     def is_current(self, record: bytes) -> bool:
         return record[1:_HEAD] == self.current.id
 
-    # -- keyed hashes: what must only be compared -----------------------------------------------------------------
+    # -- keyed hashes: what must only be compared --------------------------------------------------
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """key id ‖ HMAC-SHA256: 36 bytes. Good for low-entropy things (codes, addresses), useless without the ring."""
@@ -134,7 +134,7 @@ class Ring:
             return False
         return hmac.compare_digest(hmac.digest(self._subkey(key.id, purpose.encode()), data, "sha256"), mac[4:])
 
-    # -- bearer secrets: what a client carries --------------------------------------------------------------------
+    # -- bearer secrets: what a client carries -----------------------------------------------------
 
     def mint(self, prefix: str) -> Minted:
         """A new bearer secret: prefix ‖ base64url(key id ‖ 256 random bits ‖ 128-bit MAC), and the hash to store."""

@@ -219,7 +219,9 @@ def refusals(settings: Settings) -> list[tuple[str, str]]:
         if settings.host is not None and not (is_localhost(settings.host) or is_loopback(settings.host)):
             found.append(("DEVELOPMENT_BIND", "Development binds 127.0.0.1 and ::1 only; unset PASSGATE_HOST."))
         if not is_localhost(host):
-            found.append(("DEVELOPMENT_URL", "Development is for localhost or *.localhost; change PASSGATE_PUBLIC_URL."))
+            found.append(
+                ("DEVELOPMENT_URL", "Development is for localhost or *.localhost; change PASSGATE_PUBLIC_URL.")
+            )
         return found
     if settings.public_url is None or not settings.https:
         found.append(("URL_NOT_HTTPS", "PASSGATE_PUBLIC_URL must be the https origin that people see."))

@@ -45,11 +45,12 @@ class World:
         return str(int.from_bytes(self.dice(width)) % 10**count).zfill(count)
 
     def uuid(self) -> str:
-        """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then 74 random bits."""
-        value = (self.clock() // 1000) << 80 | int.from_bytes(self.dice(10))
-        value = value & ~(0xF << 76) | 0x7 << 76
-        value = value & ~(0x3 << 62) | 0x2 << 62
-        raw = f"{value:032x}"
+        """A UUIDv7 (RFC 9562 §5.7, method 3): milliseconds, 12 bits of the fraction, 62 random bits. Made one after
+        another they sort in that order, to a quarter of a microsecond."""
+        milli, micro = divmod(self.clock(), 1000)
+        high = milli << 16 | 0x7000 | micro * 4096 // 1000
+        low = 0b10 << 62 | int.from_bytes(self.dice(8)) >> 2
+        raw = f"{high:016x}{low:016x}"
         return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
 
 

@@ -1,5 +1,6 @@
 """A person's whole way over JSON: sign up, sign in, see and end sessions, recover, leave."""
 
+from passgate.store.tables import person
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, token_of
 
 
@@ -22,11 +23,11 @@ async def test_sign_up_then_sign_in_then_end(the: The) -> None:
 
 async def test_a_known_address_signs_up(the: The) -> None:
     await the.person("anna@example.com")
-    before = len(await the.rows(the_person()))
+    before = len(await the.rows(person))
     handle = handle_of(await the.signup("ANNA@example.com", OTHER_PASSWORD))
     assert (await the.mails())[0]["kind"] == "signup_known"
     assert code_of(await the.prove(handle, "email_code", "12345678")) == "proof_refused"
-    assert len(await the.rows(the_person())) == before
+    assert len(await the.rows(person)) == before
 
 
 async def test_recovery_ends_every_session(the: The) -> None:
@@ -65,10 +66,4 @@ async def test_leaving(the: The) -> None:
     anna = await the.person()
     assert (await the.http.delete("/api/v1/me", headers=anna.auth)).status_code == 204
     assert code_of(await the.session(anna.token)) == "credential_invalid"
-    assert await the.rows(the_person()) == []
-
-
-def the_person():  # type: ignore[no-untyped-def]
-    from passgate.store.tables import person
-
-    return person
+    assert await the.rows(person) == []

@@ -81,7 +81,7 @@ class Smtp:
 async def _deliver(client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
     try:
         await client.connect()
-    except (aiosmtplib.SMTPException, OSError) as fault:  # says nothing about this message, whatever the code
+    except (aiosmtplib.SMTPException, OSError, ValueError) as fault:  # says nothing about this very message
         raise MailFailed(permanent=False) from fault
     try:
         await client.send_message(mail)

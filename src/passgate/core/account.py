@@ -1,6 +1,7 @@
 """What a signed-in person does with their own account: profile, password, sessions, activity, export, deletion.
 
-Signing in is `signin`'s. Every deed here holds the session first; those that could take an account over want a fresh proof.
+Signing in is `signin`'s. Every deed here holds the session first; those that could take an account
+over want a fresh proof.
 """
 
 from __future__ import annotations

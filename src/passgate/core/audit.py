@@ -119,9 +119,7 @@ async def forget(db: Db, tenant_id: str, person_id: str) -> None:
     """Erase the personal part of one person's rows. Without salt and text the hash tells nothing; the chain holds."""
     about = or_(audit_event.c.subject_id == person_id, audit_event.c.actor_id == person_id)
     await db.change(
-        update(audit_event)
-        .where(audit_event.c.tenant_id == tenant_id, about)
-        .values(personal=None, personal_salt=None)
+        update(audit_event).where(audit_event.c.tenant_id == tenant_id, about).values(personal=None, personal_salt=None)
     )
 
 

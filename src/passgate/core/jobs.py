@@ -58,7 +58,6 @@ async def run_due(house: House, mailer: Mailer) -> None:
 
 async def tidy(house: House) -> None:
     await purge(house)
-    await rewrap(house)
     async with house.store.read() as db:
         house.hasher.know(await password.schemes(db))
 

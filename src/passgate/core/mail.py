@@ -23,8 +23,8 @@ _NOT_YOU = "If this was not you, you need not do anything: nobody gets in with t
 WORDS: dict[str, tuple[str, str]] = {
     "signup_code": (
         "Your code for {service}: {code}",
-        "Welcome. Enter this code to finish signing up:\n\n    {code}\n\nIt is good for {minutes} minutes, once, and only"
-        " on the page where you asked for it.\n\n" + _NOT_YOU,
+        "Welcome. Enter this code to finish signing up:\n\n    {code}\n\nIt is good for {minutes} minutes, once, and"
+        " only on the page where you asked for it.\n\n" + _NOT_YOU,
     ),
     "signup_known": (
         "You already have an account at {service}",
@@ -47,13 +47,13 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "recovered": (
         "Your password at {service} was replaced",
-        "A new password was set with a code mailed to this address, and all sessions were ended.\n\nIf this was not you,"
-        " recover your account at once: {recover}",
+        "A new password was set with a code mailed to this address, and all sessions were ended.\n\nIf this was not"
+        " you, recover your account at once: {recover}",
     ),
     "password_changed": (
         "Your password at {service} was changed",
-        "Your password was changed, and all your other sessions were ended.\n\nIf this was not you, recover your account"
-        " at once: {recover}",
+        "Your password was changed, and all your other sessions were ended.\n\nIf this was not you, recover your"
+        " account at once: {recover}",
     ),
     "new_device": (
         "New sign-in at {service}",
@@ -81,9 +81,7 @@ def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None) -> M
     )  # fmt: skip
 
 
-async def lay(
-    ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None
-) -> None:
+async def lay(ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None) -> None:
     """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
     message = render(ctx, kind, to, service=service, code=code)
     now = ctx.now()

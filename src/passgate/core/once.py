@@ -13,9 +13,7 @@ from passgate.store.tables import ticket
 from passgate.world import SECOND
 
 
-async def issue(
-    ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, secret_hash: bytes, *, life: int
-) -> None:
+async def issue(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, secret_hash: bytes, *, life: int) -> None:
     """A fresh ticket; older ones of the same kind and binding die with it. `life` in seconds."""
     now = ctx.now()
     older = update(ticket).where(ticket.c.kind == kind, ticket.c.bound_to == bound_to, ticket.c.taken_at.is_(None))

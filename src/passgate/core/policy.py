@@ -54,7 +54,10 @@ class Rules:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rules:
         known = {field.name for field in fields(cls)}
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key in known})
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known
+        }
+        return cls(**given)
 
     @property
     def shortest_password(self) -> int:

@@ -1,4 +1,4 @@
-"""Recovery: a mailed code, then a new password; all sessions end and the owner is told. One proof, never a second factor.
+"""Recovery: a mailed code, then a new password; all sessions end, the owner is told. One proof, never a second factor.
 
 Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address has an account.
 """

@@ -1,7 +1,7 @@
 """Sessions: open, find, touch, end. The result of a sign-in, and the only thing that lets a person act.
 
-`open_session` has one caller, `signin.finish`. An ended row is never live again: every statement that moves a session names
-`ended_at IS NULL`. How a session is carried (cookie, bearer) lives in `web`.
+`open_session` has one caller, `signin.finish`. An ended row is never live again: every statement that moves a session
+names `ended_at IS NULL`. How a session is carried (cookie, bearer) lives in `web`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, literal_column, select, update
+from sqlalchemy import ColumnElement, RowMapping, String, and_, func, literal_column, select, update
 
 from passgate.core import people
 from passgate.core.ctx import Actor, Ctx
@@ -23,7 +23,11 @@ from passgate.world import SECOND
 PREFIX = "pg_ses_"
 """So that scanners find a leaked one."""
 
-_ROLES = select(func.aggregate_strings(role_grant.c.role, literal_column("','"))).where(role_grant.c.person_id == person.c.id)
+# Written out, because a bound comma would be one more parameter of LOOKUP.
+_COMMA = literal_column("','", String)
+_ROLES = select(
+    func.aggregate_strings(role_grant.c.role, _COMMA)  # type: ignore[arg-type]
+).where(role_grant.c.person_id == person.c.id)
 LOOKUP = Lookup(
     select(
         session.c.id, session.c.tenant_id, session.c.person_id, session.c.created_at, session.c.last_used_at,
@@ -166,9 +170,7 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str)
     return await _end(ctx, db, tenant_id, person_id, session.c.id != "", reason)
 
 
-async def _end(
-    ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str
-) -> int:
+async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str) -> int:
     mine = and_(session.c.tenant_id == tenant_id, session.c.person_id == person_id)
     move = update(session).where(mine, which, session.c.ended_at.is_(None))
     return await db.change(move.values(ended_at=ctx.now(), end_reason=reason))

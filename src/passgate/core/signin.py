@@ -22,7 +22,14 @@ from passgate.core.ctx import Actor, Ctx
 from passgate.core.factors import Compared, Factor, SignIn, email_code, password
 from passgate.core.policy import AAL1, LEVELS, Enough, Need, Refuse
 from passgate.errors import (
-    AlreadyProved, FactorNotOffered, HandleInvalid, Invalid, ProofMissing, ProofRefused, SignupClosed, StepUpNeeded,
+    AlreadyProved,
+    FactorNotOffered,
+    HandleInvalid,
+    Invalid,
+    ProofMissing,
+    ProofRefused,
+    SignupClosed,
+    StepUpNeeded,
     Throttled,
 )  # fmt: skip
 from passgate.store import Db
@@ -60,7 +67,7 @@ class Started:
     expires_at: int
 
 
-# -- start ---------------------------------------------------------------------------------------------------------------
+# -- start -----------------------------------------------------------------------------------------
 
 
 async def start(ctx: Ctx, email: str | None, tenant_name: str | None) -> Started:
@@ -129,7 +136,7 @@ async def begin(
 ) -> tuple[SignIn, str]:  # fmt: skip
     minted = ctx.ring.mint(PREFIX)
     now = ctx.now()
-    row = {
+    row: dict[str, Any] = {
         "id": ctx.world.uuid(), "tenant_id": tenant.id, "purpose": purpose, "handle_hash": minted.hash,
         "person_id": person_id, "session_id": session_id, "proofs": "[]",
         "created_at": now, "expires_at": now + ctx.settings.signin.life * SECOND,
@@ -146,7 +153,7 @@ def _started(sign_in: SignIn, handle: str) -> Started:
     return Started(handle, decision, sign_in.expires_at)
 
 
-# -- find ----------------------------------------------------------------------------------------------------------------
+# -- find ------------------------------------------------------------------------------------------
 
 
 async def find(ctx: Ctx, handle: str) -> SignIn:
@@ -160,7 +167,9 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
 
 async def _load(ctx: Ctx, db: Db, handle_hash: bytes) -> SignIn:
     query = (
-        select(table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at)
+        select(
+            table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at
+        )
         .join(tenant_table, tenant_table.c.id == table.c.tenant_id)
         .where(table.c.handle_hash == handle_hash)
     )
@@ -186,16 +195,14 @@ def _value(
 
 
 def decide(sign_in: SignIn) -> policy.Decision:
-    return policy.decide(
-        sign_in.rules, sign_in.purpose, sign_in.proofs, floor=str(sign_in.data.get("floor") or AAL1)
-    )
+    return policy.decide(sign_in.rules, sign_in.purpose, sign_in.proofs, floor=str(sign_in.data.get("floor") or AAL1))
 
 
 def _named(sign_in: SignIn) -> dict[str, str]:
     return {"email": sign_in.email} if sign_in.email else {}
 
 
-# -- challenge and prove -------------------------------------------------------------------------------------------------
+# -- challenge and prove ---------------------------------------------------------------------------
 
 
 def _offered(sign_in: SignIn, factor: str) -> Need:
@@ -259,9 +266,7 @@ async def _refuse(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared) ->
     raise ProofRefused
 
 
-async def _mark(
-    ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spent: throttle.Spent
-) -> policy.Decision:
+async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spent: throttle.Spent) -> policy.Decision:
     """Everything a right answer moves, in one transaction; a lost race leaves nothing but the try given back."""
 
     async def give_back(db: Db) -> None:
@@ -273,7 +278,7 @@ async def _mark(
         if compared.person_id and not await people.lock(db, sign_in.tenant_id, compared.person_id):
             raise lost
         if not await _add_proof(ctx, db, sign_in, factor, compared.person_id):
-            raise await _lost(ctx, db, sign_in, factor, give_back)
+            raise await _lost(db, sign_in, factor, give_back)
         if not await compared.mark(db):
             raise lost
         proved = replace(sign_in, proofs=(*sign_in.proofs, factor), person_id=compared.person_id)
@@ -302,7 +307,7 @@ async def _add_proof(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, person_id: 
     return await db.change(same.values(**values)) == 1
 
 
-async def _lost(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, give_back: Keep) -> Exception:
+async def _lost(db: Db, sign_in: SignIn, factor: str, give_back: Keep) -> Exception:
     """Why a right answer came too late: another one was first, or the sign-in is over."""
     row = await db.one(select(table.c.proofs, table.c.finished_at, table.c.refused).where(table.c.id == sign_in.id))
     if row is None or row["refused"] >= ATTEMPTS or factor not in json.loads(row["proofs"]):
@@ -334,7 +339,7 @@ async def _set_up(ctx: Ctx, sign_in: SignIn, factor: str, answer: str) -> policy
         # `spent` is not debited here; the proof's own statement takes one off, so it is put on first.
         await db.change(update(table).where(table.c.id == sign_in.id).values(spent=table.c.spent + 1))
         if not await _add_proof(ctx, db, sign_in, factor, sign_in.person_id):
-            raise await _lost(ctx, db, sign_in, factor, _nothing)
+            raise await _lost(db, sign_in, factor, _nothing)
         await password.bind(ctx, db, sign_in.tenant_id, sign_in.person_id, stored)
         if sign_in.purpose == "recovery":
             await recovery.complete(ctx, db, sign_in)
@@ -355,7 +360,7 @@ async def end_running(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: 
     await db.change(mine.values(finished_at=ctx.now()))
 
 
-# -- finish --------------------------------------------------------------------------------------------------------------
+# -- finish ----------------------------------------------------------------------------------------
 
 
 async def finish(ctx: Ctx, handle: str) -> sessions.Opened:
@@ -383,7 +388,10 @@ async def finish(ctx: Ctx, handle: str) -> sessions.Opened:
 async def _finished(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
     """Take the handle, then look again: what was proved by now counts, and nobody else can take it."""
     alive = update(table).where(
-        table.c.id == before.id, table.c.finished_at.is_(None), table.c.expires_at > ctx.now(), table.c.refused < ATTEMPTS
+        table.c.id == before.id,
+        table.c.finished_at.is_(None),
+        table.c.expires_at > ctx.now(),
+        table.c.refused < ATTEMPTS,
     )
     if not await db.change(alive.values(finished_at=ctx.now())):
         raise HandleInvalid

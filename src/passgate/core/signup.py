@@ -67,9 +67,7 @@ async def born(ctx: Ctx, db: Db, sign_in: SignIn, lost: ProofRefused) -> SignIn:
     person_id = await people.create(ctx, db, tenant_id, at, profile=sign_in.data["profile"], verified=True)
     if person_id is None:
         raise lost
-    await note(
-        ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.shown}
-    )
+    await note(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.shown})
     await access.grant(ctx, db, tenant_id, person_id, role)
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):

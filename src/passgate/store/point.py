@@ -1,8 +1,8 @@
 """The shortest way to one row, for the doors that answer thousands of times a second. Writes never live here.
 
-A statement is compiled once and then asked with bare driver calls. On SQLite it runs in the event loop's own thread: an
-indexed look-up takes a few microseconds, the hop to a thread and back ten times that, and a reader in WAL mode waits for
-nobody. On PostgreSQL a small asyncpg pool with prepared statements does it.
+A statement is compiled once and then asked with bare driver calls. On SQLite it runs in the event loop's own thread:
+an indexed look-up takes a few microseconds, the hop to a thread and back ten times that, and a reader in WAL mode waits
+for nobody. On PostgreSQL a small asyncpg pool with prepared statements does it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Lookup:
 
     def __init__(self, statement: Select[Any]) -> None:
         self.sqlite = str(statement.compile(dialect=sqlite.dialect()))
-        self.postgres = str(statement.compile(dialect=postgresql.asyncpg.dialect()))
+        self.postgres = str(statement.compile(dialect=postgresql.asyncpg.dialect()))  # type: ignore[no-untyped-call]
         names = [column.name for column in statement.selected_columns]
         self.index = {name: place for place, name in enumerate(names)}
 

@@ -7,7 +7,18 @@ microseconds since 1970 (`world.Instant`); `_hash` is compared, `_sealed` is enc
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint, text,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
 )  # fmt: skip
 
 metadata = MetaData(
@@ -186,7 +197,10 @@ audit_event = Table(
     Column("link", LargeBinary),
     UniqueConstraint("tenant_id", "seq"),
     Index(None, "tenant_id", "subject_id"),
-    Index("ix_audit_event_unsealed", "tenant_id", sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL")),
+    Index(
+        "ix_audit_event_unsealed", "tenant_id",
+        sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL"),
+    ),
 )  # fmt: skip
 
 # core/audit: how far a tenant's chain is sealed; `mac` covers the row.

@@ -50,7 +50,7 @@ class Db:
 
     def upsert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT, in the dialect at hand."""
-        return (postgresql if self.connection.dialect.name == "postgresql" else sqlite).insert(table)
+        return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
 
     @property
     def is_postgres(self) -> bool:

@@ -91,9 +91,7 @@ def _constant(_name: str) -> NoReturn:
     raise Malformed
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_once, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
 def _check_depth(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The outermost layer, plain ASGI: request id, where a request comes from, one decoder for every body, headers, the log.
+"""The outermost layer, plain ASGI: request id, origin of a request, one decoder for every body, headers, the log.
 
 It knows no rule and no table. What comes out of it has been read once, and was refused if it could be read in two ways.
 """
@@ -203,5 +203,3 @@ def _route(scope: Scope) -> str:
         return str(scope["passgate.route"])
     route: Any = scope.get("route")
     return str(getattr(route, "path", "(none)"))
-
-

@@ -5,7 +5,7 @@ Guards only say who is asking; what they may do is decided in `core`.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
@@ -23,9 +23,7 @@ _handle_bearer = HTTPBearer(scheme_name="handle", description="A sign-in's handl
 
 
 def ctx_of(request: Request) -> Ctx:
-    found = request.state.ctx
-    assert isinstance(found, Ctx)
-    return found
+    return cast("Ctx", request.state.ctx)
 
 
 def bearer(headers: Headers) -> str | None:
@@ -69,7 +67,7 @@ _ByCookie = Annotated[object, Security(_session_cookie)]
 
 
 async def look(request: Request, _bearer: _ByBearer = None, _cookie: _ByCookie = None) -> Found:
-    """Whoever carries a live session, which this does not slide. By cookie, an unsafe method must come from our pages."""
+    """Whoever carries a live session, not slid by this. By cookie, an unsafe method must come from our own pages."""
     ctx = ctx_of(request)
     secret, by_cookie = carried(ctx, request.headers)
     found = await sessions.find(ctx, secret)

@@ -1,4 +1,4 @@
-"""Errors as answers: one problem document (RFC 9457) for everything that goes wrong. What can go wrong lives in `errors`.
+"""Errors as answers: one problem document (RFC 9457) for whatever goes wrong. What can go wrong lives in `errors`.
 
 Input is never echoed, and no text of a library or a database ever leaves.
 """
@@ -14,7 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from passgate.errors import (
-    Invalid, Malformed, MethodNotAllowed, NotFound, PassgateError, Refusal, Unavailable,
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    PassgateError,
+    Refusal,
+    Unavailable,
 )  # fmt: skip
 
 log = logging.getLogger("passgate.fault")
@@ -42,28 +48,25 @@ def render(error: PassgateError, request_id: str) -> Response:
 def install(app: FastAPI) -> None:
     """One handler for each kind that reaches the framework."""
 
-    async def ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, PassgateError)
+    async def ours(request: Request, error: PassgateError) -> Response:
         if isinstance(error, Unavailable):
             cause = type(error.__cause__).__name__ if error.__cause__ else ""
             log.warning("unavailable", extra={"down": error.down, "cause": cause})
         return render(error, request.state.request_id)
 
-    async def theirs(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    async def theirs(request: Request, error: HTTPException) -> Response:
         return render(_translated(error), request.state.request_id)
 
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         return render(_invalid(error), request.state.request_id)
 
     async def fault(request: Request, _error: Exception) -> Response:
         return render(PassgateError(), request.state.request_id)  # the edge logs it
 
-    app.add_exception_handler(PassgateError, ours)
-    app.add_exception_handler(HTTPException, theirs)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, fault)
+    app.exception_handler(PassgateError)(ours)
+    app.exception_handler(HTTPException)(theirs)
+    app.exception_handler(RequestValidationError)(invalid)
+    app.exception_handler(Exception)(fault)
 
 
 def _translated(error: HTTPException) -> PassgateError:

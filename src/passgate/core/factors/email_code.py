@@ -67,9 +67,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     return throttle.person_key(found["id"], name), live
 
 
-async def compare(
-    ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool
-) -> Compared:
+async def compare(ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool) -> Compared:
     """Blanks and hyphens, as people type them, do not count."""
     code = "".join(answer.split()).replace("-", "")
     secret = seen["secret_hash"] if seen else bytes(36)

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, and_, select, update
 from zxcvbn_rs_py import zxcvbn
 
 from passgate.core import throttle
@@ -83,9 +83,8 @@ async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     """One look for the person and the password, the same for an address that nobody has."""
-    joined = person.outerjoin(
-        credential, (credential.c.person_id == person.c.id) & (credential.c.kind == name) & credential.c.revoked_at.is_(None)
-    )  # fmt: skip
+    live = and_(credential.c.kind == name, credential.c.revoked_at.is_(None))
+    joined = person.outerjoin(credential, and_(credential.c.person_id == person.c.id, live))
     who = person.c.id == sign_in.person_id if sign_in.person_id else person.c.email_key == sign_in.email_key
     query = (
         select(
@@ -102,9 +101,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     return throttle.person_key(row["id"], name), row
 
 
-async def compare(
-    ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool
-) -> Compared:
+async def compare(ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool) -> Compared:
     """One round of hashing whoever it is: nobody, disabled, without a password, locked, or old parameters."""
     stored = None
     if seen is not None and seen["disabled_at"] is None and seen["secret_sealed"] is not None and not is_locked:

@@ -10,7 +10,19 @@ from pydantic import Field
 from passgate.core import account
 from passgate.web import cookies
 from passgate.web.api.shapes import (
-    Client, Cursor, Input, Limit, Output, Secret, Session, Tenant, User, page, rendered, spelled, whole,
+    Client,
+    Cursor,
+    Input,
+    Limit,
+    Output,
+    Secret,
+    Session,
+    Tenant,
+    User,
+    page,
+    rendered,
+    spelled,
+    whole,
 )  # fmt: skip
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
@@ -122,7 +134,7 @@ async def end_others(ctx: Context, found: Live) -> Response:
 
 
 @router.delete("/sessions/{id}", status_code=204, name="end_one")
-async def end_one(ctx: Context, found: Live, id: Id) -> Response:  # noqa: A002  the contract's word
+async def end_one(ctx: Context, found: Live, id: Id) -> Response:
     """End one of my sessions."""
     await account.end_session(ctx.acting(found.actor), found.actor, id)
     return Response(status_code=204)

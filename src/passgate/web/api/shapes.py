@@ -75,7 +75,9 @@ Email = Annotated[str, Field(min_length=3, max_length=320)]
 Secret = Annotated[str, Field(min_length=1, max_length=1024)]
 TenantName = Annotated[str, Field(min_length=1, max_length=80)]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most")]
-Cursor = Annotated[str | None, Query(min_length=36, max_length=36, pattern="^[0-9a-f-]+$", description="`next` of the page before")]
+Cursor = Annotated[
+    str | None, Query(min_length=36, max_length=36, pattern="^[0-9a-f-]+$", description="`next` of the page before")
+]
 
 
 def spelled(row: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def whole(found: Found) -> dict[str, Any]:
     """{"user","tenant","session"} of a live session."""
     actor = found.actor
     client = {"browser": found.of("browser"), "os": found.of("os"), "ip": found.of("ip")}
-    session = {"id": actor.session_id, **{name: iso(found.of(name)) for name in _SESSION}}
+    session: dict[str, Any] = {"id": actor.session_id, **{name: iso(found.of(name)) for name in _SESSION}}
     session |= {"amr": actor.amr, "acr": actor.acr, "current": True, "client": client}
     tenant = {"id": actor.tenant_id, "name": found.of("name"), "display_name": found.of("display_name")}
     return {"user": user(found), "tenant": tenant, "session": session}
