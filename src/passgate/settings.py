@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -149,15 +149,15 @@ class Settings(BaseSettings):
         folder = os.environ.get("PASSGATE_SECRETS_DIR")
         return cls(_secrets_dir=folder, **given) if folder else cls(**given)
 
-    @classmethod
-    def development(cls, **given: Any) -> Self:
+    @staticmethod
+    def development(**given: Any) -> Settings:
         """This machine only; reads no environment."""
-        return cls(_env_file=None, **{"environment": "development", **given})
+        return _Preset(**{"environment": "development", **given})
 
-    @classmethod
-    def production(cls, **given: Any) -> Self:
+    @staticmethod
+    def production(**given: Any) -> Settings:
         """The same, with everything that production demands left to the caller; `refusals` names what is missing."""
-        return cls(_env_file=None, **{"environment": "production", **given})
+        return _Preset(**{"environment": "production", **given})
 
     @property
     def url(self) -> str:
@@ -175,21 +175,36 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """An SQLAlchemy URL with our drivers named."""
         if self.database_url is None:
-            return f"sqlite+aiosqlite:///{self.data.absolute() / 'passgate.db'}"
+            return f"sqlite:///{self.data.absolute() / 'passgate.db'}"
         raw = self.database_url.get_secret_value()
         scheme, rest = raw.split("://", 1) if "://" in raw else (raw, "")
-        driver = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
+        driver = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
         return f"{driver.get(scheme, scheme)}://{rest}"
 
     @property
     def is_sqlite(self) -> bool:
-        return self.database.startswith("sqlite")
+        return self.database.startswith("sqlite:")
 
     def root_secrets(self) -> tuple[str, ...]:
         """From SECRETS, or from SECRETS_FILE; empty where the key file is to be used."""
         if self.secrets or self.secrets_file is None:
             return self.secrets
         return tuple(line.strip() for line in self.secrets_file.read_text().splitlines() if line.strip())
+
+
+class _Preset(Settings):
+    """Settings that their caller gives and nothing else: no variable, no file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the framework names the arguments
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost$")

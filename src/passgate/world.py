@@ -10,12 +10,13 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 Instant = int
 """Microseconds since 1970-01-01 UTC. One integer compares alike in Python, SQLite and PostgreSQL."""
 
 SECOND = 1_000_000
+_EPOCH = datetime(1970, 1, 1)  # UTC by definition; the zone would only be cut off again
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +57,4 @@ class World:
 
 def iso(instant: Instant) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-22T10:00:00.000Z`."""
-    moment = datetime.fromtimestamp(instant // SECOND, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant % SECOND // 1000:03d}Z"
+    return (_EPOCH + timedelta(microseconds=instant)).isoformat(timespec="milliseconds") + "Z"

@@ -49,8 +49,8 @@ async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
     stored = await password.accept(ctx, new, tenant.rules, context)
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
-        await password.bind(ctx, db, actor.tenant_id, actor.person_id, stored)
         await signin.end_running(ctx, db, actor.tenant_id, actor.person_id)
+        await password.bind(ctx, db, actor.tenant_id, actor.person_id, stored)
         ended = await sessions.end_others(ctx, db, actor, "password_changed")
         await note(ctx, db, Event.SESSIONS_ENDED, reason="password_changed", count=ended)
         await mail.lay(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
@@ -107,5 +107,6 @@ async def delete(ctx: Ctx, actor: Actor) -> None:
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
         await note(ctx, db, Event.ACCOUNT_DELETED)
         await audit.forget(db, actor.tenant_id, actor.person_id)
-        await throttle.forget(db, actor.person_id, tuple(KINDS))
+        # Their sign-ins go with them, and budgets after sign-ins: the order in which a proof takes its locks.
         await people.erase(db, actor.tenant_id, actor.person_id)
+        await throttle.forget(db, actor.person_id, tuple(KINDS))

@@ -60,7 +60,7 @@ async def _seal_tenant(house: House, tenant_id: str) -> int:
             seq += 1
             link = house.ring.mac("audit link", digest(link, seq.to_bytes(8), row["mac"]))
             moves.append({"row_id": row["id"], "new_seq": seq, "new_link": link})
-        await db.connection.execute(
+        await db.change_many(
             update(audit_event)
             .where(audit_event.c.id == bindparam("row_id"))
             .values(seq=bindparam("new_seq"), link=bindparam("new_link")),

@@ -25,14 +25,16 @@ async def issue(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, secr
 
 
 async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
-    """The one that can still be taken."""
-    query = select(ticket).where(
-        ticket.c.kind == kind,
-        ticket.c.bound_to == bound_to,
-        ticket.c.taken_at.is_(None),
-        ticket.c.expires_at > ctx.now(),
+    """The newest, if it can still be taken. Two that were issued at once may both have missed the other; the older is
+    dead all the same, and stays so when the newest is taken."""
+    query = (
+        select(ticket)
+        .where(ticket.c.kind == kind, ticket.c.bound_to == bound_to)
+        .order_by(ticket.c.created_at.desc(), ticket.c.id.desc())
+        .limit(1)
     )
-    return await db.one(query)
+    newest = await db.one(query)
+    return newest if newest and newest["taken_at"] is None and newest["expires_at"] > ctx.now() else None
 
 
 async def take(ctx: Ctx, db: Db, ticket_id: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import RowMapping, delete, func, select, update
+from sqlalchemy import RowMapping, bindparam, delete, func, select, update
 
 from passgate.core.audit import canonical
 from passgate.core.ctx import Ctx
@@ -54,8 +54,15 @@ def profile_text(profile: dict[str, Any] | None) -> str:
     return text
 
 
+_MINE = (person.c.tenant_id == bindparam("of_tenant"), person.c.id == bindparam("of_person"))
+_LOCK = select(person).where(*_MINE, person.c.disabled_at.is_(None)).with_for_update()
+_BY_KEY = select(person).where(
+    person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
+)
+
+
 async def by_key(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
-    return await db.one(select(person).where(person.c.tenant_id == tenant_id, person.c.email_key == email_key))
+    return await db.one(_BY_KEY, of_tenant=tenant_id, of_email_key=email_key)
 
 
 async def by_id(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
@@ -81,10 +88,7 @@ async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str,
 async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
     """The live person, held until the transaction ends. Whoever moves what hangs on a person takes this lock first
     (SQLite: the one write transaction is lock enough), so that such deeds neither cross nor deadlock."""
-    query = select(person).where(
-        person.c.tenant_id == tenant_id, person.c.id == person_id, person.c.disabled_at.is_(None)
-    )
-    return await db.one(query.with_for_update())
+    return await db.one(_LOCK, of_tenant=tenant_id, of_person=person_id)
 
 
 async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> None:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, String, and_, func, literal_column, select, update
+from sqlalchemy import ColumnElement, RowMapping, String, and_, bindparam, func, literal_column, select, update
 
 from passgate.core import people
 from passgate.core.ctx import Actor, Ctx
@@ -69,6 +69,13 @@ class Opened:
     is_new_device: bool
 
 
+_DEVICES = (
+    select(session.c.browser, session.c.os)
+    .where(session.c.tenant_id == bindparam("of_tenant"), session.c.person_id == bindparam("of_person"))
+    .distinct()
+)
+
+
 async def open_session(
     ctx: Ctx, db: Db, *, tenant_id: str, person_id: str, amr: tuple[str, ...], acr: str, auth_time: int
 ) -> Opened:
@@ -93,16 +100,11 @@ async def open_session(
         "os": ctx.origin.os,
         "ip": ctx.origin.ip,
     }
-    known = await db.rows(_devices(tenant_id, person_id))
+    known = await db.rows(_DEVICES, of_tenant=tenant_id, of_person=person_id)
     await db.add(session, **row)
     seen = {(device["browser"], device["os"]) for device in known}
     is_new = bool(seen) and (ctx.origin.browser, ctx.origin.os) not in seen
     return Opened(minted.token, shown(row, current=True), is_new)
-
-
-def _devices(tenant_id: str, person_id: str) -> Any:
-    mine = and_(session.c.tenant_id == tenant_id, session.c.person_id == person_id)
-    return select(session.c.browser, session.c.os).where(mine).distinct()
 
 
 async def find(ctx: Ctx, token: str) -> Found:
@@ -115,13 +117,8 @@ async def find(ctx: Ctx, token: str) -> Found:
     if row is None:
         raise CredentialInvalid
     at, now = LOOKUP.index, ctx.now()
-    if (
-        row[at["ended_at"]] is not None
-        or row[at["idle_expires_at"]] <= now
-        or row[at["expires_at"]] <= now
-        or row[at["person_disabled_at"]] is not None
-        or row[at["tenant_disabled_at"]] is not None
-    ):
+    is_over = row[at["ended_at"]] is not None or row[at["idle_expires_at"]] <= now or row[at["expires_at"]] <= now
+    if is_over or row[at["person_disabled_at"]] is not None or row[at["tenant_disabled_at"]] is not None:
         raise SessionEnded
     actor = Actor(
         row[at["tenant_id"]], row[at["person_id"]], row[at["id"]], row[at["acr"]],

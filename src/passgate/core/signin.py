@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import BigInteger, RowMapping, bindparam, select, update
 
 from passgate.core import mail, people, policy, recovery, sessions, signup, tenants, throttle
 from passgate.core.audit import Event, canonical, kept, note
@@ -156,6 +156,13 @@ def _started(sign_in: SignIn, handle: str) -> Started:
 # -- find ------------------------------------------------------------------------------------------
 
 
+_BY_HANDLE = (
+    select(table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at)
+    .join(tenant_table, tenant_table.c.id == table.c.tenant_id)
+    .where(table.c.handle_hash == bindparam("of_handle"))
+)
+
+
 async def find(ctx: Ctx, handle: str) -> SignIn:
     """The running sign-in behind a handle, or HandleInvalid: unknown, finished, too old, dead."""
     handle_hash = ctx.ring.presented(PREFIX, handle)
@@ -166,14 +173,7 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
 
 
 async def _load(ctx: Ctx, db: Db, handle_hash: bytes) -> SignIn:
-    query = (
-        select(
-            table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at
-        )
-        .join(tenant_table, tenant_table.c.id == table.c.tenant_id)
-        .where(table.c.handle_hash == handle_hash)
-    )
-    row = await db.one(query)
+    row = await db.one(_BY_HANDLE, of_handle=handle_hash)
     if row is None or row["finished_at"] is not None or row["disabled_at"] is not None:
         raise HandleInvalid
     if row["expires_at"] <= ctx.now() or row["refused"] >= ATTEMPTS:
@@ -234,11 +234,25 @@ async def prove(ctx: Ctx, handle: str, factor: str, answer: str) -> policy.Decis
     return await _mark(ctx, sign_in, factor, compared, spent)
 
 
+_THIS = table.c.id == bindparam("of_sign_in")
+_RUNNING = (_THIS, table.c.finished_at.is_(None), table.c.refused < ATTEMPTS)
+_IN_TIME = table.c.expires_at > bindparam("now", type_=BigInteger)
+_SPEND = update(table).where(*_RUNNING, table.c.spent < ATTEMPTS).values(spent=table.c.spent + 1)
+_GIVE_BACK = update(table).where(_THIS).values(spent=table.c.spent - 1)
+_REFUSED = update(table).where(_THIS).values(refused=table.c.refused + 1)
+_ADD_PROOF = (
+    update(table)
+    .where(*_RUNNING, _IN_TIME, table.c.proofs == bindparam("proofs_before"))
+    .values(proofs=bindparam("proofs_after"), person_id=bindparam("of_person"), spent=table.c.spent - 1)
+)
+_FINISH = update(table).where(*_RUNNING, _IN_TIME).values(finished_at=bindparam("now", type_=BigInteger))
+_THIS_ONE = select(table).where(_THIS)
+
+
 async def _spend(ctx: Ctx, sign_in: SignIn, authenticator: str) -> throttle.Spent:
-    alive = update(table).where(table.c.id == sign_in.id, table.c.finished_at.is_(None), table.c.refused < ATTEMPTS)
     throttled = kept(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=_named(sign_in))
     async with ctx.write() as db:
-        if not await db.change(alive.where(table.c.spent < ATTEMPTS).values(spent=table.c.spent + 1)):
+        if not await db.change(_SPEND, of_sign_in=sign_in.id):
             refused = await db.value(select(table.c.refused).where(table.c.id == sign_in.id))
             if refused is None or refused >= ATTEMPTS:
                 raise HandleInvalid
@@ -252,7 +266,7 @@ async def _spend(ctx: Ctx, sign_in: SignIn, authenticator: str) -> throttle.Spen
 
 def _refusal_facts(ctx: Ctx, sign_in: SignIn, factor: str, person_id: str | None) -> tuple[Keep, Keep]:
     async def count(db: Db) -> None:
-        await db.change(update(table).where(table.c.id == sign_in.id).values(refused=table.c.refused + 1))
+        await db.change(_REFUSED, of_sign_in=sign_in.id)
 
     event = _EVENTS[factor, False]
     row = kept(ctx, event, tenant_id=sign_in.tenant_id, subject_id=person_id, personal=_named(sign_in))
@@ -270,7 +284,7 @@ async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spen
     """Everything a right answer moves, in one transaction; a lost race leaves nothing but the try given back."""
 
     async def give_back(db: Db) -> None:
-        await db.change(update(table).where(table.c.id == sign_in.id).values(spent=table.c.spent - 1))
+        await db.change(_GIVE_BACK, of_sign_in=sign_in.id)
         await throttle.refund(ctx, db, spent, clear=False)
 
     lost = ProofRefused(keep=_refusal_facts(ctx, sign_in, factor, compared.person_id))
@@ -295,16 +309,17 @@ async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spen
 
 async def _add_proof(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, person_id: str | None) -> bool:
     """Only onto the proofs that were there when the answer was compared, and only while the sign-in runs."""
-    same = update(table).where(
-        table.c.id == sign_in.id,
-        table.c.proofs == sign_in.proofs_text,
-        table.c.finished_at.is_(None),
-        table.c.refused < ATTEMPTS,
-        table.c.expires_at > ctx.now(),
+    return (
+        await db.change(
+            _ADD_PROOF,
+            of_sign_in=sign_in.id,
+            now=ctx.now(),
+            proofs_before=sign_in.proofs_text,
+            proofs_after=json.dumps((*sign_in.proofs, factor)),
+            of_person=person_id,
+        )
+        == 1
     )
-    proofs = json.dumps((*sign_in.proofs, factor))
-    values = {"proofs": proofs, "person_id": person_id, "spent": table.c.spent - 1}
-    return await db.change(same.values(**values)) == 1
 
 
 async def _lost(db: Db, sign_in: SignIn, factor: str, give_back: Keep) -> Exception:
@@ -340,10 +355,12 @@ async def _set_up(ctx: Ctx, sign_in: SignIn, factor: str, answer: str) -> policy
         await db.change(update(table).where(table.c.id == sign_in.id).values(spent=table.c.spent + 1))
         if not await _add_proof(ctx, db, sign_in, factor, sign_in.person_id):
             raise await _lost(db, sign_in, factor, _nothing)
+        # Sign-ins before budgets, as `_spend` takes them: the other way round the two could wait for each other.
+        if sign_in.purpose == "recovery":
+            await end_running(ctx, db, sign_in.tenant_id, sign_in.person_id, but=sign_in.id)
         await password.bind(ctx, db, sign_in.tenant_id, sign_in.person_id, stored)
         if sign_in.purpose == "recovery":
             await recovery.complete(ctx, db, sign_in)
-            await end_running(ctx, db, sign_in.tenant_id, sign_in.person_id, but=sign_in.id)
     return decide(replace(sign_in, proofs=(*sign_in.proofs, factor)))
 
 
@@ -353,7 +370,8 @@ async def _nothing(_db: Db) -> None:
 
 async def end_running(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:
     """A password that is no longer right must not open a session through a sign-in that has proved it already. Call it
-    before sessions are ended: a `finish` that was quicker has then laid its session where that will find it."""
+    before sessions are ended: a `finish` that was quicker has then laid its session where that will find it; and before
+    budgets are touched, which `_spend` takes after the sign-in."""
     mine = update(table).where(
         table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
     )
@@ -387,15 +405,9 @@ async def finish(ctx: Ctx, handle: str) -> sessions.Opened:
 
 async def _finished(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
     """Take the handle, then look again: what was proved by now counts, and nobody else can take it."""
-    alive = update(table).where(
-        table.c.id == before.id,
-        table.c.finished_at.is_(None),
-        table.c.expires_at > ctx.now(),
-        table.c.refused < ATTEMPTS,
-    )
-    if not await db.change(alive.values(finished_at=ctx.now())):
+    if not await db.change(_FINISH, of_sign_in=before.id, now=ctx.now()):
         raise HandleInvalid
-    row = await db.one(select(table).where(table.c.id == before.id))
+    row = await db.one(_THIS_ONE, of_sign_in=before.id)
     if row is None:
         raise HandleInvalid
     return replace(

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, bindparam, select
 
 from passgate.core.ctx import Ctx, House
 from passgate.core.policy import Rules
@@ -43,15 +43,18 @@ def checked_name(text: str, field: str = "name") -> str:
 
 
 async def find(db: Db, name: str | None) -> Tenant | None:
-    return await _one(db, tenant.c.name == (name or MAIN).strip().lower())
+    return _value(await db.one(_BY_NAME, of_name=(name or MAIN).strip().lower()))
 
 
 async def by_id(db: Db, tenant_id: str) -> Tenant | None:
-    return await _one(db, tenant.c.id == tenant_id)
+    return _value(await db.one(_BY_ID, of_id=tenant_id))
 
 
-async def _one(db: Db, where: object) -> Tenant | None:
-    row = await db.one(select(tenant).where(where))  # type: ignore[arg-type]
+_BY_NAME = select(tenant).where(tenant.c.name == bindparam("of_name"))
+_BY_ID = select(tenant).where(tenant.c.id == bindparam("of_id"))
+
+
+def _value(row: RowMapping | None) -> Tenant | None:
     if row is None:
         return None
     rules = Rules.from_json(json.loads(row["policy"]))

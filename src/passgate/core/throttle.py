@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import case, delete, literal, or_, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, case, delete, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from passgate.core.ctx import Ctx
 from passgate.errors import Throttled
@@ -70,13 +72,22 @@ async def spend(ctx: Ctx, db: Db, tenant_id: str, authenticator: str) -> Spent:
 async def _climb(ctx: Ctx, db: Db, tenant_id: str, key: str) -> int:
     """One more refusal on the ladder, in one statement: of parallel tries only as many pass as the ladder allows."""
     now = ctx.now()
+    statement = _CLIMB[db.is_postgres]
+    used = await db.value(statement, key=key, tenant_id=tenant_id, used=1, until_at=0, updated_at=now, now=now)
+    if used is None:
+        await _wait(ctx, db, key)
+    return int(used)
+
+
+def _climbing(insert: Any) -> Any:
+    """Used once: no wait. Used again after its wait: one more, and the wait that belongs to that many."""
+    now = bindparam("now", type_=BigInteger)
     after = budget.c.used + 1
     steps = [(after == FREE + step, now + wait * SECOND) for step, wait in enumerate(WAITS[:-1])]
-    until = case((after < FREE, literal(0)), *steps, else_=now + WAITS[-1] * SECOND)
-    first = {"key": key, "tenant_id": tenant_id, "used": 1, "until_at": 0, "updated_at": now}
-    statement = (
-        db.upsert(budget)
-        .values(**first)
+    until = case((after < FREE, literal(0, BigInteger)), *steps, else_=now + WAITS[-1] * SECOND)
+    return (
+        insert(budget)
+        .values({column: bindparam(column) for column in _COLUMNS})
         .on_conflict_do_update(
             index_elements=["key"],
             set_={"used": after, "until_at": until, "updated_at": now},
@@ -84,32 +95,41 @@ async def _climb(ctx: Ctx, db: Db, tenant_id: str, key: str) -> int:
         )
         .returning(budget.c.used)
     )
-    used = await db.value(statement)
-    if used is None:
-        await _wait(ctx, db, key)
-    return int(used)
+
+
+def _counting(insert: Any) -> Any:
+    """Used once, or in a window that is over: a new window. Else one more, while `most` is not reached."""
+    now, until = bindparam("now", type_=BigInteger), bindparam("until", type_=BigInteger)
+    over = budget.c.until_at <= now
+    return (
+        insert(budget)
+        .values({column: bindparam(column) for column in _COLUMNS})
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={
+                "used": case((over, 1), else_=budget.c.used + 1),
+                "until_at": case((over, until), else_=budget.c.until_at),
+                "updated_at": now,
+            },
+            where=or_(over, budget.c.used < bindparam("most", type_=Integer)),
+        )
+        .returning(budget.c.used)
+    )
+
+
+_COLUMNS = ("key", "tenant_id", "used", "until_at", "updated_at")
+_CLIMB = {True: _climbing(postgresql.insert), False: _climbing(sqlite.insert)}
+_COUNT = {True: _counting(postgresql.insert), False: _counting(sqlite.insert)}
+_TAKE_BACK = update(budget).where(budget.c.key == bindparam("of"), budget.c.used > 0).values(used=budget.c.used - 1)
+_CLEAR = update(budget).where(budget.c.key == bindparam("of")).values(used=0, until_at=0, updated_at=bindparam("now"))
 
 
 async def window(ctx: Ctx, db: Db, key: str, *, limit: int, seconds: int) -> None:
     """At most `limit` in `seconds`, counted from the first; else Throttled."""
     now = ctx.now()
-    over = budget.c.until_at <= now
-    first = {"key": key, "tenant_id": None, "used": 1, "until_at": now + seconds * SECOND, "updated_at": now}
-    statement = (
-        db.upsert(budget)
-        .values(**first)
-        .on_conflict_do_update(
-            index_elements=["key"],
-            set_={
-                "used": case((over, 1), else_=budget.c.used + 1),
-                "until_at": case((over, now + seconds * SECOND), else_=budget.c.until_at),
-                "updated_at": now,
-            },
-            where=or_(over, budget.c.used < limit),
-        )
-        .returning(budget.c.used)
-    )
-    if await db.value(statement) is None:
+    until = now + seconds * SECOND
+    first = {"key": key, "tenant_id": None, "used": 1, "until_at": until, "updated_at": now}
+    if await db.value(_COUNT[db.is_postgres], **first, now=now, until=until, most=limit) is None:
         await _wait(ctx, db, key)
 
 
@@ -122,19 +142,16 @@ async def refund(ctx: Ctx, db: Db, spent: Spent, *, clear: bool) -> None:
     """Give the origin its try back. `clear`: the authenticator was right, its row of refusals is over; otherwise
     only this one try is taken back."""
     # In the order of `spend`: two transactions that take two locks in two orders wait for each other for ever.
-    await db.change(
-        update(budget).where(budget.c.key == spent.origin, budget.c.used > 0).values(used=budget.c.used - 1)
-    )
-    row = update(budget).where(budget.c.key == spent.authenticator)
+    await db.change(_TAKE_BACK, of=spent.origin)
     if clear:
-        await db.change(row.values(used=0, until_at=0, updated_at=ctx.now()))
+        await db.change(_CLEAR, of=spent.authenticator, now=ctx.now())
     else:
-        await db.change(row.where(budget.c.used > 0).values(used=budget.c.used - 1))
+        await db.change(_TAKE_BACK, of=spent.authenticator)
 
 
 async def clear(ctx: Ctx, db: Db, key: str) -> None:
     """Recovered: the authenticator is new."""
-    await db.change(update(budget).where(budget.c.key == key).values(used=0, until_at=0, updated_at=ctx.now()))
+    await db.change(_CLEAR, of=key, now=ctx.now())
 
 
 async def forget(db: Db, person_id: str, factors: tuple[str, ...]) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from passgate.store.unit import Store
 
@@ -21,14 +20,11 @@ HEAD = "0001"
 
 async def revision(store: Store) -> str | None:
     """The schema's revision, or None for an empty database."""
-    async with store.writer.connect() as connection:
-        if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+    async with store.write() as db:
+        if not await db.run(lambda connection: inspect(connection).has_table("alembic_version")):
             return None
-        try:
-            found = await connection.execute(text("SELECT version_num FROM alembic_version"))
-        except (OperationalError, ProgrammingError):
-            return None
-        return found.scalar_one_or_none()
+        found = await db.value(text("SELECT version_num FROM alembic_version"))
+        return str(found) if found else None
 
 
 async def is_behind(store: Store) -> bool:
@@ -41,10 +37,10 @@ async def upgrade(store: Store, *, lock: Path) -> bool:
         await asyncio.to_thread(fcntl.flock, held, fcntl.LOCK_EX)
         if not await is_behind(store):
             return False
-        async with store.writer.begin() as connection:
-            if not store.is_sqlite:  # other machines may start at the same time
-                await connection.execute(text("SELECT pg_advisory_xact_lock(7241958263)"))
-            await connection.run_sync(_run)
+        async with store.write() as db:
+            if db.is_postgres:  # other machines may start at the same time
+                await db.value(text("SELECT pg_advisory_xact_lock(7241958263)"))
+            await db.run(_run)
         return True
 
 

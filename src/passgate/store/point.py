@@ -89,5 +89,5 @@ async def _nothing(_connection: Any) -> None:
 
 def point_reader(url: str) -> PointReader:
     if url.startswith("sqlite"):
-        return _SqlitePoint(url.removeprefix("sqlite+aiosqlite:///"))
+        return _SqlitePoint(url.removeprefix("sqlite:///"))
     return _PostgresPoint(url)

@@ -8,56 +8,65 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, RowMapping, Table, event, exc
+from sqlalchemy import Executable, Insert, RowMapping, Table, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from passgate.errors import Refusal, Unavailable
 from passgate.settings import Settings
+from passgate.store.engines import Postgres, Run, Sqlite
 from passgate.store.point import PointReader, point_reader
 
-_BUSY_MS = 10_000
 _writing: ContextVar[bool] = ContextVar("passgate_writing", default=False)
 
 
 class Db:
-    """One open connection, with the four verbs the rooms need."""
+    """One open connection, with the few verbs the rooms need. `run` is how work reaches it: SQLite's runs in a thread,
+    PostgreSQL's on the event loop."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
+    def __init__(self, run: Run, *, is_postgres: bool) -> None:
+        self.run = run
+        self.is_postgres = is_postgres
 
-    async def rows(self, statement: Executable) -> Sequence[RowMapping]:
-        return (await self.connection.execute(statement)).mappings().all()
+    # `given` fills the bindparams of a statement that was built once, at import: building costs more than running.
 
-    async def one(self, statement: Executable) -> RowMapping | None:
+    async def rows(self, statement: Executable, **given: Any) -> Sequence[RowMapping]:
+        return await self.run(lambda connection: connection.execute(statement, given).mappings().all())
+
+    async def one(self, statement: Executable, **given: Any) -> RowMapping | None:
         """The only row, or None. More than one is a fault of ours."""
-        return (await self.connection.execute(statement)).mappings().one_or_none()
+        return await self.run(lambda connection: connection.execute(statement, given).mappings().one_or_none())
 
-    async def value(self, statement: Executable) -> Any:
-        return (await self.connection.execute(statement)).scalar_one_or_none()
+    async def value(self, statement: Executable, **given: Any) -> Any:
+        return await self.run(lambda connection: connection.execute(statement, given).scalar_one_or_none())
 
-    async def change(self, statement: Executable) -> int:
+    async def change(self, statement: Executable, **given: Any) -> int:
         """How many rows an INSERT, UPDATE or DELETE moved: check and mark in one statement ends here."""
-        return (await self.connection.execute(statement)).rowcount
+        return await self.run(lambda connection: connection.execute(statement, given).rowcount)
+
+    async def change_many(self, statement: Executable, moves: Sequence[Mapping[str, Any]]) -> None:
+        """One statement for many sets of parameters."""
+        await self.run(lambda connection: connection.execute(statement, moves))
 
     async def add(self, table: Table, **values: Any) -> None:
-        await self.connection.execute(table.insert().values(**values))
+        await self.change(_insert(table), **values)
 
     def upsert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT, in the dialect at hand."""
         return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
 
-    @property
-    def is_postgres(self) -> bool:
-        return self.connection.dialect.name == "postgresql"
+
+@cache
+def _insert(table: Table) -> Insert:
+    return table.insert()
 
 
-Keep = Callable[[Db], Any]
+Keep = Callable[[Db], Awaitable[None]]
 
 
 class Store:
@@ -66,13 +75,14 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self.url = settings.database
         self.is_sqlite = settings.is_sqlite
-        self.writer, self.reader = _sqlite_engines(self.url) if self.is_sqlite else _postgres_engines(self.url)
+        engine: type[Sqlite | Postgres] = Sqlite if self.is_sqlite else Postgres
+        self.writer, self.reader = engine.writer(self.url), engine.reader(self.url)
         self.point: PointReader = point_reader(self.url)
 
     async def close(self) -> None:
         await self.point.close()
-        await self.writer.dispose()
-        await self.reader.dispose()
+        await self.writer.close()
+        await self.reader.close()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Db]:
@@ -81,8 +91,8 @@ class Store:
             raise RuntimeError("a write transaction is open already: hand its db on")
         token = _writing.set(True)
         try:
-            async with _mapped(), self.writer.begin() as connection:
-                yield Db(connection)
+            async with self._begun() as db:
+                yield db
         except Refusal as refusal:
             await self._keep(refusal)
             raise
@@ -92,15 +102,20 @@ class Store:
     async def _keep(self, refusal: Refusal) -> None:
         facts, refusal.keep = refusal.keep, ()
         if facts:
-            async with _mapped(), self.writer.begin() as connection:
+            async with self._begun() as db:
                 for fact in facts:
-                    await fact(Db(connection))
+                    await fact(db)
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[Db]:
+        async with _mapped(), self.writer.begin() as run:
+            yield Db(run, is_postgres=not self.is_sqlite)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Db]:
         """Reads on the read-only engine; each statement sees what is committed when it runs."""
-        async with _mapped(), self.reader.connect() as connection:
-            yield Db(connection)
+        async with _mapped(), self.reader.connect() as run:
+            yield Db(run, is_postgres=not self.is_sqlite)
 
 
 @asynccontextmanager
@@ -124,56 +139,11 @@ def _is_outage(fault: exc.DBAPIError) -> bool:
     return state[:2] in {"08", "53", "57", "58", "40"} or state == "25006"
 
 
-def _sqlite_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """One writer connection per process: writers queue in the event loop instead of polling a lock in threads."""
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=10)
-    path = url.removeprefix("sqlite+aiosqlite:///")
-    readonly = f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true"
-    reader = create_async_engine(
-        readonly, pool_size=4, max_overflow=4, pool_timeout=10,
-        isolation_level="AUTOCOMMIT", pool_reset_on_return=None,
-    )  # fmt: skip
-
-    @event.listens_for(writer.sync_engine, "connect")
-    def _tune(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver must not begin by itself: its BEGIN loses updates
-        cursor = connection.cursor()
-        for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(writer.sync_engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    @event.listens_for(reader.sync_engine, "connect")
-    def _tune_reader(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
-        cursor.close()
-
-    return writer, reader
-
-
-def _postgres_engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
-    """READ COMMITTED: every conditional UPDATE looks again at the newest row. No statement may wait for ever."""
-    limits = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
-    shared: dict[str, Any] = {"pool_pre_ping": True, "pool_timeout": 10}
-    writer = create_async_engine(
-        url, pool_size=10, max_overflow=10, connect_args={"server_settings": limits, "timeout": 5}, **shared
-    )
-    reader = create_async_engine(
-        url, pool_size=5, max_overflow=10, isolation_level="AUTOCOMMIT", pool_reset_on_return=None,
-        connect_args={"server_settings": {**limits, "default_transaction_read_only": "on"}, "timeout": 5}, **shared,
-    )  # fmt: skip
-    return writer, reader
-
-
 async def is_reachable(store: Store) -> bool:
     """For /readyz: a statement gets through within a second."""
     try:
         async with asyncio.timeout(1), store.read() as db:
-            await db.connection.exec_driver_sql("SELECT 1")
+            await db.value(text("SELECT 1"))
     except (Unavailable, TimeoutError):
         return False
     return True

@@ -5,10 +5,13 @@ What a door does is said where the door is; here only how the description is ser
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from starlette.responses import Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from passgate.web import guards
 from passgate.web.api.shapes import Problem, encode
@@ -27,10 +30,95 @@ _PROBLEMS = {
 }
 
 
+STATIC = Path(__file__).parent / "static"
+VIEWER = "swagger-ui@5.35.0"
+"""The vendored viewer's folder; its version is part of its addresses, so that they may be kept for ever."""
+
+_JS, _CSS, _TEXT = "text/javascript", "text/css", "text/plain"
+FILES = {
+    "/docs/start.js": ("docs/start.js", _JS),
+    "/docs/page.css": ("docs/page.css", _CSS),
+    f"/docs/{VIEWER}/swagger-ui-bundle.js": (f"vendor/{VIEWER}/swagger-ui-bundle.js", _JS),
+    f"/docs/{VIEWER}/swagger-ui-bundle.js.LICENSE.txt": (f"vendor/{VIEWER}/swagger-ui-bundle.js.LICENSE.txt", _TEXT),
+    f"/docs/{VIEWER}/swagger-ui.css": (f"vendor/{VIEWER}/swagger-ui.css", _CSS),
+}
+"""Every file there is to be had: one route each, so that no path is ever looked up."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+# Addresses are relative: whoever mounts Passgate under a prefix gets a page that works.
+_PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Passgate: the JSON doors</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/{VIEWER}/swagger-ui.css">
+<link rel="stylesheet" href="docs/page.css">
+<script src="docs/{VIEWER}/swagger-ui-bundle.js" defer></script>
+<script src="docs/start.js" type="module"></script>
+</head>
+<body>
+<main id="doors"></main>
+<noscript>This page needs JavaScript. The same document for programs: <a href="openapi.json">openapi.json</a></noscript>
+</body>
+</html>
+"""
+
+_ABOUT = """\
+Sign people in over JSON. A sign-in is a resource with a handle of its own; proofs are given to it one by one, and when
+they are enough it is turned into a session.
+
+1. `POST /api/v1/signup` (or `signin`, or `recover`) answers a **handle**, `pg_sin_…`, and what is needed: a list of
+   alternatives, each a list of factors.
+2. `POST /api/v1/signin/prove`, with the handle as bearer, answers one factor. Repeat until `enough` is true.
+3. `POST /api/v1/signin/finish`, with the handle as bearer, turns it into a session: a **token**, `pg_ses_…`, or a
+   cookie.
+4. Every other door takes the token as bearer, or the cookie.
+
+To try it here, give the handle and the token to *Authorize*; the page forgets them when it is closed.
+Whatever goes wrong is answered as `application/problem+json` with a stable `code`.
+"""
+
+_TAGS = {
+    "signin": "Sign up, sign in, recover, step up: from nothing to a session.",
+    "session": "The session that is carried.",
+    "me": "One's own account.",
+    "ops": "For whoever runs this server.",
+}
+
+
 def install(app: FastAPI) -> None:
-    @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(guards.stranger)])
-    async def openapi_json() -> Response:
-        return Response(encode(described(app)), media_type="application/json")
+    """The document, the page and its files."""
+    app.description = _ABOUT
+    app.openapi_tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
+    _open(app, "/openapi.json", partial(_document, app))
+    _open(app, "/docs", _page)
+    for path, (name, kind) in FILES.items():
+        _open(app, path, partial(_file, STATIC / name, kind))
+
+
+def _open(app: FastAPI, path: str, door: Callable[[], Awaitable[Response]]) -> None:
+    name = path.removeprefix("/docs/")
+    app.add_api_route(path, door, name=name, include_in_schema=False, dependencies=[Depends(guards.stranger)])
+
+
+async def _document(app: FastAPI) -> Response:
+    return Response(encode(described(app)), media_type="application/json")
+
+
+async def _page() -> Response:
+    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
+
+
+async def _file(path: Path, kind: str) -> Response:
+    headers = {"cache-control": _FOR_EVER} if VIEWER in path.parts else {}
+    return FileResponse(path, media_type=kind, headers=headers)
 
 
 def described(app: FastAPI) -> dict[str, Any]:

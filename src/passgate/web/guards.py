@@ -26,6 +26,11 @@ def ctx_of(request: Request) -> Ctx:
     return cast("Ctx", request.state.ctx)
 
 
+async def context(request: Request) -> Ctx:
+    """`ctx_of` for the framework, which would hand a plain function to a thread."""
+    return ctx_of(request)
+
+
 def bearer(headers: Headers) -> str | None:
     """The one bearer token (RFC 6750 §2.1), None without the field, CredentialInvalid for anything in between."""
     fields = headers.getlist("authorization")
@@ -103,7 +108,7 @@ async def developer() -> None:
 
 GUARDS = (stranger, handle, look, session, operator, developer)
 
-Context = Annotated[Ctx, Depends(ctx_of)]
+Context = Annotated[Ctx, Depends(context)]
 Handle = Annotated[str, Depends(handle)]
 Look = Annotated[Found, Depends(look)]
 Session = Annotated[Found, Depends(session)]

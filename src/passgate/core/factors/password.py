@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, select, update
 from zxcvbn_rs_py import zxcvbn
 
 from passgate.core import throttle
@@ -81,21 +81,30 @@ async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
     raise NoChallenge
 
 
+_LIVE = and_(credential.c.kind == name, credential.c.revoked_at.is_(None))
+_LOOK = (
+    select(
+        person.c.id,
+        person.c.disabled_at,
+        credential.c.id.label("credential_id"),
+        credential.c.secret_sealed,
+        credential.c.scheme,
+        credential.c.version,
+    )
+    .select_from(person.outerjoin(credential, and_(credential.c.person_id == person.c.id, _LIVE)))
+    .where(person.c.tenant_id == bindparam("of_tenant"))
+)
+_OF_PERSON = _LOOK.where(person.c.id == bindparam("of_person"))
+_OF_ADDRESS = _LOOK.where(person.c.email_key == bindparam("of_email_key"))
+
+
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     """One look for the person and the password, the same for an address that nobody has."""
-    live = and_(credential.c.kind == name, credential.c.revoked_at.is_(None))
-    joined = person.outerjoin(credential, and_(credential.c.person_id == person.c.id, live))
-    who = person.c.id == sign_in.person_id if sign_in.person_id else person.c.email_key == sign_in.email_key
-    query = (
-        select(
-            person.c.id, person.c.disabled_at, credential.c.id.label("credential_id"), credential.c.secret_sealed,
-            credential.c.scheme, credential.c.version,
-        )
-        .select_from(joined)
-        .where(person.c.tenant_id == sign_in.tenant_id, who)
-    )  # fmt: skip
     async with ctx.read() as db:
-        row = await db.one(query)
+        if sign_in.person_id:
+            row = await db.one(_OF_PERSON, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id)
+        else:
+            row = await db.one(_OF_ADDRESS, of_tenant=sign_in.tenant_id, of_email_key=sign_in.email_key)
     if row is None:
         return throttle.address_key(ctx, sign_in.tenant_id, sign_in.email_key, name), None
     return throttle.person_key(row["id"], name), row

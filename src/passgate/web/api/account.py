@@ -21,6 +21,7 @@ from passgate.web.api.shapes import (
     User,
     page,
     rendered,
+    shown_as,
     spelled,
     whole,
 )  # fmt: skip
@@ -32,12 +33,17 @@ router = APIRouter(prefix="/api/v1/me", tags=["me"])
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 
 
+Next = Annotated[str | None, Field(description="`after` of the next page; null on the last")]
+
+
 class Me(Output):
     user: User
     tenant: Tenant
 
 
 class ProfileChange(Input):
+    model_config = shown_as({"profile": {"name": "Anna"}})
+
     profile: Annotated[dict[str, Any], Field(max_length=100)]
 
 
@@ -47,7 +53,7 @@ class NewPassword(Input):
 
 class Sessions(Output):
     items: list[Session]
-    next: str | None
+    next: Next
 
 
 class Happening(Output):
@@ -59,7 +65,7 @@ class Happening(Output):
 
 class Activity(Output):
     items: list[Happening]
-    next: str | None
+    next: Next
 
 
 class Credential(Output):
@@ -77,64 +83,64 @@ class Export(Output):
     activity: list[Happening]
 
 
-@router.get("", response_model=Me, name="show")
+@router.get("", response_model=Me, name="show", summary="Who I am")
 async def show(found: Live) -> Any:
-    """Who I am."""
+    """The person and the tenant of the session that is carried. Using it keeps the session alive."""
     shown = whole(found)
     return rendered({"user": shown["user"], "tenant": shown["tenant"]})
 
 
-@router.patch("", response_model=Me, name="change")
+@router.patch("", response_model=Me, name="change", summary="Replace my profile")
 async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
-    """Replace my profile."""
+    """The whole of it: what is not sent is gone."""
     await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
     shown = whole(found)
     return rendered({"user": {**shown["user"], "profile": given.profile}, "tenant": shown["tenant"]})
 
 
-@router.delete("", status_code=204, name="delete")
+@router.delete("", status_code=204, name="delete", summary="Delete my account")
 async def delete(ctx: Context, found: Live) -> Response:
-    """Delete my account, for good. Wants a fresh proof."""
+    """For good. Wants a fresh proof: where it is missing, the 401 says how old one may be; step up, then ask again."""
     await account.delete(ctx.acting(found.actor), found.actor)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})
 
 
-@router.get("/export", response_model=Export, name="export")
+@router.get("/export", response_model=Export, name="export", summary="Everything kept about me")
 async def export(ctx: Context, found: Live) -> Any:
-    """Everything kept about me that is not a secret."""
+    """All that is not a secret, in one document."""
     data = await account.exported(ctx.acting(found.actor), found.actor)
     lists = {name: [spelled(row) for row in data[name]] for name in ("credentials", "sessions", "activity")}
     return {"user": spelled(data["user"]), **lists}
 
 
-@router.get("/activity", response_model=Activity, name="activity")
+@router.get("/activity", response_model=Activity, name="activity", summary="What happened with my account")
 async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
-    """What happened with my account, newest first."""
+    """Newest first."""
     return page(await account.my_activity(ctx, found.actor, before=after, limit=limit + 1), limit)
 
 
-@router.post("/password", status_code=204, name="password")
+@router.post("/password", status_code=204, name="password", summary="Set a new password")
 async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
-    """Set a new password; all my other sessions end. Wants a fresh proof."""
+    """All my other sessions end. Wants a fresh proof: where it is missing, step up, then ask again."""
     await account.set_password(ctx.acting(found.actor), found.actor, given.password)
     return Response(status_code=204)
 
 
-@router.get("/sessions", response_model=Sessions, name="sessions")
+@router.get("/sessions", response_model=Sessions, name="sessions", summary="Where I am signed in")
 async def sessions(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
-    """Where I am signed in, newest first."""
+    """My live sessions, newest first."""
     return page(await account.my_sessions(ctx, found.actor, before=after, limit=limit + 1), limit)
 
 
-@router.delete("/sessions", status_code=204, name="end_others")
+@router.delete("/sessions", status_code=204, name="end_others", summary="End all my other sessions")
 async def end_others(ctx: Context, found: Live) -> Response:
-    """End all my other sessions."""
+    """The one that is carried stays."""
     await account.end_other_sessions(ctx.acting(found.actor), found.actor)
     return Response(status_code=204)
 
 
-@router.delete("/sessions/{id}", status_code=204, name="end_one")
+@router.delete("/sessions/{id}", status_code=204, name="end_one", summary="End one of my sessions")
 async def end_one(ctx: Context, found: Live, id: Id) -> Response:
-    """End one of my sessions."""
+    """By its id, as the list shows it; the one that is carried may be ended too."""
     await account.end_session(ctx.acting(found.actor), found.actor, id)
     return Response(status_code=204)

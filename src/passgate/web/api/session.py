@@ -40,14 +40,14 @@ HOT = {("GET", "/api/v1/session"): shown}
 """Doors the edge answers itself."""
 
 
-@router.get("/session", response_model=Whole, name="show")
-async def show(found: Look) -> Any:
-    """Whose session this is. Never slides it. (Asked without a query, the edge answers by `shown`.)"""
+@router.get("/session", response_model=Whole, name="show", summary="Whose session this is")
+async def show(found: Look) -> Any:  # asked without a query, the edge answers by `shown`
+    """Asking never makes it live longer."""
     return rendered(whole(found))
 
 
-@router.delete("/session", status_code=204, name="end")
+@router.delete("/session", status_code=204, name="end", summary="End this session")
 async def end(ctx: Context, found: Live) -> Response:
-    """End this session."""
+    """It is dead from the next request on, and its cookie is cleared."""
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from passgate.core.sessions import Found
 from passgate.world import iso
@@ -21,6 +22,11 @@ class Input(BaseModel):
 
 class Output(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def shown_as(example: JsonDict) -> ConfigDict:
+    """For an Input: the body /docs offers to try, instead of every member filled with "string"."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class Client(Output):
@@ -36,9 +42,9 @@ class Session(Output):
     idle_expires_at: str
     expires_at: str
     auth_time: str
-    amr: list[str]
-    acr: str
-    current: bool
+    amr: Annotated[list[str], Field(description="How it was proved (RFC 8176)", examples=[["pwd"]])]
+    acr: Annotated[str, Field(description="How well: `urn:passgate:aal1`, `aal2` or `aal3`")]
+    current: Annotated[bool, Field(description="The one this request carries")]
     client: Client
 
 
@@ -71,9 +77,9 @@ class Problem(BaseModel):
     down: str | None = None
 
 
-Email = Annotated[str, Field(min_length=3, max_length=320)]
-Secret = Annotated[str, Field(min_length=1, max_length=1024)]
-TenantName = Annotated[str, Field(min_length=1, max_length=80)]
+Email = Annotated[str, Field(min_length=3, max_length=320, examples=["anna@example.com"])]
+Secret = Annotated[str, Field(min_length=1, max_length=1024, examples=["correct horse battery staple"])]
+TenantName = Annotated[str, Field(min_length=1, max_length=80, examples=["main"])]
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most")]
 Cursor = Annotated[
     str | None, Query(min_length=36, max_length=36, pattern="^[0-9a-f-]+$", description="`next` of the page before")

@@ -14,20 +14,25 @@ from passgate.core import signin
 from passgate.core.policy import Enough, Need, Refuse
 from passgate.errors import FactorNotOffered, Invalid
 from passgate.web import cookies, csrf, guards
-from passgate.web.api.shapes import Email, Input, Output, Secret, Session, TenantName, spelled
+from passgate.web.api.shapes import Email, Input, Output, Secret, Session, TenantName, shown_as, spelled
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
 
 router = APIRouter(prefix="/api/v1", tags=["signin"])
 
-Ways = list[list[str]]
-FactorName = Annotated[str, Field(min_length=1, max_length=40)]
+Needed = Annotated[
+    list[list[str]], Field(description="Alternatives, each a list of factors", examples=[[["password"]]])
+]
+Enrolling = Annotated[bool, Field(description="True where the factors of `need` are set up now, by proving them")]
+FactorName = Annotated[
+    str, Field(min_length=1, max_length=40, description="One of those named in `need`", examples=["password"])
+]
 
 
 class Started(Output):
-    handle: str
-    need: Ways
-    enrol: bool
+    handle: Annotated[str, Field(description="Bearer of `challenge`, `prove` and `finish`; nothing else takes it")]
+    need: Needed
+    enrol: Enrolling
     expires_at: str
 
 
@@ -36,27 +41,35 @@ class NewTenant(Input):
 
 
 class Signup(Input):
+    model_config = shown_as({"email": "anna@example.com", "password": "correct horse battery staple"})
+
     email: Email
-    password: Secret | None = None
+    password: Secret | None = Field(None, description="Counts only for the handle that is answered")
     profile: dict[str, Any] | None = None
-    tenant: TenantName | None = None
-    new_tenant: NewTenant | None = None
+    tenant: TenantName | None = Field(None, description="An existing tenant to join; none means `main`")
+    new_tenant: NewTenant | None = Field(None, description="A tenant to create, with this person as its owner")
 
 
 class StepUp(Input):
-    acr: Annotated[str, Field(max_length=60)] | None = None
-    max_age: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    acr: Annotated[str, Field(max_length=60)] | None = Field(None, description="The level that is asked for")
+    max_age: Annotated[int, Field(ge=0, le=10**9)] | None = Field(
+        None, description="Seconds a proof may be old; a step-up always wants a new one"
+    )
 
 
 class Signin(Input):
+    model_config = shown_as({"email": "anna@example.com"})
+
     email: Email | None = None
-    tenant: TenantName | None = None
-    step_up: StepUp | None = None
+    tenant: TenantName | None = Field(None, description="None means `main`")
+    step_up: StepUp | None = Field(None, description="Alone, and with a session's credential")
 
 
 class Recover(Input):
+    model_config = shown_as({"email": "anna@example.com"})
+
     email: Email
-    tenant: TenantName | None = None
+    tenant: TenantName | None = Field(None, description="None means `main`")
 
 
 class Challenge(Input):
@@ -68,14 +81,16 @@ class Challenged(Output):
 
 
 class Proof(Input):
+    model_config = shown_as({"factor": "email_code", "answer": "12345678"})
+
     factor: FactorName
-    answer: Annotated[str, Field(min_length=1, max_length=1024)]
+    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The password, or the code")]
 
 
 class Proved(Output):
-    enough: bool
-    need: Ways
-    enrol: bool
+    enough: Annotated[bool, Field(description="True: go on to `finish`")]
+    need: Needed
+    enrol: Enrolling
     amr: list[str] | None = None
     acr: str | None = None
 
@@ -86,7 +101,7 @@ class Finish(Input):
 
 class Finished(Output):
     session: Session
-    token: str | None = None
+    token: str | None = Field(None, description="With `carrier: bearer` only")
 
 
 def _started(begun: signin.Started) -> dict[str, Any]:
@@ -96,17 +111,30 @@ def _started(begun: signin.Started) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@router.post("/signup", status_code=202, response_model=Started, dependencies=[Depends(guards.stranger)])
+@router.post(
+    "/signup",
+    status_code=202,
+    response_model=Started,
+    dependencies=[Depends(guards.stranger)],
+    summary="Begin to sign up",
+)
 async def signup(ctx: Context, given: Signup) -> Any:
-    """Begin to sign up. The answer is the same whether the address is known or not; the mail tells the rest."""
+    """The answer is the same whether the address is known or not; the mail tells the rest."""
     new_tenant = given.new_tenant.name if given.new_tenant else None
     begun = await signin.start_signup(ctx, given.email, given.password, given.profile, given.tenant, new_tenant)
     return _started(begun)
 
 
-@router.post("/signin", status_code=201, response_model=Started, dependencies=[Depends(guards.stranger)])
+@router.post(
+    "/signin",
+    status_code=201,
+    response_model=Started,
+    dependencies=[Depends(guards.stranger)],
+    summary="Begin to sign in, or to step up",
+    openapi_extra={"security": [{}, {"session": []}, {"session_cookie": []}]},  # only a step-up carries one
+)
 async def start(ctx: Context, request: Request, given: Signin) -> Any:
-    """Begin to sign in, or, with `step_up` and a session's credential, to prove anew who you are."""
+    """With `step_up` and a session's credential: to prove anew who you are. The answer is the same for anybody."""
     if given.step_up is None:
         return _started(await signin.start(ctx, given.email, given.tenant))
     if given.email is not None or given.tenant is not None:
@@ -115,19 +143,25 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
     return _started(await signin.start_step_up(ctx.acting(found.actor), found.actor, given.step_up.acr))
 
 
-@router.post("/recover", status_code=202, response_model=Started, dependencies=[Depends(guards.stranger)])
+@router.post(
+    "/recover",
+    status_code=202,
+    response_model=Started,
+    dependencies=[Depends(guards.stranger)],
+    summary="Begin to choose a new password",
+)
 async def recover(ctx: Context, given: Recover) -> Any:
-    """Begin to choose a new password. The answer is the same whether the address is known or not."""
+    """The answer is the same whether the address is known or not; the mail brings the code."""
     return _started(await signin.start_recovery(ctx, given.email, given.tenant))
 
 
-@router.post("/signin/challenge", response_model=Challenged)
+@router.post("/signin/challenge", response_model=Challenged, summary="Ask what a factor needs first")
 async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
-    """What a factor asks first: for a mailed code, another mail."""
+    """For `email_code`: sends another mail, and says where to."""
     return {"challenge": await signin.challenge(ctx, handle, given.factor)}
 
 
-@router.post("/signin/prove", response_model=Proved, response_model_exclude_none=True)
+@router.post("/signin/prove", response_model=Proved, response_model_exclude_none=True, summary="Prove one factor")
 async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     """Answer one factor. Every refusal has one text, whatever was wrong."""
     decision = await signin.prove(ctx, handle, given.factor, given.answer)
@@ -140,9 +174,15 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
             raise FactorNotOffered
 
 
-@router.post("/signin/finish", status_code=201, response_model=Finished, response_model_exclude_none=True)
+@router.post(
+    "/signin/finish",
+    status_code=201,
+    response_model=Finished,
+    response_model_exclude_none=True,
+    summary="Turn enough proofs into a session",
+)
 async def finish(ctx: Context, request: Request, response: Response, handle: Handle, given: Finish) -> Any:
-    """Turn enough proofs into a session, once. `bearer` answers its token, `cookie` sets it."""
+    """Once. `bearer` answers the session's token, `cookie` sets it as a cookie and answers none."""
     if given.carrier == "cookie":
         csrf.refuse_foreign(ctx, request.headers)
     opened = await signin.finish(ctx, handle)

@@ -1,0 +1,58 @@
+"""The command line: `passgate [--data DIR] COMMAND`. Here the commands are put together, and errors become exit codes.
+
+What a command does lives in the modules beside this one, and the rules behind it in `core`; heavy imports wait until
+a command needs them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from passgate import __version__, logs
+from passgate.cli import audit, operate, people, serve
+from passgate.cli.desk import Given, explain
+from passgate.errors import PassgateError
+
+app = typer.Typer(
+    name="passgate", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Passgate signs your users in. Settings come from PASSGATE_… variables, .env and secret files.",
+)  # fmt: skip
+for room in (serve, operate, people, audit):
+    room.install(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the database and the keys.")] = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    ctx.obj = Given(data)
+
+
+def main() -> None:
+    """The console script. 0: done; 1: refused, each reason on standard error; 2: asked in a way we do not know."""
+    try:
+        app()
+    except PassgateError as error:
+        explain(error)
+        sys.exit(1)
+    except OSError as fault:
+        typer.echo(f"fault: {fault.strerror or type(fault).__name__}: {fault.filename or ''}", err=True)
+        sys.exit(1)
+    except Exception:
+        # Frames without values: what went wrong in here may have held anything.
+        logs.configure("info")
+        logging.getLogger("passgate.fault").exception("fault")
+        sys.exit(1)

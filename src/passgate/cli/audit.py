@@ -1,0 +1,89 @@
+"""`passgate audit`: look at the trail, prove it, carry it away. How it proves itself lives in `core/ledger`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from passgate.cli import desk
+from passgate.cli.desk import AsJson, Given
+from passgate.errors import Conflict
+
+
+def install(app: typer.Typer) -> None:
+    audit = typer.Typer(help="See, verify and export the audit trail.", no_args_is_help=True, rich_markup_mode=None)
+    audit.command()(tail)
+    audit.command()(verify)
+    audit.command()(export)
+    app.add_typer(audit, name="audit")
+
+
+def tail(
+    ctx: typer.Context,
+    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many at most.")] = 20,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest events, the newest last."""
+    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core.ctx import Ctx  # noqa: PLC0415
+
+    async def work() -> list[dict[str, Any]]:
+        async with desk.house(ctx.obj) as house:
+            return [desk.spelled(row) for row in await operate.recent(Ctx(house), count, tenant)]
+
+    rows = desk.run(work())
+    desk.show({"items": rows, "next": None}, "\n".join(map(_line, rows)), as_json=as_json)
+
+
+def _line(row: dict[str, Any]) -> str:
+    about = row["personal"] or {}
+    who = about.get("email") or row["subject_id"] or "-"
+    return f"{row['at']}  {row['event']}  {who}  {about.get('ip') or '-'}"
+
+
+def verify(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Walk every chain. Exit 1 if anything does not fit, naming each row; what waits for its seal is only counted."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from passgate.core import ledger  # noqa: PLC0415
+
+    async def work() -> ledger.Report:
+        async with desk.house(ctx.obj) as house:
+            return await ledger.verify(house)
+
+    report = desk.run(work())
+    named = "".join(f"{f.what}  {f.tenant_id}  seq {f.seq}  {f.id or '-'}\n" for f in report.findings)
+    total = f"{'ok' if report.ok else 'NOT ok'}: {report.sealed} sealed, {report.waiting} waiting"
+    desk.show(asdict(report) | {"ok": report.ok}, named + total, as_json=as_json)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def export(
+    ctx: typer.Context,
+    target: Annotated[Path | None, typer.Argument(metavar="FILE", help="A new file; else standard output.")] = None,
+) -> None:
+    """Write every row, oldest first, one JSON object a line, with its MAC and link: keep it elsewhere."""
+    if target is None:
+        desk.run(_export(ctx.obj, sys.stdout))
+        return
+    try:
+        out = os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+    except FileExistsError:
+        raise Conflict(f"{target} is there already; name a new file.") from None
+    with out:
+        desk.run(_export(ctx.obj, out))
+
+
+async def _export(given: Given, out: TextIO) -> None:
+    from passgate.core import ledger  # noqa: PLC0415
+
+    async with desk.house(given) as house:
+        async for row in ledger.export(house):
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    out.flush()

@@ -1,0 +1,71 @@
+"""A copy of a running SQLite installation, taken page by page by SQLite itself. Restoring is copying the files back."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from passgate.errors import Conflict, NotFound, PassgateError
+from passgate.settings import Settings
+
+KEY_FILE = "passgate.keys"
+
+
+def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | None]:
+    """The two new files, 0600: the database and its keys (None where they are in the settings). `target` is a new
+    file, and the keys go to `target.keys`; or a folder, for the names that a data folder has. Whole or not at all."""
+    if not source.exists():
+        raise NotFound(f"There is no Passgate in {settings.data}.")
+    in_folder = target.is_dir()
+    database = target / "passgate.db" if in_folder else target
+    keys = target / KEY_FILE if in_folder else target.with_name(f"{target.name}.keys")
+    if settings.root_secrets():
+        _fresh(database, lambda: _copy_database(source, database))
+        return database, None
+    if keys.exists():
+        raise Conflict(f"{keys} is there already; name a new target.")
+    _fresh(database, lambda: _copy_database(source, database))
+    # After the data: a key that is turned meanwhile is in the copy, and the older ones stay in the file anyway.
+    _fresh(keys, lambda: _write(keys, (settings.data / KEY_FILE).read_bytes()))
+    return database, keys
+
+
+def _fresh(path: Path, fill: Callable[[], None]) -> None:
+    """Made by us, for us alone, and gone again if filling it fails."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise Conflict(f"{path} is there already; name a new target.") from None
+    try:
+        fill()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """A consistent picture, whatever is written meanwhile; then one file without a journal beside it, looked through."""
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as old,
+            closing(sqlite3.connect(target, timeout=10)) as new,
+        ):
+            old.backup(new)
+            new.execute("PRAGMA journal_mode=DELETE")
+            found = new.execute("PRAGMA integrity_check").fetchone()[0]
+    except sqlite3.Error as fault:
+        raise PassgateError("The database could not be copied.") from fault
+    if found != "ok":
+        raise PassgateError("The copy failed its integrity check.")
+    with target.open("rb+") as out:
+        os.fsync(out.fileno())

@@ -1,0 +1,181 @@
+"""What every command needs: the settings, an open house, a way to run a coroutine, and how answers are printed.
+
+No command and no rule lives here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from passgate.errors import Invalid, NotFound, PassgateError, Unavailable, UnsafeSettings
+
+if TYPE_CHECKING:
+    from passgate.core.ctx import House
+    from passgate.settings import Settings
+    from passgate.store import Store
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the API would.")]
+TenantName = Annotated[str, typer.Option("--tenant", help="The tenant's name.")]
+
+_SECRET = ("secrets", "database_url", "redis_url", "broker_url", "pepper", "token", "url")
+_SAFE_TO_WRITE = ("SECRETS_", "PEPPER_", "HASH_")
+"""Reasons that also hold for a command that writes: with them it would seal or hash what nobody should rely on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What stood before the command."""
+
+    data: Path | None
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def load(given: Given) -> Settings:
+    """From the environment; what cannot be read is refused as SETTING_INVALID, without its value."""
+    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic_settings import SettingsError  # noqa: PLC0415
+
+    from passgate.settings import Settings  # noqa: PLC0415
+
+    try:
+        return Settings.load(**({"data": given.data} if given.data else {}))
+    except ValidationError as wrong:
+        raise UnsafeSettings([_unreadable(fault["loc"], fault["msg"]) for fault in wrong.errors()]) from None
+    except (SettingsError, ValueError):
+        raise UnsafeSettings([("SETTING_INVALID", "A PASSGATE_… variable cannot be read.")]) from None
+
+
+def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
+    name = "PASSGATE_" + "__".join(str(part) for part in where).upper()
+    is_secret = any(part in _SECRET for part in where)
+    return "SETTING_INVALID", f"{name}: {'cannot be read' if is_secret else why}."
+
+
+# -- the database ----------------------------------------------------------------------------------
+
+
+def open_store(settings: Settings) -> Store:
+    """The database of these settings, not yet asked for anything."""
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError  # noqa: PLC0415
+
+    from passgate.store import Store  # noqa: PLC0415
+
+    try:
+        return Store(settings)
+    except ModuleNotFoundError as missing:
+        text = f"The database's driver is not installed ({missing.name}): pip install 'passgate[postgres]'."
+        raise UnsafeSettings([("DATABASE_DRIVER", text)]) from None
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL is no address of a database.")]) from None
+
+
+def database_file(settings: Settings) -> Path:
+    """SQLite's file."""
+    return Path(settings.database.removeprefix("sqlite+aiosqlite:///").partition("?")[0])
+
+
+async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Why this database cannot serve now. SQLite's file is made and migrated at the start, so none is fine too."""
+    from passgate.store.migrate import is_behind  # noqa: PLC0415
+
+    if settings.is_sqlite and not database_file(settings).exists():
+        return []
+    try:
+        store = open_store(settings)
+    except UnsafeSettings as error:
+        return error.reasons
+    try:
+        async with asyncio.timeout(10):
+            async with store.read() as db:
+                await db.connection.exec_driver_sql("SELECT 1")
+            if not settings.is_sqlite and await is_behind(store):
+                return [("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")]
+    except Exception as fault:  # noqa: BLE001  a driver has many ways to say that it cannot
+        kind = type(fault.__cause__ or fault).__name__
+        return [("DATABASE_DOWN", f"The database does not answer ({kind}); look at PASSGATE_DATABASE_URL.")]
+    finally:
+        await store.close()
+    return []
+
+
+@asynccontextmanager
+async def house(given: Given, *, make: bool = False) -> AsyncIterator[House]:
+    """The rooms behind the doors, without the doors. `make`: a new data folder is fine; else it must be there."""
+    from passgate.app import build_house  # noqa: PLC0415
+    from passgate.core import tenants  # noqa: PLC0415
+    from passgate.settings import refusals  # noqa: PLC0415
+    from passgate.store.migrate import upgrade  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
+
+    settings = load(given)
+    if settings.is_sqlite and not make and not database_file(settings).exists():
+        raise NotFound(f"There is no Passgate in {settings.data}.")
+    reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
+    if reasons := reasons + await database_reasons(settings):
+        raise UnsafeSettings(reasons)
+    made = build_house(settings, World.real())
+    try:
+        if settings.is_sqlite:
+            await upgrade(made.store, lock=settings.data / "passgate.lock")
+        await tenants.ensure_main(made)
+        yield made
+    finally:
+        await made.store.close()
+        made.hasher.close()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+def spelled(row: dict[str, Any]) -> dict[str, Any]:
+    """Instants as the API spells them."""
+    from passgate.world import iso  # noqa: PLC0415
+
+    return {
+        key: iso(value) if isinstance(value, int) and (key.endswith("_at") or key == "at") else value
+        for key, value in row.items()
+    }
+
+
+def show(answer: object, plain: str, *, as_json: bool) -> None:
+    """One answer on standard output."""
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else plain)
+
+
+def explain(error: PassgateError) -> None:
+    """`CODE text` for each reason not to start; `code: message` and the fields for everything else."""
+    if isinstance(error, UnsafeSettings):
+        for code, text in error.reasons:
+            typer.echo(f"{code} {text}", err=True)
+        return
+    down = f" ({error.down})" if isinstance(error, Unavailable) else ""
+    typer.echo(f"{error.code}: {error.message}{down}", err=True)
+    for field, word in error.fields.items() if isinstance(error, Invalid) else ():
+        typer.echo(f"  {field}: {word}", err=True)
+
+
+def password_from_stdin() -> str:
+    """One line; at a terminal it is asked for and not shown. Never from the command line, where others can read it."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    try:
+        return sys.stdin.buffer.read(8192).decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Invalid({"password": "format"}) from None

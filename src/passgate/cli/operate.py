@@ -1,0 +1,112 @@
+"""`passgate migrate`, `doctor`, `backup` and `key`: what keeps an installation well. It never touches a person."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passgate.cli import desk
+from passgate.cli.desk import AsJson
+from passgate.errors import UnsafeSettings
+
+if TYPE_CHECKING:
+    from passgate.settings import Settings
+
+
+def install(app: typer.Typer) -> None:
+    app.command()(migrate)
+    app.command()(doctor)
+    app.command()(backup)
+    key = typer.Typer(help="Turn the keys.", no_args_is_help=True, rich_markup_mode=None)
+    key.command()(rotate)
+    key.callback()(_only_a_group)
+    app.add_typer(key, name="key")
+
+
+def _only_a_group() -> None:
+    """Turn the keys."""
+
+
+def migrate(ctx: typer.Context) -> None:
+    """Bring the database to the newest schema. Safe to run twice, and by several at once."""
+    settings = desk.load(ctx.obj)
+    done = desk.run(_migrate(settings))
+    typer.echo("migrated" if done else "already current")
+
+
+async def _migrate(settings: Settings) -> bool:
+    from passgate.store.migrate import upgrade  # noqa: PLC0415
+
+    # No keys and no other setting are needed here: a deployment may migrate before its secrets are at hand.
+    reasons = [reason for reason in await desk.database_reasons(settings) if reason[0] != "DATABASE_BEHIND"]
+    if reasons:
+        raise UnsafeSettings(reasons)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.is_sqlite:
+        desk.database_file(settings).touch(mode=0o600)
+    store = desk.open_store(settings)
+    try:
+        return await upgrade(store, lock=settings.data / "passgate.lock")
+    finally:
+        await store.close()
+
+
+def doctor(
+    ctx: typer.Context,
+    tune_hash: Annotated[bool, typer.Option("--tune-hash", help="Measure Argon2id on this machine instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say everything that keeps this installation from starting, as `CODE text`; exit 1 if there is anything."""
+    from passgate.settings import refusals  # noqa: PLC0415
+
+    settings = desk.load(ctx.obj)
+    if tune_hash:
+        from passgate.cli.tune import tune  # noqa: PLC0415
+
+        measured = desk.run(tune(settings))
+        desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
+        return
+    reasons = refusals(settings) + asyncio.run(desk.database_reasons(settings))
+    listed = [{"code": code, "text": text} for code, text in reasons]
+    plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
+    desk.show({"items": listed}, plain, as_json=as_json)
+    raise typer.Exit(1 if reasons else 0)
+
+
+def backup(
+    ctx: typer.Context,
+    target: Annotated[Path, typer.Argument(help="A new file, or a folder for both files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy a SQLite database while it runs, and the key file beside it. Together they open everything."""
+    from passgate.cli.backup import copy  # noqa: PLC0415
+
+    settings = desk.load(ctx.obj)
+    if not settings.is_sqlite:
+        typer.echo("Back up PostgreSQL with pg_dump, and keep your secrets apart from it.", err=True)
+        raise typer.Exit(2)
+    database, keys = copy(desk.database_file(settings), settings, target)
+    if keys is None:
+        typer.echo("The keys are in your settings: keep them too, or nothing in the copy can be opened.", err=True)
+    else:
+        typer.echo("WARNING: the two files together open everything. Keep them apart.", err=True)
+    answer: dict[str, Any] = {"database": str(database), "keys": str(keys) if keys else None}
+    desk.show(answer, "\n".join(name for name in answer.values() if name), as_json=as_json)
+
+
+def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Put a fresh key in front and seal every credential anew under it. Running servers see it by themselves."""
+    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core.ctx import Ctx  # noqa: PLC0415
+
+    async def work() -> dict[str, Any]:
+        async with desk.house(ctx.obj) as house:
+            return await operate.rotate_keys(Ctx(house))
+
+    done = desk.run(work())
+    if not done["made"]:
+        typer.echo("The keys are in your settings: put a new secret in front there to have a new one.", err=True)
+    desk.show(done, f"key {done['key_id']}, {done['rewrapped']} credentials sealed anew", as_json=as_json)

@@ -1,0 +1,117 @@
+"""`passgate user`, `role` and `tenant`: who is there, and what they may do. The rules behind them live in `core`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from passgate.cli import desk
+from passgate.cli.desk import AsJson, TenantName
+
+if TYPE_CHECKING:
+    from passgate.core.ctx import Ctx
+
+MAIN = "main"
+
+Email = Annotated[str, typer.Argument(help="The person's address.")]
+Role = Annotated[str, typer.Argument(help="owner, admin, user or read_only.")]
+
+
+def install(app: typer.Typer) -> None:
+    user = typer.Typer(help="Add, list and disable people.", no_args_is_help=True, rich_markup_mode=None)
+    user.command("add")(add)
+    user.command("list")(everybody)
+    user.command("disable")(disable)
+    role = typer.Typer(help="Give and take roles.", no_args_is_help=True, rich_markup_mode=None)
+    role.command("give")(give)
+    role.command("take")(take)
+    tenant = typer.Typer(help="Add tenants.", no_args_is_help=True, rich_markup_mode=None)
+    tenant.command("add")(add_tenant)
+    for name, room in (("user", user), ("role", role), ("tenant", tenant)):
+        app.add_typer(room, name=name)
+
+
+def _asked(ctx: typer.Context, verb: Callable[[Ctx], Awaitable[dict[str, Any]]], *, make: bool = False) -> Any:
+    """What a verb of the core answers, instants spelled."""
+
+    async def work() -> dict[str, Any]:
+        from passgate.core.ctx import Ctx  # noqa: PLC0415
+
+        async with desk.house(ctx.obj, make=make) as house:
+            return desk.spelled(await verb(Ctx(house)))
+
+    return desk.run(work())
+
+
+def _line(user: dict[str, Any]) -> str:
+    marks = [*user["roles"], *(["disabled"] if user["disabled"] else [])]
+    return f"{user['id']}  {user['email']}  {' '.join(marks) or '-'}"
+
+
+def add(
+    ctx: typer.Context,
+    email: Email,
+    tenant: TenantName = MAIN,
+    role: Annotated[str, typer.Option(help="owner, admin, user or read_only.")] = "user",
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password, one line.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a person. You vouch for the address; without a password, recovery sets one."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    secret = desk.password_from_stdin() if password_stdin else None
+    made = _asked(ctx, lambda core: operate.add_person(core, email, tenant, role, secret), make=True)
+    desk.show(made, _line(made), as_json=as_json)
+
+
+def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """List the people of a tenant, oldest first."""
+    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core.ctx import Ctx  # noqa: PLC0415
+
+    async def work() -> list[dict[str, Any]]:
+        async with desk.house(ctx.obj) as house:
+            return [desk.spelled(person) async for person in operate.everybody(Ctx(house), tenant)]
+
+    found = desk.run(work())
+    desk.show({"items": found, "next": None}, "\n".join(map(_line, found)), as_json=as_json)
+
+
+def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """Disable a person: every session and running sign-in ends at once. The last owner stays."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    done = _asked(ctx, lambda core: operate.disable_person(core, email, tenant))
+    desk.show(done, _line(done), as_json=as_json)
+
+
+def give(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """Give a person a role."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    done = _asked(ctx, lambda core: operate.give_role(core, email, role, tenant))
+    desk.show(done, _line(done), as_json=as_json)
+
+
+def take(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """Take a role from a person. The last owner stays one."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    done = _asked(ctx, lambda core: operate.take_role(core, email, role, tenant))
+    desk.show(done, _line(done), as_json=as_json)
+
+
+def add_tenant(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="2 to 40 of a-z, 0-9 and hyphen.")],
+    display: Annotated[str | None, typer.Option(help="What people see; else the name.")] = None,
+    signup: Annotated[str, typer.Option(help="open, invite or closed.")] = "open",
+    as_json: AsJson = False,
+) -> None:
+    """Add a tenant: a realm of people with rules of its own."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    made = _asked(ctx, lambda core: operate.add_tenant(core, name, display, signup), make=True)
+    desk.show(made, f"{made['id']}  {made['name']}  {made['display_name']}", as_json=as_json)

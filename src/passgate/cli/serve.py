@@ -1,0 +1,165 @@
+"""`passgate serve`, `demo` and `worker`: the commands that run until they are told to stop.
+
+Binding lives in `sockets`, one process in `server`, several in `workers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from passgate.cli import desk
+from passgate.cli.desk import Given
+from passgate.errors import Unavailable, UnsafeSettings
+
+if TYPE_CHECKING:
+    from passgate.cli.server import Listening
+    from passgate.settings import Settings
+
+DEMO = Path(".passgate/demo")
+READY = "ready.json"
+
+
+def install(app: typer.Typer) -> None:
+    app.command()(serve)
+    app.command()(demo)
+    app.command()(worker)
+
+
+def serve(ctx: typer.Context) -> None:
+    """Serve. Development: this machine only. Production refuses to start unsafe, naming every reason."""
+    from passgate import logs  # noqa: PLC0415
+    from passgate.cli import server, sockets  # noqa: PLC0415
+
+    settings = desk.load(ctx.obj)
+    logs.configure(settings.log_level)
+    _refuse(settings)
+    bound = sockets.bind(settings)
+    settings = settings.model_copy(update={"port": sockets.port_of(bound)})
+    line = f"Passgate is ready: {settings.url} (listening on {sockets.spelled(bound)})"
+    if settings.workers > 1:
+        raise typer.Exit(_serve_many(settings, bound, line))
+
+    async def listening() -> None:
+        typer.echo(line)
+
+    server.run(_serve_one(settings, bound, listening))
+
+
+def _refuse(settings: Settings) -> None:
+    """Every reason at once, the database's own among them."""
+    from passgate.settings import refusals  # noqa: PLC0415
+
+    if reasons := refusals(settings) + asyncio.run(desk.database_reasons(settings)):
+        raise UnsafeSettings(reasons)
+
+
+async def _serve_one(settings: Settings, bound: list[socket.socket], listening: Listening) -> None:
+    from passgate.app import Passgate  # noqa: PLC0415
+    from passgate.cli import server  # noqa: PLC0415
+
+    await server.serve(Passgate(settings), bound, listening)
+
+
+def _serve_many(settings: Settings, bound: list[socket.socket], line: str) -> int:
+    """The database is made ready once, before there is anybody to race."""
+    from passgate.cli.workers import supervise  # noqa: PLC0415
+
+    async def prepare() -> None:
+        from passgate.app import Passgate  # noqa: PLC0415
+
+        gate = Passgate(settings)
+        try:
+            await gate.prepare()
+        finally:
+            await gate.close()
+
+    asyncio.run(prepare())
+    return supervise(settings, bound, lambda: typer.echo(line))
+
+
+# -- demo ------------------------------------------------------------------------------------------
+
+
+def demo(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65535, help="Where to listen.")] = 8000,
+) -> None:
+    """Serve on this machine with data of its own under .passgate/demo/, reading no other setting."""
+    from passgate import logs  # noqa: PLC0415
+    from passgate.cli import server, sockets  # noqa: PLC0415
+    from passgate.settings import Settings  # noqa: PLC0415
+
+    given: Given = ctx.obj
+    settings = Settings.development(data=given.data or DEMO, port=port)
+    logs.configure(settings.log_level)
+    ready = settings.data / READY
+    ready.unlink(missing_ok=True)
+    bound = sockets.bind(settings)
+    settings = settings.model_copy(update={"port": sockets.port_of(bound)})
+
+    async def listening() -> None:
+        await _answers(settings)
+        doors = {"url": settings.url, "mail": f"{settings.url}/dev/mail.json", "docs": f"{settings.url}/docs"}
+        _write_private(ready, json.dumps({**doors, "clients": []}, indent=1))
+        typer.echo(f"Passgate is ready: {doors['url']}\n  mail  {doors['mail']}\n  docs  {doors['docs']}")
+
+    try:
+        server.run(_serve_one(settings, bound, listening))
+    finally:
+        ready.unlink(missing_ok=True)
+
+
+async def _answers(settings: Settings) -> None:
+    """Return once /readyz says so: `ready` is a promise to whoever waits for the file."""
+    import httpx2  # noqa: PLC0415
+
+    headers = {"Host": f"localhost:{settings.port}"}
+    base = f"http://127.0.0.1:{settings.port}"
+    async with httpx2.AsyncClient(base_url=base, headers=headers, trust_env=False, timeout=5) as http:
+        for _ in range(50):
+            with suppress(httpx2.TransportError):
+                if (await http.get("/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+    raise Unavailable("server")
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Whole or not at all, and readable by nobody else."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text + "\n")
+    temporary.replace(path)
+
+
+# -- worker ----------------------------------------------------------------------------------------
+
+
+def worker(ctx: typer.Context) -> None:
+    """Do what is done beside requests (mails, sealing the trail, purging), and serve nothing."""
+    from passgate import logs  # noqa: PLC0415
+    from passgate.cli import server  # noqa: PLC0415
+
+    settings = desk.load(ctx.obj)
+    logs.configure(settings.log_level)
+    _refuse(settings)
+    server.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    from passgate.app import Passgate  # noqa: PLC0415
+    from passgate.cli.server import on_signals  # noqa: PLC0415
+
+    over = asyncio.Event()
+    on_signals(lambda _number: over.set())
+    async with Passgate(settings).running():
+        typer.echo("Passgate's worker is ready.")
+        await over.wait()

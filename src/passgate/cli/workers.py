@@ -1,0 +1,133 @@
+"""Several serving processes behind the same sockets: start them, replace one that dies, end them together.
+
+What one of them does lives in `server`; no request is ever seen here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from passgate.cli.desk import explain
+from passgate.cli.server import GRACE, run, serve
+from passgate.errors import PassgateError
+from passgate.logs import configure
+
+if TYPE_CHECKING:
+    from passgate.settings import Settings
+
+log = logging.getLogger("passgate.serve")
+
+_SPAWN = multiprocessing.get_context("spawn")
+"""A fresh interpreter for each: nothing of the parent's threads, connections or dice is shared."""
+
+
+class _Worker:
+    """A process, and the pipe on which it says that it listens. It ends by itself when the parent's end closes."""
+
+    def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
+        self.pipe, theirs = _SPAWN.Pipe()
+        self.process = _SPAWN.Process(target=_work, args=(settings, sockets, theirs))
+        self.process.start()
+        theirs.close()
+        self.is_listening = False
+
+    def hear(self) -> None:
+        try:
+            self.is_listening = bool(self.pipe.recv())
+        except (EOFError, OSError):
+            self.pipe.close()
+
+    @property
+    def ears(self) -> list[Any]:
+        return [self.process.sentinel] if self.is_listening or self.pipe.closed else [self.process.sentinel, self.pipe]
+
+
+def supervise(settings: Settings, sockets: list[socket.socket], listening: Callable[[], None]) -> int:
+    """Until a signal comes; the exit code. A worker that dies before it ever listened would do so again: all end."""
+    told, stop_at = False, _Stopped()
+    workers = [_Worker(settings, sockets) for _ in range(settings.workers)]
+    try:
+        while not stop_at.came:
+            wait([stop_at.ear, *(ear for worker in workers for ear in worker.ears)])
+            for worker in workers:
+                if worker.pipe in wait(worker.ears, 0):
+                    worker.hear()
+            if not told and all(worker.is_listening for worker in workers):
+                told = True
+                listening()
+            for place, worker in enumerate(workers):
+                if worker.process.is_alive() or stop_at.came:
+                    continue
+                log.error("worker ended", extra={"worker": worker.process.pid, "code": worker.process.exitcode})
+                if not worker.is_listening:
+                    return 1
+                worker.pipe.close()
+                workers[place] = _Worker(settings, sockets)
+        return 0
+    finally:
+        _end(workers)
+        stop_at.close()
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(GRACE + 5)
+        if worker.process.is_alive():
+            log.error("worker had to be killed", extra={"worker": worker.process.pid})
+            worker.process.kill()
+            worker.process.join()
+        worker.pipe.close()
+
+
+class _Stopped:
+    """SIGTERM and SIGINT as something to wait for: the handler writes a byte where `wait` listens."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self.ear, self._mouth = socket.socketpair()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, _number: int, _frame: object) -> None:
+        self.came = True
+        self._mouth.send(b".")
+
+    def close(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        self.ear.close()
+        self._mouth.close()
+
+
+def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) -> None:
+    """In the worker."""
+    from passgate.app import Passgate  # noqa: PLC0415
+
+    configure(settings.log_level)
+
+    async def listening() -> None:
+        loop = asyncio.get_running_loop()
+
+        def parent_is_gone() -> None:
+            loop.remove_reader(pipe.fileno())
+            signal.raise_signal(signal.SIGTERM)
+
+        # The other end never writes: it becomes readable when the parent is gone, however it went.
+        loop.add_reader(pipe.fileno(), parent_is_gone)
+        pipe.send(True)
+
+    try:
+        run(serve(Passgate(settings), sockets, listening))
+    except PassgateError as error:
+        explain(error)
+        sys.exit(1)

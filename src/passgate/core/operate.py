@@ -1,0 +1,199 @@
+"""What an operator does from outside: add and disable people, give roles, add tenants, turn keys, read the trail.
+
+No actor is asked for a permission here: whoever can run these verbs holds the database anyway. How people help
+themselves lives in `account`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+
+from passgate.core import access, jobs, people, sessions, signin, tenants
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.core.factors import password
+from passgate.errors import Conflict, Invalid, NotFound, TenantNameTaken
+from passgate.store import Db
+from passgate.store.tables import audit_event
+
+SIGNUP = ("open", "invite", "closed")
+PAGE = 100
+
+
+# -- people ----------------------------------------------------------------------------------------
+
+
+async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: str | None) -> dict[str, Any]:
+    """A person whose address the operator vouches for. Without a password there is none: recovery sets one."""
+    at = people.address(email)
+    if role not in access.ROLES:
+        raise Invalid({"role": "value"})
+    async with ctx.read() as db:
+        tenant = await _tenant(db, tenant_name)
+    stored = None
+    if secret is not None:
+        stored = await password.accept(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
+    async with ctx.write() as db:
+        made = await people.create(ctx, db, tenant.id, at, profile=people.profile_text(None), verified=True)
+        if made is None:
+            raise Conflict("Somebody has that address in this tenant already.")
+        about = {"email": at.shown}
+        await note(
+            ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about, by="operator"
+        )  # fmt: skip
+        await access.grant(ctx, db, tenant.id, made, role)
+        if stored is not None:
+            await password.bind(ctx, db, tenant.id, made, stored)
+        return await _shown(db, tenant.id, made)
+
+
+async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
+    """Every session and running sign-in ends at once, and none begins. Twice is once. The last owner stays."""
+    async with ctx.write() as db:
+        tenant, found = await _named(db, email, tenant_name)
+        # The person's lock first, as everywhere; running sign-ins before sessions: see `signin.end_running`.
+        if await people.lock(db, tenant.id, found["id"]):
+            await access.keep_an_owner(db, tenant.id, found["id"])
+            await people.disable(ctx, db, tenant.id, found["id"])
+            await signin.end_running(ctx, db, tenant.id, found["id"])
+            ended = await sessions.end_all(ctx, db, tenant.id, found["id"], "disabled")
+            await note(
+                ctx, db, Event.ACCOUNT_DISABLED, tenant_id=tenant.id, subject_id=found["id"], by="operator",
+                sessions=ended,
+            )  # fmt: skip
+        return await _shown(db, tenant.id, found["id"])
+
+
+async def give_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[str, Any]:
+    async with ctx.write() as db:
+        tenant, found = await _held(db, email, tenant_name)
+        await access.give(ctx, db, tenant.id, found["id"], role)
+        return await _shown(db, tenant.id, found["id"])
+
+
+async def take_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[str, Any]:
+    async with ctx.write() as db:
+        tenant, found = await _held(db, email, tenant_name)
+        await access.take(ctx, db, tenant.id, found["id"], role)
+        return await _shown(db, tenant.id, found["id"])
+
+
+async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]:
+    """U, and whether disabled, of each person in a tenant, oldest first."""
+    async with ctx.read() as db:
+        tenant = await _tenant(db, tenant_name)
+    after: str | None = None
+    while True:
+        async with ctx.read() as db:
+            page = await people.listed(db, tenant.id, after=after, limit=PAGE)
+        for person in page:
+            yield person
+        if len(page) < PAGE:
+            return
+        after = page[-1]["id"]
+
+
+async def _tenant(db: Db, name: str) -> tenants.Tenant:
+    found = await tenants.find(db, name)
+    if found is None:
+        raise NotFound("There is no tenant of that name.")
+    return found
+
+
+async def _named(db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
+    tenant = await _tenant(db, tenant_name)
+    found = await people.by_key(db, tenant.id, people.address(email).key)
+    if found is None:
+        raise NotFound("Nobody has that address in this tenant.")
+    return tenant, found
+
+
+async def _held(db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
+    """Locked, as everybody does first who moves what hangs on a person."""
+    tenant, found = await _named(db, email, tenant_name)
+    held = await people.lock(db, tenant.id, found["id"])
+    if held is None:
+        raise Conflict("That person is disabled.")
+    return tenant, held
+
+
+async def _shown(db: Db, tenant_id: str, person_id: str) -> dict[str, Any]:
+    row = await people.by_id(db, tenant_id, person_id)
+    if row is None:
+        raise NotFound
+    roles = await access.roles_of(db, tenant_id, person_id)
+    return people.shown({**row, "roles": ",".join(roles)}) | {"disabled": row["disabled_at"] is not None}
+
+
+# -- tenants ---------------------------------------------------------------------------------------
+
+
+async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str) -> dict[str, Any]:
+    """T of the contract."""
+    checked = tenants.checked_name(name)
+    shown = (display_name or checked).strip()
+    if not 0 < len(shown) <= 200 or not shown.isprintable():
+        raise Invalid({"display_name": "length" if shown.isprintable() else "format"})
+    if signup not in SIGNUP:
+        raise Invalid({"signup": "value"})
+    async with ctx.write() as db:
+        made = await tenants.create(ctx, db, checked, shown, signup)
+        if made is None:
+            raise TenantNameTaken
+        await note(ctx, db, Event.TENANT_CREATED, tenant_id=made, name=checked, by="operator")
+    return {"id": made, "name": checked, "display_name": shown}
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
+    """A fresh key first in the key file, then every credential sealed anew under it: {key_id, made, rewrapped}. Keys
+    that come from the settings are turned there, by a new secret in front; then only the sealing is done here."""
+    made = not ctx.settings.root_secrets()
+    if made:
+        async with _alone(ctx.settings.data / "passgate.lock"):
+            ctx.ring.rotate()
+    rewrapped = await jobs.rewrap(ctx.house)
+    facts: dict[str, Any] = {"key_id": ctx.ring.current.id.hex(), "made": made, "rewrapped": rewrapped}
+    async with ctx.write() as db:
+        await note(ctx, db, Event.KEY_ROTATED, **facts)
+    return facts
+
+
+@asynccontextmanager
+async def _alone(lock: Path) -> AsyncIterator[None]:
+    """Of two that write the key file at once one key would be lost, and with it all that was sealed under it."""
+    with lock.open("a") as held:
+        await asyncio.to_thread(fcntl.flock, held, fcntl.LOCK_EX)
+        yield
+
+
+# -- the trail -------------------------------------------------------------------------------------
+
+
+async def recent(ctx: Ctx, limit: int, tenant_name: str | None = None) -> list[dict[str, Any]]:
+    """The newest rows of the trail, oldest of them first: {id, at, event, tenant_id, actor_id, subject_id, seq, facts,
+    personal}; `seq` is None while a row waits for its seal, `personal` once its person is erased."""
+    query = select(audit_event).order_by(audit_event.c.id.desc()).limit(limit)
+    async with ctx.read() as db:
+        if tenant_name is not None:
+            query = query.where(audit_event.c.tenant_id == (await _tenant(db, tenant_name)).id)
+        rows = await db.rows(query)
+    return [_event(row) for row in reversed(rows)]
+
+
+def _event(row: RowMapping) -> dict[str, Any]:
+    plain = ("id", "at", "event", "tenant_id", "actor_id", "subject_id", "seq")
+    return {name: row[name] for name in plain} | {
+        "facts": json.loads(row["facts"]),
+        "personal": json.loads(row["personal"]) if row["personal"] else None,
+    }

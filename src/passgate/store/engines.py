@@ -1,0 +1,172 @@
+"""How each database is driven: SQLite in threads of its own, PostgreSQL by asyncpg on the event loop.
+
+What a transaction means lives in `unit`; nothing here knows a table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+T = TypeVar("T")
+
+_BUSY_MS = 10_000
+_WAIT = 10
+"""Seconds a request waits for its turn at the database before it is answered 503."""
+
+
+class Run(Protocol):
+    """Runs a function of a plain SQLAlchemy connection where that connection lives."""
+
+    async def __call__(self, work: Callable[[Connection], T]) -> T: ...
+
+
+class Sqlite:
+    """The writer is one connection in one thread, and requests take turns at it in the event loop instead of polling
+    a lock. Readers are four threads. (A driver that hops to its thread for every cursor call costs four times this.)"""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self.sync_engine = engine
+        self._turn = asyncio.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
+
+    @classmethod
+    def writer(cls, url: str) -> Self:
+        engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+
+        @event.listens_for(engine, "connect")
+        def _tune(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # the driver must not begin by itself: its BEGIN loses updates
+            for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return cls(engine, 1)
+
+    @classmethod
+    def reader(cls, url: str) -> Self:
+        path = url.removeprefix("sqlite:///")
+        engine = create_engine(
+            f"sqlite:///file:{path}?mode=ro&uri=true",
+            pool_size=4,
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+            hide_parameters=True,
+        )
+
+        @event.listens_for(engine, "connect")
+        def _tune(connection: Any, _record: Any) -> None:
+            connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+
+        return cls(engine, 4)
+
+    async def close(self) -> None:
+        await self._hop(self.sync_engine.dispose)
+        self._pool.shutdown(wait=True)
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        """To the thread and back. Shielded: a caller that is cancelled must not leave the connection in mid-air."""
+        task = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Run]:
+        """One transaction; rolled back unless the block ends well."""
+        try:
+            async with asyncio.timeout(_WAIT):
+                await self._turn.acquire()
+        except TimeoutError as late:
+            raise PoolTimeout("no turn at the writer") from late
+        try:
+            connection, transaction = await self._hop(self._open)
+            try:
+
+                async def run(work: Callable[[Connection], T]) -> T:
+                    return await self._hop(lambda: work(connection))
+
+                yield run
+                await self._hop(transaction.commit)
+            finally:
+                await self._hop(connection.close)  # rolls back what was not committed
+        finally:
+            self._turn.release()
+
+    def _open(self) -> Any:
+        connection = self.sync_engine.connect()
+        try:
+            return connection, connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Run]:
+        """No transaction: each piece of work takes a connection for itself, in one hop."""
+
+        async def run(work: Callable[[Connection], T]) -> T:
+            def alone() -> T:
+                with self.sync_engine.connect() as connection:
+                    return work(connection)
+
+            return await self._hop(alone)
+
+        yield run
+
+
+class Postgres:
+    """READ COMMITTED: every conditional UPDATE looks again at the newest row. No statement may wait for ever."""
+
+    _LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.sync_engine = engine.sync_engine
+
+    @classmethod
+    def writer(cls, url: str) -> Self:
+        return cls(_postgres(url, cls._LIMITS))
+
+    @classmethod
+    def reader(cls, url: str) -> Self:
+        limits = {**cls._LIMITS, "default_transaction_read_only": "on"}
+        return cls(_postgres(url, limits, isolation_level="AUTOCOMMIT", pool_reset_on_return=None))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Run]:
+        async with self._engine.begin() as connection:
+            yield connection.run_sync
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Run]:
+        async with self._engine.connect() as connection:
+            yield connection.run_sync
+
+
+def _postgres(url: str, limits: dict[str, str], **more: Any) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=_WAIT,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"server_settings": limits, "timeout": 5},
+        **more,
+    )
