@@ -102,3 +102,10 @@ def passgate(data: Path, **env: str) -> contextmanager:  # type: ignore[type-arg
     given = {"PASSGATE_PORT": str(port), **env}
     command = [sys.executable, "-m", "passgate.cli", "--data", str(data), "serve"]
     return started(command, port, "/readyz", **given)
+
+
+def passgate_on(data: Path, database_url: str) -> contextmanager:  # type: ignore[type-arg]
+    env = {"PASSGATE_DATABASE_URL": database_url}
+    migrate = [sys.executable, "-m", "passgate.cli", "--data", str(data), "migrate"]
+    subprocess.run(migrate, env={**os.environ, **env}, check=True, capture_output=True)
+    return passgate(data, **env)

@@ -104,7 +104,7 @@ class Ring:
         """version ‖ key id ‖ salt ‖ AES-256-GCM. Key and nonce come from the root by HKDF with a salt of this record
         alone, so no nonce can repeat under a key. `where` (table, column, row) is bound as associated data."""
         salt = self._world.bytes(_SALT)
-        head = bytes([VERSION]) + self.current.id
+        head = self.head
         made = _hkdf(self.current.secret, salt, b"seal " + purpose.encode(), 44)
         return head + salt + AESGCM(made[:32]).encrypt(made[32:], plain, head + where.encode())
 
@@ -119,8 +119,10 @@ class Ring:
         except InvalidTag:
             raise Unreadable(purpose) from None
 
-    def is_current(self, record: bytes) -> bool:
-        return record[1:_HEAD] == self.current.id
+    @property
+    def head(self) -> bytes:
+        """How a record sealed now begins: version and key id."""
+        return bytes([VERSION]) + self.current.id
 
     # -- keyed hashes: what must only be compared --------------------------------------------------
 

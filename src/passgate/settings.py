@@ -43,7 +43,9 @@ def _no_slash(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
         raise ValueError("an origin such as https://id.example.com")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    # As a browser spells it in Origin: lower case, the default port left out.
+    standard = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(standard)}"
 
 
 Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]

@@ -54,7 +54,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """A consistent picture, whatever is written meanwhile; then one file without a journal beside it, looked through."""
+    """A consistent picture, whatever is written meanwhile; then one file, no journal beside it, looked through."""
     try:
         with (
             closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as old,

@@ -69,26 +69,31 @@ def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
 
 def open_store(settings: Settings) -> Store:
     """The database of these settings, not yet asked for anything."""
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
     from passgate.store import Store  # noqa: PLC0415
 
+    unknown = UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL must be postgresql://… or sqlite:///….")])
+    if not settings.database.startswith(("sqlite:///", "postgresql+asyncpg://")):
+        raise unknown
     try:
         return Store(settings)
     except ModuleNotFoundError as missing:
         text = f"The database's driver is not installed ({missing.name}): pip install 'passgate[postgres]'."
         raise UnsafeSettings([("DATABASE_DRIVER", text)]) from None
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL is no address of a database.")]) from None
+    except (ArgumentError, ValueError):
+        raise unknown from None
 
 
 def database_file(settings: Settings) -> Path:
     """SQLite's file."""
-    return Path(settings.database.removeprefix("sqlite+aiosqlite:///").partition("?")[0])
+    return Path(settings.database.partition(":///")[2].partition("?")[0])
 
 
 async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     """Why this database cannot serve now. SQLite's file is made and migrated at the start, so none is fine too."""
+    from sqlalchemy import text  # noqa: PLC0415
+
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
     if settings.is_sqlite and not database_file(settings).exists():
@@ -100,7 +105,8 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     try:
         async with asyncio.timeout(10):
             async with store.read() as db:
-                await db.connection.exec_driver_sql("SELECT 1")
+                # SQLite looks at its file only when it is asked for something in it.
+                await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
             if not settings.is_sqlite and await is_behind(store):
                 return [("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")]
     except Exception as fault:  # noqa: BLE001  a driver has many ways to say that it cannot
@@ -176,6 +182,6 @@ def password_from_stdin() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     try:
-        return sys.stdin.buffer.read(8192).decode().rstrip("\r\n")
+        return sys.stdin.buffer.readline(8192).decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise Invalid({"password": "format"}) from None

@@ -41,16 +41,16 @@ def serve(ctx: typer.Context) -> None:
     settings = desk.load(ctx.obj)
     logs.configure(settings.log_level)
     _refuse(settings)
-    bound = sockets.bind(settings)
-    settings = settings.model_copy(update={"port": sockets.port_of(bound)})
-    line = f"Passgate is ready: {settings.url} (listening on {sockets.spelled(bound)})"
-    if settings.workers > 1:
-        raise typer.Exit(_serve_many(settings, bound, line))
+    with sockets.bound(settings) as bound:
+        settings = settings.model_copy(update={"port": sockets.port_of(bound)})
+        line = f"Passgate is ready: {settings.url} (listening on {sockets.spelled(bound)})"
+        if settings.workers > 1:
+            raise typer.Exit(_serve_many(settings, bound, line))
 
-    async def listening() -> None:
-        typer.echo(line)
+        async def listening() -> None:
+            typer.echo(line)
 
-    server.run(_serve_one(settings, bound, listening))
+        server.run(_serve_one(settings, bound, listening))
 
 
 def _refuse(settings: Settings) -> None:
@@ -102,19 +102,25 @@ def demo(
     logs.configure(settings.log_level)
     ready = settings.data / READY
     ready.unlink(missing_ok=True)
-    bound = sockets.bind(settings)
-    settings = settings.model_copy(update={"port": sockets.port_of(bound)})
+    with sockets.bound(settings) as bound:
+        settings = settings.model_copy(update={"port": sockets.port_of(bound)})
 
-    async def listening() -> None:
-        await _answers(settings)
-        doors = {"url": settings.url, "mail": f"{settings.url}/dev/mail.json", "docs": f"{settings.url}/docs"}
-        _write_private(ready, json.dumps({**doors, "clients": []}, indent=1))
-        typer.echo(f"Passgate is ready: {doors['url']}\n  mail  {doors['mail']}\n  docs  {doors['docs']}")
+        async def listening() -> None:
+            await _answers(settings)
+            typer.echo(_demo_ready(settings, ready))
 
-    try:
-        server.run(_serve_one(settings, bound, listening))
-    finally:
-        ready.unlink(missing_ok=True)
+        try:
+            server.run(_serve_one(settings, bound, listening))
+        finally:
+            ready.unlink(missing_ok=True)
+
+
+def _demo_ready(settings: Settings, ready: Path) -> str:
+    """The file, and what the terminal shows."""
+    doors = {"mail": f"{settings.url}/dev/mail.json", "docs": f"{settings.url}/docs"}
+    _write_private(ready, json.dumps({"url": settings.url, **doors, "clients": []}, indent=1))
+    shown = "".join(f"\n  {name:5} {address}" for name, address in doors.items())
+    return f"Passgate is ready: {settings.url}{shown}"
 
 
 async def _answers(settings: Settings) -> None:

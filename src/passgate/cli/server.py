@@ -52,19 +52,11 @@ class Server(uvicorn.Server):
     """uvicorn, told to stop by SIGTERM or SIGINT as an orderly end with exit code 0; a second SIGINT does not wait."""
 
     def __init__(self, gate: Passgate, listening: Listening) -> None:
-        super().__init__(
-            uvicorn.Config(
-                gate,
-                http=Protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE,
-            )  # fmt: skip
-        )
+        config = uvicorn.Config(
+            gate, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, timeout_graceful_shutdown=GRACE,
+        )  # fmt: skip
+        super().__init__(config)
         self._listening = listening
         self._telling: asyncio.Task[None] | None = None
 

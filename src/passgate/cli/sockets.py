@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from passgate.errors import UnsafeSettings
@@ -15,6 +17,17 @@ log = logging.getLogger("passgate.serve")
 _HERE = ("127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only where the operator asks for it
 _TRIES = 20
+
+
+@contextmanager
+def bound(settings: Settings) -> Iterator[list[socket.socket]]:
+    """`bind`, and closed at the end."""
+    made = bind(settings)
+    try:
+        yield made
+    finally:
+        for one in made:
+            one.close()
 
 
 def bind(settings: Settings) -> list[socket.socket]:
@@ -59,13 +72,13 @@ def _bind_all(wanted: tuple[str, ...], port: int) -> list[socket.socket]:
     made: list[socket.socket] = []
     try:
         for address in wanted:
-            bound = _bind_one(address, port_of(made) if made else port, is_last=address == wanted[-1] and not made)
-            if bound is not None:
-                made.append(bound)
+            one = _bind_one(address, port_of(made) if made else port, is_last=address == wanted[-1] and not made)
+            if one is not None:
+                made.append(one)
         return made
     except OSError as fault:
-        for bound in made:
-            bound.close()
+        for one in made:
+            one.close()
         if fault.errno == errno.EADDRINUSE:
             return []
         text = f"This address cannot be bound ({errno.errorcode.get(fault.errno or 0, 'unknown')})."

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
 from passgate.core import ledger, outbox, throttle
 from passgate.core.ctx import Ctx, House
 from passgate.core.factors import password
 from passgate.core.message import Mailer
 from passgate.errors import Unavailable
+from passgate.seal import Unreadable
 from passgate.store.tables import credential, session, sign_in, ticket
 from passgate.store.tables import outbox as mails
 from passgate.world import SECOND
@@ -31,13 +32,16 @@ _BATCH = 200
 
 async def run(house: House, mailer: Mailer) -> None:
     """For ever, until cancelled. A database that is away is waited for."""
-    slow_at = 0
+    slow_at, sealed_under = 0, b""
     while True:
         try:
             await run_due(house, mailer)
             if house.world.now() >= slow_at:
                 slow_at = house.world.now() + _SLOW * SECOND
                 await tidy(house)
+            if house.ring.head != sealed_under:
+                sealed_under = house.ring.head
+                await rewrap(house)
         except Unavailable as fault:
             log.warning("jobs wait", extra={"down": fault.down})
         except Exception:
@@ -79,23 +83,27 @@ async def rewrap(house: House) -> int:
     """Seal credentials anew that were sealed under an older key; returns how many. Moves a row only if it is still
     the one that was read, and never its `version`: the secret stays what it was."""
     done, last = 0, ""
+    current = house.ring.head
     while True:
         async with house.store.read() as db:
             query = select(credential.c.id, credential.c.secret_sealed).where(
-                credential.c.id > last, credential.c.secret_sealed.is_not(None)
+                credential.c.id > last, func.substr(credential.c.secret_sealed, 1, len(current)) != current
             )
             page = await db.rows(query.order_by(credential.c.id).limit(_BATCH))
-        stale = [row for row in page if not house.ring.is_current(row["secret_sealed"])]
-        if stale:
-            async with house.store.write() as db:
-                for row in stale:
-                    where = f"credential:{row['id']}"
-                    plain = house.ring.unseal("credential", where, row["secret_sealed"])
-                    same = update(credential).where(
-                        credential.c.id == row["id"], credential.c.secret_sealed == row["secret_sealed"]
-                    )
-                    sealed = house.ring.seal("credential", where, plain)
-                    done += await db.change(same.values(secret_sealed=sealed))
+        for row in page:
+            done += await _rewrapped(house, row)
         if len(page) < _BATCH:
             return done
         last = page[-1]["id"]
+
+
+async def _rewrapped(house: House, row: RowMapping) -> int:
+    where = f"credential:{row['id']}"
+    try:
+        plain = house.ring.unseal("credential", where, row["secret_sealed"])
+    except Unreadable:
+        log.error("a credential is sealed under a key that is not here", extra={"credential": row["id"]})
+        return 0
+    same = update(credential).where(credential.c.id == row["id"], credential.c.secret_sealed == row["secret_sealed"])
+    async with house.store.write() as db:
+        return await db.change(same.values(secret_sealed=house.ring.seal("credential", where, plain)))

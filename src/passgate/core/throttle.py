@@ -121,6 +121,8 @@ _COLUMNS = ("key", "tenant_id", "used", "until_at", "updated_at")
 _CLIMB = {True: _climbing(postgresql.insert), False: _climbing(sqlite.insert)}
 _COUNT = {True: _counting(postgresql.insert), False: _counting(sqlite.insert)}
 _TAKE_BACK = update(budget).where(budget.c.key == bindparam("of"), budget.c.used > 0).values(used=budget.c.used - 1)
+# On the ladder the wait goes too, if without this try there would be none: it was right, so it was no refusal.
+_STEP_BACK = _TAKE_BACK.values(until_at=case((budget.c.used - 1 < FREE, 0), else_=budget.c.until_at))
 _CLEAR = update(budget).where(budget.c.key == bindparam("of")).values(used=0, until_at=0, updated_at=bindparam("now"))
 
 
@@ -146,7 +148,7 @@ async def refund(ctx: Ctx, db: Db, spent: Spent, *, clear: bool) -> None:
     if clear:
         await db.change(_CLEAR, of=spent.authenticator, now=ctx.now())
     else:
-        await db.change(_TAKE_BACK, of=spent.authenticator)
+        await db.change(_STEP_BACK, of=spent.authenticator)
 
 
 async def clear(ctx: Ctx, db: Db, key: str) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -127,10 +127,11 @@ class Sqlite:
         yield run
 
 
+_LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
+
+
 class Postgres:
     """READ COMMITTED: every conditional UPDATE looks again at the newest row. No statement may wait for ever."""
-
-    _LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -138,11 +139,11 @@ class Postgres:
 
     @classmethod
     def writer(cls, url: str) -> Self:
-        return cls(_postgres(url, cls._LIMITS))
+        return cls(_postgres(url, _LIMITS))
 
     @classmethod
     def reader(cls, url: str) -> Self:
-        limits = {**cls._LIMITS, "default_transaction_read_only": "on"}
+        limits = {**_LIMITS, "default_transaction_read_only": "on"}
         return cls(_postgres(url, limits, isolation_level="AUTOCOMMIT", pool_reset_on_return=None))
 
     async def close(self) -> None:
@@ -151,12 +152,12 @@ class Postgres:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Run]:
         async with self._engine.begin() as connection:
-            yield connection.run_sync
+            yield cast("Run", connection.run_sync)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Run]:
         async with self._engine.connect() as connection:
-            yield connection.run_sync
+            yield cast("Run", connection.run_sync)
 
 
 def _postgres(url: str, limits: dict[str, str], **more: Any) -> AsyncEngine:

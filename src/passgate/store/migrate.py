@@ -18,17 +18,18 @@ HEAD = "0001"
 """The newest revision under migrations/versions; a house test compares."""
 
 
-async def revision(store: Store) -> str | None:
-    """The schema's revision, or None for an empty database."""
-    async with store.write() as db:
+async def revision(store: Store, *, serving: bool = False) -> str | None:
+    """The schema's revision, or None for an empty database. `serving`: the file is there, so reading is enough, and a
+    question about readiness waits for no writer."""
+    async with store.read() if serving else store.write() as db:
         if not await db.run(lambda connection: inspect(connection).has_table("alembic_version")):
             return None
         found = await db.value(text("SELECT version_num FROM alembic_version"))
         return str(found) if found else None
 
 
-async def is_behind(store: Store) -> bool:
-    return await revision(store) != HEAD
+async def is_behind(store: Store, *, serving: bool = False) -> bool:
+    return await revision(store, serving=serving) != HEAD
 
 
 async def upgrade(store: Store, *, lock: Path) -> bool:

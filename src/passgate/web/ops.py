@@ -39,7 +39,7 @@ async def readyz(ctx: Context, named: Operator) -> Response:
 
 async def _behind(ctx: Context) -> bool:
     try:
-        return await is_behind(ctx.house.store)
+        return await is_behind(ctx.house.store, serving=True)
     except Unavailable:
         return True
 
@@ -51,7 +51,7 @@ def developer_router(mailbox: Mailbox) -> APIRouter:
     @made.get("/mail.json", name="mail", include_in_schema=False)
     async def mail_json(ctx: Context) -> list[dict[str, Any]]:
         """Every mail, newest first. What waits is delivered first, so that a test need not."""
-        await outbox.deliver(ctx.house, mailbox)
+        await outbox.settle(ctx.house, mailbox)
         return await mailbox.list()
 
     return made

@@ -85,6 +85,8 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | Non
     async def mark(db: Db) -> bool:
         return await once.take(ctx, db, seen["id"])
 
+    if sign_in.purpose == "signup":
+        return Compared(True, None, mark)  # nobody yet: a sign-up never names a person who is there already
     async with ctx.read() as db:
         found = await _named(db, sign_in)
     return Compared(True, found["id"] if found else None, mark)

@@ -1,0 +1,166 @@
+"""`make bench`: every figure beside a bare server of the same run, as CPU per request and as a ratio. It fails nothing.
+
+Ratios are the baseline's CPU per request divided by ours: 1 would be free, and higher is better.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import load, servers, steps
+from bench.servers import Server
+from tests.servers import Postgres
+
+PASSWORD = "correct horse battery staple"
+TINY = {"PASSGATE_HASH__MEMORY_KIB": "8", "PASSGATE_HASH__PASSES": "1"}
+
+
+def json_request(method: str, path: str, body: object = None, token: str | None = None) -> bytes:
+    return load.request(method, path, body, **({"Authorization": f"Bearer {token}"} if token else {}))
+
+
+async def sign_up(port: int, email: str) -> str:
+    """A new person with a session; returns its token."""
+    link = await load.Connection.open(port)
+    begun = (await link.ask(json_request("POST", "/api/v1/signup", {"email": email, "password": PASSWORD}))).json()
+    mails = (await link.ask(json_request("GET", "/dev/mail.json"))).json()
+    code = next(mail["code"] for mail in mails if mail["to"] == email)
+    proof = {"factor": "email_code", "answer": code}
+    await link.ask(json_request("POST", "/api/v1/signin/prove", proof, begun["handle"]))
+    done = await link.ask(json_request("POST", "/api/v1/signin/finish", {"carrier": "bearer"}, begun["handle"]))
+    link.close()
+    return str(done.json()["token"])
+
+
+async def sign_in(link: load.Connection, email: str) -> None:
+    begun = (await link.ask(json_request("POST", "/api/v1/signin", {"email": email}))).json()
+    proof = {"factor": "password", "answer": PASSWORD}
+    proved = await link.ask(json_request("POST", "/api/v1/signin/prove", proof, begun["handle"]))
+    done = await link.ask(json_request("POST", "/api/v1/signin/finish", {"carrier": "bearer"}, begun["handle"]))
+    if (proved.status, done.status) != (200, 201):
+        raise RuntimeError(f"{proved.status} {proved.body!r} {done.status}")
+
+
+def per_request(server: Server, raw: bytes, count: int) -> tuple[float, float]:
+    """(CPU µs, requests per second)."""
+    before = server.cpu()
+    seconds = asyncio.run(load.storm(server.port, raw, count=count))
+    return (server.cpu() - before) / count * 1e6, count / seconds
+
+
+def sign_ins(server: Server, people: list[str], count: int, at_once: int) -> tuple[float, float]:
+    """(CPU ms, sign-ins per second)."""
+
+    async def all_of_them() -> float:
+        links = [await load.Connection.open(server.port) for _ in range(at_once)]
+        free = asyncio.Queue[load.Connection]()
+        for link in links:
+            free.put_nowait(link)
+        names = itertools.cycle(people)
+
+        async def one(_number: int) -> None:
+            link = await free.get()
+            await sign_in(link, next(names))
+            free.put_nowait(link)
+
+        return await load.crowd(one, count=count, at_once=at_once)
+
+    before = server.cpu()
+    seconds = asyncio.run(all_of_them())
+    return (server.cpu() - before) / count * 1e3, count / seconds
+
+
+def rounds(times: int, measure: Callable[[], tuple[float, float]]) -> tuple[float, float, str]:
+    """Medians of both figures, and how far the first one spread."""
+    got = [measure() for _ in range(times)]
+    first = [one for one, _ in got]
+    return statistics.median(first), statistics.median(two for _, two in got), f"{min(first):.4g}–{max(first):.4g}"
+
+
+def heading(*names: str) -> None:
+    print(f"\n| {' | '.join(names)} |\n|{'---|' * len(names)}")
+
+
+def row(name: str, *cells: float | str) -> None:
+    print(f"| {name} | {' | '.join(_shown(cell) for cell in cells)} |", flush=True)
+
+
+def _shown(cell: float | str) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:,.0f}" if cell >= 100 else f"{cell:.3g}"
+
+
+def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int) -> None:
+    granian, uvicorn = stack.enter_context(servers.granian_hello()), stack.enter_context(servers.uvicorn_hello())
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    sqlite = stack.enter_context(servers.passgate(data / "sqlite"))
+    on_postgres = stack.enter_context(servers.passgate_on(data / "postgres", postgres.create_database()))
+    hello = load.request("GET", "/")
+    print(
+        "\n| session check, one process | CPU µs | spread | req/s | ratio to granian's hello | to uvicorn's |\n|---|---|---|---|---|---|"
+    )
+    bare = {}
+    for name, server in (("granian", granian), ("uvicorn", uvicorn)):
+        per_request(server, hello, count // 4)
+        cpu, rate, spread = rounds(times, lambda server=server: per_request(server, hello, count))  # type: ignore[misc]
+        bare[name] = cpu
+        row(f"hello on {name}", cpu, spread, rate, "", "")
+    for name, server in (("SQLite", sqlite), ("PostgreSQL", on_postgres)):
+        token = asyncio.run(sign_up(server.port, "bench@example.com"))
+        raw = json_request("GET", "/api/v1/session", token=token)
+        per_request(server, raw, count // 4)
+        cpu, rate, spread = rounds(times, lambda server=server, raw=raw: per_request(server, raw, count))  # type: ignore[misc]
+        row(f"GET /api/v1/session, {name}", cpu, spread, rate, bare["granian"] / cpu, bare["uvicorn"] / cpu)
+    heading("process", "cold start, s", "idle PSS, MB", "ratio of PSS to uvicorn hello")
+    small = uvicorn.pss()
+    for name, server in (("hello on granian", granian), ("hello on uvicorn", uvicorn)):
+        row(name, server.cold_start, server.pss(), server.pss() / small)
+    with servers.passgate(data / "sqlite") as again:
+        time.sleep(3)
+        row("passgate serve, second start on its data", again.cold_start, again.pss(), again.pss() / small)
+
+
+def sign_in_rows(stack: ExitStack, times: int, count: int) -> None:
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    names = [f"p{number}@example.com" for number in range(8)]
+    print(
+        "\n| sign-in (start, prove, finish) | per second | CPU ms | spread | of what the hash alone allows |\n|---|---|---|---|---|"
+    )
+    alone = steps.hashes_per_second(os.cpu_count() or 1)
+    row("Argon2id 19 MiB t=2 p=1, nothing else", alone, (os.cpu_count() or 1) / alone * 1e3, "", "100 %")
+    whole = stack.enter_context(servers.passgate(data / "whole"))
+    tiny = stack.enter_context(servers.passgate(data / "tiny", **TINY))
+    for server in (whole, tiny):
+        for name in names:
+            asyncio.run(sign_up(server.port, name))
+    cpu, rate, spread = rounds(times, lambda: sign_ins(whole, names, count, 16))
+    row("passgate, 19 MiB t=2 p=1", rate, cpu, spread, f"{rate / alone:.0%}")
+    cpu, rate, spread = rounds(times, lambda: sign_ins(tiny, names, count, 16))
+    row("passgate, outside the hash (8 KiB t=1)", rate, cpu, spread, "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
+    given = parser.parse_args()
+    times, count, ins = (1, 2000, 60) if given.quick else (5, 12_000, 300)
+    print(f"{os.cpu_count()} cores; CPU of the server process tree; medians of {times} rounds")
+    with ExitStack() as stack, Postgres() as postgres:
+        session_checks(stack, postgres, times, count)
+    with ExitStack() as stack:
+        sign_in_rows(stack, times, ins)
+    steps.report()
+
+
+if __name__ == "__main__":
+    main()
