@@ -106,9 +106,7 @@ def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int)
     sqlite = stack.enter_context(servers.passgate(data / "sqlite"))
     on_postgres = stack.enter_context(servers.passgate_on(data / "postgres", postgres.create_database()))
     hello = load.request("GET", "/")
-    print(
-        "\n| session check, one process | CPU µs | spread | req/s | ratio to granian's hello | to uvicorn's |\n|---|---|---|---|---|---|"
-    )
+    heading("session check, one process", "CPU µs", "spread", "req/s", "ratio to granian hello", "to uvicorn hello")
     bare = {}
     for name, server in (("granian", granian), ("uvicorn", uvicorn)):
         per_request(server, hello, count // 4)
@@ -133,9 +131,7 @@ def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int)
 def sign_in_rows(stack: ExitStack, times: int, count: int) -> None:
     data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     names = [f"p{number}@example.com" for number in range(8)]
-    print(
-        "\n| sign-in (start, prove, finish) | per second | CPU ms | spread | of what the hash alone allows |\n|---|---|---|---|---|"
-    )
+    heading("sign-in (start, prove, finish)", "per second", "CPU ms", "spread", "of what the hash alone allows")
     alone = steps.hashes_per_second(os.cpu_count() or 1)
     row("Argon2id 19 MiB t=2 p=1, nothing else", alone, (os.cpu_count() or 1) / alone * 1e3, "", "100 %")
     whole = stack.enter_context(servers.passgate(data / "whole"))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -47,7 +48,7 @@ class Passgate:
         self.house = build_house(settings, world or World.real())
         self.mailer = mailer_for(self.house)
         self.api = _api(self)
-        self.asgi: ASGIApp = Edge(_with_cors(self.api, settings), self.house, session.HOT)
+        self.asgi: ASGIApp = Edge(self.api, self.house, session.HOT, partial(_with_cors, settings=settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
@@ -77,6 +78,7 @@ class Passgate:
 
     async def close(self) -> None:
         await self.house.store.close()
+        await self.house.breach.close()
         self.house.hasher.close()
 
 

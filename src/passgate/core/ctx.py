@@ -20,6 +20,8 @@ from passgate.world import World
 class KnowsBreaches(Protocol):
     async def knows(self, password: str) -> bool: ...
 
+    async def close(self) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class House:

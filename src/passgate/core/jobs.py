@@ -102,7 +102,7 @@ async def _rewrapped(house: House, row: RowMapping) -> int:
     try:
         plain = house.ring.unseal("credential", where, row["secret_sealed"])
     except Unreadable:
-        log.error("a credential is sealed under a key that is not here", extra={"credential": row["id"]})
+        log.warning("a credential is sealed under a key that is not here", extra={"credential": row["id"]})
         return 0
     same = update(credential).where(credential.c.id == row["id"], credential.c.secret_sealed == row["secret_sealed"])
     async with house.store.write() as db:

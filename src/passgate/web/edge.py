@@ -29,17 +29,20 @@ Hot = Callable[[Ctx, Headers, Send], Awaitable[None]]
 """A door that needs no framework: it answers by itself, thousands of times a second."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_FORWARDED = frozenset(
-    (b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip")
-)
+_FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
 # Who calls a thousand times a second calls with the same address and the same program.
 _described = lru_cache(1024)(describe)
 _here = lru_cache(1024)(is_loopback)
 
 
 class Edge:
-    def __init__(self, inner: ASGIApp, house: House, hot: Mapping[tuple[str, str], Hot]) -> None:
+    """`around` wraps whatever is answered, refusals and hot doors too: CORS, whose pages must read all of it."""
+
+    def __init__(
+        self, inner: ASGIApp, house: House, hot: Mapping[tuple[str, str], Hot], around: Callable[[ASGIApp], ASGIApp]
+    ) -> None:
         self._inner, self._house, self._hot = inner, house, hot
+        self._answered = around(self._answer)
         self._trusted = [ipaddress.ip_network(network) for network in house.settings.trusted_proxies]
         self._headers = _standard_headers(https=house.settings.https)
 
@@ -53,14 +56,9 @@ class Edge:
         request_id = given if _REQUEST_ID.fullmatch(given) else self._house.world.text(12)
         answer = _Answer(send, request_id, self._headers)
         ctx = Ctx(self._house, self._origin(scope, headers), request_id=request_id)
-        scope.setdefault("state", {}).update(ctx=ctx, request_id=request_id)
+        scope.setdefault("state", {}).update(ctx=ctx, request_id=request_id, answer=answer)
         try:
-            await self._pass(scope, headers, receive, answer, ctx)
-        except PassgateError as error:
-            await self._fail(answer, error, scope, receive)
-        except Exception:
-            log.exception("fault", extra={"request_id": request_id, "route": _route(scope)})
-            await self._fail(answer, PassgateError(), scope, receive)
+            await self._answered(scope, receive, answer)
         finally:
             access.info(
                 "request",
@@ -70,21 +68,31 @@ class Edge:
                 },
             )  # fmt: skip
 
-    async def _pass(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer, ctx: Ctx) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._pass(scope, receive, send)
+        except PassgateError as error:
+            await self._fail(error, scope, receive, send)
+        except Exception:
+            log.exception("fault", extra={"request_id": scope["state"]["request_id"], "route": _route(scope)})
+            await self._fail(PassgateError(), scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, ctx = Headers(scope=scope), scope["state"]["ctx"]
         hot = self._hot.get((scope["method"], scope["path"]))
         if hot is not None and not scope["query_string"]:
             scope["passgate.route"] = scope["path"]
-            await hot(ctx, headers, answer)
+            await hot(ctx, headers, send)
             return
         if scope["path"].startswith("/dev/") and not self._may_develop(ctx, headers):
             raise NotFound
         if scope["query_string"]:
             decoder.decode_pairs(scope["query_string"])
-        await self._inner(scope, await _checked(headers, receive), answer)
+        await self._inner(scope, await _checked(headers, receive), send)
 
-    async def _fail(self, answer: _Answer, error: PassgateError, scope: Scope, receive: Receive) -> None:
-        if answer.status == 0:
-            await render(error, answer.request_id)(scope, receive, answer)
+    async def _fail(self, error: PassgateError, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["state"]["answer"].status == 0:
+            await render(error, scope["state"]["request_id"])(scope, receive, send)
 
     def _may_develop(self, ctx: Ctx, headers: Headers) -> bool:
         """`/dev/*` is for this machine's own browser: the peer is loopback, the name is ours, nobody passed it on."""
@@ -94,12 +102,14 @@ class Edge:
 
     def _origin(self, scope: Scope, headers: Headers) -> Origin:
         """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""
-        ip = (scope.get("client") or ("", 0))[0]
-        forwarded = any(name in _FORWARDED for name, _ in scope["headers"])
+        peer = (scope.get("client") or ("", 0))[0]
+        ip = _plain(peer) or peer
+        forwarded = any(name.startswith(_FORWARDED) for name, _ in scope["headers"])
         if self._trusted and self._is_trusted(ip):
             chain = ",".join(headers.getlist("x-forwarded-for")).split(",")
-            for hop in reversed([part.strip() for part in chain if part.strip()]):
-                if not _is_ip(hop):
+            for part in reversed([part.strip() for part in chain if part.strip()]):
+                hop = _plain(part)
+                if not hop:
                     break
                 ip = hop
                 if not self._is_trusted(hop):
@@ -108,7 +118,7 @@ class Edge:
         return Origin(ip[:45], browser, system, _here(ip) and not forwarded)
 
     def _is_trusted(self, ip: str) -> bool:
-        return _is_ip(ip) and any(ipaddress.ip_address(ip) in network for network in self._trusted)
+        return _plain(ip) != "" and any(ipaddress.ip_address(ip) in network for network in self._trusted)
 
 
 class _Answer:
@@ -195,12 +205,15 @@ async def _whole(headers: Headers, receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def _is_ip(text: str) -> bool:
+@lru_cache(1024)
+def _plain(text: str) -> str:
+    """The one spelling of an address: IPv4 as such even where a socket for both shows it mapped, no zone (which may
+    be any text); empty for what is no address."""
     try:
-        ipaddress.ip_address(text)
+        ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return False
-    return True
+        return ""
+    return str(ip.ipv4_mapped if ip.version == 6 and ip.ipv4_mapped else ip)
 
 
 def _route(scope: Scope) -> str:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from passgate.errors import (
     Invalid,
@@ -55,7 +56,8 @@ def install(app: FastAPI) -> None:
         return render(error, request.state.request_id)
 
     async def theirs(request: Request, error: HTTPException) -> Response:
-        return render(_translated(error), request.state.request_id)
+        translated = MethodNotAllowed(_allowed(app, request)) if error.status_code == 405 else _translated(error)
+        return render(translated, request.state.request_id)
 
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return render(_invalid(error), request.state.request_id)
@@ -72,9 +74,18 @@ def install(app: FastAPI) -> None:
 def _translated(error: HTTPException) -> PassgateError:
     if error.status_code == 404:
         return NotFound()
-    if error.status_code == 405:
-        return MethodNotAllowed((error.headers or {}).get("Allow", ""))
     return Malformed() if error.status_code < 500 else PassgateError()
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """Every method of this path (RFC 9110 §15.5.6); the framework names those of the first route that fits."""
+    methods = {
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        for route in app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+    return ", ".join(sorted(methods))
 
 
 _WORDS = {
