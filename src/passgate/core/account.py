@@ -102,7 +102,7 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
 async def delete(ctx: Ctx, actor: Actor) -> None:
     """The person and everything that hangs on them are gone; the audit chain stays whole without their data."""
     fresh(ctx, actor)
-    async with ctx.write() as db:
+    async with ctx.write(heavy=True) as db:
         await sessions.hold(ctx, db, actor)
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
         await note(ctx, db, Event.ACCOUNT_DELETED)

@@ -83,8 +83,8 @@ class Ctx:
     def now(self) -> int:
         return self.house.world.now()
 
-    def write(self) -> AbstractAsyncContextManager[Db]:
-        return self.house.store.write()
+    def write(self, *, heavy: bool = False) -> AbstractAsyncContextManager[Db]:
+        return self.house.store.write(heavy=heavy)
 
     def read(self) -> AbstractAsyncContextManager[Db]:
         return self.house.store.read()

@@ -197,6 +197,7 @@ audit_event = Table(
     Column("link", LargeBinary),
     UniqueConstraint("tenant_id", "seq"),
     Index(None, "tenant_id", "subject_id"),
+    Index(None, "tenant_id", "actor_id"),
     Index(
         "ix_audit_event_unsealed", "tenant_id",
         sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL"),

@@ -85,13 +85,14 @@ class Store:
         await self.reader.close()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Db]:
-        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `keep` kept."""
+    async def write(self, *, heavy: bool = False) -> AsyncIterator[Db]:
+        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `keep` kept.
+        `heavy`: it touches more than a handful of indexed rows, so SQLite must not run it in the event loop."""
         if _writing.get():
             raise RuntimeError("a write transaction is open already: hand its db on")
         token = _writing.set(True)
         try:
-            async with self._begun() as db:
+            async with self._begun(heavy=heavy) as db:
                 yield db
         except Refusal as refusal:
             await self._keep(refusal)
@@ -107,8 +108,8 @@ class Store:
                     await fact(db)
 
     @asynccontextmanager
-    async def _begun(self) -> AsyncIterator[Db]:
-        async with _mapped(), self.writer.begin() as run:
+    async def _begun(self, *, heavy: bool = False) -> AsyncIterator[Db]:
+        async with _mapped(), self.writer.begin(heavy=heavy) as run:
             yield Db(run, is_postgres=not self.is_sqlite)
 
     @asynccontextmanager
