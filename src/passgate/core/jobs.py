@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
@@ -31,28 +33,46 @@ _BATCH = 200
 
 
 async def run(house: House, mailer: Mailer) -> None:
-    """For ever, until cancelled. A database that is away is waited for."""
+    """For ever, until cancelled. Mails have a line of their own: a slow mail server holds up nothing else."""
+    async with asyncio.TaskGroup() as lines:
+        lines.create_task(_deliver(house, mailer))
+        lines.create_task(_keep_house(house))
+
+
+async def _deliver(house: House, mailer: Mailer) -> None:
+    while True:
+        async with _going_on():
+            await outbox.deliver(house, mailer)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND):
+                await house.wake.wait()
+        house.wake.clear()
+
+
+async def _keep_house(house: House) -> None:
     slow_at, sealed_under = 0, b""
     while True:
-        try:
-            await run_due(house, mailer)
+        async with _going_on():
+            await ledger.seal(house)
             if house.world.now() >= slow_at:
                 slow_at = house.world.now() + _SLOW * SECOND
                 await tidy(house)
             if house.ring.head != sealed_under:
                 sealed_under = house.ring.head
                 await rewrap(house)
-        except Unavailable as fault:
-            log.warning("jobs wait", extra={"down": fault.down})
-        except Exception:
-            # A worker that dies in silence would leave mails unsent: it says what happened and goes on.
-            log.exception("job failed")
-        try:
-            async with asyncio.timeout(_ROUND):
-                await house.wake.wait()
-            house.wake.clear()
-        except TimeoutError:
-            pass
+        await asyncio.sleep(_ROUND)
+
+
+@asynccontextmanager
+async def _going_on() -> AsyncIterator[None]:
+    """A database that is away is waited for. A worker that dies in silence would leave mails unsent: of anything else
+    it says what happened and goes on."""
+    try:
+        yield
+    except Unavailable as fault:
+        log.warning("jobs wait", extra={"down": fault.down})
+    except Exception:
+        log.exception("job failed")
 
 
 async def run_due(house: House, mailer: Mailer) -> None:

@@ -29,11 +29,14 @@ _WORDS = {
 
 
 def words(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: int = 0) -> dict[str, str]:
-    """Field paths and stable words; never the values, nor the library's sentences."""
+    """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the place
+    is told, because its name is input too. `under` comes before each path, `skip` is what leads each place and is none
+    of the caller's."""
     fields: dict[str, str] = {}
     for fault in faults:
         kind = str(fault["type"])
-        path = ".".join(([under] if under else []) + [str(part) for part in fault["loc"][skip:]]) or "body"
+        place = fault["loc"][skip:-1] if kind == "extra_forbidden" else fault["loc"][skip:]
+        path = ".".join(filter(None, (under, *map(str, place)))) or "body"
         fields[path[:100]] = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
     return fields
 
