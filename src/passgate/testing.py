@@ -90,8 +90,8 @@ def gate(
     *, profile: type[BaseModel] | None = None, clock: Clock | None = None, mailbox: Mailbox | None = None,
     **settings: Any,
 ) -> Gate:  # fmt: skip
-    """Development's settings, cheap hashes, data in a temporary folder that goes with it. No variable and no file is
-    read; `settings` are those of `Settings`."""
+    """Development's settings, cheap hashes, data in a temporary folder that goes with the process at the latest. No
+    variable and no file is read; `settings` are those of `Settings`."""
     folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
     given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
     made = Gate(Settings.development(**given), clock or Clock(), mailbox or Mailbox(), profile)
@@ -156,7 +156,7 @@ def sign_in(
     for them, like a browser on one of our own pages. Through the doors of `gate`, the one made last where none is
     named. An httpx2.AsyncClient is awaited; Starlette's TestClient needs no await."""
     found = gate or _last()
-    way = _way(found.mailbox, email, password, profile, carrier)
+    way = _way(found, email, password, profile, carrier)
     for name in ("authorization", "sec-fetch-site"):
         client.headers.pop(name, None)
     if isinstance(client, httpx2.AsyncClient):
@@ -205,11 +205,11 @@ def _carrying(client: httpx2.AsyncClient | httpx2.Client, who: SignedIn, carrier
     return who
 
 
-def _way(mailbox: Mailbox, email: str, password: str, profile: dict[str, Any] | None, carrier: Carrier) -> Way:
-    before = len(mailbox.mails)
+def _way(gate: Gate, email: str, password: str, profile: dict[str, Any] | None, carrier: Carrier) -> Way:
+    since = gate.clock.now
     body = {"email": email, "password": password, **({} if profile is None else {"profile": profile})}
     handle = _right((yield _Ask("signup", body)), 202)["handle"]
-    mail = yield from _mailed(mailbox, email, before)
+    mail = yield from _mailed(gate.mailbox, email, since)
     proof = {"factor": "email_code", "answer": mail.code}
     if mail.kind == "signup_known":
         handle = _right((yield _Ask("signin", {"email": email})), 201)["handle"]
@@ -220,11 +220,11 @@ def _way(mailbox: Mailbox, email: str, password: str, profile: dict[str, Any] | 
     return SignedIn(shown["user"]["id"], email, password, done["session"]["id"], done.get("token"))
 
 
-def _mailed(mailbox: Mailbox, email: str, before: int) -> Generator[None, httpx2.Response | None, Message]:
+def _mailed(mailbox: Mailbox, email: str, since: int) -> Generator[None, httpx2.Response | None, Message]:
     give_up = time.monotonic() + _PATIENCE
     while time.monotonic() < give_up:
-        for mail in mailbox.mails[before:]:
-            if mail.to.lower() == email.lower() and mail.kind in ("signup_code", "signup_known"):
+        for mail in mailbox.to(email):
+            if mail.created_at > since and mail.kind in ("signup_code", "signup_known"):
                 return mail
         yield None
     raise AssertionError(f"no mail to {email}: does the lifespan of the program run?")
