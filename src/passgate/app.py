@@ -42,6 +42,8 @@ from passgate.world import World
 log = logging.getLogger(__name__)
 
 KEY_FILE = "passgate.keys"
+_LAST_WORDS = 10
+"""Seconds that jobs have to finish what they have in hand."""
 
 
 class Passgate:
@@ -136,22 +138,26 @@ class Passgate:
         if self._is_closed:
             self._build()
         self._is_running, self._is_closed = True, False
-        workers: list[asyncio.Task[None]] = []
+        stop, workers = asyncio.Event(), list[asyncio.Task[None]]()
         try:
             await self.prepare()
             if work:
-                workers = [asyncio.create_task(job) for job in self._jobs()]
+                workers = [asyncio.create_task(job) for job in self._jobs(stop)]
             yield self
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            stop.set()
+            self.house.wake.set()
+            if workers:
+                _, late = await asyncio.wait(workers, timeout=_LAST_WORDS)
+                for worker in late:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
             await self.close()
 
-    def _jobs(self) -> Iterator[Coroutine[None, None, None]]:
-        yield jobs.run(self.house, self.mailer)
+    def _jobs(self, stop: asyncio.Event) -> Iterator[Coroutine[None, None, None]]:
+        yield jobs.run(self.house, self.mailer, stop)
         if self._observers:
-            yield observers.run(self.house, self._observers)
+            yield observers.run(self.house, self._observers, stop)
 
     async def close(self) -> None:
         self._is_running, self._is_closed = False, True

@@ -37,7 +37,7 @@ async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[s
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
         await people.set_profile(db, actor.tenant_id, actor.person_id, text)
-        await note(ctx, db, Event.PROFILE_CHANGED, fields=sorted(kept))
+        await note(ctx, db, Event.PROFILE_CHANGED)
     return kept
 
 

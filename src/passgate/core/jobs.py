@@ -32,26 +32,31 @@ _HOUR, _MONTH = 3600 * SECOND, 30 * 24 * 3600 * SECOND
 _BATCH = 200
 
 
-async def run(house: House, mailer: Mailer) -> None:
-    """For ever, until cancelled. Mails have a line of their own: a slow mail server holds up nothing else."""
+async def run(house: House, mailer: Mailer, stop: asyncio.Event) -> None:
+    """Until `stop` is set and what is in hand is done: a mail that was claimed and dropped would wait out its lease.
+    Mails have a line of their own: a slow mail server holds up nothing else."""
     async with asyncio.TaskGroup() as lines:
-        lines.create_task(_deliver(house, mailer))
-        lines.create_task(_keep_house(house))
+        lines.create_task(_deliver(house, mailer, stop))
+        lines.create_task(_keep_house(house, stop))
 
 
-async def _deliver(house: House, mailer: Mailer) -> None:
-    while True:
+async def _deliver(house: House, mailer: Mailer, stop: asyncio.Event) -> None:
+    while not stop.is_set():
         async with _going_on():
             await outbox.deliver(house, mailer)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ROUND):
-                await house.wake.wait()
+        await _pause(house.wake)
         house.wake.clear()
 
 
-async def _keep_house(house: House) -> None:
+async def _pause(until: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ROUND):
+            await until.wait()
+
+
+async def _keep_house(house: House, stop: asyncio.Event) -> None:
     slow_at, sealed_under = 0, b""
-    while True:
+    while not stop.is_set():
         async with _going_on():
             await ledger.seal(house)
             if house.world.now() >= slow_at:
@@ -60,7 +65,7 @@ async def _keep_house(house: House) -> None:
             if house.ring.head != sealed_under:
                 sealed_under = house.ring.head
                 await rewrap(house)
-        await asyncio.sleep(_ROUND)
+        await _pause(stop)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -80,17 +81,19 @@ class Observers(dict[str, Observer]):
         found.events.add(event)
 
 
-async def run(house: House, observers: Observers) -> None:
-    """For ever, until cancelled. A database that is away is waited for."""
-    while True:
+async def run(house: House, observers: Observers, stop: asyncio.Event) -> None:
+    """Until `stop` is set and what is in hand is told. A database that is away is waited for."""
+    while not stop.is_set():
         try:
-            while await tell(house, observers):
+            while await tell(house, observers) and not stop.is_set():
                 pass
         except Unavailable as fault:
             log.warning("observers wait", extra={"down": fault.down})
         except Exception:
-            log.exception("observers failed")
-        await asyncio.sleep(_ROUND)
+            log.exception("job failed")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND):
+                await stop.wait()
 
 
 async def join(house: House, names: Iterable[str]) -> None:

@@ -3,14 +3,14 @@ except the mails that development keeps for its own machine."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from passgate.adapters.mailbox import Mailbox
 from passgate.core import outbox
+from passgate.core.message import Mailer
 from passgate.errors import Unavailable
 from passgate.store.migrate import is_behind
 from passgate.store.unit import is_reachable
@@ -58,6 +58,12 @@ async def _behind(ctx: Context) -> bool:
         return await is_behind(ctx.house.store, serving=True)
     except Unavailable:
         return True
+
+
+class Mailbox(Mailer, Protocol):
+    """A mailer that keeps what it was given."""
+
+    async def list(self, limit: int = 200) -> list[dict[str, Any]]: ...
 
 
 def developer_router(mailbox: Mailbox) -> APIRouter:
