@@ -3,10 +3,10 @@
 They are looked up when they are first asked for, so that importing a part does not import the whole.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import importlib as _importlib
+import typing as _typing
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from passgate.app import Passgate
     from passgate.core.observers import Happened
     from passgate.settings import Settings
@@ -26,4 +26,4 @@ _WHERE = {
 def __getattr__(name: str) -> object:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    return getattr(_importlib.import_module(_WHERE[name]), name)
