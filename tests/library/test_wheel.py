@@ -70,10 +70,10 @@ async def ready(http: httpx2.AsyncClient, at: str) -> None:
     raise AssertionError("it does not serve")
 
 
-async def signed_up(http: httpx2.AsyncClient, at: str, **more: Any) -> str:
+async def signed_up(http: httpx2.AsyncClient, at: str) -> str:
     """The token of somebody who was not there before."""
     await ready(http, at)
-    body = {"email": "anna@example.com", "password": PASSWORD, **more}
+    body = {"email": "anna@example.com", "password": PASSWORD}
     handle = bearer(handle_of(await http.post(f"{at}/api/v1/signup", json=body)))
     proof = {"factor": "email_code", "answer": (await http.get(f"{at}/dev/mail.json")).json()[0]["code"]}
     assert (await http.post(f"{at}/api/v1/signin/prove", json=proof, headers=handle)).status_code == 200
@@ -86,9 +86,9 @@ async def says_hello(python: Path, folder: Path, **settings: object) -> None:
     command = (python, "-m", "uvicorn", "main:app", "--port", "{port}", "--log-level", "warning")
     with served(folder, *command, **settings) as port:
         async with client(port) as http:
-            token = await signed_up(http, "/auth", profile={"nickname": "Ann"})
+            token = await signed_up(http, "/auth")
             assert (await http.get("/hello")).status_code == 401
-            assert (await http.get("/hello", headers=bearer(token))).json() == "Hello Ann"
+            assert (await http.get("/hello", headers=bearer(token))).json() == "Hello anna@example.com"
             assert (await http.get("/nowhere")).json() == {"detail": "Not Found"}
     assert (folder / "log").read_text() == ""
 
