@@ -67,9 +67,9 @@ _LINKS = {"signup_known": "/signin", "recovery_none": "/signup"}
 def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None) -> Message:
     """The finished mail. Links are built from the public URL, never from a request."""
     subject, body = WORDS[kind]
-    link = ctx.settings.url + _LINKS[kind] if kind in _LINKS else None
+    link = ctx.house.base + _LINKS[kind] if kind in _LINKS else None
     given: dict[str, Any] = {
-        "service": service, "code": code or "", "link": link or "", "recover": f"{ctx.settings.url}/recover",
+        "service": service, "code": code or "", "link": link or "", "recover": f"{ctx.house.base}/recover",
         "minutes": ctx.settings.mail.code_life // 60,
     }  # fmt: skip
     device = " on ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part)
@@ -82,7 +82,7 @@ def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None) -> M
 
 
 async def lay(ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None) -> None:
-    """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
+    """Into the outbox, sealed. The worker is woken once it can see the row."""
     message = render(ctx, kind, to, service=service, code=code)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _KEEP
@@ -91,7 +91,7 @@ async def lay(ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: 
         expires_at=now + life * SECOND,
         message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()),
     )  # fmt: skip
-    ctx.house.wake.set()
+    db.once_kept(ctx.house.wake.set)
 
 
 async def may_send(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:

@@ -32,6 +32,11 @@ class Db:
     def __init__(self, run: Run, *, is_postgres: bool) -> None:
         self.run = run
         self.is_postgres = is_postgres
+        self.kept: list[Callable[[], None]] = []
+
+    def once_kept(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when this transaction is committed; never if it is not."""
+        self.kept.append(tell)
 
     # `given` fills the bindparams of a statement that was built once, at import: building costs more than running.
 
@@ -110,7 +115,10 @@ class Store:
     @asynccontextmanager
     async def _begun(self, *, heavy: bool = False) -> AsyncIterator[Db]:
         async with _mapped(), self.writer.begin(heavy=heavy) as run:
-            yield Db(run, is_postgres=not self.is_sqlite)
+            db = Db(run, is_postgres=not self.is_sqlite)
+            yield db
+        for tell in db.kept:
+            tell()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Db]:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from passgate.core.profile import words
 from passgate.errors import (
     Invalid,
     Malformed,
@@ -88,24 +89,5 @@ def _allowed(app: FastAPI, request: Request) -> str:
     return ", ".join(sorted(methods))
 
 
-_WORDS = {
-    "missing": "missing",
-    "extra_forbidden": "unknown",
-    "string_too_short": "length",
-    "string_too_long": "length",
-    "too_long": "length",
-    "json_invalid": "format",
-}
-
-
 def _invalid(error: RequestValidationError) -> Refusal:
-    """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the
-    place is told, because its name is input too."""
-    fields: dict[str, str] = {}
-    for fault in error.errors():
-        kind = str(fault["type"])
-        place = fault["loc"][1:-1] if kind == "extra_forbidden" else fault["loc"][1:]
-        path = ".".join(str(part) for part in place) or "body"
-        word = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
-        fields[path[:100]] = word
-    return Invalid(fields)
+    return Invalid(words(error.errors(), skip=1))
