@@ -31,8 +31,8 @@ every test, name and page given as a proof.
 Identifiers, levels and chapters are those of the
 [OWASP Application Security Verification Standard](https://owasp.org/www-project-application-security-verification-standard/)
 5.0, © OWASP Foundation, [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/). The summaries are our own
-words and short; the standard's text decides. This is a self-assessment of the requirements that were chosen for a sign-in
-system, not a certificate. A requirement that is only half met counts as *later*.
+words and short; the standard's text decides. This is a self-assessment of the requirements that were chosen for a
+sign-in system, not a certificate. A requirement that is only half met counts as *later*.
 """
 
 
