@@ -31,6 +31,8 @@ from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, ops, problems
 from passgate.web.api import account, session, signin
 from passgate.web.edge import Edge
+from passgate.web.pages import mailbox
+from passgate.web.pages.all import PAGES
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -125,8 +127,11 @@ def _api(gate: Passgate) -> FastAPI:
         app.include_router(room.router)
     if gate.settings.docs:
         docs.install(app)
+    for page in PAGES:
+        app.include_router(page)
     if isinstance(gate.mailer, Mailbox):
         app.include_router(ops.developer_router(gate.mailer))
+        app.include_router(mailbox.developer_router(gate.mailer))
     return app
 
 
