@@ -71,19 +71,19 @@ def catalog(ctx: Ctx) -> NullTranslations:
 
 
 def show(
-    request: Request, name: str, *, service: str, bound_to: str = "", error: PassgateError | None = None,
+    request: Request, template: str, /, *, service: str, bound_to: str = "", error: PassgateError | None = None,
     set_cookies: tuple[str, ...] = (), **values: Any,
 ) -> Response:  # fmt: skip
-    """The page `name`. With an error: its status, its header fields, and what it says above the form."""
+    """The page of that template. With an error: its status, its header fields, and what it says above the form."""
     ctx = ctx_of(request)
     said_by = catalog(ctx)
     shown = {
-        "page": name, "service": service, "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
-        "version": version(ctx.settings.look), "alert": said(said_by, name, error) if error else None,
+        "page": template, "service": service, "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
+        "version": version(ctx.settings.look), "alert": said(said_by, template, error) if error else None,
         "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, **values,
     }  # fmt: skip
-    template = templates(ctx).get_template(f"{name.replace('-', '_')}.html")
-    answer = HTMLResponse(template.render(shown), status_code=error.status if error else 200)
+    filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
+    answer = HTMLResponse(filled.render(shown), status_code=error.status if error else 200)
     answer.headers.update(HEADERS)
     if error is not None:
         answer.headers.update(_fields(error))
