@@ -102,7 +102,7 @@ def main() -> None:
         texts = read(path)
         path.with_suffix(".mo").write_bytes(compiled(texts))
         for text in sorted(needed() - set(texts)):
-            print(f"{path.parts[-3]} does not say: {text!r}")  # noqa: T201
+            print(f"{path.parts[-3]} does not say: {text!r}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from passgate import words
 from passgate.settings import LookSettings
@@ -23,7 +23,7 @@ def environment(look: LookSettings, language: str) -> Environment:
     folders = [TEMPLATES] if look.templates is None else [look.templates, TEMPLATES]
     made = Environment(
         loader=FileSystemLoader(folders), undefined=StrictUndefined, extensions=["jinja2.ext.i18n"],
-        autoescape=lambda name: name is None or not name.endswith(".txt"), trim_blocks=True, lstrip_blocks=True,
+        autoescape=select_autoescape(default=True, disabled_extensions=("txt",)), trim_blocks=True, lstrip_blocks=True,
         auto_reload=False,
     )  # fmt: skip
     made.policies["ext.i18n.trimmed"] = True

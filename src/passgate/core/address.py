@@ -41,9 +41,7 @@ async def start(ctx: Ctx, actor: Actor, email: str) -> str:
         if await mail.may_send(ctx, db, actor.tenant_id, at.key):
             service = await _service(db, actor.tenant_id)
             kind = "address_code" if is_free else "address_known"
-            await mail.lay(
-                ctx, db, actor.tenant_id, kind, at.shown, service=service, code=code if is_free else None
-            )
+            await mail.lay(ctx, db, actor.tenant_id, kind, at.shown, service=service, code=code if is_free else None)
         await note(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.shown})
     return people.hidden(at.shown)
 
@@ -121,9 +119,7 @@ async def undo(ctx: Ctx, token: str) -> None:
             ctx, db, Event.SESSIONS_ENDED, tenant_id=tenant_id, subject_id=person_id, reason="address_undone",
             count=ended,
         )  # fmt: skip
-        await mail.lay(
-            ctx, db, tenant_id, "address_restored", back["email"], service=await _service(db, tenant_id)
-        )
+        await mail.lay(ctx, db, tenant_id, "address_restored", back["email"], service=await _service(db, tenant_id))
 
 
 async def may_undo(ctx: Ctx, token: str) -> str | None:

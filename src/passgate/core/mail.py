@@ -113,9 +113,7 @@ WORDS: dict[str, Letter] = {
 }  # fmt: skip
 
 
-def render(
-    ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None
-) -> Message:
+def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request."""
     letter, said = WORDS[kind], words.catalog(ctx.language, ctx.settings.look.texts).gettext
     link = link or (ctx.settings.url + letter.path if letter.path else None)

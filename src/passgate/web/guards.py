@@ -126,7 +126,7 @@ SEAT = "pg_pre_"
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """Whoever looks at a page before there is a session. `seat` is the sign-in cookie's value: what forms are bound to."""
+    """Whoever looks at a page before there is a session. `seat`: the sign-in cookie's value, to which forms are bound."""
 
     seat: str
     is_new: bool

@@ -1,4 +1,4 @@
-"""Errors as answers: a problem document (RFC 9457) for programs, a page for people. What can go wrong lives in `errors`.
+"""Errors as answers: problem documents (RFC 9457) for programs, pages for people. What can go wrong is in `errors`.
 
 Input is never echoed, and no text of a library or a database ever leaves.
 """
