@@ -63,6 +63,10 @@ fmt: $(READY) ## Format the code and apply the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
+.PHONY: reference
+reference: $(READY) ## Write docs/reference anew from the code
+	@$(BIN)/python -m tests.house.reference
+
 .PHONY: setup
 setup: $(READY) ## Build .venv (the other targets do it when needed)
 

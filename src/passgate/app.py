@@ -38,6 +38,8 @@ from passgate.world import World
 log = logging.getLogger(__name__)
 
 KEY_FILE = "passgate.keys"
+_LAST_WORDS = 10
+"""Seconds that jobs have to finish what they have in hand."""
 
 
 class Passgate:
@@ -68,14 +70,16 @@ class Passgate:
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:
         """Prepared, with the jobs running beside it (`work`), closed at the end."""
         await self.prepare()
-        worker = asyncio.create_task(jobs.run(self.house, self.mailer)) if work else None
+        stop = asyncio.Event()
+        worker = asyncio.create_task(jobs.run(self.house, self.mailer, stop)) if work else None
         try:
             yield self
         finally:
+            stop.set()
+            self.house.wake.set()
             if worker is not None:
-                worker.cancel()
-                with suppress(asyncio.CancelledError):
-                    await worker
+                with suppress(asyncio.CancelledError, TimeoutError):
+                    await asyncio.wait_for(worker, _LAST_WORDS)
             await self.close()
 
     async def close(self) -> None:

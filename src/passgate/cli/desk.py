@@ -140,6 +140,7 @@ async def house(given: Given, *, make: bool = False) -> AsyncIterator[House]:
         yield made
     finally:
         await made.store.close()
+        await made.breach.close()
         made.hasher.close()
 
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -124,10 +125,15 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) ->
 
         # The other end never writes: it becomes readable when the parent is gone, however it went.
         loop.add_reader(pipe.fileno(), parent_is_gone)
-        pipe.send(True)
+        with suppress(BrokenPipeError):  # gone already; the reader hears of it too
+            pipe.send(True)
 
     try:
         run(serve(Passgate(settings), sockets, listening))
     except PassgateError as error:
         explain(error)
+        sys.exit(1)
+    except Exception:
+        # Not left to multiprocessing, which would print what the exception says.
+        log.exception("worker failed")
         sys.exit(1)

@@ -34,7 +34,7 @@ async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> None:
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
         await people.set_profile(db, actor.tenant_id, actor.person_id, text)
-        await note(ctx, db, Event.PROFILE_CHANGED, fields=sorted(profile))
+        await note(ctx, db, Event.PROFILE_CHANGED)
 
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:

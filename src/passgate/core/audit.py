@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, or_, select, update
 from passgate.core.ctx import Ctx
 from passgate.seal import Ring, digest
 from passgate.store import Db
-from passgate.store.tables import audit_event
+from passgate.store.tables import audit_event, audit_head
 from passgate.store.unit import Keep
 
 SYSTEM = "system"
@@ -121,6 +121,8 @@ def is_genuine(ring: Ring, row: RowMapping) -> bool:
 
 async def forget(db: Db, tenant_id: str, person_id: str) -> None:
     """Erase the personal part of one person's rows. Without salt and text the hash tells nothing; the chain holds."""
+    # The head first, as the sealer does: it moves the same rows in an order of its own.
+    await db.value(select(audit_head.c.seq).where(audit_head.c.tenant_id == tenant_id).with_for_update())
     about = or_(audit_event.c.subject_id == person_id, audit_event.c.actor_id == person_id)
     await db.change(
         update(audit_event).where(audit_event.c.tenant_id == tenant_id, about).values(personal=None, personal_salt=None)

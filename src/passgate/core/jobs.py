@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
@@ -30,29 +32,52 @@ _HOUR, _MONTH = 3600 * SECOND, 30 * 24 * 3600 * SECOND
 _BATCH = 200
 
 
-async def run(house: House, mailer: Mailer) -> None:
-    """For ever, until cancelled. A database that is away is waited for."""
+async def run(house: House, mailer: Mailer, stop: asyncio.Event) -> None:
+    """Until `stop` is set and what is in hand is done: a mail that was claimed and dropped would wait out its lease.
+    Mails have a line of their own: a slow mail server holds up nothing else."""
+    async with asyncio.TaskGroup() as lines:
+        lines.create_task(_deliver(house, mailer, stop))
+        lines.create_task(_keep_house(house, stop))
+
+
+async def _deliver(house: House, mailer: Mailer, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        async with _going_on():
+            await outbox.deliver(house, mailer)
+        await _pause(house.wake)
+        house.wake.clear()
+
+
+async def _pause(until: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ROUND):
+            await until.wait()
+
+
+async def _keep_house(house: House, stop: asyncio.Event) -> None:
     slow_at, sealed_under = 0, b""
-    while True:
-        try:
-            await run_due(house, mailer)
+    while not stop.is_set():
+        async with _going_on():
+            await ledger.seal(house)
             if house.world.now() >= slow_at:
                 slow_at = house.world.now() + _SLOW * SECOND
                 await tidy(house)
             if house.ring.head != sealed_under:
                 sealed_under = house.ring.head
                 await rewrap(house)
-        except Unavailable as fault:
-            log.warning("jobs wait", extra={"down": fault.down})
-        except Exception:
-            # A worker that dies in silence would leave mails unsent: it says what happened and goes on.
-            log.exception("job failed")
-        try:
-            async with asyncio.timeout(_ROUND):
-                await house.wake.wait()
-            house.wake.clear()
-        except TimeoutError:
-            pass
+        await _pause(stop)
+
+
+@asynccontextmanager
+async def _going_on() -> AsyncIterator[None]:
+    """A database that is away is waited for. A worker that dies in silence would leave mails unsent: of anything else
+    it says what happened and goes on."""
+    try:
+        yield
+    except Unavailable as fault:
+        log.warning("jobs wait", extra={"down": fault.down})
+    except Exception:
+        log.exception("job failed")
 
 
 async def run_due(house: House, mailer: Mailer) -> None:

@@ -137,18 +137,24 @@ async def _verify_tenant(house: House, db: Db, tenant_id: str, report: Report) -
         head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id))
         if head is None or head["seq"] < expected:
             break
+    for what, at in _head_findings(house.ring, tenant_id, head, expected, previous):
+        found(what, at)
+
+
+def _head_findings(
+    ring: Ring, tenant_id: str, head: RowMapping | None, expected: int, previous: bytes
+) -> list[tuple[str, int | None]]:
+    """What the head says against a chain whose last row is `expected - 1`, with the link `previous`."""
     if head is None:
-        if expected > 1:
-            found("head", None)
-        return
+        return [("head", None)] if expected > 1 else []
     whole = _head_bytes(tenant_id, head["seq"], head["link"], head["sealed_at"])
-    if not house.ring.check("audit head", whole, head["mac"]):
-        found("head", head["seq"])
-    elif head["seq"] >= expected:
-        for seq in range(expected, min(head["seq"], expected + 99) + 1):
-            found("truncated", seq)
-    elif head["seq"] < expected - 1 or head["link"] != previous:
-        found("head", head["seq"])
+    if not ring.check("audit head", whole, head["mac"]):
+        return [("head", head["seq"])]
+    if head["seq"] >= expected:
+        return [("truncated", seq) for seq in range(expected, min(head["seq"], expected + 99) + 1)]
+    if head["seq"] < expected - 1 or head["link"] != previous:
+        return [("head", head["seq"])]
+    return []
 
 
 async def _verify_waiting(house: House, db: Db, tenant_id: str, report: Report) -> None:

@@ -113,6 +113,8 @@ def decide(
         if "email_code" not in proofs:
             return Need((("email_code",),), (f"{purpose}: the address is proved first",))
         ways = first if purpose == "signup" else (("password",),)
+        if not ways:
+            return Refuse(("no way in is offered",))
         if not _proved(ways, proofs):
             return Need(ways, (f"{purpose}: a way in is set up",), enrol=True)
     elif not _proved(first, proofs):

@@ -73,8 +73,16 @@ class _PostgresPoint:
                             self._dsn, min_size=1, max_size=8, timeout=5, command_timeout=5,
                             server_settings={"default_transaction_read_only": "on"}, reset=_nothing,
                         )  # fmt: skip
-            return await self._pool.fetchrow(lookup.postgres, key)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+            async with self._pool.acquire() as connection:
+                try:
+                    return await connection.fetchrow(lookup.postgres, key)
+                except asyncpg.InternalClientError:
+                    # Its server died in the middle of a word: the driver no longer knows where it was.
+                    connection.terminate()
+                    raise
+        except (
+            asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
+        ) as fault:  # fmt: skip
             raise Unavailable("database") from fault
 
     async def close(self) -> None:

@@ -126,7 +126,7 @@ SEAT = "pg_pre_"
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """Whoever looks at a page before there is a session. `seat`: the sign-in cookie's value, to which forms are bound."""
+    """Whoever looks at a page before there is a session. `seat`: the cookie that forms are bound to."""
 
     seat: str
     is_new: bool

@@ -3,29 +3,45 @@ except the mails that development keeps for its own machine."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from fastapi import APIRouter, Depends, Response
+from pydantic import Field
 from starlette.responses import JSONResponse
 
-from passgate.adapters.mailbox import Mailbox
 from passgate.core import outbox
+from passgate.core.message import Mailer
 from passgate.errors import Unavailable
 from passgate.store.migrate import is_behind
 from passgate.store.unit import is_reachable
 from passgate.web import guards
+from passgate.web.api.shapes import Output, refuses
 from passgate.web.guards import Context, Operator
 
 router = APIRouter(tags=["ops"])
 
 
-@router.get("/healthz", name="health", dependencies=[Depends(guards.stranger)])
+class Health(Output):
+    status: Literal["ok"]
+
+
+class Ready(Output):
+    status: Literal["ok", "unavailable"]
+    parts: dict[str, Literal["ok", "down"]] | None = Field(None, description="Told to the operator only")
+
+
+@router.get(
+    "/healthz", name="health", response_model=Health, responses=refuses(), dependencies=[Depends(guards.stranger)]
+)
 async def healthz() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", name="ready", responses={503: {"description": "Something we depend on is down"}})
+_UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Ready, "description": "Something we depend on is down"}}
+
+
+@router.get("/readyz", name="ready", response_model=Ready, responses=refuses() | _UNREADY)
 async def readyz(ctx: Context, named: Operator) -> Response:
     """The process can do its work: 200, or 503. Which part is down is told to loopback and the metrics token only."""
     parts = {"database": await is_reachable(ctx.house.store)}
@@ -42,6 +58,12 @@ async def _behind(ctx: Context) -> bool:
         return await is_behind(ctx.house.store, serving=True)
     except Unavailable:
         return True
+
+
+class Mailbox(Mailer, Protocol):
+    """A mailer that keeps what it was given."""
+
+    async def list(self, limit: int = 200) -> list[dict[str, Any]]: ...
 
 
 def developer_router(mailbox: Mailbox) -> APIRouter:

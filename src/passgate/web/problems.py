@@ -120,11 +120,13 @@ _WORDS = {
 
 
 def _invalid(error: RequestValidationError) -> Refusal:
-    """Field paths and stable words; never the values, nor the library's sentences."""
+    """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the
+    place is told, because its name is input too."""
     fields: dict[str, str] = {}
     for fault in error.errors():
         kind = str(fault["type"])
-        path = ".".join(str(part) for part in fault["loc"][1:]) or "body"
+        place = fault["loc"][1:-1] if kind == "extra_forbidden" else fault["loc"][1:]
+        path = ".".join(str(part) for part in place) or "body"
         word = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
         fields[path[:100]] = word
     return Invalid(fields)

@@ -13,8 +13,9 @@ from starlette.types import Send
 
 from passgate.core import account, sessions
 from passgate.core.ctx import Ctx
+from passgate.errors import CsrfRefused
 from passgate.web import cookies
-from passgate.web.api.shapes import Output, Session, Tenant, User, encode, rendered, whole
+from passgate.web.api.shapes import SESSION, Output, Session, Tenant, User, encode, refuses, rendered, whole
 from passgate.web.guards import Context, Look, carried
 from passgate.web.guards import Session as Live
 
@@ -40,13 +41,15 @@ HOT = {("GET", "/api/v1/session"): shown}
 """Doors the edge answers itself."""
 
 
-@router.get("/session", response_model=Whole, name="show", summary="Whose session this is")
+@router.get("/session", responses=refuses(*SESSION), response_model=Whole, name="show", summary="Whose session this is")
 async def show(found: Look) -> Any:  # asked without a query, the edge answers by `shown`
     """Asking never makes it live longer."""
     return rendered(whole(found))
 
 
-@router.delete("/session", status_code=204, name="end", summary="End this session")
+@router.delete(
+    "/session", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="end", summary="End this session"
+)
 async def end(ctx: Context, found: Live) -> Response:
     """It is dead from the next request on, and its cookie is cleared."""
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)

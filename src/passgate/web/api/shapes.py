@@ -13,6 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from passgate.core.sessions import Found
+from passgate.errors import (
+    CredentialInvalid,
+    CredentialMissing,
+    Malformed,
+    NotJson,
+    PassgateError,
+    SessionEnded,
+    TooLarge,
+    Unavailable,
+)
 from passgate.world import iso
 
 
@@ -76,6 +86,20 @@ class Problem(BaseModel):
     need: list[list[str]] | None = None
     down: str | None = None
 
+
+def refuses(*errors: type[PassgateError]) -> dict[int | str, dict[str, Any]]:
+    """For a door's `responses`: what it may answer besides its own, each status with its codes. What the edge refuses
+    before any door is asked, and a database that is away, need not be named."""
+    codes: dict[int, list[str]] = {}
+    everywhere: tuple[type[PassgateError], ...] = (Malformed, TooLarge, NotJson, Unavailable)
+    for error in errors + everywhere:
+        codes.setdefault(error.status, []).append(error.code)
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": ", ".join(codes[status]), "content": content} for status in sorted(codes)}
+
+
+SESSION = (CredentialMissing, CredentialInvalid, SessionEnded)
+"""What every door of a signed-in person may refuse."""
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["anna@example.com"])]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, examples=["correct horse battery staple"])]

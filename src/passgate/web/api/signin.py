@@ -12,9 +12,35 @@ from pydantic import Field
 
 from passgate.core import signin
 from passgate.core.policy import Enough, Need, Refuse
-from passgate.errors import FactorNotOffered, Invalid
+from passgate.errors import (
+    AlreadyProved,
+    CsrfRefused,
+    FactorNotOffered,
+    HandleInvalid,
+    Invalid,
+    NoChallenge,
+    PasswordRefused,
+    ProofMissing,
+    ProofRefused,
+    SessionEnded,
+    SignupClosed,
+    StepUpNeeded,
+    TenantNameTaken,
+    Throttled,
+)
 from passgate.web import cookies, csrf, guards
-from passgate.web.api.shapes import Email, Input, Output, Secret, Session, TenantName, shown_as, spelled
+from passgate.web.api.shapes import (
+    SESSION,
+    Email,
+    Input,
+    Output,
+    Secret,
+    Session,
+    TenantName,
+    refuses,
+    shown_as,
+    spelled,
+)
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
 
@@ -113,6 +139,7 @@ def _started(begun: signin.Started) -> dict[str, Any]:
 
 @router.post(
     "/signup",
+    responses=refuses(SignupClosed, TenantNameTaken, Invalid, PasswordRefused),
     status_code=202,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
@@ -127,6 +154,7 @@ async def signup(ctx: Context, given: Signup) -> Any:
 
 @router.post(
     "/signin",
+    responses=refuses(*SESSION, CsrfRefused, SignupClosed, FactorNotOffered, Invalid),
     status_code=201,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
@@ -145,6 +173,7 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
 
 @router.post(
     "/recover",
+    responses=refuses(SignupClosed, Invalid),
     status_code=202,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
@@ -155,13 +184,33 @@ async def recover(ctx: Context, given: Recover) -> Any:
     return _started(await signin.start_recovery(ctx, given.email, given.tenant))
 
 
-@router.post("/signin/challenge", response_model=Challenged, summary="Ask what a factor needs first")
+@router.post(
+    "/signin/challenge",
+    responses=refuses(HandleInvalid, NoChallenge, AlreadyProved, FactorNotOffered, Invalid),
+    response_model=Challenged,
+    summary="Ask what a factor needs first",
+)
 async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
     """For `email_code`: sends another mail, and says where to."""
     return {"challenge": await signin.challenge(ctx, handle, given.factor)}
 
 
-@router.post("/signin/prove", response_model=Proved, response_model_exclude_none=True, summary="Prove one factor")
+@router.post(
+    "/signin/prove",
+    responses=refuses(
+        HandleInvalid,
+        ProofRefused,
+        AlreadyProved,
+        FactorNotOffered,
+        TenantNameTaken,
+        Invalid,
+        PasswordRefused,
+        Throttled,
+    ),
+    response_model=Proved,
+    response_model_exclude_none=True,
+    summary="Prove one factor",
+)
 async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     """Answer one factor. Every refusal has one text, whatever was wrong."""
     decision = await signin.prove(ctx, handle, given.factor, given.answer)
@@ -176,6 +225,7 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
 
 @router.post(
     "/signin/finish",
+    responses=refuses(HandleInvalid, SessionEnded, StepUpNeeded, CsrfRefused, ProofMissing, Invalid),
     status_code=201,
     response_model=Finished,
     response_model_exclude_none=True,

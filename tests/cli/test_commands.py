@@ -1,0 +1,265 @@
+"""Every command that answers and ends: what it says, what it leaves behind, how it refuses."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from passgate.settings import HashSettings
+from tests.cli.shell import Shell
+from tests.kit import PASSWORD
+from tests.servers import Postgres
+
+SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
+
+
+def test_people(shell: Shell) -> None:
+    made = shell("user", "add", "Anna@Example.com", "--role", "owner", "--password-stdin", "--json", typed=PASSWORD)
+    assert made.code == 0, made.err
+    assert set(made.json) == {"id", "email", "email_verified", "profile", "roles", "created_at", "disabled"}
+    assert (made.json["email"], made.json["email_verified"], made.json["roles"]) == (
+        "Anna@example.com",
+        True,
+        ["owner"],
+    )
+    assert made.json["created_at"].endswith("Z")
+    again = shell("user", "add", "anna@example.com")
+    assert (again.code, again.codes) == (1, ["conflict"])
+    assert shell("user", "add", "bert@example.com").code == 0
+    given = shell("role", "give", "bert@example.com", "admin", "--json")
+    assert given.json["roles"] == ["admin", "user"]
+    taken = shell("role", "take", "bert@example.com", "user", "--json")
+    assert taken.json["roles"] == ["admin"]
+    assert shell("user", "disable", "bert@example.com", "--json").json["disabled"] is True
+    assert shell("user", "disable", "bert@example.com").code == 0
+    listed = shell("user", "list", "--json").json
+    assert [(one["email"], one["disabled"]) for one in listed["items"]] == [
+        ("Anna@example.com", False),
+        ("bert@example.com", True),
+    ]
+    assert len(shell("user", "list").out.splitlines()) == 2
+    events = [row["event"] for row in shell("audit", "tail", "-n", "100", "--json").json["items"]]
+    assert events == [
+        "account:created", "role:given", "account:password:set", "account:created", "role:given", "role:given",
+        "role:taken", "account:disabled",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (("user", "disable", "anna@example.com"), "conflict"),  # the last owner
+        (("role", "take", "anna@example.com", "owner"), "conflict"),
+        (("user", "disable", "nobody@example.com"), "not_found"),
+        (("role", "give", "anna@example.com", "emperor"), "invalid"),
+        (("user", "add", "no address"), "invalid"),
+        (("user", "add", "\udcff@example.com"), "invalid"),
+        (("user", "add", "carl@example.com", "--role", "emperor"), "invalid"),
+        (("user", "add", "carl@example.com", "--tenant", "ghost"), "not_found"),
+        (("tenant", "add", "main"), "invalid"),
+        (("tenant", "add", "acme", "--signup", "perhaps"), "invalid"),
+        (("audit", "tail", "--tenant", "ghost"), "not_found"),
+    ],
+)
+def test_refusals_change_nothing(lite_shell: Shell, argv: tuple[str, ...], code: str) -> None:
+    lite_shell("user", "add", "anna@example.com", "--role", "owner")
+    before = _rows(lite_shell.data)
+    refused = lite_shell(*argv)
+    assert (refused.code, refused.codes[:1], refused.out) == (1, [code], "")
+    assert _rows(lite_shell.data) == before
+
+
+def _rows(data: Path) -> list[object]:
+    with closing(sqlite3.connect(data / "passgate.db")) as db:
+        tables = ("person", "role_grant", "tenant", "audit_event", "credential")
+        return [db.execute(f"SELECT * FROM {name}").fetchall() for name in tables]
+
+
+def test_a_password_follows_the_rules_and_is_never_shown(lite_shell: Shell) -> None:
+    weak = lite_shell("user", "add", "anna@example.com", "--password-stdin", typed="password1\n")
+    assert (weak.code, weak.codes) == (1, ["password_refused"])
+    assert "password: short" in weak.err
+    for done in (weak, lite_shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD + "\n")):
+        assert PASSWORD not in done.out + done.err
+        assert "password1" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "argv", [("user", "ad"), ("user", "add"), ("audit", "tail", "-n", "none"), ("--what",), ("demo", "--port", "70000")]
+)
+def test_bad_usage_is_2(lite_shell: Shell, argv: tuple[str, ...]) -> None:
+    assert lite_shell(*argv).code == 2
+    assert not lite_shell.data.exists()
+
+
+def test_tenants(shell: Shell) -> None:
+    made = shell("tenant", "add", "acme", "--display", "Acme GmbH", "--signup", "closed", "--json")
+    assert made.code == 0, made.err
+    assert set(made.json) == {"id", "name", "display_name"}
+    assert made.json["display_name"] == "Acme GmbH"
+    assert shell("tenant", "add", "ACME").codes == ["tenant_name_taken"]
+    assert shell("user", "add", "anna@example.com", "--tenant", "acme").code == 0
+    assert shell("user", "list", "--json").json["items"] == []
+    assert len(shell("user", "list", "--tenant", "acme", "--json").json["items"]) == 1
+    assert len(shell("audit", "tail", "--tenant", "acme", "--json").json["items"]) == 3
+
+
+def test_keys_turn(shell: Shell) -> None:
+    shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
+    first = json.loads((shell.data / "passgate.keys").read_text())["keys"]
+    done = shell("key", "rotate", "--json").json
+    assert (done["made"], done["rewrapped"]) == (True, 1)
+    second = json.loads((shell.data / "passgate.keys").read_text())["keys"]
+    assert (second[1:], len(second)) == (first, 2)
+    assert all(key not in json.dumps(done) for key in second)
+    assert _mode(shell.data / "passgate.keys") == 0o600
+    assert shell("audit", "verify").code == 0
+    assert shell("audit", "tail", "-n", "1", "--json").json["items"][0]["event"] == "key:rotated"
+
+
+def test_keys_from_the_settings_turn_there(lite_shell: Shell) -> None:
+    newer = SECRET[::-1]
+    lite_shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD, SECRETS=SECRET)
+    done = lite_shell("key", "rotate", "--json", SECRETS=f"{newer},{SECRET}").json
+    assert (done["made"], done["rewrapped"]) == (False, 1)
+    assert not (lite_shell.data / "passgate.keys").exists()
+
+
+def test_the_trail_names_what_was_changed(lite_shell: Shell, tmp_path: Path) -> None:
+    lite_shell("user", "add", "anna@example.com")
+    fine = lite_shell("audit", "verify", "--json")
+    assert (fine.code, fine.json["ok"], fine.json["waiting"]) == (0, True, 2)
+    with closing(sqlite3.connect(lite_shell.data / "passgate.db")) as db, db:
+        db.execute("UPDATE audit_event SET facts = '{}' WHERE event = 'role:given'")
+    wrong = lite_shell("audit", "verify", "--json")
+    assert (wrong.code, [one["what"] for one in wrong.json["findings"]]) == (1, ["changed"])
+    kept = tmp_path / "trail.jsonl"
+    assert lite_shell("audit", "export", str(kept)).code == 0
+    assert _mode(kept) == 0o600
+    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["account:created", "role:given"]
+    assert lite_shell("audit", "export", str(kept)).codes == ["conflict"]
+    assert lite_shell("audit", "export").out == kept.read_text()
+
+
+def test_backup_and_restore(lite_shell: Shell, tmp_path: Path) -> None:
+    lite_shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    done = lite_shell("backup", str(folder), "--json")
+    assert done.json == {"database": str(folder / "passgate.db"), "keys": str(folder / "passgate.keys")}
+    assert sorted(path.name for path in folder.iterdir()) == ["passgate.db", "passgate.keys"]
+    assert {_mode(path) for path in folder.iterdir()} == {0o600}
+    assert lite_shell("backup", str(folder)).codes == ["conflict"]
+    restored = lite_shell("--data", str(folder), "user", "list", "--json")
+    assert [one["email"] for one in restored.json["items"]] == ["anna@example.com"]
+    assert lite_shell("--data", str(folder), "audit", "verify").code == 0
+    single = lite_shell("backup", str(tmp_path / "one.db"), "--json").json
+    assert single["keys"] == str(tmp_path / "one.db.keys")
+    apart = lite_shell("backup", str(tmp_path / "two.db"), "--json", SECRETS=SECRET).json
+    assert apart["keys"] is None
+
+
+def test_nothing_is_made_by_looking(lite_shell: Shell) -> None:
+    looks = (("user", "list"), ("user", "disable", "a@example.com"), ("audit", "verify"), ("key", "rotate"))
+    for argv in (*looks, ("backup", "copy.db"), ("role", "give", "a@example.com", "owner")):
+        assert lite_shell(*argv).codes == ["not_found"], argv
+    assert lite_shell("doctor").out == "ok\n"
+    assert not lite_shell.data.exists()
+
+
+def test_doctor_names_every_reason(lite_shell: Shell) -> None:
+    unsafe = {
+        "ENVIRONMENT": "production", "PUBLIC_URL": "http://localhost:8000", "SECRETS": "changeme", "NODES": "2",
+        "CORS__ORIGINS": "*",
+    }  # fmt: skip
+    told = lite_shell("doctor", "--json", **unsafe)
+    assert told.code == 1
+    assert {item["code"] for item in told.json["items"]} == {
+        "SECRETS_SHORT", "SECRETS_DEFAULT", "URL_NOT_HTTPS", "URL_LOCALHOST", "MAIL_NOT_REAL", "CORS_ANY",
+        "SQLITE_NODES", "HASH_WEAK", "METRICS_OPEN",
+    }  # fmt: skip
+    served = lite_shell("serve", **unsafe)
+    assert served.code == 1
+    assert set(served.codes) == {item["code"] for item in told.json["items"]}
+    assert "changeme" not in told.out + served.err
+    assert not lite_shell.data.exists()
+
+
+def test_serve_refuses(lite_shell: Shell) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
+        assert lite_shell("serve", HOST=host).codes == ["DEVELOPMENT_BIND"]
+    assert lite_shell("serve", PUBLIC_URL="https://id.example.com").codes == ["DEVELOPMENT_URL"]
+    down = lite_shell("serve", DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x")
+    assert (down.code, down.codes) == (1, ["DATABASE_DOWN"])
+    assert "hunter2" not in down.err
+    for command in (("migrate",), ("worker",), ("user", "list")):
+        assert lite_shell(*command, DATABASE_URL="postgresql://u@127.0.0.1:1/x").codes == ["DATABASE_DOWN"]
+    for url in ("nonsense", "mysql://u@h/d", "postgresql://h:port/d"):
+        assert lite_shell("serve", DATABASE_URL=url).codes == ["DATABASE_URL"], url
+    wrong = lite_shell("serve", PORT="many", SESSION__IDLE="soon", MAIL__WHAT="1")
+    assert wrong.codes == ["SETTING_INVALID"] * 3
+
+
+def test_a_broken_database_is_down(lite_shell: Shell) -> None:
+    lite_shell.data.mkdir()
+    (lite_shell.data / "passgate.db").write_bytes(b"no database at all" * 100)
+    assert lite_shell("serve").codes == ["DATABASE_DOWN"]
+    assert lite_shell("doctor", "--json").json["items"][0]["code"] == "DATABASE_DOWN"
+
+
+def test_a_folder_that_cannot_be_made_is_said(lite_shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for command in (("serve",), ("migrate",), ("user", "add", "anna@example.com"), ("demo", "--port", "0")):
+        refused = lite_shell("--data", str(tmp_path / "file" / "x"), *command)
+        assert (refused.code, refused.codes[-1:]) == (1, ["fault"]), command
+
+
+def test_damaged_keys_stop_the_start(lite_shell: Shell) -> None:
+    lite_shell("user", "add", "anna@example.com")
+    (lite_shell.data / "passgate.keys").write_text('{"keys": ["Zm9v"')
+    refused = lite_shell("serve")
+    assert refused.code == 1
+    assert "Zm9v" not in refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_migrate(lite_shell: Shell) -> None:
+    assert lite_shell("migrate").out == "migrated\n"
+    assert lite_shell("migrate").out == "already current\n"
+    assert _mode(lite_shell.data / "passgate.db") == 0o600
+    assert not (lite_shell.data / "passgate.keys").exists()
+
+
+@pytest.mark.pg
+def test_migrate_a_server(lite_shell: Shell, postgres: Postgres) -> None:
+    url = postgres.create_database()
+    for command in (("serve",), ("worker",), ("user", "list"), ("user", "add", "anna@example.com")):
+        behind = lite_shell(*command, DATABASE_URL=url)
+        assert (behind.code, behind.codes) == (1, ["DATABASE_BEHIND"]), command
+    told = lite_shell("doctor", "--json", DATABASE_URL=url).json
+    assert [item["code"] for item in told["items"]] == ["DATABASE_BEHIND"]
+    assert lite_shell("migrate", DATABASE_URL=url).out == "migrated\n"
+    assert lite_shell("migrate", DATABASE_URL=url).out == "already current\n"
+    assert lite_shell("doctor", DATABASE_URL=url).code == 0
+    assert lite_shell("backup", "copy.db", DATABASE_URL=url).code == 2
+    wrong = url.replace("postgres:", "postgres:not", 1)
+    assert lite_shell("serve", DATABASE_URL=wrong).codes == ["DATABASE_DOWN"]
+    postgres.drop_database(url)
+
+
+def test_hash_suggestions_meet_owasp(lite_shell: Shell) -> None:
+    rows = lite_shell("doctor", "--tune-hash", "--json").json["items"]
+    assert [row["suggested"] for row in rows].count(True) == 1
+    for row in rows:
+        assert HashSettings(memory_kib=row["memory_kib"], passes=row["passes"]).meets_owasp
+        assert row["ms"] > 0
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)

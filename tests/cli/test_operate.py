@@ -1,0 +1,118 @@
+"""The operator's verbs on both databases: what ends at once, what races, what stays."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import delete, update
+
+from passgate.core import ledger, operate
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.errors import Conflict
+from passgate.store.tables import audit_event, audit_head, credential
+from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of
+
+
+async def test_an_added_person_signs_in(the: The) -> None:
+    ctx = Ctx(the.gate.house)
+    await operate.add_person(ctx, "Anna@example.com", "main", "admin", PASSWORD)
+    handle = handle_of(await the.start("anna@example.com"))
+    assert (await the.prove(handle, "password", PASSWORD)).json()["enough"] is True
+    assert (await the.finish(handle)).status_code == 201
+
+
+async def test_a_person_without_a_password_recovers_one(the: The) -> None:
+    await operate.add_person(Ctx(the.gate.house), "anna@example.com", "main", "user", None)
+    assert await the.rows(credential) == []
+    handle = handle_of(await the.recover("anna@example.com"))
+    await the.prove(handle, "email_code", await the.code("anna@example.com"))
+    assert (await the.prove(handle, "password", OTHER_PASSWORD)).json()["enough"] is True
+    assert (await the.finish(handle)).status_code == 201
+
+
+async def test_disabling_ends_everything_at_once(the: The) -> None:
+    ctx = Ctx(the.gate.house)
+    anna = await the.person()
+    proved = handle_of(await the.start(anna.email))
+    await the.prove(proved, "password", anna.password)
+    begun = handle_of(await the.start(anna.email))
+    recovering = handle_of(await the.recover(anna.email))
+    await the.prove(recovering, "email_code", await the.code(anna.email))
+    await operate.disable_person(ctx, anna.email, "main")
+    assert code_of(await the.session(anna.token)) == "session_ended"
+    assert code_of(await the.finish(proved)) == "handle_invalid"
+    assert code_of(await the.prove(recovering, "password", OTHER_PASSWORD)) == "handle_invalid"
+    # Whoever has not said who they are yet is told what a wrong password is told.
+    assert code_of(await the.prove(begun, "password", anna.password)) == "proof_refused"
+    (row,) = [row for row in await the.rows(audit_event) if row["event"] == Event.ACCOUNT_DISABLED]
+    assert '"sessions":1' in row["facts"]
+
+
+async def test_of_two_last_owners_one_stays(the: The) -> None:
+    ctx = Ctx(the.gate.house)
+    names = ["anna@example.com", "bert@example.com"]
+    for name in names:
+        await operate.add_person(ctx, name, "main", "owner", None)
+    done = await asyncio.gather(*(operate.disable_person(ctx, name, "main") for name in names), return_exceptions=True)
+    assert [type(one) for one in done if isinstance(one, BaseException)] == [Conflict]
+    left = [one async for one in operate.everybody(ctx, "main") if not one["disabled"]]
+    assert [one["roles"] for one in left] == [["owner"]]
+
+
+async def test_deeds_on_one_person_neither_cross_nor_deadlock(the: The) -> None:
+    ctx = Ctx(the.gate.house)
+    await operate.add_person(ctx, "owner@example.com", "main", "owner", None)
+    await operate.add_person(ctx, "anna@example.com", "main", "owner", None)
+    deeds = [
+        verb(ctx, "anna@example.com", role, "main")
+        for _ in range(2)
+        for role in ("admin", "owner")
+        for verb in (operate.give_role, operate.take_role)
+    ]
+    await asyncio.gather(
+        *deeds, *(operate.add_person(ctx, f"p{n}@example.com", "main", "user", None) for n in range(5))
+    )
+    assert len([one async for one in operate.everybody(ctx, "main")]) == 7
+
+
+async def test_people_are_listed_page_by_page(lite: The) -> None:
+    ctx = Ctx(lite.gate.house)
+    for number in range(operate.PAGE + 1):
+        await operate.add_person(ctx, f"p{number}@example.com", "main", "user", None)
+    listed = [one["email"] async for one in operate.everybody(ctx, "main")]
+    assert listed == [f"p{number}@example.com" for number in range(operate.PAGE + 1)]
+
+
+async def test_a_trail_that_grows_meanwhile_is_still_whole(the: The) -> None:
+    """`verify` beside a server at work: a seal between two of its looks is no finding."""
+    house = the.gate.house
+
+    async def grow() -> None:
+        for _ in range(12):
+            async with house.store.write() as db:
+                await note(Ctx(house), db, Event.SIGNIN_STARTED)
+            await ledger.seal(house)
+
+    growing, found = asyncio.create_task(grow()), []
+    while not growing.done():
+        found += (await ledger.verify(house)).findings
+    await growing
+    assert found == []
+    whole = await ledger.verify(house)
+    assert (whole.sealed, whole.waiting) == (12, 0)
+
+
+async def test_what_is_cut_off_or_turned_back_is_found(the: The) -> None:
+    house = the.gate.house
+    await operate.add_person(Ctx(house), "anna@example.com", "main", "user", PASSWORD)
+    await ledger.seal(house)
+    (head,) = await the.rows(audit_head)
+    await operate.give_role(Ctx(house), "anna@example.com", "admin", "main")
+    await ledger.seal(house)
+    async with house.store.write() as db:
+        await db.change(update(audit_head).values(**head))
+    assert [one.what for one in (await ledger.verify(house)).findings] == ["head"]
+    async with house.store.write() as db:
+        await db.change(delete(audit_event).where(audit_event.c.seq >= head["seq"]))
+    assert [(one.what, one.seq) for one in (await ledger.verify(house)).findings] == [("truncated", head["seq"])]

@@ -1,0 +1,212 @@
+"""People who sign up and in while somebody pulls the plug, and the questions asked afterwards.
+
+When and how often the plug is pulled is decided by the tests that use this; no test is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from passgate.core import ledger
+from passgate.core.message import Message
+from passgate.store.tables import (
+    audit_event,
+    credential,
+    dev_mail,
+    outbox,
+    person,
+    role_grant,
+    session,
+    sign_in,
+    ticket,
+)  # fmt: skip
+from tests.kit import PASSWORD, bearer
+from tests.processes import Deployment, facts
+
+FLOWS = 5
+"""People at the same time."""
+MAIL_WITHIN = 5.0
+
+
+class PlugPulled(Exception):
+    """No answer, or a 503: whether the deed was done is not known, and nobody was told that it was."""
+
+
+@dataclass
+class Acknowledged:
+    """What the server has said to be done. All of it must be there for ever after."""
+
+    signups: dict[str, str] = field(default_factory=dict)
+    """handle → address"""
+    people: set[str] = field(default_factory=set)
+    signed_in: set[str] = field(default_factory=set)
+    """tokens nobody asked to end"""
+    ending: set[str] = field(default_factory=set)
+    """tokens whose end was asked for and not answered"""
+    ended: set[str] = field(default_factory=set)
+    flows: int = 0
+
+
+async def answered(asked: Any, status: int) -> httpx2.Response:
+    try:
+        answer: httpx2.Response = await asked
+    except httpx2.TransportError as fault:
+        raise PlugPulled from fault
+    if answer.status_code == 503:
+        raise PlugPulled
+    assert answer.status_code == status, f"{answer.status_code} {answer.text}"
+    return answer
+
+
+async def flow(made: Deployment, said: Acknowledged) -> None:
+    """One person's day: sign up, in, out and in again. Ends where the plug is pulled."""
+    email, face = made.address(), made.a
+    with suppress(PlugPulled):
+        handle = str((await answered(face.signup(email), 202)).json()["handle"])
+        said.signups[handle] = email
+        await answered(face.prove(handle, "email_code", await mailed_code(made, email)), 200)
+        said.people.add(email)
+        first = str((await answered(face.finish(handle), 201)).json()["token"])
+        said.signed_in.add(first)
+        said.signed_in.add(await signed_in(made, email))
+        said.signed_in.discard(first)
+        said.ending.add(first)
+        await answered(face.http.delete("/api/v1/session", headers=bearer(first)), 204)
+        said.ending.discard(first)
+        said.ended.add(first)
+        said.signed_in.add(await signed_in(made, email))
+        said.flows += 1
+
+
+async def signed_in(made: Deployment, email: str) -> str:
+    handle = str((await answered(made.a.start(email), 201)).json()["handle"])
+    await answered(made.a.prove(handle, "password", PASSWORD), 200)
+    return str((await answered(made.a.finish(handle), 201)).json()["token"])
+
+
+async def mailed_code(made: Deployment, email: str) -> str:
+    """By the developer's own door, so that delivering goes on while the plug is pulled."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(MAIL_WITHIN):
+            while True:
+                mails = (await answered(made.a.http.get("/dev/mail.json"), 200)).json()
+                found = [mail["code"] for mail in mails if mail["to"] == email and mail["code"]]
+                if found:
+                    return str(found[0])
+                await asyncio.sleep(0.01)
+    raise PlugPulled  # a worker had it in its hands when it died: its lease must run out first
+
+
+async def life(made: Deployment, said: Acknowledged, pull: Callable[[], None] | None, after: float) -> None:
+    """Some people at once, and the plug after `after` seconds, if at all."""
+    flows = asyncio.gather(*(flow(made, said) for _ in range(FLOWS)))
+    if pull is not None:
+        await asyncio.sleep(after)
+        pull()
+    await flows
+
+
+async def a_whole_life(made: Deployment, said: Acknowledged) -> float:
+    """How long the people take when nobody pulls the plug."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await life(made, said, None, 0)
+    return loop.time() - began
+
+
+def moments(seed: int, count: int, whole: float) -> list[float]:
+    """When to pull the plug: anywhere in a life."""
+    dice = random.Random(seed)
+    return [dice.uniform(0.02, 0.95) * whole for _ in range(count)]
+
+
+# -- afterwards ------------------------------------------------------------------------------------
+
+
+async def all_kept(made: Deployment, said: Acknowledged) -> None:
+    """Everything that was acknowledged is there."""
+    ring, rows = made.inside.house.ring, made.a.rows
+    begun = {row["handle_hash"]: row for row in await rows(sign_in)}
+    mails = await mailed(made)
+    for handle, email in said.signups.items():
+        assert ring.presented("pg_sin_", handle) in begun, f"{email}: acknowledged, and its sign-up is gone"
+        assert email in mails, f"{email}: acknowledged, and no mail"
+    born = {row["email_key"]: row["id"] for row in await rows(person)}
+    assert said.people <= born.keys()
+    for token in said.signed_in:
+        assert (await made.a.session(token)).status_code == 200, "acknowledged, and the session is gone"
+    for token in said.ended:
+        assert (await made.a.session(token)).status_code == 401, "an ended session is back"
+    for token in said.ending:
+        assert (await made.a.session(token)).status_code in (200, 401)
+
+
+async def mailed(made: Deployment) -> set[str]:
+    """Addresses with a mail in the outbox or in the mailbox."""
+    ring, rows = made.inside.house.ring, made.a.rows
+    sealed = [("outbox", row) for row in await rows(outbox) if row["message_sealed"] is not None]
+    sealed += [("dev_mail", row) for row in await rows(dev_mail)]
+    opened = (ring.unseal(name, f"{name}:{row['id']}", row["message_sealed"]) for name, row in sealed)
+    return {Message.from_json(raw).to for raw in opened}
+
+
+async def nothing_half_there(made: Deployment) -> None:
+    """Each deed left all of its rows or none, and its audit row exactly when it was done."""
+    rows = made.a.rows
+    people, sessions, begun = await rows(person), await rows(session), await rows(sign_in)
+    events = await rows(audit_event)
+    about: Counter[tuple[str, str]] = Counter((row["event"], row["subject_id"]) for row in events)
+    count = Counter(row["event"] for row in events)
+    ids = sorted(row["id"] for row in people)
+    assert sorted(row["person_id"] for row in await rows(role_grant) if row["role"] == "user") == ids
+    assert sorted(row["person_id"] for row in await rows(credential) if row["revoked_at"] is None) == ids
+    for event in ("account:created", "role:given", "account:password:set"):
+        assert all(about[event, person_id] == 1 for person_id in ids), event
+        assert count[event] == len(ids), event
+    assert all(row["email_verified_at"] is not None for row in people)
+    # A sign-up is a sign-in, a ticket, a mail and its audit rows, or it is nothing.
+    purposes = Counter(row["purpose"] for row in begun)
+    assert count["signup:started"] == purposes["signup"]
+    assert count["signin:started"] == purposes["signin"]
+    codes = [row for row in begun if row["purpose"] in ("signup", "recovery")]
+    assert {row["bound_to"] for row in await rows(ticket)} == {row["id"] for row in codes}
+    assert count["signin:email_code:sent"] == len([row for row in await rows(outbox) if row["kind"] in _ASKED])
+    # A proved code is a person, an unproved one nobody.
+    born = [row["person_id"] for row in begun if row["purpose"] == "signup" and row["proofs"] != "[]"]
+    assert sorted(born) == ids
+    assert count["signin:email_code:proved"] == len(born)
+    proved = [row for row in begun if row["purpose"] == "signin" and row["proofs"] != "[]"]
+    assert count["signin:password:proved"] == len(proved)
+    # A finished sign-in is a session and its audit row.
+    opened = sorted(facts(row)["session_id"] for row in events if row["event"] in _COMPLETED)
+    assert opened == sorted(row["id"] for row in sessions)
+    assert len([row for row in begun if row["finished_at"] is not None]) == len(sessions)
+    ended = sorted(facts(row)["session_id"] for row in events if row["event"] == "session:ended")
+    assert ended == sorted(row["id"] for row in sessions if row["ended_at"] is not None)
+
+
+_ASKED = ("signup_code", "signup_known", "recovery_code", "recovery_none")
+_COMPLETED = ("signup:completed", "signin:completed")
+
+
+async def trail_is_whole(made: Deployment) -> None:
+    """Sealed to the end, and nothing is missing, changed or out of order."""
+    while await ledger.seal(made.inside.house):
+        pass
+    report = await ledger.verify(made.inside.house)
+    assert report.findings == []
+    assert report.sealed == len(await made.a.rows(audit_event))
+
+
+async def asked_after_a_crash(made: Deployment, said: Acknowledged) -> None:
+    await all_kept(made, said)
+    await nothing_half_there(made)
+    await trail_is_whole(made)

@@ -1,0 +1,30 @@
+"""`kill -9` at random moments of sign-ups and sign-ins: a small version; hundreds of them are in tests/soak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.faults.crash import Acknowledged, a_whole_life, asked_after_a_crash, life, moments
+from tests.processes import Server, seen
+
+KILLS = 5
+
+
+async def test_killed_at_random(tmp_path: Path, database_url: str | None) -> None:
+    data, said = tmp_path / "data", Acknowledged()
+    server = Server(data, database_url)
+    try:
+        await server.start()
+        async with seen([server], data, database_url) as made:
+            whole = await a_whole_life(made, said)
+            for moment in moments(1, KILLS, whole):
+                await life(made, said, server.kill9, moment)
+                await server.start()  # and that is all: nothing is repaired by hand
+                await asked_after_a_crash(made, said)
+            await a_whole_life(made, said)
+            await asked_after_a_crash(made, said)
+        await server.stop()
+    finally:
+        server.kill9()
+    server.no_faults()
+    assert said.flows >= 2 * 5
