@@ -8,10 +8,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from passgate.adapters.mailbox import Mailbox
 from passgate.core import outbox
 from passgate.web import guards
 from passgate.web.guards import Context
+from passgate.web.ops import Mailbox
 from passgate.web.pages.page import show
 
 _SHOWN = 12

@@ -38,12 +38,12 @@ HEADERS = {
     "vary": "Accept-Language",
 }
 
-_FIRST = frozenset({"", "signup", "signin", "login", "signout", "recover", "account"})
+_FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"})
 
 
 def is_page(path: str) -> bool:
     """Paths that people look at. There forms are read and errors are pages; everywhere else programs ask."""
-    return path == "/dev/mail" or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
+    return path in ("/", "/dev/mail") or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
 
 
 # -- filling a template ----------------------------------------------------------------------------
