@@ -17,29 +17,14 @@ import httpx2
 from sqlalchemy import Table, select
 
 from passgate.app import Passgate
-from passgate.settings import HashSettings, Settings
+from passgate.settings import Settings
 from passgate.store.tables import metadata
-from passgate.world import SECOND, World
+from passgate.testing import CHEAP, PASSWORD, START, Clock
+from passgate.world import World
 
-PASSWORD = "correct horse battery staple"
+__all__ = ["CHEAP", "PASSWORD", "START", "Clock"]
+
 OTHER_PASSWORD = "seventeen purple umbrellas"
-CHEAP = HashSettings(memory_kib=8 * 1024, passes=1)
-"""Hash parameters for every test but those of hashing."""
-START = 1_800_000_000 * SECOND
-
-
-@dataclass
-class Clock:
-    """Stands still until `forward` turns it; each reading moves it by one microsecond, so that no two are equal."""
-
-    now: int = START
-
-    def __call__(self) -> int:
-        self.now += 1
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += int(seconds * SECOND)
 
 
 @dataclass

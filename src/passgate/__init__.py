@@ -1,3 +1,29 @@
-"""Passgate signs your users in. The public names a host program may import live here, and nothing else does."""
+"""Passgate signs your users in. The public names a host program may import live here, and nothing else does.
+
+They are looked up when they are first asked for, so that importing a part does not import the whole.
+"""
+
+import importlib as _importlib
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from passgate.app import Passgate
+    from passgate.core.observers import Happened
+    from passgate.settings import Settings
+    from passgate.web.host import User
 
 __version__ = "0.1.0"
+__all__ = ["Happened", "Passgate", "Settings", "User", "__version__"]
+
+_WHERE = {
+    "Happened": "passgate.core.observers",
+    "Passgate": "passgate.app",
+    "Settings": "passgate.settings",
+    "User": "passgate.web.host",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(_WHERE[name]), name)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,18 +21,22 @@ from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
-from passgate.core import jobs, tenants
+from passgate.core import jobs, observers, tenants
 from passgate.core.ctx import House
 from passgate.core.message import Mailer
+from passgate.core.observers import Observers, Told
 from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
 from passgate.seal import Ring
 from passgate.settings import Settings, refusals
 from passgate.store import Store
 from passgate.store.migrate import is_behind, upgrade
-from passgate.web import docs, ops, problems
+from passgate.web import docs, host, ops, problems
+from passgate.web import mount as mounting
 from passgate.web.api import account, session, signin
 from passgate.web.edge import Edge
+from passgate.web.guards import ByBearer, ByCookie
+from passgate.web.host import Guard, User
 from passgate.web.pages import mailbox
 from passgate.web.pages.all import PAGES
 from passgate.world import World
@@ -43,19 +49,78 @@ _LAST_WORDS = 10
 
 
 class Passgate:
-    """One running Passgate: an ASGI application, and the parts behind it for the command line and for tests."""
+    """One Passgate: an ASGI application, or the doors and guards of a host's own program; and the parts behind it for
+    the command line and for tests."""
 
-    def __init__(self, settings: Settings, world: World | None = None) -> None:
+    def __init__(
+        self, settings: Settings, world: World | None = None, *,
+        profile: type[BaseModel] | None = None, mailer: Mailer | None = None,
+    ) -> None:  # fmt: skip
+        """`profile` is what a person's profile must look like; `mailer` takes the place of the one the settings name.
+        Raises UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
-        self.house = build_house(settings, world or World.real())
-        self.mailer = mailer_for(self.house)
+        self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
+        self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
+        self._observers = Observers()
+        self._build()
+
+    def _build(self) -> None:
+        """The parts. They belong to one event loop, so a gate that was closed makes new ones when it runs again."""
+        house = build_house(self.settings, self._world)
+        self._assemble(replace(house, profile=self._profile, at=self._at))
+
+    def _assemble(self, house: House) -> None:
+        self.house = house
+        self.mailer = self._given_mailer or mailer_for(house)
         self.api = _api(self)
-        self.asgi: ASGIApp = Edge(self.api, self.house, session.HOT, partial(_with_cors, settings=settings))
+        self.asgi: ASGIApp = Edge(self.api, house, session.HOT, partial(_with_cors, settings=self.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
+
+    # -- in a host's own program -------------------------------------------------------------------
+
+    def mount(self, app: FastAPI, at: str = "/auth") -> None:
+        """Our doors below `at` (and `/.well-known/…` at the root), our start and end around the host's. Nothing else of
+        the host is touched. Once for each gate and each program."""
+        if self._mounted or self._is_running:
+            raise RuntimeError("this Passgate is mounted, or runs, already")
+        doors = mounting.Doors(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
+        mounting.mount(app, doors, self.running)
+        host.answer_refusals(app)
+        self._at, self._mounted = at, True
+        self._assemble(replace(self.house, at=at))
+
+    async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
+        """`Depends(gate.user)`: whoever carries a live session, by bearer or cookie. By cookie, an unsafe method must
+        come from our own pages."""
+        return await host.user(self.house, request)
+
+    async def public(self) -> None:
+        """`Depends(gate.public)`: anybody, and on purpose."""
+
+    def may(self, permission: str) -> Guard:
+        """`Depends(gate.may("users:read"))`: a user whose roles allow it; 403 `permission_missing` for others."""
+        return host.may(lambda: self.house, self.user, permission)
+
+    def fresh(self, minutes: float = 5) -> Guard:
+        """`Depends(gate.fresh(minutes=5))`: a user who proved who they are that lately; 401 asks others to step up."""
+        return host.fresh(lambda: self.house, self.user, int(minutes * 60))
+
+    def unguarded(self, app: FastAPI) -> list[str]:
+        """The host's routes that name none of these four guards, as `GET /path`."""
+        return host.unguarded(app, (self.user, self.public))
+
+    def on(self, event: str, fn: Told, *, name: str | None = None) -> None:
+        """Tell `fn` of every `event` from the first start with it on: after the commit, at least once, in order for
+        each person. `name` is where its place in the trail is kept; the function's own where none is given."""
+        if self._is_running:
+            raise RuntimeError("this Passgate runs already: name its observers before")
+        self._observers.on(event, fn, name)
+
+    # -- its life ----------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """SQLite migrates itself; another database must have been migrated."""
@@ -65,24 +130,39 @@ class Passgate:
             raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
         await tenants.ensure_main(self.house)
         await jobs.tidy(self.house)
+        await observers.join(self.house, self._observers)
 
     @asynccontextmanager
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:
         """Prepared, with the jobs running beside it (`work`), closed at the end."""
-        await self.prepare()
-        stop = asyncio.Event()
-        worker = asyncio.create_task(jobs.run(self.house, self.mailer, stop)) if work else None
+        if self._is_running:
+            raise RuntimeError("this Passgate runs already")
+        if self._is_closed:
+            self._build()
+        self._is_running, self._is_closed = True, False
+        stop, workers = asyncio.Event(), list[asyncio.Task[None]]()
         try:
+            await self.prepare()
+            if work:
+                workers = [asyncio.create_task(job) for job in self._jobs(stop)]
             yield self
         finally:
             stop.set()
             self.house.wake.set()
-            if worker is not None:
-                with suppress(asyncio.CancelledError, TimeoutError):
-                    await asyncio.wait_for(worker, _LAST_WORDS)
+            if workers:
+                _, late = await asyncio.wait(workers, timeout=_LAST_WORDS)
+                for worker in late:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
             await self.close()
 
+    def _jobs(self, stop: asyncio.Event) -> Iterator[Coroutine[None, None, None]]:
+        yield jobs.run(self.house, self.mailer, stop)
+        if self._observers:
+            yield observers.run(self.house, self._observers, stop)
+
     async def close(self) -> None:
+        self._is_running, self._is_closed = False, True
         await self.house.store.close()
         await self.house.breach.close()
         self.house.hasher.close()
@@ -130,7 +210,7 @@ def _api(gate: Passgate) -> FastAPI:
     for room in (signin, session, account, ops):
         app.include_router(room.router)
     if gate.settings.docs:
-        docs.install(app)
+        docs.install(app, gate.house.at, gate.house.profile)
     for page in PAGES:
         app.include_router(page)
     if isinstance(gate.mailer, Mailbox):

@@ -129,7 +129,7 @@ async def test_a_wrong_method_is_told_the_right_ones(lite: The, method: str, pat
 
 @pytest.mark.parametrize(
     "path",
-    ["/api", "/api/v1", "/api/v1/", "/api/v1/me/", "/api/v1/sessions", "/API/V1/me", "//api/v1/me", "/api/v1//me",
+    ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/me/", "/api/v1/sessions", "/API/V1/me", "//api/v1/me", "/api/v1//me",
      "/api/v1/%6De%2F", "/metrics", "/.env", "/api/v1/me;x=1"],
 )  # fmt: skip
 async def test_what_is_no_door(lite: The, path: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, func, select
 
-from passgate.core.audit import Event, note
+from passgate.core.audit import Event, kept, note
 from passgate.core.ctx import Ctx
 from passgate.errors import Conflict, Invalid, PermissionMissing
 from passgate.store import Db
@@ -92,7 +92,8 @@ async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) 
         or not may(mine, "roles:give")
         or not ROLES[role] <= permissions(mine)
     ):
-        raise PermissionMissing
+        refused = kept(ctx, Event.ACCESS_REFUSED, subject_id=person_id, permission="roles:give", role=role)
+        raise PermissionMissing(keep=(refused,))
 
 
 async def count(db: Db, tenant_id: str, role: str) -> int:

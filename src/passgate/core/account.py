@@ -15,6 +15,7 @@ from passgate.core.audit import Event, note
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.factors import password
 from passgate.core.policy import KINDS
+from passgate.core.profile import checked
 from passgate.errors import SessionEnded, StepUpNeeded
 from passgate.store.tables import credential
 from passgate.world import SECOND
@@ -29,12 +30,15 @@ def fresh(ctx: Ctx, actor: Actor) -> None:
         raise StepUpNeeded(actor.acr, age)
 
 
-async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> None:
-    text = people.profile_text(profile)
+async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[str, Any]:
+    """The profile as it is kept."""
+    kept = checked(ctx.house.profile, profile)
+    text = people.profile_text(kept)
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
         await people.set_profile(db, actor.tenant_id, actor.person_id, text)
         await note(ctx, db, Event.PROFILE_CHANGED)
+    return kept
 
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
@@ -102,7 +106,7 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
 async def delete(ctx: Ctx, actor: Actor) -> None:
     """The person and everything that hangs on them are gone; the audit chain stays whole without their data."""
     fresh(ctx, actor)
-    async with ctx.write() as db:
+    async with ctx.write(heavy=True) as db:
         await sessions.hold(ctx, db, actor)
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
         await note(ctx, db, Event.ACCOUNT_DELETED)

@@ -90,7 +90,7 @@ async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address, refused
     )
     await note(ctx, db, Event.ADDRESS_CHANGED, personal={"email": at.shown, "email_before": found["email"]})
     service = await _service(db, actor.tenant_id)
-    for to, link in ((found["email"], f"{ctx.settings.url}/account/address/undo/{minted.token}"), (at.shown, None)):
+    for to, link in ((found["email"], f"{ctx.house.base}/account/address/undo/{minted.token}"), (at.shown, None)):
         await mail.lay(ctx, db, actor.tenant_id, "address_changed", to, service=service, link=link)
 
 

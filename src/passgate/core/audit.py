@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import RowMapping, or_, select, update
+from sqlalchemy import RowMapping, select, update
 
 from passgate.core.ctx import Ctx
 from passgate.seal import Ring, digest
@@ -123,10 +123,9 @@ async def forget(db: Db, tenant_id: str, person_id: str) -> None:
     """Erase the personal part of one person's rows. Without salt and text the hash tells nothing; the chain holds."""
     # The head first, as the sealer does: it moves the same rows in an order of its own.
     await db.value(select(audit_head.c.seq).where(audit_head.c.tenant_id == tenant_id).with_for_update())
-    about = or_(audit_event.c.subject_id == person_id, audit_event.c.actor_id == person_id)
-    await db.change(
-        update(audit_event).where(audit_event.c.tenant_id == tenant_id, about).values(personal=None, personal_salt=None)
-    )
+    for about in (audit_event.c.subject_id, audit_event.c.actor_id):
+        theirs = update(audit_event).where(audit_event.c.tenant_id == tenant_id, about == person_id)
+        await db.change(theirs.values(personal=None, personal_salt=None))
 
 
 async def activity(db: Db, tenant_id: str, person_id: str, *, before: str | None, limit: int) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from pydantic import BaseModel
+
 from passgate.hashing import Hasher
 from passgate.seal import Ring
 from passgate.settings import Settings
@@ -35,6 +37,15 @@ class House:
     breach: KnowsBreaches
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something was laid in the outbox, so that the worker need not wait for its next round."""
+    at: str = ""
+    """The path in a host program below which our doors are, `/auth`; empty where they are at the root."""
+    profile: type[BaseModel] | None = None
+    """What a profile must look like; None takes any JSON object."""
+
+    @property
+    def base(self) -> str:
+        """What a link to one of our doors begins with."""
+        return self.settings.url + self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +95,8 @@ class Ctx:
     def now(self) -> int:
         return self.house.world.now()
 
-    def write(self) -> AbstractAsyncContextManager[Db]:
-        return self.house.store.write()
+    def write(self, *, heavy: bool = False) -> AbstractAsyncContextManager[Db]:
+        return self.house.store.write(heavy=heavy)
 
     def read(self) -> AbstractAsyncContextManager[Db]:
         return self.house.store.read()

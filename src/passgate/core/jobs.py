@@ -95,7 +95,7 @@ async def purge(house: House) -> None:
     """Drop sign-ins and tickets an hour after their end, mails and sessions a month after theirs (a session that is
     over still tells a known device from a new one)."""
     now = house.world.now()
-    async with house.store.write() as db:
+    async with house.store.write(heavy=True) as db:
         await db.change(delete(ticket).where(ticket.c.expires_at < now - _HOUR))
         await db.change(delete(sign_in).where(sign_in.c.expires_at < now - _HOUR))
         await db.change(delete(mails).where(mails.c.message_sealed.is_(None), mails.c.created_at < now - _MONTH))

@@ -43,7 +43,7 @@ async def seal(house: House) -> int:
 
 
 async def _seal_tenant(house: House, tenant_id: str) -> int:
-    async with house.store.write() as db:
+    async with house.store.write(heavy=True) as db:
         first = {"tenant_id": tenant_id, "seq": 0, "link": _FIRST, "sealed_at": 0, "mac": b""}
         await db.change(db.upsert(audit_head).values(**first).on_conflict_do_nothing())
         head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id).with_for_update())

@@ -116,11 +116,11 @@ WORDS: dict[str, Letter] = {
 def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request."""
     letter, said = WORDS[kind], words.catalog(ctx.language, ctx.settings.look.texts).gettext
-    link = link or (ctx.settings.url + letter.path if letter.path else None)
+    link = link or (ctx.house.base + letter.path if letter.path else None)
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
     shown: dict[str, Any] = {
         "service": service, "to": to, "code": code, "link": link, "button": said(letter.button) if link else "",
-        "recover": f"{ctx.settings.url}/recover" if letter.recover else None,
+        "recover": f"{ctx.house.base}/recover" if letter.recover else None,
         "heading": said(letter.heading) % given, "lead": said(letter.lead) % given,
         "notes": [said(note) % given for note in letter.notes],
         "asked_at": iso(ctx.now())[:16].replace("T", " ") + " UTC", "ip": ctx.origin.ip,
@@ -148,7 +148,7 @@ async def lay(
         expires_at=now + life * SECOND,
         message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()),
     )  # fmt: skip
-    ctx.house.wake.set()
+    db.once_kept(ctx.house.wake.set)
 
 
 async def may_send(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:

@@ -38,6 +38,8 @@ def address(text: str, field: str = "email") -> Address:
     except EmailNotValidError as wrong:
         raise Invalid({field: "format"}) from wrong
     domain = found.ascii_domain or found.domain
+    if len(found.local_part) > 64 or len(found.local_part) + len(domain) > 253:  # RFC 5321 §4.5.3.1
+        raise Invalid({field: "length"})
     key = unicodedata.normalize("NFC", f"{found.local_part}@{domain}".lower())
     return Address(found.normalized, key)
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, String, and_, bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, RowMapping, String, and_, bindparam, exists, func, literal_column, select, update
 
 from passgate.core import people
 from passgate.core.ctx import Actor, Ctx
@@ -69,10 +69,12 @@ class Opened:
     is_new_device: bool
 
 
-_DEVICES = (
-    select(session.c.browser, session.c.os)
-    .where(session.c.tenant_id == bindparam("of_tenant"), session.c.person_id == bindparam("of_person"))
-    .distinct()
+_MINE = (session.c.tenant_id == bindparam("of_tenant"), session.c.person_id == bindparam("of_person"))
+_SEEN = select(
+    exists().where(*_MINE).label("any"),
+    exists()
+    .where(*_MINE, session.c.browser == bindparam("as_browser"), session.c.os == bindparam("as_os"))
+    .label("same"),
 )
 
 
@@ -100,10 +102,10 @@ async def open_session(
         "os": ctx.origin.os,
         "ip": ctx.origin.ip,
     }
-    known = await db.rows(_DEVICES, of_tenant=tenant_id, of_person=person_id)
+    device = {"as_browser": ctx.origin.browser, "as_os": ctx.origin.os}
+    seen = await db.one(_SEEN, of_tenant=tenant_id, of_person=person_id, **device)
     await db.add(session, **row)
-    seen = {(device["browser"], device["os"]) for device in known}
-    is_new = bool(seen) and (ctx.origin.browser, ctx.origin.os) not in seen
+    is_new = bool(seen and seen["any"] and not seen["same"])
     return Opened(minted.token, shown(row, current=True), is_new)
 
 

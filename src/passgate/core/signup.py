@@ -12,6 +12,7 @@ from passgate.core import access, people, tenants
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
 from passgate.core.factors import SignIn, email_code, password
+from passgate.core.profile import checked
 from passgate.errors import Invalid, ProofRefused, SignupClosed, TenantNameTaken
 from passgate.hashing import Stored
 from passgate.store import Db
@@ -36,7 +37,8 @@ async def prepared(
 ) -> dict[str, Any]:  # fmt: skip
     """What lies sealed in the sign-in until the code comes. The password is hashed here, whoever asks."""
     at = people.address(email)
-    data: dict[str, Any] = {"email": at.shown, "email_key": at.key, "profile": people.profile_text(profile)}
+    kept = people.profile_text(checked(ctx.house.profile, profile))
+    data: dict[str, Any] = {"email": at.shown, "email_key": at.key, "profile": kept}
     if secret is not None:
         context = (at.key, tenant.name, tenant.display_name, new_tenant or "")
         data["password"] = list(await password.accept(ctx, secret, tenant.rules, context))

@@ -31,8 +31,10 @@ class Run(Protocol):
 
 
 class Sqlite:
-    """The writer is one connection in one thread, and requests take turns at it in the event loop instead of polling
-    a lock. Readers are four threads. (A driver that hops to its thread for every cursor call costs four times this.)"""
+    """The writer is one connection, and requests take turns at it in the event loop instead of polling a lock. What
+    may wait (the lock of another process, the disk at the end) and whatever touches many rows runs in the writer's
+    thread; the few indexed statements between run where they are, because a hop costs more than they do. Readers are
+    four threads. (A driver that hops to its thread for every cursor call costs four times this.)"""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.sync_engine = engine
@@ -41,7 +43,9 @@ class Sqlite:
 
     @classmethod
     def writer(cls, url: str) -> Self:
-        engine = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        engine = create_engine(
+            url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args={"check_same_thread": False}
+        )
 
         @event.listens_for(engine, "connect")
         def _tune(connection: Any, _record: Any) -> None:
@@ -86,8 +90,8 @@ class Sqlite:
             raise
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Run]:
-        """One transaction; rolled back unless the block ends well."""
+    async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:
+        """One transaction; rolled back unless the block ends well. `heavy`: every statement goes to the thread."""
         try:
             async with asyncio.timeout(_WAIT):
                 await self._turn.acquire()
@@ -98,7 +102,7 @@ class Sqlite:
             try:
 
                 async def run(work: Callable[[Connection], T]) -> T:
-                    return await self._hop(lambda: work(connection))
+                    return await self._hop(lambda: work(connection)) if heavy else work(connection)
 
                 yield run
                 await self._hop(transaction.commit)
@@ -152,7 +156,7 @@ class Postgres:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[Run]:
+    async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:  # noqa: ARG002  nothing blocks here
         async with self._engine.begin() as connection:
             yield cast("Run", connection.run_sync)
 

@@ -198,6 +198,7 @@ audit_event = Table(
     Column("link", LargeBinary),
     UniqueConstraint("tenant_id", "seq"),
     Index(None, "tenant_id", "subject_id"),
+    Index(None, "tenant_id", "actor_id"),
     Index(
         "ix_audit_event_unsealed", "tenant_id",
         sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL"),
@@ -236,4 +237,25 @@ dev_mail = Table(
     _id(primary_key=True),
     Column("message_sealed", LargeBinary, nullable=False),
     _at("sent_at"),
+)  # fmt: skip
+
+# core/observers: how far along each tenant's trail a host's observer has been.
+observer = Table(
+    "observer", metadata,
+    Column("name", String(200), primary_key=True),
+    Column("tenant_id", String(36), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)  # fmt: skip
+
+# core/observers: an event that an observer still has to be told. `about` is the person, whose events keep their order.
+telling = Table(
+    "telling", metadata,
+    Column("name", String(200), primary_key=True),
+    Column("event_id", String(36), primary_key=True),
+    Column("tenant_id", String(36), nullable=False),
+    Column("about", String(36), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _at("due_at"),
+    Index(None, "name", "about", "seq"),
 )  # fmt: skip

@@ -32,6 +32,11 @@ class Db:
     def __init__(self, run: Run, *, is_postgres: bool) -> None:
         self.run = run
         self.is_postgres = is_postgres
+        self.kept: list[Callable[[], None]] = []
+
+    def once_kept(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when this transaction is committed; never if it is not."""
+        self.kept.append(tell)
 
     # `given` fills the bindparams of a statement that was built once, at import: building costs more than running.
 
@@ -85,13 +90,14 @@ class Store:
         await self.reader.close()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Db]:
-        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `keep` kept."""
+    async def write(self, *, heavy: bool = False) -> AsyncIterator[Db]:
+        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `keep` kept.
+        `heavy`: it touches more than a handful of indexed rows, so SQLite must not run it in the event loop."""
         if _writing.get():
             raise RuntimeError("a write transaction is open already: hand its db on")
         token = _writing.set(True)
         try:
-            async with self._begun() as db:
+            async with self._begun(heavy=heavy) as db:
                 yield db
         except Refusal as refusal:
             await self._keep(refusal)
@@ -107,9 +113,12 @@ class Store:
                     await fact(db)
 
     @asynccontextmanager
-    async def _begun(self) -> AsyncIterator[Db]:
-        async with _mapped(), self.writer.begin() as run:
-            yield Db(run, is_postgres=not self.is_sqlite)
+    async def _begun(self, *, heavy: bool = False) -> AsyncIterator[Db]:
+        async with _mapped(), self.writer.begin(heavy=heavy) as run:
+            db = Db(run, is_postgres=not self.is_sqlite)
+            yield db
+        for tell in db.kept:
+            tell()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Db]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from pydantic import BaseModel
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from passgate.web import guards
@@ -79,11 +80,11 @@ _TAGS = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """The document, the page and its files."""
+def install(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> None:
+    """The document, the page and its files; `at` is where a host program has put the doors."""
     app.description = _ABOUT
     app.openapi_tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
-    _open(app, "/openapi.json", partial(_document, app))
+    _open(app, "/openapi.json", partial(_document, app, at, profile))
     _open(app, "/docs", _page)
     for path, (name, kind) in FILES.items():
         _open(app, path, partial(_file, STATIC / name, kind))
@@ -94,8 +95,8 @@ def _open(app: FastAPI, path: str, door: Callable[[], Awaitable[Response]]) -> N
     app.add_api_route(path, door, name=name, include_in_schema=False, dependencies=[Depends(guards.stranger)])
 
 
-async def _document(app: FastAPI) -> Response:
-    return Response(encode(described(app)), media_type="application/json")
+async def _document(app: FastAPI, at: str, profile: type[BaseModel] | None) -> Response:
+    return Response(encode(described(app, at, profile)), media_type="application/json")
 
 
 async def _page() -> Response:
@@ -107,7 +108,7 @@ async def _file(path: Path, kind: str) -> Response:
     return FileResponse(path, media_type=kind, headers=headers)
 
 
-def described(app: FastAPI) -> dict[str, Any]:
+def described(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> dict[str, Any]:
     """The OpenAPI document, with the one problem shape that every door's refusals have."""
     if app.openapi_schema:
         return app.openapi_schema
@@ -116,4 +117,24 @@ def described(app: FastAPI) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    if at:
+        schema["servers"] = [{"url": at}]
+    if profile:
+        _describe_profile(schemas, profile)
     return schema
+
+
+def _describe_profile(schemas: dict[str, Any], profile: type[BaseModel]) -> None:
+    """The host's model in place of "any object". The names of its parts cannot meet ours."""
+    made = profile.model_json_schema(ref_template="#/components/schemas/Profile.{model}")
+    parts: dict[str, Any] = made.pop("$defs", {})
+    schemas |= {f"Profile.{name}": part for name, part in parts.items()} | {"Profile": made}
+    it = {"$ref": "#/components/schemas/Profile"}
+    for name in ("User", "ProfileChange"):
+        schemas[name]["properties"]["profile"] = it
+    schemas["ProfileChange"].pop("examples", None)
+    if made.get("required"):
+        schemas["Signup"]["properties"]["profile"] = it
+        schemas["Signup"]["required"].append("profile")
+    else:
+        schemas["Signup"]["properties"]["profile"] = {"anyOf": [it, {"type": "null"}]}

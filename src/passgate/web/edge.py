@@ -1,15 +1,12 @@
-"""The outermost layer, plain ASGI: request id, origin of a request, one decoder for every body, headers, the log.
+"""The outermost layer, plain ASGI: who is asking, one decoder for every body, headers, the log.
 
 It knows no rule and no table. What comes out of it has been read once, and was refused if it could be read in two ways.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -17,26 +14,19 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from passgate.core.ctx import Ctx, House, Origin
-from passgate.core.useragent import describe
+from passgate.core.ctx import Ctx, House
 from passgate.errors import Malformed, NotForm, NotFound, NotJson, PassgateError, TooLarge
 from passgate.settings import is_localhost, is_loopback
 from passgate.web import body as decoder
+from passgate.web.origin import Asking
 from passgate.web.pages.page import is_page
 from passgate.web.problems import answered
-from passgate.words import choose
 
 access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
 
 Hot = Callable[[Ctx, Headers, Send], Awaitable[None]]
 """A door that needs no framework: it answers by itself, thousands of times a second."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
-# Who calls a thousand times a second calls with the same address and the same program.
-_described = lru_cache(1024)(describe)
-_here = lru_cache(1024)(is_loopback)
 
 
 class Edge:
@@ -47,7 +37,7 @@ class Edge:
     ) -> None:
         self._inner, self._house, self._hot = inner, house, hot
         self._answered = around(self._answer)
-        self._trusted = [ipaddress.ip_network(network) for network in house.settings.trusted_proxies]
+        self._asking = Asking(house)
         self._headers = _standard_headers(https=house.settings.https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,12 +45,9 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         started = self._house.world.now()
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else self._house.world.text(12)
+        ctx = self._asking.ctx(scope)
+        request_id = ctx.request_id
         answer = _Answer(send, request_id, self._headers)
-        language = choose(headers.get("accept-language", ""))
-        ctx = Ctx(self._house, self._origin(scope, headers), request_id=request_id, language=language)
         scope.setdefault("state", {}).update(ctx=ctx, request_id=request_id, answer=answer)
         try:
             await self._answered(scope, receive, answer)
@@ -113,27 +100,7 @@ class Edge:
         """Development's own address, for who came by an IP address: that cannot have passkeys, and is another site."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        return self._house.settings.url if self._house.settings.is_development and is_loopback(name) else None
-
-    def _origin(self, scope: Scope, headers: Headers) -> Origin:
-        """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""
-        peer = (scope.get("client") or ("", 0))[0]
-        ip = _plain(peer) or peer
-        forwarded = any(name.startswith(_FORWARDED) for name, _ in scope["headers"])
-        if self._trusted and self._is_trusted(ip):
-            chain = ",".join(headers.getlist("x-forwarded-for")).split(",")
-            for part in reversed([part.strip() for part in chain if part.strip()]):
-                hop = _plain(part)
-                if not hop:
-                    break
-                ip = hop
-                if not self._is_trusted(hop):
-                    break
-        browser, system = _described(headers.get("user-agent", "")[:512])
-        return Origin(ip[:45], browser, system, _here(ip) and not forwarded)
-
-    def _is_trusted(self, ip: str) -> bool:
-        return _plain(ip) != "" and any(ipaddress.ip_address(ip) in network for network in self._trusted)
+        return self._house.base if self._house.settings.is_development and is_loopback(name) else None
 
 
 class _Answer:
@@ -231,17 +198,6 @@ async def _whole(headers: Headers, receive: Receive) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
-
-
-@lru_cache(1024)
-def _plain(text: str) -> str:
-    """The one spelling of an address: IPv4 as such even where a socket for both shows it mapped, no zone (which may
-    be any text); empty for what is no address."""
-    try:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return ""
-    return str(ip.ipv4_mapped if ip.version == 6 and ip.ipv4_mapped else ip)
 
 
 def _route(scope: Scope) -> str:

@@ -20,8 +20,8 @@ from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, CredentialMissing, HandleInvalid, SessionEnded
 from passgate.web import body, cookies, csrf
 
-_session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
-_session_cookie = APIKeyCookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
+session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
+session_cookie = APIKeyCookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
 _handle_bearer = HTTPBearer(scheme_name="handle", description="A sign-in's handle, `pg_sin_…`", auto_error=False)
 
 
@@ -55,6 +55,15 @@ def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
     return value, True
 
 
+async def live(ctx: Ctx, request: Request) -> Found:
+    """The live session a request carries: the one rule for our doors and for a host's own routes."""
+    secret, by_cookie = carried(ctx, request.headers)
+    found = await sessions.find(ctx, secret)
+    if by_cookie and request.method not in csrf.SAFE:
+        csrf.check(ctx, request.headers, found.actor.session_id)
+    return found
+
+
 async def stranger() -> None:
     """Anybody. Written down, so that a door that forgot its guard cannot look like one that needs none."""
 
@@ -70,18 +79,13 @@ async def handle(request: Request, _doc: Annotated[object, Security(_handle_bear
     return given
 
 
-_ByBearer = Annotated[object, Security(_session_bearer)]
-_ByCookie = Annotated[object, Security(_session_cookie)]
+ByBearer = Annotated[object, Security(session_bearer)]
+ByCookie = Annotated[object, Security(session_cookie)]
 
 
-async def look(request: Request, _bearer: _ByBearer = None, _cookie: _ByCookie = None) -> Found:
+async def look(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
     """Whoever carries a live session, not slid by this. By cookie, an unsafe method must come from our own pages."""
-    ctx = ctx_of(request)
-    secret, by_cookie = carried(ctx, request.headers)
-    found = await sessions.find(ctx, secret)
-    if by_cookie and request.method not in csrf.SAFE:
-        csrf.check(ctx, request.headers, found.actor.session_id)
-    return found
+    return await live(ctx_of(request), request)
 
 
 async def session(request: Request, found: Annotated[Found, Depends(look)]) -> Found:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from passgate.core.ctx import Ctx
+from passgate.core.profile import words
 from passgate.errors import (
     Invalid,
     Malformed,
@@ -82,8 +83,8 @@ def install(app: FastAPI) -> None:
     async def fault(request: Request, _error: Exception) -> Response:
         return answer(request, PassgateError())  # the edge logs it
 
-    async def elsewhere(_request: Request, found: Elsewhere) -> Response:
-        return go(found.path, *found.set_cookies)
+    async def elsewhere(request: Request, found: Elsewhere) -> Response:
+        return go(request.state.ctx, found.path, *found.set_cookies)
 
     app.exception_handler(PassgateError)(ours)
     app.exception_handler(Elsewhere)(elsewhere)
@@ -109,24 +110,5 @@ def _allowed(app: FastAPI, request: Request) -> str:
     return ", ".join(sorted(methods))
 
 
-_WORDS = {
-    "missing": "missing",
-    "extra_forbidden": "unknown",
-    "string_too_short": "length",
-    "string_too_long": "length",
-    "too_long": "length",
-    "json_invalid": "format",
-}
-
-
 def _invalid(error: RequestValidationError) -> Refusal:
-    """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the
-    place is told, because its name is input too."""
-    fields: dict[str, str] = {}
-    for fault in error.errors():
-        kind = str(fault["type"])
-        place = fault["loc"][1:-1] if kind == "extra_forbidden" else fault["loc"][1:]
-        path = ".".join(str(part) for part in place) or "body"
-        word = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
-        fields[path[:100]] = word
-    return Invalid(fields)
+    return Invalid(words(error.errors(), skip=1))

@@ -128,9 +128,9 @@ async def show(found: Live) -> Any:
 )
 async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
     """The whole of it: what is not sent is gone."""
-    await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
+    kept = await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
     shown = whole(found)
-    return rendered({"user": {**shown["user"], "profile": given.profile}, "tenant": shown["tenant"]})
+    return rendered({"user": {**shown["user"], "profile": kept}, "tenant": shown["tenant"]})
 
 
 @router.delete(

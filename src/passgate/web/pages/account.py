@@ -53,13 +53,13 @@ async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
     """To the sign-in page with the person already named, and back here with a fresh proof."""
     started = await signin.start_step_up(ctx.acting(found.actor), found.actor, found.actor.acr, back)
     way = next((PATHS[way[0]] for way in started.need.ways if way[0] in PATHS), "/signin")
-    return go(way, cookies.set_signin(ctx.settings, started.handle))
+    return go(ctx, way, cookies.set_signin(ctx.settings, started.handle))
 
 
 @router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
-async def well_known() -> Response:
+async def well_known(ctx: Context) -> Response:
     """Where a password manager finds the page to change a password."""
-    return go("/account/password")
+    return go(ctx, "/account/password")
 
 
 @router.post("/account/confirm")
@@ -88,7 +88,7 @@ async def change_profile(request: Request, ctx: Context, found: Visitor) -> Resp
         await account.set_profile(ctx.acting(found.actor), found.actor, named)
     except PassgateError as error:
         return page(request, "account", found, error, since=found.of("person_created_at"))
-    return go("/account?done=profile")
+    return go(ctx, "/account?done=profile")
 
 
 # -- password --------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ async def password(request: Request, ctx: Context, found: Visitor) -> Response:
         return await step_up(ctx, found, "/account/password")
     except PassgateError as error:
         return await _password_page(request, ctx, found, error)
-    return go("/account/password?done=password")
+    return go(ctx, "/account/password?done=password")
 
 
 async def _password_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
@@ -140,7 +140,7 @@ async def end_others(request: Request, ctx: Context, found: Visitor) -> Response
     """End all my other sessions."""
     fields(request.state.form)
     await account.end_other_sessions(ctx.acting(found.actor), found.actor)
-    return go("/account/sessions?done=sessions")
+    return go(ctx, "/account/sessions?done=sessions")
 
 
 @router.post("/account/sessions/{id}")
@@ -151,7 +151,7 @@ async def end_one(request: Request, ctx: Context, found: Visitor, id: Id) -> Res
         await account.end_session(ctx.acting(found.actor), found.actor, id)
     except PassgateError as error:
         return await _sessions_page(request, ctx, found, error)
-    return go("/account/sessions?done=session")
+    return go(ctx, "/account/sessions?done=session")
 
 
 @router.get("/account/activity")
@@ -199,4 +199,4 @@ async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
         return await step_up(ctx, found, "/account/delete")
     except PassgateError as error:
         return page(request, "account-delete", found, error, fresh=is_fresh(ctx, found))
-    return go("/signout", cookies.clear_session(ctx.settings))
+    return go(ctx, "/signout", cookies.clear_session(ctx.settings))

@@ -38,7 +38,7 @@ async def start(request: Request, ctx: Context, found: Visitor) -> Response:
     except PassgateError as error:
         typed = request.state.form.get("email", "")
         return page(request, "account-address", found, error, fresh=is_fresh(ctx, found), new_email=typed)
-    return go(f"{HERE}/code")
+    return go(ctx, f"{HERE}/code")
 
 
 @router.get(f"{HERE}/code")
@@ -46,7 +46,7 @@ async def ask_code(request: Request, ctx: Context, found: Visitor) -> Response:
     """Ask for the code that was mailed to the new address."""
     sent_to = await address.waiting(ctx, found.actor)
     if sent_to is None:
-        return go(HERE)
+        return go(ctx, HERE)
     return page(request, "account-address-code", found, sent_to=sent_to, code="")
 
 
@@ -60,7 +60,7 @@ async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
     except PassgateError as error:
         sent_to, code = await address.waiting(ctx, found.actor), request.state.form.get("code", "")
         return page(request, "account-address-code", found, error, sent_to=sent_to or "…", code=code)
-    return go("/account?done=address")
+    return go(ctx, "/account?done=address")
 
 
 # -- the way back ----------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
 async def follow(ctx: Context, token: str) -> Response:
     """A mailed link changes nothing: what it carries moves into a short cookie."""
     if ctx.ring.presented(address.UNDO, token) is None:
-        return go(f"{HERE}/undo")
-    return go(f"{HERE}/undo", cookies.set_link(ctx.settings, token))
+        return go(ctx, f"{HERE}/undo")
+    return go(ctx, f"{HERE}/undo", cookies.set_link(ctx.settings, token))
 
 
 @router.get(f"{HERE}/undo")
@@ -89,7 +89,7 @@ async def undo(request: Request, ctx: Context, link: Link) -> Response:
     except PassgateError as error:
         return await _undo_page(request, ctx, link, error)
     settings = ctx.settings
-    return go("/recover", cookies.clear_link(settings), cookies.clear_session(settings))
+    return go(ctx, "/recover", cookies.clear_link(settings), cookies.clear_session(settings))
 
 
 async def _undo_page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:

@@ -43,7 +43,7 @@ _FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"
 
 def is_page(path: str) -> bool:
     """Paths that people look at. There forms are read and errors are pages; everywhere else programs ask."""
-    return path in ("/", "/dev/mail") or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
+    return path == "/dev/mail" or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
 
 
 # -- filling a template ----------------------------------------------------------------------------
@@ -78,7 +78,8 @@ def show(
     ctx = ctx_of(request)
     said_by = catalog(ctx)
     shown = {
-        "page": template, "service": service, "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
+        "page": template, "at": ctx.house.at, "service": service,
+        "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
         "version": version(ctx.settings.look), "alert": said(said_by, template, error) if error else None,
         "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, **values,
     }  # fmt: skip
@@ -101,7 +102,8 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
     """What went wrong, as a page. Needs nothing that could be down."""
     said_by = catalog(ctx)
     shown = {
-        "page": "error", "service": "", "csrf_token": "", "version": version(ctx.settings.look), "status": error.status,
+        "page": "error", "at": ctx.house.at, "service": "",
+        "csrf_token": "", "version": version(ctx.settings.look), "status": error.status,
         "title": said_by.gettext(error.title), "alert": said(said_by, "error", error), "bad": frozenset[str](),
         "request_id": ctx.request_id,
     }  # fmt: skip
@@ -110,9 +112,9 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
     return answer
 
 
-def go(path: str, *set_cookies: str) -> Response:
+def go(ctx: Ctx, path: str, *set_cookies: str) -> Response:
     """On with a GET. Only paths of our own are ever given."""
-    answer = RedirectResponse(path, status_code=303)
+    answer = RedirectResponse(ctx.house.at + path, status_code=303)
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
     return answer

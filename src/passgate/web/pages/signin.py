@@ -32,7 +32,7 @@ def seated(ctx: Ctx, guest: Guest) -> tuple[str, ...]:
 
 def begun(ctx: Ctx, started: signin.Started) -> Response:
     """On to the first factor, with the handle in its cookie."""
-    return go(_next(started.need), cookies.set_signin(ctx.settings, started.handle))
+    return go(ctx, _next(started.need), cookies.set_signin(ctx.settings, started.handle))
 
 
 def _next(need: Need) -> str:
@@ -56,16 +56,10 @@ async def typed_before(ctx: Ctx, guest: Guest) -> str:
         return ""
 
 
-@router.get("/", dependencies=[Depends(guards.stranger)])
-async def home() -> Response:
-    """One's own account is the first page there is."""
-    return go(HOME)
-
-
 @router.api_route("/login", methods=["GET", "POST"], dependencies=[Depends(guards.stranger)])
-async def login(request: Request) -> Response:
+async def login(request: Request, ctx: Context) -> Response:
     """Another name for /signin."""
-    return RedirectResponse(with_return("/signin", return_to(request)), status_code=308)
+    return RedirectResponse(ctx.house.at + with_return("/signin", return_to(request)), status_code=308)
 
 
 @router.get("/signin")
@@ -119,13 +113,13 @@ async def _proved(ctx: Ctx, half: Half, factor: str, answer: str) -> Response:
     """Prove, and go on: to the next factor, or home with a session."""
     decision = await signin.prove(ctx, half.handle, factor, answer)
     if isinstance(decision, Need):
-        return go(_next(decision))
+        return go(ctx, _next(decision))
     if not isinstance(decision, Enough):
         raise FactorNotOffered
     opened = await signin.finish(ctx, half.handle)
     settings = ctx.settings
     wanted = half.sign_in.data.get("return_to") or HOME
-    return go(str(wanted), cookies.set_session(settings, opened.token), cookies.clear_signin(settings))
+    return go(ctx, str(wanted), cookies.set_session(settings, opened.token), cookies.clear_signin(settings))
 
 
 @router.get("/signin/password")
@@ -186,7 +180,7 @@ async def again(request: Request, ctx: Context, half: AHalf) -> Response:
         raise
     except PassgateError as error:
         return _code_page(request, ctx, half, error)
-    return go("/signin/email-code?again=1")
+    return go(ctx, "/signin/email-code?again=1")
 
 
 # -- out -------------------------------------------------------------------------------------------
@@ -207,4 +201,4 @@ async def out(request: Request, ctx: Context, found: Visitor) -> Response:
     """End this session and clear its cookie."""
     fields(request.state.form)
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
-    return go("/signout", cookies.clear_session(ctx.settings))
+    return go(ctx, "/signout", cookies.clear_session(ctx.settings))

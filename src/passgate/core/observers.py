@@ -1,0 +1,230 @@
+"""Observers: functions of the host's program that are told what happened, from the sealed trail, after the commit.
+
+At least once, in order for each person, by any number of processes; an observer can veto nothing. What happened is
+written by `audit.note`, numbered by `ledger`: its numbers are given after the commit and leave no gap, so that an
+observer's place in the trail is one number, and nothing that was committed late is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, and_, bindparam, delete, exists, func, select, update
+
+from passgate.core.audit import Event
+from passgate.core.ctx import House
+from passgate.errors import Unavailable
+from passgate.store.tables import audit_event, audit_head, observer, telling
+from passgate.world import SECOND
+
+log = logging.getLogger(__name__)
+
+_ROUND = 0.25
+"""Seconds between two looks at the trail."""
+LIMIT = 50
+"""Seconds a function may take; after that it counts as failed."""
+_LEASE = 60
+"""Seconds a process has for one telling; after that another may try."""
+_PAUSES = (1, 5, 30, 120, 600, 3600)
+_BATCH = 500
+_AT_ONCE = 8
+
+_HERE = ""
+"""In place of a tenant's id: the row that says that this observer is known, and since when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event. `id` is the same every time it is told; `facts` holds nothing secret and nothing personal."""
+
+    id: str
+    event: str
+    at: datetime
+    tenant_id: str
+    user_id: str | None
+    actor_id: str | None
+    facts: Mapping[str, Any]
+
+
+Told = Callable[[Happened], Awaitable[None] | None]
+
+
+@dataclass(slots=True)
+class Observer:
+    """`name` is where its place in the trail is kept."""
+
+    name: str
+    fn: Told
+    events: set[str] = field(default_factory=set)
+
+
+class Observers(dict[str, Observer]):
+    """By name. Of one function all events come in one order."""
+
+    def on(self, event: str, fn: Told, name: str | None = None) -> None:
+        if event not in {one.value for one in Event}:
+            raise ValueError(f"there is no event {event!r}; docs/reference/events.md lists them")
+        spelled = name or f"{fn.__module__}.{fn.__qualname__}"
+        if name is None and "<" in spelled:
+            raise ValueError(f"{spelled} has no name that lasts: give one, name=…")
+        found = self.setdefault(spelled, Observer(spelled, fn))
+        if found.fn != fn:
+            raise ValueError(f"two functions are called {spelled}: give one of them another name, name=…")
+        found.events.add(event)
+
+
+async def run(house: House, observers: Observers, stop: asyncio.Event) -> None:
+    """Until `stop` is set and what is in hand is told. A database that is away is waited for."""
+    while not stop.is_set():
+        try:
+            while await tell(house, observers) and not stop.is_set():
+                pass
+        except Unavailable as fault:
+            log.warning("observers wait", extra={"down": fault.down})
+        except Exception:
+            log.exception("job failed")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ROUND):
+                await stop.wait()
+
+
+async def join(house: House, names: Iterable[str]) -> None:
+    """Before the first request: an observer that nobody knew begins where the trail ends now. (A tenant that comes
+    later is told of from its beginning.)"""
+    for name in names:
+        async with house.store.write() as db:
+            here = {"name": name, "tenant_id": _HERE, "seq": 0}
+            if not await db.change(db.upsert(observer).values(here).on_conflict_do_nothing()):
+                continue
+            for head in await db.rows(select(audit_head.c.tenant_id, audit_head.c.seq)):
+                await db.add(observer, name=name, tenant_id=head["tenant_id"], seq=head["seq"])
+
+
+async def tell(house: House, observers: Observers) -> int:
+    """One round: lay out what is new in the trail, then tell what is due; returns how many were told."""
+    for each in observers.values():
+        for tenant_id in await _behind(house, each):
+            while await _lay_out(house, each, tenant_id):
+                pass
+    async with house.store.read() as db:
+        due = await db.rows(_DUE, names=list(observers), now=house.world.now())
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(row: RowMapping) -> bool:
+        async with turn:
+            return await _tell(house, observers[row["name"]], row)
+
+    # Each is about somebody else (or for another observer), so none waits for another.
+    return sum(await asyncio.gather(*(one(row) for row in due)))
+
+
+# -- from the trail into `telling` -----------------------------------------------------------------
+
+_BEHIND = (
+    select(audit_head.c.tenant_id)
+    .outerjoin(observer, and_(observer.c.tenant_id == audit_head.c.tenant_id, observer.c.name == bindparam("of_name")))
+    .where(audit_head.c.seq > func.coalesce(observer.c.seq, 0))
+)
+
+
+async def _behind(house: House, each: Observer) -> list[str]:
+    async with house.store.read() as db:
+        return [row["tenant_id"] for row in await db.rows(_BEHIND, of_name=each.name)]
+
+
+async def _lay_out(house: House, each: Observer, tenant_id: str) -> bool:
+    """A stretch of one tenant's trail. The observer's place is locked meanwhile (SQLite: the one write transaction), so
+    that it is walked by one process at a time; True if there may be more."""
+    mine = (observer.c.name == each.name, observer.c.tenant_id == tenant_id)
+    async with house.store.write() as db:
+        first = {"name": each.name, "tenant_id": tenant_id, "seq": 0}
+        await db.change(db.upsert(observer).values(first).on_conflict_do_nothing())
+        seen = await db.value(select(observer.c.seq).where(*mine).with_for_update())
+        end = await db.value(select(audit_head.c.seq).where(audit_head.c.tenant_id == tenant_id))
+        upto = min(seen + _BATCH, end)
+        stretch = select(audit_event.c.id, audit_event.c.subject_id, audit_event.c.seq).where(
+            audit_event.c.tenant_id == tenant_id, audit_event.c.seq > seen, audit_event.c.seq <= upto,
+            audit_event.c.event.in_(sorted(each.events)),
+        )  # fmt: skip
+        for row in await db.rows(stretch.order_by(audit_event.c.seq)):
+            await db.add(
+                telling, name=each.name, event_id=row["id"], tenant_id=tenant_id, seq=row["seq"],
+                # What is about nobody waits for nothing.
+                about=row["subject_id"] or row["id"], attempts=0, due_at=house.world.now(),
+            )  # fmt: skip
+        await db.change(update(observer).where(*mine).values(seq=upto))
+        return bool(upto < end)
+
+
+# -- from `telling` to the function ----------------------------------------------------------------
+
+_older = telling.alias("older")
+_DUE = (
+    select(telling)
+    .where(
+        telling.c.name.in_(bindparam("names", expanding=True)),
+        telling.c.due_at <= bindparam("now"),
+        ~exists().where(
+            _older.c.name == telling.c.name, _older.c.about == telling.c.about, _older.c.seq < telling.c.seq
+        ),
+    )
+    .order_by(telling.c.seq)
+    .limit(_BATCH)
+)
+"""The oldest of each person, where its time has come."""
+
+
+async def _tell(house: House, each: Observer, row: RowMapping) -> bool:
+    """The lease is one conditional UPDATE that moves `due_at`: of several processes one gets the row."""
+    this = (telling.c.name == row["name"], telling.c.event_id == row["event_id"])
+    until = house.world.now() + _LEASE * SECOND
+    async with house.store.write() as db:
+        claim = update(telling).where(*this, telling.c.due_at == row["due_at"])
+        if not await db.change(claim.values(due_at=until, attempts=telling.c.attempts + 1)):
+            return False
+        event = await db.one(select(audit_event).where(audit_event.c.id == row["event_id"]))
+    try:
+        if event is not None:
+            async with asyncio.timeout(LIMIT):
+                await _call(each.fn, _happened(event))
+    except asyncio.CancelledError:
+        await _later(house, this, until, 0)  # an orderly end: whoever comes next need not wait for the lease
+        raise
+    except Exception:
+        log.exception("observer failed", extra={"observer": each.name, "event": row["event_id"]})
+        await _later(house, this, until, _PAUSES[min(row["attempts"], len(_PAUSES) - 1)])
+        return False
+    async with house.store.write() as db:
+        await db.change(delete(telling).where(*this))
+    return True
+
+
+async def _later(house: House, this: tuple[Any, ...], until: int, pause: int) -> None:
+    async with house.store.write() as db:
+        later = house.world.now() + pause * SECOND
+        await db.change(update(telling).where(*this, telling.c.due_at == until).values(due_at=later))
+
+
+async def _call(fn: Told, happened: Happened) -> None:
+    """A plain function gets a thread, so that it may wait."""
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
+        answer = fn(happened)
+    else:
+        answer = await asyncio.to_thread(fn, happened)
+    if inspect.isawaitable(answer):
+        await answer
+
+
+def _happened(row: RowMapping) -> Happened:
+    return Happened(
+        id=row["id"], event=row["event"], at=datetime.fromtimestamp(row["at"] / SECOND, UTC),
+        tenant_id=row["tenant_id"], user_id=row["subject_id"], actor_id=row["actor_id"], facts=json.loads(row["facts"]),
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""A person's profile: what the host's model makes of it, and the stable words for what does not fit.
+
+Any JSON object where no model was given. Where a profile is kept lives in `people`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from passgate.errors import Invalid
+
+log = logging.getLogger(__name__)
+
+Model = type[BaseModel]
+
+_WORDS = {
+    "missing": "missing",
+    "extra_forbidden": "unknown",
+    "string_too_short": "length",
+    "string_too_long": "length",
+    "too_long": "length",
+    "json_invalid": "format",
+}
+
+
+def words(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: int = 0) -> dict[str, str]:
+    """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the place
+    is told, because its name is input too. `under` comes before each path, `skip` is what leads each place and is none
+    of the caller's."""
+    fields: dict[str, str] = {}
+    for fault in faults:
+        kind = str(fault["type"])
+        place = fault["loc"][skip:-1] if kind == "extra_forbidden" else fault["loc"][skip:]
+        path = ".".join(filter(None, (under, *map(str, place)))) or "body"
+        fields[path[:100]] = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
+    return fields
+
+
+def checked(model: Model | None, given: dict[str, Any] | None) -> dict[str, Any]:
+    """The profile as it is kept, or Invalid with `profile.<field>`. The model's own configuration decides how strictly
+    it is read and what becomes of unknown members."""
+    if model is None:
+        return given or {}
+    try:
+        made = model.model_validate_json(msgspec.json.encode(given or {}))
+        kept: dict[str, Any] = made.model_dump(mode="json", by_alias=True)
+    except ValidationError as wrong:
+        raise Invalid(words(wrong.errors(include_input=False, include_url=False), under="profile")) from None
+    return kept
+
+
+def shown(model: Model | None, text: str) -> Any:
+    """What the host's program sees: an instance of its model, or the JSON object where it gave none. None where what
+    is kept does not fit: the model has grown since, or the person was made without one."""
+    if model is None:
+        return msgspec.json.decode(text)
+    try:
+        return model.model_validate_json(text, by_alias=True, by_name=True)
+    except ValidationError as wrong:
+        log.warning("a kept profile does not fit the model", extra={"faults": wrong.error_count()})
+        return None

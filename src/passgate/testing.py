@@ -1,0 +1,238 @@
+"""For the tests of a host's program: a Passgate in a folder of its own, a clock turned by hand, a mailbox, `sign_in`.
+
+Everything here goes through the real doors; nothing is mocked, no network is used, and no server ever imports this.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Awaitable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import httpx2
+from pydantic import BaseModel
+
+from passgate.app import Passgate
+from passgate.core import ledger, observers, outbox
+from passgate.core.message import Message
+from passgate.settings import HashSettings, Settings
+from passgate.world import SECOND, World
+
+PASSWORD = "correct horse battery staple"
+CHEAP = HashSettings(memory_kib=8 * 1024, passes=1)
+"""Hash parameters for every test but those of hashing."""
+START = 1_800_000_000 * SECOND
+_PATIENCE = 5.0
+"""Seconds to wait for a mail."""
+
+
+@dataclass
+class Clock:
+    """Stands still until `forward` turns it; each reading moves it by one microsecond, so that no two are equal."""
+
+    now: int = START
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+    def forward(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0) -> None:
+        self.now += int((seconds + minutes * 60 + hours * 3600) * SECOND)
+
+
+@dataclass
+class Mailbox:
+    """Keeps what would be sent, oldest first."""
+
+    mails: list[Message] = field(default_factory=list)
+
+    async def send(self, message: Message) -> None:
+        """Twice the same id is one mail."""
+        if all(mail.id != message.id for mail in self.mails):
+            self.mails.append(message)
+
+    def to(self, email: str) -> list[Message]:
+        """Newest first; the address is matched without case."""
+        return [mail for mail in reversed(self.mails) if mail.to.lower() == email.lower()]
+
+    def code(self, email: str) -> str:
+        """The newest code that was mailed to this address."""
+        return next(mail.code for mail in self.to(email) if mail.code)
+
+
+class Gate(Passgate):
+    """A Passgate for one test, or for many. `clock` and `mailbox` are its own."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, mailbox: Mailbox, profile: type[BaseModel] | None = None
+    ) -> None:
+        super().__init__(settings, World(clock, World.real().dice), profile=profile, mailer=mailbox)
+        self.clock, self.mailbox = clock, mailbox
+        _made.append(weakref.ref(self))
+
+    async def settle(self) -> None:
+        """Do now what is done beside requests: deliver mails, seal the trail, tell observers."""
+        await outbox.settle(self.house, self.mailer)
+        await ledger.seal(self.house)
+        while await observers.tell(self.house, self._observers):
+            pass
+
+
+_made: list[weakref.ref[Gate]] = []
+
+
+def gate(
+    *, profile: type[BaseModel] | None = None, clock: Clock | None = None, mailbox: Mailbox | None = None,
+    **settings: Any,
+) -> Gate:  # fmt: skip
+    """Development's settings, cheap hashes, data in a temporary folder that goes with the process at the latest. No
+    variable and no file is read; `settings` are those of `Settings`."""
+    folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
+    given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
+    made = Gate(Settings.development(**given), clock or Clock(), mailbox or Mailbox(), profile)
+    if folder is not None:
+        weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+    return made
+
+
+# -- sign_in ---------------------------------------------------------------------------------------
+
+Carrier = Literal["cookie", "bearer"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Whom a client now speaks for. Of a client that does not wait, it may be awaited all the same."""
+
+    id: str
+    email: str
+    password: str
+    session_id: str
+    token: str | None
+
+    def __await__(self) -> Generator[None, None, SignedIn]:
+        yield from ()
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    path: str
+    body: dict[str, Any] | None = None
+    bearer: str | None = None
+
+    def given(self, at: str) -> dict[str, Any]:
+        """How a client is asked; of what it carries already nothing may count."""
+        headers = {"authorization": f"Bearer {self.bearer}"} if self.bearer else {}
+        method = "GET" if self.body is None else "POST"
+        body = {} if self.body is None else {"json": self.body}
+        return {"method": method, "url": f"{at}/api/v1/{self.path}", "headers": headers, **body}
+
+
+Way = Generator[_Ask | None, httpx2.Response | None, SignedIn]
+"""What is asked, one after the other; None where a mail is waited for."""
+
+
+@overload
+def sign_in(
+    client: httpx2.AsyncClient, email: str, password: str = PASSWORD, *, profile: dict[str, Any] | None = None,
+    carrier: Carrier = "cookie", gate: Gate | None = None,
+) -> Awaitable[SignedIn]: ...  # fmt: skip
+@overload
+def sign_in(
+    client: httpx2.Client, email: str, password: str = PASSWORD, *, profile: dict[str, Any] | None = None,
+    carrier: Carrier = "cookie", gate: Gate | None = None,
+) -> SignedIn: ...  # fmt: skip
+def sign_in(
+    client: httpx2.AsyncClient | httpx2.Client, email: str, password: str = PASSWORD, *,
+    profile: dict[str, Any] | None = None, carrier: Carrier = "cookie", gate: Gate | None = None,
+) -> Awaitable[SignedIn] | SignedIn:  # fmt: skip
+    """Sign somebody in with this client, and up before that where nobody has this address yet: from now on it speaks
+    for them, like a browser on one of our own pages. Through the doors of `gate`, the one made last where none is
+    named. An httpx2.AsyncClient is awaited; Starlette's TestClient needs no await."""
+    found = gate or _last()
+    way = _way(found, email, password, profile, carrier)
+    for name in ("authorization", "sec-fetch-site"):
+        client.headers.pop(name, None)
+    if isinstance(client, httpx2.AsyncClient):
+        return _walked(client, found, way, carrier)
+    return _stepped(client, found, way, carrier)
+
+
+def _last() -> Gate:
+    alive = [one for reference in _made if (one := reference()) is not None]
+    if not alive:
+        raise LookupError("no gate was made here: testing.gate()")
+    return alive[-1]
+
+
+async def _walked(client: httpx2.AsyncClient, gate: Gate, way: Way, carrier: Carrier) -> SignedIn:
+    answer: httpx2.Response | None = None
+    try:
+        while True:
+            ask, answer = way.send(answer), None
+            if ask is None:
+                await outbox.settle(gate.house, gate.mailer)
+            else:
+                answer = await client.request(**ask.given(gate.house.at))
+    except StopIteration as end:
+        return _carrying(client, end.value, carrier)
+
+
+def _stepped(client: httpx2.Client, gate: Gate, way: Way, carrier: Carrier) -> SignedIn:
+    answer: httpx2.Response | None = None
+    try:
+        while True:
+            ask, answer = way.send(answer), None
+            if ask is None:
+                time.sleep(0.005)
+            else:
+                answer = client.request(**ask.given(gate.house.at))
+    except StopIteration as end:
+        return _carrying(client, end.value, carrier)
+
+
+def _carrying(client: httpx2.AsyncClient | httpx2.Client, who: SignedIn, carrier: Carrier) -> SignedIn:
+    if carrier == "cookie":
+        client.headers["sec-fetch-site"] = "same-origin"
+    else:
+        client.headers["authorization"] = f"Bearer {who.token}"
+    return who
+
+
+def _way(gate: Gate, email: str, password: str, profile: dict[str, Any] | None, carrier: Carrier) -> Way:
+    since = gate.clock.now
+    body = {"email": email, "password": password, **({} if profile is None else {"profile": profile})}
+    handle = _right((yield _Ask("signup", body)), 202)["handle"]
+    mail = yield from _mailed(gate.mailbox, email, since)
+    proof = {"factor": "email_code", "answer": mail.code}
+    if mail.kind == "signup_known":
+        handle = _right((yield _Ask("signin", {"email": email})), 201)["handle"]
+        proof = {"factor": "password", "answer": password}
+    _right((yield _Ask("signin/prove", proof, handle)), 200)
+    done = _right((yield _Ask("signin/finish", {"carrier": carrier}, handle)), 201)
+    shown = _right((yield _Ask("session", None, done.get("token"))), 200)
+    return SignedIn(shown["user"]["id"], email, password, done["session"]["id"], done.get("token"))
+
+
+def _mailed(mailbox: Mailbox, email: str, since: int) -> Generator[None, httpx2.Response | None, Message]:
+    give_up = time.monotonic() + _PATIENCE
+    while time.monotonic() < give_up:
+        for mail in mailbox.to(email):
+            if mail.created_at > since and mail.kind in ("signup_code", "signup_known"):
+                return mail
+        yield None
+    raise AssertionError(f"no mail to {email}: does the lifespan of the program run?")
+
+
+def _right(answer: httpx2.Response | None, status: int) -> dict[str, Any]:
+    assert answer is not None  # noqa: S101  of a step that was asked
+    if answer.status_code != status:
+        raise AssertionError(f"{answer.request.url.path} answered {answer.status_code}: {answer.text}")
+    found: dict[str, Any] = answer.json()
+    return found

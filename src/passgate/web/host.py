@@ -1,0 +1,192 @@
+"""What a host program's own routes may ask of Passgate: who is asking, may they, was it proved lately.
+
+The host's routes never pass our edge, so a Ctx is made here; what makes a session live is decided in `core.sessions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from passgate.core import access, sessions
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx, House
+from passgate.core.profile import shown
+from passgate.core.sessions import Found
+from passgate.errors import PassgateError, PermissionMissing, StepUpNeeded
+from passgate.web import guards
+from passgate.web.mount import Doors
+from passgate.web.origin import Asking
+from passgate.web.problems import render
+from passgate.world import SECOND
+
+_CTX = "passgate.ctx"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    id: str
+    name: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`auth_time` is when the person last proved who they are; `amr` how (RFC 8176), `acr` how well."""
+
+    id: str
+    acr: str
+    amr: tuple[str, ...]
+    auth_time: datetime
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who is asking. `profile` is an instance of the model given to Passgate, a dict where none was given; None where
+    what is kept does not fit the model."""
+
+    id: str
+    email: str
+    email_verified: bool
+    profile: Any
+    roles: tuple[str, ...]
+    tenant: Tenant
+    session: Session
+
+    def may(self, permission: str) -> bool:
+        return access.may(self.roles, permission)
+
+
+Guard = Callable[..., Awaitable[User]]
+
+
+def asking(house: House, request: Request) -> Ctx:
+    """One for each request, so that all that is refused and noted of it has one id. Ours lies in the scope under a name
+    of our own: `request.state` is the host's."""
+    found = request.scope.get(_CTX)
+    if not isinstance(found, Ctx) or found.house is not house:
+        found = request.scope[_CTX] = Asking(house).ctx(request.scope)
+    return found
+
+
+async def user(house: House, request: Request) -> User:
+    """Whoever carries a live session, by bearer or by cookie; use keeps it alive."""
+    ctx = asking(house, request)
+    found = await guards.live(ctx, request)
+    await sessions.touch(ctx, found)
+    request.scope[_CTX] = ctx.acting(found.actor)
+    return _user(house, found)
+
+
+def _user(house: House, found: Found) -> User:
+    actor = found.actor
+    tenant = Tenant(actor.tenant_id, found.of("name"), found.of("display_name"))
+    session = Session(
+        actor.session_id, actor.acr, actor.amr, _instant(actor.auth_time),
+        _instant(found.of("created_at")), _instant(found.of("expires_at")),
+    )  # fmt: skip
+    return User(
+        id=actor.person_id, email=found.of("email"), email_verified=found.of("email_verified_at") is not None,
+        profile=shown(house.profile, found.of("profile")), roles=found.roles, tenant=tenant, session=session,
+    )  # fmt: skip
+
+
+def _instant(value: int) -> datetime:
+    return datetime.fromtimestamp(value / SECOND, UTC)
+
+
+def may(house: Callable[[], House], who: Guard, permission: str) -> Guard:
+    """`house` is asked at the request: a gate that was closed and runs again has another."""
+    if not any(permission in given for given in access.ROLES.values()):
+        raise ValueError(f"no role has the permission {permission!r}")
+
+    async def allowed(request: Request, user: Any) -> User:
+        if not user.may(permission):
+            ctx = asking(house(), request)
+            async with ctx.write() as db:
+                await note(ctx, db, Event.ACCESS_REFUSED, permission=permission)
+            raise PermissionMissing
+        return user  # type: ignore[no-any-return]
+
+    return _on(who, allowed)
+
+
+def fresh(house: Callable[[], House], who: Guard, seconds: int) -> Guard:
+    if seconds <= 0:
+        raise ValueError("a proof takes some time: ask for a minute or more")
+
+    async def proved(request: Request, user: Any) -> User:
+        now = asking(house(), request).now()
+        if now - user.session.auth_time.timestamp() * SECOND > seconds * SECOND:
+            raise StepUpNeeded(user.session.acr, seconds)
+        return user  # type: ignore[no-any-return]
+
+    return _on(who, proved)
+
+
+def _on(who: Guard, check: Callable[[Request, Any], Awaitable[User]]) -> Guard:
+    """A guard that rests on another one."""
+    found = Depends(who)
+
+    async def guard(request: Request, user: Any = found) -> User:
+        return await check(request, user)
+
+    return guard
+
+
+# -- the host's own program ------------------------------------------------------------------------
+
+
+def answer_refusals(app: FastAPI) -> None:
+    """Problem documents for what our guards refuse, unless the host answers that itself."""
+    if PassgateError not in app.exception_handlers:
+        app.add_exception_handler(PassgateError, _refused)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, PassgateError):
+        raise error
+    ctx = request.scope.get(_CTX)
+    request_id = ctx.request_id if isinstance(ctx, Ctx) else ""
+    answer = render(error, request_id)
+    answer.headers["cache-control"] = "no-store"
+    if request_id:
+        answer.headers["x-request-id"] = request_id
+    return answer
+
+
+def unguarded(app: FastAPI, marks: tuple[object, ...]) -> list[str]:
+    """The host's routes that name none of our guards, as `GET /path`. Its own /docs are left out."""
+    described = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    return sorted(
+        name
+        for context in iter_route_contexts(app.routes)
+        if not isinstance(context.original_route, Doors)
+        and context.path not in described
+        and not (_dependant(context) and _names(context.dependant, marks))
+        for name in _named(context)
+    )
+
+
+def _dependant(context: Any) -> bool:
+    return isinstance(context.original_route, (APIRoute, APIWebSocketRoute))
+
+
+def _names(dependant: Dependant, marks: tuple[object, ...]) -> bool:
+    return dependant.call in marks or any(_names(below, marks) for below in dependant.dependencies)
+
+
+def _named(context: Any) -> Iterator[str]:
+    route: BaseRoute = context.original_route
+    methods = getattr(context, "methods", None) or {type(route).__name__}
+    return (f"{method} {context.path}" for method in sorted(methods))

@@ -1,0 +1,71 @@
+"""Where a request comes from and what it is called: the Ctx of our own doors and of a host program's routes alike.
+
+Nothing is refused and nothing of a body is read here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from passgate.core.ctx import Ctx, House, Origin
+from passgate.core.useragent import describe
+from passgate.settings import is_loopback
+from passgate.words import choose
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
+# Who calls a thousand times a second calls with the same address and the same program.
+_described = lru_cache(1024)(describe)
+_here = lru_cache(1024)(is_loopback)
+
+
+class Asking:
+    """Knows which proxies are believed."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._trusted = [ipaddress.ip_network(network) for network in house.settings.trusted_proxies]
+
+    def ctx(self, scope: Scope) -> Ctx:
+        """The caller's own request id, if it is a decent one, or a fresh one."""
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else self._house.world.text(12)
+        language = choose(headers.get("accept-language", ""))
+        return Ctx(self._house, self._origin(scope, headers), request_id=request_id, language=language)
+
+    def _origin(self, scope: Scope, headers: Headers) -> Origin:
+        """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""
+        peer = (scope.get("client") or ("", 0))[0]
+        ip = _plain(peer) or peer
+        forwarded = any(name.startswith(_FORWARDED) for name, _ in scope["headers"])
+        if self._trusted and self._is_trusted(ip):
+            chain = ",".join(headers.getlist("x-forwarded-for")).split(",")
+            for part in reversed([part.strip() for part in chain if part.strip()]):
+                hop = _plain(part)
+                if not hop:
+                    break
+                ip = hop
+                if not self._is_trusted(hop):
+                    break
+        browser, system = _described(headers.get("user-agent", "")[:512])
+        return Origin(ip[:45], browser, system, _here(ip) and not forwarded)
+
+    def _is_trusted(self, ip: str) -> bool:
+        return _plain(ip) != "" and any(ipaddress.ip_address(ip) in network for network in self._trusted)
+
+
+@lru_cache(1024)
+def _plain(text: str) -> str:
+    """The one spelling of an address: IPv4 as such even where a socket for both shows it mapped, no zone (which may
+    be any text); empty for what is no address."""
+    try:
+        ip = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    return str(ip.ipv4_mapped if ip.version == 6 and ip.ipv4_mapped else ip)

@@ -1,0 +1,104 @@
+"""People put into the house from behind, and verbs called without doors: quick, where a door is not the question.
+
+No rule is told here, and nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from passgate.core import access, people, sessions, tenants
+from passgate.core.ctx import Actor, Ctx, Origin
+from passgate.core.factors import password
+from passgate.core.message import Message
+from passgate.hashing import Hasher, Stored
+from passgate.settings import HashSettings
+from passgate.store.tables import outbox
+from tests.kit import CHEAP, PASSWORD, The
+
+HERE = Origin("127.0.0.1", "Firefox", "Linux", is_loopback=True)
+ELSEWHERE = Origin("203.0.113.7", "Safari", "iOS")
+
+
+OLDER = HashSettings(memory_kib=8 * 1024, passes=2)
+"""Parameters that differ from those of every test, so that what they hashed is hashed anew."""
+
+
+@dataclass
+class Folk:
+    """Makes people and calls verbs. Their password is PASSWORD; it is hashed once for all of them."""
+
+    the: The
+    stored: dict[HashSettings, Stored] = field(default_factory=dict)
+    numbers: ClassVar[Iterator[int]] = itertools.count()
+
+    @property
+    def ctx(self) -> Ctx:
+        return Ctx(self.the.gate.house, HERE, request_id="request-of-a-test")
+
+    @property
+    def elsewhere(self) -> Ctx:
+        """The same from a browser nobody has seen before."""
+        return Ctx(self.the.gate.house, ELSEWHERE)
+
+    def acting(self, actor: Actor) -> Ctx:
+        return self.ctx.acting(actor)
+
+    async def tenant(self, name: str = tenants.MAIN) -> tenants.Tenant:
+        async with self.ctx.read() as db:
+            found = await tenants.find(db, name)
+        assert found is not None
+        return found
+
+    async def hashed(self, parameters: HashSettings = CHEAP) -> Stored:
+        """PASSWORD, hashed with these parameters."""
+        if parameters not in self.stored:
+            hasher = Hasher(parameters, self.the.gate.house.world)
+            self.stored[parameters] = await hasher.hash(PASSWORD)
+            hasher.close()
+        return self.stored[parameters]
+
+    async def born(
+        self, email: str | None = None, *roles: str, hashed: HashSettings | None = CHEAP, at: str = tenants.MAIN
+    ) -> Actor:
+        """A live person with one session, whose actor this is. `hashed`: the password's parameters, None for none."""
+        stored = await self.hashed(hashed) if hashed else None
+        where = people.address(email or f"person{next(self.numbers)}@example.com")
+        tenant = await self.tenant(at)
+        async with self.ctx.write() as db:
+            person_id = await people.create(self.ctx, db, tenant.id, where, profile="{}", verified=True)
+            assert person_id is not None
+            for role in roles or ("user",):
+                await access.grant(self.ctx, db, tenant.id, person_id, role)
+            if stored is not None:
+                await password.bind(self.ctx, db, tenant.id, person_id, stored)
+        return await self.session(tenant.id, person_id)
+
+    async def session(self, tenant_id: str, person_id: str) -> Actor:
+        """One more session of somebody."""
+        return (await self.opened(tenant_id, person_id))[0]
+
+    async def opened(self, tenant_id: str, person_id: str) -> tuple[Actor, str]:
+        """The same, with its token."""
+        now, acr = self.the.clock(), "urn:passgate:aal1"
+        async with self.ctx.write() as db:
+            opened = await sessions.open_session(
+                self.ctx, db, tenant_id=tenant_id, person_id=person_id, amr=("pwd",), acr=acr, auth_time=now
+            )
+        return Actor(tenant_id, person_id, opened.session["id"], acr, ("pwd",), now), opened.token
+
+    async def email(self, actor: Actor) -> str:
+        async with self.ctx.read() as db:
+            found = await people.by_id(db, actor.tenant_id, actor.person_id)
+        assert found is not None
+        return str(found["email"])
+
+    async def code(self) -> str:
+        """The code of the newest mail that waits in the outbox."""
+        waiting = [row for row in await self.the.rows(outbox) if row["message_sealed"]]
+        newest = max(waiting, key=lambda row: str(row["id"]))
+        plain = self.ctx.ring.unseal("outbox", f"outbox:{newest['id']}", newest["message_sealed"])
+        return str(Message.from_json(plain).code)

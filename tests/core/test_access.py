@@ -1,0 +1,165 @@
+"""Roles: nobody gives more than they have, nobody changes their own, the last owner stays. Unknown means no.
+
+Which door asks for which permission is told where the door is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passgate.core import access, account, people
+from passgate.core.access import ROLES, may, permissions
+from passgate.core.audit import Event
+from passgate.core.ctx import Actor
+from passgate.errors import Conflict, Invalid, PermissionMissing, Refusal
+from passgate.store.tables import role_grant, tenant
+from tests.core.behind import Folk
+from tests.kit import The
+
+Verb = Callable[..., Coroutine[Any, Any, None]]
+VERBS: tuple[Verb, ...] = (access.give, access.take)
+
+
+async def done(folk: Folk, verb: Verb, by: Actor | None, whom: Actor, role: str, at: str | None = None) -> str:
+    """ "ok", or the code of the refusal."""
+    ctx = folk.acting(by) if by else folk.ctx
+    try:
+        async with ctx.write() as db:
+            await verb(ctx, db, at or whom.tenant_id, whom.person_id, role)
+    except Refusal as told:
+        return told.code
+    return "ok"
+
+
+async def roles(folk: Folk, whom: Actor) -> list[str]:
+    async with folk.ctx.read() as db:
+        return await access.roles_of(db, whom.tenant_id, whom.person_id)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_who_may_give_and_take_what(lite: The, verb: Verb) -> None:
+    """The whole table: each role as giver, each role as gift. Only those that hold all of a role's permissions, and
+    may give at all."""
+    folk = Folk(lite)
+    await folk.born(None, "owner")  # so that nobody here is the last
+    allowed = set()
+    for mine in (*ROLES, "nothing"):
+        giver = await folk.born(None, *([mine] if mine in ROLES else ["unknown_role"]))
+        for role in ROLES:
+            whom = await folk.born(None, *(["user"] if verb is access.give else [role]))
+            told = await done(folk, verb, giver, whom, role)
+            assert told in ("ok", PermissionMissing.code)
+            if told == "ok":
+                allowed.add((mine, role))
+            has_it_now = (verb is access.give) is (told == "ok")
+            assert (role in await roles(folk, whom)) is (has_it_now or (verb is access.give and role == "user"))
+    assert allowed == {
+        *(("owner", role) for role in ROLES), ("admin", "admin"), ("admin", "user"), ("admin", "read_only"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("role", ROLES)
+async def test_never_to_oneself(lite: The, verb: Verb, role: str) -> None:
+    folk = Folk(lite)
+    owner = await folk.born(None, "owner")
+    before = await lite.rows(role_grant)
+    assert await done(folk, verb, owner, owner, role) == PermissionMissing.code
+    assert await lite.rows(role_grant) == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_never_in_another_tenant(lite: The, verb: Verb) -> None:
+    folk = Folk(lite)
+    owner, other = await folk.born(None, "owner"), await folk.born()
+    async with folk.ctx.write() as db:
+        await db.add(tenant, id="elsewhere", name="elsewhere", display_name="E", signup="open", created_at=1)
+    before = await lite.rows(role_grant)
+    assert await done(folk, verb, owner, other, "user", at="elsewhere") == PermissionMissing.code
+    assert await lite.rows(role_grant) == before
+
+
+async def test_an_unknown_role_is_refused(lite: The) -> None:
+    folk = Folk(lite)
+    owner, other = await folk.born(None, "owner"), await folk.born()
+    for by in (owner, None):
+        assert await done(folk, access.give, by, other, "superuser") == Invalid.code
+
+
+async def test_twice_is_once(lite: The) -> None:
+    folk = Folk(lite)
+    owner, other = await folk.born(None, "owner"), await folk.born()
+    before = len(await lite.events())
+    for _ in range(2):
+        assert await done(folk, access.give, owner, other, "admin") == "ok"
+    for _ in range(2):
+        assert await done(folk, access.take, owner, other, "admin") == "ok"
+    assert (await lite.events())[before:] == [Event.ROLE_GIVEN, Event.ROLE_TAKEN]
+    assert await roles(folk, other) == ["user"]
+
+
+# -- the last owner --------------------------------------------------------------------------------
+
+
+async def test_the_last_owner_stays(the: The) -> None:
+    folk = Folk(the)
+    owner, other = await folk.born(None, "owner"), await folk.born(None, "admin")
+    assert await done(folk, access.take, None, owner, "owner") == Conflict.code
+    with pytest.raises(Conflict):
+        await account.delete(folk.acting(owner), owner)
+    assert await done(folk, access.give, owner, other, "owner") == "ok"
+    await account.delete(folk.acting(owner), owner)
+    with pytest.raises(Conflict):
+        await account.delete(folk.acting(other), other)
+
+
+async def test_a_disabled_owner_does_not_count(lite: The) -> None:
+    folk = Folk(lite)
+    owner, other = await folk.born(None, "owner"), await folk.born(None, "owner")
+    async with folk.ctx.write() as db:
+        await people.disable(folk.ctx, db, other.tenant_id, other.person_id)
+    assert await done(folk, access.take, None, owner, "owner") == Conflict.code
+    assert await done(folk, access.take, None, other, "owner") == "ok"
+
+
+async def test_of_owners_who_leave_at_once_one_stays(the: The) -> None:
+    folk = Folk(the)
+    owners = [await folk.born(None, "owner") for _ in range(6)]
+
+    async def leave(owner: Actor) -> str:
+        try:
+            await account.delete(folk.acting(owner), owner)
+        except Conflict as told:
+            return told.code
+        return "ok"
+
+    told = await asyncio.gather(*(leave(owner) for owner in owners))
+    assert sorted(told) == [Conflict.code, *["ok"] * 5]
+    assert [row["role"] for row in await the.rows(role_grant)] == ["owner"]
+
+
+# -- laws ------------------------------------------------------------------------------------------
+
+ROLE_LISTS = st.lists(st.sampled_from([*ROLES, "unknown", ""]), max_size=4)
+PERMISSIONS = st.sampled_from(sorted(permissions(tuple(ROLES)) | {"unknown", "", "*"}))
+
+
+@given(ROLE_LISTS, PERMISSIONS)
+def test_unknown_means_no(given_roles: list[str], permission: str) -> None:
+    assert may(given_roles, permission) is any(permission in ROLES.get(role, ()) for role in given_roles)
+
+
+@given(ROLE_LISTS, st.sampled_from(sorted(ROLES)))
+def test_more_roles_never_allow_less(given_roles: list[str], another: str) -> None:
+    assert permissions(given_roles) <= permissions([*given_roles, another])
+
+
+def test_roles_grow_from_user_to_owner() -> None:
+    assert ROLES["user"] < ROLES["admin"] < ROLES["owner"]
+    assert not may(["read_only"], "me:write")

@@ -1,0 +1,100 @@
+"""What is thrown away, and when. Delivery and sealing have pages of their own.
+
+Nothing here waits for a clock.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from passgate.core import jobs, outbox, sessions, signin
+from passgate.core.message import Message
+from passgate.errors import ProofRefused
+from passgate.store.tables import audit_event, budget, credential, person, session, sign_in, ticket
+from passgate.store.tables import outbox as mails
+from tests.core.behind import OLDER, Folk
+from tests.kit import The
+
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+
+
+class Anywhere:
+    async def send(self, message: Message) -> None:
+        assert message.to
+
+
+async def counted(the: The) -> tuple[int, ...]:
+    """sign-ins, tickets, mails, sessions."""
+    return tuple([len(await the.rows(table)) for table in (sign_in, ticket, mails, session)])
+
+
+async def test_what_is_over_goes_in_its_time(the: The) -> None:
+    """Sign-ins and tickets an hour after their end (they live 15 minutes), mails and sessions a month after theirs."""
+    folk, house = Folk(the), the.gate.house
+    actor = await folk.born("anna@example.com")
+    await signin.start_recovery(folk.ctx, "anna@example.com", None)
+    await outbox.deliver(house, Anywhere())
+    assert await counted(the) == (1, 1, 1, 1)
+    the.clock.forward(15 * MINUTE + HOUR - 2)
+    await jobs.purge(house)
+    assert await counted(the) == (1, 1, 1, 1)
+    the.clock.forward(4)
+    await jobs.purge(house)
+    assert await counted(the) == (0, 0, 1, 1)
+    async with folk.ctx.write() as db:
+        await sessions.end(folk.ctx, db, actor, actor.session_id)
+    the.clock.forward(30 * DAY - HOUR)
+    await jobs.purge(house)
+    assert (await counted(the))[3] == 1, "an ended session still tells a known device from a new one"
+    the.clock.forward(2 * HOUR)
+    await jobs.purge(house)
+    assert await counted(the) == (0, 0, 0, 0)
+
+
+async def test_people_and_the_trail_are_never_purged(lite: The) -> None:
+    folk = Folk(lite)
+    await folk.born()
+    before = [await lite.rows(table) for table in (person, credential, audit_event)]
+    lite.clock.forward(1000 * DAY)
+    await jobs.purge(lite.gate.house)
+    assert [await lite.rows(table) for table in (person, credential, audit_event)] == before
+
+
+async def test_a_mail_that_still_waits_is_kept(lite: The) -> None:
+    """However old: it is the outbox that gives it up, and says so."""
+    folk = Folk(lite)
+    await signin.start_recovery(folk.ctx, "anna@example.com", None)
+    lite.clock.forward(60 * DAY)
+    await jobs.purge(lite.gate.house)
+    assert len(await lite.rows(mails)) == 1
+    await outbox.deliver(lite.gate.house, Anywhere())
+    await jobs.purge(lite.gate.house)
+    assert await lite.rows(mails) == []
+
+
+async def test_a_live_session_is_kept(lite: The) -> None:
+    folk = Folk(lite)
+    actor = await folk.born()
+    lite.clock.forward(HOUR - 2)
+    await jobs.purge(lite.gate.house)
+    assert [row["id"] for row in await lite.rows(session)] == [actor.session_id]
+
+
+async def test_refusals_of_a_person_are_kept(lite: The) -> None:
+    folk = Folk(lite)
+    actor = await folk.born()
+    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    with pytest.raises(ProofRefused):
+        await signin.prove(folk.ctx, begun.handle, "password", "wrong")
+    lite.clock.forward(400 * DAY)
+    await jobs.purge(lite.gate.house)
+    assert [(row["key"], row["used"]) for row in await lite.rows(budget)] == [(f"p:password:{actor.person_id}", 1)]
+
+
+async def test_tidying_tells_the_hasher_what_is_in_use(lite: The) -> None:
+    folk = Folk(lite)
+    await folk.born(hashed=OLDER)
+    hasher = lite.gate.house.hasher
+    assert hasher._schemes == {hasher.scheme}
+    await jobs.tidy(lite.gate.house)
+    assert hasher._schemes == {hasher.scheme, "m=8192,t=2"}

@@ -1,0 +1,159 @@
+"""Delivery: one worker has a mail at a time, trouble is tried again, what is too old or refused for good is given up.
+
+The mail server here is a value that does as it is told; real ones are spoken to in tests/adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from passgate.core import mail, outbox
+from passgate.core.audit import Event
+from passgate.core.message import MailFailed, Message
+from passgate.store.tables import audit_event
+from passgate.store.tables import outbox as table
+from passgate.world import SECOND
+from tests.core.behind import Folk
+from tests.kit import The
+
+
+@dataclass
+class Post:
+    """Takes what it is handed, or fails as it is told to."""
+
+    failing: MailFailed | None = None
+    got: list[str] = field(default_factory=list)
+    before: Callable[[], Any] | None = None
+
+    async def send(self, message: Message) -> None:
+        self.got.append(message.id)
+        if self.before is not None:
+            await self.before()
+        if self.failing is not None:
+            raise self.failing
+
+
+async def laid(folk: Folk, *, code: str | None = None) -> str:
+    tenant = await folk.tenant()
+    kind = "signup_code" if code else "recovered"
+    async with folk.ctx.write() as db:
+        await mail.lay(folk.ctx, db, tenant.id, kind, "anna@example.com", service="Acme", code=code)
+    return str((await folk.the.rows(table))[-1]["id"])
+
+
+async def only(the: The) -> dict[str, Any]:
+    (row,) = await the.rows(table)
+    return row
+
+
+async def test_once_delivered_it_is_empty(the: The) -> None:
+    folk, post = Folk(the), Post()
+    made = await laid(folk)
+    assert the.gate.house.wake.is_set()
+    assert [await outbox.deliver(the.gate.house, post) for _ in range(2)] == [1, 0]
+    assert post.got == [made]
+    row = await only(the)
+    assert (row["message_sealed"], row["attempts"], row["sent_at"] is not None) == (None, 1, True)
+
+
+async def test_ten_workers_send_once(the: The) -> None:
+    folk, post = Folk(the), Post()
+    ids = {await laid(folk) for _ in range(5)}
+    sent = await asyncio.gather(*(outbox.deliver(the.gate.house, post) for _ in range(10)))
+    assert sum(sent) == 5
+    assert sorted(post.got) == sorted(ids)
+
+
+async def test_while_one_worker_has_it_no_other_does(lite: The) -> None:
+    """The lease holds for a minute; after that another may try: at least once, never never."""
+    folk = Folk(lite)
+    await laid(folk)
+    other = Post()
+
+    async def meanwhile() -> None:
+        assert await outbox.deliver(lite.gate.house, other) == 0
+        lite.clock.forward(59)
+        assert await outbox.deliver(lite.gate.house, other) == 0
+        lite.clock.forward(2)
+        assert await outbox.deliver(lite.gate.house, other) == 1
+
+    slow = Post(before=meanwhile)
+    await outbox.deliver(lite.gate.house, slow)
+    assert slow.got == other.got, "the same Message-ID, so that a mail server may know it again"
+
+
+async def test_trouble_is_tried_again_later_and_later(the: The) -> None:
+    folk, post = Folk(the), Post(MailFailed(permanent=False))
+    made = await laid(folk)
+    for attempt, pause in enumerate((2, 10, 30, 60, 300, 900, 900), start=1):
+        assert await outbox.deliver(the.gate.house, post) == 0
+        row = await only(the)
+        assert (row["attempts"], row["message_sealed"] is not None) == (attempt, True)
+        assert 0 <= row["due_at"] - the.clock.now + 1000 <= pause * SECOND + 1000
+        assert await outbox.deliver(the.gate.house, Post()) == 0, "not before its time"
+        the.clock.forward(pause)
+    post.failing = None
+    assert await outbox.deliver(the.gate.house, post) == 1
+    assert set(post.got) == {made}
+    assert Event.MAIL_FAILED not in await the.events()
+
+
+@pytest.mark.parametrize(("code", "life"), [("12345678", 900), (None, 24 * 3600)])
+async def test_what_is_too_old_is_emptied_unsent(the: The, code: str | None, life: int) -> None:
+    """A code's mail lives as long as the code, any other for a day."""
+    folk, post = Folk(the), Post()
+    await laid(folk, code=code)
+    the.clock.forward(life)
+    assert await outbox.deliver(the.gate.house, post) == 0
+    assert post.got == []
+    row = await only(the)
+    assert (row["message_sealed"], row["sent_at"]) == (None, None)
+    assert await why(the) == "expired"
+
+
+async def why(the: The) -> str:
+    (row,) = [row for row in await the.rows(audit_event) if row["event"] == Event.MAIL_FAILED]
+    assert "anna" not in row["facts"] + row["personal"]
+    return str(row["facts"]).partition('"why":"')[2].rstrip('"}')
+
+
+async def test_what_is_refused_for_good_is_noted_and_emptied(the: The) -> None:
+    folk, post = Folk(the), Post(MailFailed(permanent=True))
+    await laid(folk)
+    assert [await outbox.deliver(the.gate.house, post) for _ in range(2)] == [0, 0]
+    assert len(post.got) == 1
+    row = await only(the)
+    assert (row["message_sealed"], row["sent_at"]) == (None, None)
+    assert await why(the) == "refused"
+
+
+async def test_what_no_key_opens_is_noted_and_stops_nothing(lite: The) -> None:
+    folk, post = Folk(lite), Post()
+    first, second = await laid(folk), await laid(folk)
+    (sealed,) = [row["message_sealed"] for row in await lite.rows(table) if row["id"] == second]
+    async with folk.ctx.write() as db:
+        await db.change(update(table).where(table.c.id == first).values(message_sealed=sealed))  # of another row
+    assert await outbox.deliver(lite.gate.house, post) == 1
+    assert post.got == [second]
+    assert await why(lite) == "unreadable"
+
+
+async def test_no_write_waits_for_a_mail_server(lite: The) -> None:
+    """While a mail is on its way no transaction is open: others write."""
+    folk = Folk(lite)
+    await laid(folk)
+
+    async def meanwhile() -> None:
+        async with asyncio.timeout(2):
+            await asyncio.create_task(write())
+
+    async def write() -> None:
+        await folk.born()
+
+    assert await outbox.deliver(lite.gate.house, Post(before=meanwhile)) == 1

@@ -1,0 +1,127 @@
+"""Addresses: every spelling of one address has one key, and what is no address is refused. People are one per key.
+
+What happens to a person's rows is told where the deed is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passgate.core import people
+from passgate.core.people import address, hidden
+from passgate.errors import Invalid
+from passgate.store.tables import person
+from tests.core.behind import Folk
+from tests.kit import The
+
+# What a person types, and what they are found by.
+SAME = [
+    ("anna@example.com", "anna@example.com"),
+    ("Anna@Example.COM", "anna@example.com"),
+    ("  anna@example.com ", "anna@example.com"),
+    ("anna+tag@example.com", "anna+tag@example.com"),
+    ("a.n.n.a@gmail.com", "a.n.n.a@gmail.com"),
+    ("jörg@example.com", "jörg@example.com"),
+    ("JÖRG@example.com", "jörg@example.com"),
+    (unicodedata.normalize("NFD", "jörg@example.com"), "jörg@example.com"),
+    ("anna@münchen.example", "anna@xn--mnchen-3ya.example"),
+    ("anna@MÜNCHEN.example", "anna@xn--mnchen-3ya.example"),
+    (unicodedata.normalize("NFD", "anna@münchen.example"), "anna@xn--mnchen-3ya.example"),
+    ("anna@xn--mnchen-3ya.example", "anna@xn--mnchen-3ya.example"),
+    ("anna@XN--MNCHEN-3YA.example", "anna@xn--mnchen-3ya.example"),
+    ("anna@straße.example", "anna@xn--strae-oqa.example"),
+    ("用户@例子.广告", "用户@xn--fsqu00a.xn--4rr70v"),
+    ("o'brien@example.com", "o'brien@example.com"),
+    ("a@b.co", "a@b.co"),
+    ("anna@intranet", "anna@intranet"),
+    ("x" * 64 + "@example.com", "x" * 64 + "@example.com"),
+    ("anna@localhost.localdomain", "anna@localhost.localdomain"),
+]  # fmt: skip
+
+NONE = [
+    "", " ", "anna", "@", "anna@", "@example.com", "anna@@example.com", "anna@example..com",
+    "anna@.example.com", "anna@example.com.", ".anna@example.com", "anna.@example.com", "an..na@example.com",
+    "anna @example.com", "anna@exa mple.com", "anna@example.com\n", "anna\n@example.com", "anna@example.com\0",
+    "anna@-example.com", "anna@example-.com", "anna@[127.0.0.1]", "Anna <anna@example.com>",
+    "anna@example.com,bert@example.com", "anna@example.com;bert@example.com", "anna(comment)@example.com",
+    '"anna b"@example.com', '"anna"@example.com', '"a\\"b"@example.com', "x" * 250 + "@example.com",
+    "anna@" + "x" * 64 + ".com", "anna@" + "x.x" * 120 + ".com", "x" * 100_000 + "@example.com",
+    "anna@" + "x" * 100_000, "anna@exa\u202emple.com", "an\u200bna@example.com", "anna@xn--a.example",
+    "anna@example.com\r\nBcc: bert@example.com", "anna%00@exam\u0000ple.com", "anna@ex\u2025ample.com",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key"), SAME, ids=range(len(SAME)))
+def test_every_spelling_has_one_key(text: str, key: str) -> None:
+    assert address(text).key == key
+    assert address(address(text).shown).key == key
+    assert address(key).key == key
+
+
+@pytest.mark.parametrize("text", NONE, ids=range(len(NONE)))
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(Invalid) as told:
+        address(text)
+    assert told.value.fields == {"email": "format"}
+
+
+def test_the_field_is_named_by_who_asks() -> None:
+    with pytest.raises(Invalid) as told:
+        address("nothing", "invited")
+    assert told.value.fields == {"invited": "format"}
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_answered(text: str) -> None:
+    for given_ in (text, f"{text}@example.com", f"anna@{text}"):
+        try:
+            found = address(given_)
+        except Invalid:
+            continue
+        assert found.key == unicodedata.normalize("NFC", found.key)
+        assert address(found.key).key == found.key, "a key is its own key"
+        assert len(found.key) <= 320
+        assert "\n" not in found.shown + found.key
+
+
+def test_what_is_shown_of_an_address() -> None:
+    assert hidden("anna@example.com") == "a…@example.com"
+    assert hidden("a@example.com") == "a…@example.com"
+
+
+def test_a_profile_has_a_size() -> None:
+    assert people.profile_text(None) == "{}"
+    assert people.profile_text({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'
+    with pytest.raises(Invalid) as told:
+        people.profile_text({"a": "ü" * 9000})
+    assert told.value.fields == {"profile": "length"}
+
+
+async def test_of_twenty_births_of_one_address_one_is(the: The) -> None:
+    folk = Folk(the)
+    tenant = await folk.tenant()
+
+    async def birth(spelling: str) -> str | None:
+        async with folk.ctx.write() as db:
+            return await people.create(folk.ctx, db, tenant.id, address(spelling), profile="{}", verified=True)
+
+    spellings = ["anna@example.com", "ANNA@example.com", "Anna@Example.com", "anna@EXAMPLE.COM"] * 5
+    born = await asyncio.gather(*(birth(spelling) for spelling in spellings))
+    assert len([one for one in born if one]) == 1
+    assert len(await the.rows(person)) == 1
+
+
+async def test_the_list_goes_page_by_page(lite: The) -> None:
+    folk = Folk(lite)
+    born = [(await folk.born()).person_id for _ in range(5)]
+    tenant = await folk.tenant()
+    async with folk.ctx.read() as db:
+        first = await people.listed(db, tenant.id, limit=3)
+        rest = await people.listed(db, tenant.id, after=first[-1]["id"], limit=3)
+    assert [one["id"] for one in (*first, *rest)] == born
+    assert {one["disabled"] for one in first} == {False}

@@ -1,0 +1,302 @@
+"""Keys: what is sealed opens in its own place alone, what is minted has one spelling, and keys change while we run.
+
+Which record is sealed where is told by the rooms that seal.
+"""
+
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from passgate.core import jobs
+from passgate.seal import Key, Minted, Ring, Unreadable, _hkdf, digest, equal
+from passgate.store.tables import credential
+from passgate.world import World
+from tests.core.behind import Folk
+from tests.kit import Clock, Dice, The, handle_of
+
+ONE, TWO = b"1" * 32, b"2" * 32
+PREFIX = "pg_ses_"
+
+
+def world() -> World:
+    return World(Clock(), Dice())
+
+
+RING = Ring([ONE], world())
+
+
+# RFC 5869 appendix A, the SHA-256 cases: input key, salt, info, length, output key.
+VECTORS = [
+    (
+        "0b" * 22,
+        "000102030405060708090a0b0c",
+        "f0f1f2f3f4f5f6f7f8f9",
+        42,
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+    ),
+    (
+        bytes(range(0x00, 0x50)).hex(),
+        bytes(range(0x60, 0xB0)).hex(),
+        bytes(range(0xB0, 0x100)).hex(),
+        82,
+        "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
+        "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87",
+    ),
+    (
+        "0b" * 22,
+        "",
+        "",
+        42,
+        "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+    ),
+]
+
+
+@pytest.mark.parametrize(("secret", "salt", "info", "length", "out"), VECTORS)
+def test_hkdf_is_rfc_5869(secret: str, salt: str, info: str, length: int, out: str) -> None:
+    made = _hkdf(bytes.fromhex(secret), bytes.fromhex(salt), bytes.fromhex(info), length)
+    assert made.hex() == out
+
+
+# -- sealing ---------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=300), st.text(max_size=20), st.text(max_size=40))
+def test_what_is_sealed_opens(plain: bytes, purpose: str, where: str) -> None:
+    record = RING.seal(purpose, where, plain)
+    assert RING.unseal(purpose, where, record) == plain
+    assert record.startswith(RING.head)
+    assert len(record) == 1 + 4 + 16 + len(plain) + 16
+    if len(plain) > 3:
+        assert plain not in record
+
+
+def test_no_two_records_are_alike() -> None:
+    assert len({RING.seal("a", "b", b"same") for _ in range(50)}) == 50
+
+
+def test_another_place_or_purpose_opens_nothing() -> None:
+    record = RING.seal("credential", "credential:1", b"plain")
+    for purpose, where in (("credential", "credential:2"), ("outbox", "credential:1"), ("", ""), ("credential", "")):
+        with pytest.raises(Unreadable):
+            RING.unseal(purpose, where, record)
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    record = RING.seal("p", "w", b"plain")
+    for place in range(len(record) * 8):
+        damaged = bytearray(record)
+        damaged[place // 8] ^= 1 << place % 8
+        with pytest.raises(Unreadable):
+            RING.unseal("p", "w", bytes(damaged))
+
+
+def test_every_shorter_or_longer_record_is_noticed() -> None:
+    record = RING.seal("p", "w", b"")
+    for cut in range(len(record)):
+        with pytest.raises(Unreadable):
+            RING.unseal("p", "w", record[:cut])
+    with pytest.raises(Unreadable):
+        RING.unseal("p", "w", record + b"\0")
+
+
+def test_an_unknown_key_opens_nothing() -> None:
+    other = Ring([TWO], world())
+    with pytest.raises(Unreadable):
+        RING.unseal("p", "w", other.seal("p", "w", b"plain"))
+    assert not RING.check("p", b"data", other.mac("p", b"data"))
+    assert RING.presented(PREFIX, other.mint(PREFIX).token) is None
+
+
+def test_what_cannot_be_read_says_nothing() -> None:
+    with pytest.raises(Unreadable) as told:
+        RING.unseal("p", "w", b"secret bytes that are none of ours, long enough to be looked at")
+    assert "secret" not in str(told.value)
+    assert told.value.__cause__ is None
+
+
+# -- keyed hashes ----------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_a_mac_fits_its_own_data_and_purpose_alone(data: bytes, other: bytes) -> None:
+    mac = RING.mac("a", data)
+    assert len(mac) == 36
+    assert RING.check("a", data, mac)
+    assert not RING.check("b", data, mac)
+    assert RING.check("a", other, mac) is (other == data)
+
+
+def test_a_mac_cut_short_fits_nothing() -> None:
+    mac = RING.mac("a", b"data")
+    assert not any(RING.check("a", b"data", mac[:cut]) for cut in range(len(mac)))
+    assert not RING.check("a", b"data", mac + b"\0")
+
+
+@given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))
+def test_no_two_lists_share_a_digest(one: list[bytes], other: list[bytes]) -> None:
+    assert equal(digest(*one), digest(*other)) is (one == other)
+
+
+# -- bearer secrets --------------------------------------------------------------------------------
+
+
+def test_a_minted_secret_is_found_by_its_hash() -> None:
+    made = RING.mint(PREFIX)
+    assert RING.presented(PREFIX, made.token) == made.hash
+    assert len(made.hash) == 32
+    assert len({RING.mint(PREFIX).token for _ in range(50)}) == 50
+
+
+def test_one_kind_is_not_taken_for_another() -> None:
+    made = RING.mint(PREFIX)
+    assert RING.presented("pg_sin_", made.token) is None
+    assert RING.presented("pg_sin_", made.token.replace(PREFIX, "pg_sin_")) is None
+
+
+def spellings(made: Minted) -> list[str]:
+    """Other ways to write the same bytes, and near misses."""
+    text = made.token.removeprefix(PREFIX)
+    raw = base64.urlsafe_b64decode(text + "==")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    # The last character carries bits that no byte needs: seven or more letters decode to the same bytes.
+    loose = [text[:-1] + letter for letter in alphabet if letter != text[-1]]
+    return [
+        *(PREFIX + other for other in loose),
+        PREFIX + base64.b64encode(raw).decode(),
+        PREFIX + base64.urlsafe_b64encode(raw).decode(),
+        *(PREFIX + text[:place] + "\n" + text[place + 1 :] for place in (0, 35, 69)),
+        f" {made.token}", f"{made.token} ", f"{made.token}=", f"{made.token}\n", made.token.upper(), made.token[:-1],
+        PREFIX.upper() + text, PREFIX + "é" * 70, PREFIX + text[:-1] + "é", PREFIX, "", text, PREFIX * 2 + text,
+    ]  # fmt: skip
+
+
+def test_exactly_one_spelling_is_accepted() -> None:
+    for _ in range(20):
+        made = RING.mint(PREFIX)
+        for other in spellings(made):
+            assert other == made.token or RING.presented(PREFIX, other) is None, other
+
+
+@given(st.text(max_size=90))
+def test_any_text_is_answered(text: str) -> None:
+    assert RING.presented(PREFIX, text) is None
+    assert RING.presented(PREFIX, PREFIX + text) is None
+
+
+# -- keys that change ------------------------------------------------------------------------------
+
+
+def test_the_key_file_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
+    path = tmp_path / "passgate.keys"
+    first = Ring.from_file(path, world(), make=True)
+    second = Ring.from_file(path, World(Clock(), Dice(b"other dice")), make=True)
+    assert first.current.id == second.current.id
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [found.name for found in tmp_path.iterdir()] == ["passgate.keys"]
+
+
+def test_where_none_may_be_made_a_missing_file_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Ring.from_file(tmp_path / "passgate.keys", world(), make=False)
+    with pytest.raises(ValueError, match="at least one"):
+        Ring([], world())
+
+
+def test_keys_from_settings_are_rotated_there() -> None:
+    with pytest.raises(ValueError, match="settings"):
+        RING.rotate()
+    newer = Ring([TWO, ONE], world())
+    assert newer.unseal("p", "w", RING.seal("p", "w", b"old")) == b"old"
+    assert newer.current.id == Key.of(TWO).id != RING.current.id
+
+
+def test_two_rings_on_one_file(tmp_path: Path) -> None:
+    """One process rotates; the other, which runs on, reads what the first seals from then on, and the first reads what
+    the other still seals under the older key."""
+    clock = Clock()
+    path = tmp_path / "passgate.keys"
+    one = Ring.from_file(path, World(clock, Dice()), make=True)
+    other = Ring.from_file(path, World(clock, Dice(b"b")), make=True)
+    old, old_token, old_mac = one.seal("p", "w", b"old"), one.mint(PREFIX), one.mac("p", b"data")
+    older = one.current.id
+    assert one.rotate() == one.current.id.hex() != older.hex()
+    new, new_token, new_mac = one.seal("p", "w", b"new"), one.mint(PREFIX), one.mac("p", b"data")
+    assert (old.startswith(one.head), new.startswith(one.head)) == (False, True)
+    late = other.seal("p", "w", b"late")
+    clock.forward(2)
+    assert other.unseal("p", "w", new) == b"new"
+    assert other.presented(PREFIX, new_token.token) == new_token.hash
+    assert other.check("p", b"data", new_mac)
+    assert other.current.id == one.current.id
+    for ring in (one, other):
+        assert ring.unseal("p", "w", old) == b"old"
+        assert ring.unseal("p", "w", late) == b"late"
+        assert ring.presented(PREFIX, old_token.token) == old_token.hash
+        assert ring.check("p", b"data", old_mac)
+
+
+def test_strangers_cannot_make_us_read_the_file_at_will(tmp_path: Path) -> None:
+    """Unknown key ids look at the file at most once a second."""
+    clock = Clock()
+    path = tmp_path / "passgate.keys"
+    ring = Ring.from_file(path, World(clock, Dice()), make=True)
+    clock.forward(2)
+    foreign = Ring([TWO], world()).mint(PREFIX).token
+    assert ring.presented(PREFIX, foreign) is None
+    path.unlink()  # a second look now would raise
+    for _ in range(20):
+        assert ring.presented(PREFIX, foreign) is None
+
+
+async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:
+    """Key rotation while people use us: passwords, handles and sessions of before go on, and in the end nothing of a
+    credential depends on the older key."""
+    folk = Folk(the)
+    anna = await the.person()
+    handle = handle_of(await the.start(anna.email))
+    before = await the.rows(credential)
+    the.gate.house.ring.rotate()
+    assert (await the.session(anna.token)).status_code == 200
+    assert (await the.prove(handle, "password", anna.password)).status_code == 200
+    assert await jobs.rewrap(the.gate.house) == 1
+    assert await jobs.rewrap(the.gate.house) == 0
+    (after,) = await the.rows(credential)
+    assert after["secret_sealed"].startswith(the.gate.house.ring.head)
+    assert after["version"] == before[0]["version"]
+    assert after["secret_sealed"] != before[0]["secret_sealed"]
+    await the.signed_in(anna)
+    async with folk.ctx.write() as db:
+        await db.change(update(credential).values(secret_sealed=before[0]["secret_sealed"]))
+    await the.signed_in(anna)  # the older key still opens what it sealed
+
+
+async def test_sealing_anew_goes_through_many_pages(lite: The) -> None:
+    folk = Folk(lite)
+    for _ in range(205):
+        await folk.born()
+    lite.gate.house.ring.rotate()
+    assert await jobs.rewrap(lite.gate.house) == 205
+    head = lite.gate.house.ring.head
+    assert all(row["secret_sealed"].startswith(head) for row in await lite.rows(credential))
+
+
+async def test_what_no_key_opens_stays_and_stops_nothing(lite: The) -> None:
+    """Sealed under a key that is lost: left as it is, and the others are sealed anew all the same."""
+    folk = Folk(lite)
+    people = [await folk.born() for _ in range(3)]
+    lost = Ring([TWO], world()).seal("credential", "anywhere", b"lost")
+    async with folk.ctx.write() as db:
+        mine = update(credential).where(credential.c.person_id == people[1].person_id)
+        await db.change(mine.values(secret_sealed=lost))
+    lite.gate.house.ring.rotate()
+    assert await jobs.rewrap(lite.gate.house) == 2
+    kept = [row for row in await lite.rows(credential) if row["person_id"] == people[1].person_id]
+    assert [row["secret_sealed"] for row in kept] == [lost]

@@ -1,0 +1,227 @@
+"""Every reason not to start, alone and all at once; how values are spelled; where they come from.
+
+What a setting does is told where it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from passgate.settings import Settings, refusals
+
+SECRET = "9fK2vB7qLx0ZtR4nYw8mDc3hJs6pGa1u"
+GOOD: dict[str, Any] = {
+    "public_url": "https://id.example.com",
+    "secrets": (SECRET,),
+    "mail": {"url": "smtp+starttls://mail.example.com:587"},
+    "metrics": {"token": "kPz4-Qw8x-Yt2b-Lm6n"},
+}
+
+
+def codes(**given: Any) -> list[str]:
+    return [code for code, _ in refusals(Settings.production(**{**GOOD, **given}))]
+
+
+def test_a_good_production_starts() -> None:
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "given"),
+    [
+        ("SECRETS_MISSING", {"secrets": ()}),
+        ("SECRETS_MISSING", {"secrets": (), "secrets_file": Path("no/such/file")}),
+        ("SECRETS_SHORT", {"secrets": (SECRET[:31],)}),
+        ("SECRETS_SHORT", {"secrets": (SECRET, SECRET[:16])}),
+        ("SECRETS_DEFAULT", {"secrets": ("changeme-" + SECRET,)}),
+        ("SECRETS_DEFAULT", {"secrets": ("x" * 40,)}),
+        ("PEPPER_SHORT", {"hash": {"pepper": ("short",)}}),
+        ("URL_NOT_HTTPS", {"public_url": None, "port": 443}),
+        ("URL_NOT_HTTPS", {"public_url": "http://id.example.com"}),
+        ("URL_LOCALHOST", {"public_url": "https://localhost"}),
+        ("URL_LOCALHOST", {"public_url": "https://id.localhost"}),
+        ("URL_LOCALHOST", {"public_url": "https://127.0.0.1"}),
+        ("URL_LOCALHOST", {"public_url": "https://[::1]:8443"}),
+        ("MAIL_NOT_REAL", {"mail": {"url": "dev:"}}),
+        ("MAIL_NOT_REAL", {"mail": {"url": "console:"}}),
+        ("CORS_ANY", {"cors": {"origins": ("https://app.example.com", "*")}}),
+        ("SQLITE_NODES", {"nodes": 2}),
+        ("HASH_WEAK", {"hash": {"memory_kib": 19455, "passes": 2}}),
+        ("METRICS_OPEN", {"metrics": {}}),
+        ("METRICS_OPEN", {"metrics": {"token": "short"}}),
+    ],
+)
+def test_each_reason_alone(code: str, given: dict[str, Any]) -> None:
+    found = codes(**given)
+    assert code in found
+    assert set(found) <= {code, "URL_LOCALHOST"} if given.get("public_url", "") is None else found == [code]
+
+
+def test_all_reasons_at_once() -> None:
+    bad = Settings.production(
+        secrets=("changeme",), public_url="http://localhost:8000", cors={"origins": "*"}, nodes=2,
+        hash={"memory_kib": 1024, "passes": 1, "pepper": ("short",)},
+    )  # fmt: skip
+    assert {code for code, _ in refusals(bad)} == {
+        "SECRETS_SHORT", "SECRETS_DEFAULT", "PEPPER_SHORT", "URL_NOT_HTTPS", "URL_LOCALHOST", "MAIL_NOT_REAL",
+        "CORS_ANY", "SQLITE_NODES", "HASH_WEAK", "METRICS_OPEN",
+    }  # fmt: skip
+
+
+def test_reasons_repeat_no_secret() -> None:
+    bad = Settings.production(
+        secrets=("changeme-hunter2",), hash={"pepper": ("hunter2",)}, metrics={"token": "hunter2"}
+    )
+    assert not [text for _, text in refusals(bad) if "hunter2" in text]
+
+
+def test_no_secret_is_shown_by_repr() -> None:
+    settings = Settings.production(
+        **GOOD | {"hash": {"pepper": (SECRET[::-1],)}, "database_url": f"postgresql://u:{SECRET[:9]}@db/x"}
+    )
+    shown = repr(settings) + str(settings)
+    assert not [secret for secret in (SECRET, SECRET[::-1], SECRET[:9], "kPz4") if secret in shown]
+
+
+@pytest.mark.parametrize(
+    ("code", "given"),
+    [
+        ("DEVELOPMENT_BIND", {"host": "0.0.0.0"}),
+        ("DEVELOPMENT_BIND", {"host": "192.0.2.1"}),
+        ("DEVELOPMENT_BIND", {"host": "id.example.com"}),
+        ("DEVELOPMENT_URL", {"public_url": "http://id.example.com"}),
+        ("DEVELOPMENT_URL", {"public_url": "http://localhost.example.com"}),
+        ("DEVELOPMENT_URL", {"public_url": "http://notlocalhost"}),
+    ],
+)
+def test_development_is_for_this_machine(code: str, given: dict[str, Any]) -> None:
+    assert [code for code, _ in refusals(Settings.development(**given))] == [code]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.53"])
+def test_development_may_bind_loopback(host: str) -> None:
+    assert refusals(Settings.development(host=host, public_url="http://id.localhost:8000")) == []
+
+
+# -- spelling --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("60m", 3600), ("24h", 86400), ("30d", 2592000), ("45", 45), (44, 44)]
+)
+def test_durations(text: object, seconds: int) -> None:
+    assert Settings.development(session={"idle": text}).session.idle == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "0s", "1.5h", "1h30m", "90 s", "1w", "9999999999s", None])
+def test_what_is_no_duration(text: object) -> None:
+    with pytest.raises(ValidationError):
+        Settings.development(session={"idle": text})
+
+
+def test_a_pause_may_be_nothing() -> None:
+    assert Settings.development(session={"touch": "0s"}).session.touch_every == 0
+    assert Settings.development(session={"idle": "100s"}).session.touch_every == 10
+    assert Settings.development().session.touch_every == 60
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.example, https://b.example", "https://a.example https://b.example",
+             '["https://a.example","https://b.example"]', "https://a.example,\nhttps://b.example,"],
+)  # fmt: skip
+def test_lists(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PASSGATE_CORS__ORIGINS", text)
+    assert Settings.load().cors.origins == ("https://a.example", "https://b.example")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://ID.Example.com", "https://id.example.com"),
+        ("https://id.example.com/", "https://id.example.com"),
+        ("https://id.example.com:8443", "https://id.example.com:8443"),
+    ],
+)
+def test_the_public_url_is_an_origin(given: str, url: str) -> None:
+    assert Settings.production(**{**GOOD, "public_url": given}).url == url
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["id.example.com", "ftp://id.example.com", "https://id.example.com/auth", "https://id.example.com?a=1", "https://"],
+)
+def test_what_is_no_origin(given: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings.development(public_url=given)
+
+
+def test_unknown_names_inside_a_group_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        Settings.development(session={"idel": "1h"})
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings.development()
+    with pytest.raises(ValidationError):
+        settings.__setattr__("port", 1)  # as a careless caller would, past the type checker
+    with pytest.raises(ValidationError):
+        settings.session.__setattr__("idle", 1)
+
+
+# -- where they come from --------------------------------------------------------------------------
+
+
+def test_from_the_environment_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nested names with two underscores; a variable goes before `.env`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PASSGATE_PORT=9001\nPASSGATE_SESSION__IDLE=5m\nPASSGATE_MAIL__FROM=a@b.example\n")
+    monkeypatch.setenv("PASSGATE_SESSION__IDLE", "7m")
+    monkeypatch.setenv("PASSGATE_TRUSTED_PROXIES", "10.0.0.1/8, ::1")
+    settings = Settings.load()
+    assert (settings.port, settings.session.idle, settings.mail.sender) == (9001, 420, "a@b.example")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
+
+
+def test_from_a_folder_of_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "run" / "secrets"
+    folder.mkdir(parents=True)
+    (folder / "passgate_secrets").write_text(SECRET)
+    (folder / "passgate_metrics__token").write_text("from a file")
+    monkeypatch.setenv("PASSGATE_SECRETS_DIR", str(folder))
+    settings = Settings.load()
+    assert settings.root_secrets() == (SECRET,)
+    assert settings.metrics.token is not None
+    assert settings.metrics.token.get_secret_value() == "from a file"
+
+
+def test_secrets_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_text(f"{SECRET}\n\n  {SECRET[::-1]}  \n")
+    settings = Settings.production(**{**GOOD, "secrets": (), "secrets_file": path})
+    assert settings.root_secrets() == (SECRET, SECRET[::-1])
+    assert refusals(settings) == []
+
+
+def test_the_presets_read_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PASSGATE_PORT=9001\n")
+    monkeypatch.setenv("PASSGATE_PORT", "9002")
+    monkeypatch.setenv("PASSGATE_SESSION__IDLE", "7m")
+    settings = Settings.development()
+    assert (settings.port, settings.session.idle) == (8000, 3600)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_sqlite"),
+    [(None, True), ("sqlite:///x.db", True), ("postgresql://db/x", False), ("postgres://db/x", False)],
+)
+def test_the_database(given: str | None, is_sqlite: bool) -> None:
+    settings = Settings.development(database_url=given)
+    assert settings.is_sqlite is is_sqlite
+    assert settings.database.startswith("sqlite" if is_sqlite else "postgresql+asyncpg://")

@@ -1,0 +1,290 @@
+"""The pages under docs/reference, written from the code itself: settings, errors, events, schema, doors.
+
+`make reference` writes them and a house test compares; nothing there is ever written by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
+
+import passgate
+from passgate import errors
+from passgate.app import Passgate
+from passgate.core.audit import Event
+from passgate.settings import Settings
+from passgate.store import tables
+from passgate.web.api.session import HOT
+from passgate.web.guards import GUARDS
+
+SRC = Path(passgate.__file__).parent
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "reference"
+_NOTE = "Written by `make reference` from {source}; a house test compares. Do not edit."
+
+MEANING: dict[Event, str] = {
+    Event.SIGNUP_STARTED: "Somebody began to sign up; the address may be known or new.",
+    Event.SIGNUP_COMPLETED: "A sign-up ended in a session.",
+    Event.SIGNIN_STARTED: "Somebody began to sign in; nobody is named yet.",
+    Event.SIGNIN_COMPLETED: "A sign-in ended in a session.",
+    Event.PASSWORD_PROVED: "A password was right.",
+    Event.PASSWORD_REFUSED: "A password was refused: wrong, no such person, disabled, or locked.",
+    Event.EMAIL_CODE_SENT: "A mail with a code, or the word that stands in for one, was laid in the outbox.",
+    Event.EMAIL_CODE_PROVED: "A mailed code was right.",
+    Event.EMAIL_CODE_REFUSED: "A mailed code was refused: wrong, too old, or none was meant.",
+    Event.SIGNIN_THROTTLED: "A try came too soon and was not compared.",
+    Event.STEP_UP_STARTED: "A signed-in person began to prove anew who they are.",
+    Event.STEP_UP_COMPLETED: "A step-up replaced the session.",
+    Event.RECOVERY_STARTED: "Somebody asked to recover an account; there may be none.",
+    Event.RECOVERY_COMPLETED: "A recovery ended in a session.",
+    Event.PASSWORD_SET: "A password was set or replaced.",
+    Event.PASSWORD_REHASHED: "A right password was hashed anew with the present parameters.",
+    Event.PROFILE_CHANGED: "A person changed their profile; the facts name the fields.",
+    Event.ACCOUNT_EXPORTED: "A person took a copy of what is kept about them.",
+    Event.ACCOUNT_DELETED: "A person left; their personal parts of the trail are erased.",
+    Event.ACCOUNT_DISABLED: "An account was disabled.",
+    Event.ACCOUNT_CREATED: "A person came to be.",
+    Event.SESSION_ENDED: "One session was ended.",
+    Event.SESSIONS_ENDED: "Several sessions were ended; the facts say why and how many.",
+    Event.ROLE_GIVEN: "A role was given.",
+    Event.ROLE_TAKEN: "A role was taken away.",
+    Event.TENANT_CREATED: "A tenant came to be.",
+    Event.MAIL_FAILED: "A mail was given up: refused for good, too old, or unreadable.",
+    Event.KEY_ROTATED: "A fresh root key was put first.",
+    Event.ACCESS_REFUSED: "A signed-in person asked for what they may not do.",
+}
+
+
+def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def code(text: object) -> str:
+    return f"`{text}`"
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def _kind(annotation: Any) -> str:
+    text = str(annotation) if get_origin(annotation) else getattr(annotation, "__name__", str(annotation))
+    if get_args(annotation) and "Literal" in text:
+        return " or ".join(str(value) for value in get_args(annotation))
+    for word, shown in (("SecretStr", "secret"), ("Path", "path"), ("tuple", "list"), ("bool", "yes or no")):
+        if word in text:
+            return shown
+    return "number" if "int" in text else "text"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or value == ():
+        return "empty"
+    if isinstance(value, bool):
+        return code(str(value).lower())
+    return code(value)
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[object, ...]]:
+    for name, field in model.model_fields.items():
+        spelled = prefix + (field.alias or name).upper()
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _settings(inner, spelled + "__")
+            continue
+        is_duration = any("_seconds" in repr(extra) for extra in field.metadata) or "_seconds" in repr(inner)
+        kind = "duration in seconds, or `90s 60m 24h 30d`" if is_duration else _kind(inner)
+        yield code(spelled), kind, _default(field), field.description or ""
+
+
+def settings() -> str:
+    rows = list(_settings(Settings, "PASSGATE_"))
+    rows.append((code("PASSGATE_SECRETS_DIR"), "path", "empty", "A folder with one file for each setting"))
+    return table(("Variable", "Kind", "Default", "What it is"), rows)
+
+
+# -- errors and events -----------------------------------------------------------------------------
+
+
+def all_errors(top: type[errors.PassgateError] = errors.PassgateError) -> list[type[errors.PassgateError]]:
+    found = [] if top.__name__.startswith("_") or top.__module__ != errors.__name__ else [top]
+    for below in top.__subclasses__():
+        found += all_errors(below)
+    return found
+
+
+def coded_errors() -> list[type[errors.PassgateError]]:
+    """Those a caller may meet: each with a code of its own."""
+    return [kind for kind in all_errors() if "code" in vars(kind)]
+
+
+def error_page() -> str:
+    rows: list[tuple[object, ...]] = [
+        (code(kind.code), kind.status, kind.title, kind.message)
+        for kind in sorted(coded_errors(), key=lambda kind: (kind.status, kind.code))
+    ]
+    words: list[tuple[object, ...]] = [(code(word), text) for word, text in errors.PASSWORD_REASONS.items()]
+    refused = "## Why a password is refused\n\n`fields.password` of `password_refused` is one of these words.\n\n"
+    return table(("Code", "Status", "Title", "Message"), rows) + "\n\n" + refused + table(("Word", "Message"), words)
+
+
+def used_in(event: Event) -> list[str]:
+    """The modules that name an event, as paths below src/passgate."""
+    word = re.compile(rf"\bEvent\.{event.name}\b")
+    return sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if word.search(path.read_text()))
+
+
+def event_page() -> str:
+    rows: list[tuple[object, ...]] = [(code(event.value), MEANING[event]) for event in Event]
+    return table(("Event", "What happened"), rows)
+
+
+# -- schema ----------------------------------------------------------------------------------------
+
+
+def _owners() -> dict[str, str]:
+    """The comment above each table: whose it is, and what a row means."""
+    text = Path(tables.__file__).read_text()
+    found = re.findall(r"^((?:# .*\n)+)\w+ = Table\(\n\s+\"(\w+)\"", text, re.MULTILINE)
+    return {name: " ".join(line.removeprefix("# ") for line in lines.splitlines()) for lines, name in found}
+
+
+def _column(table_: Table, column: Column[Any]) -> tuple[object, ...]:
+    notes = []
+    if column.primary_key:
+        notes.append("primary key")
+    notes += [f"of {code(key.target_fullname)}" for key in column.foreign_keys]
+    alone = any(isinstance(rule, UniqueConstraint) and list(rule.columns) == [column] for rule in table_.constraints)
+    if column.unique or alone:
+        notes.append("unique")
+    return code(column.name), code(column.type), "yes" if column.nullable else "", ", ".join(notes)
+
+
+def _table(table_: Table) -> Iterator[str]:
+    yield f"## {table_.name}\n\n{_owners()[table_.name]}\n"
+    yield table(("Column", "Type", "Null", ""), [_column(table_, column) for column in table_.columns])
+    extra = [
+        f"unique: {', '.join(rule.columns.keys())}"
+        for rule in sorted(table_.constraints, key=lambda rule: str(rule.name))
+        if isinstance(rule, UniqueConstraint) and len(rule.columns) > 1
+    ]
+    for index in sorted(table_.indexes, key=lambda index: str(index.name)):
+        where = index.dialect_options["postgresql"]["where"]
+        names = ", ".join(column.name for column in index.columns)
+        part = f" where {where}" if where is not None else ""
+        extra.append(f"{'unique ' if index.unique else ''}index: {names}{part}")
+    cascades = [
+        f"goes with its {rule.elements[0].target_fullname.partition('.')[0]}"
+        for rule in table_.constraints
+        if isinstance(rule, ForeignKeyConstraint) and rule.ondelete == "CASCADE"
+    ]
+    if extra or cascades:
+        yield "\n" + "\n".join(f"- {line}" for line in (*extra, *cascades))
+    yield ""
+
+
+def schema() -> str:
+    return "\n".join(line for table_ in tables.metadata.tables.values() for line in _table(table_)).rstrip()
+
+
+# -- doors -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Door:
+    method: str
+    path: str
+    guards: tuple[str, ...]
+    operation: str
+    summary: str
+    is_hot: bool
+
+
+def guards_of(dependant: Dependant) -> tuple[str, ...]:
+    """The guards a door names; what a guard itself rests on (a `look` below `session`) is part of it."""
+    found: list[str] = []
+    for below in dependant.dependencies:
+        if below.call in GUARDS:
+            found.append(str(getattr(below.call, "__name__", "")))
+        else:
+            found += guards_of(below)
+    return tuple(found)
+
+
+def doors(gate: Passgate) -> list[Door]:
+    found = []
+    for route in iter_route_contexts(gate.api.routes):
+        if not isinstance(route.original_route, APIRoute) or route.path is None:
+            raise TypeError(f"a door that is no APIRoute: {route}")
+        dependant: Dependant = route.dependant
+        told = route.original_route.endpoint.__doc__ or ""
+        summary = route.original_route.summary or told.strip().split("\n")[0]
+        for method in sorted(route.methods or ()):
+            operation = route.unique_id if route.include_in_schema else ""
+            is_hot = (method, route.path) in HOT
+            found.append(Door(method, route.path, guards_of(dependant), operation, summary, is_hot))
+    return sorted(found, key=lambda door: (door.path, door.method))
+
+
+def door_page() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        gate = Passgate(Settings.development(data=Path(folder)))
+        rows: list[tuple[object, ...]] = [
+            (
+                code(door.method),
+                code(door.path),
+                ", ".join(door.guards),
+                code(door.operation) if door.operation else "",
+                door.summary,
+            )
+            for door in doors(gate)
+        ]
+        gate.house.hasher.close()
+    guards: list[tuple[object, ...]] = [(guard.__name__, " ".join((guard.__doc__ or "").split())) for guard in GUARDS]
+    page = table(("Method", "Path", "Guard", "Operation", "What it does"), rows)
+    return page + "\n\n## Guards\n\n" + table(("Guard", "Who passes"), guards)
+
+
+GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
+    "settings.md": ("Settings", "`settings.py`", settings),
+    "errors.md": ("Errors", "`errors.py`", error_page),
+    "events.md": ("Audit events", "`core/audit.py`", event_page),
+    "schema.md": ("Schema", "`store/tables.py`", schema),
+    "doors.md": ("Doors", "the routes of a development server", door_page),
+}
+
+
+def page(name: str) -> str:
+    title, source, body = GENERATED[name]
+    return f"# {title}\n\n{_NOTE.format(source=source)}\n\n{body()}\n"
+
+
+# -- reading the source ----------------------------------------------------------------------------
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module of the package by its path below src/passgate, parsed."""
+    return {str(path.relative_to(SRC)): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}
+
+
+def main() -> None:
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for name in GENERATED:
+        (PAGES / name).write_text(page(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""No secret strays: a whole story with secrets one can recognise, and then a look everywhere they must not be.
+
+What a log line is made of is told in tests/cli; here every record counts as it was made, before anything is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from tests.house.test_refusals import Broken, sabotaged
+from tests.kit import The, bearer, code_of, handle_of, token_of
+
+FIRST = "canary first password 7c1f"
+SECOND = "canary second password 88ab"
+THIRD = "canary third password 51de"
+WRONG = "canary wrong password 03f9"
+SHORT = "canary-shrt"
+STRAY = "canary-stray-e21b"
+PASSWORDS = (FIRST, SECOND, THIRD, WRONG, SHORT, STRAY)
+EMAIL = "anna@example.com"
+
+_NOISE = {"created", "msecs", "relativeCreated", "thread", "process", "exc_info", "lineno", "taskName"}
+"""Numbers in which eight digits may stand by chance."""
+
+
+class Ears(logging.Handler):
+    """Every record of every logger, with all it carries."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        carried = {name: value for name, value in vars(record).items() if name not in _NOISE}
+        self.heard += [record.getMessage(), repr(carried)]
+        if record.exc_info and record.exc_info[1] is not None:
+            self.heard.append("".join(traceback.format_exception(record.exc_info[1])))
+
+
+@contextmanager
+def listening() -> Iterator[Ears]:
+    ears, root = Ears(), logging.getLogger()
+    before = root.level
+    root.addHandler(ears)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield ears
+    finally:
+        root.removeHandler(ears)
+        root.setLevel(before)
+
+
+@dataclass
+class Story:
+    """The doors, with everything that came back; and which answer was meant to carry which secret."""
+
+    the: The
+    answers: list[httpx2.Response] = field(default_factory=list)
+    meant: dict[str, httpx2.Response] = field(default_factory=dict)
+    codes: set[str] = field(default_factory=set)
+
+    async def heard(self, answer: httpx2.Response) -> None:
+        await answer.aread()
+        self.answers.append(answer)
+
+    def handle(self, answer: httpx2.Response) -> str:
+        made = handle_of(answer)
+        self.meant[made] = answer
+        return made
+
+    def token(self, answer: httpx2.Response) -> str:
+        made = token_of(answer)
+        self.meant[made] = answer
+        return made
+
+    async def code(self) -> str:
+        made = await self.the.code(EMAIL)
+        self.codes.add(made)
+        return made
+
+    # -- the story -----------------------------------------------------------------------------------
+
+    async def tell(self) -> None:
+        await self.sign_up()
+        token = await self.sign_in()
+        token = await self.change_password(token)
+        await self.recover()
+        await self.mistakes(token)
+        await self.trouble()
+
+    async def sign_up(self) -> None:
+        the = self.the
+        handle = self.handle(await the.signup(EMAIL, FIRST, profile={"nickname": "Anna"}))
+        code = await self.code()
+        for wrong in ("00000000", STRAY):
+            assert code_of(await the.prove(handle, "email_code", wrong)) == "proof_refused"
+        await the.challenge(handle, "email_code")
+        assert code_of(await the.prove(handle, "email_code", code)) == "proof_refused"
+        assert (await the.prove(handle, "email_code", await self.code())).status_code == 200
+        self.token(await the.finish(handle))
+        assert code_of(await the.finish(handle)) == "handle_invalid"
+
+    async def sign_in(self) -> str:
+        the = self.the
+        handle = self.handle(await the.start(EMAIL))
+        assert code_of(await the.prove(handle, "password", WRONG)) == "proof_refused"
+        assert code_of(await the.finish(handle)) == "proof_missing"
+        assert (await the.prove(handle, "password", FIRST)).status_code == 200
+        assert code_of(await the.prove(handle, "password", FIRST)) == "already_proved"
+        by_cookie = await the.finish(handle, "cookie")
+        cookie = by_cookie.headers["set-cookie"].partition("=")[2].partition(";")[0]
+        self.meant[cookie] = by_cookie
+        assert (await the.http.get("/api/v1/session")).status_code == 200
+        for again in ("/api/v1/me", "/api/v1/me/sessions", "/api/v1/me/activity", "/api/v1/me/export"):
+            assert (await the.http.get(again)).status_code == 200
+        the.http.cookies.clear()
+        return cookie
+
+    async def change_password(self, token: str) -> str:
+        the = self.the
+        the.clock.forward(400)
+        begun = await the.http.post("/api/v1/signin", json={"step_up": {}}, headers=bearer(token))
+        handle = self.handle(begun)
+        assert code_of(await the.prove(handle, "password", WRONG)) == "proof_refused"
+        assert (await the.prove(handle, "password", FIRST)).status_code == 200
+        fresh = self.token(await the.finish(handle))
+        for bad in (SHORT, "password", EMAIL):
+            answer = await the.http.post("/api/v1/me/password", json={"password": bad}, headers=bearer(fresh))
+            assert code_of(answer) == "password_refused"
+        answer = await the.http.post("/api/v1/me/password", json={"password": SECOND}, headers=bearer(fresh))
+        assert answer.status_code == 204
+        return fresh
+
+    async def recover(self) -> None:
+        the = self.the
+        handle = self.handle(await the.recover(EMAIL))
+        assert (await the.prove(handle, "email_code", await self.code())).status_code == 200
+        assert code_of(await the.prove(handle, "password", SHORT)) == "password_refused"
+        assert (await the.prove(handle, "password", THIRD)).status_code == 200
+        self.token(await the.finish(handle))
+
+    async def mistakes(self, token: str) -> None:
+        """Secrets where they do not belong: wrong types, unknown members, broken bodies, wrong fields, wrong doors."""
+        http = self.the.http
+        for body in (
+            {"email": EMAIL, "password": [STRAY]}, {"email": EMAIL, STRAY: STRAY}, {"email": STRAY},
+            {"email": {"a": STRAY}}, {"email": EMAIL, "tenant": STRAY}, {"email": EMAIL, "password": STRAY * 300},
+        ):  # fmt: skip
+            assert (await http.post("/api/v1/signup", json=body)).status_code in (403, 422)
+        for raw in (
+            f'{{"email": "{STRAY}',
+            f'{{"a": "{STRAY}\\u0000"}}',
+            f'{{"{STRAY}": 1, "{STRAY}": 2}}',
+            "x" * 70000,
+        ):
+            answer = await http.post("/api/v1/signup", content=raw, headers={"content-type": "application/json"})
+            assert code_of(answer) in ("malformed", "too_large")
+        answer = await http.post("/api/v1/signup", data={"email": EMAIL, "password": STRAY})
+        assert code_of(answer) == "not_json"
+        for headers in (
+            {"authorization": f"Basic {STRAY}"},
+            bearer(STRAY),
+            bearer(token),
+            {"cookie": f"passgate_session={STRAY}"},
+        ):
+            assert (await http.get("/api/v1/session", headers=headers)).status_code == 401
+            assert (
+                await http.post("/api/v1/signin/finish", json={"carrier": "bearer"}, headers=headers)
+            ).status_code == 401
+        await http.get("/api/v1/session", headers={"x-request-id": STRAY + " "})
+
+    async def trouble(self) -> None:
+        """A fault of ours in the middle of a proof, and a database that is not what it was."""
+        the = self.the
+        the.clock.forward(3600)
+        handle = self.handle(await the.start(EMAIL))
+        with sabotaged(the, at=1, error=Broken()):
+            assert code_of(await the.prove(handle, "password", THIRD)) == "fault"
+        async with the.gate.house.store.write() as db:
+            await db.change(text("ALTER TABLE credential RENAME TO elsewhere"))
+        try:
+            for answer in (
+                await the.prove(handle, "password", THIRD),
+                await the.signup(f"new-{EMAIL}", SECOND),
+                await the.prove(self.handle(await the.recover(EMAIL)), "email_code", "12345678"),
+            ):
+                assert answer.status_code in (202, 403, 500, 503)
+        finally:
+            async with the.gate.house.store.write() as db:
+                await db.change(text("ALTER TABLE elsewhere RENAME TO credential"))
+
+    # -- the look ------------------------------------------------------------------------------------
+
+    def secrets(self) -> set[str]:
+        """What must be nowhere, each without the prefix that scanners look for."""
+        return {*PASSWORDS, *self.codes, *(made.removeprefix("pg_sin_").removeprefix("pg_ses_") for made in self.meant)}
+
+    def carriers(self, secret: str) -> list[httpx2.Response]:
+        """The answers a secret may be in."""
+        if secret in self.codes:
+            return [answer for answer in self.answers if answer.url.path == "/dev/mail.json"]
+        return [answer for made, answer in self.meant.items() if made.endswith(secret)]
+
+
+@pytest.fixture
+async def told(the: The) -> AsyncIterator[tuple[Story, Ears]]:
+    story = Story(the)
+    the.http.event_hooks = {"response": [story.heard]}
+    with listening() as ears:
+        await story.tell()
+    yield story, ears
+
+
+async def test_no_secret_strays(told: tuple[Story, Ears]) -> None:
+    story, ears = told
+    secrets = story.secrets()
+    assert len(secrets) > len(PASSWORDS) + 10
+    logs = "\n".join(ears.heard)
+    assert "request" in ears.heard
+    assert "fault" in ears.heard
+    for secret in secrets:
+        assert secret not in logs, f"{secret} is in the log"
+        for answer in story.answers:
+            shown = str(answer.url) + str(answer.headers.multi_items()) + answer.text
+            assert secret not in shown or _is_meant(story, secret, answer), f"{secret} is in {answer.url}"
+            assert secret not in str(answer.url)
+    assert await _in_clear(story.the, secrets) == []
+
+
+def _is_meant(story: Story, secret: str, answer: httpx2.Response) -> bool:
+    return any(answer is carrier for carrier in story.carriers(secret))
+
+
+async def _in_clear(the: The, secrets: set[str]) -> list[str]:
+    """Secrets found in any column of any row, and in SQLite's own files, journal included."""
+    kept = [str(await the.everything()).encode()]
+    for rows in (await the.everything()).values():
+        kept += [value for row in rows for value in row.values() if isinstance(value, bytes)]
+    if the.gate.house.store.is_sqlite:
+        kept += [path.read_bytes() for path in sorted(the.gate.settings.data.glob("passgate.db*"))]
+    whole = b"\n".join(kept)
+    return sorted(secret for secret in secrets if secret.encode() in whole)
+
+
+async def test_the_look_would_find_one(lite: The) -> None:
+    """Ears and eyes work: what is said aloud is heard, what is written in clear is seen."""
+    with listening() as ears:
+        logging.getLogger("anything").debug("said", extra={"more": FIRST})
+        logging.getLogger("anything").error("failed", exc_info=ValueError(SECOND))
+    assert FIRST in "\n".join(ears.heard)
+    assert SECOND in "\n".join(ears.heard)
+    await lite.signup(EMAIL, FIRST, profile={"note": THIRD})
+    assert await _in_clear(lite, {THIRD}) == [], "a sign-up's data is sealed until it is proved"
+    anna = await lite.person("bert@example.com")
+    body: dict[str, Any] = {"profile": {"note": THIRD}}
+    assert (await lite.http.patch("/api/v1/me", content=json.dumps(body), headers=anna.auth | JSON)).status_code < 300
+    assert await _in_clear(lite, {THIRD}) == [THIRD]
+
+
+JSON = {"content-type": "application/json"}

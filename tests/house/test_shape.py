@@ -1,0 +1,262 @@
+"""The shape of the house: one door in, sizes, words, names, pins. What the code says of itself is held true here.
+
+Nothing here runs a story; the source is read, and the parts are asked what they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import passgate
+from passgate import errors
+from passgate.core.audit import Event
+from tests.house.reference import MEANING, PAGES, ROOT, SRC, coded_errors, modules, used_in
+
+FILE_LINES, FUNCTION_LINES = 500, 60
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@pytest.fixture(scope="module")
+def source() -> dict[str, ast.Module]:
+    return modules()
+
+
+def functions(tree: ast.Module) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def uses(tree: ast.AST, name: str) -> list[ast.AST]:
+    """Every mention of a name, bare or behind a dot; a definition is none."""
+    return [
+        node
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Name) and node.id == name) or (isinstance(node, ast.Attribute) and node.attr == name)
+    ]
+
+
+# -- one door in -----------------------------------------------------------------------------------
+
+
+def test_a_session_is_born_in_one_place(source: dict[str, ast.Module]) -> None:
+    mentions = {(name, mention.lineno) for name, tree in source.items() for mention in uses(tree, "open_session")}  # type: ignore[attr-defined]
+    assert {name for name, _ in mentions} == {"core/signin.py"}
+    assert len(mentions) == 1
+    callers = [function.name for function in functions(source["core/signin.py"]) if uses(function, "open_session")]
+    assert callers == ["_open"]
+    assert [function.name for function in functions(source["core/signin.py"]) if uses(function, "_open")] == ["finish"]
+
+
+def test_only_one_module_writes_the_session_table(source: dict[str, ast.Module]) -> None:
+    """An INSERT into `session` outside core/sessions would be a second door."""
+    inserting = re.compile(r"\badd\(\s*session\b|\bupsert\(\s*session\b|\binsert\(\s*session\b|\bsession\.insert\(")
+    found = {name for name in source if inserting.search((SRC / name).read_text())}
+    assert found == {"core/sessions.py"}
+
+
+# -- budgets and words -----------------------------------------------------------------------------
+
+
+def test_files_are_short(source: dict[str, ast.Module]) -> None:
+    long = {name: lines for name in source if (lines := len((SRC / name).read_text().splitlines())) > FILE_LINES}
+    assert long == {}
+
+
+def test_functions_are_short(source: dict[str, ast.Module]) -> None:
+    """Migrations are statements in a row, as the database gets them."""
+    long = {
+        f"{name}:{function.name}": lines
+        for name, tree in source.items()
+        for function in functions(tree)
+        if "migrations/versions" not in name
+        and (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def test_every_module_says_what_lives_in_it(source: dict[str, ast.Module]) -> None:
+    """Two sentences: what lives here, what never will. An empty `__init__` holds nothing to speak of."""
+    speaking = {name for name, tree in source.items() if len(_sentences(ast.get_docstring(tree))) >= 2}
+    excused = {name for name, tree in source.items() if name.endswith("__init__.py") and len(tree.body) <= 1}
+    excused |= {name for name in source if "migrations/versions" in name}  # Alembic's message, and statements
+    assert set(source) - speaking - excused == set()
+
+
+def _sentences(text: str | None) -> list[str]:
+    return [part for part in re.split(r"(?<=[.!?])\s+", text or "") if len(part) > 8]
+
+
+# -- the outside world has three doors -------------------------------------------------------------
+
+OUTSIDE = {
+    "time.time": {"world.py"},
+    "time.time_ns": {"world.py"},
+    "datetime.now": {"world.py"},
+    "datetime.utcnow": {"world.py"},
+    "secrets": {"world.py"},
+    "random": {"world.py"},
+    "os.urandom": {"world.py", "seal.py"},
+    "uuid": set(),
+    "os.environ": {"settings.py"},
+    "os.getenv": {"settings.py"},
+    "nacl": {"hashing.py"},
+}
+
+
+def _dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def _touched(tree: ast.Module) -> set[str]:
+    """Modules imported, names imported from them, and dotted uses, all as dotted words."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            found.add(_dotted(node))
+    return found
+
+
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_clock_dice_environment_and_hashing_have_one_door(source: dict[str, ast.Module], outside: str) -> None:
+    for name, tree in source.items():
+        # `ctx.world.uuid`, `settings.secrets` are ours: only a bare module name is the library's.
+        touched = {word for word in _touched(tree) if word == outside or word.startswith(outside + ".")}
+        assert not touched or name in OUTSIDE[outside], f"{name} touches {touched}"
+
+
+def test_the_rules_speak_no_http(source: dict[str, ast.Module]) -> None:
+    """Names and strings of core, store, seal and hashing: no status, no header, no framework."""
+    word = re.compile(r"fastapi|starlette|status_code|Set-Cookie|WWW-Authenticate|\bHTTP_?\d{3}\b", re.IGNORECASE)
+    for name, tree in source.items():
+        if name.startswith(("core/", "store/")) or name in ("seal.py", "hashing.py"):
+            texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+            spoken = {str(text) for text in texts} | _touched(tree)
+            assert not {text for text in spoken if word.search(text)}, name
+
+
+# -- errors and events -----------------------------------------------------------------------------
+
+
+def test_error_codes_are_unique_documented_and_raised(source: dict[str, ast.Module]) -> None:
+    kinds = coded_errors()
+    codes = [kind.code for kind in kinds]
+    assert len(codes) == len(set(codes))
+    page = (PAGES / "errors.md").read_text()
+    raised = {name for path, tree in source.items() if path != "errors.py" for name in _made(tree)}
+    for kind in kinds:
+        assert re.fullmatch(r"[a-z][a-z_]+", kind.code)
+        assert f"| `{kind.code}` | {kind.status} |" in page
+        assert kind.message.endswith((".", "!"))
+        assert kind.__name__ in raised, f"{kind.__name__} is never raised"
+
+
+def _made(tree: ast.Module) -> Iterator[str]:
+    """Names that are raised, called or returned: `raise X`, `raise X(…)`, `return X()`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
+            yield node.exc.id
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id
+
+
+def test_statuses_say_what_kind_of_no_it_is() -> None:
+    for kind in coded_errors():
+        if issubclass(kind, errors.Refusal):
+            assert 400 <= kind.status < 500
+        else:
+            assert kind.status >= 500
+
+
+def test_every_documented_password_reason_is_used() -> None:
+    text = (SRC / "core/factors/password.py").read_text()
+    assert {word for word in errors.PASSWORD_REASONS if f'"{word}"' in text} == set(errors.PASSWORD_REASONS)
+
+
+def test_events_are_unique_documented_and_noted() -> None:
+    values = [event.value for event in Event.__members__.values()]
+    assert len(values) == len(set(values)) == len(list(Event)), "an alias hides an event"
+    assert set(MEANING) == set(Event)
+    for event in Event:
+        assert re.fullmatch(r"[a-z_]+(:[a-z_]+){1,2}", event.value)
+        assert used_in(event), f"{event} is never noted"
+
+
+# -- maps, pins, requirements ----------------------------------------------------------------------
+
+
+def _anchors() -> list[tuple[str, str]]:
+    return re.findall(r"`([\w/.-]+\.(?:py|md|txt))(?::(\w+))?`", (ROOT / "docs/MAP.md").read_text())
+
+
+def test_the_map_is_true() -> None:
+    anchors = _anchors()
+    assert len(anchors) > 30
+    for path, name in anchors:
+        file = (ROOT if path.startswith(("tests/", "docs/", "requirements/")) else SRC) / path
+        assert file.is_file(), path
+        if name:
+            assert re.search(rf"^(?:async def |def |class |){name}\b(?:\(| =|:)", file.read_text(), re.MULTILINE), (
+                f"{path}:{name}"
+            )
+
+
+def test_the_map_shows_every_room_of_the_rules(source: dict[str, ast.Module]) -> None:
+    """A newcomer finds each concept and each factor; shapes without a rule of their own may stay off the map."""
+    shapes = {"core/ctx.py", "core/message.py", "core/useragent.py"}
+    rooms = {name for name in source if name.startswith("core/") and not name.endswith("core/__init__.py")}
+    assert rooms - shapes - {path for path, _ in _anchors()} == set()
+
+
+def test_public_names_are_pinned() -> None:
+    """What a host may import. A name more or less is a change that the changelog must tell."""
+    public = {name for name in vars(passgate) if not name.startswith("_")}
+    submodules = {path.stem for path in SRC.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert public - submodules == set()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", passgate.__version__)
+
+
+LOOKED_AT = """
+import os
+class Watched(dict):
+    def __getitem__(self, key): seen.append(key); return super().__getitem__(key)
+    def get(self, key, default=None): seen.append(key); return super().get(key, default)
+    def __contains__(self, key): seen.append(key); return super().__contains__(key)
+seen = []
+os.environ = Watched(os.environ)
+import passgate
+print(sorted({str(key) for key in seen}), "passgate.settings" in __import__("sys").modules)
+"""
+
+
+def test_importing_the_package_reads_no_environment() -> None:
+    """`import passgate` is cheap and looks at nothing: who embeds us decides where settings come from."""
+    told = {**os.environ, "PASSGATE_PORT": "not a number", "PASSGATE_ENVIRONMENT": "nonsense"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKED_AT], capture_output=True, text=True, env=told, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == ["[]", "False"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: str(path.name))
+def test_requirements_are_hashed_and_name_no_place(path: object) -> None:
+    text = (ROOT / "requirements" / getattr(path, "name", "")).read_text()
+    plain = "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
+    assert not re.search(r"https?://|file:|--index-url|--extra-index-url|--find-links|--trusted-host| @ ", plain)
+    assert not re.search(r"(?:^|\s)/\w+/|\blocalhost\b|~/", plain)
+    pinned = re.findall(r"^([A-Za-z0-9._-]+(?:\[[\w,]+\])?)==(\S+)", plain, re.MULTILINE)
+    named = [line for line in plain.splitlines() if line and not line.startswith((" ", "\t"))]
+    assert len(pinned) == len(named) > 0
+    entries = re.split(r"\n(?=\S)", plain.strip())
+    assert all("--hash=sha256:" in entry for entry in entries)

@@ -1,0 +1,209 @@
+"""The guards on a host's own routes: by bearer and cookie, the CSRF rule, may, fresh, public; and what lacks a guard.
+
+What makes a session live is told in the tests of our own doors.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import httpx2
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from sqlalchemy import select
+from starlette.staticfiles import StaticFiles
+
+from passgate import User, testing
+from passgate.core import access
+from passgate.core.ctx import Ctx
+from passgate.store.tables import audit_event, person
+from passgate.testing import Gate, SignedIn
+from tests.kit import code_of
+from tests.library.program import Profile, asked, guarded, program
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return testing.gate(profile=Profile)
+
+
+@pytest.fixture
+async def http(gate: Gate) -> AsyncIterator[httpx2.AsyncClient]:
+    app = program()
+    gate.mount(app)
+    async with asked(guarded(gate, app), gate) as made:
+        yield made
+
+
+async def anna(http: httpx2.AsyncClient, carrier: testing.Carrier = "cookie") -> SignedIn:
+    return await testing.sign_in(http, "anna@example.com", profile={"name": "Anna"}, carrier=carrier)
+
+
+@pytest.mark.parametrize("carrier", ["cookie", "bearer"])
+async def test_who_is_asking(http: httpx2.AsyncClient, carrier: testing.Carrier) -> None:
+    who = await anna(http, carrier)
+    answer = await http.get("/me")
+    assert answer.json() == {
+        "id": who.id, "email": "anna@example.com", "name": "Anna", "roles": ["user"], "tenant": "main",
+    }  # fmt: skip
+    assert (await http.post("/notes", json={"a": "b"})).json() == {"by": "anna@example.com", "a": "b"}
+
+
+async def test_the_user_is_a_value(gate: Gate) -> None:
+    app, users = FastAPI(), []
+
+    @app.get("/")
+    async def keep(user: Annotated[User, Depends(gate.user)]) -> None:
+        users.append(user)
+
+    gate.mount(app)
+    async with asked(app, gate) as http:
+        who = await testing.sign_in(http, "anna@example.com", profile={"name": "Anna", "born": "1990-02-03"})
+        await http.get("/")
+    (user,) = users
+    assert user.profile == Profile(name="Anna", born=datetime(1990, 2, 3, tzinfo=UTC).date())
+    assert user.session.id == who.session_id
+    assert (user.session.amr, user.session.acr) == (("otp", "pwd"), "urn:passgate:aal1")
+    assert user.session.auth_time.tzinfo is UTC
+    assert user.session.created_at == user.session.auth_time or user.session.created_at > user.session.auth_time
+    assert user.email_verified
+    assert user.may("me:read")
+    assert not user.may("users:read")
+    with pytest.raises(AttributeError):
+        user.email = "other@example.com"  # type: ignore[misc]
+
+
+async def test_nobody(http: httpx2.AsyncClient) -> None:
+    missing = await http.get("/me")
+    assert code_of(missing) == "credential_missing"
+    assert missing.headers["www-authenticate"] == "Bearer"
+    assert missing.headers["cache-control"] == "no-store"
+    assert missing.headers["x-host"]
+    named = await http.get("/me", headers={"x-request-id": "a-name-of-mine", "authorization": "Bearer nonsense"})
+    assert code_of(named) == "credential_invalid"
+    assert named.headers["x-request-id"] == "a-name-of-mine"
+    twice = await http.get("/me", headers={"cookie": "passgate_session=a; passgate_session=b"})
+    assert code_of(twice) == "credential_invalid"
+
+
+async def test_an_ended_session_is_dead_at_the_hosts_routes(http: httpx2.AsyncClient) -> None:
+    await anna(http)
+    cookie = {"cookie": f"passgate_session={http.cookies['passgate_session']}"}
+    assert (await http.delete("/auth/api/v1/session")).status_code == 204
+    assert code_of(await http.get("/me", headers=cookie)) == "session_ended"
+
+
+FOREIGN = [
+    {},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"sec-fetch-site": "none"},
+    {"origin": "https://evil.example.com"},
+    {"origin": "null"},
+    {"x-csrf-token": "00"},
+    {"sec-fetch-site": "cross-site", "origin": "http://localhost:8000"},
+]
+OURS = [{"sec-fetch-site": "same-origin"}, {"origin": "http://localhost:8000"}]
+
+
+async def test_an_unsafe_route_by_cookie_wants_our_own_page(http: httpx2.AsyncClient) -> None:
+    await anna(http)
+    del http.headers["sec-fetch-site"]
+    for headers in FOREIGN:
+        refused = await http.post("/notes", json={}, headers=headers)
+        assert code_of(refused) == "csrf_refused", headers
+        assert code_of(await http.delete("/vault", headers=headers)) == "csrf_refused"
+        assert (await http.get("/me", headers=headers)).status_code == 200
+    for headers in OURS:
+        assert (await http.post("/notes", json={}, headers=headers)).status_code == 200, headers
+
+
+async def test_by_bearer_it_may_come_from_anywhere(http: httpx2.AsyncClient) -> None:
+    await anna(http, "bearer")
+    for headers in FOREIGN:
+        assert (await http.post("/notes", json={}, headers=headers)).status_code == 200
+
+
+async def test_may(http: httpx2.AsyncClient, gate: Gate) -> None:
+    who = await anna(http)
+    assert code_of(await http.get("/people")) == "permission_missing"
+    await given(gate, who, "admin")
+    assert (await http.get("/people")).json() == "all of them"
+    assert "access:refused" in await events(gate)
+
+
+async def given(gate: Gate, who: SignedIn, role: str) -> None:
+    async with gate.house.store.write() as db:
+        tenant_id = await db.value(select(person.c.tenant_id).where(person.c.id == who.id))
+        await access.grant(Ctx(gate.house), db, tenant_id, who.id, role)
+
+
+async def events(gate: Gate) -> list[str]:
+    async with gate.house.store.read() as db:
+        return [row["event"] for row in await db.rows(select(audit_event.c.event).order_by(audit_event.c.id))]
+
+
+def test_a_permission_nobody_has_is_a_slip_of_the_pen(gate: Gate) -> None:
+    with pytest.raises(ValueError):
+        gate.may("users:raed")
+    with pytest.raises(ValueError):
+        gate.fresh(minutes=0)
+
+
+async def test_fresh(http: httpx2.AsyncClient, gate: Gate) -> None:
+    await anna(http)
+    assert (await http.delete("/vault")).status_code == 200
+    gate.clock.forward(minutes=6)
+    stale = await http.delete("/vault")
+    assert code_of(stale) == "insufficient_user_authentication"
+    assert "max_age=300" in stale.headers["www-authenticate"]
+    assert (await http.get("/me")).status_code == 200
+
+
+async def test_use_keeps_a_session_alive(http: httpx2.AsyncClient, gate: Gate) -> None:
+    await anna(http)
+    for _ in range(3):
+        gate.clock.forward(minutes=40)
+        assert (await http.get("/me")).status_code == 200
+    gate.clock.forward(minutes=61)
+    assert code_of(await http.get("/me")) == "session_ended"
+
+
+async def test_public(http: httpx2.AsyncClient) -> None:
+    assert (await http.get("/about")).json() == "anybody"
+
+
+def test_what_lacks_a_guard_is_named(gate: Gate) -> None:
+    app = FastAPI()
+    gate.mount(app)
+    guarded(gate, app)
+    assert gate.unguarded(app) == []
+
+    async def open_to_all() -> None: ...
+
+    async def talk(socket: WebSocket) -> None: ...
+
+    inner = APIRouter(prefix="/inner")
+    inner.get("/open")(open_to_all)
+    outer = APIRouter(dependencies=[Depends(gate.user)])
+    outer.get("/kept")(open_to_all)
+    app.include_router(inner)
+    app.include_router(outer)
+    app.include_router(inner, prefix="/kept", dependencies=[Depends(gate.may("users:read"))])
+    app.post("/open")(open_to_all)
+    app.websocket("/talk")(talk)
+    app.mount("/files", StaticFiles(directory="."))
+    assert gate.unguarded(app) == ["APIWebSocketRoute /talk", "GET /inner/open", "Mount /files", "POST /open"]
+    assert testing.gate().unguarded(app) != []
+
+
+async def test_our_database_is_away(http: httpx2.AsyncClient, gate: Gate) -> None:
+    """The host's open routes answer; the guarded ones say what is down."""
+    who = await anna(http, "bearer")
+    assert who.token
+    await gate.house.store.point.close()
+    for path in gate.settings.data.glob("passgate.db*"):
+        path.unlink()
+    refused = await http.get("/me")
+    assert (refused.status_code, code_of(refused)) == (503, "unavailable")
+    assert (await http.get("/about")).status_code == 200

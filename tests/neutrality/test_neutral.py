@@ -1,0 +1,204 @@
+"""Nobody learns who has an account: the same answers and the same counted work, whoever an address belongs to.
+
+Time itself is measured in tests/soak; here the work is counted, which no busy machine can blur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from passgate.core import jobs, people, throttle
+from passgate.core.ctx import Actor
+from passgate.store.tables import budget, outbox
+from tests.core.behind import OLDER, Folk
+from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of, running, settings_for
+from tests.neutrality.watch import Work, told, watched
+
+KINDS = ("unknown", "known", "owner", "disabled", "no_password", "old_hash")
+
+
+@dataclass
+class Town:
+    """One address of each kind, all of one length, so that no answer differs by it."""
+
+    folk: Folk
+
+    @property
+    def the(self) -> The:
+        return self.folk.the
+
+    def address(self, kind: str) -> str:
+        return f"a{KINDS.index(kind)}@example.com"
+
+    async def settle(self) -> None:
+        await self.folk.born(self.address("known"))
+        await self.folk.born(self.address("owner"), "owner")
+        disabled = await self.folk.born(self.address("disabled"))
+        await self.folk.born(self.address("no_password"), hashed=None)
+        await self.folk.born(self.address("old_hash"), hashed=OLDER)
+        async with self.folk.ctx.write() as db:
+            await people.disable(self.folk.ctx, db, disabled.tenant_id, disabled.person_id)
+        await jobs.tidy(self.the.gate.house)
+
+    async def one_try(self, email: str) -> None:
+        handle = handle_of(await self.the.start(email))
+        assert code_of(await self.the.prove(handle, "password", OTHER_PASSWORD)) == "proof_refused"
+
+    async def lock(self, kind: str, actor: Actor | None) -> None:
+        """A hundred refusals, each waited for: written down from behind; the ladder itself is told in tests/core."""
+        ctx, tenant = self.folk.ctx, await self.folk.tenant()
+        at = people.address(self.address(kind)).key
+        key = throttle.person_key(actor.person_id, "password") if actor else None
+        key = key or throttle.address_key(ctx, tenant.id, at, "password")
+        async with ctx.write() as db:
+            assert await db.change(update(budget).where(budget.c.key == key).values(used=100, until_at=0)) == 1
+
+
+@pytest.fixture
+async def town(tmp_path: Path, database_url: str | None) -> AsyncIterator[Town]:
+    async with running(settings_for(tmp_path, database_url)) as the:
+        made = Town(Folk(the))
+        await made.settle()
+        # Everybody has tried once, so that no counter is written for the first time in what is compared.
+        for kind in KINDS:
+            await made.one_try(made.address(kind))
+        yield made
+
+
+Seen = list[tuple[tuple[object, ...], Work]]
+
+
+async def signing_in(town: Town, email: str) -> Seen:
+    """A wrong password, twice, and a look at what else the handle does."""
+    seen: Seen = []
+    with watched(town.the) as work:
+        begun = await town.the.start(email)
+    seen.append((told(begun), work))
+    handle = handle_of(begun)
+    for factor, answer in (("password", OTHER_PASSWORD), ("password", "short"), ("email_code", "12345678")):
+        with watched(town.the) as work:
+            answered = await town.the.prove(handle, factor, answer)
+        seen.append((told(answered), work))
+    for ask in (town.the.challenge(handle, "password"), town.the.finish(handle)):
+        with watched(town.the) as work:
+            answered = await ask
+        seen.append((told(answered), work))
+    return seen
+
+
+async def _mailed(town: Town, begin: Callable[[], Awaitable[object]]) -> Seen:
+    """Begin; a wrong code; another mail; a wrong code again; more mails, past the hourly limit."""
+    seen: Seen = []
+    with watched(town.the) as work:
+        begun = await begin()
+    handle = handle_of(begun)  # type: ignore[arg-type]
+    seen.append((told(begun), work))  # type: ignore[arg-type]
+    for _ in range(2):
+        with watched(town.the) as work:
+            answered = await town.the.prove(handle, "email_code", "00000000")
+        seen.append((told(answered), work))
+        assert code_of(answered) == "proof_refused"
+        with watched(town.the) as work:
+            answered = await town.the.challenge(handle, "email_code")
+        seen.append((told(answered), work))
+    for _ in range(5):
+        with watched(town.the) as work:
+            answered = await town.the.challenge(handle, "email_code")
+        seen.append((told(answered), work))
+        assert answered.status_code == 200
+    return seen
+
+
+async def signing_up(town: Town, email: str) -> Seen:
+    return await _mailed(town, lambda: town.the.signup(email, PASSWORD))
+
+
+async def signing_up_without_a_password(town: Town, email: str) -> Seen:
+    return await _mailed(town, lambda: town.the.signup(email, None))
+
+
+async def recovering(town: Town, email: str) -> Seen:
+    return await _mailed(town, lambda: town.the.recover(email))
+
+
+WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_whoever_it_is(town: Town, way: Callable[[Town, str], Awaitable[Seen]]) -> None:
+    seen = {kind: await way(town, town.address(kind)) for kind in KINDS}
+    for kind in KINDS:
+        for step, ((answer, work), (same, normal)) in enumerate(zip(seen[kind], seen["unknown"], strict=True)):
+            assert answer == same, (kind, step)
+            assert work.hashes == normal.hashes, (kind, step)
+            assert work.statements == normal.statements, (kind, step)
+            assert work.rows == normal.rows, (kind, step)
+    assert any(work.hashes for _, work in seen["known"]) is (way in (signing_in, signing_up))
+    assert any(work.statements for _, work in seen["known"])
+
+
+async def test_the_work_pays_for_every_scheme_in_use(town: Town) -> None:
+    """One hash per scheme, the old ones among them, in one order."""
+    seen = await signing_in(town, town.address("unknown"))
+    assert seen[1][1].hashes == ["verify m=8192,t=1,p=1", "verify m=8192,t=2,p=1"]
+
+
+async def test_over_the_limit_nobody_gets_a_mail(town: Town) -> None:
+    """Five an hour for each address, however they were caused; known or not."""
+    for kind in ("unknown", "known"):
+        before = len(await town.the.rows(outbox))
+        await recovering(town, town.address(kind))
+        await signing_up(town, town.address(kind))
+        assert len(await town.the.rows(outbox)) - before == 5
+
+
+async def test_the_waits_are_the_same(town: Town) -> None:
+    """The eleventh refusal in a row waits, for somebody as for nobody, and says so in the same words."""
+    told_of: dict[str, list[tuple[object, ...]]] = {}
+    for kind in ("unknown", "known", "disabled", "no_password"):
+        answers: list[tuple[object, ...]] = []
+        for _ in range(2):
+            handle = handle_of(await town.the.start(town.address(kind)))
+            answers += [told(await town.the.prove(handle, "password", OTHER_PASSWORD)) for _ in range(6)]
+        told_of[kind] = answers
+    assert len({str(answers) for answers in told_of.values()}) == 1
+    statuses = [status for status, *_ in told_of["unknown"]]
+    assert (statuses[0], statuses[-1]) == (403, 429)
+
+
+async def test_a_locked_password_answers_like_a_wrong_one(town: Town) -> None:
+    """After a hundred refusals even the right one; and so does an address that nobody has."""
+    async with town.folk.ctx.read() as db:
+        found = await people.by_key(db, (await town.folk.tenant()).id, town.address("known"))
+    assert found is not None
+    await town.lock("known", Actor(found["tenant_id"], found["id"], "", "", (), 0))
+    await town.lock("unknown", None)
+    seen = []
+    for kind in ("unknown", "known", "no_password"):  # the last is not locked, just wrong
+        handle = handle_of(await town.the.start(town.address(kind)))
+        with watched(town.the) as work:
+            answered = await town.the.prove(handle, "password", PASSWORD)
+        seen.append((told(answered), work))
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][0][0] == 403
+
+
+async def test_what_is_refused_is_refused_alike(town: Town) -> None:
+    """A password that nobody may set is refused before it is asked whose address it is."""
+    answers = [told(await town.the.signup(town.address(kind), "short")) for kind in KINDS]
+    assert len({str(answer) for answer in answers}) == 1
+
+
+async def test_a_session_that_is_none(town: Town) -> None:
+    """A secret that we did not mint is settled without a look at the database; a minted one costs one look."""
+    with watched(town.the) as work:
+        answer = await town.the.session("pg_ses_" + "A" * 70)
+    assert (code_of(answer), work.statements) == ("credential_invalid", [])
+    with watched(town.the) as work:
+        answer = await town.the.session(town.folk.ctx.ring.mint("pg_ses_").token)
+    assert (code_of(answer), len(work.statements)) == ("credential_invalid", 1)

@@ -1,0 +1,96 @@
+"""Everything a stranger could see or measure of one request: the answer, the hashing, the statements, the rows written.
+
+What is compared with what is said by the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import event
+
+from passgate import hashing
+from passgate.store.point import Lookup
+from tests.kit import The
+
+_WRITTEN = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+\"?(\w+)", re.IGNORECASE)
+
+
+@dataclass
+class Work:
+    """`hashes`: each call into Argon2id with its parameters. `statements`: in order, of all three ways to the database,
+    values left out. `rows`: how many rows were written, by table."""
+
+    hashes: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
+    rows: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def watched(the: The) -> Iterator[Work]:
+    """Counts from outside: what is called is the real thing, and does its work."""
+    work, store = Work(), the.gate.house.store
+
+    def asked(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
+        work.statements.append(statement)
+
+    def wrote(_connection: Any, cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
+        if written := _WRITTEN.match(statement):
+            work.rows[written[1]] += max(0, context.rowcount)
+
+    engines = (store.writer.sync_engine, store.reader.sync_engine)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", asked)
+        event.listen(engine, "after_cursor_execute", wrote)
+    with pytest.MonkeyPatch.context() as patch:
+        _count_hashes(patch, work)
+        _count_points(patch, the, work)
+        yield work
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", asked)
+        event.remove(engine, "after_cursor_execute", wrote)
+
+
+def _count_hashes(patch: pytest.MonkeyPatch, work: Work) -> None:
+    make, verify = vars(hashing)["crypto_pwhash_alg"], vars(hashing)["crypto_pwhash_str_verify"]
+
+    def made(length: int, password: bytes, salt: bytes, passes: int, memory: int, kind: int) -> bytes:
+        work.hashes.append(f"make m={memory // 1024},t={passes}")
+        raw: bytes = make(length, password, salt, passes, memory, kind)
+        return raw
+
+    def verified(phc: bytes, password: bytes) -> bool:
+        work.hashes.append(f"verify {phc.decode().split('$')[3]}")
+        return bool(verify(phc, password))
+
+    patch.setattr(hashing, "crypto_pwhash_alg", made)
+    patch.setattr(hashing, "crypto_pwhash_str_verify", verified)
+
+
+def _count_points(patch: pytest.MonkeyPatch, the: The, work: Work) -> None:
+    point = the.gate.house.store.point
+    one: Callable[[Lookup, Any], Any] = point.one
+
+    async def counted(lookup: Lookup, key: Any) -> Any:
+        work.statements.append(lookup.postgres)
+        return await one(lookup, key)
+
+    patch.setattr(point, "one", counted)
+
+
+_UNLIKE = {"handle", "expires_at", "request_id"}
+
+
+def told(answer: httpx2.Response) -> tuple[object, ...]:
+    """The answer without what differs between any two: request id, handle, instants. Even the order of header fields
+    counts, and the length of what was left out."""
+    headers = [(name, len(value) if name == "x-request-id" else value) for name, value in answer.headers.multi_items()]
+    body = {key: len(value) if key in _UNLIKE else value for key, value in answer.json().items()}
+    return answer.status_code, headers, list(body.items())
