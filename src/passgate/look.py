@@ -41,7 +41,7 @@ def sheet_head(look: LookSettings) -> str:
 def mail_colours(look: LookSettings) -> dict[str, str]:
     """The light tokens as #rrggbb: mail programs know neither variables nor OKLCH."""
     return {
-        "brand": hexed(0.495, look.chroma, look.hue),
+        "brand": hexed(0.49, look.chroma, look.hue),
         "on_brand": hexed(0.99, 0.005, look.hue),
         "ground": hexed(0.975, 0.008, look.hue),
         "card": "#ffffff",

@@ -172,7 +172,7 @@ _KEPT = "%=&+/?~.,:;@!$'()*-_"
 
 
 def _refuse_unless(headers: Headers, wanted: str) -> None:
-    refused = NotJson if wanted == "application/json" else NotForm
+    refused = NotJson() if wanted == "application/json" else NotForm()
     kinds = headers.getlist("content-type")
     kind, _, parameters = (kinds[0] if kinds else "").partition(";")
     charset = parameters.strip().lower()
