@@ -37,6 +37,8 @@ from passgate.web.api import account, session, signin
 from passgate.web.edge import Edge
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
+from passgate.web.pages import mailbox
+from passgate.web.pages.all import PAGES
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -209,8 +211,11 @@ def _api(gate: Passgate) -> FastAPI:
         app.include_router(room.router)
     if gate.settings.docs:
         docs.install(app, gate.house.at, gate.house.profile)
+    for page in PAGES:
+        app.include_router(page)
     if isinstance(gate.mailer, Mailbox):
         app.include_router(ops.developer_router(gate.mailer))
+        app.include_router(mailbox.developer_router(gate.mailer))
     return app
 
 

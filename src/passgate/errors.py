@@ -2,7 +2,7 @@
 
     PassgateError
     ├── Refusal            the answer is no; the facts in `keep` are written all the same, the rest is undone
-    │   ├── Malformed 400 · NotJson 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
+    │   ├── Malformed 400 · NotJson/NotForm 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
     │   ├── CredentialMissing/CredentialInvalid/SessionEnded/HandleInvalid/StepUpNeeded 401
     │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed 403 · NotFound 404
     │   ├── Conflict/NoChallenge/AlreadyProved/FactorNotOffered/ProofMissing/TenantNameTaken 409
@@ -61,6 +61,11 @@ class Malformed(Refusal):
 class NotJson(Refusal):
     code, status, title = "not_json", 415, "Not JSON"
     message = "Send the body as application/json."
+
+
+class NotForm(Refusal):
+    code, status, title = "not_form", 415, "Not a form"
+    message = "Send the form as application/x-www-form-urlencoded."
 
 
 class TooLarge(Refusal):

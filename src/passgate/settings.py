@@ -111,6 +111,15 @@ class CorsSettings(_Part):
     origins: Words = Field((), description="Origins whose pages may call /api/v1")
 
 
+class LookSettings(_Part):
+    """A brand is a hue and a chroma; every colour comes from them."""
+
+    hue: int = Field(262, ge=0, le=360, description="The brand's hue in degrees (OKLCH)")
+    chroma: float = Field(0.16, ge=0, le=0.2, description="How colourful it is")
+    texts: Path | None = Field(None, description='JSON {"de": {"English text": "own text"}}: texts said differently')
+    templates: Path | None = Field(None, description="A folder whose templates stand before ours, file by file")
+
+
 class MetricsSettings(_Part):
     token: SecretStr | None = Field(None, description="Bearer for the names on /readyz and for /metrics")
 
@@ -150,6 +159,7 @@ class Settings(BaseSettings):
     breach: BreachSettings = Field(default_factory=BreachSettings)
     cors: CorsSettings = Field(default_factory=CorsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    look: LookSettings = Field(default_factory=LookSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -197,11 +197,11 @@ def test_demo(tmp_path: Path) -> None:
     with Running("demo", data, "--port", "0", **elsewhere) as demo:
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
         shown = json.loads(ready.read_text())
-        assert set(shown) == {"url", "mail", "docs", "clients"}
+        assert set(shown) == {"url", "signup", "mail", "docs", "clients"}
         assert (shown["url"], shown["clients"]) == (f"http://localhost:{demo.port}", [])
         assert demo.out[0] == f"Passgate is ready: {shown['url']}\n"
         with demo.http() as http:
-            for name in ("mail", "docs"):
+            for name in ("signup", "mail", "docs"):
                 assert http.get(shown[name].removeprefix(shown["url"])).status_code == 200
         assert demo.stop(signal.SIGINT) == 0
     assert not ready.exists()

@@ -51,6 +51,8 @@ RIGHT: dict[str, Right] = {
     "me-export": Right("session"),
     "me-activity": Right("session"),
     "me-password": Right("session", {"password": f"{MARK} horse battery staple"}),
+    "me-address": Right("session", {"email": f"{MARK}.new@example.com"}),
+    "me-prove_address": Right("session", {"answer": "00000000"}),
     "me-sessions": Right("session"),
     "me-end_others": Right("session"),
     "me-end_one": Right("session", path=NOBODY),

@@ -117,9 +117,10 @@ def demo(
 
 def _demo_ready(settings: Settings, ready: Path) -> str:
     """The file, and what the terminal shows."""
-    doors = {"mail": f"{settings.url}/dev/mail.json", "docs": f"{settings.url}/docs"}
+    paths = {"signup": "/signup", "mail": "/dev/mail", "docs": "/docs"}
+    doors = {name: settings.url + path for name, path in paths.items()}
     _write_private(ready, json.dumps({"url": settings.url, **doors, "clients": []}, indent=1))
-    shown = "".join(f"\n  {name:5} {address}" for name, address in doors.items())
+    shown = "".join(f"\n  {name:6} {address}" for name, address in doors.items())
     return f"Passgate is ready: {settings.url}{shown}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from passgate.core import access, audit, mail, people, sessions, signin, tenants, throttle
+from passgate.core import access, audit, mail, once, people, sessions, signin, tenants, throttle
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.factors import password
@@ -113,4 +113,5 @@ async def delete(ctx: Ctx, actor: Actor) -> None:
         await audit.forget(db, actor.tenant_id, actor.person_id)
         # Their sign-ins go with them, and budgets after sign-ins: the order in which a proof takes its locks.
         await people.erase(db, actor.tenant_id, actor.person_id)
+        await once.forget(db, actor.person_id)
         await throttle.forget(db, actor.person_id, tuple(KINDS))

@@ -78,6 +78,7 @@ class Ctx:
     origin: Origin = Origin()
     actor: Actor | None = None
     request_id: str = ""
+    language: str = "en"
 
     @property
     def settings(self) -> Settings:

@@ -1,89 +1,146 @@
 """Mails as data: their words, and `lay`, which puts one into the outbox inside the change's own transaction.
 
-Sending is `outbox`'s; nothing here waits for a network.
+Sending is `outbox`'s, what a mail looks like its template's; nothing here waits for a network.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from passgate import look, words
 from passgate.core import throttle
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
 from passgate.errors import Throttled
 from passgate.store import Db
 from passgate.store.tables import outbox
+from passgate.words import N_
 from passgate.world import SECOND, iso
 
 _KEEP = 24 * 3600
 """Seconds a mail may wait for a mail server before it is given up."""
 
-_NOT_YOU = "If this was not you, you need not do anything: nobody gets in with this mail alone."
 
-WORDS: dict[str, tuple[str, str]] = {
-    "signup_code": (
-        "Your code for {service}: {code}",
-        "Welcome. Enter this code to finish signing up:\n\n    {code}\n\nIt is good for {minutes} minutes, once, and"
-        " only on the page where you asked for it.\n\n" + _NOT_YOU,
-    ),
-    "signup_known": (
-        "You already have an account at {service}",
-        "Somebody, perhaps you, tried to sign up with this address. There is an account already.\n\nSign in: {link}\n"
-        "Forgotten your password? {recover}\n\n" + _NOT_YOU,
-    ),
-    "signin_code": (
-        "Your code for {service}: {code}",
-        "Enter this code to sign in:\n\n    {code}\n\nIt is good for {minutes} minutes and once.\n\n" + _NOT_YOU,
-    ),
-    "recovery_code": (
-        "Your code for {service}: {code}",
-        "Enter this code to choose a new password:\n\n    {code}\n\nIt is good for {minutes} minutes, once, and only on"
-        " the page where you asked for it.\n\n" + _NOT_YOU,
-    ),
-    "recovery_none": (
-        "No account at {service} for this address",
-        "Somebody, perhaps you, asked to recover an account with this address. There is none that can be recovered."
-        " Perhaps you signed up with another address.\n\nSign up: {link}",
-    ),
-    "recovered": (
-        "Your password at {service} was replaced",
-        "A new password was set with a code mailed to this address, and all sessions were ended.\n\nIf this was not"
-        " you, recover your account at once: {recover}",
-    ),
-    "password_changed": (
-        "Your password at {service} was changed",
-        "Your password was changed, and all your other sessions were ended.\n\nIf this was not you, recover your"
-        " account at once: {recover}",
-    ),
-    "new_device": (
-        "New sign-in at {service}",
-        "Your account was just used from a browser or program we have not seen before.\n\nIf this was not you, recover"
-        " your account at once: {recover}",
-    ),
-}
-_LINKS = {"signup_known": "/signin", "recovery_none": "/signup"}
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One card: a heading, what happened, one code or one button, what else to know. `path` is the button's own;
+    `recover` adds the way to recovery. All texts are English and translated when the mail is laid."""
+
+    subject: str
+    heading: str
+    lead: str
+    notes: tuple[str, ...] = ()
+    button: str = ""
+    path: str = ""
+    recover: bool = False
 
 
-def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None) -> Message:
-    """The finished mail. Links are built from the public URL, never from a request."""
-    subject, body = WORDS[kind]
-    link = ctx.house.base + _LINKS[kind] if kind in _LINKS else None
-    given: dict[str, Any] = {
-        "service": service, "code": code or "", "link": link or "", "recover": f"{ctx.house.base}/recover",
-        "minutes": ctx.settings.mail.code_life // 60,
+_NOT_YOU = N_("If this was not you, you need not do anything: nobody gets in with this mail alone.")
+_ACT = N_("If this was not you, recover your account at once.")
+_ONCE_HERE = N_("It is good for %(minutes)s minutes, once, and only on the page where you asked for it.")
+_CODE = N_("Your code for %(service)s: %(code)s")
+
+WORDS: dict[str, Letter] = {
+    "signup_code": Letter(
+        _CODE, N_("Welcome"), N_("Enter this code to finish signing up at %(service)s."), (_ONCE_HERE, _NOT_YOU)
+    ),
+    "signup_known": Letter(
+        N_("You already have an account at %(service)s"),
+        N_("You are here already"),
+        N_("Somebody, perhaps you, tried to sign up with this address. There is an account already."),
+        (N_("Forgotten your password? You can choose a new one."), _NOT_YOU),
+        N_("Sign in"), "/signin", recover=True,
+    ),
+    "signin_code": Letter(
+        _CODE, N_("Sign in"), N_("Enter this code to sign in to %(service)s."), (_ONCE_HERE, _NOT_YOU)
+    ),
+    "recovery_code": Letter(
+        _CODE, N_("Choose a new password"), N_("Enter this code to choose a new password at %(service)s."),
+        (_ONCE_HERE, _NOT_YOU),
+    ),
+    "recovery_none": Letter(
+        N_("No account at %(service)s for this address"),
+        N_("No account with this address"),
+        N_(
+            "Somebody, perhaps you, asked to recover an account with this address. There is none that can be recovered."
+            " Perhaps you signed up with another address."
+        ),
+        (),
+        N_("Sign up"), "/signup",
+    ),
+    "recovered": Letter(
+        N_("Your password at %(service)s was replaced"),
+        N_("Your password was replaced"),
+        N_("A new password was set with a code mailed to this address, and all sessions were ended."),
+        (_ACT,), recover=True,
+    ),
+    "password_changed": Letter(
+        N_("Your password at %(service)s was changed"),
+        N_("Your password was changed"),
+        N_("Your password was changed, and all your other sessions were ended."),
+        (_ACT,), recover=True,
+    ),
+    "new_device": Letter(
+        N_("New sign-in at %(service)s"),
+        N_("A new sign-in"),
+        N_("Your account was just used from a browser or program we have not seen before."),
+        (_ACT,), recover=True,
+    ),
+    "address_code": Letter(
+        _CODE, N_("Confirm your new address"), N_("Enter this code to use this address at %(service)s from now on."),
+        (_ONCE_HERE, _NOT_YOU),
+    ),
+    "address_known": Letter(
+        N_("This address is in use already at %(service)s"),
+        N_("This address is in use already"),
+        N_("Somebody, perhaps you, wanted to move an account to this address. It belongs to another account already."),
+        (_NOT_YOU,),
+    ),
+    "address_changed": Letter(
+        N_("Your address at %(service)s was changed"),
+        N_("Your address was changed"),
+        N_("Your account has another e-mail address now. Mails go there from now on."),
+        (N_("If this was not you, take the change back. From the old address that is possible for seven days."),),
+        N_("Take the change back"),
+    ),
+    "address_restored": Letter(
+        N_("Your address at %(service)s is back"),
+        N_("Your address is back"),
+        N_("The change of address was taken back, and all sessions were ended. Now choose a new password."),
+        (), N_("Choose a new password"), "/recover",
+    ),
+}  # fmt: skip
+
+
+def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None) -> Message:
+    """The finished mail, as text and as HTML. Links are built from the public URL, never from a request."""
+    letter, said = WORDS[kind], words.catalog(ctx.language, ctx.settings.look.texts).gettext
+    link = link or (ctx.house.base + letter.path if letter.path else None)
+    given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
+    shown: dict[str, Any] = {
+        "service": service, "to": to, "code": code, "link": link, "button": said(letter.button) if link else "",
+        "recover": f"{ctx.house.base}/recover" if letter.recover else None,
+        "heading": said(letter.heading) % given, "lead": said(letter.lead) % given,
+        "notes": [said(note) % given for note in letter.notes],
+        "asked_at": iso(ctx.now())[:16].replace("T", " ") + " UTC", "ip": ctx.origin.ip,
+        "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
+        "colours": look.mail_colours(ctx.settings.look),
     }  # fmt: skip
-    device = " on ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part)
-    asked = f"\n\n--\nFor {to}. Asked for at {iso(ctx.now())} from {ctx.origin.ip or 'this server'}"
-    text = body.format_map(given) + asked + (f" with {device}" if device else "") + ".\n"
+    templates = look.environment(ctx.settings.look, ctx.language)
+    text, html = (templates.get_template(f"mail/letter.{form}").render(shown) for form in ("txt", "html"))
     return Message(
-        id=ctx.world.uuid(), kind=kind, to=to, subject=subject.format_map(given), text=text, html=None,
+        id=ctx.world.uuid(), kind=kind, to=to, subject=said(letter.subject) % given, text=text, html=html,
         code=code, link=link, created_at=ctx.now(),
     )  # fmt: skip
 
 
-async def lay(ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None) -> None:
-    """Into the outbox, sealed. The worker is woken once it can see the row."""
-    message = render(ctx, kind, to, service=service, code=code)
+async def lay(
+    ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None,
+    link: str | None = None,
+) -> None:  # fmt: skip
+    """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
+    message = render(ctx, kind, to, service=service, code=code, link=link)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _KEEP
     await db.add(

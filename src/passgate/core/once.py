@@ -5,23 +5,66 @@ What a ticket opens is its caller's business; nothing here compares a guess with
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping, select, update
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import RowMapping, delete, select, update
 
 from passgate.core.ctx import Ctx
+from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import ticket
 from passgate.world import SECOND
 
 
-async def issue(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, secret_hash: bytes, *, life: int) -> None:
-    """A fresh ticket; older ones of the same kind and binding die with it. `life` in seconds."""
-    now = ctx.now()
-    older = update(ticket).where(ticket.c.kind == kind, ticket.c.bound_to == bound_to, ticket.c.taken_at.is_(None))
-    await db.change(older.values(taken_at=now))
+async def issue(
+    ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, secret_hash: bytes, *,
+    life: int, data: Mapping[str, Any] | None = None, beside: bool = False,
+) -> None:  # fmt: skip
+    """A fresh ticket; older ones of the same kind and binding die with it, unless it stands `beside` them. `life` in
+    seconds; `data` is sealed, and read again with `carried`."""
+    now, made = ctx.now(), ctx.world.uuid()
+    if not beside:
+        await end(ctx, db, kind, bound_to)
+    sealed = ctx.ring.seal("ticket", f"ticket:{made}", json.dumps(data).encode()) if data is not None else None
     await db.add(
-        ticket, id=ctx.world.uuid(), tenant_id=tenant_id, kind=kind, bound_to=bound_to, secret_hash=secret_hash,
-        created_at=now, expires_at=now + life * SECOND,
+        ticket, id=made, tenant_id=tenant_id, kind=kind, bound_to=bound_to, secret_hash=secret_hash,
+        data_sealed=sealed, created_at=now, expires_at=now + life * SECOND,
     )  # fmt: skip
+
+
+async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> None:
+    """None of them can be taken any more; `since`: only those issued then or later."""
+    live_ones = update(ticket).where(
+        ticket.c.kind == kind, ticket.c.bound_to == bound_to, ticket.c.taken_at.is_(None), ticket.c.created_at >= since
+    )
+    await db.change(live_ones.values(taken_at=ctx.now()))
+
+
+async def forget(db: Db, bound_to: str) -> None:
+    """Whoever they were bound to is gone, and what they carried goes too."""
+    await db.change(delete(ticket).where(ticket.c.bound_to == bound_to))
+
+
+def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
+    """What the ticket was issued with; empty where that cannot be read any more."""
+    if row["data_sealed"] is None:
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(ctx.ring.unseal("ticket", f"ticket:{row['id']}", row["data_sealed"]))
+    except Unreadable:
+        return {}
+    return found
+
+
+async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMapping | None:
+    """The ticket a mailed link names, if it can still be taken."""
+    query = select(ticket).where(
+        ticket.c.kind == kind, ticket.c.secret_hash == secret_hash, ticket.c.taken_at.is_(None),
+        ticket.c.expires_at > ctx.now(),
+    )  # fmt: skip
+    return await db.one(query)
 
 
 async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import RowMapping, bindparam, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from passgate.core.audit import canonical
 from passgate.core.ctx import Ctx
@@ -97,6 +98,17 @@ async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> N
     await db.change(
         update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id).values(profile=profile)
     )
+
+
+async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address) -> bool:
+    """A proved address, or False where somebody else in the tenant has it: the transaction is then good for nothing
+    but to be undone."""
+    move = update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id)
+    try:
+        moved = await db.change(move.values(email=at.shown, email_key=at.key, email_verified_at=ctx.now()))
+    except IntegrityError:
+        return False
+    return moved == 1
 
 
 async def disable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> bool:

@@ -70,29 +70,30 @@ class Started:
 # -- start -----------------------------------------------------------------------------------------
 
 
-async def start(ctx: Ctx, email: str | None, tenant_name: str | None) -> Started:
-    """Begin to sign in. No person is looked up: who is meant shows only in what is proved."""
+async def start(ctx: Ctx, email: str | None, tenant_name: str | None, return_to: str | None = None) -> Started:
+    """Begin to sign in. No person is looked up: who is meant shows only in what is proved. `return_to`: where a page
+    goes afterwards, checked by that page."""
     at = people.address(email) if email is not None else None
     async with ctx.write() as db:
         tenant = await tenants.find(db, tenant_name)
         if tenant is None or tenant.is_disabled:
             raise SignupClosed("Nobody can sign in here.")
         data = {"email": at.shown, "email_key": at.key} if at else {}
-        begun, handle = await begin(ctx, db, tenant, "signin", data)
+        begun, handle = await begin(ctx, db, tenant, "signin", data | _going(return_to))
         await note(ctx, db, Event.SIGNIN_STARTED, tenant_id=tenant.id, personal=_named(begun))
         return _started(begun, handle)
 
 
 async def start_signup(
     ctx: Ctx, email: str, secret: str | None, profile: dict[str, Any] | None, tenant_name: str | None,
-    new_tenant: str | None,
+    new_tenant: str | None, return_to: str | None = None,
 ) -> Started:  # fmt: skip
     """Begin to sign up. Touches no person: everything lies in the sign-in until the mailed code is proved."""
     async with ctx.read() as db:
         tenant = await signup.target(ctx, db, tenant_name, new_tenant)
     data = await signup.prepared(ctx, tenant, email, secret, profile, new_tenant)
     async with ctx.write() as db:
-        begun, handle = await begin(ctx, db, tenant, "signup", data)
+        begun, handle = await begin(ctx, db, tenant, "signup", data | _going(return_to))
         await signup.announce(ctx, db, begun)
         return _started(begun, handle)
 
@@ -109,7 +110,7 @@ async def start_recovery(ctx: Ctx, email: str, tenant_name: str | None) -> Start
         return _started(begun, handle)
 
 
-async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None) -> Started:
+async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None) -> Started:
     """A sign-in with the person already named. Its end replaces the actor's session. Whatever age was asked for:
     a step-up always takes a proof given now."""
     floor = acr or AAL1
@@ -124,7 +125,7 @@ async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None) -> Started:
             raise FactorNotOffered("Nothing that is offered here reaches that level.")
         data = {"floor": floor, "email": found["email"], "email_key": found["email_key"]}
         begun, handle = await begin(
-            ctx, db, tenant, "step_up", data, person_id=actor.person_id, session_id=actor.session_id
+            ctx, db, tenant, "step_up", data | _going(return_to), person_id=actor.person_id, session_id=actor.session_id
         )
         await note(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
         return _started(begun, handle)
@@ -144,6 +145,10 @@ async def begin(
     sealed = ctx.ring.seal("sign_in", f"sign_in:{row['id']}", canonical(data))
     await db.add(table, **row, data_sealed=sealed)
     return _value(row, data, tenant.name, tenant.display_name, tenant.rules), minted.token
+
+
+def _going(return_to: str | None) -> dict[str, str]:
+    return {"return_to": return_to} if return_to else {}
 
 
 def _started(sign_in: SignIn, handle: str) -> Started:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, text
 
 from passgate.store.unit import Store
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision under migrations/versions; a house test compares."""
 
 

@@ -138,6 +138,7 @@ ticket = Table(
     Column("kind", String(24), nullable=False),
     Column("bound_to", String(36), nullable=False),
     Column("secret_hash", LargeBinary, nullable=False),
+    Column("data_sealed", LargeBinary),
     _at("created_at"),
     _at("expires_at"),
     _at("taken_at", null=True),

@@ -25,6 +25,32 @@ def clear_session(settings: Settings) -> str:
     return _cookie(settings, session_name(settings), "", 0)
 
 
+def signin_name(settings: Settings) -> str:
+    return "__Host-passgate_signin" if settings.https else "passgate_signin"
+
+
+def set_signin(settings: Settings, value: str) -> str:
+    """The running sign-in's handle, or the seat a form is bound to before there is one; as long as a sign-in lives."""
+    return _cookie(settings, signin_name(settings), value, settings.signin.life)
+
+
+def clear_signin(settings: Settings) -> str:
+    return _cookie(settings, signin_name(settings), "", 0)
+
+
+def link_name(settings: Settings) -> str:
+    return "__Host-passgate_link" if settings.https else "passgate_link"
+
+
+def set_link(settings: Settings, token: str) -> str:
+    """What a mailed link carried, for the page it leads to: the address bar and the history do not keep it."""
+    return _cookie(settings, link_name(settings), token, settings.signin.life)
+
+
+def clear_link(settings: Settings) -> str:
+    return _cookie(settings, link_name(settings), "", 0)
+
+
 def _cookie(settings: Settings, name: str, value: str, max_age: int) -> str:
     secure = "; Secure" if settings.https else ""
     return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"

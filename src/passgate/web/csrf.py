@@ -15,16 +15,18 @@ _SITES = frozenset({"same-origin", "same-site", "cross-site", "none"})
 TOKEN_HEADER = "x-csrf-token"
 
 
-def token(ctx: Ctx, session_id: str) -> str:
-    """The value that pages put into their forms."""
-    return ctx.ring.mac("csrf", session_id.encode()).hex()
+def token(ctx: Ctx, bound_to: str) -> str:
+    """The value that pages put into their forms. `bound_to` is the session's id or, before there is a session, the
+    value of the sign-in cookie."""
+    return ctx.ring.mac("csrf", bound_to.encode()).hex()
 
 
-def check(ctx: Ctx, headers: Headers, session_id: str, given: str | None = None) -> None:
-    """Raise CsrfRefused unless our own page sent it. `given` is a form's csrf_token, if there was a form."""
+def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = None) -> None:
+    """Raise CsrfRefused unless our own page sent it. `given` is a form's csrf_token, if there was a form; bound to
+    nothing (no cookie came), no token fits."""
     verdict = _browser_says(headers, ctx.settings.url)
     if verdict is None:
-        verdict = _token_fits(ctx, session_id, given or headers.get(TOKEN_HEADER))
+        verdict = bound_to is not None and _token_fits(ctx, bound_to, given or headers.get(TOKEN_HEADER))
     if not verdict:
         raise CsrfRefused
 
@@ -48,8 +50,8 @@ def _browser_says(headers: Headers, ours: str) -> bool | None:
     return None
 
 
-def _token_fits(ctx: Ctx, session_id: str, given: str | None) -> bool:
+def _token_fits(ctx: Ctx, bound_to: str, given: str | None) -> bool:
     try:
-        return ctx.ring.check("csrf", session_id.encode(), bytes.fromhex(given or ""))
+        return ctx.ring.check("csrf", bound_to.encode(), bytes.fromhex(given or ""))
     except ValueError:
         return False

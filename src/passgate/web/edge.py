@@ -8,16 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from passgate.core.ctx import Ctx, House
-from passgate.errors import Malformed, NotFound, NotJson, PassgateError, TooLarge
+from passgate.errors import Malformed, NotForm, NotFound, NotJson, PassgateError, TooLarge
 from passgate.settings import is_localhost, is_loopback
 from passgate.web import body as decoder
 from passgate.web.origin import Asking
-from passgate.web.problems import render
+from passgate.web.pages.page import is_page
+from passgate.web.problems import answered
 
 access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
@@ -77,17 +80,27 @@ class Edge:
             raise NotFound
         if scope["query_string"]:
             decoder.decode_pairs(scope["query_string"])
-        await self._inner(scope, await _checked(headers, receive), send)
+        at_page = is_page(scope["path"])
+        if at_page and scope["method"] == "GET" and (name := self._other_name(headers)):
+            await RedirectResponse(name + _target(scope), status_code=307)(scope, receive, send)
+            return
+        await self._inner(scope, await _checked(headers, receive, form=at_page), send)
 
     async def _fail(self, error: PassgateError, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["state"]["answer"].status == 0:
-            await render(error, scope["state"]["request_id"])(scope, receive, send)
+            await answered(scope["state"]["ctx"], scope["path"], Headers(scope=scope), error)(scope, receive, send)
 
     def _may_develop(self, ctx: Ctx, headers: Headers) -> bool:
         """`/dev/*` is for this machine's own browser: the peer is loopback, the name is ours, nobody passed it on."""
         host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else ""
         named = is_localhost(host) or is_loopback(host) or headers.get("host", "") == "[::1]"
         return ctx.settings.is_development and ctx.origin.is_loopback and named
+
+    def _other_name(self, headers: Headers) -> str | None:
+        """Development's own address, for who came by an IP address: that cannot have passkeys, and is another site."""
+        host = headers.get("host", "")
+        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+        return self._house.base if self._house.settings.is_development and is_loopback(name) else None
 
 
 class _Answer:
@@ -125,12 +138,15 @@ def _standard_headers(*, https: bool) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in fields.items()]
 
 
-async def _checked(headers: Headers, receive: Receive) -> Receive:
-    """The body, whole, decoded once and refused if there is anything odd about it; then handed on as it came."""
+async def _checked(headers: Headers, receive: Receive, *, form: bool) -> Receive:
+    """The body, whole, decoded once and refused if there is anything odd about it; then handed on as it came. Pages
+    take forms, and nothing else does."""
     raw = await _whole(headers, receive)
     if raw or headers.get("content-type"):
-        _refuse_unless_json(headers)
-    if raw:
+        _refuse_unless(headers, "application/x-www-form-urlencoded" if form else "application/json")
+    if form:
+        decoder.decode_pairs(raw)
+    elif raw:
         decoder.decode_json(raw)
     elif headers.get("content-type"):
         raise Malformed
@@ -146,14 +162,24 @@ async def _checked(headers: Headers, receive: Receive) -> Receive:
     return replay
 
 
-def _refuse_unless_json(headers: Headers) -> None:
+def _target(scope: Scope) -> str:
+    """Path and query as they came, in ASCII."""
+    query = scope["query_string"].decode("latin-1")
+    return quote(scope["path"], safe="/~") + (f"?{quote(query, safe=_KEPT)}" if query else "")
+
+
+_KEPT = "%=&+/?~.,:;@!$'()*-_"
+
+
+def _refuse_unless(headers: Headers, wanted: str) -> None:
+    refused = NotJson() if wanted == "application/json" else NotForm()
     kinds = headers.getlist("content-type")
     kind, _, parameters = (kinds[0] if kinds else "").partition(";")
     charset = parameters.strip().lower()
-    if len(kinds) != 1 or kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise NotJson
+    if len(kinds) != 1 or kind.strip().lower() != wanted or charset not in ("", "charset=utf-8"):
+        raise refused
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise NotJson
+        raise refused
 
 
 async def _whole(headers: Headers, receive: Receive) -> bytes:

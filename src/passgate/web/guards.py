@@ -5,17 +5,20 @@ Guards only say who is asking; what they may do is decided in `core`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, cast
+from urllib.parse import quote
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
-from passgate.core import sessions
+from passgate.core import sessions, signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import SignIn
 from passgate.core.sessions import Found
-from passgate.errors import CredentialInvalid, CredentialMissing, HandleInvalid
-from passgate.web import cookies, csrf
+from passgate.errors import CredentialInvalid, CredentialMissing, HandleInvalid, SessionEnded
+from passgate.web import body, cookies, csrf
 
 session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
 session_cookie = APIKeyCookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
@@ -110,10 +113,104 @@ async def developer() -> None:
     """The edge lets nobody but this machine's own browser near these doors, and only in development."""
 
 
-GUARDS = (stranger, handle, look, session, operator, developer)
+# -- pages -----------------------------------------------------------------------------------------
+
+
+class Elsewhere(Exception):
+    """Not here: the browser is sent on with a GET (303)."""
+
+    def __init__(self, path: str, *set_cookies: str) -> None:
+        super().__init__(path)
+        self.path, self.set_cookies = path, set_cookies
+
+
+SEAT = "pg_pre_"
+"""What the sign-in cookie holds before a sign-in runs: something of ours that a form can be bound to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Whoever looks at a page before there is a session. `seat`: the cookie that forms are bound to."""
+
+    seat: str
+    is_new: bool
+    form: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """Whoever is half signed in: the cookie holds the handle of a running sign-in."""
+
+    guest: Guest
+    sign_in: SignIn
+
+    @property
+    def handle(self) -> str:
+        return self.guest.seat
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form, read strictly; empty for a GET."""
+    return {} if request.method in csrf.SAFE else body.decode_pairs(await request.body())
+
+
+async def guest(request: Request) -> Guest:
+    """Anybody, on a page of our own: an unsafe method must come from one, bound to the sign-in cookie."""
+    ctx = ctx_of(request)
+    value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
+    known = value if value and any(ctx.ring.presented(kind, value) for kind in (SEAT, signin.PREFIX)) else None
+    form = await form_of(request)
+    if request.method not in csrf.SAFE:
+        csrf.check(ctx, request.headers, known, form.get("csrf_token"))
+    return Guest(known or ctx.ring.mint(SEAT).token, known is None, form)
+
+
+async def half(request: Request, found: Annotated[Guest, Depends(guest)]) -> Half:
+    """Whoever is half signed in. Without a running sign-in a look leads to its beginning."""
+    try:
+        return Half(found, await signin.find(ctx_of(request), found.seat))
+    except HandleInvalid:
+        if request.method in csrf.SAFE:
+            raise Elsewhere("/signin") from None
+        raise
+
+
+async def visitor(request: Request) -> Found:
+    """Whoever is signed in, by cookie; everybody else is led to the sign-in page. An unsafe method must come from our
+    own pages."""
+    ctx = ctx_of(request)
+    value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
+    form = await form_of(request)
+    try:
+        found = await sessions.find(ctx, value or "")
+    except (CredentialInvalid, SessionEnded):
+        back = request.url.path if request.method in csrf.SAFE else "/account"
+        raise Elsewhere(f"/signin?return_to={quote(back, safe='')}", cookies.clear_session(ctx.settings)) from None
+    if request.method not in csrf.SAFE:
+        csrf.check(ctx, request.headers, found.actor.session_id, form.get("csrf_token"))
+    await sessions.touch(ctx, found)
+    request.state.form = form
+    return found
+
+
+async def link(request: Request) -> str:
+    """Whoever opened a mailed link in this browser: what it carried, empty without. An unsafe method must come from our
+    own pages, bound to it."""
+    ctx = ctx_of(request)
+    value = cookies.read(request.headers.raw, cookies.link_name(ctx.settings)) or ""
+    if request.method not in csrf.SAFE:
+        csrf.check(ctx, request.headers, value or None, (await form_of(request)).get("csrf_token"))
+    return value
+
+
+GUARDS = (stranger, handle, look, session, operator, developer, guest, half, visitor, link)
 
 Context = Annotated[Ctx, Depends(context)]
 Handle = Annotated[str, Depends(handle)]
 Look = Annotated[Found, Depends(look)]
 Session = Annotated[Found, Depends(session)]
 Operator = Annotated[bool, Depends(operator)]
+AGuest = Annotated[Guest, Depends(guest)]
+AHalf = Annotated[Half, Depends(half)]
+Visitor = Annotated[Found, Depends(visitor)]
+Link = Annotated[str, Depends(link)]

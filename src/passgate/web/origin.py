@@ -15,6 +15,7 @@ from starlette.types import Scope
 from passgate.core.ctx import Ctx, House, Origin
 from passgate.core.useragent import describe
 from passgate.settings import is_loopback
+from passgate.words import choose
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
@@ -35,7 +36,8 @@ class Asking:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else self._house.world.text(12)
-        return Ctx(self._house, self._origin(scope, headers), request_id=request_id)
+        language = choose(headers.get("accept-language", ""))
+        return Ctx(self._house, self._origin(scope, headers), request_id=request_id, language=language)
 
     def _origin(self, scope: Scope, headers: Headers) -> Origin:
         """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""

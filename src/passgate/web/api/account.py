@@ -7,13 +7,23 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
-from passgate.core import account
-from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, PasswordRefused, StepUpNeeded
+from passgate.core import account, address
+from passgate.errors import (
+    Conflict,
+    CsrfRefused,
+    Invalid,
+    NotFound,
+    PasswordRefused,
+    ProofRefused,
+    StepUpNeeded,
+    Throttled,
+)  # fmt: skip
 from passgate.web import cookies
 from passgate.web.api.shapes import (
     SESSION,
     Client,
     Cursor,
+    Email,
     Input,
     Limit,
     Output,
@@ -52,6 +62,22 @@ class ProfileChange(Input):
 
 class NewPassword(Input):
     password: Secret
+
+
+class NewAddress(Input):
+    model_config = shown_as({"email": "anna@example.org"})
+
+    email: Email
+
+
+class SentTo(Output):
+    sent_to: Annotated[str, Field(description="The new address, hidden but for its owner", examples=["a…@example.org"])]
+
+
+class AddressProof(Input):
+    model_config = shown_as({"answer": "12345678"})
+
+    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The code from the mail")]
 
 
 class Sessions(Output):
@@ -152,6 +178,32 @@ async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor 
 async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
     """All my other sessions end. Wants a fresh proof: where it is missing, step up, then ask again."""
     await account.set_password(ctx.acting(found.actor), found.actor, given.password)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/address",
+    responses=refuses(*SESSION, CsrfRefused, Invalid, StepUpNeeded),
+    status_code=202,
+    response_model=SentTo,
+    name="address",
+    summary="Begin to change my address",
+)
+async def begin_address(ctx: Context, found: Live, given: NewAddress) -> Any:
+    """Mails a code to the new address; the answer is the same whether somebody has it already. Wants a fresh proof."""
+    return {"sent_to": await address.start(ctx.acting(found.actor), found.actor, given.email)}
+
+
+@router.post(
+    "/address/prove",
+    responses=refuses(*SESSION, CsrfRefused, Invalid, ProofRefused, StepUpNeeded, Throttled),
+    status_code=204,
+    name="prove_address",
+    summary="Prove my new address",
+)
+async def prove_address(ctx: Context, found: Live, given: AddressProof) -> Response:
+    """The address moves. Both are told, and the old one can take it back for seven days."""
+    await address.prove(ctx.acting(found.actor), found.actor, given.answer)
     return Response(status_code=204)
 
 

@@ -1,0 +1,75 @@
+"""The look as data: a brand is a hue and a chroma, every colour is derived from them; templates are filled here.
+
+No page, no mail and no text lives in this module.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from passgate import words
+from passgate.settings import LookSettings
+
+TEMPLATES = Path(__file__).parent / "web" / "templates"
+
+
+@lru_cache(16)
+def environment(look: LookSettings, language: str) -> Environment:
+    """Templates of one language. A name that was not given is a fault, never an empty place."""
+    folders = [TEMPLATES] if look.templates is None else [look.templates, TEMPLATES]
+    made = Environment(
+        loader=FileSystemLoader(folders), undefined=StrictUndefined, extensions=["jinja2.ext.i18n"],
+        autoescape=select_autoescape(default=True, disabled_extensions=("txt",)), trim_blocks=True, lstrip_blocks=True,
+        auto_reload=False,
+    )  # fmt: skip
+    made.policies["ext.i18n.trimmed"] = True
+    catalog = words.catalog(language, look.texts)
+    made.install_gettext_translations(catalog, newstyle=True)  # type: ignore[attr-defined]
+    made.globals["language"] = language
+    return made
+
+
+def sheet_head(look: LookSettings) -> str:
+    """The two numbers of a brand, as the end of the style sheet."""
+    return f":root{{--hue:{look.hue};--chroma:{look.chroma:g}}}\n"
+
+
+def mail_colours(look: LookSettings) -> dict[str, str]:
+    """The light tokens as #rrggbb: mail programs know neither variables nor OKLCH."""
+    return {
+        "brand": hexed(0.49, look.chroma, look.hue),
+        "on_brand": hexed(0.99, 0.005, look.hue),
+        "ground": hexed(0.975, 0.008, look.hue),
+        "card": "#ffffff",
+        "ink": hexed(0.24, 0.02, look.hue),
+        "soft": hexed(0.47, 0.02, look.hue),
+        "line": hexed(0.89, 0.012, look.hue),
+    }
+
+
+def hexed(lightness: float, chroma: float, hue: float) -> str:
+    return "#" + "".join(f"{round(255 * _gamma(part)):02x}" for part in linear(lightness, chroma, hue))
+
+
+def linear(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
+    """Linear sRGB of an OKLCH colour, clipped to what a screen shows (CSS Color 4 §10)."""
+    a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    red = 4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short
+    green = -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short
+    blue = -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short
+    return _within(red), _within(green), _within(blue)
+
+
+def _within(part: float) -> float:
+    return min(max(part, 0.0), 1.0)
+
+
+def _gamma(part: float) -> float:
+    return 12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055

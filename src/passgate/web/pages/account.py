@@ -1,0 +1,202 @@
+"""One's own account on pages: profile, password, sessions, activity, a copy of one's data, leaving.
+
+What may be done, and how fresh the proof must be, is decided in `core.account`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.responses import Response
+
+from passgate.core import account, signin, tenants
+from passgate.core.ctx import Ctx
+from passgate.core.sessions import Found
+from passgate.errors import Invalid, PassgateError, StepUpNeeded
+from passgate.web import cookies, guards
+from passgate.web.api.account import export as exported
+from passgate.web.api.shapes import encode
+from passgate.web.guards import Context, Visitor
+from passgate.web.pages.page import fields, go, return_to, show
+from passgate.web.pages.signin import HOME, PATHS
+from passgate.web.pages.telling import told
+
+router = APIRouter(include_in_schema=False)
+
+Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
+_LISTED = 20
+
+
+def page(request: Request, name: str, found: Found, error: PassgateError | None = None, **more: Any) -> Response:
+    """An account page: whose it is stands at its head."""
+    profile = json.loads(found.of("profile"))
+    label = profile.get("name")
+    return show(
+        request, name, service=found.of("display_name"), bound_to=found.actor.session_id, error=error,
+        email=found.of("email"), name=label if isinstance(label, str) else "", done=request.query_params.get("done"),
+        **more,
+    )  # fmt: skip
+
+
+def is_fresh(ctx: Ctx, found: Found) -> bool:
+    try:
+        account.fresh(ctx, found.actor)
+    except StepUpNeeded:
+        return False
+    return True
+
+
+async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
+    """To the sign-in page with the person already named, and back here with a fresh proof."""
+    started = await signin.start_step_up(ctx.acting(found.actor), found.actor, found.actor.acr, back)
+    way = next((PATHS[way[0]] for way in started.need.ways if way[0] in PATHS), "/signin")
+    return go(ctx, way, cookies.set_signin(ctx.settings, started.handle))
+
+
+@router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
+async def well_known(ctx: Context) -> Response:
+    """Where a password manager finds the page to change a password."""
+    return go(ctx, "/account/password")
+
+
+@router.post("/account/confirm")
+async def confirm(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Prove anew who one is, then back."""
+    fields(request.state.form)
+    return await step_up(ctx, found, return_to(request) or HOME)
+
+
+# -- profile ---------------------------------------------------------------------------------------
+
+
+@router.get("/account")
+async def profile(request: Request, found: Visitor) -> Response:
+    """Who I am here."""
+    return page(request, "account", found, since=found.of("person_created_at"))
+
+
+@router.post("/account")
+async def change_profile(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Change my name; whatever else the profile holds stays."""
+    before = json.loads(found.of("profile"))
+    try:
+        given = fields(request.state.form, optional=("name",))
+        named = {**before, "name": given["name"].strip()}
+        await account.set_profile(ctx.acting(found.actor), found.actor, named)
+    except PassgateError as error:
+        return page(request, "account", found, error, since=found.of("person_created_at"))
+    return go(ctx, "/account?done=profile")
+
+
+# -- password --------------------------------------------------------------------------------------
+
+
+@router.get("/account/password")
+async def ask_password(request: Request, ctx: Context, found: Visitor) -> Response:
+    """The rules, and the field for a new one; first a fresh proof."""
+    return await _password_page(request, ctx, found)
+
+
+@router.post("/account/password")
+async def password(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Change my password; my other sessions end."""
+    try:
+        given = fields(request.state.form, "new_password")
+        await account.set_password(ctx.acting(found.actor), found.actor, given["new_password"])
+    except StepUpNeeded:
+        return await step_up(ctx, found, "/account/password")
+    except PassgateError as error:
+        return await _password_page(request, ctx, found, error)
+    return go(ctx, "/account/password?done=password")
+
+
+async def _password_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(db, found.actor.tenant_id)
+    shortest = tenant.rules.shortest_password if tenant else 0
+    return page(request, "account-password", found, error, shortest=shortest, fresh=is_fresh(ctx, found))
+
+
+# -- sessions and activity -------------------------------------------------------------------------
+
+
+@router.get("/account/sessions")
+async def sessions(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Where I am signed in: device, last use, how it was proved."""
+    return await _sessions_page(request, ctx, found)
+
+
+async def _sessions_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+    rows = await account.my_sessions(ctx, found.actor, before=None, limit=account.PAGE)
+    rows.sort(key=lambda row: (not row["current"], -row["last_used_at"]))
+    return page(request, "account-sessions", found, error, rows=rows)
+
+
+@router.post("/account/sessions")
+async def end_others(request: Request, ctx: Context, found: Visitor) -> Response:
+    """End all my other sessions."""
+    fields(request.state.form)
+    await account.end_other_sessions(ctx.acting(found.actor), found.actor)
+    return go(ctx, "/account/sessions?done=sessions")
+
+
+@router.post("/account/sessions/{id}")
+async def end_one(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+    """End one of my sessions."""
+    try:
+        fields(request.state.form)
+        await account.end_session(ctx.acting(found.actor), found.actor, id)
+    except PassgateError as error:
+        return await _sessions_page(request, ctx, found, error)
+    return go(ctx, "/account/sessions?done=session")
+
+
+@router.get("/account/activity")
+async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
+    """What happened with my account, newest first."""
+    before = request.query_params.get("after")
+    rows = await account.my_activity(ctx, found.actor, before=before, limit=_LISTED + 1)
+    older = rows[_LISTED - 1]["id"] if len(rows) > _LISTED else None
+    shown = [{**row, "told": told(row["event"])} for row in rows[:_LISTED]]
+    return page(request, "account-activity", found, rows=shown, older=quote(older) if older else None)
+
+
+# -- my data, and leaving --------------------------------------------------------------------------
+
+
+@router.get("/account/export")
+async def ask_export(request: Request, found: Visitor) -> Response:
+    """What can be taken along, and the way out."""
+    return page(request, "account-export", found)
+
+
+@router.post("/account/export")
+async def export(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Everything kept about me that is no secret, as a file."""
+    fields(request.state.form)
+    data = await exported(ctx, found)
+    headers = {"content-disposition": 'attachment; filename="my-data.json"'}
+    return Response(encode(data), media_type="application/json", headers=headers)
+
+
+@router.get("/account/delete")
+async def ask_delete(request: Request, ctx: Context, found: Visitor) -> Response:
+    """What goes, and whether that is meant."""
+    return page(request, "account-delete", found, fresh=is_fresh(ctx, found))
+
+
+@router.post("/account/delete")
+async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Delete my account, for good."""
+    try:
+        if fields(request.state.form, "decision")["decision"] != "delete":
+            raise Invalid({"decision": "value"})
+        await account.delete(ctx.acting(found.actor), found.actor)
+    except StepUpNeeded:
+        return await step_up(ctx, found, "/account/delete")
+    except PassgateError as error:
+        return page(request, "account-delete", found, error, fresh=is_fresh(ctx, found))
+    return go(ctx, "/signout", cookies.clear_session(ctx.settings))

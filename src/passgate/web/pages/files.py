@@ -1,0 +1,42 @@
+"""The few files that pages need: one style sheet, one script, one icon. One route each, so that no path is looked up.
+
+The viewer of /docs has its own in `web.docs`.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from passgate.web import guards
+from passgate.web.guards import Context
+from passgate.web.pages.page import STATIC, sheet, version
+
+router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.stranger)], prefix="/static")
+
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def _file(request: Request, ctx: Context, content: bytes, kind: str) -> Response:
+    """For ever under its version's address; without one it is asked for each time."""
+    is_versioned = request.query_params.get("v") == version(ctx.settings.look)
+    headers = {"cache-control": _FOR_EVER} if is_versioned else {}
+    return Response(content, media_type=kind, headers=headers)
+
+
+@router.get("/passgate.css")
+async def style(request: Request, ctx: Context) -> Response:
+    """The style sheet, with this host's brand."""
+    return _file(request, ctx, sheet(ctx.settings.look), "text/css")
+
+
+@router.get("/passgate.js")
+async def script(request: Request, ctx: Context) -> Response:
+    """Show-password, and nothing a page cannot do without."""
+    return _file(request, ctx, (STATIC / "passgate.js").read_bytes(), "text/javascript")
+
+
+@router.get("/passgate.svg")
+async def icon(request: Request, ctx: Context) -> Response:
+    """The mark."""
+    return _file(request, ctx, (STATIC / "passgate.svg").read_bytes(), "image/svg+xml")

@@ -1,0 +1,29 @@
+"""Development's mailbox as a page: what was mailed, newest first, with its code and its link.
+
+The edge keeps everybody but this machine's own browser out; production never mounts it.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from passgate.core import outbox
+from passgate.web import guards
+from passgate.web.guards import Context
+from passgate.web.ops import Mailbox
+from passgate.web.pages.page import show
+
+_SHOWN = 12
+
+
+def developer_router(mailbox: Mailbox) -> APIRouter:
+    made = APIRouter(include_in_schema=False, dependencies=[Depends(guards.developer)])
+
+    @made.get("/dev/mail")
+    async def mails(request: Request, ctx: Context) -> Response:
+        """The newest mails. What waits is delivered first."""
+        await outbox.settle(ctx.house, mailbox)
+        return show(request, "dev-mail", service="Passgate", mails=await mailbox.list(_SHOWN))
+
+    return made

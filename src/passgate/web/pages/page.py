@@ -1,0 +1,241 @@
+"""What every page shares: filling a template, reading a form, saying what went wrong, where to go next.
+
+What one page shows is its own module's; what is allowed is decided in `core`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache, partial
+from gettext import NullTranslations
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+from jinja2 import Environment
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from passgate import look, words
+from passgate.core import tenants
+from passgate.core.ctx import Ctx
+from passgate.errors import Invalid, PassgateError, PasswordRefused, Throttled, Unavailable
+from passgate.settings import LookSettings
+from passgate.web import csrf
+from passgate.web.guards import ctx_of
+from passgate.words import N_
+from passgate.world import SECOND, iso
+
+STATIC = Path(__file__).parents[1] / "static"
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "referrer-policy": "same-origin",
+    "x-robots-tag": "noindex",
+    "vary": "Accept-Language",
+}
+
+_FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"})
+
+
+def is_page(path: str) -> bool:
+    """Paths that people look at. There forms are read and errors are pages; everywhere else programs ask."""
+    return path == "/dev/mail" or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
+
+
+# -- filling a template ----------------------------------------------------------------------------
+
+
+@lru_cache(4)
+def sheet(settings: LookSettings) -> bytes:
+    """The one style sheet, with the brand of this host."""
+    return (STATIC / "passgate.css").read_bytes() + look.sheet_head(settings).encode()
+
+
+@lru_cache(4)
+def version(settings: LookSettings) -> str:
+    """Changes with what is served, so that a browser may keep it for ever."""
+    script = (STATIC / "passgate.js").read_bytes()
+    return hashlib.sha256(sheet(settings) + script).hexdigest()[:12]
+
+
+def templates(ctx: Ctx) -> Environment:
+    return look.environment(ctx.settings.look, ctx.language)
+
+
+def catalog(ctx: Ctx) -> NullTranslations:
+    return words.catalog(ctx.language, ctx.settings.look.texts)
+
+
+def show(
+    request: Request, template: str, /, *, service: str, bound_to: str = "", error: PassgateError | None = None,
+    set_cookies: tuple[str, ...] = (), **values: Any,
+) -> Response:  # fmt: skip
+    """The page of that template. With an error: its status, its header fields, and what it says above the form."""
+    ctx = ctx_of(request)
+    said_by = catalog(ctx)
+    shown = {
+        "page": template, "at": ctx.house.at, "service": service,
+        "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
+        "version": version(ctx.settings.look), "alert": said(said_by, template, error) if error else None,
+        "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, **values,
+    }  # fmt: skip
+    filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
+    answer = HTMLResponse(filled.render(shown), status_code=error.status if error else 200)
+    answer.headers.update(HEADERS)
+    if error is not None:
+        answer.headers.update(_fields(error))
+    for cookie in set_cookies:
+        answer.headers.append("set-cookie", cookie)
+    return answer
+
+
+def _fields(error: PassgateError) -> dict[str, str]:
+    """Retry-After and Allow; a challenge would make a browser show a window of its own."""
+    return {name: value for name, value in error.headers().items() if name != "WWW-Authenticate"}
+
+
+def error_page(ctx: Ctx, error: PassgateError) -> Response:
+    """What went wrong, as a page. Needs nothing that could be down."""
+    said_by = catalog(ctx)
+    shown = {
+        "page": "error", "at": ctx.house.at, "service": "",
+        "csrf_token": "", "version": version(ctx.settings.look), "status": error.status,
+        "title": said_by.gettext(error.title), "alert": said(said_by, "error", error), "bad": frozenset[str](),
+        "request_id": ctx.request_id,
+    }  # fmt: skip
+    answer = HTMLResponse(templates(ctx).get_template("error.html").render(shown), status_code=error.status)
+    answer.headers.update({**HEADERS, **_fields(error)})
+    return answer
+
+
+def go(ctx: Ctx, path: str, *set_cookies: str) -> Response:
+    """On with a GET. Only paths of our own are ever given."""
+    answer = RedirectResponse(ctx.house.at + path, status_code=303)
+    for cookie in set_cookies:
+        answer.headers.append("set-cookie", cookie)
+    return answer
+
+
+async def service_name(ctx: Ctx, tenant: str | None = None) -> str:
+    return (await tenant_of(ctx, tenant)).display_name
+
+
+async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
+    async with ctx.read() as db:
+        found = await tenants.find(db, name)
+    if found is None:
+        raise Unavailable("database")
+    return found
+
+
+# -- what went wrong, in words ---------------------------------------------------------------------
+
+_SAYINGS: dict[tuple[str, str], str] = {
+    ("signin-password", "proof_refused"): N_(
+        "That address and password do not belong together. Check both, or choose a new password."
+    ),
+    ("signin-email-code", "proof_refused"): N_(
+        "That code is not right, or it is too old. Look for the newest mail, or ask for another code."
+    ),
+    ("account-address-code", "proof_refused"): N_(
+        "That code is not right, or it is too old. Look for the newest mail, or ask for another code."
+    ),
+    ("account-undo", "handle_invalid"): N_("This link was used already, or it is too old."),
+}
+_FIELD_SAYINGS: dict[tuple[str, str], str] = {
+    ("email", "format"): N_("That does not look like an e-mail address. It should read like name@example.com."),
+    ("email", "missing"): N_("Please give your e-mail address."),
+    ("email", "value"): N_("That is the address you have already."),
+    ("password", "missing"): N_("Please give your password."),
+    ("new_password", "missing"): N_("Please give a new password."),
+    ("code", "missing"): N_("Please give the code from the mail."),
+    ("organisation", "format"): N_("Use 2 to 40 letters, digits and hyphens for the name."),
+    ("organisation", "reserved"): N_("That name is taken. Choose another one."),
+}
+
+
+def said(catalog: NullTranslations, page: str, error: PassgateError) -> dict[str, str]:
+    """{code, text} of the alert."""
+    text = catalog.gettext(_SAYINGS.get((page, error.code)) or error.message)
+    if isinstance(error, Throttled):
+        text = f"{catalog.gettext(N_('Too many tries.'))} {_when(catalog, error.retry_after)}"
+    elif isinstance(error, Invalid) and not isinstance(error, PasswordRefused):
+        sayings = [_FIELD_SAYINGS[fault] for fault in error.fields.items() if fault in _FIELD_SAYINGS]
+        text = " ".join(catalog.gettext(saying) for saying in sayings) or text
+    return {"code": error.code, "text": text}
+
+
+def _when(catalog: NullTranslations, seconds: int) -> str:
+    if seconds < 60:
+        text = catalog.ngettext("Try again in %(num)s second.", "Try again in %(num)s seconds.", seconds)
+        return text % {"num": seconds}
+    minutes = -(-seconds // 60)
+    return catalog.ngettext("Try again in %(num)s minute.", "Try again in %(num)s minutes.", minutes) % {"num": minutes}
+
+
+def marked(error: PassgateError | None) -> frozenset[str]:
+    """The fields that need another look."""
+    if isinstance(error, PasswordRefused):
+        return frozenset({"password", "new_password"})
+    if isinstance(error, Invalid):
+        return frozenset(error.fields)
+    return frozenset({"password", "code"}) if error is not None and error.code == "proof_refused" else frozenset()
+
+
+def ago(catalog: NullTranslations, now: int, then: int) -> str:
+    """`2 hours ago`: what a person compares with their memory."""
+    minutes = max(0, now - then) // SECOND // 60
+    if minutes < 2:
+        return catalog.gettext(N_("just now"))
+    if minutes < 120:
+        count, text = minutes, catalog.ngettext("%(num)s minute ago", "%(num)s minutes ago", minutes)
+    elif minutes < 48 * 60:
+        count = minutes // 60
+        text = catalog.ngettext("%(num)s hour ago", "%(num)s hours ago", count)
+    else:
+        count = minutes // 1440
+        text = catalog.ngettext("%(num)s day ago", "%(num)s days ago", count)
+    return text % {"num": count}
+
+
+def day(then: int) -> str:
+    """`2026-11-22 10:00 UTC`, one spelling for every language."""
+    return iso(then)[:16].replace("T", " ") + " UTC"
+
+
+# -- reading a form --------------------------------------------------------------------------------
+
+_LONGEST = {"email": 320, "code": 40, "tenant": 80, "organisation": 80, "name": 200, "decision": 40}
+
+
+def fields(form: dict[str, str], *required: str, optional: tuple[str, ...] = ()) -> dict[str, str]:
+    """The named fields and nothing else; blank ones count as missing. Raises Invalid."""
+    known = {*required, *optional, "csrf_token"}
+    faults = {name[:100]: "unknown" for name in form if name not in known}
+    faults |= {name: "missing" for name in required if not form.get(name, "").strip()}
+    faults |= {name: "length" for name in known if len(form.get(name, "")) > _LONGEST.get(name, 1024)}
+    if faults:
+        raise Invalid(faults)
+    return {name: form.get(name, "") for name in (*required, *optional)}
+
+
+# -- where to go next ------------------------------------------------------------------------------
+
+_PATH = re.compile(r"/(?:account|admin|consent|demo|invitation|oauth2/authorize)(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+_QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+
+
+def return_to(request: Request) -> str | None:
+    """Where the person wanted to go, if it is one of our own pages; whatever else was asked is not heard."""
+    wanted = request.query_params.get("return_to", "")
+    path, _, query = wanted.partition("?")
+    is_ours = len(wanted) <= 2000 and _PATH.fullmatch(path) and _QUERY.fullmatch(query)
+    return wanted if is_ours else None
+
+
+def with_return(path: str, wanted: str | None) -> str:
+    return f"{path}?return_to={quote(wanted, safe='')}" if wanted else path

@@ -1,0 +1,42 @@
+"""The page to recover an account: an address; a mailed code and a new password follow as in any running sign-in.
+
+Whether there is anything to recover is never told here.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from passgate.core import signin
+from passgate.core.ctx import Ctx
+from passgate.errors import PassgateError
+from passgate.web.guards import AGuest, Context, Guest
+from passgate.web.pages.page import fields, service_name, show
+from passgate.web.pages.signin import begun, seated, typed_before
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/recover")
+async def look(request: Request, ctx: Context, guest: AGuest) -> Response:
+    """Which address?"""
+    return await _page(request, ctx, guest, await typed_before(ctx, guest))
+
+
+@router.post("/recover")
+async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
+    """Mail a code, or a friendly word; the same page follows."""
+    try:
+        given = fields(guest.form, "email", optional=("tenant",))
+        started = await signin.start_recovery(ctx, given["email"], given["tenant"] or None)
+    except PassgateError as error:
+        return await _page(request, ctx, guest, guest.form.get("email", ""), error)
+    return begun(ctx, started)
+
+
+async def _page(request: Request, ctx: Ctx, guest: Guest, email: str, error: PassgateError | None = None) -> Response:
+    return show(
+        request, "recover", service=await service_name(ctx), bound_to=guest.seat, error=error,
+        set_cookies=seated(ctx, guest), email=email,
+    )  # fmt: skip

@@ -1,0 +1,163 @@
+"""Every unsafe door that comes by cookie, against every way a request can say where it comes from: only what the
+contract allows passes. The doors are read from the routes: a new one is in the matrix before anybody thinks of it.
+
+What the doors do is told in the stories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from passgate.core import address
+from passgate.core.ctx import Ctx
+from passgate.web import csrf
+from passgate.web.guards import SEAT
+from tests.kit import PASSWORD, The, handle_of, running, settings_for
+from tests.web.browsing import Browser, Page, browser
+
+OURS = "http://localhost:8000"
+SITES = {"same-origin": "same-origin", "same-site": "same-site", "cross-site": "cross-site", "none": "none",
+         "absent": None, "unknown": "nobody-knows", "empty": ""}  # fmt: skip
+ORIGINS = {"ours": OURS, "foreign": "https://evil.example", "port": "http://localhost:8001", "null": "null",
+           "absent": None, "shouted": OURS.upper()}  # fmt: skip
+TOKENS = ("right", "wrong", "another's", "absent")
+
+
+def allowed(site: str, origin: str, token: str) -> bool:
+    """The contract, as one reads it: Sec-Fetch-Site, else Origin, else the token."""
+    if site == "same-origin":
+        return True
+    if site in ("same-site", "cross-site", "none"):
+        return False
+    if origin in ("ours", "foreign", "port", "shouted"):
+        return origin == "ours"
+    return token == "right"
+
+
+@dataclass
+class Doors:
+    """Unsafe doors by what they are bound to, each with the cookie that is its credential."""
+
+    the: The
+    anna: Browser
+    running: dict[str, str]
+    bound: dict[str, str]
+
+    async def asked(self, kind: str, method: str, path: str, site: str, origin: str, token: str) -> str:
+        """The code it is refused with, or what it answered."""
+        ctx = Ctx(self.the.gate.house)
+        right = csrf.token(ctx, self.bound[kind])
+        given = {"right": right, "wrong": right[:-1] + ("0" if right[-1] != "0" else "1"), "absent": "",
+                 "another's": csrf.token(ctx, "somebody-else")}[token]  # fmt: skip
+        headers = {"cookie": self.running[kind], "content-type": "application/x-www-form-urlencoded"}
+        headers |= {"sec-fetch-site": value} if (value := SITES[site]) is not None else {}
+        headers |= {"origin": value} if (value := ORIGINS[origin]) is not None else {}
+        if path.startswith("/api/"):
+            headers |= {"content-type": "application/json"} | ({"x-csrf-token": given} if given else {})
+            answer = await self.the.http.request(method, path, content=b'{"x":1}', headers=headers)
+            return str(answer.json()["code"]) if answer.content else str(answer.status_code)
+        # A field no form has: what passes is refused for that, and nothing is done.
+        form = {"nobody": "1", **({"csrf_token": given} if given else {})}
+        self.the.http.cookies.clear()
+        answer = await self.the.http.request(method, path, data=form, headers=headers)
+        return Page(answer.text).alert or str(answer.status_code)
+
+
+def unsafe(the: The) -> list[tuple[str, str, str]]:
+    """(guard, method, path) of every unsafe route whose credential is a cookie."""
+    found = []
+    guards = {"guest": "guest", "half": "half", "visitor": "session", "link": "link", "session": "session"}
+    for route in iter_route_contexts(the.gate.api.routes):
+        names = [str(getattr(below.call, "__name__", "")) for below in route.dependant.dependencies]
+        [guard] = [name for name in names if name in guards] or [""]
+        for method in sorted((route.methods or set()) - csrf.SAFE):
+            path = str(route.path).replace("{id}", "00000000-0000-7000-8000-000000000000")
+            if guard:
+                found.append((guards[guard], method, path))
+    return found
+
+
+@pytest.fixture
+async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+    async with running(settings_for(tmp_path)) as the, browser(the) as anna:
+        await anna.sign_up()
+        ctx = Ctx(the.gate.house)
+        seat, link = ctx.ring.mint(SEAT).token, ctx.ring.mint(address.UNDO).token
+        handle = handle_of(await the.start("anna@example.com"))
+        shown: Any = (await the.session(anna.session)).json()["session"]
+        cookies = {"guest": f"passgate_signin={seat}", "half": f"passgate_signin={handle}",
+                   "session": f"passgate_session={anna.session}", "link": f"passgate_link={link}"}  # fmt: skip
+        bound = {"guest": seat, "half": handle, "session": shown["id"], "link": link}
+        yield Doors(the, anna, cookies, bound)
+
+
+async def test_only_what_the_contract_allows_passes(doors: Doors) -> None:
+    """One page door and one JSON door of each kind, through the whole matrix."""
+    chosen: dict[tuple[str, bool], tuple[str, str]] = {}
+    for kind, method, path in unsafe(doors.the):
+        # This sign-in asks for a password; and a DELETE that passes would do its deed.
+        if path not in ("/signin/email-code", "/signin/email-code/again") and method != "DELETE":
+            chosen.setdefault((kind, path.startswith("/api/")), (method, path))
+    assert {kind for kind, _ in chosen} == {"guest", "half", "session", "link"}
+    for (kind, _), (method, path) in chosen.items():
+        for site, origin, token in product(SITES, ORIGINS, TOKENS):
+            code = await doors.asked(kind, method, path, site, origin, token)
+            case = f"{method} {path}: {site}, {origin}, {token}: {code}"
+            assert (code != "csrf_refused") is allowed(site, origin, token), case
+
+
+async def test_every_door_refuses_the_four_ways_in(doors: Doors) -> None:
+    """Every unsafe door: from another port of this machine, from elsewhere, with a wrong token, with none."""
+    found = unsafe(doors.the)
+    assert len(found) > 20
+    before = await doors.the.everything(but=("budget",))
+    for kind, method, path in found:
+        for site, origin, token in (
+            ("same-site", "port", "right"), ("cross-site", "foreign", "right"), ("absent", "foreign", "right"),
+            ("none", "absent", "right"), ("absent", "absent", "wrong"), ("absent", "null", "another's"),
+            ("unknown", "absent", "absent"),
+        ):  # fmt: skip
+            assert await doors.asked(kind, method, path, site, origin, token) == "csrf_refused", (method, path, site)
+    assert await doors.the.everything(but=("budget",)) == before
+
+
+async def test_another_sessions_token_fits_nobody_else(lite: The) -> None:
+    async with browser(lite) as anna, browser(lite) as ben:
+        await anna.sign_up()
+        await ben.sign_up("ben@example.com")
+        bens = (await ben.page("/account")).forms[0].fields["csrf_token"]
+        answer = await anna.http.post("/account", data={"name": "Ben", "csrf_token": bens})
+        assert Page(answer.text).alert == "csrf_refused"
+
+
+async def test_before_a_session_a_token_is_bound_to_the_sign_in_cookie(lite: The) -> None:
+    async with browser(lite) as anna, browser(lite) as ben:
+        bens = (await ben.page("/signin")).forms[0].fields["csrf_token"]
+        await anna.page("/signin")
+        crossed = await anna.http.post("/signin", data={"email": "anna@example.com", "csrf_token": bens})
+        assert Page(crossed.text).alert == "csrf_refused"
+        ben.http.cookies.clear()
+        bare = await ben.http.post("/signin", data={"email": "anna@example.com", "csrf_token": bens})
+        assert Page(bare.text).alert == "csrf_refused"
+        ben.http.cookies.set("passgate_signin", "pg_pre_made-up")
+        made_up = await ben.http.post("/signin", data={"email": "anna@example.com", "csrf_token": bens})
+        assert Page(made_up.text).alert == "csrf_refused"
+
+
+async def test_a_handle_in_another_place_opens_nothing(lite: The) -> None:
+    """The running sign-in's cookie is no session, a session no running sign-in, and neither is a bearer at a page."""
+    anna = await lite.person()
+    handle = handle_of(await lite.start(anna.email))
+    for cookie in (f"passgate_session={handle}", f"passgate_session={anna.password}"):
+        assert (await lite.http.get("/account", headers={"cookie": cookie})).status_code == 303
+    assert (await lite.http.get("/account", headers=anna.auth)).status_code == 303
+    wrong = await lite.http.get("/signin/password", headers={"cookie": f"passgate_signin={anna.token}"})
+    assert (wrong.status_code, wrong.headers["location"]) == (303, "/signin")
+    assert PASSWORD not in wrong.text

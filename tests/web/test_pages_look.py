@@ -1,0 +1,259 @@
+"""What pages are made of: words in every language, colours that can be read, small files, header fields, landmarks.
+
+Whether they please is for people to say.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from passgate import look, words
+from passgate.core.ctx import Ctx
+from passgate.core.mail import WORDS, render
+from passgate.settings import LookSettings
+from passgate.web.guards import SEAT
+from passgate.web.pages.page import STATIC
+from tests.kit import PASSWORD, The, running, settings_for
+from tests.web.browsing import Browser, Page, browser
+
+ROOT = Path(__file__).parents[2]
+
+
+def _catalog_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("catalog", ROOT / "tools" / "catalog.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+TOOL = _catalog_tool()
+PO = words.LOCALES / "de" / "LC_MESSAGES" / "passgate.po"
+_PLACES = re.compile(r"%\(\w+\)s|</?b>")
+
+
+def test_german_says_everything_and_nothing_more() -> None:
+    needed = TOOL.needed()
+    assert len(needed) > 150
+    said = set(TOOL.read(PO)) - {""}
+    assert needed - said == set(), "not translated"
+    assert said - needed == set(), "said nowhere"
+
+
+def test_each_translation_fills_the_same_places() -> None:
+    for english, german in TOOL.read(PO).items():
+        if not english:
+            continue
+        forms, theirs = english.split("\0"), german.split("\0")
+        assert len(forms) == len(theirs)
+        for one, other in zip(forms, theirs, strict=True):
+            assert other.strip(), one
+            assert sorted(set(_PLACES.findall(one))) == sorted(set(_PLACES.findall(other))), one
+
+
+def test_the_compiled_catalog_is_the_written_one() -> None:
+    assert PO.with_suffix(".mo").read_bytes() == TOOL.compiled(TOOL.read(PO)), "run tools/catalog.py"
+
+
+@pytest.mark.parametrize(
+    ("accept", "language"),
+    [("", "en"), ("de", "de"), ("de-CH,en;q=0.5", "de"), ("en,de;q=0.9", "en"), ("fr, de;q=0.3, en;q=0.2", "de"),
+     ("*", "en"), ("de;q=0", "en"), ("de;q=x", "en"), ("DE_de", "en"), ("x" * 5000, "en"), ("fr", "en")],
+)  # fmt: skip
+def test_the_best_language_is_chosen(accept: str, language: str) -> None:
+    assert words.choose(accept) == language
+
+
+async def test_pages_and_mails_speak_german(lite: The) -> None:
+    async with browser(lite, **{"accept-language": "de-CH"}) as anna:
+        assert (await anna.page("/signup")).language == "de"
+        await anna.send("/signup", email="anna@example.com", password=PASSWORD)
+        [mail] = await lite.mails("anna@example.com")
+        assert '<html lang="de">' in mail["html"]
+        assert mail["subject"].startswith("Ihr Code")
+
+
+async def test_a_host_says_it_in_own_words(tmp_path: Path) -> None:
+    texts, templates = tmp_path / "texts.json", tmp_path / "templates"
+    texts.write_text(json.dumps({"en": {"Welcome back.": "Good to see you."}}))
+    templates.mkdir()
+    (templates / "recover.html").write_text('{% extends "task.html" %}{% block title %}Ours{% endblock %}')
+    own = {"texts": texts, "templates": templates, "hue": 20, "chroma": 0.1}
+    async with running(settings_for(tmp_path, look=own)) as the:
+        assert "Good to see you." in (await the.http.get("/signin")).text
+        assert "<h1>Ours</h1>" in (await the.http.get("/recover")).text
+        assert (await the.http.get("/static/passgate.css")).text.endswith(":root{--hue:20;--chroma:0.1}\n")
+
+
+async def test_every_mail_has_both_parts_with_the_same_facts(lite: The) -> None:
+    for language in words.LANGUAGES:
+        for kind, letter in WORDS.items():
+            ctx = Ctx(lite.gate.house, language=language)
+            code = "12345678" if "code" in letter.subject else None
+            made = render(ctx, kind, "a@example.com", service="A & <B>", code=code, link=None)
+            assert made.html is not None
+            assert "A &amp; &lt;B&gt;" in made.html and "A & <B>" in made.text
+            for fact in (code, made.link, "a@example.com"):
+                assert fact is None or (fact in made.text and fact in made.html), kind
+            assert "%(" not in made.text + made.html + made.subject
+            assert made.link is None or made.link.startswith("http://localhost:8000/")
+
+
+# -- colours ---------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"--([\w-]+): light-dark\(oklch\((.+?)\), oklch\((.+)\)\);")
+PAIRS = [("ink", "card"), ("ink", "ground"), ("ink", "well"), ("soft", "card"), ("soft", "ground"), ("soft", "well"),
+         ("brand", "card"), ("brand", "ground"), ("on-brand", "brand"), ("bad", "bad-ground"), ("bad", "card"),
+         ("good", "good-ground"), ("good", "card")]  # fmt: skip
+EDGES = [("field", "card"), ("field", "well"), ("bad", "well"), ("brand", "well")]
+
+
+def _colour(text: str, hue: float, chroma: float) -> tuple[float, float, float]:
+    text = text.replace("calc(var(--chroma) * .8)", str(chroma * 0.8)).replace("var(--chroma)", str(chroma))
+    lightness, colourful, turned = text.replace("var(--hue)", str(hue)).split()
+    return look.linear(float(lightness.rstrip("%")) / 100, float(colourful), float(turned))
+
+
+def _contrast(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+    """WCAG 2.2, relative luminance."""
+    bright, dark = sorted(
+        (0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in (one, other)), reverse=True
+    )
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def _tokens() -> dict[str, tuple[str, str]]:
+    found = {name: (light, dark) for name, light, dark in _TOKEN.findall((STATIC / "passgate.css").read_text())}
+    assert {name for pair in PAIRS + EDGES for name in pair} <= set(found)
+    return found
+
+
+@pytest.mark.parametrize("chroma", [0.0, 0.08, 0.16, 0.2])
+def test_every_brand_can_be_read(chroma: float) -> None:
+    tokens = _tokens()
+    for hue in range(0, 361, 2):
+        for mode in (0, 1):
+            colours = {name: _colour(pair[mode], hue, chroma) for name, pair in tokens.items()}
+            for pairs, floor in ((PAIRS, 4.5), (EDGES, 3.0)):
+                for one, other in pairs:
+                    found = _contrast(colours[one], colours[other])
+                    assert found >= floor, f"{one} on {other}, hue {hue}, {('light', 'dark')[mode]}: {found:.2f}"
+
+
+def test_mails_can_be_read() -> None:
+    for hue in range(0, 361, 5):
+        colours = look.mail_colours(LookSettings(hue=hue, chroma=0.2))
+        rgb = {name: tuple(_unhex(text)) for name, text in colours.items()}
+        for one, other in (
+            ("ink", "card"),
+            ("soft", "card"),
+            ("brand", "card"),
+            ("on_brand", "brand"),
+            ("ink", "ground"),
+        ):
+            assert _contrast(rgb[one], rgb[other]) >= 4.5, (one, other, hue)  # type: ignore[arg-type]
+
+
+def _unhex(text: str) -> list[float]:
+    parts = [int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+
+
+# -- every page ------------------------------------------------------------------------------------
+
+
+async def every_page(the: The, anna: Browser) -> dict[str, str]:
+    """path → text, of a person who is signed in and of one who is half signed in."""
+    await anna.sign_up()
+    await anna.send("/account/address", email="new@example.com")
+    paths = ["/signin", "/signup", "/recover", "/signout", "/account", "/account/sessions", "/account/activity",
+             "/account/password", "/account/address", "/account/address/code", "/account/address/undo",
+             "/account/export",
+             "/account/delete", "/dev/mail", "/account/nothing"]  # fmt: skip
+    shown = {path: (await anna.get(path)).text for path in paths}
+    await anna.send("/signin", email="anna@example.com")
+    shown["/signin/password"] = (await anna.get("/signin/password")).text
+    await anna.send("/recover", email="anna@example.com")
+    shown["/signin/email-code"] = (await anna.get("/signin/email-code")).text
+    await anna.send("/signin/email-code", code=await the.code("anna@example.com"))
+    shown["new password"] = (await anna.get("/signin/password")).text
+    return shown
+
+
+async def test_every_page_is_small_whole_and_of_our_own(lite: The) -> None:
+    async with browser(lite) as anna:
+        for path, text in (await every_page(lite, anna)).items():
+            page = Page(text)
+            assert page.name, path
+            assert len(text.encode()) < 20_000, path
+            names = [tag for tag, _ in page.tags]
+            assert (names.count("h1"), names.count("main"), page.language) == (1, 1, "en"), path
+            for tag, given in page.tags:
+                assert not {name for name in given if name.startswith("on") or name == "style"}, (path, tag)
+                assert tag not in ("style", "iframe", "object", "base"), path
+                for name in ("src", "action", "href"):
+                    where = given.get(name, "/")
+                    assert where.startswith(("/", lite.gate.settings.url)), (path, where)
+            assert all("src" in given for tag, given in page.tags if tag == "script"), path
+            assert all("csrf_token" in form.names for form in page.forms if form.method == "post"), path
+            assert text.count("<label for=") == len([g for t, g in page.tags if t == "input" and "id" in g]), path
+            ids = [given["id"] for _, given in page.tags if "id" in given]
+            assert len(ids) == len(set(ids)), path
+            described = [given["aria-describedby"] for _, given in page.tags if "aria-describedby" in given]
+            assert set(described) <= set(ids), path
+
+
+async def test_every_page_carries_its_header_fields(lite: The) -> None:
+    async with browser(lite) as anna:
+        await anna.sign_up()
+        for path in (
+            "/signin",
+            "/signup",
+            "/recover",
+            "/signout",
+            "/account",
+            "/account/password",
+            "/dev/mail",
+            "/account/x",
+        ):
+            sent = (await anna.get(path)).headers
+            assert sent["content-security-policy"] == (
+                "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "
+                "frame-ancestors 'none'; base-uri 'none'"
+            )
+            assert sent["referrer-policy"] == "same-origin"
+            assert (sent["x-robots-tag"], sent["cache-control"]) == ("noindex", "no-store")
+            assert sent["x-content-type-options"] == "nosniff"
+
+
+async def test_the_files_are_small_and_kept(lite: The) -> None:
+    assert len((await lite.http.get("/static/passgate.css")).content) < 15_000
+    for address in [link for link in Page((await lite.http.get("/signin")).text).links if link.startswith("/static/")]:
+        kept = await lite.http.get(address)
+        assert kept.headers["cache-control"].endswith("immutable")
+        again = await lite.http.get(address.partition("?")[0] + "?v=old")
+        assert again.headers["cache-control"] == "no-store"
+    sheet = (STATIC / "passgate.css").read_text()
+    assert "@import" not in sheet and "url(" not in sheet
+
+
+async def test_where_passwords_are_changed(lite: The) -> None:
+    answer = await lite.http.get("/.well-known/change-password")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account/password")
+
+
+async def test_cookies_over_https_are_bound_to_the_host(tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, public_url="https://id.localhost")) as the:
+        set_cookie = (await the.http.get("/signin")).headers["set-cookie"]
+        name, _, rest = set_cookie.partition("=")
+        assert name == "__Host-passgate_signin"
+        assert rest.startswith(SEAT)
+        assert rest.partition("; ")[2] == "Path=/; Max-Age=900; HttpOnly; SameSite=Lax; Secure"
