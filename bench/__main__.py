@@ -106,7 +106,9 @@ def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int)
     sqlite = stack.enter_context(servers.passgate(data / "sqlite"))
     on_postgres = stack.enter_context(servers.passgate_on(data / "postgres", postgres.create_database()))
     hello = load.request("GET", "/")
-    heading("session check, one process", "CPU µs", "spread", "req/s", "ratio to granian hello", "to uvicorn hello")
+    heading(
+        "asked again and again, one process", "CPU µs", "spread", "req/s", "ratio to granian hello", "to uvicorn hello"
+    )
     bare = {}
     for name, server in (("granian", granian), ("uvicorn", uvicorn)):
         per_request(server, hello, count // 4)
@@ -118,7 +120,15 @@ def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int)
         raw = json_request("GET", "/api/v1/session", token=token)
         per_request(server, raw, count // 4)
         cpu, rate, spread = rounds(times, lambda server=server, raw=raw: per_request(server, raw, count))  # type: ignore[misc]
-        row(f"GET /api/v1/session, {name}", cpu, spread, rate, bare["granian"] / cpu, bare["uvicorn"] / cpu)
+        row(f"GET /api/v1/session by bearer, {name}", cpu, spread, rate, bare["granian"] / cpu, bare["uvicorn"] / cpu)
+        others = {
+            "GET /api/v1/session by cookie": load.request("GET", "/api/v1/session", Cookie=f"passgate_session={token}"),
+            "the sign-in page": load.request("GET", "/signin"),
+            "the page of sessions": load.request("GET", "/account/sessions", Cookie=f"passgate_session={token}"),
+        }
+        for what, ask in others.items():
+            cpu, rate, spread = rounds(times, lambda server=server, ask=ask: per_request(server, ask, count // 4))  # type: ignore[misc]
+            row(f"{what}, {name}", cpu, spread, rate, bare["granian"] / cpu, bare["uvicorn"] / cpu)
     heading("process", "cold start, s", "idle PSS, MB", "ratio of PSS to uvicorn hello")
     small = uvicorn.pss()
     for name, server in (("hello on granian", granian), ("hello on uvicorn", uvicorn)):

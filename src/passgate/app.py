@@ -54,14 +54,16 @@ class Passgate:
 
     def __init__(
         self, settings: Settings, world: World | None = None, *,
-        profile: type[BaseModel] | None = None, mailer: Mailer | None = None,
+        profile: type[BaseModel] | None = None, claims: host.Claims | None = None, mailer: Mailer | None = None,
     ) -> None:  # fmt: skip
-        """`profile` is what a person's profile must look like; `mailer` takes the place of the one the settings name.
+        """`profile` is what a person's profile must look like; `claims` says more of a user than we know (a plan, a
+        team); `mailer` takes the place of the one the settings name.
         Raises UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
         self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
+        self._claims = claims
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
         self._observers = Observers()
         self._build()
@@ -96,7 +98,7 @@ class Passgate:
     async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
         """`Depends(gate.user)`: whoever carries a live session, by bearer or cookie. By cookie, an unsafe method must
         come from our own pages."""
-        return await host.user(self.house, request)
+        return host.with_claims(await host.user(self.house, request), self._claims)
 
     async def public(self) -> None:
         """`Depends(gate.public)`: anybody, and on purpose."""

@@ -21,6 +21,7 @@ from passgate.app import Passgate
 from passgate.core import ledger, observers, outbox
 from passgate.core.message import Message
 from passgate.settings import HashSettings, Settings
+from passgate.web.host import Claims
 from passgate.world import SECOND, World
 
 PASSWORD = "correct horse battery staple"
@@ -68,10 +69,9 @@ class Mailbox:
 class Gate(Passgate):
     """A Passgate for one test, or for many. `clock` and `mailbox` are its own."""
 
-    def __init__(
-        self, settings: Settings, clock: Clock, mailbox: Mailbox, profile: type[BaseModel] | None = None
-    ) -> None:
-        super().__init__(settings, World(clock, World.real().dice), profile=profile, mailer=mailbox)
+    def __init__(self, settings: Settings, clock: Clock, mailbox: Mailbox, **given: Any) -> None:
+        """`given`: what `Passgate` takes besides."""
+        super().__init__(settings, World(clock, World.real().dice), mailer=mailbox, **given)
         self.clock, self.mailbox = clock, mailbox
         _made.append(weakref.ref(self))
 
@@ -87,14 +87,15 @@ _made: list[weakref.ref[Gate]] = []
 
 
 def gate(
-    *, profile: type[BaseModel] | None = None, clock: Clock | None = None, mailbox: Mailbox | None = None,
-    **settings: Any,
+    *, profile: type[BaseModel] | None = None, claims: Claims | None = None, clock: Clock | None = None,
+    mailbox: Mailbox | None = None, **settings: Any,
 ) -> Gate:  # fmt: skip
     """Development's settings, cheap hashes, data in a temporary folder that goes with the process at the latest. No
     variable and no file is read; `settings` are those of `Settings`."""
     folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
     given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
-    made = Gate(Settings.development(**given), clock or Clock(), mailbox or Mailbox(), profile)
+    preset = Settings.development(**given)
+    made = Gate(preset, clock or Clock(), mailbox or Mailbox(), profile=profile, claims=claims)
     if folder is not None:
         weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made

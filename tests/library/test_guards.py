@@ -207,3 +207,20 @@ async def test_our_database_is_away(http: httpx2.AsyncClient, gate: Gate) -> Non
     refused = await http.get("/me")
     assert (refused.status_code, code_of(refused)) == (503, "unavailable")
     assert (await http.get("/about")).status_code == 200
+
+
+async def test_claims_of_the_host_come_with_the_user() -> None:
+    gate = testing.gate(claims=lambda user: {"plan": "gold", "for": user.email})
+    app, seen = FastAPI(), []
+
+    @app.get("/")
+    async def keep(user: Annotated[User, Depends(gate.user)]) -> None:
+        seen.append(user)
+
+    gate.mount(app)
+    async with asked(app, gate) as http:
+        await testing.sign_in(http, "anna@example.com")
+        await http.get("/")
+    assert dict(seen[0].claims) == {"plan": "gold", "for": "anna@example.com"}
+    with pytest.raises(TypeError):
+        seen[0].claims["plan"] = "other"  # type: ignore[index]

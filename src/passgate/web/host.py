@@ -5,9 +5,10 @@ The host's routes never pass our edge, so a Ctx is made here; what makes a sessi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -62,12 +63,15 @@ class User:
     roles: tuple[str, ...]
     tenant: Tenant
     session: Session
+    claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """What the host's `claims=` says of this user, worked out anew at each request. (Tokens will carry the same.)"""
 
     def may(self, permission: str) -> bool:
         return access.may(self.roles, permission)
 
 
 Guard = Callable[..., Awaitable[User]]
+Claims = Callable[[User], Mapping[str, Any]]
 
 
 def asking(house: House, request: Request) -> Ctx:
@@ -86,6 +90,10 @@ async def user(house: House, request: Request) -> User:
     await sessions.touch(ctx, found)
     request.scope[_CTX] = ctx.acting(found.actor)
     return _user(house, found)
+
+
+def with_claims(who: User, claims: Claims | None) -> User:
+    return replace(who, claims=MappingProxyType(dict(claims(who)))) if claims else who
 
 
 def _user(house: House, found: Found) -> User:
