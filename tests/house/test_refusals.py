@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select
 
-from passgate.core import access, account, jobs, ledger, operate, outbox, signin, tenants
+from passgate.core import access, account, address, jobs, ledger, operate, outbox, signin, tenants
 from passgate.core.audit import Event, kept
 from passgate.core.message import Message
 from passgate.errors import ProofRefused, Refusal
@@ -258,6 +258,25 @@ async def set_password(folk: Folk) -> Deed:
     return lambda: account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
 
 
+async def address_start(folk: Folk) -> Deed:
+    actor = await folk.born()
+    return lambda: address.start(folk.acting(actor), actor, f"new{next(folk.numbers)}@example.com")
+
+
+async def address_prove(folk: Folk) -> Deed:
+    actor = await folk.born()
+    await address.start(folk.acting(actor), actor, f"new{next(folk.numbers)}@example.com")
+    code = await folk.code()
+    return lambda: address.prove(folk.acting(actor), actor, code)
+
+
+async def address_undo(folk: Folk) -> Deed:
+    await (await address_prove(folk))()
+    links = [mail["link"] for mail in await folk.the.mails() if mail["link"]]
+    token = next(link for link in links if "/undo/" in link).rpartition("/")[2]
+    return lambda: address.undo(folk.ctx, token)
+
+
 async def end_session(folk: Folk) -> Deed:
     actor = await folk.born()
     return lambda: account.end_session(folk.acting(actor), actor, actor.session_id)
@@ -397,6 +416,9 @@ VERBS: dict[str, tuple[Callable[[Folk], Awaitable[Deed]], int]] = {
         (finish_step_up, 4),
         (set_profile, 2),
         (set_password, 8),
+        (address_start, 5),
+        (address_prove, 9),
+        (address_undo, 8),
         (end_session, 2),
         (end_other_sessions, 2),
         (exported, 1),

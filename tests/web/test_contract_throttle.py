@@ -140,6 +140,7 @@ async def test_handles_of_one_person_share_one_row(lite: The) -> None:
     begun = await lite.http.post("/api/v1/signin", json={"step_up": {}}, headers=anna.auth)
     answer = await lite.prove(handle_of(begun), "password", PASSWORD)
     assert (code_of(answer), answer.headers["retry-after"]) == ("throttled", "1")
+    assert (await lite.events())[-1] == "signin:throttled"
 
 
 async def test_guessing_codes_locks_nobody_out(the: The) -> None:

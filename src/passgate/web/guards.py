@@ -14,10 +14,11 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
 from passgate.core import sessions, signin
+from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
 from passgate.core.factors import SignIn
 from passgate.core.sessions import Found
-from passgate.errors import CredentialInvalid, CredentialMissing, HandleInvalid, SessionEnded
+from passgate.errors import CredentialInvalid, CredentialMissing, CsrfRefused, HandleInvalid, SessionEnded
 from passgate.web import body, cookies, csrf
 
 session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
@@ -60,8 +61,18 @@ async def live(ctx: Ctx, request: Request) -> Found:
     secret, by_cookie = carried(ctx, request.headers)
     found = await sessions.find(ctx, secret)
     if by_cookie and request.method not in csrf.SAFE:
-        csrf.check(ctx, request.headers, found.actor.session_id)
+        await _refuse_foreign(ctx.acting(found.actor), request)
     return found
+
+
+async def _refuse_foreign(ctx: Ctx, request: Request) -> None:
+    """A page elsewhere that spends a person's cookie is worth a row in the trail."""
+    try:
+        csrf.check(ctx, request.headers, ctx.actor.session_id if ctx.actor else "")
+    except CsrfRefused:
+        async with ctx.write() as db:
+            await note(ctx, db, Event.ACCESS_REFUSED, reason=CsrfRefused.code)
+        raise
 
 
 async def stranger() -> None:
