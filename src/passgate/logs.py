@@ -5,12 +5,13 @@ No module logs through here by hand, and no value of an exception ever gets into
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import traceback
 from pathlib import PurePath
 from typing import Any, TextIO
+
+import msgspec
 
 from passgate.errors import PassgateError
 from passgate.world import iso
@@ -39,6 +40,12 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+    # A line for every request: what is never printed need not be found out (the library's own advice, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+_encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).encode
 
 
 class Json(logging.Formatter):
@@ -49,7 +56,7 @@ class Json(logging.Formatter):
         }  # fmt: skip
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = described(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=False, default=lambda value: type(value).__name__)
+        return _encode(line).decode()
 
 
 class Readable(logging.Formatter):
@@ -73,7 +80,8 @@ def message(record: logging.LogRecord) -> str:
 
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
+    given = record.__dict__
+    return {name: given[name] for name in EXTRA if name in given}
 
 
 def described(error: BaseException, deep: int = _DEEP) -> dict[str, Any]:
