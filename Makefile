@@ -13,10 +13,11 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CHROMIUM := $(VENV)/.chromium
 LOCKED := requirements/dev.txt requirements/uv.txt
 UV := $(BIN)/uv
 PIP_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
-QUICK_NOT := not soak and not pg
+QUICK_NOT := not soak and not pg and not browser
 
 ##@ Try it
 
@@ -34,11 +35,11 @@ demo: $(READY) ## Serve a sign-in system with demo data on http://localhost:8000
 ##@ Trust it
 
 .PHONY: test
-test: $(READY) ## Run every test, on SQLite and on a real PostgreSQL (ARGS=… for pytest)
+test: $(READY) $(CHROMIUM) ## Run every test, on SQLite, on a real PostgreSQL, in a real browser (ARGS=… for pytest)
 	@$(BIN)/python -m pytest -q -n 2 --durations=10 -m "not soak" $(ARGS)
 
 .PHONY: test-quick
-test-quick: $(READY) ## Run the tests that need no database server
+test-quick: $(READY) ## Run the tests that need neither database server nor browser
 	@$(BIN)/python -m pytest -q -n 2 -m "$(QUICK_NOT)" $(ARGS)
 
 .PHONY: check
@@ -89,4 +90,12 @@ $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCKED)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The browser is the distribution's own: with its security updates, and nothing fetched from anybody else.
+$(CHROMIUM): | $(READY)
+	@command -v chromium >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "The browser stories need chromium on PATH; on Debian: apt install chromium" >&2; exit 1; }
 	@touch $@

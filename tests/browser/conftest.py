@@ -1,0 +1,65 @@
+"""One real server process and one headless Chromium for the browser stories of a test process; contexts are fresh.
+
+No story is told here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.person import House
+from tests.processes import Deployment, deployed
+
+FLAGS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP localhost 127.0.0.1",  # ::1 may be somebody else's
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
+    async with deployed(tmp_path_factory.mktemp("browser") / "data", count=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """The distribution's Chromium, as `make test` installs it. Root cannot have its sandbox."""
+    program = shutil.which("chromium")
+    assert program, "no chromium on PATH: `make test` installs it, or says what to do"
+    sandbox = os.geteuid() != 0
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=sandbox)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def house(served: Deployment, chromium: Browser) -> AsyncIterator[House]:
+    house = House(served, chromium)
+    yield house
+    await house.leave()
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
+def js(request: pytest.FixtureRequest) -> bool:
+    """Every story is told twice: no page needs its script."""
+    return bool(request.param)

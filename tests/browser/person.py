@@ -1,0 +1,154 @@
+"""A person before a real browser: what they open, type, press and see, and the mails they look up. Pages are known by
+their data-page, refusals by the code of the alert; no word of a page is known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
+
+from tests.kit import PASSWORD
+from tests.processes import Deployment, Face
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+SEEN_WITHIN = 10_000
+_numbers = itertools.count()
+
+
+@dataclass
+class Person:
+    """One context (cookies of its own) with one page. Everything the browser asked for or complained of is kept."""
+
+    page: Page
+    origin: str
+    face: Face
+    email: str = field(default_factory=lambda: f"anna{next(_numbers)}@example.com")
+    asked: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    answer: Response | None = None
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.page.url).path
+
+    async def where(self) -> str:
+        """The data-page; with its alert's code behind a colon, if something was refused."""
+        name = await self.page.locator("main").get_attribute("data-page") or ""
+        alert = self.page.locator("[role=alert]")
+        return f"{name}:{await alert.get_attribute('data-code')}" if await alert.count() else name
+
+    async def open(self, path: str) -> str:
+        self.answer = await self.page.goto(self.origin + path)
+        return await self.where()
+
+    async def focused(self) -> dict[str, str]:
+        """What has the focus: its tag, name, address and whether a ring is drawn around it."""
+        found: dict[str, str] = await self.page.evaluate(
+            """() => { const it = document.activeElement, style = getComputedStyle(it); return {
+                 tag: it.localName, name: it.getAttribute("name") ?? "", href: it.getAttribute("href") ?? "",
+                 kind: it.getAttribute("type") ?? "", code: it.dataset.code ?? "",
+                 action: it.form?.getAttribute("action") ?? "",
+                 ring: it.matches(":focus-visible") && style.outlineStyle != "none" ? style.outlineWidth : "" } }"""
+        )
+        return found
+
+    # -- doing -------------------------------------------------------------------------------------
+
+    async def press(self, selector: str) -> str:
+        """Press a button or link that leads to another page, and see where one is then."""
+        async with self.page.expect_navigation() as leading:
+            await self.page.locator(selector).first.click()
+        self.answer = await leading.value
+        return await self.where()
+
+    async def send(self, action: str, **typed: str) -> str:
+        """Fill the fields of the form that posts there, and press its button."""
+        form = f'form[action^="{action}"]'
+        for name, text in typed.items():
+            await self.page.fill(f'{form} input[name="{name}"]', text)
+        return await self.press(f"{form} button:not([type=button])")
+
+    # -- stories in one word -----------------------------------------------------------------------
+
+    async def code(self, email: str = "") -> str:
+        """The newest code, read from development's mailbox in a tab of its own."""
+        tab = await self.page.context.new_page()
+        give_up = asyncio.get_running_loop().time() + SEEN_WITHIN / 1000
+        mail = tab.locator("article", has=tab.locator("header", has_text=email or self.email)).locator(".big")
+        while True:  # a mail may be between the server's outbox and its mailbox
+            await tab.goto(f"{self.origin}/dev/mail")
+            if await mail.count() or asyncio.get_running_loop().time() > give_up:
+                break
+        found = await mail.first.inner_text()
+        await tab.close()
+        return found
+
+    async def sign_up(self) -> None:
+        await self.open("/signup")
+        assert await self.send("/signup", email=self.email, password=PASSWORD) == "signin-email-code"
+        assert await self.send("/signin/email-code", code=await self.code()) == "account"
+
+    async def sign_in(self, password: str = PASSWORD, path: str = "/signin") -> str:
+        await self.open(path)
+        assert await self.send("/signin", email=self.email) == "signin-password"
+        return await self.send("/signin/password", password=password)
+
+    # -- short cuts, where how one got there is no part of the story -------------------------------
+
+    async def exist(self) -> None:
+        """Have an account, made through the API."""
+        await self.face.person(self.email)
+
+    async def be_signed_in(self) -> None:
+        """Have an account and a session in this browser, made through the API."""
+        person = await self.face.person(self.email)
+        await self.page.context.add_cookies([{"name": "passgate_session", "value": person.token, "url": self.origin}])
+
+
+@dataclass
+class House:
+    """One real server and one real browser; each `person` has a context of their own."""
+
+    deployment: Deployment
+    browser: Browser
+    people: list[Person] = field(default_factory=list)
+
+    async def person(self, *, js: bool = True, email: str = "", **given: object) -> Person:
+        context: BrowserContext = await self.browser.new_context(
+            java_script_enabled=js,
+            **{"viewport": DESKTOP, "reduced_motion": "reduce", "locale": "en-GB", **given},  # type: ignore[arg-type]
+        )
+        context.set_default_timeout(SEEN_WITHIN)
+        server = self.deployment.servers[0]
+        made = Person(await context.new_page(), server.url, self.deployment.a)
+        made.email = email or made.email
+
+        def asked(request: Request) -> None:
+            made.asked.append(request.url)
+
+        def said(message: ConsoleMessage) -> None:
+            # A refusal's own status (403, 422, 429) is told there, too; that is none.
+            if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+                made.complaints.append(message.text)
+
+        context.on("request", asked)
+        context.on("console", said)
+        context.on("weberror", lambda error: made.complaints.append(str(error.error)))
+        self.people.append(made)
+        return made
+
+    async def leave(self) -> None:
+        """Close what was opened. Nobody's browser went to another origin or complained (a policy, a script)."""
+        people, self.people = self.people, []
+        for person in people:
+            await person.page.context.close()
+        for person in people:
+            assert [url for url in person.asked if not url.startswith(person.origin + "/")] == []
+            assert person.complaints == []
