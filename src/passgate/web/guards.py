@@ -61,14 +61,14 @@ async def live(ctx: Ctx, request: Request) -> Found:
     secret, by_cookie = carried(ctx, request.headers)
     found = await sessions.find(ctx, secret)
     if by_cookie and request.method not in csrf.SAFE:
-        await _refuse_foreign(ctx.acting(found.actor), request)
+        await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id)
     return found
 
 
-async def _refuse_foreign(ctx: Ctx, request: Request) -> None:
-    """A page elsewhere that spends a person's cookie is worth a row in the trail."""
+async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, given: str | None = None) -> None:
+    """A page elsewhere that spends a person's cookie is worth a row in the trail. `given`: a form's csrf_token."""
     try:
-        csrf.check(ctx, request.headers, ctx.actor.session_id if ctx.actor else "")
+        csrf.check(ctx, request.headers, bound_to, given)
     except CsrfRefused:
         async with ctx.write() as db:
             await note(ctx, db, Event.ACCESS_REFUSED, reason=CsrfRefused.code)
@@ -172,7 +172,7 @@ async def guest(request: Request) -> Guest:
     known = value if value and any(ctx.ring.presented(kind, value) for kind in (SEAT, signin.PREFIX)) else None
     form = await form_of(request)
     if request.method not in csrf.SAFE:
-        csrf.check(ctx, request.headers, known, form.get("csrf_token"))
+        await _refuse_foreign(ctx, request, known, form.get("csrf_token"))
     return Guest(known or ctx.ring.mint(SEAT).token, known is None, form)
 
 
@@ -198,7 +198,7 @@ async def visitor(request: Request) -> Found:
         back = request.url.path if request.method in csrf.SAFE else "/account"
         raise Elsewhere(f"/signin?return_to={quote(back, safe='')}", cookies.clear_session(ctx.settings)) from None
     if request.method not in csrf.SAFE:
-        csrf.check(ctx, request.headers, found.actor.session_id, form.get("csrf_token"))
+        await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id, form.get("csrf_token"))
     await sessions.touch(ctx, found)
     request.state.form = form
     return found
@@ -210,7 +210,7 @@ async def link(request: Request) -> str:
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.link_name(ctx.settings)) or ""
     if request.method not in csrf.SAFE:
-        csrf.check(ctx, request.headers, value or None, (await form_of(request)).get("csrf_token"))
+        await _refuse_foreign(ctx, request, value or None, (await form_of(request)).get("csrf_token"))
     return value
 
 
