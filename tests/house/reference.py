@@ -234,7 +234,9 @@ def doors(gate: Passgate) -> list[Door]:
         if not isinstance(route.original_route, APIRoute) or route.path is None:
             raise TypeError(f"a door that is no APIRoute: {route}")
         dependant: Dependant = route.dependant
-        told = route.original_route.endpoint.__doc__ or ""
+        endpoint = route.original_route.endpoint
+        # A partial's own docstring is Python's, and each Python has another.
+        told = getattr(endpoint, "func", endpoint).__doc__ or ""
         summary = route.original_route.summary or told.strip().split("\n")[0]
         for method in sorted(route.methods or ()):
             operation = route.unique_id if route.include_in_schema else ""
