@@ -377,6 +377,54 @@ async def test_by_keyboard_alone(house: House, js: bool) -> None:
     assert await other.open("/account") == "signin"
 
 
+async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(house: House, js: bool) -> None:
+    """The rest of the way: a forgotten password, another address and back, the data taken along, and gone."""
+    anna = await house.person(js=js)
+    await anna.exist()
+    await anna.open("/signin")
+    await typed(anna, "email", anna.email)
+    assert await entered(anna) == "signin-password"
+    await tab_to(anna, href="/recover")
+    assert await entered(anna) == "recover"
+    await tab_to(anna, tag="button")
+    assert await entered(anna) == "signin-email-code"
+    await tab_to(anna, name="code")
+    await anna.page.keyboard.type(await anna.code())
+    assert await entered(anna) == "new-password"
+    await tab_to(anna, name="new_password")
+    await anna.page.keyboard.type(OTHER_PASSWORD)
+    assert await entered(anna) == "account"
+    await tab_to(anna, href="/account/address")
+    assert await entered(anna) == "account-address"
+    await tab_to(anna, name="email")
+    new = f"new-{anna.email}"
+    await anna.page.keyboard.type(new)
+    assert await entered(anna) == "account-address-code"
+    await typed(anna, "code", await anna.code(new))
+    assert await entered(anna) == "account"
+    await tab_to(anna, href="/account/export")
+    assert await entered(anna) == "account-export"
+    await tab_to(anna, action="/account/export")
+    async with anna.page.expect_download():
+        await anna.page.keyboard.press("Enter")
+    await tab_to(anna, href="/account/delete")
+    assert await entered(anna) == "account-delete"
+    await tab_to(anna, action="/account/delete")
+    assert await entered(anna) == "signout"
+
+
+async def test_the_way_back_to_an_address_by_keyboard_alone(house: House, js: bool) -> None:
+    anna = await house.person(js=js)
+    await anna.be_signed_in()
+    old, new = anna.email, f"new-{anna.email}"
+    await anna.open("/account/address")
+    await anna.send("/account/address", email=new)
+    await anna.send("/account/address/code", code=await anna.code(new))
+    await anna.page.goto((await anna.face.mails_of(old, "address_changed"))[0]["link"])
+    await tab_to(anna, action="/account/address/undo")
+    assert await entered(anna) == "recover"
+
+
 async def test_showing_a_password_by_keyboard(house: House) -> None:
     """The one thing the script adds: a button after the field, which is sent hidden all the same."""
     anna = await house.person()
