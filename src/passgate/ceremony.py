@@ -1,0 +1,231 @@
+"""The two passkey ceremonies (WebAuthn Level 3 §7.1, §7.2): options for a browser, and checking what it answers.
+
+The library's verification enters here and nowhere else; what it leaves to its caller is added: strict reading, no
+foreign frame, backup eligibility that stays, the user handle, the length of an id. Challenges are kept and burnt by
+`core.factors.passkey`; nothing here knows a table, a person or a rule.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from webauthn import verify_authentication_response, verify_registration_response
+from webauthn.helpers.cose import COSEAlgorithmIdentifier
+from webauthn.helpers.structs import CredentialDeviceType
+
+ALGORITHMS = (-7, -8, -257)
+"""ES256, EdDSA (Ed25519), RS256, in the order of preference."""
+TIMEOUT = 60_000
+"""Milliseconds a browser waits for its person."""
+LONGEST_ID = 1023
+"""Bytes (§5.8.3, §7.1 step 25)."""
+_LIMITS = {"clientDataJSON": 8192, "authenticatorData": 4096, "attestationObject": 32_768, "signature": 1024}
+_OFFERED = [COSEAlgorithmIdentifier(number) for number in ALGORITHMS]
+_TRANSPORTS = frozenset({"ble", "cable", "hybrid", "internal", "nfc", "smart-card", "usb"})
+
+
+class Unproved(ValueError):
+    """The answer proves nothing. `reason` is one stable word for tests and the log, never for whoever answered."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A new credential. `public_key` is a COSE key. `is_synced`: it may leave its device (backup eligible)."""
+
+    id: bytes
+    public_key: bytes
+    counter: int
+    aaguid: str
+    is_synced: bool
+    is_backed_up: bool
+    transports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """A signature that holds. Whether `counter` grew is for the caller to judge."""
+
+    counter: int
+    is_backed_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """What a browser is told of a credential, to find it or to leave it alone."""
+
+    id: bytes
+    transports: tuple[str, ...] = ()
+
+    def descriptor(self) -> dict[str, Any]:
+        return {"type": "public-key", "id": b64(self.id), "transports": list(self.transports)}
+
+
+# -- options ---------------------------------------------------------------------------------------
+
+
+def creation_options(
+    *, challenge: bytes, rp_id: str, service: str, user_handle: bytes, name: str, known: Sequence[Passkey]
+) -> dict[str, Any]:
+    """PublicKeyCredentialCreationOptionsJSON (§5.1.9): discoverable, with the person verified, no attestation asked."""
+    return {
+        "rp": {"id": rp_id, "name": service},
+        "user": {"id": b64(user_handle), "name": name, "displayName": name},
+        "challenge": b64(challenge),
+        "pubKeyCredParams": [{"type": "public-key", "alg": number} for number in ALGORITHMS],
+        "timeout": TIMEOUT,
+        "excludeCredentials": [passkey.descriptor() for passkey in known],
+        "authenticatorSelection": {
+            "residentKey": "required", "requireResidentKey": True, "userVerification": "required",
+        },
+        "attestation": "none",
+        "extensions": {"credProps": True},
+    }  # fmt: skip
+
+
+def request_options(*, challenge: bytes, rp_id: str, allowed: Sequence[Passkey]) -> dict[str, Any]:
+    """PublicKeyCredentialRequestOptionsJSON (§5.1.10). `allowed` empty: any passkey of this RP ID."""
+    return {
+        "challenge": b64(challenge),
+        "timeout": TIMEOUT,
+        "rpId": rp_id,
+        "allowCredentials": [passkey.descriptor() for passkey in allowed],
+        "userVerification": "required",
+    }
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Registered:
+    """§7.1 for the browser's RegistrationResponseJSON. Raises Unproved."""
+    given, response = _read(answer, "clientDataJSON", "attestationObject")
+    _check_client_data(response["clientDataJSON"], "webauthn.create", challenge, origin)
+    try:
+        found = verify_registration_response(
+            credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
+            require_user_verification=True, supported_pub_key_algs=_OFFERED,
+        )  # fmt: skip
+    except Exception as refused:  # bytes of strangers reach many parsers; whatever they raise is a no
+        raise Unproved("ceremony") from refused
+    if found.credential_id != _bytes(given, "id"):
+        raise Unproved("id")
+    return Registered(
+        found.credential_id, found.credential_public_key, found.sign_count, found.aaguid,
+        found.credential_device_type == CredentialDeviceType.MULTI_DEVICE, found.credential_backed_up,
+        _transports(given["response"]),
+    )  # fmt: skip
+
+
+def named(answer: object) -> bytes | None:
+    """The id of the credential that an answer claims to come from; None where there is none to read."""
+    try:
+        return _bytes(_read(answer)[0], "id")
+    except Unproved:
+        return None
+
+
+def assert_passkey(
+    answer: object, *, challenge: bytes, rp_id: str, origin: str, public_key: bytes, is_synced: bool,
+    user_handle: bytes, is_named: bool,
+) -> Asserted:  # fmt: skip
+    """§7.2 for the browser's AuthenticationResponseJSON. `is_named`: another factor said who it is, so the answer may
+    leave the user handle out (step 6). Raises Unproved."""
+    given, response = _read(answer, "clientDataJSON", "authenticatorData", "signature")
+    _check_client_data(response["clientDataJSON"], "webauthn.get", challenge, origin)
+    handle = given["response"].get("userHandle")
+    if handle is None and not is_named:
+        raise Unproved("user_handle")
+    if handle is not None and _bytes(given["response"], "userHandle") != user_handle:
+        raise Unproved("user_handle")
+    try:
+        # A count of 0 switches the library's own rule off: it would refuse with the numbers in its text, and whether
+        # to refuse at all is the tenant's to say.
+        found = verify_authentication_response(
+            credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
+            credential_public_key=public_key, credential_current_sign_count=0, require_user_verification=True,
+        )  # fmt: skip
+    except Exception as refused:  # as in `register`
+        raise Unproved("ceremony") from refused
+    if (found.credential_device_type == CredentialDeviceType.MULTI_DEVICE) != is_synced:
+        raise Unproved("backup_eligibility")  # step 19
+    return Asserted(found.new_sign_count, found.credential_backed_up)
+
+
+# -- reading strictly ------------------------------------------------------------------------------
+
+
+def _read(answer: object, *required: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The answer, and the required members of its `response` as bytes. Members that we do not know are left alone
+    (browsers add some); those that we know have their type or the answer is refused."""
+    if not isinstance(answer, dict) or answer.get("type") != "public-key":
+        raise Unproved("shape")
+    response = answer.get("response")
+    if not isinstance(response, dict) or not isinstance(answer.get("clientExtensionResults", {}), dict):
+        raise Unproved("shape")
+    if not isinstance(answer.get("authenticatorAttachment") or "", str):
+        raise Unproved("shape")
+    raw = _bytes(answer, "id")
+    if raw != _bytes(answer, "rawId") or not 0 < len(raw) <= LONGEST_ID:
+        raise Unproved("id")
+    return answer, {name: _bytes(response, name, _LIMITS[name]) for name in required}
+
+
+def _bytes(given: dict[str, Any], name: str, limit: int = LONGEST_ID) -> bytes:
+    """Base64url without padding, in its one spelling (RFC 4648 §3.5, §5): two texts for the same bytes are a way
+    around every list of what was seen."""
+    text = given.get(name)
+    if not isinstance(text, str) or len(text) > limit * 4 // 3 + 2:
+        raise Unproved("shape")
+    try:
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raise Unproved("shape") from None
+    if b64(raw) != text:
+        raise Unproved("shape")
+    return raw
+
+
+def b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _check_client_data(raw: bytes, kind: str, challenge: bytes, origin: str) -> None:
+    """Steps 7 to 12 of §7.1, 10 to 15 of §7.2. The library looks at type, challenge and origin too, but reads JSON
+    loosely and passes over frames."""
+    try:
+        data = json.loads(raw.decode(), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise Unproved("client_data") from None
+    if not isinstance(data, dict) or data.get("type") != kind:
+        raise Unproved("type")
+    if data.get("challenge") != b64(challenge):
+        raise Unproved("challenge")
+    if data.get("origin") != origin:
+        raise Unproved("origin")
+    if data.get("crossOrigin", False) is not False or "topOrigin" in data:
+        raise Unproved("frame")  # our pages are never framed, so no honest browser says they were
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("doubled name")
+    return made
+
+
+def _transports(response: dict[str, Any]) -> tuple[str, ...]:
+    """Hints for the next ceremony, as the browser gave them: only those that are known, so that we never repeat what
+    a stranger wrote."""
+    given = response.get("transports", [])
+    if not isinstance(given, list):
+        raise Unproved("shape")
+    return tuple(sorted({name for name in given if isinstance(name, str)} & _TRANSPORTS))
