@@ -1,8 +1,8 @@
 """The two passkey ceremonies (WebAuthn Level 3 §7.1, §7.2): options for a browser, and checking what it answers.
 
 The library's verification enters here and nowhere else; what it leaves to its caller is added: strict reading, no
-foreign frame, backup eligibility that stays, the user handle, the length of an id. Challenges are kept and burnt by
-`core.factors.passkey`; nothing here knows a table, a person or a rule.
+foreign frame, backup eligibility that stays, the user handle, the length of an id, a key that is one. Challenges are
+kept and burnt by `core.factors.passkey`; nothing here knows a table, a person or a rule.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from webauthn import verify_authentication_response, verify_registration_response
+from webauthn.helpers import decode_credential_public_key, decoded_public_key_to_cryptography
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
 from webauthn.helpers.structs import CredentialDeviceType
 
@@ -114,8 +118,11 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
             credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
             require_user_verification=True, supported_pub_key_algs=_OFFERED,
         )  # fmt: skip
+        is_key = _is_key(found.credential_public_key)
     except Exception as refused:  # bytes of strangers reach many parsers; whatever they raise is a no
         raise Unproved("ceremony") from refused
+    if not is_key:
+        raise Unproved("key")
     if found.credential_id != _bytes(given, "id"):
         raise Unproved("id")
     return Registered(
@@ -123,6 +130,20 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
         found.credential_device_type == CredentialDeviceType.MULTI_DEVICE, found.credential_backed_up,
         _transports(given["response"]),
     )  # fmt: skip
+
+
+def _is_key(cose: bytes) -> bool:
+    """Whether its own algorithm can use the key (§5.8.5). Nothing signs a registration without attestation, so the
+    library takes any bytes for one; such a passkey would be kept and never sign anybody in."""
+    decoded = decode_credential_public_key(cose)
+    key = decoded_public_key_to_cryptography(decoded)
+    match decoded.alg:
+        case -7:
+            return isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1"
+        case -8:
+            return isinstance(key, Ed25519PublicKey)
+        case _:
+            return isinstance(key, RSAPublicKey) and 2048 <= key.key_size <= 8 * _LIMITS["signature"]
 
 
 def named(answer: object) -> bytes | None:
@@ -171,12 +192,14 @@ def _read(answer: object, *required: str) -> tuple[dict[str, Any], dict[str, byt
     response = answer.get("response")
     if not isinstance(response, dict) or not isinstance(answer.get("clientExtensionResults", {}), dict):
         raise Unproved("shape")
-    if not isinstance(answer.get("authenticatorAttachment") or "", str):
+    if not isinstance(answer.get("authenticatorAttachment"), str | None):
         raise Unproved("shape")
     raw = _bytes(answer, "id")
     if raw != _bytes(answer, "rawId") or not 0 < len(raw) <= LONGEST_ID:
         raise Unproved("id")
-    return answer, {name: _bytes(response, name, _LIMITS[name]) for name in required}
+    # An attachment that nobody knows yet counts as none (§5.1); the library would refuse it, and we use none of them.
+    known = {**answer, "authenticatorAttachment": None}
+    return known, {name: _bytes(response, name, _LIMITS[name]) for name in required}
 
 
 def _bytes(given: dict[str, Any], name: str, limit: int = LONGEST_ID) -> bytes:
