@@ -33,7 +33,7 @@ from passgate.store import Store
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
-from passgate.web.api import account, session, signin
+from passgate.web.api import account, admin, factors, session, signin
 from passgate.web.edge import Edge
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
@@ -209,7 +209,7 @@ def _api(gate: Passgate) -> FastAPI:
         redirect_slashes=False, lifespan=lifespan, generate_unique_id_function=_operation_id,
     )  # fmt: skip
     problems.install(app)
-    for room in (signin, session, account, ops):
+    for room in (signin, session, account, factors, admin, ops):
         app.include_router(room.router)
     if gate.settings.docs:
         docs.install(app, gate.house.at, gate.house.profile)

@@ -5,7 +5,7 @@
     │   ├── Malformed 400 · NotJson/NotForm 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
     │   ├── CredentialMissing/CredentialInvalid/SessionEnded/HandleInvalid/StepUpNeeded 401
     │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed 403 · NotFound 404
-    │   ├── Conflict/NoChallenge/AlreadyProved/FactorNotOffered/ProofMissing/TenantNameTaken 409
+    │   ├── Conflict/NoChallenge/AlreadyProved/FactorNotOffered/ProofMissing/NotYet/TenantNameTaken 409
     │   └── Throttled 429
     └── Unavailable 503    something we depend on is down; nothing was changed
 
@@ -211,6 +211,20 @@ class AlreadyProved(Conflict):
 class FactorNotOffered(Conflict):
     code, title = "factor_not_offered", "Not offered"
     message = "This way is not offered now."
+
+
+class NotYet(Conflict):
+    """`usable_at` is an instant in microseconds, `retry_after` the whole seconds until then."""
+
+    code, title = "not_yet", "Not yet"
+    message = "This has to wait for some time first, so that the account's owner can stop it."
+
+    def __init__(self, usable_at: int, retry_after: int) -> None:
+        super().__init__()
+        self.usable_at, self.retry_after = usable_at, max(1, retry_after)
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
 
 
 class ProofMissing(Conflict):

@@ -85,6 +85,17 @@ class SigninSettings(_Part):
     fresh: Seconds = Field(300, description="How old a proof may be for a deed that asks for a fresh one")
 
 
+class RecoverySettings(_Part):
+    wait: Pause | None = Field(
+        None,
+        description="How long a lost second factor's removal and an admin's link wait; empty: 24h, 0 in development",
+    )
+
+    def waiting(self, settings: Settings) -> int:
+        """Seconds."""
+        return self.wait if self.wait is not None else 0 if settings.is_development else 24 * 3600
+
+
 class HashSettings(_Part):
     """Argon2id. One lane: more lanes buy nothing on a server that hashes for many people at once."""
 
@@ -155,6 +166,7 @@ class Settings(BaseSettings):
     mail: MailSettings = Field(default_factory=MailSettings)
     session: SessionSettings = Field(default_factory=SessionSettings)
     signin: SigninSettings = Field(default_factory=SigninSettings)
+    recovery: RecoverySettings = Field(default_factory=RecoverySettings)
     hash: HashSettings = Field(default_factory=HashSettings)
     breach: BreachSettings = Field(default_factory=BreachSettings)
     cors: CorsSettings = Field(default_factory=CorsSettings)

@@ -74,7 +74,7 @@ class Folk:
             for role in roles or ("user",):
                 await access.grant(self.ctx, db, tenant.id, person_id, role)
             if stored is not None:
-                await password.bind(self.ctx, db, tenant.id, person_id, stored)
+                await password.put(self.ctx, db, tenant.id, person_id, stored)
         return await self.session(tenant.id, person_id)
 
     async def session(self, tenant_id: str, person_id: str) -> Actor:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passgate.core.policy import AAL1, AAL2, KINDS, LEVELS, Enough, Need, Refuse, Rules, decide, level
+from passgate.core.policy import KINDS, Enough, Need, Refuse, decide, reached
+from passgate.core.rules import AAL1, AAL2, LEVELS, Rules
 
 FACTORS = st.sampled_from(sorted([*KINDS, "passkey", "totp", "recovery_code"]))
 LISTS = st.lists(FACTORS, unique=True, max_size=4).map(tuple)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from passgate import __version__, logs
-from passgate.cli import audit, operate, people, serve
+from passgate.cli import audit, operate, people, policy, serve
 from passgate.cli.desk import Given, explain
 from passgate.errors import PassgateError
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     name="passgate", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Passgate signs your users in. Settings come from PASSGATE_… variables, .env and secret files.",
 )  # fmt: skip
-for room in (serve, operate, people, audit):
+for room in (serve, operate, people, policy, audit):
     room.install(app)
 
 

@@ -24,6 +24,7 @@ def install(app: typer.Typer) -> None:
     user.command("add")(add)
     user.command("list")(everybody)
     user.command("disable")(disable)
+    user.command("signin-link")(signin_link)
     role = typer.Typer(help="Give and take roles.", no_args_is_help=True, rich_markup_mode=None)
     role.command("give")(give)
     role.command("take")(take)
@@ -85,6 +86,18 @@ def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json
 
     done = _asked(ctx, lambda core: operate.disable_person(core, email, tenant))
     desk.show(done, _line(done), as_json=as_json)
+
+
+def signin_link(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """Print a link that signs a person in, once, within 15 minutes. It is one proof; they are told and can stop it."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    async def verb(core: Ctx) -> dict[str, Any]:
+        made = await operate.signin_link(core, email, tenant)
+        return {"url": made.url, "usable_at": made.usable_at, "expires_at": made.expires_at}
+
+    made = _asked(ctx, verb)
+    desk.show(made, made["url"], as_json=as_json)
 
 
 def give(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEMO = Path(".passgate/demo")
 READY = "ready.json"
+OWNER = "owner@example.com"
 
 
 def install(app: typer.Typer) -> None:
@@ -107,7 +108,7 @@ def demo(
 
         async def listening() -> None:
             await _answers(settings)
-            typer.echo(_demo_ready(settings, ready))
+            typer.echo(_demo_ready(settings, ready, await _owners_link(settings)))
 
         try:
             server.run(_serve_one(settings, bound, listening))
@@ -115,12 +116,31 @@ def demo(
             ready.unlink(missing_ok=True)
 
 
-def _demo_ready(settings: Settings, ready: Path) -> str:
+async def _owners_link(settings: Settings) -> str:
+    """A fresh one at each start: signs in the owner of `main`, once, within 15 minutes."""
+    from passgate.app import build_house  # noqa: PLC0415
+    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core.ctx import Ctx  # noqa: PLC0415
+    from passgate.errors import Conflict  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
+
+    house = build_house(settings, World.real())
+    try:
+        with suppress(Conflict):  # there since an earlier start
+            await operate.add_person(Ctx(house), OWNER, "main", "owner", None)
+        return (await operate.signin_link(Ctx(house), OWNER, "main")).url
+    finally:
+        await house.store.close()
+        await house.breach.close()
+        house.hasher.close()
+
+
+def _demo_ready(settings: Settings, ready: Path, admin_link: str) -> str:
     """The file, and what the terminal shows."""
     paths = {"signup": "/signup", "mail": "/dev/mail", "docs": "/docs"}
-    doors = {name: settings.url + path for name, path in paths.items()}
+    doors = {name: settings.url + path for name, path in paths.items()} | {"admin_link": admin_link}
     _write_private(ready, json.dumps({"url": settings.url, **doors, "clients": []}, indent=1))
-    shown = "".join(f"\n  {name:6} {address}" for name, address in doors.items())
+    shown = "".join(f"\n  {name.partition('_')[0]:6} {address}" for name, address in doors.items())
     return f"Passgate is ready: {settings.url}{shown}"
 
 

@@ -15,7 +15,8 @@ from passgate.store.tables import person, role_grant, tenant
 
 _USER = frozenset({"me:read", "me:write"})
 _ADMIN = _USER | {
-    "users:read", "users:write", "users:disable", "roles:give", "invitations:write", "audit:read", "sessions:end",
+    "users:read", "users:write", "users:disable", "users:recover", "roles:give", "invitations:write", "audit:read",
+    "sessions:end", "policy:read",
 }  # fmt: skip
 _OWNER = _ADMIN | {"tenant:write", "policy:write", "clients:write", "users:delete"}
 

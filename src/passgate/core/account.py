@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from passgate.core import access, audit, mail, once, people, sessions, signin, tenants, throttle
+from passgate.core import access, audit, mail, once, people, running, sessions, tenants, throttle
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Actor, Ctx
-from passgate.core.factors import password
-from passgate.core.policy import KINDS
+from passgate.core.factors import enrolled, password
+from passgate.core.policy import KINDS, is_at_least, own_level
 from passgate.core.profile import checked
 from passgate.errors import SessionEnded, StepUpNeeded
 from passgate.store.tables import credential
@@ -23,11 +23,15 @@ from passgate.world import SECOND
 PAGE = 100
 
 
-def fresh(ctx: Ctx, actor: Actor) -> None:
-    """The person proved who they are within the last minutes, at their session's own level; else RFC 9470's answer."""
-    age = ctx.settings.signin.fresh
-    if ctx.now() - actor.auth_time > age * SECOND:
-        raise StepUpNeeded(actor.acr, age)
+async def fresh(ctx: Ctx, actor: Actor) -> None:
+    """The person proved who they are within the last minutes, with as much as they have: whoever set up a second factor
+    is not asked for less. Else RFC 9470's answer."""
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(db, actor.tenant_id)
+        level = own_level(await enrolled.kinds(db, actor.tenant_id, actor.person_id))
+    age = (tenant.rules.max_age if tenant else 0) or ctx.settings.signin.fresh
+    if ctx.now() - actor.auth_time > age * SECOND or not is_at_least(actor.acr, level):
+        raise StepUpNeeded(level, age)
 
 
 async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[str, Any]:
@@ -43,21 +47,26 @@ async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[s
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
     """The new password stands, all other sessions and running sign-ins end, and the person is told."""
-    fresh(ctx, actor)
+    await fresh(ctx, actor)
     async with ctx.read() as db:
         tenant = await tenants.by_id(db, actor.tenant_id)
         found = await people.by_id(db, actor.tenant_id, actor.person_id)
     if tenant is None or found is None:
         raise SessionEnded
     context = (found["email_key"], tenant.name, tenant.display_name)
-    stored = await password.accept(ctx, new, tenant.rules, context)
+    stored = await password.vetted(ctx, new, tenant.rules, context)
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
-        await signin.end_running(ctx, db, actor.tenant_id, actor.person_id)
-        await password.bind(ctx, db, actor.tenant_id, actor.person_id, stored)
+        await running.end_all(ctx, db, actor.tenant_id, actor.person_id)
+        is_first = password.name not in await enrolled.kinds(db, actor.tenant_id, actor.person_id)
+        await password.put(ctx, db, actor.tenant_id, actor.person_id, stored)
         ended = await sessions.end_others(ctx, db, actor, "password_changed")
         await note(ctx, db, Event.SESSIONS_ENDED, reason="password_changed", count=ended)
-        await mail.lay(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
+        if is_first:
+            mine = (actor.tenant_id, actor.person_id)
+            await enrolled.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
+        else:
+            await mail.lay(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
 
 
 async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
@@ -105,7 +114,7 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
 
 async def delete(ctx: Ctx, actor: Actor) -> None:
     """The person and everything that hangs on them are gone; the audit chain stays whole without their data."""
-    fresh(ctx, actor)
+    await fresh(ctx, actor)
     async with ctx.write(heavy=True) as db:
         await sessions.hold(ctx, db, actor)
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import account, mail, once, people, sessions, signin, tenants, throttle
+from passgate.core import account, mail, once, people, recovery, running, sessions, tenants, throttle
 from passgate.core.audit import Event, kept, note
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.people import Address
@@ -20,13 +20,13 @@ UNDO = "pg_und_"
 UNDO_LIFE = 7 * 24 * 3600
 """Seconds in which the old address can take the change back."""
 
-_CODE, _UNDO = "address", "address_undo"
+_CODE, _UNDO = "address", recovery.OLD_ADDRESS
 
 
 async def start(ctx: Ctx, actor: Actor, email: str) -> str:
     """Mail a code to the new address; returns where it went, hidden. A taken address gets a mail that says so, and a
     ticket that no answer opens: whoever asks sees no difference."""
-    account.fresh(ctx, actor)
+    await account.fresh(ctx, actor)
     at = people.address(email)
     async with ctx.write() as db:
         found = await sessions.hold(ctx, db, actor)
@@ -56,7 +56,7 @@ async def waiting(ctx: Ctx, actor: Actor) -> str | None:
 
 async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
     """The code is right: the address moves. In three steps like any proof: spend, compare, mark."""
-    account.fresh(ctx, actor)
+    await account.fresh(ctx, actor)
     key = f"h:address:{actor.person_id}"
     async with ctx.write() as db:
         spent = await throttle.spend(ctx, db, actor.tenant_id, key)
@@ -71,7 +71,7 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
         if live is None or not is_right or spent.is_locked or "email" not in carried:
             raise refused
         found = await sessions.hold(ctx, db, actor)
-        await signin.end_running(ctx, db, actor.tenant_id, actor.person_id)
+        await running.end_all(ctx, db, actor.tenant_id, actor.person_id)
         if not await once.take(ctx, db, live["id"]):
             raise refused
         await _move(ctx, db, actor, found, Address(carried["email"], carried["email_key"]), refused)
@@ -105,7 +105,7 @@ async def undo(ctx: Ctx, token: str) -> None:
         found = await people.lock(db, tenant_id, person_id)
         if found is None or "email" not in back:
             raise HandleInvalid
-        await signin.end_running(ctx, db, tenant_id, person_id)
+        await running.end_all(ctx, db, tenant_id, person_id)
         if not await once.take(ctx, db, row["id"]):
             raise HandleInvalid
         await once.end(ctx, db, _UNDO, person_id, since=row["created_at"])

@@ -70,10 +70,51 @@ WORDS: dict[str, Letter] = {
         N_("Sign up"), "/signup",
     ),
     "recovered": Letter(
-        N_("Your password at %(service)s was replaced"),
-        N_("Your password was replaced"),
-        N_("A new password was set with a code mailed to this address, and all sessions were ended."),
+        N_("Your account at %(service)s was recovered"),
+        "%(what)s",
+        N_("Somebody, we hope you, recovered your account. All sessions were ended."),
         (_ACT,), recover=True,
+    ),
+    "factor_added": Letter(
+        N_("A new way to sign in at %(service)s"),
+        N_("A new way to sign in"),
+        N_("From now on your account can be used with %(what)s%(label)s."),
+        (_ACT,), recover=True,
+    ),
+    "factor_removed": Letter(
+        N_("A way to sign in was removed at %(service)s"),
+        N_("A way to sign in was removed"),
+        N_("Your account cannot be used with %(what)s%(label)s any longer."),
+        (_ACT,), recover=True,
+    ),
+    "recovery_code_used": Letter(
+        N_("A recovery code was used at %(service)s"),
+        N_("A recovery code was used"),
+        N_("Somebody, we hope you, signed in with a recovery code. Codes left: %(left)s."),
+        (N_("If few are left, make new ones in your account."), _ACT), recover=True,
+    ),
+    "passkey_counter": Letter(
+        N_("Look at a passkey of yours at %(service)s"),
+        N_("A passkey looks copied"),
+        N_("A sign-in with a passkey%(label)s does not fit what we saw of it before. There may be a copy of it."),
+        (N_("If you cannot explain that, remove the passkey and make a new one."), _ACT), recover=True,
+    ),
+    "recovery_asked": Letter(
+        N_("Somebody wants to remove your second factors at %(service)s"),
+        N_("Your second factors are about to be removed"),
+        N_(
+            "Somebody, perhaps you, showed two other ways into your account and says that your second factors are lost."
+            " After a waiting time they can be removed."
+        ),
+        (N_("If this was not you, stop it, and change your password."),),
+        N_("Stop it"),
+    ),
+    "signin_link": Letter(
+        N_("A sign-in link was made for you at %(service)s"),
+        N_("A sign-in link was made for you"),
+        N_("Somebody who looks after %(service)s made a link that signs in to your account, once."),
+        (N_("If you did not ask for it, stop it."),),
+        N_("Stop it"),
     ),
     "password_changed": Letter(
         N_("Your password at %(service)s was changed"),
@@ -113,11 +154,16 @@ WORDS: dict[str, Letter] = {
 }  # fmt: skip
 
 
-def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None) -> Message:
-    """The finished mail, as text and as HTML. Links are built from the public URL, never from a request."""
+def render(
+    ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None, what: str = "",
+    label: str = "", left: int = 0,
+) -> Message:  # fmt: skip
+    """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
+    `label` name a factor, `left` counts recovery codes."""
     letter, said = WORDS[kind], words.catalog(ctx.language, ctx.settings.look.texts).gettext
     link = link or (ctx.house.base + letter.path if letter.path else None)
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
+    given |= {"what": said(what) if what else "", "label": f" ({label})" if label else "", "left": left}
     shown: dict[str, Any] = {
         "service": service, "to": to, "code": code, "link": link, "button": said(letter.button) if link else "",
         "recover": f"{ctx.house.base}/recover" if letter.recover else None,
@@ -137,10 +183,10 @@ def render(ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = Non
 
 async def lay(
     ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None,
-    link: str | None = None,
+    link: str | None = None, what: str = "", label: str = "", left: int = 0,
 ) -> None:  # fmt: skip
     """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
-    message = render(ctx, kind, to, service=service, code=code, link=link)
+    message = render(ctx, kind, to, service=service, code=code, link=link, what=what, label=label, left=left)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _KEEP
     await db.add(

@@ -80,6 +80,15 @@ async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
     return newest if newest and newest["taken_at"] is None and newest["expires_at"] > ctx.now() else None
 
 
+async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMapping]:
+    """Those that stand beside each other, oldest first."""
+    query = select(ticket).where(
+        ticket.c.kind == kind, ticket.c.bound_to == bound_to, ticket.c.taken_at.is_(None),
+        ticket.c.expires_at > ctx.now(),
+    )  # fmt: skip
+    return list(await db.rows(query.order_by(ticket.c.id)))
+
+
 async def take(ctx: Ctx, db: Db, ticket_id: str) -> bool:
     """True for exactly one caller, and only in time."""
     now = ctx.now()

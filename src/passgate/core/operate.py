@@ -16,10 +16,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
-from passgate.core import access, jobs, people, sessions, signin, tenants
+from passgate.core import access, jobs, links, people, policy, running, sessions, tenants
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import password
+from passgate.core.factors import enrolled, password
+from passgate.core.rules import LEVELS
 from passgate.errors import Conflict, Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
 from passgate.store.tables import audit_event
@@ -40,7 +41,7 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
         tenant = await _tenant(db, tenant_name)
     stored = None
     if secret is not None:
-        stored = await password.accept(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
+        stored = await password.vetted(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
     async with ctx.write() as db:
         made = await people.create(ctx, db, tenant.id, at, profile=people.profile_text(None), verified=True)
         if made is None:
@@ -51,19 +52,55 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
         )  # fmt: skip
         await access.grant(ctx, db, tenant.id, made, role)
         if stored is not None:
-            await password.bind(ctx, db, tenant.id, made, stored)
+            await password.put(ctx, db, tenant.id, made, stored)
         return await _shown(db, tenant.id, made)
+
+
+async def signin_link(ctx: Ctx, email: str, tenant_name: str, *, life: int = links.LIFE) -> links.Link:
+    """At once, for an operator who may be locked out. Told to its person like any other."""
+    async with ctx.write() as db:
+        tenant, found = await _held(db, email, tenant_name)
+        return await links.make(ctx, db, tenant.id, found["id"], wait=0, life=life, by="operator")
+
+
+async def explained(
+    ctx: Ctx, email: str | None, tenant_name: str, *, purpose: str, proofs: tuple[str, ...], has: tuple[str, ...],
+    acr: str, is_remembered: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, has}. `email`: with
+    what that person has set up, else with `has`."""
+    faults = {
+        "purpose": purpose in policy.PURPOSES, "acr": acr in LEVELS, "proved": set(proofs) <= set(policy.KINDS),
+        "has": set(has) <= set(policy.KINDS),
+    }  # fmt: skip
+    if not all(faults.values()):
+        raise Invalid({name: "value" for name, is_right in faults.items() if not is_right})
+    async with ctx.read() as db:
+        tenant = await _tenant(db, tenant_name)
+        mine = frozenset(has)
+        if email is not None:
+            tenant, found = await _named(db, email, tenant_name)
+            mine = await enrolled.kinds(db, tenant.id, found["id"])
+    decision = policy.decide(tenant.rules, purpose, proofs, mine, acr, is_remembered=is_remembered)
+    told: dict[str, Any] = {"need": [], "amr": [], "acr": None, "reasons": list(decision.reasons), "has": sorted(mine)}
+    match decision:
+        case policy.Need():
+            return {**told, "decision": "enrol" if decision.enrol else "need", "need": decision.listed()}
+        case policy.Enough():
+            return {**told, "decision": "enough", "amr": list(decision.amr), "acr": decision.acr}
+        case policy.Refuse():
+            return {**told, "decision": "refuse"}
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
     """Every session and running sign-in ends at once, and none begins. Twice is once. The last owner stays."""
     async with ctx.write() as db:
         tenant, found = await _named(db, email, tenant_name)
-        # The person's lock first, as everywhere; running sign-ins before sessions: see `signin.end_running`.
+        # The person's lock first, as everywhere; running sign-ins before sessions: see `running.end_all`.
         if await people.lock(db, tenant.id, found["id"]):
             await access.keep_an_owner(db, tenant.id, found["id"])
             await people.disable(ctx, db, tenant.id, found["id"])
-            await signin.end_running(ctx, db, tenant.id, found["id"])
+            await running.end_all(ctx, db, tenant.id, found["id"])
             ended = await sessions.end_all(ctx, db, tenant.id, found["id"], "disabled")
             await note(
                 ctx, db, Event.ACCOUNT_DISABLED, tenant_id=tenant.id, subject_id=found["id"], by="operator",

@@ -1,17 +1,15 @@
-"""What is demanded of whom: rules as data, and `decide`, a pure function of rules and proofs. No database, no clock.
+"""What is demanded of whom: `decide`, a pure function of rules, proofs and what is enrolled. No database, no clock.
 
-Every decision carries its reasons, so that a page, an audit row and `passgate policy explain` can say why.
+Every decision carries its reasons, so that a page, an audit row and `passgate policy explain` can say why. The rules as
+data are in `rules`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
-AAL1, AAL2, AAL3 = "urn:passgate:aal1", "urn:passgate:aal2", "urn:passgate:aal3"
-LEVELS = (AAL1, AAL2, AAL3)
+from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, MAILED, PHR, Rules
 
 
 class Trait(StrEnum):
@@ -19,50 +17,45 @@ class Trait(StrEnum):
 
     KNOWS = "knows"
     HAS = "has"
+    IS = "is"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A factor as policy sees it. `amr` per RFC 8176. A mailed code shows nothing that counts (NIST 800-63B-4
+    """A proof as policy sees it. `amr` per RFC 8176. A mailed code or link shows nothing that counts (NIST 800-63B-4
     §3.1.3.1: e-mail is no out-of-band authenticator), so it has no trait."""
 
-    name: str
-    amr: str
-    traits: frozenset[Trait]
+    amr: tuple[str, ...]
+    traits: frozenset[Trait] = frozenset()
+    resists_phishing: bool = False
+    stays: bool = False
+    """Its key cannot leave the device (800-63B-4 §2.3.2)."""
 
 
+_VERIFIED = frozenset({Trait.HAS, Trait.IS})
+"""A passkey is had, and its person verified: we accept none without."""
 KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("password", "pwd", frozenset({Trait.KNOWS})),
-        Kind("email_code", "otp", frozenset()),
-    )
+    "password": Kind(("pwd",), frozenset({Trait.KNOWS})),
+    "passkey": Kind(("pop", "user"), _VERIFIED, resists_phishing=True),
+    "passkey+bound": Kind(("pop", "user"), _VERIFIED, resists_phishing=True, stays=True),
+    "totp": Kind(("otp",), frozenset({Trait.HAS})),
+    "recovery_code": Kind(("otp",), frozenset({Trait.HAS})),
+    "email_code": Kind(("otp",)),
+    "link": Kind(("otp",)),
 }
+"""By proof: a factor's name, and after `+` what its answer showed beyond it."""
+
+HELD = ("passkey", "totp", "recovery_code")
+"""Factors that a person has; losing one is what recovery by two ways is for."""
+SET_UP = ("passkey", "totp")
+"""Second factors that a half-signed-in person can be asked to set up."""
+WAYS_BACK = ("email_code", "link", "password")
+"""Different ways to show who lost a factor; two of them together stand for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """A tenant's policy; the defaults are the product's. `first` lists the ways in, `second` says when another is
-    asked for: never, if_enrolled or always."""
-
-    first: tuple[str, ...] = ("passkey", "password")
-    second: str = "if_enrolled"
-    second_among: tuple[str, ...] = ("passkey", "totp", "recovery_code")
-    password_alone: int = 15
-    password_beside: int = 8
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Rules:
-        known = {field.name for field in fields(cls)}
-        given: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in known
-        }
-        return cls(**given)
-
-    @property
-    def shortest_password(self) -> int:
-        """15 where it may stand alone, 8 where a second factor is always there (NIST 800-63B-4 §3.1.1.2)."""
-        return self.password_beside if self.second == "always" else self.password_alone
+def factors(proofs: tuple[str, ...]) -> frozenset[str]:
+    """The names of the factors behind proofs."""
+    return frozenset(proof.partition("+")[0] for proof in proofs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,52 +90,171 @@ class Refuse:
 Decision = Need | Enough | Refuse
 
 
-def level(proofs: tuple[str, ...]) -> str:
-    """The acr that a set of proofs earns."""
-    traits = frozenset[Trait]().union(*(KINDS[proof].traits for proof in proofs if proof in KINDS))
-    return AAL2 if len(traits) > 1 else AAL1
+# -- levels ----------------------------------------------------------------------------------------
+
+
+def reached(proofs: tuple[str, ...]) -> str:
+    """The strongest acr that a set of proofs meets."""
+    shown = [KINDS[proof] for proof in proofs if proof in KINDS]
+    if len(frozenset[Trait]().union(*(kind.traits for kind in shown))) < 2:
+        return AAL1
+    if any(kind.stays and kind.resists_phishing for kind in shown):
+        return AAL3
+    return PHR if any(kind.resists_phishing for kind in shown) else AAL2
+
+
+def meets(proofs: tuple[str, ...], acr: str) -> bool:
+    return is_at_least(reached(proofs), acr)
+
+
+def is_at_least(acr: str, floor: str) -> bool:
+    """Unknown means no."""
+    return acr in LEVELS and floor in LEVELS and LEVELS.index(acr) >= LEVELS.index(floor)
+
+
+def own_level(enrolled: frozenset[str]) -> str:
+    """What a person can show at most, up to AAL2: as much is asked before their factors or address change
+    hands. Recovery codes are used up, so they ask for nothing by themselves."""
+    lasting = (enrolled & KINDS.keys()) - {"recovery_code"}
+    return AAL2 if meets(tuple(lasting), AAL2) else AAL1
+
+
+def _said(proofs: tuple[str, ...], floor: str) -> str:
+    """The acr of a session: AAL1 or AAL2, and a stronger one only where it was asked for."""
+    found = reached(proofs)
+    return floor if is_at_least(floor, AAL2) else AAL2 if is_at_least(found, AAL2) else AAL1
+
+
+# -- deciding --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    rules: Rules
+    purpose: str
+    proofs: tuple[str, ...]
+    enrolled: frozenset[str]
+    floor: str
+    is_remembered: bool
+
+    @property
+    def done(self) -> frozenset[str]:
+        return factors(self.proofs)
+
+    def has(self, factor: str) -> bool:
+        return factor in self.enrolled or factor == MAILED
+
+    def with_(self, *more: str) -> tuple[str, ...]:
+        return (*self.proofs, *(_BEST.get(factor, factor) for factor in more))
+
+
+_BEST = {"passkey": "passkey+bound"}  # which it is shows only when it is proved
 
 
 def decide(
     rules: Rules, purpose: str, proofs: tuple[str, ...], enrolled: frozenset[str] = frozenset(), floor: str = AAL1,
+    *, is_remembered: bool = False,
 ) -> Decision:  # fmt: skip
-    """`purpose` is signin, signup, recovery or step_up; `proofs` the factors proved or set up so far; `enrolled` what
-    the person has, empty while nobody is named: an unknown person gets the same first Need as a known one."""
-    first = tuple((factor,) for factor in rules.first if factor in KINDS)
-    if purpose in ("signup", "recovery"):
-        if "email_code" not in proofs:
-            return Need((("email_code",),), (f"{purpose}: the address is proved first",))
-        ways = first if purpose == "signup" else (("password",),)
-        if not ways:
-            return Refuse(("no way in is offered",))
-        if not _proved(ways, proofs):
-            return Need(ways, (f"{purpose}: a way in is set up",), enrol=True)
-    elif not _proved(first, proofs):
-        return Need(first, ("first factor: any of the tenant's list",)) if first else Refuse(("no way in is offered",))
-    if second := _second(rules, proofs, enrolled):
-        return second
-    if LEVELS.index(level(proofs)) < LEVELS.index(floor):
-        return Refuse((f"{floor} is asked for, and no factor that is left reaches it",))
-    return Enough(tuple(KINDS[proof].amr for proof in proofs), level(proofs), ("every rule is met",))
+    """`purpose` is signin, signup, recovery or step_up; `proofs` what was proved or set up so far; `enrolled` what the
+    person has, empty while nobody is named: an unknown person gets the same first Need as a known one. `floor`: the acr
+    that is asked for. `is_remembered`: the browser showed an earlier second factor of this very person."""
+    floor = max(floor, rules.least_acr, key=LEVELS.index)
+    case = _Case(rules, purpose, proofs, enrolled, floor, is_remembered)
+    asked = _FIRST_STEPS[purpose](case) or _second(case)
+    if asked is not None:
+        return asked
+    amr = dict.fromkeys(word for proof in proofs for word in KINDS[proof].amr)
+    why = "second factor: waived by a remembered browser" if _is_waived(case) else "every rule is met"
+    return Enough(tuple(amr), _said(proofs, floor), (why,))
 
 
-def _proved(ways: tuple[tuple[str, ...], ...], proofs: tuple[str, ...]) -> bool:
-    return any(set(way) <= set(proofs) for way in ways)
+def _is_waived(case: _Case) -> bool:
+    return case.is_remembered and _second(replace(case, is_remembered=False)) is not None
 
 
-def _second(rules: Rules, proofs: tuple[str, ...], enrolled: frozenset[str]) -> Need | Refuse | None:
-    """The second factor's demand, None where it is met or there is none."""
-    if rules.second == "never" or level(proofs) != AAL1:
+def _ways(*names: str) -> tuple[tuple[str, ...], ...]:
+    return tuple((name,) for name in names)
+
+
+def _first(case: _Case) -> Need | Refuse | None:
+    """Signing in: any of the tenant's list, or a link that an operator made."""
+    if case.done & {*case.rules.first, "link"}:
         return None
-    mine = tuple((factor,) for factor in rules.second_among if factor in enrolled and factor in KINDS)
-    open_ways = tuple(way for way in mine if way[0] not in proofs)
-    if len(open_ways) < len(mine):
+    return Need(_ways(*case.rules.first), ("first factor: any of the tenant's list",))
+
+
+def _own_first(case: _Case) -> Need | Refuse | None:
+    """Stepping up: the person is named, so they are asked for what they have and what leads to the level."""
+    if case.done & set(case.rules.first):
         return None
-    if open_ways:
-        return Need(open_ways, (f"second factor: {rules.second}, and one is enrolled",))
-    if rules.second == "if_enrolled":
+    later = tuple(factor for factor in HELD if factor in case.enrolled)
+    mine = [way for way in case.rules.first if case.has(way) and meets(case.with_(way, *later), case.floor)]
+    if not mine:
+        return Refuse((f"nothing that is enrolled reaches {case.floor}",))
+    return Need(_ways(*mine), ("first factor: any that is enrolled and leads to the level",))
+
+
+def _birth(case: _Case) -> Need | Refuse | None:
+    """Signing up: the address first, then a way in of one's own."""
+    if MAILED not in case.done:
+        return Need(_ways(MAILED), ("signup: the address is proved first",))
+    ways = [way for way in case.rules.first if way != MAILED or case.rules.first == (MAILED,)]
+    if case.done & set(ways):
         return None
-    offered = tuple((factor,) for factor in rules.second_among if factor in KINDS)
-    if not offered:
-        return Refuse(("a second factor is always asked for, and none is offered",))
-    return Need(offered, ("second factor: always, and none is enrolled",), enrol=True)
+    return Need(_ways(*ways), ("signup: a way in is set up",), enrol=True)
+
+
+def _recovered(case: _Case) -> Need | Refuse | None:
+    """Recovering: the address or a link, then what the person has, then a new way in. Two different ways back stand
+    for a lost factor: whoever marks them takes it out of `enrolled`."""
+    if not case.done & {MAILED, "link"}:
+        return Need(_ways(MAILED), ("recovery: the address is proved first",))
+    held = [factor for factor in HELD if factor in case.enrolled and case.rules.second != "never"]
+    if held and not case.done & set(held):
+        others = [way for way in WAYS_BACK if way != "link" and way not in case.done and case.has(way)]
+        return Need(_ways(*held, *others), ("recovery: the second factor, or another way to show who it is",))
+    way = "password" if "password" in case.rules.first else "passkey"
+    if way in case.done:
+        return None
+    return Need(_ways(way), ("recovery: a new way in is set up",), enrol=True)
+
+
+PURPOSES = ("signin", "signup", "recovery", "step_up")
+_FIRST_STEPS = {"signin": _first, "step_up": _own_first, "signup": _birth, "recovery": _recovered}
+
+
+def _second(case: _Case) -> Need | Refuse | None:
+    """What is asked beyond the first factor: a second one by the tenant's rule, or more for the level."""
+    is_short = not meets(case.proofs, case.floor)
+    if not is_short and (
+        case.rules.second == "never" or meets(case.proofs, AAL2) or shows_two(case.rules, case.proofs)
+    ):
+        return None
+    among = case.rules.second_among if case.rules.second != "never" else HELD
+    pool = [factor for factor in among if not is_short or meets(case.with_(factor), case.floor)]
+    mine = [factor for factor in pool if case.has(factor) and factor not in case.done]
+    if mine and case.is_remembered and case.purpose == "signin" and case.floor == AAL1:
+        return None
+    if mine:
+        why = f"second factor: {case.floor} is asked for" if is_short else f"second factor: {case.rules.second}"
+        return Need(_ways(*mine), (f"{why}, and one is enrolled",))
+    if not is_short and case.rules.second == "if_enrolled":
+        return None
+    return _set_up(case, [factor for factor in pool if factor in SET_UP and factor not in case.enrolled])
+
+
+def shows_two(rules: Rules, proofs: tuple[str, ...]) -> bool:
+    """A second factor of the tenant's list was shown, and beside it the first one still stands."""
+    done, ways = factors(proofs), {*rules.first, "link"}
+    return any((done - {factor}) & ways for factor in done & set(rules.second_among))
+
+
+def _set_up(case: _Case, missing: list[str]) -> Need | Refuse:
+    """A kind that is demanded and that the person has none of is set up now; but whoever has another one shows that
+    first, or a password alone would add a factor of its own."""
+    shown = [factor for factor in HELD if factor in case.enrolled and factor not in case.done]
+    if not missing or case.purpose == "step_up":
+        return Refuse((f"{case.floor} or a second factor is asked for, and nothing that is left leads there",))
+    if shown and not meets(case.proofs, AAL2):
+        return Need(_ways(*shown), ("what is enrolled is shown before anything is added",))
+    return Need(_ways(*missing), ("a second factor is asked for, and none is enrolled",), enrol=True)

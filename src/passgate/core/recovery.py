@@ -1,15 +1,33 @@
-"""Recovery: a mailed code, then a new password; all sessions end, the owner is told. One proof, never a second factor.
+"""Getting back in: a mailed code and a new password; two different ways for a lost second factor; telling the owner,
+who can stop it.
 
-Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address has an account.
+Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address has an account, and no
+mailed code or link ever stands for a second factor by itself.
 """
 
 from __future__ import annotations
 
-from passgate.core import mail, people, sessions
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from passgate.core import mail, once, people, running, sessions, tenants
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import SignIn, email_code
+from passgate.core.factors import SignIn, email_code, enrolled
+from passgate.core.policy import HELD, WAYS_BACK, factors
+from passgate.errors import HandleInvalid
 from passgate.store import Db
+from passgate.words import N_
+from passgate.world import SECOND
+
+STOP = "pg_stp_"
+OLD_ADDRESS = "address_undo"
+"""Tickets that carry an address somebody had until a few days ago."""
+LINK = "link"
+_RELEASE, _STOP = "release", "stop"
+_AFTERWARDS = 7 * 24 * 3600
+"""Seconds in which a release that has waited long enough can be used."""
 
 
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
@@ -22,8 +40,8 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     )  # fmt: skip
 
 
-async def complete(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
-    """The new password stands: whoever came in with the old one is out, and the owner hears of it."""
+async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str = "password") -> None:
+    """The new way in stands: whoever came in with the old one is out, and the owner hears of it."""
     if sign_in.person_id is None:
         return
     ended = await sessions.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered")
@@ -32,4 +50,111 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
             ctx, db, Event.SESSIONS_ENDED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
             reason="recovered", count=ended,
         )  # fmt: skip
-    await mail.lay(ctx, db, sign_in.tenant_id, "recovered", sign_in.email, service=sign_in.service)
+    for to in await _addresses(ctx, db, sign_in.tenant_id, sign_in.person_id):
+        await mail.lay(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=_REPLACED[what])
+
+
+_REPLACED = {
+    "password": N_("Your password was replaced"),
+    "passkey": N_("A new passkey was set up"),
+    "factors": N_("Your second factors were removed"),
+}
+
+
+# -- a lost second factor --------------------------------------------------------------------------
+
+
+async def release(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
+    """True where a recovery has shown two different ways back and the factors that its person lost are gone. With a
+    waiting time the first call only begins it: the owner is told everywhere, and can stop it."""
+    done = factors(sign_in.proofs)
+    lost = sign_in.enrolled & set(HELD)
+    if sign_in.purpose != "recovery" or sign_in.person_id is None or not lost or done & set(HELD):
+        return False
+    if len(done & set(WAYS_BACK)) < 2 or not await _has_waited(ctx, db, sign_in, sign_in.person_id):
+        return False
+    await running.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, but=sign_in.id)
+    await enrolled.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*HELD, enrolled.BROWSER])
+    await note(
+        ctx, db, Event.FACTORS_RELEASED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
+        factors=sorted(lost), ways=sorted(done & set(WAYS_BACK)),
+    )  # fmt: skip
+    await complete(ctx, db, sign_in, "factors")
+    return True
+
+
+async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool:
+    wait = ctx.settings.recovery.waiting(ctx.settings)
+    if not wait:
+        return True
+    begun = await once.live(ctx, db, _RELEASE, person_id)
+    if begun is not None:
+        return bool(once.carried(ctx, begun)["usable_at"] <= ctx.now()) and await once.take(ctx, db, begun["id"])
+    usable_at = ctx.now() + wait * SECOND
+    life, data = wait + _AFTERWARDS, {"usable_at": usable_at}
+    await once.issue(ctx, db, sign_in.tenant_id, _RELEASE, person_id, b"", life=life, data=data)
+    await note(ctx, db, Event.RELEASE_ASKED, tenant_id=sign_in.tenant_id, subject_id=person_id)
+    await tell(ctx, db, sign_in.tenant_id, person_id, "recovery_asked", life=life)
+    return False
+
+
+async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
+    """From when on a recovery that has shown two ways can be finished; None where nothing waits."""
+    if sign_in.purpose != "recovery" or sign_in.person_id is None or len(factors(sign_in.proofs) & set(WAYS_BACK)) < 2:
+        return None
+    async with ctx.read() as db:
+        begun = await once.live(ctx, db, _RELEASE, sign_in.person_id)
+    return int(once.carried(ctx, begun)["usable_at"]) if begun else None
+
+
+async def not_lost(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
+    """The factor was shown after all: nothing is released any more."""
+    if await once.live(ctx, db, _RELEASE, person_id):
+        await _stop(ctx, db, tenant_id, person_id)
+
+
+# -- telling, and stopping -------------------------------------------------------------------------
+
+
+async def tell(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, life: int) -> None:
+    """A mail to every address of the person, with a link that stops what is under way. `life` in seconds."""
+    minted = ctx.ring.mint(STOP)
+    await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, beside=True)
+    link, tenant = f"{ctx.house.base}/recover/stop/{minted.token}", await tenants.by_id(db, tenant_id)
+    for to in await _addresses(ctx, db, tenant_id, person_id):
+        await mail.lay(ctx, db, tenant_id, kind, to, service=tenant.display_name if tenant else "", link=link)
+
+
+async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
+    """The present address, and those that can still take a change of address back."""
+    found = await people.by_id(db, tenant_id, person_id)
+    old = [once.carried(ctx, row).get("email") for row in await once.all_live(ctx, db, OLD_ADDRESS, person_id)]
+    return list(dict.fromkeys(address for address in (found["email"] if found else None, *old) if address))
+
+
+async def stop(ctx: Ctx, token: str) -> None:
+    """The owner did not mean it: nothing is released, and no link that was made for them opens any more."""
+    row = await look(ctx, token)
+    if row is None:
+        raise HandleInvalid
+    async with ctx.write() as db:
+        if await people.lock(db, row["tenant_id"], row["bound_to"]) is None:
+            raise HandleInvalid
+        if not await once.take(ctx, db, row["id"]):
+            raise HandleInvalid
+        await _stop(ctx, db, row["tenant_id"], row["bound_to"])
+
+
+async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
+    for kind in (_RELEASE, LINK, _STOP):
+        await once.end(ctx, db, kind, person_id)
+    await note(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
+
+
+async def look(ctx: Ctx, token: str) -> RowMapping | None:
+    """The ticket behind a link that stops; None for one that is used, too old or none of ours."""
+    secret_hash: Any = ctx.ring.presented(STOP, token)
+    if secret_hash is None:
+        return None
+    async with ctx.read() as db:
+        return await once.by_secret(ctx, db, _STOP, secret_hash)

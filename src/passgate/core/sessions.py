@@ -155,6 +155,11 @@ async def hold(ctx: Ctx, db: Db, actor: Actor) -> RowMapping:
     return found
 
 
+async def lift(db: Db, actor: Actor, amr: tuple[str, ...], acr: str) -> None:
+    """The actor's session shows more from now on. Its age stays: what was proved when it began is as old as before."""
+    await db.change(update(session).where(session.c.id == actor.session_id).values(amr=json.dumps(amr), acr=acr))
+
+
 async def end(ctx: Ctx, db: Db, actor: Actor, session_id: str, reason: str = "ended") -> None:
     """End one of the actor's own sessions; somebody else's is not found."""
     if not await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id == session_id, reason):

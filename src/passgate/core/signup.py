@@ -41,7 +41,7 @@ async def prepared(
     data: dict[str, Any] = {"email": at.shown, "email_key": at.key, "profile": kept}
     if secret is not None:
         context = (at.key, tenant.name, tenant.display_name, new_tenant or "")
-        data["password"] = list(await password.accept(ctx, secret, tenant.rules, context))
+        data["password"] = list(await password.vetted(ctx, secret, tenant.rules, context))
     if new_tenant is not None:
         data["new_tenant"] = {"name": tenants.checked_name(new_tenant), "display_name": new_tenant.strip()}
     return data
@@ -73,6 +73,6 @@ async def born(ctx: Ctx, db: Db, sign_in: SignIn, lost: ProofRefused) -> SignIn:
     await access.grant(ctx, db, tenant_id, person_id, role)
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):
-        await password.bind(ctx, db, tenant_id, person_id, Stored(*given))
+        await password.put(ctx, db, tenant_id, person_id, Stored(*given))
         proofs = (*proofs, password.name)
     return replace(sign_in, tenant_id=tenant_id, person_id=person_id, proofs=proofs)

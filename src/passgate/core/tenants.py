@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import RowMapping, bindparam, select
 
 from passgate.core.ctx import Ctx, House
-from passgate.core.policy import Rules
+from passgate.core.rules import Rules
 from passgate.errors import Invalid, SignupClosed
 from passgate.store import Db
 from passgate.store.tables import tenant
@@ -48,6 +48,11 @@ async def find(db: Db, name: str | None) -> Tenant | None:
 
 async def by_id(db: Db, tenant_id: str) -> Tenant | None:
     return _value(await db.one(_BY_ID, of_id=tenant_id))
+
+
+async def held(db: Db, tenant_id: str) -> Tenant | None:
+    """The same, its row locked until the transaction ends."""
+    return _value(await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
 
 
 _BY_NAME = select(tenant).where(tenant.c.name == bindparam("of_name"))

@@ -51,6 +51,15 @@ def clear_link(settings: Settings) -> str:
     return _cookie(settings, link_name(settings), "", 0)
 
 
+def browser_name(settings: Settings) -> str:
+    return "__Host-passgate_browser" if settings.https else "passgate_browser"
+
+
+def set_browser(settings: Settings, token: str, days: int = 365) -> str:
+    """A remembered browser. How long it counts is kept beside its hash; the cookie merely lives longer than that."""
+    return _cookie(settings, browser_name(settings), token, days * 24 * 3600)
+
+
 def _cookie(settings: Settings, name: str, value: str, max_age: int) -> str:
     secure = "; Secure" if settings.https else ""
     return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from passgate.core.ctx import Ctx
-from passgate.core.policy import Rules
+from passgate.core.rules import Rules
 from passgate.store import Db
+from passgate.store.unit import Keep
+
+Answer = str | dict[str, Any]
+"""A password or code as it was typed; of a passkey the browser's `toJSON()` object."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """The running, not yet trusted thing: whom it names, what it has proved. `data` was sealed at rest."""
+    """The running, not yet trusted thing: whom it names, what it has proved. `data` was sealed at rest; `enrolled` is
+    what the named person has, empty before."""
 
     id: str
     tenant_id: str
@@ -28,6 +33,8 @@ class SignIn:
     created_at: int
     expires_at: int
     data: dict[str, Any] = field(repr=False)
+    enrolled: frozenset[str] = frozenset()
+    is_remembered: bool = False
 
     @property
     def email_key(self) -> str:
@@ -43,11 +50,15 @@ Mark = Callable[[Db], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a compare found. `mark` moves the credential or ticket if it is still the compared one, False if not."""
+    """What a compare found. `mark` moves the credential or ticket if it is still the compared one, False if not.
+    `proof` is what a right answer showed, where that is more than the factor's name. `kept` is written with the
+    refusal of a wrong one: a challenge is burnt, an owner is told."""
 
     is_right: bool
     person_id: str | None
     mark: Mark
+    proof: str = ""
+    kept: tuple[Keep, ...] = ()
 
 
 class Factor(Protocol):
@@ -56,13 +67,47 @@ class Factor(Protocol):
 
     name: str
 
-    async def challenge(self, ctx: Ctx, sign_in: SignIn) -> dict[str, Any]: ...
+    async def challenge(self, ctx: Ctx, sign_in: SignIn, /) -> dict[str, Any]: ...
 
-    async def budget(self, ctx: Ctx, sign_in: SignIn) -> tuple[str, Any]: ...
+    async def budget(self, ctx: Ctx, sign_in: SignIn, /) -> tuple[str, Any]: ...
 
-    async def compare(self, ctx: Ctx, sign_in: SignIn, answer: str, seen: Any, *, is_locked: bool) -> Compared: ...
+    async def compare(self, ctx: Ctx, sign_in: SignIn, answer: Any, seen: Any, /, *, is_locked: bool) -> Compared: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolling:
+    """Whose factor is set up: somebody half signed in, or with a session. `bound_to` is that sign-in or person: what
+    was offered there counts nowhere else."""
+
+    tenant_id: str
+    tenant_name: str
+    person_id: str
+    email: str
+    service: str
+    rules: Rules
+    bound_to: str
+
+
+Bind = Callable[[Db], Awaitable[str]]
+"""Writes the new credential, or raises; returns its id."""
+
+
+class Enrolment(Protocol):
+    """The verbs of a factor that can be set up. `offer` says what to set up, `accept` looks at the answer with no
+    transaction open, and what it returns writes the credential inside the one that counts."""
+
+    name: str
+
+    async def offer(self, ctx: Ctx, who: Enrolling, /) -> dict[str, Any]: ...
+
+    async def accept(self, ctx: Ctx, who: Enrolling, answer: Any, /) -> Bind: ...
 
 
 async def unmarked(_db: Db) -> bool:
     """The mark of a wrong answer: there is nothing to move."""
     return False
+
+
+def typed(answer: object) -> str:
+    """A code as people type it: blanks and hyphens do not count. The same reading before every check and store."""
+    return "".join(answer.split()).replace("-", "") if isinstance(answer, str) else ""

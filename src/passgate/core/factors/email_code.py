@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping
 from passgate.core import mail, once, people, throttle
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Compared, SignIn, unmarked
+from passgate.core.factors import Compared, SignIn, typed, unmarked
 from passgate.seal import digest
 from passgate.store import Db
 
@@ -22,21 +22,21 @@ _KINDS = {"signup": "signup_code", "recovery": "recovery_code", "signin": "signi
 _STRANGER_KINDS = {"signup": "signup_known", "recovery": "recovery_none"}
 
 
-async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool) -> None:
+async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool, to: str = "") -> None:
     """A fresh code for this sign-in, and a mail. Where nobody is meant to get in (`is_meant` false: a known address
     signs up, an unknown one recovers) the ticket is one that no answer opens, and the mail says what there is instead.
-    The same rows are written either way, and over the hourly limit none of them leaves as a mail."""
+    The same rows are written either way, and over the hourly limit none of them leaves as a mail. `to`: the named
+    person's own address, where the sign-in did not begin with it."""
     code = ctx.world.digits(DIGITS)
     secret = _hash(ctx, sign_in.id, code) if is_meant else ctx.ring.mac("email code", ctx.world.bytes(32))
     await once.issue(ctx, db, sign_in.tenant_id, name, sign_in.id, secret, life=ctx.settings.mail.code_life)
-    if not sign_in.email or not await mail.may_send(ctx, db, sign_in.tenant_id, sign_in.email_key):
+    to = to or sign_in.email
+    if not to or not await mail.may_send(ctx, db, sign_in.tenant_id, people.address(to).key):
         return
     kind = _KINDS[sign_in.purpose] if is_meant else _STRANGER_KINDS.get(sign_in.purpose)
     if kind is None:  # a sign-in code for an address that nobody has: the row is written, and says nothing useful
         kind, is_meant = "recovery_none", False
-    await mail.lay(
-        ctx, db, sign_in.tenant_id, kind, sign_in.email, service=sign_in.service, code=code if is_meant else None
-    )
+    await mail.lay(ctx, db, sign_in.tenant_id, kind, to, service=sign_in.service, code=code if is_meant else None)
     await note(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=sign_in.tenant_id, purpose=sign_in.purpose)
 
 
@@ -46,9 +46,12 @@ def _hash(ctx: Ctx, sign_in_id: str, code: str) -> bytes:
 
 
 async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
-    """Whom the address means. In a tenant that is yet to be made it means nobody, whoever has it in `main`."""
+    """Whom another factor named, else whom the address means. In a tenant that is yet to be made it means nobody,
+    whoever has it in `main`."""
     if "new_tenant" in sign_in.data:
         return None
+    if sign_in.person_id is not None:
+        return await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
     return await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
 
 
@@ -57,8 +60,9 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     async with ctx.write() as db:
         found = await _named(db, sign_in)
         is_live = found is not None and found["disabled_at"] is None
-        await send(ctx, db, sign_in, is_meant=found is None if sign_in.purpose == "signup" else is_live)
-    return {"sent_to": people.hidden(sign_in.email)}
+        to = found["email"] if found is not None and sign_in.person_id else sign_in.email
+        await send(ctx, db, sign_in, is_meant=found is None if sign_in.purpose == "signup" else is_live, to=to)
+    return {"sent_to": people.hidden(to)}
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
@@ -66,7 +70,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     handles of an address would let anybody lock its owner out. A code that signs in is an authenticator."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, name, sign_in.id)
-        found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
+        found = await _named(db, sign_in)
     if sign_in.purpose in ("signup", "recovery"):
         return f"h:{sign_in.id}", live
     if found is None:
@@ -74,9 +78,8 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     return throttle.person_key(found["id"], name), live
 
 
-async def compare(ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    """Blanks and hyphens, as people type them, do not count."""
-    code = "".join(answer.split()).replace("-", "")
+async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
+    code = typed(answer)
     secret = seen["secret_hash"] if seen else bytes(36)
     is_right = ctx.ring.check("email code", digest(sign_in.id.encode(), code.encode()), secret)
     if seen is None or is_locked or not is_right:

@@ -16,9 +16,9 @@ from zxcvbn_rs_py import zxcvbn
 from passgate.core import throttle
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Compared, SignIn, unmarked
-from passgate.core.policy import Rules
-from passgate.errors import NoChallenge, PasswordRefused
+from passgate.core.factors import Bind, Compared, Enrolling, SignIn, enrolled, unmarked
+from passgate.core.rules import Rules
+from passgate.errors import Invalid, NoChallenge, PasswordRefused
 from passgate.hashing import Stored
 from passgate.seal import Unreadable
 from passgate.store import Db
@@ -32,7 +32,7 @@ _SCORED = 100
 """Characters handed to the estimator: its work grows with the square of the length."""
 
 
-async def accept(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]) -> Stored:
+async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]) -> Stored:
     """The hash of a new password that meets the rules, or PasswordRefused with the reason. Opens no transaction.
     Lengths are code points after NFC; there are no composition rules."""
     text = unicodedata.normalize("NFC", password)
@@ -64,17 +64,32 @@ def _words(given: str) -> set[str]:
     return {word for word in (*parts, "".join(parts)) if len(word) >= 4}
 
 
-async def bind(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> None:
-    """Set or replace the person's password; refusals counted against the old one are forgotten with it."""
-    old = update(credential).where(*_mine(tenant_id, person_id))
-    await db.change(old.values(revoked_at=ctx.now(), secret_sealed=None))
-    made = ctx.world.uuid()
-    await db.add(
-        credential, id=made, tenant_id=tenant_id, person_id=person_id, kind=name, scheme=stored.scheme,
-        secret_sealed=_sealed(ctx, made, stored), created_at=ctx.now(),
-    )  # fmt: skip
+async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> None:
+    """Set or replace the person's password; refusals counted against the old one are forgotten with it, and so are
+    remembered browsers."""
+    await enrolled.end_kinds(ctx, db, tenant_id, person_id, [name, enrolled.BROWSER])
+    # Sealed on top of the hash: a stolen database alone gives nobody anything to guess against.
+    phc = stored.phc.encode()
+    await enrolled.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
     await throttle.clear(ctx, db, throttle.person_key(person_id, name))
     await note(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
+
+
+async def offer(_ctx: Ctx, _who: Enrolling) -> dict[str, Any]:
+    raise NoChallenge
+
+
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
+    """A new password that meets the rules, or PasswordRefused."""
+    if not isinstance(answer, str):
+        raise Invalid({"answer": "type"})
+    stored = await vetted(ctx, answer, who.rules, (who.email, who.service, who.tenant_name))
+
+    async def bind(db: Db) -> str:
+        await put(ctx, db, who.tenant_id, who.person_id, stored)
+        return ""
+
+    return bind
 
 
 async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
@@ -110,7 +125,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     return throttle.person_key(row["id"], name), row
 
 
-async def compare(ctx: Ctx, sign_in: SignIn, answer: str, seen: RowMapping | None, *, is_locked: bool) -> Compared:
+async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
     """One round of hashing whoever it is: nobody, disabled, without a password, locked, or old parameters."""
     stored = None
     if seen is not None and seen["disabled_at"] is None and seen["secret_sealed"] is not None and not is_locked:
@@ -142,13 +157,7 @@ async def schemes(db: Db) -> set[str]:
     return {row["scheme"] for row in await db.rows(query)}
 
 
-def _mine(tenant_id: str, person_id: str) -> tuple[Any, ...]:
-    mine = (credential.c.tenant_id == tenant_id, credential.c.person_id == person_id)
-    return (*mine, credential.c.kind == name, credential.c.revoked_at.is_(None))
-
-
 def _sealed(ctx: Ctx, credential_id: str, stored: Stored) -> bytes:
-    """Sealed on top of the hash: a stolen database alone gives nobody anything to guess against."""
     return ctx.ring.seal("credential", f"credential:{credential_id}", stored.phc.encode())
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from passgate.core import signin
-from passgate.core.policy import Enough, Need, Refuse
+from passgate.core.policy import WAYS_BACK, Enough, Need, Refuse
 from passgate.errors import (
     AlreadyProved,
     CsrfRefused,
@@ -110,7 +110,9 @@ class Proof(Input):
     model_config = shown_as({"factor": "email_code", "answer": "12345678"})
 
     factor: FactorName
-    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The password, or the code")]
+    answer: Annotated[str, Field(min_length=1, max_length=1024)] | dict[str, Any] = Field(
+        description="The password, or the code; of a passkey what the browser's `toJSON()` answers"
+    )
 
 
 class Proved(Output):
@@ -119,10 +121,16 @@ class Proved(Output):
     enrol: Enrolling
     amr: list[str] | None = None
     acr: str | None = None
+    usable_at: str | None = Field(
+        None, description="When a recovery that gave two proofs can go on without the lost factor"
+    )
 
 
 class Finish(Input):
     carrier: Literal["bearer", "cookie"]
+    remember: bool = Field(
+        False, description="With `cookie`: do not ask this browser for the second factor for a while"
+    )
 
 
 class Finished(Output):
@@ -162,9 +170,11 @@ async def signup(ctx: Context, given: Signup) -> Any:
     openapi_extra={"security": [{}, {"session": []}, {"session_cookie": []}]},  # only a step-up carries one
 )
 async def start(ctx: Context, request: Request, given: Signin) -> Any:
-    """With `step_up` and a session's credential: to prove anew who you are. The answer is the same for anybody."""
+    """With `step_up` and a session's credential: to prove anew who you are, with what you have set up. Otherwise the
+    answer is the same for anybody."""
     if given.step_up is None:
-        return _started(await signin.start(ctx, given.email, given.tenant))
+        browser = cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
+        return _started(await signin.start(ctx, given.email, given.tenant, browser=browser))
     if given.email is not None or given.tenant is not None:
         raise Invalid({"step_up": "value"})
     found = await guards.session(request, await guards.look(request))
@@ -191,7 +201,8 @@ async def recover(ctx: Context, given: Recover) -> Any:
     summary="Ask what a factor needs first",
 )
 async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
-    """For `email_code`: sends another mail, and says where to."""
+    """`passkey`: options for the browser. `email_code`: sends another mail, and says where to. While `enrol` is true:
+    what is to be set up, options to make a passkey or a secret for an authenticator app."""
     return {"challenge": await signin.challenge(ctx, handle, given.factor)}
 
 
@@ -216,7 +227,9 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     decision = await signin.prove(ctx, handle, given.factor, given.answer)
     match decision:
         case Need():
-            return {"enough": False, "need": decision.listed(), "enrol": decision.enrol}
+            told = {"enough": False, "need": decision.listed(), "enrol": decision.enrol}
+            waits = await signin.waits_until(ctx, handle) if given.factor in WAYS_BACK else None
+            return {**told, "usable_at": iso(waits) if waits else None}
         case Enough():
             return {"enough": True, "need": [], "enrol": False, "amr": decision.amr, "acr": decision.acr}
         case Refuse():
@@ -235,10 +248,15 @@ async def finish(ctx: Context, request: Request, response: Response, handle: Han
     """Once. `bearer` answers the session's token, `cookie` sets it as a cookie and answers none."""
     if given.carrier == "cookie":
         csrf.refuse_foreign(ctx, request.headers)
-    opened = await signin.finish(ctx, handle)
+    elif given.remember:
+        raise Invalid({"remember": "value"})
+    finished = await signin.finish(ctx, handle, remember=given.remember)
+    opened = finished.opened
     answer: dict[str, Any] = {"session": spelled(opened.session)}
     if given.carrier == "cookie":
         response.headers.append("set-cookie", cookies.set_session(ctx.settings, opened.token))
+        if finished.browser:
+            response.headers.append("set-cookie", cookies.set_browser(ctx.settings, finished.browser))
     else:
         answer["token"] = opened.token
     return answer

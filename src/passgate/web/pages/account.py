@@ -41,9 +41,9 @@ def page(request: Request, name: str, found: Found, error: PassgateError | None 
     )  # fmt: skip
 
 
-def is_fresh(ctx: Ctx, found: Found) -> bool:
+async def is_fresh(ctx: Ctx, found: Found) -> bool:
     try:
-        account.fresh(ctx, found.actor)
+        await account.fresh(ctx, found.actor)
     except StepUpNeeded:
         return False
     return True
@@ -117,7 +117,7 @@ async def _password_page(request: Request, ctx: Ctx, found: Found, error: Passga
     async with ctx.read() as db:
         tenant = await tenants.by_id(db, found.actor.tenant_id)
     shortest = tenant.rules.shortest_password if tenant else 0
-    return page(request, "account-password", found, error, shortest=shortest, fresh=is_fresh(ctx, found))
+    return page(request, "account-password", found, error, shortest=shortest, fresh=await is_fresh(ctx, found))
 
 
 # -- sessions and activity -------------------------------------------------------------------------
@@ -185,7 +185,7 @@ async def export(request: Request, ctx: Context, found: Visitor) -> Response:
 @router.get("/account/delete")
 async def ask_delete(request: Request, ctx: Context, found: Visitor) -> Response:
     """What goes, and whether that is meant."""
-    return page(request, "account-delete", found, fresh=is_fresh(ctx, found))
+    return page(request, "account-delete", found, fresh=await is_fresh(ctx, found))
 
 
 @router.post("/account/delete")
@@ -198,5 +198,5 @@ async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/delete")
     except PassgateError as error:
-        return page(request, "account-delete", found, error, fresh=is_fresh(ctx, found))
+        return page(request, "account-delete", found, error, fresh=await is_fresh(ctx, found))
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

@@ -24,7 +24,7 @@ HERE = "/account/address"
 @router.get(HERE)
 async def ask(request: Request, ctx: Context, found: Visitor) -> Response:
     """Which address from now on? First a fresh proof."""
-    return page(request, "account-address", found, fresh=is_fresh(ctx, found), new_email="")
+    return page(request, "account-address", found, fresh=await is_fresh(ctx, found), new_email="")
 
 
 @router.post(HERE)
@@ -37,7 +37,7 @@ async def start(request: Request, ctx: Context, found: Visitor) -> Response:
         return await step_up(ctx, found, HERE)
     except PassgateError as error:
         typed = request.state.form.get("email", "")
-        return page(request, "account-address", found, error, fresh=is_fresh(ctx, found), new_email=typed)
+        return page(request, "account-address", found, error, fresh=await is_fresh(ctx, found), new_email=typed)
     return go(ctx, f"{HERE}/code")
 
 

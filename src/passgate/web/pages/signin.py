@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate.core import account, people, sessions, signin
+from passgate.core import account, people, running, sessions, signin
 from passgate.core.ctx import Ctx
 from passgate.core.policy import Enough, Need
 from passgate.core.sessions import Found
@@ -51,7 +51,7 @@ async def present(request: Request, ctx: Ctx) -> Found | None:
 async def typed_before(ctx: Ctx, guest: Guest) -> str:
     """The address of the sign-in that runs, so that nobody types it twice."""
     try:
-        return (await signin.find(ctx, guest.seat)).email
+        return (await running.find(ctx, guest.seat)).email
     except HandleInvalid:
         return ""
 
@@ -116,7 +116,7 @@ async def _proved(ctx: Ctx, half: Half, factor: str, answer: str) -> Response:
         return go(ctx, _next(decision))
     if not isinstance(decision, Enough):
         raise FactorNotOffered
-    opened = await signin.finish(ctx, half.handle)
+    opened = (await signin.finish(ctx, half.handle)).opened
     settings = ctx.settings
     wanted = half.sign_in.data.get("return_to") or HOME
     return go(ctx, str(wanted), cookies.set_session(settings, opened.token), cookies.clear_signin(settings))

@@ -1,0 +1,79 @@
+"""What an admin does for others of their own tenant: its policy, and a sign-in link for somebody who lost their way.
+
+Every deed looks at the permission first. What an operator does from outside is `operate`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import update
+
+from passgate.core import access, account, links, people, sessions, tenants
+from passgate.core.audit import Event, kept, note
+from passgate.core.ctx import Actor, Ctx
+from passgate.core.rules import Rules
+from passgate.errors import NotFound, PermissionMissing
+from passgate.store import Db
+from passgate.store.tables import tenant as tenant_table
+
+
+async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
+    """The rules of the actor's own tenant; NotFound for every other."""
+    async with ctx.write() as db:
+        await _allowed(ctx, db, actor, "policy:read", tenant_id)
+        tenant = await tenants.by_id(db, tenant_id)
+    if tenant is None:
+        raise NotFound
+    return tenant.rules
+
+
+async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, Any]) -> Rules:
+    """Replace the given fields; the others stay. Counts from the next step of every running sign-in on."""
+    if tenant_id != actor.tenant_id:
+        raise NotFound
+    await account.fresh(ctx, actor)
+    async with ctx.write() as db:
+        await sessions.hold(ctx, db, actor)
+        await _allowed(ctx, db, actor, "policy:write", tenant_id)
+        tenant = await tenants.held(db, tenant_id)
+        if tenant is None:
+            raise NotFound
+        rules = tenant.rules.changed(data)
+        kept_text = json.dumps(rules.differences())
+        await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=kept_text))
+        await note(ctx, db, Event.POLICY_CHANGED, fields=sorted(data))
+    return rules
+
+
+async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
+    """A link for somebody of the tenant who may no more than the actor. It waits, and its person is told at once."""
+    await account.fresh(ctx, actor)
+    async with ctx.write() as db:
+        # In the order of their ids: two admins who do this to each other must not wait for ever.
+        locked = {who: await people.lock(db, actor.tenant_id, who) for who in sorted({actor.person_id, person_id})}
+        found = locked[person_id]
+        await sessions.hold(ctx, db, actor)
+        await _allowed(ctx, db, actor, "users:recover", actor.tenant_id)
+        if found is None:
+            raise NotFound
+        mine = access.permissions(await access.roles_of(db, actor.tenant_id, actor.person_id))
+        theirs = access.permissions(await access.roles_of(db, actor.tenant_id, person_id))
+        if person_id == actor.person_id or not theirs <= mine:
+            raise _missing(ctx, "users:recover", person_id)
+        wait = ctx.settings.recovery.waiting(ctx.settings)
+        return await links.make(
+            ctx, db, actor.tenant_id, person_id, wait=wait, life=links.LIFE_OF_ADMINS, by="admin"
+        )  # fmt: skip
+
+
+async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str, tenant_id: str) -> None:
+    if tenant_id != actor.tenant_id:
+        raise NotFound
+    if not access.may(await access.roles_of(db, actor.tenant_id, actor.person_id), permission):
+        raise _missing(ctx, permission)
+
+
+def _missing(ctx: Ctx, permission: str, subject_id: str | None = None) -> PermissionMissing:
+    return PermissionMissing(keep=(kept(ctx, Event.ACCESS_REFUSED, subject_id=subject_id, permission=permission),))

@@ -1,0 +1,146 @@
+"""What somebody has enrolled: rows of `credential`, added, listed, renamed, ended. Each that comes or goes is noted and
+told to its owner.
+
+What a factor's secret means is its own module's; whether it may go is decided here alone: never the last way in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, bindparam, select, update
+from sqlalchemy.exc import IntegrityError
+
+from passgate.core import mail, people
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.core.rules import Rules
+from passgate.errors import Conflict, NotFound
+from passgate.store import Db
+from passgate.store.tables import credential
+from passgate.words import N_
+
+BROWSER = "browser"
+"""A remembered browser: it waives, it never proves."""
+
+CALLED = {
+    "password": N_("a password"),
+    "passkey": N_("a passkey"),
+    "totp": N_("an authenticator app"),
+    "recovery_code": N_("recovery codes"),
+}
+"""What mails and pages call a factor."""
+
+_MINE = (
+    credential.c.tenant_id == bindparam("of_tenant"),
+    credential.c.person_id == bindparam("of_person"),
+    credential.c.revoked_at.is_(None),
+)
+_KINDS = select(credential.c.kind).where(*_MINE, credential.c.kind != BROWSER).distinct()
+_OF_KIND = select(credential).where(*_MINE, credential.c.kind == bindparam("of_kind")).order_by(credential.c.id)
+
+
+async def kinds(db: Db, tenant_id: str, person_id: str) -> frozenset[str]:
+    """The factors that count as enrolled."""
+    rows = await db.rows(_KINDS, of_tenant=tenant_id, of_person=person_id)
+    return frozenset(row["kind"] for row in rows)
+
+
+async def of_kind(db: Db, tenant_id: str, person_id: str, kind: str) -> list[RowMapping]:
+    """Live ones, oldest first."""
+    return list(await db.rows(_OF_KIND, of_tenant=tenant_id, of_person=person_id, of_kind=kind))
+
+
+async def add(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, secret: bytes | None = None, **columns: Any
+) -> str:
+    """One more row; Conflict where another one with its lookup, or a second of a kind that there is once, stands
+    already. `secret` is sealed under the row's own id."""
+    made = ctx.world.uuid()
+    sealed = ctx.ring.seal("credential", f"credential:{made}", secret) if secret is not None else None
+    row = {"tenant_id": tenant_id, "person_id": person_id, "kind": kind, "created_at": ctx.now(), **columns}
+    try:
+        await db.add(credential, id=made, secret_sealed=sealed, **row)
+    except IntegrityError:
+        raise Conflict("That is enrolled already.") from None
+    return made
+
+
+def secret_of(ctx: Ctx, row: RowMapping) -> bytes:
+    """The unsealed secret of a row; raises `seal.Unreadable`."""
+    return ctx.ring.unseal("credential", f"credential:{row['id']}", row["secret_sealed"])
+
+
+async def end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *which: ColumnElement[bool]) -> int:
+    """Revoke rows and drop their secrets; how many there were."""
+    mine = update(credential).where(
+        credential.c.tenant_id == tenant_id, credential.c.person_id == person_id, credential.c.revoked_at.is_(None)
+    )
+    return await db.change(
+        mine.where(*which).values(revoked_at=ctx.now(), secret_sealed=None, version=credential.c.version + 1)
+    )
+
+
+def is_row(row: RowMapping) -> ColumnElement[bool]:
+    return credential.c.id == str(row["id"])
+
+
+async def end_kinds(ctx: Ctx, db: Db, tenant_id: str, person_id: str, ended: Iterable[str]) -> int:
+    return await end(ctx, db, tenant_id, person_id, credential.c.kind.in_(list(ended)))
+
+
+async def changed(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, service: str, is_added: bool, label: str = ""
+) -> None:
+    """A factor came or went: the trail says so, its owner is told, and no browser is remembered any longer."""
+    event = Event.FACTOR_ADDED if is_added else Event.FACTOR_REMOVED
+    await note(ctx, db, event, tenant_id=tenant_id, subject_id=person_id, factor=kind)
+    await end_kinds(ctx, db, tenant_id, person_id, [BROWSER])
+    found = await people.by_id(db, tenant_id, person_id)
+    if found is None:
+        return
+    told = "factor_added" if is_added else "factor_removed"
+    await mail.lay(ctx, db, tenant_id, told, found["email"], service=service, what=CALLED[kind], label=label)
+
+
+async def keep_a_way_in(db: Db, tenant_id: str, person_id: str, rules: Rules, leaving: RowMapping) -> None:
+    """Conflict if without this row the person could not sign in any more, or not by the tenant's rules. Call it with
+    the person locked, so that two ways cannot leave as the last but one."""
+    others: dict[str, int] = {}
+    for kind in ("password", "passkey", "totp"):
+        rows = await of_kind(db, tenant_id, person_id, kind)
+        others[kind] = len([row for row in rows if row["id"] != leaving["id"]])
+    left = frozenset(kind for kind, count in others.items() if count)
+    if leaving["kind"] in rules.first and not left & set(rules.first):
+        raise Conflict("This is your last way to sign in. Add another one first.")
+    is_second = leaving["kind"] in rules.second_among
+    if rules.second == "always" and is_second and not left & {"passkey", "totp"} & set(rules.second_among):
+        raise Conflict("A second factor is asked for here. Add another one first.")
+
+
+async def one(db: Db, tenant_id: str, person_id: str, kind: str, credential_id: str) -> RowMapping:
+    """The person's own live row; NotFound for anything else."""
+    query = select(credential).where(
+        credential.c.id == credential_id, credential.c.tenant_id == tenant_id, credential.c.person_id == person_id,
+        credential.c.kind == kind, credential.c.revoked_at.is_(None),
+    )  # fmt: skip
+    row = await db.one(query)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def rename(db: Db, row: RowMapping, label: str) -> None:
+    await db.change(update(credential).where(credential.c.id == row["id"]).values(label=label))
+
+
+def shown(row: RowMapping) -> dict[str, Any]:
+    """{id, label, created_at, last_used_at, synced, backed_up} of a passkey; instants as stored."""
+    data = json.loads(row["data"])
+    return {
+        "id": row["id"], "label": row["label"], "created_at": row["created_at"],
+        "last_used_at": row["last_used_at"], "synced": bool(data.get("synced")),
+        "backed_up": bool(data.get("backed_up")),
+    }  # fmt: skip

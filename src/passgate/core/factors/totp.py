@@ -1,0 +1,163 @@
+"""Codes of an authenticator app (RFC 6238): six digits of HMAC-SHA-1, a new one every 30 seconds, each good once.
+
+How many wrong ones are allowed is `throttle`'s; what is drawn as a picture belongs to the faces.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import RowMapping, update
+
+from passgate.core import once, throttle
+from passgate.core.ctx import Ctx
+from passgate.core.factors import Bind, Compared, Enrolling, SignIn, enrolled, typed, unmarked
+from passgate.errors import NoChallenge, ProofRefused
+from passgate.seal import Unreadable, equal
+from passgate.store import Db
+from passgate.store.tables import credential
+from passgate.world import SECOND
+
+name = "totp"
+PERIOD = 30
+DIGITS = 6
+SECRET = 20
+"""Bytes: 160 bits (RFC 4226 §4 R6)."""
+_NEW = "totp_new"
+
+
+def code_at(secret: bytes, step: int, digits: int = DIGITS) -> str:
+    """HOTP(K, T): dynamic truncation of HMAC-SHA-1 (RFC 4226 §5.3)."""
+    mac = hmac.digest(secret, step.to_bytes(8), "sha1")
+    offset = mac[-1] & 15
+    number = int.from_bytes(mac[offset : offset + 4]) & 0x7FFF_FFFF
+    return str(number % 10**digits).zfill(digits)
+
+
+def matched(secret: bytes, code: str, now: int, window: int) -> int | None:
+    """The step whose code this is, at most `window` away from now; None for none. Every step of the window is looked
+    at, whichever fits."""
+    given, present = code.encode(), now // SECOND // PERIOD
+    found = None
+    for step in range(present - window, present + window + 1):
+        if equal(code_at(secret, step).encode(), given):
+            found = step
+    return found
+
+
+def uri(secret: bytes, service: str, email: str) -> str:
+    """What the QR code holds (the Key URI format that authenticator apps read)."""
+    label = f"{quote(service, safe='')}:{quote(email, safe='@')}"
+    issuer = quote(service, safe="")
+    return (
+        f"otpauth://totp/{label}?secret={spelled(secret)}&issuer={issuer}"
+        f"&algorithm=SHA1&digits={DIGITS}&period={PERIOD}"
+    )
+
+
+def spelled(secret: bytes) -> str:
+    """Base32 without padding, to be typed by hand."""
+    return base64.b32encode(secret).decode().rstrip("=")
+
+
+# -- proving ---------------------------------------------------------------------------------------
+
+
+async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
+    raise NoChallenge
+
+
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
+    if sign_in.person_id is None:
+        return f"h:{sign_in.id}", None
+    async with ctx.read() as db:
+        rows = await enrolled.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
+    return throttle.person_key(sign_in.person_id, name), rows[0] if rows else None
+
+
+async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
+    wrong = Compared(False, sign_in.person_id, unmarked)
+    if seen is None or is_locked:
+        return wrong
+    try:
+        secret = enrolled.secret_of(ctx, seen)
+    except Unreadable:
+        return wrong
+    step = matched(secret, typed(answer), ctx.now(), sign_in.rules.totp_window)
+    if step is None or step <= seen["counter"]:
+        return wrong
+
+    async def mark(db: Db) -> bool:
+        # The step and not the text is what was used: no spelling of a code opens twice, and none before it any more.
+        unused = update(credential).where(
+            credential.c.id == seen["id"], credential.c.version == seen["version"], credential.c.counter < step,
+            credential.c.revoked_at.is_(None),
+        )  # fmt: skip
+        return await db.change(unused.values(counter=step, last_used_at=ctx.now())) == 1
+
+    return Compared(True, sign_in.person_id, mark)
+
+
+# -- setting up ------------------------------------------------------------------------------------
+
+
+async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
+    """A fresh secret, {otpauth_uri, secret}. It counts from its first right code on; an older offer dies."""
+    secret = ctx.world.bytes(SECRET)
+    async with ctx.write() as db:
+        life = ctx.settings.signin.life
+        data = {"secret": secret.hex()}
+        await once.issue(ctx, db, who.tenant_id, _NEW, who.bound_to, b"", life=life, data=data)
+    return _offered(secret, who)
+
+
+def _offered(secret: bytes, who: Enrolling) -> dict[str, Any]:
+    return {"otpauth_uri": uri(secret, who.service, who.email), "secret": spelled(secret)}
+
+
+async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
+    """What `offer` said last, while it can still be answered: a page that is loaded again shows the same picture."""
+    async with ctx.read() as db:
+        secret = _pending(ctx, await once.live(ctx, db, _NEW, who.bound_to))
+    return _offered(secret, who) if secret else None
+
+
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
+    """The first right code, or ProofRefused. It is spent with that: it opens no sign-in afterwards."""
+    async with ctx.read() as db:
+        live = await once.live(ctx, db, _NEW, who.bound_to)
+    secret = _pending(ctx, live)
+    step = matched(secret, typed(answer), ctx.now(), who.rules.totp_window) if secret else None
+    if live is None or secret is None or step is None:
+        raise ProofRefused
+
+    async def bind(db: Db) -> str:
+        if not await once.take(ctx, db, live["id"]):
+            raise ProofRefused
+        return await put(ctx, db, who, secret, step)
+
+    return bind
+
+
+async def put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
+    """The credential stands, in the place of an older one. Refusals counted against that are forgotten with it."""
+    await enrolled.end_kinds(ctx, db, who.tenant_id, who.person_id, [name])
+    await throttle.clear(ctx, db, throttle.person_key(who.person_id, name))
+    made = await enrolled.add(ctx, db, who.tenant_id, who.person_id, name, secret=secret, counter=step)
+    await enrolled.changed(ctx, db, who.tenant_id, who.person_id, name, service=who.service, is_added=True)
+    return made
+
+
+async def put_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
+    """Where the tenant's rules take a secret without a first code."""
+    secret = ctx.world.bytes(SECRET)
+    await put(ctx, db, who, secret, 0)
+    return _offered(secret, who)
+
+
+def _pending(ctx: Ctx, row: RowMapping | None) -> bytes | None:
+    secret = once.carried(ctx, row).get("secret") if row else None
+    return bytes.fromhex(secret) if isinstance(secret, str) else None

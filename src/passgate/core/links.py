@@ -1,0 +1,61 @@
+"""Sign-in links that an operator or an admin makes for somebody: one proof, once, and never a second factor.
+
+What follows when one is opened is `signin`'s; mails that stop one are `recovery`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import RowMapping
+
+from passgate.core import once, recovery
+from passgate.core.audit import Event, note
+from passgate.core.ctx import Ctx
+from passgate.errors import HandleInvalid, NotYet
+from passgate.store import Db
+from passgate.world import SECOND
+
+PREFIX = "pg_lnk_"
+LIFE = 15 * 60
+"""Seconds a link is good for once it can be used; an admin's for a day, because its person may be asleep."""
+LIFE_OF_ADMINS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`url` is shown once. Instants in microseconds."""
+
+    url: str
+    usable_at: int
+    expires_at: int
+
+
+async def make(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, life: int, by: str) -> Link:
+    """A fresh link; older ones of the person die. They are told at every address at once, and can stop it. `wait` and
+    `life` in seconds."""
+    minted, now = ctx.ring.mint(PREFIX), ctx.now()
+    usable_at = now + wait * SECOND
+    data = {"usable_at": usable_at}
+    await once.issue(ctx, db, tenant_id, recovery.LINK, person_id, minted.hash, life=wait + life, data=data)
+    await note(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, by=by, wait=wait)
+    await recovery.tell(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
+    return Link(f"{ctx.house.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
+
+
+async def look(ctx: Ctx, token: str) -> RowMapping:
+    """The ticket behind a link. HandleInvalid for one that is used, stopped, too old or none of ours; NotYet while it
+    waits."""
+    secret_hash = ctx.ring.presented(PREFIX, token)
+    if secret_hash is None:
+        raise HandleInvalid
+    async with ctx.read() as db:
+        row = await once.by_secret(ctx, db, recovery.LINK, secret_hash)
+    if row is None:
+        raise HandleInvalid
+    usable_at = once.carried(ctx, row).get("usable_at")
+    if not isinstance(usable_at, int):
+        raise HandleInvalid
+    if usable_at > ctx.now():
+        raise NotYet(usable_at, -(-(usable_at - ctx.now()) // SECOND))
+    return row

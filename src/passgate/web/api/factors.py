@@ -1,0 +1,252 @@
+"""The doors of one's own factors: passkeys, totp, recovery-codes, browsers below /api/v1/me. Rules live in
+`core.enrolment`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from passgate import qr
+from passgate.core import enrolment
+from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
+from passgate.web.api.account import Id
+from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
+from passgate.web.guards import Context
+from passgate.web.guards import Session as Live
+
+router = APIRouter(prefix="/api/v1/me", tags=["factors"])
+
+_CHANGES = (*SESSION, CsrfRefused, Invalid, StepUpNeeded)
+Label = Annotated[str, Field(min_length=1, max_length=200, description="At most 60 characters", examples=["My phone"])]
+
+
+class Passkey(Output):
+    id: str
+    label: Annotated[str, Field(description="The authenticator's name at first", examples=["iCloud Keychain"])]
+    created_at: str
+    last_used_at: str | None
+    synced: Annotated[bool, Field(description="It may live on several devices (backup eligible)")]
+    backed_up: bool
+
+
+class Passkeys(Output):
+    items: list[Passkey]
+    next: None = None
+
+
+class Offered(Output):
+    challenge: Annotated[dict[str, Any], Field(description="PublicKeyCredentialCreationOptionsJSON")]
+
+
+class PasskeyProof(Input):
+    answer: Annotated[dict[str, Any], Field(description="What the browser's `toJSON()` answers")]
+    label: Label | None = None
+
+
+class Renamed(Input):
+    model_config = shown_as({"label": "My phone"})
+
+    label: Label
+
+
+class Secret(Output):
+    otpauth_uri: str
+    secret: Annotated[str, Field(description="Base32, to be typed by hand")]
+    active: Annotated[bool, Field(description="True where the tenant wants no first code")] = False
+
+
+class CodeProof(Input):
+    model_config = shown_as({"answer": "123456"})
+
+    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The first code of the app")]
+
+
+class Codes(Output):
+    codes: Annotated[list[str], Field(description="Shown this once, each good once")]
+
+
+class Browser(Output):
+    id: str
+    label: str
+    created_at: str
+    last_used_at: str | None
+    expires_at: str
+
+
+class Browsers(Output):
+    items: list[Browser]
+    next: None = None
+
+
+# -- passkeys --------------------------------------------------------------------------------------
+
+
+@router.get("/passkeys", responses=refuses(*SESSION), response_model=Passkeys, name="passkeys", summary="My passkeys")
+async def passkeys(ctx: Context, found: Live) -> Any:
+    """Newest first."""
+    return {"items": [spelled(row) for row in await enrolment.passkeys(ctx, found.actor)]}
+
+
+@router.post(
+    "/passkeys",
+    responses=refuses(*_CHANGES),
+    status_code=201,
+    response_model=Offered,
+    name="begin_passkey",
+    summary="Begin to add a passkey",
+)
+async def begin_passkey(ctx: Context, found: Live) -> Any:
+    """Options for `navigator.credentials.create()`. Wants a fresh proof at my own level: else step up."""
+    return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, "passkey")}
+
+
+@router.post(
+    "/passkeys/prove",
+    responses=refuses(*_CHANGES, ProofRefused, Throttled),
+    status_code=201,
+    response_model=Passkey,
+    name="prove_passkey",
+    summary="Add the passkey",
+)
+async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
+    """The browser's answer, once for each challenge, right or wrong."""
+    acting = ctx.acting(found.actor)
+    made = await enrolment.prove(acting, found.actor, "passkey", given.answer, given.label)
+    rows = await enrolment.passkeys(ctx, found.actor)
+    return next(spelled(row) for row in rows if row["id"] == made)
+
+
+@router.patch(
+    "/passkeys/{id}",
+    responses=refuses(*_CHANGES, NotFound),
+    response_model=Passkey,
+    name="rename_passkey",
+    summary="Rename a passkey",
+)
+async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> Any:
+    """What it is called in my lists."""
+    return spelled(await enrolment.rename(ctx.acting(found.actor), found.actor, id, given.label))
+
+
+@router.delete(
+    "/passkeys/{id}",
+    responses=refuses(*_CHANGES, NotFound, Conflict),
+    status_code=204,
+    name="remove_passkey",
+    summary="Remove a passkey",
+)
+async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
+    """Never the last way in."""
+    await enrolment.remove(ctx.acting(found.actor), found.actor, "passkey", id)
+    return Response(status_code=204)
+
+
+# -- an authenticator app --------------------------------------------------------------------------
+
+
+@router.post(
+    "/totp",
+    responses=refuses(*_CHANGES),
+    status_code=201,
+    response_model=Secret,
+    name="begin_totp",
+    summary="Begin to set up an authenticator app",
+)
+async def begin_totp(ctx: Context, found: Live) -> Any:
+    """A secret, which counts from its first right code on. An older app counts until then."""
+    return await enrolment.offer(ctx.acting(found.actor), found.actor, "totp")
+
+
+@router.get(
+    "/totp/qr",
+    responses=refuses(*SESSION, StepUpNeeded, NotFound)
+    | {200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+    name="totp_qr",
+    summary="The secret as a picture",
+    response_class=Response,
+)
+async def totp_qr(ctx: Context, found: Live) -> Response:
+    """The QR code (PNG) of the secret that waits for its first code."""
+    offered = await enrolment.offered(ctx, found.actor)
+    if offered is None:
+        raise NotFound
+    return Response(qr.png(offered["otpauth_uri"]), media_type="image/png")
+
+
+@router.post(
+    "/totp/prove",
+    responses=refuses(*_CHANGES, ProofRefused, Throttled),
+    status_code=204,
+    name="prove_totp",
+    summary="Give the app's first code",
+)
+async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
+    """From now on the app's codes count; this one is spent."""
+    await enrolment.prove(ctx.acting(found.actor), found.actor, "totp", given.answer)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/totp",
+    responses=refuses(*_CHANGES, NotFound, Conflict),
+    status_code=204,
+    name="remove_totp",
+    summary="Remove the authenticator app",
+)
+async def remove_totp(ctx: Context, found: Live) -> Response:
+    """Its codes count no longer. Without another second factor the recovery codes go too."""
+    await enrolment.remove(ctx.acting(found.actor), found.actor, "totp")
+    return Response(status_code=204)
+
+
+# -- recovery codes, remembered browsers -----------------------------------------------------------
+
+
+@router.post(
+    "/recovery-codes",
+    responses=refuses(*_CHANGES),
+    status_code=201,
+    response_model=Codes,
+    name="recovery_codes",
+    summary="Make recovery codes",
+)
+async def recovery_codes(ctx: Context, found: Live) -> Any:
+    """Ten, for the day the phone is lost. The old ones are dead."""
+    return {"codes": await enrolment.recovery_codes(ctx.acting(found.actor), found.actor)}
+
+
+@router.get(
+    "/browsers", responses=refuses(*SESSION), response_model=Browsers, name="browsers", summary="Remembered browsers"
+)
+async def browsers(ctx: Context, found: Live) -> Any:
+    """Those that are not asked for the second factor for a while, newest first."""
+    return {"items": [spelled(row) for row in await enrolment.browsers(ctx, found.actor)]}
+
+
+@router.delete(
+    "/browsers",
+    responses=refuses(*SESSION, CsrfRefused),
+    status_code=204,
+    name="forget_browsers",
+    summary="Forget all remembered browsers",
+)
+async def forget_browsers(ctx: Context, found: Live) -> Response:
+    """Every browser is asked for the second factor again."""
+    await enrolment.forget_browser(ctx.acting(found.actor), found.actor)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/browsers/{id}",
+    responses=refuses(*SESSION, CsrfRefused, NotFound, Invalid),
+    status_code=204,
+    name="forget_browser",
+    summary="Forget one remembered browser",
+)
+async def forget_browser(ctx: Context, found: Live, id: Id) -> Response:
+    """It is asked for the second factor again."""
+    await enrolment.forget_browser(ctx.acting(found.actor), found.actor, id)
+    return Response(status_code=204)
