@@ -10,22 +10,25 @@ from typing import Any
 
 from sqlalchemy import update
 
-from passgate.core import access, account, links, people, sessions, tenants
+from passgate.core import access, account, links, people, policy, sessions, tenants
 from passgate.core.audit import Event, kept, note
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.rules import Rules
-from passgate.errors import NotFound, PermissionMissing
+from passgate.errors import Invalid, NotFound, PermissionMissing
 from passgate.store import Db
 from passgate.store.tables import tenant as tenant_table
 
 
 async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
     """The rules of the actor's own tenant; NotFound for every other."""
-    async with ctx.write() as db:
-        await _allowed(ctx, db, actor, "policy:read", tenant_id)
+    async with ctx.read() as db:
         tenant = await tenants.by_id(db, tenant_id)
-    if tenant is None:
+        roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
+    if tenant is None or tenant_id != actor.tenant_id:
         raise NotFound
+    if not access.may(roles, "policy:read"):
+        async with ctx.write():
+            raise _missing(ctx, "policy:read")
     return tenant.rules
 
 
@@ -36,11 +39,13 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
     await account.fresh(ctx, actor)
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
-        await _allowed(ctx, db, actor, "policy:write", tenant_id)
+        await _allowed(ctx, db, actor, "policy:write")
         tenant = await tenants.held(db, tenant_id)
         if tenant is None:
             raise NotFound
         rules = tenant.rules.changed(data)
+        if not policy.is_reachable(rules):
+            raise Invalid({"least_acr": "value"})
         kept_text = json.dumps(rules.differences())
         await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=kept_text))
         await note(ctx, db, Event.POLICY_CHANGED, fields=sorted(data))
@@ -55,7 +60,7 @@ async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
         locked = {who: await people.lock(db, actor.tenant_id, who) for who in sorted({actor.person_id, person_id})}
         found = locked[person_id]
         await sessions.hold(ctx, db, actor)
-        await _allowed(ctx, db, actor, "users:recover", actor.tenant_id)
+        await _allowed(ctx, db, actor, "users:recover")
         if found is None:
             raise NotFound
         mine = access.permissions(await access.roles_of(db, actor.tenant_id, actor.person_id))
@@ -68,9 +73,7 @@ async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
         )  # fmt: skip
 
 
-async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str, tenant_id: str) -> None:
-    if tenant_id != actor.tenant_id:
-        raise NotFound
+async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str) -> None:
     if not access.may(await access.roles_of(db, actor.tenant_id, actor.person_id), permission):
         raise _missing(ctx, permission)
 

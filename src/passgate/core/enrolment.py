@@ -57,18 +57,17 @@ async def offer(ctx: Ctx, actor: Actor, factor: str) -> dict[str, Any]:
     """What is to be set up: options for the browser, or a secret. {…, active: True} where the tenant's rules take a
     secret without its first code."""
     await account.fresh(ctx, actor)
-    who = await _who(ctx, actor)
+    who = await _who(ctx, actor, factor)
     if factor == totp.name and who.rules.totp_at_once:
         async with ctx.write() as db:
             await _hold(ctx, db, actor)
             shown = await totp.put_at_once(ctx, db, who)
             await _stay_at_own_level(db, actor, totp.name)
             return {**shown, "active": True}
-    offered = await FACTORS[factor].offer(ctx, who)
     async with ctx.write() as db:
         await sessions.hold(ctx, db, actor)
         await note(ctx, db, Event.FACTOR_OFFERED, factor=factor)
-    return offered
+    return await FACTORS[factor].offer(ctx, who)
 
 
 async def offered(ctx: Ctx, actor: Actor) -> dict[str, Any] | None:
@@ -83,7 +82,7 @@ async def prove(ctx: Ctx, actor: Actor, factor: str, answer: Answer, label: str 
     if isinstance(answer, dict) != (factor == passkey.name):
         raise Invalid({"answer": "type"})
     name = checked_label(label) if label is not None else None
-    who = await _who(ctx, actor)
+    who = await _who(ctx, actor, factor)
     async with ctx.write() as db:
         spent = await throttle.spend(ctx, db, actor.tenant_id, f"h:{factor}:{actor.person_id}")
     refused = ProofRefused(keep=(kept(ctx, Event.FACTOR_REFUSED, factor=factor),))
@@ -108,7 +107,7 @@ async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
     """A new set, shown this once; the old one is dead."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
-    async with ctx.write() as db:
+    async with ctx.write(heavy=True) as db:
         await _hold(ctx, db, actor)
         codes = await recovery_code.make(ctx, db, *_mine(actor))
         await note(ctx, db, Event.RECOVERY_CODES_MADE, count=len(codes))
@@ -204,12 +203,15 @@ async def _tenant(db: Db, actor: Actor) -> Tenant:
     return tenant
 
 
-async def _who(ctx: Ctx, actor: Actor) -> Enrolling:
+async def _who(ctx: Ctx, actor: Actor, factor: str = "") -> Enrolling:
+    """A passkey's challenge is the session's own. A secret is the person's: who installs an app first takes longer than
+    a proof is fresh, and comes back with another session."""
     async with ctx.read() as db:
         tenant = await _tenant(db, actor)
         found = await people.by_id(db, *_mine(actor))
     if found is None:
         raise SessionEnded
     return Enrolling(
-        tenant.id, tenant.name, actor.person_id, found["email"], tenant.display_name, tenant.rules, actor.person_id
-    )
+        tenant.id, tenant.name, actor.person_id, found["email"], tenant.display_name, tenant.rules,
+        actor.session_id if factor == passkey.name else actor.person_id,
+    )  # fmt: skip

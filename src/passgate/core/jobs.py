@@ -15,6 +15,7 @@ from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 from passgate.core import ledger, outbox, throttle
 from passgate.core.ctx import Ctx, House
 from passgate.core.factors import password
+from passgate.core.factors.enrolled import BROWSER
 from passgate.core.message import Mailer
 from passgate.errors import Unavailable
 from passgate.seal import Unreadable
@@ -29,6 +30,7 @@ _ROUND = 0.5
 _SLOW = 60
 """Seconds between two purges."""
 _HOUR, _MONTH = 3600 * SECOND, 30 * 24 * 3600 * SECOND
+_YEAR = 366 * 24 * 3600 * SECOND
 _BATCH = 200
 
 
@@ -93,7 +95,7 @@ async def tidy(house: House) -> None:
 
 async def purge(house: House) -> None:
     """Drop sign-ins and tickets an hour after their end, mails and sessions a month after theirs (a session that is
-    over still tells a known device from a new one)."""
+    over still tells a known device from a new one), remembered browsers after the longest time that rules can name."""
     now = house.world.now()
     async with house.store.write(heavy=True) as db:
         await db.change(delete(ticket).where(ticket.c.expires_at < now - _HOUR))
@@ -101,6 +103,8 @@ async def purge(house: House) -> None:
         await db.change(delete(mails).where(mails.c.message_sealed.is_(None), mails.c.created_at < now - _MONTH))
         over = and_(session.c.ended_at.is_not(None), session.c.ended_at < now - _MONTH)
         await db.change(delete(session).where(or_(over, session.c.expires_at < now - _MONTH)))
+        gone = and_(credential.c.kind == BROWSER, credential.c.created_at < now - _YEAR)
+        await db.change(delete(credential).where(gone))
         await throttle.purge(Ctx(house), db)
 
 

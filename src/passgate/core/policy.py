@@ -112,6 +112,11 @@ def is_at_least(acr: str, floor: str) -> bool:
     return acr in LEVELS and floor in LEVELS and LEVELS.index(acr) >= LEVELS.index(floor)
 
 
+def is_reachable(rules: Rules) -> bool:
+    """Somebody can get in at all by these rules: no tenant shuts itself out."""
+    return meets(tuple({_BEST.get(factor, factor) for factor in (*rules.first, *rules.second_among)}), rules.least_acr)
+
+
 def own_level(enrolled: frozenset[str]) -> str:
     """What a person can show at most, up to AAL2: as much is asked before their factors or address change
     hands. Recovery codes are used up, so they ask for nothing by themselves."""

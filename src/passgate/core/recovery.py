@@ -146,6 +146,7 @@ async def stop(ctx: Ctx, token: str) -> None:
 
 
 async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
+    await running.end_all(ctx, db, tenant_id, person_id)
     for kind in (_RELEASE, LINK, _STOP):
         await once.end(ctx, db, kind, person_id)
     await note(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)

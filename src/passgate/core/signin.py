@@ -280,14 +280,15 @@ async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spen
         if sign_in.purpose == "signup" and factor == "email_code":
             proved = await signup.born(ctx, db, proved, lost)
             await running.name(db, proved)
+        proved = await running.known(ctx, db, proved)
+        # Before budgets: it ends other sign-ins, and a proof takes its sign-in first.
+        if await recovery.release(ctx, db, proved):
+            proved = await running.known(ctx, db, proved)
         await throttle.refund(ctx, db, spent, clear=True)
         await note(
             ctx, db, _event(factor, "proved"), tenant_id=proved.tenant_id, subject_id=proved.person_id,
             personal=_named(sign_in),
         )  # fmt: skip
-        proved = await running.known(ctx, db, proved)
-        if await recovery.release(ctx, db, proved):
-            proved = await running.known(ctx, db, proved)
     return decide(proved)
 
 
@@ -402,6 +403,8 @@ async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enoug
     )
     if factors(sign_in.proofs) & set(HELD):
         await recovery.not_lost(ctx, db, sign_in.tenant_id, person_id)
+    if sign_in.is_remembered:
+        await device.used(ctx, db, str(sign_in.data["browser"]))
     if opened.is_new_device and sign_in.purpose == "signin":
         found = await people.by_id(db, sign_in.tenant_id, person_id)
         if found is not None:

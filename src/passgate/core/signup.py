@@ -40,6 +40,8 @@ async def prepared(
     kept = people.profile_text(checked(ctx.house.profile, profile))
     data: dict[str, Any] = {"email": at.shown, "email_key": at.key, "profile": kept}
     if secret is not None:
+        if password.name not in tenant.rules.first:
+            raise Invalid({"password": "value"})
         context = (at.key, tenant.name, tenant.display_name, new_tenant or "")
         data["password"] = list(await password.vetted(ctx, secret, tenant.rules, context))
     if new_tenant is not None:

