@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -16,6 +17,30 @@ from tests.kit import PASSWORD
 from tests.servers import Postgres
 
 SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
+
+
+def test_policy_says_why(shell: Shell) -> None:
+    shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
+    told = shell("policy", "explain", "anna@example.com", "--proved", "password", "--json").json
+    assert (told["decision"], told["amr"], told["acr"], told["has"]) == (
+        "enough", ["pwd"], "urn:passgate:aal1", ["password"],
+    )  # fmt: skip
+    assert told["reasons"]
+    with_app = ("policy", "explain", "--has", "password,totp", "--proved", "password")
+    told = shell(*with_app, "--json").json
+    assert (told["decision"], told["need"]) == ("need", [["totp"]])
+    assert shell(*with_app, "--remembered", "--json").json["decision"] == "enough"
+    assert shell(*with_app, "--remembered", "--acr", "aal2", "--json").json["decision"] == "need"
+    assert (
+        shell("policy", "explain", "--has", "password", "--purpose", "step_up", "--acr", "phr", "--json").json[
+            "decision"
+        ]
+        == "refuse"
+    )
+    assert len(shell(*with_app).out.splitlines()) == 2
+    wrong = shell("policy", "explain", "--proved", "telepathy", "--acr", "aal9", "--purpose", "fun", "--has", "luck")
+    assert (wrong.code, wrong.codes[0]) == (1, "invalid")
+    assert shell("policy", "explain", "nobody@example.com").codes == ["not_found"]
 
 
 def test_people(shell: Shell) -> None:
@@ -42,11 +67,16 @@ def test_people(shell: Shell) -> None:
         ("Anna@example.com", False),
         ("bert@example.com", True),
     ]
+    link = shell("user", "signin-link", "anna@example.com")
+    assert re.fullmatch(r"http://localhost:\d+/signin/link/pg_lnk_[\w-]{70}\n", link.out)
+    assert shell("user", "signin-link", "anna@example.com", "--json").json["url"] != link.out.strip()
+    assert shell("user", "signin-link", "bert@example.com").codes == ["conflict"]
+    assert shell("user", "signin-link", "nobody@example.com").codes == ["not_found"]
     assert len(shell("user", "list").out.splitlines()) == 2
     events = [row["event"] for row in shell("audit", "tail", "-n", "100", "--json").json["items"]]
     assert events == [
         "account:created", "role:given", "account:password:set", "account:created", "role:given", "role:given",
-        "role:taken", "account:disabled",
+        "role:taken", "account:disabled", "signin:link:made", "signin:link:made",
     ]  # fmt: skip
 
 

@@ -197,10 +197,13 @@ def test_demo(tmp_path: Path) -> None:
     with Running("demo", data, "--port", "0", **elsewhere) as demo:
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
         shown = json.loads(ready.read_text())
-        assert set(shown) == {"url", "signup", "mail", "docs", "clients"}
+        assert set(shown) == {"url", "signup", "mail", "docs", "admin_link", "clients"}
         assert (shown["url"], shown["clients"]) == (f"http://localhost:{demo.port}", [])
         assert demo.out[0] == f"Passgate is ready: {shown['url']}\n"
         with demo.http() as http:
+            # Whoever follows the link changes nothing by that; it is opened by a click on the page behind it.
+            followed = http.get(shown["admin_link"].removeprefix(shown["url"]), follow_redirects=False)
+            assert (followed.status_code, followed.headers["location"]) == (303, "/signin/link")
             for name in ("signup", "mail", "docs"):
                 assert http.get(shown[name].removeprefix(shown["url"])).status_code == 200
         assert demo.stop(signal.SIGINT) == 0

@@ -62,8 +62,20 @@ _COMPLETED = {
 }
 
 
-def _event(factor: str, deed: str) -> Event:
-    return Event(f"signin:{factor}:{deed}")
+_PROVED = {
+    "password": Event.PASSWORD_PROVED,
+    "passkey": Event.PASSKEY_PROVED,
+    "totp": Event.TOTP_PROVED,
+    "recovery_code": Event.RECOVERY_CODE_PROVED,
+    "email_code": Event.EMAIL_CODE_PROVED,
+}
+_REFUSED = {
+    "password": Event.PASSWORD_REFUSED,
+    "passkey": Event.PASSKEY_REFUSED,
+    "totp": Event.TOTP_REFUSED,
+    "recovery_code": Event.RECOVERY_CODE_REFUSED,
+    "email_code": Event.EMAIL_CODE_REFUSED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +260,7 @@ def _refusal_facts(ctx: Ctx, sign_in: SignIn, factor: str, person_id: str | None
     async def count(db: Db) -> None:
         await db.change(running.REFUSED, of_sign_in=sign_in.id)
 
-    event = _event(factor, "refused")
-    row = kept(ctx, event, tenant_id=sign_in.tenant_id, subject_id=person_id, personal=_named(sign_in))
+    row = kept(ctx, _REFUSED[factor], tenant_id=sign_in.tenant_id, subject_id=person_id, personal=_named(sign_in))
     return count, row
 
 
@@ -286,7 +297,7 @@ async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spen
             proved = await running.known(ctx, db, proved)
         await throttle.refund(ctx, db, spent, clear=True)
         await note(
-            ctx, db, _event(factor, "proved"), tenant_id=proved.tenant_id, subject_id=proved.person_id,
+            ctx, db, _PROVED[factor], tenant_id=proved.tenant_id, subject_id=proved.person_id,
             personal=_named(sign_in),
         )  # fmt: skip
     return decide(proved)
