@@ -63,6 +63,10 @@ class Hasher:
         """True if `password` made `stored`. With None (nobody there, no password set) the same work, then False."""
         return await self._run(self._verify, password, stored)
 
+    async def derive(self, text: str, salt: bytes, scheme: str) -> bytes:
+        """The same 32 bytes for the same text, salt and scheme: to look up one of a set that shares a salt."""
+        return await self._run(self._derived, text, salt, scheme)
+
     def is_stale(self, stored: Stored) -> bool:
         return stored.scheme != self.scheme
 
@@ -85,11 +89,13 @@ class Hasher:
 
     def _make(self, password: str) -> Stored:
         salt = self._world.bytes(16)
-        memory, passes = self._settings.memory_kib, self._settings.passes
-        raw = crypto_pwhash_alg(
-            32, self._prepared(password, self.scheme), salt, passes, memory * 1024, crypto_pwhash_ALG_ARGON2ID13
-        )
-        return Stored(f"$argon2id$v=19$m={memory},t={passes},p=1${_b64(salt)}${_b64(raw)}", self.scheme)
+        raw = self._derived(password, salt, self.scheme)
+        return Stored(f"$argon2id$v=19${self.scheme.partition(',k=')[0]},p=1${_b64(salt)}${_b64(raw)}", self.scheme)
+
+    def _derived(self, text: str, salt: bytes, scheme: str) -> bytes:
+        memory, passes = (int(part[2:]) for part in scheme.split(",")[:2])
+        prepared = self._prepared(text, scheme)
+        return bytes(crypto_pwhash_alg(32, prepared, salt, passes, memory * 1024, crypto_pwhash_ALG_ARGON2ID13))
 
     def _verify(self, password: str, stored: Stored | None) -> bool:
         right = False

@@ -107,12 +107,13 @@ async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
     """A new set, shown this once; the old one is dead."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
+    made = await recovery_code.fresh(ctx)
     async with ctx.write(heavy=True) as db:
         await _hold(ctx, db, actor)
-        codes = await recovery_code.make(ctx, db, *_mine(actor))
-        await note(ctx, db, Event.RECOVERY_CODES_MADE, count=len(codes))
+        await recovery_code.put(ctx, db, *_mine(actor), made)
+        await note(ctx, db, Event.RECOVERY_CODES_MADE, count=len(made.shown))
         await enrolled.changed(ctx, db, *_mine(actor), recovery_code.name, service=who.service, is_added=True)
-    return codes
+    return made.shown
 
 
 # -- renaming and removing -------------------------------------------------------------------------
