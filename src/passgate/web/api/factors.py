@@ -16,6 +16,7 @@ from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
+from passgate.world import iso
 
 router = APIRouter(prefix="/api/v1/me", tags=["factors"])
 
@@ -79,6 +80,22 @@ class Browser(Output):
 class Browsers(Output):
     items: list[Browser]
     next: None = None
+
+
+class Factors(Output):
+    password: bool
+    passkeys: list[Passkey]
+    totp: Annotated[str | None, Field(description="Since when an authenticator app is set up; null: none is")]
+    recovery_codes: Annotated[int, Field(description="How many are left")]
+    browsers: list[Browser]
+
+
+@router.get("/factors", responses=refuses(*SESSION), response_model=Factors, name="show", summary="What I have set up")
+async def show(ctx: Context, found: Live) -> Any:
+    """Everything that I can prove who I am with, and the browsers that are remembered."""
+    mine = await enrolment.overview(ctx, found.actor)
+    lists = {name: [spelled(row) for row in mine[name]] for name in ("passkeys", "browsers")}
+    return {**mine, **lists, "totp": iso(mine["totp"]) if mine["totp"] else None}
 
 
 # -- passkeys --------------------------------------------------------------------------------------
