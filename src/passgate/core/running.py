@@ -64,7 +64,7 @@ async def begin(
     return await known(ctx, db, begun), minted.token
 
 
-async def find(ctx: Ctx, handle: str) -> SignIn:
+async def find(ctx: Ctx, handle: str, *, with_enrolled: bool = True) -> SignIn:
     """The running sign-in behind a handle, or HandleInvalid: unknown, finished, too old, dead."""
     handle_hash = ctx.ring.presented(PREFIX, handle)
     if handle_hash is None:
@@ -77,7 +77,8 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
             raise HandleInvalid
         data = json.loads(ctx.ring.unseal("sign_in", f"sign_in:{row['id']}", row["data_sealed"]))
         rules = Rules.from_json(json.loads(row["policy"]))
-        return await known(ctx, db, _value(row, data, row["name"], row["display_name"], rules))
+        found = _value(row, data, row["name"], row["display_name"], rules)
+        return await known(ctx, db, found) if with_enrolled else found
 
 
 def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, service: str, rules: Rules) -> SignIn:

@@ -384,7 +384,7 @@ class Finished:
 async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
     """Open the one session of a sign-in that has proved enough. The only caller of `sessions.open_session`.
     `remember`: this browser need not show the second factor again for some days, where the tenant's rules have that."""
-    before = await find(ctx, handle)
+    before = await find(ctx, handle, with_enrolled=False)  # looked at below, with the person held
     async with ctx.write() as db:
         # The person first: see `people.lock`. Before anybody is named there is nobody to lock, and nothing to finish.
         is_live = before.person_id and await people.lock(db, before.tenant_id, before.person_id)
