@@ -7,20 +7,20 @@ kept and burnt by `core.factors.passkey`; nothing here knows a table, a person o
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from webauthn import verify_authentication_response, verify_registration_response
-from webauthn.helpers import decode_credential_public_key, decoded_public_key_to_cryptography
-from webauthn.helpers.cose import COSEAlgorithmIdentifier
-from webauthn.helpers.structs import CredentialDeviceType
 
 ALGORITHMS = (-7, -8, -257)
 """ES256, EdDSA (Ed25519), RS256, in the order of preference."""
@@ -29,7 +29,6 @@ TIMEOUT = 60_000
 LONGEST_ID = 1023
 """Bytes (§5.8.3, §7.1 step 25)."""
 _LIMITS = {"clientDataJSON": 8192, "authenticatorData": 4096, "attestationObject": 32_768, "signature": 1024}
-_OFFERED = [COSEAlgorithmIdentifier(number) for number in ALGORITHMS]
 _TRANSPORTS = frozenset({"ble", "cable", "hybrid", "internal", "nfc", "smart-card", "usb"})
 
 
@@ -73,6 +72,18 @@ class Passkey:
         return {"type": "public-key", "id": b64(self.id), "transports": list(self.transports)}
 
 
+@cache
+def _library() -> ModuleType:
+    """Loaded when the first passkey is asked for: it takes as long as a tenth of the whole start."""
+    return importlib.import_module("webauthn")
+
+
+async def ready() -> None:
+    """Call it before the verbs below: the first time the library is loaded, in a thread."""
+    if not _library.cache_info().currsize:
+        await asyncio.to_thread(_library)
+
+
 # -- options ---------------------------------------------------------------------------------------
 
 
@@ -114,9 +125,9 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
     given, response = _read(answer, "clientDataJSON", "attestationObject")
     _check_client_data(response["clientDataJSON"], "webauthn.create", challenge, origin)
     try:
-        found = verify_registration_response(
+        found = _library().verify_registration_response(
             credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
-            require_user_verification=True, supported_pub_key_algs=_OFFERED,
+            require_user_verification=True, supported_pub_key_algs=list(ALGORITHMS),
         )  # fmt: skip
         is_key = _is_key(found.credential_public_key)
     except Exception as refused:  # bytes of strangers reach many parsers; whatever they raise is a no
@@ -127,7 +138,7 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
         raise Unproved("id")
     return Registered(
         found.credential_id, found.credential_public_key, found.sign_count, found.aaguid,
-        found.credential_device_type == CredentialDeviceType.MULTI_DEVICE, found.credential_backed_up,
+        found.credential_device_type == "multi_device", found.credential_backed_up,
         _transports(given["response"]),
     )  # fmt: skip
 
@@ -135,8 +146,9 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
 def _is_key(cose: bytes) -> bool:
     """Whether its own algorithm can use the key (§5.8.5). Nothing signs a registration without attestation, so the
     library takes any bytes for one; such a passkey would be kept and never sign anybody in."""
-    decoded = decode_credential_public_key(cose)
-    key = decoded_public_key_to_cryptography(decoded)
+    helpers = _library().helpers
+    decoded = helpers.decode_credential_public_key(cose)
+    key = helpers.decoded_public_key_to_cryptography(decoded)
     match decoded.alg:
         case -7:
             return isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1"
@@ -166,7 +178,7 @@ def assert_passkey(
     try:
         # A count of 0 switches the library's own rule off: it would refuse with the numbers in its text, and whether
         # to refuse at all is the tenant's to say.
-        found = verify_authentication_response(
+        found = _library().verify_authentication_response(
             credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
             credential_public_key=public_key, credential_current_sign_count=0, require_user_verification=True,
         )  # fmt: skip
@@ -175,7 +187,7 @@ def assert_passkey(
     # After the signature, although the standard has it first: an unknown passkey must cost the same check.
     if handle != user_handle and not (handle is None and is_named):
         raise Unproved("user_handle")  # step 6
-    if (found.credential_device_type == CredentialDeviceType.MULTI_DEVICE) != is_synced:
+    if (found.credential_device_type == "multi_device") != is_synced:
         raise Unproved("backup_eligibility")  # step 19
     return Asserted(found.new_sign_count, found.credential_backed_up)
 

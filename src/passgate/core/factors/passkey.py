@@ -63,6 +63,7 @@ def _shown(row: RowMapping) -> Passkey:
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     """Options for the browser. Until another factor has named the person they say nothing about anybody."""
+    await ceremony.ready()
     async with ctx.write() as db:
         allowed = await _known(ctx, db, sign_in.tenant_id, sign_in.person_id) if sign_in.person_id else []
         fresh = await _challenge(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id)
@@ -101,6 +102,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         row = await db.one(
             _BY_LOOKUP, of_lookup=ceremony.named(answer) or b"", of_tenant=sign_in.tenant_id, of_rp=rp_id(ctx)
         )
+    await ceremony.ready()
     asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
     if row is None or asserted is None or not _is_meant(sign_in, row):
         return wrong
@@ -196,6 +198,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
         live = await once.live(ctx, db, _NEW, who.bound_to)
         if live is None or not await once.take(ctx, db, live["id"]):
             raise ProofRefused
+    await ceremony.ready()
     asked = once.carried(ctx, live)
     if asked.get("person") != who.person_id:
         raise ProofRefused
