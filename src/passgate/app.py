@@ -107,9 +107,10 @@ class Passgate:
         """`Depends(gate.may("users:read"))`: a user whose roles allow it; 403 `permission_missing` for others."""
         return host.may(lambda: self.house, self.user, permission)
 
-    def fresh(self, minutes: float = 5) -> Guard:
-        """`Depends(gate.fresh(minutes=5))`: a user who proved who they are that lately; 401 asks others to step up."""
-        return host.fresh(lambda: self.house, self.user, int(minutes * 60))
+    def fresh(self, minutes: float = 5, acr: str | None = None) -> Guard:
+        """`Depends(gate.fresh(minutes=5))`: a user who proved who they are that lately, and at that level
+        (`acr="urn:passgate:aal2"`, `"phr"`); 401 asks others to step up."""
+        return host.fresh(lambda: self.house, self.user, int(minutes * 60), acr)
 
     def unguarded(self, app: FastAPI) -> list[str]:
         """The host's routes that name none of these four guards, as `GET /path`."""

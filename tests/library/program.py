@@ -85,6 +85,10 @@ def guarded(gate: Passgate, app: FastAPI) -> FastAPI:
     async def empty(user: Annotated[User, Depends(gate.fresh(minutes=5))]) -> str:
         return user.id
 
+    @app.delete("/deep-vault")
+    async def empty_deep(user: Annotated[User, Depends(gate.fresh(minutes=5, acr="urn:passgate:aal2"))]) -> str:
+        return user.id
+
     @app.get("/about", dependencies=[Depends(gate.public)])
     async def about() -> str:
         return "anybody"

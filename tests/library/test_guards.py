@@ -3,6 +3,7 @@
 What makes a session live is told in the tests of our own doors.
 """
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from passgate import User, testing
 from passgate.core import access
 from passgate.core.ctx import Ctx
+from passgate.core.factors import totp
 from passgate.store.tables import audit_event, person
 from passgate.testing import Gate, SignedIn
 from tests.kit import code_of
@@ -148,6 +150,8 @@ def test_a_permission_nobody_has_is_a_slip_of_the_pen(gate: Gate) -> None:
         gate.may("users:raed")
     with pytest.raises(ValueError):
         gate.fresh(minutes=0)
+    with pytest.raises(ValueError):
+        gate.fresh(acr="urn:passgate:aal9")
 
 
 async def test_fresh(http: httpx2.AsyncClient, gate: Gate) -> None:
@@ -158,6 +162,18 @@ async def test_fresh(http: httpx2.AsyncClient, gate: Gate) -> None:
     assert code_of(stale) == "insufficient_user_authentication"
     assert "max_age=300" in stale.headers["www-authenticate"]
     assert (await http.get("/me")).status_code == 200
+
+
+async def test_a_level_of_the_hosts_own(http: httpx2.AsyncClient, gate: Gate) -> None:
+    """A password alone is too little; who sets up an app and shows it has the level."""
+    await anna(http)
+    weak = await http.delete("/deep-vault")
+    assert code_of(weak) == "insufficient_user_authentication"
+    assert 'acr_values="urn:passgate:aal2"' in weak.headers["www-authenticate"]
+    begun = await http.post("/auth/api/v1/me/totp")
+    code = totp.code_at(base64.b32decode(begun.json()["secret"]), gate.clock.now // 30_000_000)
+    assert (await http.post("/auth/api/v1/me/totp/prove", json={"answer": code})).status_code == 204
+    assert (await http.delete("/deep-vault")).status_code == 200
 
 
 async def test_use_keeps_a_session_alive(http: httpx2.AsyncClient, gate: Gate) -> None:

@@ -20,7 +20,9 @@ from starlette.routing import BaseRoute
 from passgate.core import access, sessions
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx, House
+from passgate.core.policy import is_at_least
 from passgate.core.profile import shown
+from passgate.core.rules import AAL1, LEVELS
 from passgate.core.sessions import Found
 from passgate.errors import PassgateError, PermissionMissing, StepUpNeeded
 from passgate.web import guards
@@ -129,14 +131,17 @@ def may(house: Callable[[], House], who: Guard, permission: str) -> Guard:
     return _on(who, allowed)
 
 
-def fresh(house: Callable[[], House], who: Guard, seconds: int) -> Guard:
+def fresh(house: Callable[[], House], who: Guard, seconds: int, acr: str | None = None) -> Guard:
     if seconds <= 0:
         raise ValueError("a proof takes some time: ask for a minute or more")
+    if acr is not None and acr not in LEVELS:
+        raise ValueError(f"no level is called {acr!r}")
 
     async def proved(request: Request, user: Any) -> User:
         now = asking(house(), request).now()
-        if now - user.session.auth_time.timestamp() * SECOND > seconds * SECOND:
-            raise StepUpNeeded(user.session.acr, seconds)
+        is_old = now - user.session.auth_time.timestamp() * SECOND > seconds * SECOND
+        if is_old or not is_at_least(user.session.acr, acr or AAL1):
+            raise StepUpNeeded(acr or user.session.acr, seconds)
         return user  # type: ignore[no-any-return]
 
     return _on(who, proved)

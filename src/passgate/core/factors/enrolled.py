@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from passgate.core import mail, people
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.rules import Rules
+from passgate.core.rules import MAILED, Rules
 from passgate.errors import Conflict, NotFound
 from passgate.store import Db
 from passgate.store.tables import credential
@@ -112,11 +112,11 @@ async def keep_a_way_in(db: Db, tenant_id: str, person_id: str, rules: Rules, le
     for kind in ("password", "passkey", "totp"):
         rows = await of_kind(db, tenant_id, person_id, kind)
         others[kind] = len([row for row in rows if row["id"] != leaving["id"]])
-    left = frozenset(kind for kind, count in others.items() if count)
+    left = frozenset(kind for kind, count in others.items() if count) | {MAILED}
     if leaving["kind"] in rules.first and not left & set(rules.first):
         raise Conflict("This is your last way to sign in. Add another one first.")
     is_second = leaving["kind"] in rules.second_among
-    if rules.second == "always" and is_second and not left & {"passkey", "totp"} & set(rules.second_among):
+    if rules.second == "always" and is_second and not left & set(rules.second_among):
         raise Conflict("A second factor is asked for here. Add another one first.")
 
 
