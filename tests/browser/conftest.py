@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.person import House
 from tests.processes import Deployment, deployed
+from tests.web.browsing import rule
+
+Rule = Callable[..., Awaitable[None]]
 
 FLAGS = (
     "--disable-gpu",
@@ -57,6 +61,17 @@ async def house(served: Deployment, chromium: Browser) -> AsyncIterator[House]:
     house = House(served, chromium)
     yield house
     await house.leave()
+
+
+@pytest.fixture
+async def rules(house: House) -> AsyncIterator[Rule]:
+    """Changes the tenant's policy until the end of the story."""
+
+    async def change(**changes: Any) -> None:
+        await rule(house.deployment.a, **changes)
+
+    yield change
+    await change()
 
 
 @pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])

@@ -1,5 +1,5 @@
 """Every page in every state: axe finds nothing, light and dark, on a phone and on a desk; nothing sticks out sideways.
-And the whole way by keyboard alone. The list is held against the route table, so that no page can stay away.
+The list is held against the route table, so that no page can stay away.
 
 What the pages do is told in test_stories; that no hue breaks the contrast, in tests/web.
 """
@@ -16,13 +16,18 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from sqlalchemy import update
 
+from passgate.app import Passgate
+from passgate.core import operate, signin
+from passgate.core.ctx import Ctx
 from passgate.store.tables import session
 from passgate.web.pages.page import is_page
 from passgate.world import SECOND
+from tests.browser.device import Pocket, codes, with_app
 from tests.browser.person import DESKTOP, PHONE, House, Person
 from tests.house.reference import doors
-from tests.kit import OTHER_PASSWORD, PASSWORD
+from tests.kit import OTHER_PASSWORD, PASSWORD, settings_for
 from tests.processes import Deployment
+from tests.web.browsing import rule
 
 # Besides what axe asks by itself: targets of a decent size (WCAG 2.2, 2.5.8).
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
@@ -143,6 +148,116 @@ async def weak_new_password(anna: Person) -> None:
     await anna.send("/signin/password", new_password="password" * 3)
 
 
+# -- more than a password --------------------------------------------------------------------------
+
+
+async def to_second(anna: Person) -> None:
+    """Half signed in, with every kind of second step."""
+    await rule(anna.face, second_among=["passkey", "totp", "recovery_code", "email_code"])
+    await with_passkey(anna)
+    await with_app(anna)
+    await codes(anna)
+    await anna.page.context.clear_cookies()
+    await anna.sign_in()
+
+
+async def with_passkey(anna: Person) -> None:
+    await Pocket(anna.page).device()
+    await anna.open("/account/passkeys/new")
+    await anna.press("form[data-passkey] button")
+
+
+@stop("/signin/totp", "signin-totp", "member")
+async def app_code(anna: Person) -> None:
+    await to_second(anna)
+
+
+@stop("/signin/totp", "signin-totp:proof_refused", "member")
+async def wrong_app_code(anna: Person) -> None:
+    await to_second(anna)
+    await anna.send("/signin/totp", code="000000")
+
+
+@stop("/signin/totp", "signin-totp", "person")
+async def app_to_set_up(anna: Person) -> None:
+    await rule(anna.face, second="always")
+    await anna.sign_in()
+
+
+@stop("/signin/recovery-code", "signin-recovery-code", "member")
+async def recovery_code(anna: Person) -> None:
+    await to_second(anna)
+    await anna.open("/signin/recovery-code")
+
+
+@stop("/signin/passkey", "signin-passkey", "member")
+async def passkey(anna: Person) -> None:
+    await to_second(anna)
+    await anna.open("/signin/passkey")
+
+
+@stop("/signin/passkey", "signin-passkey:proof_refused", "person")
+async def no_passkey(anna: Person) -> None:
+    """Of somebody else, and refused."""
+    await password(anna)
+    await anna.open("/signin/passkey")
+    await anna.page.evaluate("document.querySelector('form[data-passkey]').submit()")
+    await anna.page.locator("[role=alert]").wait_for()
+
+
+@stop("/signin/passkey", "signin-passkey")
+async def passkey_to_make(anna: Person) -> None:
+    await anna.open("/signup")
+    await anna.page.fill("input[name=email]", anna.email)
+    await anna.press("button[name=decision]")
+    await anna.send("/signin/email-code", code=await anna.face.code(anna.email))
+
+
+@stop("/signin/email-code", "signin-email-code", "member")
+async def mailed_as_second(anna: Person) -> None:
+    await to_second(anna)
+    await anna.send("/signin/email-code/again")
+
+
+@stop("/recover/waiting", "recover-waiting", "member")
+async def waiting(anna: Person) -> None:
+    """As in production, where a lost factor is not gone at once."""
+    await with_app(anna)
+    await anna.open("/recover")
+    await anna.send("/recover", email=anna.email)
+    await anna.send("/signin/email-code", code=await anna.face.code(anna.email, "recovery_code"))
+    found = await anna.page.context.cookies()
+    [handle] = [str(cookie.get("value")) for cookie in found if cookie.get("name") == "passgate_signin"]
+    gate = Passgate(settings_for(anna.face.gate.settings.data, recovery={"wait": "24h"}))
+    await signin.prove(Ctx(gate.house), handle, "password", PASSWORD)
+    await gate.close()
+    await anna.open("/recover/waiting")
+
+
+@stop("/signin/link", "signin-link", "person")
+async def link(anna: Person) -> None:
+    made = await operate.signin_link(Ctx(anna.face.gate.house), anna.email, "main")
+    await anna.open("/signin/link/" + made.url.rpartition("/")[2])
+
+
+@stop("/signin/link", "signin-link:handle_invalid")
+async def no_link(anna: Person) -> None:
+    await anna.open("/signin/link/nonsense")
+
+
+@stop("/recover/stop", "recover-stop", "person")
+async def stop_link(anna: Person) -> None:
+    await link(anna)
+    mail = (await anna.face.mails_of(anna.email, "signin_link"))[0]
+    await anna.open("/recover/stop/" + mail["link"].rpartition("/")[2])
+
+
+@stop("/recover/stop", "recover-stop", "person")
+async def stopped(anna: Person) -> None:
+    await stop_link(anna)
+    await anna.send("/recover/stop")
+
+
 # -- the account -----------------------------------------------------------------------------------
 
 
@@ -166,6 +281,76 @@ async def own_password_unproved(anna: Person) -> None:
 async def own_password_weak(anna: Person) -> None:
     await anna.open("/account/password")
     await anna.send("/account/password", new_password="password" * 3)
+
+
+@stop("/account/factors", "account-factors", "member")
+async def no_factors(anna: Person) -> None:
+    await anna.open("/account/factors")
+
+
+@stop("/account/factors", "account-factors", "member")
+async def factors(anna: Person) -> None:
+    await with_passkey(anna)
+    await with_app(anna)
+    await codes(anna)
+    await anna.page.context.clear_cookies()
+    await anna.sign_in()
+    await anna.press('.ways a[href="/signin/passkey"]')
+    await anna.page.check("input[name=remember]")
+    await anna.press("form[data-passkey] button")
+    await anna.open("/account/factors")
+
+
+@stop("/account/passkeys/new", "account-passkey-new", "member")
+async def new_passkey(anna: Person) -> None:
+    await anna.open("/account/passkeys/new")
+
+
+@stop("/account/passkeys/new", "account-passkey-new", "stale")
+async def new_passkey_unproved(anna: Person) -> None:
+    await anna.open("/account/passkeys/new")
+
+
+@stop("/account/passkeys/{id}", "account-passkey", "member")
+async def own_passkey(anna: Person) -> None:
+    await with_passkey(anna)
+    await anna.open("/account/factors")
+    await anna.press('.rows a:not([href$="/remove"])')
+
+
+@stop("/account/passkeys/{id}/remove", "account-passkey-remove", "member")
+async def passkey_leaving(anna: Person) -> None:
+    await with_passkey(anna)
+    await anna.open("/account/factors")
+    await anna.press('.rows a[href$="/remove"]')
+
+
+@stop("/account/totp", "account-totp", "member")
+async def new_app(anna: Person) -> None:
+    await anna.open("/account/totp")
+    await anna.send("/account/totp/offer")
+
+
+@stop("/account/totp", "account-totp", "member")
+async def another_app(anna: Person) -> None:
+    await with_app(anna)
+    await anna.open("/account/totp")
+
+
+@stop("/account/totp/remove", "account-totp-remove", "member")
+async def app_leaving(anna: Person) -> None:
+    await with_app(anna)
+    await anna.open("/account/totp/remove")
+
+
+@stop("/account/recovery-codes", "account-recovery-codes", "member")
+async def no_codes(anna: Person) -> None:
+    await with_app(anna)
+
+
+@stop("/account/recovery-codes", "account-recovery-codes", "member")
+async def ten_codes(anna: Person) -> None:
+    await codes(anna)
 
 
 @stop("/account/sessions", "account-sessions", "member")
@@ -267,7 +452,8 @@ async def mailbox(anna: Person) -> None:
     await anna.page.click("summary >> nth=0")
 
 
-LEADS_ON = {"/login", "/.well-known/change-password", "/account/address/undo/{token}"}
+LEADS_ON = {"/login", "/.well-known/change-password", "/account/address/undo/{token}", "/signin/link/{token}",
+            "/recover/stop/{token}"}  # fmt: skip
 
 
 async def test_every_page_has_its_stop(served: Deployment) -> None:
@@ -276,6 +462,7 @@ async def test_every_page_has_its_stop(served: Deployment) -> None:
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
+@pytest.mark.usefixtures("rules")
 async def test_axe_finds_nothing(house: House, stop: Stop) -> None:
     anna = await house.person()
     if stop.by_whom == "person":
@@ -304,140 +491,3 @@ async def age_proofs(house: House) -> None:
     inside = house.deployment.inside
     async with inside.house.store.write() as db:
         await db.change(update(session).values(auth_time=session.c.auth_time - 400 * SECOND))
-
-
-# -- by keyboard alone -----------------------------------------------------------------------------
-
-
-async def tab_to(anna: Person, **wanted: str) -> None:
-    """Press Tab until the focus is there; wherever it rests on the way, it is seen."""
-    for _ in range(25):
-        await anna.page.keyboard.press("Tab")
-        focused = await anna.focused()
-        if focused["tag"] == "body":  # around the end of the page
-            continue
-        assert focused["ring"], focused
-        if all(focused[name] == value for name, value in wanted.items()):
-            return
-    raise AssertionError(f"no way to {wanted} by Tab")
-
-
-async def entered(anna: Person) -> str:
-    async with anna.page.expect_navigation():
-        await anna.page.keyboard.press("Enter")
-    return await anna.where()
-
-
-async def typed(anna: Person, field: str, text: str) -> None:
-    """Type where the focus is; no Tab is needed to get to the field one came for."""
-    assert (await anna.focused())["name"] == field
-    await anna.page.keyboard.type(text)
-
-
-async def test_by_keyboard_alone(house: House, js: bool) -> None:
-    """Up, out, in after a wrong password, a new name, another session ended, and out: Tab and Enter do."""
-    anna, other = await house.person(js=js), await house.person(js=js)
-    other.email = anna.email
-    await anna.open("/signin")
-    await tab_to(anna, href="/signup")
-    assert await entered(anna) == "signup"
-    await typed(anna, "email", anna.email)
-    await tab_to(anna, name="password")
-    await typed(anna, "password", "password" * 3)
-    assert await entered(anna) == "signup:password_refused"
-    assert (await anna.focused())["code"] == "password_refused"
-    await tab_to(anna, name="email")
-    await tab_to(anna, name="password")
-    await anna.page.keyboard.type(PASSWORD)
-    assert await entered(anna) == "signin-email-code"
-    await typed(anna, "code", await anna.face.code(anna.email))
-    assert await entered(anna) == "account"
-    await tab_to(anna, href="/signout")
-    assert await entered(anna) == "signout"
-    await tab_to(anna, tag="button")
-    assert await entered(anna) == "signout"
-    await tab_to(anna, href="/signin")
-    assert await entered(anna) == "signin"
-    await typed(anna, "email", anna.email)
-    assert await entered(anna) == "signin-password"
-    await typed(anna, "password", OTHER_PASSWORD)
-    assert await entered(anna) == "signin-password:proof_refused"
-    await tab_to(anna, name="password")
-    await anna.page.keyboard.type(PASSWORD)
-    assert await entered(anna) == "account"
-    await tab_to(anna, name="name")
-    await anna.page.keyboard.type("Anna")
-    await tab_to(anna, tag="button")
-    assert await entered(anna) == "account"
-    await other.sign_in()
-    await tab_to(anna, href="/account/sessions")
-    assert await entered(anna) == "account-sessions"
-    await tab_to(anna, action="/account/sessions")
-    assert await entered(anna) == "account-sessions"
-    assert await other.open("/account") == "signin"
-
-
-async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(house: House, js: bool) -> None:
-    """The rest of the way: a forgotten password, another address and back, the data taken along, and gone."""
-    anna = await house.person(js=js)
-    await anna.exist()
-    await anna.open("/signin")
-    await typed(anna, "email", anna.email)
-    assert await entered(anna) == "signin-password"
-    await tab_to(anna, href="/recover")
-    assert await entered(anna) == "recover"
-    await tab_to(anna, tag="button")
-    assert await entered(anna) == "signin-email-code"
-    await tab_to(anna, name="code")
-    await anna.page.keyboard.type(await anna.code())
-    assert await entered(anna) == "new-password"
-    await tab_to(anna, name="new_password")
-    await anna.page.keyboard.type(OTHER_PASSWORD)
-    assert await entered(anna) == "account"
-    await tab_to(anna, href="/account/address")
-    assert await entered(anna) == "account-address"
-    await tab_to(anna, name="email")
-    new = f"new-{anna.email}"
-    await anna.page.keyboard.type(new)
-    assert await entered(anna) == "account-address-code"
-    await typed(anna, "code", await anna.code(new))
-    assert await entered(anna) == "account"
-    await tab_to(anna, href="/account/export")
-    assert await entered(anna) == "account-export"
-    await tab_to(anna, action="/account/export")
-    async with anna.page.expect_download():
-        await anna.page.keyboard.press("Enter")
-    await tab_to(anna, href="/account/delete")
-    assert await entered(anna) == "account-delete"
-    await tab_to(anna, action="/account/delete")
-    assert await entered(anna) == "signout"
-
-
-async def test_the_way_back_to_an_address_by_keyboard_alone(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
-    await anna.be_signed_in()
-    old, new = anna.email, f"new-{anna.email}"
-    await anna.open("/account/address")
-    await anna.send("/account/address", email=new)
-    await anna.send("/account/address/code", code=await anna.code(new))
-    await anna.page.goto((await anna.face.mails_of(old, "address_changed"))[0]["link"])
-    await tab_to(anna, action="/account/address/undo")
-    assert await entered(anna) == "recover"
-
-
-async def test_showing_a_password_by_keyboard(house: House) -> None:
-    """The one thing the script adds: a button after the field, which is sent hidden all the same."""
-    anna = await house.person()
-    await anna.exist()
-    await anna.open("/signin")
-    await anna.send("/signin", email=anna.email)
-    await typed(anna, "password", PASSWORD)
-    await anna.page.keyboard.press("Tab")
-    assert (await anna.focused())["kind"] == "button"
-    await anna.page.keyboard.press("Enter")
-    assert await anna.focused() | {"ring": ""} == await anna.focused() | {
-        "ring": "",
-        "name": "password",
-        "kind": "text",
-    }
-    assert await entered(anna) == "account"

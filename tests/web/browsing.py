@@ -5,13 +5,22 @@ It follows nothing by itself, and knows no page by heart.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 import httpx2
+from sqlalchemy import update
 
+from passgate.core.factors import totp
+from passgate.core.rules import Rules
+from passgate.store.tables import tenant
+from passgate.world import SECOND
+from tests.authenticator import Authenticator
 from tests.kit import PASSWORD, The, client_for
 
 SAME = {"sec-fetch-site": "same-origin"}
@@ -26,7 +35,8 @@ class Form:
 
 
 class Page(HTMLParser):
-    """What a test asks of a page: its data-page, its alert's code, its forms and links, marked fields."""
+    """What a test asks of a page: its data-page, its alert's code, its forms and links, marked fields, the codes
+    that it shows."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -35,11 +45,34 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.marked: set[str] = set()
         self.tags: list[tuple[str, dict[str, str]]] = []
+        self.codes: list[str] = []
+        self._in_code = False
         self.feed(text)
+
+    @property
+    def actions(self) -> set[str]:
+        """Where its forms post to, without what follows a question mark."""
+        return {form.action.partition("?")[0] for form in self.forms}
+
+    @property
+    def secret(self) -> bytes:
+        """What an authenticator app is given, as one types it by hand."""
+        [spelled] = self.codes
+        return base64.b32decode(spelled.replace(" ", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self._in_code:
+            self.codes.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "code":
+            self._in_code = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.tags.append((tag, given))
+        if tag == "code":
+            self._in_code = True
         if tag == "html":
             self.language = given.get("lang", "")
         if tag == "main":
@@ -52,7 +85,7 @@ class Page(HTMLParser):
             self.links.append(given["href"])
         if tag in ("input", "button") and "name" in given:
             self.forms[-1].names.add(given["name"])
-            if "value" in given and tag == "input":
+            if "value" in given and tag == "input" and given.get("type") != "checkbox":
                 self.forms[-1].fields[given["name"]] = given["value"]
             if given.get("aria-invalid") == "true":
                 self.marked.add(given["name"])
@@ -91,6 +124,47 @@ class Browser:
         assert (done.status_code, done.headers["location"]) == (303, "/account"), done.text
         return self
 
+    # -- second factors ----------------------------------------------------------------------------
+
+    async def options(self, at: str) -> tuple[dict[str, Any], Form]:
+        """What the script of the page at `at` is given, and the form that it fills."""
+        found = await self.page(at)
+        [marks] = [given for tag, given in found.tags if tag == "form" and "data-passkey" in given]
+        [form] = [form for form in found.forms if form.action == marks["action"]]
+        given = {name: form.fields[name] for name in ("csrf_token",)}
+        if "data-decision" in marks:
+            given["decision"] = marks["data-decision"]
+        answer = await self.http.post(marks["data-options"], data=given)
+        assert answer.status_code == 200, answer.text
+        form.fields["csrf_token"] = answer.json()["csrf_token"]
+        return answer.json()["publicKey"], form
+
+    async def use(self, device: Authenticator, at: str, *, remember: bool = False, **twists: Any) -> httpx2.Response:
+        """Answer with a passkey of that device, or make one there, as the page's script does."""
+        options, form = await self.options(at)
+        verb = device.create if "rp" in options else device.get
+        answer = json.dumps(verb(options, self.the.gate.settings.url, **twists))
+        more = {"remember": "1"} if remember else {}
+        return await self.http.post(form.action, data={**form.fields, "answer": answer, **more})
+
+    async def add_app(self) -> bytes:
+        """Set up an authenticator app from the account; its secret."""
+        await self.send("/account/totp/offer", at="/account/totp")
+        secret = (await self.page("/account/totp")).secret
+        done = await self.send("/account/totp", code=app(self.the, secret))
+        assert done.status_code == 303, done.text
+        self.the.clock.forward(totp.PERIOD)  # that code is spent
+        return secret
+
+    async def add_codes(self) -> list[str]:
+        """Make recovery codes."""
+        return Page((await self.send("/account/recovery-codes")).text).codes
+
+    async def give_password(self, email: str = "anna@example.com", password: str = PASSWORD) -> httpx2.Response:
+        """Begin to sign in, as far as the password."""
+        await self.send("/signin", email=email)
+        return await self.send("/signin/password", password=password)
+
     @property
     def session(self) -> str:
         return str(self.http.cookies.get("passgate_session") or "")
@@ -101,6 +175,24 @@ async def browser(the: The, ip: str = "127.0.0.1", **headers: str) -> AsyncItera
     async with client_for(the.gate, ip) as http:
         http.headers.update(headers)
         yield Browser(http, the)
+
+
+def app(the: The, secret: bytes) -> str:
+    """What an authenticator app shows now."""
+    return totp.code_at(secret, the.clock() // SECOND // totp.PERIOD)
+
+
+async def rule(the: The, **changes: Any) -> None:
+    """The tenant's policy, changed from behind."""
+    kept = json.dumps(Rules().changed(changes).differences())
+    async with the.gate.house.store.write() as db:
+        await db.change(update(tenant).values(policy=kept))
+
+
+def led(answer: httpx2.Response) -> str:
+    """Where a right form leads."""
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["location"])
 
 
 def told(answer: httpx2.Response) -> tuple[int, str, str]:

@@ -14,13 +14,15 @@ from types import ModuleType
 import pytest
 
 from passgate import look, words
+from passgate.core import operate
 from passgate.core.ctx import Ctx
 from passgate.core.mail import WORDS, render
 from passgate.settings import LookSettings
 from passgate.web.guards import SEAT
 from passgate.web.pages.page import STATIC
+from tests.authenticator import Authenticator
 from tests.kit import PASSWORD, The, running, settings_for
-from tests.web.browsing import Browser, Page, browser
+from tests.web.browsing import Browser, Page, app, browser, rule
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,18 +174,37 @@ def _unhex(text: str) -> list[float]:
 
 async def every_page(the: The, anna: Browser) -> dict[str, str]:
     """path → text, of a person who is signed in and of one who is half signed in."""
+    await rule(the, second_among=["passkey", "totp", "recovery_code", "email_code"])
     await anna.sign_up()
+    phone = Authenticator()
+    await anna.use(phone, "/account/passkeys/new")
+    mine = next(link for link in (await anna.page("/account/factors")).links if link.endswith("/remove"))
+    await anna.send("/account/totp/offer", at="/account/totp")
+    drawn = (await anna.get("/account/totp")).text
+    await anna.send("/account/totp", code=app(the, Page(drawn).secret))
+    made = (await anna.send("/account/recovery-codes")).text
     await anna.send("/account/address", email="new@example.com")
     paths = ["/signin", "/signup", "/recover", "/signout", "/account", "/account/sessions", "/account/activity",
              "/account/password", "/account/address", "/account/address/code", "/account/address/undo",
              "/account/export",
-             "/account/delete", "/dev/mail", "/account/nothing"]  # fmt: skip
-    shown = {path: (await anna.get(path)).text for path in paths}
+             "/account/delete", "/account/factors", "/account/passkeys/new", mine, mine.removesuffix("/remove"),
+             "/account/totp", "/account/totp/remove", "/account/recovery-codes", "/signin/link", "/recover/stop",
+             "/recover/stop?done=stopped", "/dev/mail", "/account/nothing"]  # fmt: skip
+    shown = {path: (await anna.get(path)).text for path in paths} | {"drawn": drawn, "made": made}
     await anna.send("/signin", email="anna@example.com")
     shown["/signin/password"] = (await anna.get("/signin/password")).text
+    await anna.send("/signin/password", password=PASSWORD)
+    for path in ("/signin/totp", "/signin/passkey", "/signin/recovery-code", "/signin/email-code"):
+        shown[f"second {path}"] = (await anna.get(path)).text
+    await anna.get((await operate.signin_link(Ctx(the.gate.house), "anna@example.com", "main")).url)
+    shown["a link"] = (await anna.get("/signin/link")).text
     await anna.send("/recover", email="anna@example.com")
     shown["/signin/email-code"] = (await anna.get("/signin/email-code")).text
     await anna.send("/signin/email-code", code=await the.code("anna@example.com"))
+    shown["another sign"] = (await anna.get("/signin/password")).text
+    await anna.send("/recover", email="anna@example.com")
+    await anna.send("/signin/email-code", code=await the.code("anna@example.com"))
+    await anna.use(phone, "/signin/passkey")
     shown["new password"] = (await anna.get("/signin/password")).text
     return shown
 
@@ -201,7 +222,8 @@ async def test_every_page_is_small_whole_and_of_our_own(lite: The) -> None:
                 assert tag not in ("style", "iframe", "object", "base"), path
                 for name in ("src", "action", "href"):
                     where = given.get(name, "/")
-                    assert where.startswith(("/", lite.gate.settings.url)), (path, where)
+                    is_ours = where.startswith(("/", lite.gate.settings.url))
+                    assert is_ours or (path == "made" and where.startswith("data:text/plain;")), (path, where)
             assert all("src" in given for tag, given in page.tags if tag == "script"), path
             assert all("csrf_token" in form.names for form in page.forms if form.method == "post"), path
             assert text.count("<label for=") == len([g for t, g in page.tags if t == "input" and "id" in g]), path
@@ -214,21 +236,16 @@ async def test_every_page_is_small_whole_and_of_our_own(lite: The) -> None:
 async def test_every_page_carries_its_header_fields(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
-        for path in (
-            "/signin",
-            "/signup",
-            "/recover",
-            "/signout",
-            "/account",
-            "/account/password",
-            "/dev/mail",
-            "/account/x",
-        ):
+        asking = {"/signin", "/signup", "/account/passkeys/new"}
+        for path in (*sorted(asking), "/recover", "/signout", "/account", "/account/password", "/account/factors",
+                     "/account/recovery-codes", "/dev/mail", "/account/x"):  # fmt: skip
             sent = (await anna.get(path)).headers
-            assert sent["content-security-policy"] == (
+            policy = (
                 "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "
                 "frame-ancestors 'none'; base-uri 'none'"
             )
+            # Where the script of passkeys asks one of our own doors.
+            assert sent["content-security-policy"] == policy + ("; connect-src 'self'" if path in asking else ""), path
             assert sent["referrer-policy"] == "same-origin"
             assert (sent["x-robots-tag"], sent["cache-control"]) == ("noindex", "no-store")
             assert sent["x-content-type-options"] == "nosniff"

@@ -292,5 +292,6 @@ def test_every_event_about_a_person_has_words() -> None:
     nobody = {
         Event.SIGNUP_STARTED, Event.SIGNIN_STARTED, Event.EMAIL_CODE_SENT, Event.SIGNIN_THROTTLED,
         Event.ACCOUNT_DELETED, Event.TENANT_CREATED, Event.MAIL_FAILED, Event.KEY_ROTATED,
+        Event.POLICY_CHANGED,
     }  # fmt: skip
     assert set(TOLD) == set(Event) - nobody

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from passgate.core import account, signin, tenants
 from passgate.core.ctx import Ctx
+from passgate.core.factors import enrolled
 from passgate.core.sessions import Found
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
 from passgate.web import cookies, guards
@@ -21,8 +22,8 @@ from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, Visitor
 from passgate.web.pages.page import fields, go, return_to, show
-from passgate.web.pages.signin import HOME, PATHS
-from passgate.web.pages.telling import told
+from passgate.web.pages.steps import HOME, begun
+from passgate.web.pages.telling import shown_by, told
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,10 +51,14 @@ async def is_fresh(ctx: Ctx, found: Found) -> bool:
 
 
 async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
-    """To the sign-in page with the person already named, and back here with a fresh proof."""
-    started = await signin.start_step_up(ctx.acting(found.actor), found.actor, found.actor.acr, back)
-    way = next((PATHS[way[0]] for way in started.need.ways if way[0] in PATHS), "/signin")
-    return go(ctx, way, cookies.set_signin(ctx.settings, started.handle))
+    """To the sign-in page with the person already named, at their own level, and back here with a fresh proof."""
+    acting = ctx.acting(found.actor)
+    return await begun(acting, await signin.start_step_up(acting, found.actor, None, back))
+
+
+async def has_password(ctx: Ctx, found: Found) -> bool:
+    async with ctx.read() as db:
+        return "password" in await enrolled.kinds(db, found.actor.tenant_id, found.actor.person_id)
 
 
 @router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
@@ -73,9 +78,14 @@ async def confirm(request: Request, ctx: Context, found: Visitor) -> Response:
 
 
 @router.get("/account")
-async def profile(request: Request, found: Visitor) -> Response:
+async def profile(request: Request, ctx: Context, found: Visitor) -> Response:
     """Who I am here."""
-    return page(request, "account", found, since=found.of("person_created_at"))
+    return await _profile_page(request, ctx, found)
+
+
+async def _profile_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+    has = await has_password(ctx, found)
+    return page(request, "account", found, error, since=found.of("person_created_at"), has_password=has)
 
 
 @router.post("/account")
@@ -87,7 +97,7 @@ async def change_profile(request: Request, ctx: Context, found: Visitor) -> Resp
         named = {**before, "name": given["name"].strip()}
         await account.set_profile(ctx.acting(found.actor), found.actor, named)
     except PassgateError as error:
-        return page(request, "account", found, error, since=found.of("person_created_at"))
+        return await _profile_page(request, ctx, found, error)
     return go(ctx, "/account?done=profile")
 
 
@@ -117,7 +127,8 @@ async def _password_page(request: Request, ctx: Ctx, found: Found, error: Passga
     async with ctx.read() as db:
         tenant = await tenants.by_id(db, found.actor.tenant_id)
     shortest = tenant.rules.shortest_password if tenant else 0
-    return page(request, "account-password", found, error, shortest=shortest, fresh=await is_fresh(ctx, found))
+    has, fresh = await has_password(ctx, found), await is_fresh(ctx, found)
+    return page(request, "account-password", found, error, shortest=shortest, fresh=fresh, has_password=has)
 
 
 # -- sessions and activity -------------------------------------------------------------------------
@@ -132,7 +143,8 @@ async def sessions(request: Request, ctx: Context, found: Visitor) -> Response:
 async def _sessions_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
     rows = await account.my_sessions(ctx, found.actor, before=None, limit=account.PAGE)
     rows.sort(key=lambda row: (not row["current"], -row["last_used_at"]))
-    return page(request, "account-sessions", found, error, rows=rows)
+    shown = [{**row, "shown_by": shown_by(row["amr"])} for row in rows]
+    return page(request, "account-sessions", found, error, rows=shown)
 
 
 @router.post("/account/sessions")

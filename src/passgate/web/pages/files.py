@@ -1,4 +1,4 @@
-"""The few files that pages need: one style sheet, one script, one icon. One route each, so that no path is looked up.
+"""The few files that pages need: one style sheet, two scripts, one icon. One route each, so that no path is looked up.
 
 The viewer of /docs has its own in `web.docs`.
 """
@@ -34,6 +34,12 @@ async def style(request: Request, ctx: Context) -> Response:
 async def script(request: Request, ctx: Context) -> Response:
     """Show-password, and nothing a page cannot do without."""
     return _file(request, ctx, (STATIC / "passgate.js").read_bytes(), "text/javascript")
+
+
+@router.get("/passkey.js")
+async def passkeys(request: Request, ctx: Context) -> Response:
+    """Asks the browser for a passkey, or to make one."""
+    return _file(request, ctx, (STATIC / "passkey.js").read_bytes(), "text/javascript")
 
 
 @router.get("/passgate.svg")

@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from passgate import look, words
 from passgate.core import tenants
 from passgate.core.ctx import Ctx
-from passgate.errors import Invalid, PassgateError, PasswordRefused, Throttled, Unavailable
+from passgate.errors import Invalid, NotYet, PassgateError, PasswordRefused, Throttled, Unavailable
 from passgate.settings import LookSettings
 from passgate.web import csrf
 from passgate.web.guards import ctx_of
@@ -28,6 +28,7 @@ from passgate.words import N_
 from passgate.world import SECOND, iso
 
 STATIC = Path(__file__).parents[1] / "static"
+SCRIPTS = ("passgate.js", "passkey.js")
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "
@@ -37,6 +38,8 @@ HEADERS = {
     "x-robots-tag": "noindex",
     "vary": "Accept-Language",
 }
+_ASKING = {"content-security-policy": f"{HEADERS['content-security-policy']}; connect-src 'self'"}
+"""On pages with passkeys the script asks one of our own doors for options."""
 
 _FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"})
 
@@ -58,8 +61,8 @@ def sheet(settings: LookSettings) -> bytes:
 @lru_cache(4)
 def version(settings: LookSettings) -> str:
     """Changes with what is served, so that a browser may keep it for ever."""
-    script = (STATIC / "passgate.js").read_bytes()
-    return hashlib.sha256(sheet(settings) + script).hexdigest()[:12]
+    scripts = b"".join((STATIC / name).read_bytes() for name in SCRIPTS)
+    return hashlib.sha256(sheet(settings) + scripts).hexdigest()[:12]
 
 
 def templates(ctx: Ctx) -> Environment:
@@ -72,20 +75,21 @@ def catalog(ctx: Ctx) -> NullTranslations:
 
 def show(
     request: Request, template: str, /, *, service: str, bound_to: str = "", error: PassgateError | None = None,
-    set_cookies: tuple[str, ...] = (), **values: Any,
+    set_cookies: tuple[str, ...] = (), passkeys: bool = False, **values: Any,
 ) -> Response:  # fmt: skip
-    """The page of that template. With an error: its status, its header fields, and what it says above the form."""
+    """The page of that template. With an error: its status, its header fields, and what it says above the form.
+    `passkeys`: with their script."""
     ctx = ctx_of(request)
     said_by = catalog(ctx)
     shown = {
         "page": template, "at": ctx.house.at, "service": service,
         "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
         "version": version(ctx.settings.look), "alert": said(said_by, template, error) if error else None,
-        "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, **values,
+        "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, "passkeys": passkeys, **values,
     }  # fmt: skip
     filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
     answer = HTMLResponse(filled.render(shown), status_code=error.status if error else 200)
-    answer.headers.update(HEADERS)
+    answer.headers.update(HEADERS | (_ASKING if passkeys else {}))
     if error is not None:
         answer.headers.update(_fields(error))
     for cookie in set_cookies:
@@ -105,7 +109,7 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
         "page": "error", "at": ctx.house.at, "service": "",
         "csrf_token": "", "version": version(ctx.settings.look), "status": error.status,
         "title": said_by.gettext(error.title), "alert": said(said_by, "error", error), "bad": frozenset[str](),
-        "request_id": ctx.request_id,
+        "request_id": ctx.request_id, "passkeys": False,
     }  # fmt: skip
     answer = HTMLResponse(templates(ctx).get_template("error.html").render(shown), status_code=error.status)
     answer.headers.update({**HEADERS, **_fields(error)})
@@ -134,6 +138,8 @@ async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
 
 # -- what went wrong, in words ---------------------------------------------------------------------
 
+_PASSKEY = N_("That passkey was not accepted. Try once more, or take another way.")
+_APP = N_("That code is not right, or it was used already. Wait for the next one in your app; its clock must be right.")
 _SAYINGS: dict[tuple[str, str], str] = {
     ("signin-password", "proof_refused"): N_(
         "That address and password do not belong together. Check both, or choose a new password."
@@ -145,6 +151,15 @@ _SAYINGS: dict[tuple[str, str], str] = {
         "That code is not right, or it is too old. Look for the newest mail, or ask for another code."
     ),
     ("account-undo", "handle_invalid"): N_("This link was used already, or it is too old."),
+    ("signin-link", "handle_invalid"): N_("This link was used already, stopped, or it is too old."),
+    ("recover-stop", "handle_invalid"): N_("This link was used already, or it is too old."),
+    ("signin-passkey", "proof_refused"): _PASSKEY,
+    ("account-passkey-new", "proof_refused"): _PASSKEY,
+    ("signin-totp", "proof_refused"): _APP,
+    ("account-totp", "proof_refused"): _APP,
+    ("signin-recovery-code", "proof_refused"): N_(
+        "That is none of your recovery codes, or it was used already. Each is good once."
+    ),
 }
 _FIELD_SAYINGS: dict[tuple[str, str], str] = {
     ("email", "format"): N_("That does not look like an e-mail address. It should read like name@example.com."),
@@ -152,7 +167,9 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
     ("email", "value"): N_("That is the address you have already."),
     ("password", "missing"): N_("Please give your password."),
     ("new_password", "missing"): N_("Please give a new password."),
-    ("code", "missing"): N_("Please give the code from the mail."),
+    ("code", "missing"): N_("Please give the code."),
+    ("label", "missing"): N_("Please give it a name."),
+    ("label", "length"): N_("Please use at most 60 characters."),
     ("organisation", "format"): N_("Use 2 to 40 letters, digits and hyphens for the name."),
     ("organisation", "reserved"): N_("That name is taken. Choose another one."),
 }
@@ -163,6 +180,8 @@ def said(catalog: NullTranslations, page: str, error: PassgateError) -> dict[str
     text = catalog.gettext(_SAYINGS.get((page, error.code)) or error.message)
     if isinstance(error, Throttled):
         text = f"{catalog.gettext(N_('Too many tries.'))} {_when(catalog, error.retry_after)}"
+    elif isinstance(error, NotYet):
+        text += " " + catalog.gettext(N_("Come back from %(day)s on.")) % {"day": day(error.usable_at)}
     elif isinstance(error, Invalid) and not isinstance(error, PasswordRefused):
         sayings = [_FIELD_SAYINGS[fault] for fault in error.fields.items() if fault in _FIELD_SAYINGS]
         text = " ".join(catalog.gettext(saying) for saying in sayings) or text
@@ -209,7 +228,8 @@ def day(then: int) -> str:
 
 # -- reading a form --------------------------------------------------------------------------------
 
-_LONGEST = {"email": 320, "code": 40, "tenant": 80, "organisation": 80, "name": 200, "decision": 40}
+_LONGEST = {"email": 320, "code": 40, "tenant": 80, "organisation": 80, "name": 200, "decision": 40, "label": 200,
+            "answer": 60_000}  # fmt: skip
 
 
 def fields(form: dict[str, str], *required: str, optional: tuple[str, ...] = ()) -> dict[str, str]:

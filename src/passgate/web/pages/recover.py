@@ -13,7 +13,8 @@ from passgate.core.ctx import Ctx
 from passgate.errors import PassgateError
 from passgate.web.guards import AGuest, Context, Guest
 from passgate.web.pages.page import fields, service_name, show
-from passgate.web.pages.signin import begun, seated, typed_before
+from passgate.web.pages.signin import typed_before
+from passgate.web.pages.steps import begun, seated
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,7 +33,7 @@ async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
         started = await signin.start_recovery(ctx, given["email"], given["tenant"] or None)
     except PassgateError as error:
         return await _page(request, ctx, guest, guest.form.get("email", ""), error)
-    return begun(ctx, started)
+    return await begun(ctx, started)
 
 
 async def _page(request: Request, ctx: Ctx, guest: Guest, email: str, error: PassgateError | None = None) -> Response:

@@ -13,7 +13,7 @@ from passgate.core.ctx import Ctx
 from passgate.errors import Invalid, PassgateError
 from passgate.web.guards import AGuest, Context, Guest
 from passgate.web.pages.page import fields, return_to, show, tenant_of, with_return
-from passgate.web.pages.signin import begun, seated
+from passgate.web.pages.steps import begun, seated
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,16 +28,27 @@ async def look(request: Request, ctx: Context, guest: AGuest) -> Response:
 async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
     """Begin to sign up: the mail tells the rest, the same page follows for known and unknown."""
     try:
-        given = fields(guest.form, "email", "password", optional=("tenant", "organisation"))
+        given = await _fields(ctx, guest)
         started = await signin.start_signup(
-            ctx, given["email"], given["password"], None, given["tenant"] or None, given["organisation"] or None,
-            return_to(request),
+            ctx, given["email"], given["password"] or None, None, given["tenant"] or None,
+            given["organisation"] or None, return_to(request),
         )  # fmt: skip
     except PassgateError as error:
         if isinstance(error, Invalid) and "new_tenant.name" in error.fields:
             error = Invalid({"organisation": error.fields["new_tenant.name"]})
         return await _page(request, ctx, guest, error)
-    return begun(ctx, started)
+    return await begun(ctx, started)
+
+
+async def _fields(ctx: Ctx, guest: Guest) -> dict[str, str]:
+    """Whoever signs up with a passkey gives no password; one that a browser filled in does not count."""
+    first, more = (await tenant_of(ctx)).rules.first, ("tenant", "organisation", "decision")
+    chosen = guest.form.get("decision", "")
+    if chosen not in ("", "passkey") or (chosen and "passkey" not in first):
+        raise Invalid({"decision": "value"})
+    if not chosen and "password" in first:
+        return fields(guest.form, "email", "password", optional=more)
+    return {**fields(guest.form, "email", optional=("password", *more)), "password": ""}
 
 
 async def _page(request: Request, ctx: Ctx, guest: Guest, error: PassgateError | None = None) -> Response:
@@ -47,5 +58,6 @@ async def _page(request: Request, ctx: Ctx, guest: Guest, error: PassgateError |
         set_cookies=seated(ctx, guest), email=guest.form.get("email", ""),
         organisation=guest.form.get("organisation", ""), tenancy=ctx.settings.tenancy,
         shortest=tenant.rules.shortest_password, action=with_return("/signup", back),
-        signin=with_return("/signin", back),
+        signin=with_return("/signin", back), by_password="password" in tenant.rules.first,
+        by_passkey="passkey" in tenant.rules.first, passkeys="passkey" in tenant.rules.first,
     )  # fmt: skip

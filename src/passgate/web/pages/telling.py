@@ -5,6 +5,8 @@ Nothing is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from passgate.core.audit import Event
 from passgate.words import N_
 
@@ -15,10 +17,31 @@ TOLD: dict[Event, str] = {
     Event.PASSWORD_REFUSED: N_("Wrong password given"),
     Event.EMAIL_CODE_PROVED: N_("Mailed code given"),
     Event.EMAIL_CODE_REFUSED: N_("Wrong mailed code given"),
+    Event.PASSKEY_PROVED: N_("Passkey used"),
+    Event.PASSKEY_REFUSED: N_("A passkey was refused"),
+    Event.PASSKEY_COUNTER: N_("A passkey may have been copied: its counter did not grow"),
+    Event.TOTP_PROVED: N_("Code of the authenticator app given"),
+    Event.TOTP_REFUSED: N_("Wrong code of an authenticator app given"),
+    Event.RECOVERY_CODE_PROVED: N_("Recovery code given"),
+    Event.RECOVERY_CODE_REFUSED: N_("Wrong recovery code given"),
+    Event.RECOVERY_CODE_USED: N_("A recovery code was used up"),
+    Event.LINK_MADE: N_("A sign-in link was made for you"),
+    Event.LINK_PROVED: N_("Sign-in link opened"),
     Event.STEP_UP_STARTED: N_("Began to confirm it is you"),
     Event.STEP_UP_COMPLETED: N_("Confirmed it is you"),
-    Event.RECOVERY_STARTED: N_("Began to choose a new password"),
-    Event.RECOVERY_COMPLETED: N_("Recovered with a new password"),
+    Event.RECOVERY_STARTED: N_("Began to recover the account"),
+    Event.RECOVERY_COMPLETED: N_("Account recovered"),
+    Event.RECOVERY_STOPPED: N_("Recovery stopped"),
+    Event.RELEASE_ASKED: N_("Removal of lost factors asked for"),
+    Event.FACTORS_RELEASED: N_("Lost factors removed"),
+    Event.FACTOR_OFFERED: N_("Began to set up a way to sign in"),
+    Event.FACTOR_ADDED: N_("A way to sign in was added"),
+    Event.FACTOR_REFUSED: N_("Setting up a way to sign in failed"),
+    Event.FACTOR_RENAMED: N_("A passkey was renamed"),
+    Event.FACTOR_REMOVED: N_("A way to sign in was removed"),
+    Event.RECOVERY_CODES_MADE: N_("Recovery codes made"),
+    Event.BROWSER_REMEMBERED: N_("Browser remembered"),
+    Event.BROWSER_FORGOTTEN: N_("Remembered browser forgotten"),
     Event.PASSWORD_SET: N_("Password set"),
     Event.PASSWORD_REHASHED: N_("Password stored anew, more safely"),
     Event.ADDRESS_STARTED: N_("Began to change the address"),
@@ -41,3 +64,11 @@ TOLD: dict[Event, str] = {
 def told(event: str) -> str:
     """The English words; whatever has none is shown by its name."""
     return TOLD.get(event, event)  # type: ignore[call-overload, no-any-return]
+
+
+_SHOWN_BY = {"pwd": N_("password"), "user": N_("passkey"), "pop": "", "otp": N_("one-time code")}
+
+
+def shown_by(amr: Iterable[str]) -> list[str]:
+    """The English words of how a session was proved (RFC 8176); a passkey is two of them."""
+    return [word for way in amr if (word := _SHOWN_BY.get(way, way))]

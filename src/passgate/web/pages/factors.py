@@ -1,0 +1,254 @@
+"""One's own ways to sign in on pages: passkeys, the authenticator app, recovery codes, remembered browsers.
+
+What may be added or removed, and how fresh the proof must be, is decided in `core.enrolment`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from passgate.core import enrolment
+from passgate.core.ctx import Ctx
+from passgate.core.sessions import Found
+from passgate.errors import NotFound, PassgateError, StepUpNeeded
+from passgate.web.guards import Context, Visitor
+from passgate.web.pages.account import Id, is_fresh, page, step_up
+from passgate.web.pages.page import fields, go
+from passgate.web.pages.passkey import answer_of, optioned
+from passgate.web.pages.prove import picture
+from passgate.web.pages.steps import CODES
+
+router = APIRouter(include_in_schema=False, prefix="/account")
+
+HERE = "/account/factors"
+
+
+async def _changing(
+    request: Request, ctx: Ctx, found: Found, name: str, error: PassgateError | None = None, **more: Any
+) -> Response:
+    """A page that changes something: without a fresh proof it asks for that first."""
+    return page(request, name, found, error, fresh=await is_fresh(ctx, found), **more)
+
+
+@router.get("/factors")
+async def ways(request: Request, ctx: Context, found: Visitor) -> Response:
+    """All ways in, and what each of them is."""
+    return await _list(request, ctx, found)
+
+
+async def _list(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+    has = await enrolment.overview(ctx, found.actor)
+    return page(request, "account-factors", found, error, **{**has, "passkeys": False, "mine": has["passkeys"]})
+
+
+def _after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:
+    """Whoever has a second factor for the first time needs recovery codes too."""
+    is_first = not before["passkeys"] and not before["totp"] and not before["recovery_codes"]
+    return go(ctx, f"{CODES}?done={done}" if is_first else f"{HERE}?done={done}")
+
+
+# -- passkeys --------------------------------------------------------------------------------------
+
+
+@router.get("/passkeys/new")
+async def ask_passkey(request: Request, ctx: Context, found: Visitor) -> Response:
+    """One button that has the browser make a passkey."""
+    return await _changing(request, ctx, found, "account-passkey-new", passkeys=True)
+
+
+@router.post("/passkeys/options")
+async def passkey_options(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Options for the script."""
+    fields(request.state.form)
+    offered = await enrolment.offer(ctx.acting(found.actor), found.actor, "passkey")
+    return optioned(ctx, offered, found.actor.session_id)
+
+
+@router.post("/passkeys")
+async def add_passkey(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Keep the passkey that the browser made."""
+    try:
+        given = fields(request.state.form, optional=("answer",))
+        before = await enrolment.overview(ctx, found.actor)
+        await enrolment.prove(ctx.acting(found.actor), found.actor, "passkey", answer_of(given["answer"]))
+    except StepUpNeeded:
+        return await step_up(ctx, found, "/account/passkeys/new")
+    except PassgateError as error:
+        return await _changing(request, ctx, found, "account-passkey-new", error, passkeys=True)
+    return _after_adding(ctx, before, "passkey")
+
+
+async def _mine(ctx: Ctx, found: Found, passkey_id: str) -> dict[str, Any]:
+    rows = await enrolment.passkeys(ctx, found.actor)
+    one = next((row for row in rows if row["id"] == passkey_id), None)
+    if one is None:
+        raise NotFound
+    return one
+
+
+@router.get("/passkeys/{id}")
+async def ask_name(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+    """What one of my passkeys is called."""
+    one = await _mine(ctx, found, id)
+    return await _changing(request, ctx, found, "account-passkey", one=one, label=one["label"])
+
+
+@router.post("/passkeys/{id}")
+async def rename(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+    """Call it something else."""
+    try:
+        given = fields(request.state.form, "label")
+        await enrolment.rename(ctx.acting(found.actor), found.actor, id, given["label"])
+    except StepUpNeeded:
+        return await step_up(ctx, found, f"/account/passkeys/{id}")
+    except PassgateError as error:
+        one, typed = await _mine(ctx, found, id), request.state.form.get("label", "")
+        return await _changing(request, ctx, found, "account-passkey", error, one=one, label=typed)
+    return go(ctx, f"{HERE}?done=renamed")
+
+
+@router.get("/passkeys/{id}/remove")
+async def ask_remove(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+    """Whether that is meant."""
+    return await _changing(request, ctx, found, "account-passkey-remove", one=await _mine(ctx, found, id))
+
+
+@router.post("/passkeys/{id}/remove")
+async def remove(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+    """It opens nothing any more; never the last way in."""
+    try:
+        fields(request.state.form)
+        await enrolment.remove(ctx.acting(found.actor), found.actor, "passkey", id)
+    except StepUpNeeded:
+        return await step_up(ctx, found, f"/account/passkeys/{id}/remove")
+    except PassgateError as error:
+        one = await _mine(ctx, found, id)
+        return await _changing(request, ctx, found, "account-passkey-remove", error, one=one)
+    return go(ctx, f"{HERE}?done=removed")
+
+
+# -- authenticator app -----------------------------------------------------------------------------
+
+
+@router.get("/totp")
+async def ask_totp(request: Request, ctx: Context, found: Visitor) -> Response:
+    """What the app reads, while an offer waits for its first code."""
+    return await _totp_page(request, ctx, found)
+
+
+async def _totp_page(
+    request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None, shown: dict[str, Any] | None = None
+) -> Response:
+    fresh = await is_fresh(ctx, found)
+    offered = shown or (await enrolment.offered(ctx, found.actor) if fresh else None)
+    return page(
+        request, "account-totp", found, error, fresh=fresh, code="", drawn=picture(offered),
+        active=shown is not None, since=(await enrolment.overview(ctx, found.actor))["totp"],
+    )  # fmt: skip
+
+
+@router.post("/totp/offer")
+async def offer_totp(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Make a secret; the app that counts now counts until the new one has shown its first code."""
+    try:
+        fields(request.state.form)
+        shown = await enrolment.offer(ctx.acting(found.actor), found.actor, "totp")
+    except StepUpNeeded:
+        return await step_up(ctx, found, "/account/totp")
+    except PassgateError as error:
+        return await _totp_page(request, ctx, found, error)
+    if shown.get("active"):  # the tenant's rules want no first code: this is the only time it can be seen
+        return await _totp_page(request, ctx, found, shown=shown)
+    return go(ctx, "/account/totp")
+
+
+@router.post("/totp")
+async def prove_totp(request: Request, ctx: Context, found: Visitor) -> Response:
+    """The app's first code: from now on they count."""
+    try:
+        given = fields(request.state.form, "code")
+        before = await enrolment.overview(ctx, found.actor)
+        await enrolment.prove(ctx.acting(found.actor), found.actor, "totp", given["code"])
+    except StepUpNeeded:
+        return await step_up(ctx, found, "/account/totp")
+    except PassgateError as error:
+        return await _totp_page(request, ctx, found, error)
+    return _after_adding(ctx, before, "totp")
+
+
+@router.get("/totp/remove")
+async def ask_remove_totp(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Whether that is meant."""
+    return await _changing(request, ctx, found, "account-totp-remove")
+
+
+@router.post("/totp/remove")
+async def remove_totp(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Its codes count no longer."""
+    try:
+        fields(request.state.form)
+        await enrolment.remove(ctx.acting(found.actor), found.actor, "totp")
+    except StepUpNeeded:
+        return await step_up(ctx, found, "/account/totp/remove")
+    except PassgateError as error:
+        return await _changing(request, ctx, found, "account-totp-remove", error)
+    return go(ctx, f"{HERE}?done=no-totp")
+
+
+# -- recovery codes --------------------------------------------------------------------------------
+
+
+@router.get("/recovery-codes")
+async def ask_codes(request: Request, ctx: Context, found: Visitor) -> Response:
+    """What they are for, and how many are left."""
+    return await _codes_page(request, ctx, found)
+
+
+@router.post("/recovery-codes")
+async def make_codes(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Ten new ones, on this page and never again."""
+    try:
+        fields(request.state.form)
+        codes = await enrolment.recovery_codes(ctx.acting(found.actor), found.actor)
+    except StepUpNeeded:
+        return await step_up(ctx, found, CODES)
+    except PassgateError as error:
+        return await _codes_page(request, ctx, found, error)
+    return await _codes_page(request, ctx, found, codes=codes)
+
+
+async def _codes_page(
+    request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None, codes: list[str] | None = None
+) -> Response:
+    left = (await enrolment.overview(ctx, found.actor))["recovery_codes"]
+    text = "\r\n".join((f"{found.of('display_name')}, {found.of('email')}", "", *(codes or ()), ""))
+    file = f"data:text/plain;charset=utf-8,{quote(text)}"
+    return await _changing(
+        request, ctx, found, "account-recovery-codes", error, codes=codes, left=left, file=file
+    )  # fmt: skip
+
+
+# -- remembered browsers ---------------------------------------------------------------------------
+
+
+@router.post("/browsers")
+async def forget_all(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Every browser is asked for the second factor again."""
+    fields(request.state.form)
+    await enrolment.forget_browser(ctx.acting(found.actor), found.actor)
+    return go(ctx, f"{HERE}?done=browsers")
+
+
+@router.post("/browsers/{id}")
+async def forget(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+    """That one is asked again."""
+    try:
+        fields(request.state.form)
+        await enrolment.forget_browser(ctx.acting(found.actor), found.actor, id)
+    except PassgateError as error:
+        return await _list(request, ctx, found, error)
+    return go(ctx, f"{HERE}?done=browser")

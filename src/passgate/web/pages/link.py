@@ -1,0 +1,104 @@
+"""Links that were made for somebody: one that signs in, one that stops what is under way.
+
+The rules live in `core.links` and `core.recovery`. Following a link changes nothing; the deed is a form.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from passgate.core import links, recovery, signin
+from passgate.core.ctx import Ctx
+from passgate.errors import HandleInvalid, Invalid, PassgateError
+from passgate.web import cookies, guards
+from passgate.web.guards import Context, Link
+from passgate.web.pages.page import fields, go, service_name, show
+from passgate.web.pages.steps import begun
+
+router = APIRouter(include_in_schema=False)
+
+IN = "/signin/link"
+STOP = "/recover/stop"
+
+
+def _kept(ctx: Ctx, kind: str, token: str, path: str) -> Response:
+    """What a link carries moves into a short cookie; one that is none of ours takes an older one's away."""
+    is_ours = ctx.ring.presented(kind, token) is not None
+    return go(ctx, path, cookies.set_link(ctx.settings, token) if is_ours else cookies.clear_link(ctx.settings))
+
+
+# -- signing in ------------------------------------------------------------------------------------
+
+
+@router.get(f"{IN}/{{token}}", dependencies=[Depends(guards.stranger)])
+async def follow(ctx: Context, token: str) -> Response:
+    """A link changes nothing."""
+    return _kept(ctx, links.PREFIX, token, IN)
+
+
+@router.get(IN)
+async def ask(request: Request, ctx: Context, link: Link) -> Response:
+    """Whether to sign in, or to set up a new way in."""
+    return await _page(request, ctx, link)
+
+
+@router.post(IN)
+async def enter(request: Request, ctx: Context, link: Link) -> Response:
+    """The link is used: what else is asked for follows."""
+    try:
+        decision = fields(await guards.form_of(request), "decision")["decision"]
+        if decision not in ("signin", "recover"):
+            raise Invalid({"decision": "value"})
+        started = await signin.start_by_link(ctx, link, is_recovery=decision == "recover")
+    except PassgateError as error:
+        return await _page(request, ctx, link, error)
+    return await begun(ctx, started, cookies.clear_link(ctx.settings))
+
+
+async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
+    is_open = True
+    try:
+        await links.look(ctx, link)
+    except PassgateError as over:
+        is_open, error = False, error or over
+    return show(
+        request, "signin-link", service=await service_name(ctx), bound_to=link, error=error, is_open=is_open
+    )  # fmt: skip
+
+
+# -- stopping --------------------------------------------------------------------------------------
+
+
+@router.get(f"{STOP}/{{token}}", dependencies=[Depends(guards.stranger)])
+async def follow_stop(ctx: Context, token: str) -> Response:
+    """A mailed link changes nothing."""
+    return _kept(ctx, recovery.STOP, token, STOP)
+
+
+@router.get(STOP)
+async def ask_stop(request: Request, ctx: Context, link: Link) -> Response:
+    """Whether to stop what is under way; and afterwards, that it is stopped."""
+    return await _stop_page(request, ctx, link)
+
+
+@router.post(STOP)
+async def stop(request: Request, ctx: Context, link: Link) -> Response:
+    """Nothing of it happens any more."""
+    try:
+        fields(await guards.form_of(request))
+        await recovery.stop(ctx, link)
+    except PassgateError as error:
+        return await _stop_page(request, ctx, link, error)
+    return go(ctx, f"{STOP}?done=stopped", cookies.clear_link(ctx.settings))
+
+
+async def _stop_page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
+    is_open = await recovery.look(ctx, link) is not None
+    is_done = not link and request.query_params.get("done") == "stopped"
+    if not is_open and not is_done and error is None:
+        error = HandleInvalid()
+    return show(
+        request, "recover-stop", service=await service_name(ctx), bound_to=link, error=error, is_open=is_open,
+        is_done=is_done,
+    )  # fmt: skip

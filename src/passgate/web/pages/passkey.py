@@ -1,0 +1,98 @@
+"""Passkeys on pages: their options for a script, and what the browser answers, as a form like any other.
+
+What an answer proves is decided in `core.factors.passkey`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from passgate.core import running, signin
+from passgate.core.ctx import Ctx
+from passgate.core.factors import SignIn
+from passgate.core.policy import Need
+from passgate.errors import FactorNotOffered, HandleInvalid, Malformed, PassgateError
+from passgate.web import body, cookies, csrf
+from passgate.web.guards import AGuest, AHalf, Context, Guest, Half
+from passgate.web.pages.page import fields, return_to, tenant_of
+from passgate.web.pages.steps import browser_of, is_nobody, needed, page, proved, remembers
+
+router = APIRouter(include_in_schema=False)
+
+ANYBODY = "anybody"
+"""What the first page says: whoever chooses a passkey there, whatever address was typed before."""
+
+
+def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str) -> Response:
+    """Options for the script, as `navigator.credentials` takes them; and the token that forms carry from now on."""
+    answer = JSONResponse({"publicKey": options, "csrf_token": csrf.token(ctx, bound_to)})
+    for cookie in set_cookies:
+        answer.headers.append("set-cookie", cookie)
+    return answer
+
+
+def answer_of(text: str) -> dict[str, Any]:
+    """What the browser answered. Whatever is no JSON object is an answer that fits nothing."""
+    try:
+        found = body.decode_json(text.encode())
+    except Malformed:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@router.post("/signin/passkey/options")
+async def options(request: Request, ctx: Context, guest: AGuest) -> Response:
+    """Options for the sign-in that runs, or for one that begins here without an address."""
+    is_anybody = fields(guest.form, optional=("decision",))["decision"] == ANYBODY
+    handle = await _offering(request, ctx, guest, is_anybody=is_anybody)
+    if handle is not None:
+        return optioned(ctx, await signin.challenge(ctx, handle, "passkey"), handle)
+    if "passkey" not in (await tenant_of(ctx)).rules.first:
+        raise FactorNotOffered
+    handle = (await signin.start(ctx, None, None, return_to(request), browser_of(request, ctx))).handle
+    made = await signin.challenge(ctx, handle, "passkey")
+    return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle))
+
+
+async def _offering(request: Request, ctx: Ctx, guest: Guest, *, is_anybody: bool) -> str | None:
+    """The handle of the sign-in that runs, if it asks for a passkey now."""
+    try:
+        sign_in = await running.find(ctx, guest.seat)
+    except HandleInvalid:
+        return None
+    if is_anybody and not _is_blank(sign_in, return_to(request)):
+        return None
+    decision = signin.decide(sign_in)
+    return guest.seat if isinstance(decision, Need) and decision.offers("passkey") else None
+
+
+def _is_blank(sign_in: SignIn, wanted: str | None) -> bool:
+    """Begun by this door for the same page, and nothing has come of it yet."""
+    return sign_in.purpose == "signin" and is_nobody(sign_in) and sign_in.data.get("return_to") == wanted
+
+
+@router.get("/signin/passkey")
+async def ask(request: Request, ctx: Context, half: AHalf) -> Response:
+    """One button that asks the browser for a passkey, or to make one."""
+    return await _page(request, ctx, half)
+
+
+@router.post("/signin/passkey")
+async def prove(request: Request, ctx: Context, half: AHalf) -> Response:
+    """Prove the passkey that the browser answered with, or keep the one it made."""
+    needed(half, "passkey")
+    try:
+        given = fields(half.guest.form, optional=("answer", "remember"))
+        return await proved(ctx, half, "passkey", answer_of(given["answer"]), remember=remembers(given))
+    except HandleInvalid:
+        raise
+    except PassgateError as error:
+        return await _page(request, ctx, half, error)
+
+
+async def _page(request: Request, ctx: Ctx, half: Half, error: PassgateError | None = None) -> Response:
+    needed(half, "passkey")
+    return await page(request, ctx, half, "passkey", "signin-passkey", error, passkeys=True)

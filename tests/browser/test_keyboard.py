@@ -1,0 +1,207 @@
+"""Every way by keyboard alone: Tab and Enter do, the focus is always seen, and no Tab is needed to get to the field one
+came for.
+
+What axe finds on the pages is told in test_access.
+"""
+
+from __future__ import annotations
+
+from tests.browser.device import App, Pocket
+from tests.browser.person import House, Person
+from tests.kit import OTHER_PASSWORD, PASSWORD
+
+
+async def tab_to(anna: Person, **wanted: str) -> None:
+    """Press Tab until the focus is there; wherever it rests on the way, it is seen."""
+    for _ in range(25):
+        await anna.page.keyboard.press("Tab")
+        focused = await anna.focused()
+        if focused["tag"] == "body":  # around the end of the page
+            continue
+        assert focused["ring"], focused
+        if all(focused[name] == value for name, value in wanted.items()):
+            return
+    raise AssertionError(f"no way to {wanted} by Tab")
+
+
+async def entered(anna: Person) -> str:
+    async with anna.page.expect_navigation():
+        await anna.page.keyboard.press("Enter")
+    return await anna.where()
+
+
+async def typed(anna: Person, field: str, text: str) -> None:
+    """Type where the focus is; no Tab is needed to get to the field one came for."""
+    assert (await anna.focused())["name"] == field
+    await anna.page.keyboard.type(text)
+
+
+async def test_by_keyboard_alone(house: House, js: bool) -> None:
+    """Up, out, in after a wrong password, a new name, another session ended, and out: Tab and Enter do."""
+    anna, other = await house.person(js=js), await house.person(js=js)
+    other.email = anna.email
+    await anna.open("/signin")
+    await tab_to(anna, href="/signup")
+    assert await entered(anna) == "signup"
+    await typed(anna, "email", anna.email)
+    await tab_to(anna, name="password")
+    await typed(anna, "password", "password" * 3)
+    assert await entered(anna) == "signup:password_refused"
+    assert (await anna.focused())["code"] == "password_refused"
+    await tab_to(anna, name="email")
+    await tab_to(anna, name="password")
+    await anna.page.keyboard.type(PASSWORD)
+    assert await entered(anna) == "signin-email-code"
+    await typed(anna, "code", await anna.face.code(anna.email))
+    assert await entered(anna) == "account"
+    await tab_to(anna, href="/signout")
+    assert await entered(anna) == "signout"
+    await tab_to(anna, tag="button")
+    assert await entered(anna) == "signout"
+    await tab_to(anna, href="/signin")
+    assert await entered(anna) == "signin"
+    await typed(anna, "email", anna.email)
+    assert await entered(anna) == "signin-password"
+    await typed(anna, "password", OTHER_PASSWORD)
+    assert await entered(anna) == "signin-password:proof_refused"
+    await tab_to(anna, name="password")
+    await anna.page.keyboard.type(PASSWORD)
+    assert await entered(anna) == "account"
+    await tab_to(anna, name="name")
+    await anna.page.keyboard.type("Anna")
+    await tab_to(anna, tag="button")
+    assert await entered(anna) == "account"
+    await other.sign_in()
+    await tab_to(anna, href="/account/sessions")
+    assert await entered(anna) == "account-sessions"
+    await tab_to(anna, action="/account/sessions")
+    assert await entered(anna) == "account-sessions"
+    assert await other.open("/account") == "signin"
+
+
+async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(house: House, js: bool) -> None:
+    """The rest of the way: a forgotten password, another address and back, the data taken along, and gone."""
+    anna = await house.person(js=js)
+    await anna.exist()
+    await anna.open("/signin")
+    await typed(anna, "email", anna.email)
+    assert await entered(anna) == "signin-password"
+    await tab_to(anna, href="/recover")
+    assert await entered(anna) == "recover"
+    await tab_to(anna, tag="button")
+    assert await entered(anna) == "signin-email-code"
+    await tab_to(anna, name="code")
+    await anna.page.keyboard.type(await anna.code())
+    assert await entered(anna) == "new-password"
+    await tab_to(anna, name="new_password")
+    await anna.page.keyboard.type(OTHER_PASSWORD)
+    assert await entered(anna) == "account"
+    await tab_to(anna, href="/account/address")
+    assert await entered(anna) == "account-address"
+    await tab_to(anna, name="email")
+    new = f"new-{anna.email}"
+    await anna.page.keyboard.type(new)
+    assert await entered(anna) == "account-address-code"
+    await typed(anna, "code", await anna.code(new))
+    assert await entered(anna) == "account"
+    await tab_to(anna, href="/account/export")
+    assert await entered(anna) == "account-export"
+    await tab_to(anna, action="/account/export")
+    async with anna.page.expect_download():
+        await anna.page.keyboard.press("Enter")
+    await tab_to(anna, href="/account/delete")
+    assert await entered(anna) == "account-delete"
+    await tab_to(anna, action="/account/delete")
+    assert await entered(anna) == "signout"
+
+
+async def test_the_way_back_to_an_address_by_keyboard_alone(house: House, js: bool) -> None:
+    anna = await house.person(js=js)
+    await anna.be_signed_in()
+    old, new = anna.email, f"new-{anna.email}"
+    await anna.open("/account/address")
+    await anna.send("/account/address", email=new)
+    await anna.send("/account/address/code", code=await anna.code(new))
+    await anna.page.goto((await anna.face.mails_of(old, "address_changed"))[0]["link"])
+    await tab_to(anna, action="/account/address/undo")
+    assert await entered(anna) == "recover"
+
+
+async def test_showing_a_password_by_keyboard(house: House) -> None:
+    """The one thing the script adds: a button after the field, which is sent hidden all the same."""
+    anna = await house.person()
+    await anna.exist()
+    await anna.open("/signin")
+    await anna.send("/signin", email=anna.email)
+    await typed(anna, "password", PASSWORD)
+    await anna.page.keyboard.press("Tab")
+    assert (await anna.focused())["kind"] == "button"
+    await anna.page.keyboard.press("Enter")
+    assert await anna.focused() | {"ring": ""} == await anna.focused() | {
+        "ring": "",
+        "name": "password",
+        "kind": "text",
+    }
+    assert await entered(anna) == "account"
+
+
+async def test_a_second_step_by_keyboard_alone(house: House, js: bool) -> None:
+    """An app is set up, codes are made; then in with one of them, and the app is removed."""
+    anna = await house.person(js=js)
+    await anna.be_signed_in()
+    await anna.open("/account")
+    await tab_to(anna, href="/account/factors")
+    assert await entered(anna) == "account-factors"
+    await tab_to(anna, href="/account/totp")
+    assert await entered(anna) == "account-totp"
+    await tab_to(anna, action="/account/totp/offer")
+    assert await entered(anna) == "account-totp"
+    app = await App.scan(anna.page.locator("[role=img]"))
+    await typed(anna, "code", app.code())
+    assert await entered(anna) == "account-recovery-codes"
+    await tab_to(anna, action="/account/recovery-codes")
+    assert await entered(anna) == "account-recovery-codes"
+    [kept, *_] = await anna.page.locator(".codes code").all_inner_texts()
+    await tab_to(anna, href="/signout")
+    assert await entered(anna) == "signout"
+    await tab_to(anna, tag="button")
+    assert await entered(anna) == "signout"
+    await anna.open("/signin")
+    await typed(anna, "email", anna.email)
+    assert await entered(anna) == "signin-password"
+    await typed(anna, "password", PASSWORD)
+    assert await entered(anna) == "signin-totp"
+    await tab_to(anna, href="/signin/recovery-code")
+    assert await entered(anna) == "signin-recovery-code"
+    await typed(anna, "code", kept)
+    await tab_to(anna, name="remember")
+    await anna.page.keyboard.press("Space")
+    assert await entered(anna) == "account"
+    await anna.open("/account/factors")
+    await tab_to(anna, href="/account/totp/remove")
+    assert await entered(anna) == "account-totp-remove"
+    await tab_to(anna, action="/account/totp/remove")
+    assert await entered(anna) == "account-factors"
+
+
+async def test_passkeys_by_keyboard_alone(house: House) -> None:
+    anna = await house.person()
+    await anna.page.add_init_script("PublicKeyCredential.isConditionalMediationAvailable = async () => false")
+    await Pocket(anna.page).device()
+    await anna.open("/signup")
+    await typed(anna, "email", anna.email)
+    await tab_to(anna, name="decision")
+    assert await entered(anna) == "signin-email-code"
+    await typed(anna, "code", await anna.face.code(anna.email))
+    assert await entered(anna) == "signin-passkey"
+    await tab_to(anna, action="/signin/passkey")
+    assert await entered(anna) == "account-recovery-codes"
+    await tab_to(anna, href="/account/factors")
+    assert await entered(anna) == "account-factors"
+    await anna.open("/signout")
+    await tab_to(anna, tag="button")
+    assert await entered(anna) == "signout"
+    await anna.open("/signin")
+    await anna.page.keyboard.press("Shift+Tab")
+    assert (await anna.focused())["action"] == "/signin/passkey"
+    assert await entered(anna) == "account"

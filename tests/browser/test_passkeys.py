@@ -1,0 +1,183 @@
+"""Passkeys in a real Chromium with virtual authenticators: up, in by autofill and by button, a second device, and what
+a copied, an unlocked or a lying one gets.
+
+Every lie of an answer is told in tests/ground; the pages without a script in tests/web.
+"""
+
+from __future__ import annotations
+
+from tests.browser.device import Device, Pocket
+from tests.browser.person import House, Person
+from tests.kit import PASSWORD
+
+BUTTON = "form[data-passkey] button"
+NO_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
+OLD = """delete PublicKeyCredential.parseCreationOptionsFromJSON
+delete PublicKeyCredential.parseRequestOptionsFromJSON
+delete PublicKeyCredential.prototype.toJSON"""
+
+
+async def up(house: House, *scripts: str, synced: bool = True) -> tuple[Person, Pocket, Device]:
+    """Somebody who signed up with a passkey alone."""
+    anna = await house.person()
+    for script in scripts:
+        await anna.page.add_init_script(script)
+    pocket = Pocket(anna.page)
+    phone = await pocket.device(synced=synced)
+    await anna.open("/signup")
+    await anna.page.fill("input[name=email]", anna.email)
+    assert await anna.press("button[name=decision]") == "signin-email-code"
+    assert await anna.send("/signin/email-code", code=await anna.code()) == "signin-passkey"
+    assert await anna.press(BUTTON) == "account-recovery-codes"
+    assert len(await phone.credentials()) == 1
+    return anna, pocket, phone
+
+
+async def out(anna: Person) -> None:
+    await anna.open("/signout")
+    assert await anna.send("/signout") == "signout"
+
+
+async def refused(anna: Person, where: str) -> None:
+    """The browser itself says no: the page stays, and says so."""
+    await anna.page.click(BUTTON)
+    await anna.page.locator("[role=alert]").wait_for()
+    assert await anna.where() == where
+    assert (await anna.focused())["code"] == where.partition(":")[2], "focus on the message"
+    assert await anna.page.locator(BUTTON).is_enabled(), "and one can try again"
+
+
+async def test_up_and_in_by_autofill(house: House) -> None:
+    """The address field offers passkeys; with one at hand and its person there nothing is typed."""
+    anna, _, _ = await up(house)
+    await out(anna)
+    async with anna.page.expect_navigation(url="**/account"):
+        await anna.page.goto(f"{anna.origin}/signin")
+    assert await anna.where() == "account"
+    assert await anna.open("/account/sessions") == "account-sessions"
+
+
+async def test_in_by_the_button(house: House) -> None:
+    anna, _, _ = await up(house, NO_AUTOFILL)
+    await out(anna)
+    assert await anna.open("/account/sessions") == "signin"
+    first = anna.page.locator("main button:visible").first
+    assert await first.get_attribute("class") is None, "the primary one"
+    assert await anna.page.locator('form[action^="/signin?"] button').get_attribute("class") == "quiet"
+    assert await anna.press(BUTTON) == "account-sessions", "where one wanted to go"
+
+
+async def test_the_button_while_autofill_waits(house: House) -> None:
+    """The request that waits is taken back: a browser has one at a time."""
+    anna, _, phone = await up(house)
+    await out(anna)
+    await phone.present(is_there=False)
+    async with anna.page.expect_response("**/signin/passkey/options"):
+        assert await anna.open("/signin") == "signin"
+    await phone.present(is_there=True)  # that answers what is asked from now on
+    assert await anna.press(BUTTON) == "account"
+
+
+async def test_an_address_typed_while_autofill_waits(house: House) -> None:
+    anna, _, phone = await up(house)
+    await anna.open("/account/password")
+    await anna.send("/account/password", new_password=PASSWORD)
+    await out(anna)
+    await phone.present(is_there=False)
+    assert await anna.open("/signin") == "signin"
+    assert await anna.send("/signin", email=anna.email) == "signin-password"
+    await phone.present(is_there=True)
+    assert await anna.press(BUTTON) == "account"
+
+
+async def test_a_browser_that_spells_nothing_itself(house: House) -> None:
+    """Without the three JSON functions ours does it."""
+    anna, _, _ = await up(house, NO_AUTOFILL, OLD)
+    await out(anna)
+    await anna.open("/signin")
+    assert await anna.press(BUTTON) == "account"
+
+
+async def test_a_browser_without_passkeys(house: House) -> None:
+    """Nothing of them is shown, and the other way is the primary one."""
+    anna = await house.person()
+    await anna.page.add_init_script("delete window.PublicKeyCredential")
+    await anna.exist()
+    await anna.open("/signin")
+    assert await anna.page.locator(BUTTON).is_hidden()
+    assert await anna.page.locator('form[action="/signin"] button').get_attribute("class") != "quiet"
+    assert await anna.send("/signin", email=anna.email) == "signin-password"
+    assert await anna.page.locator(BUTTON).is_hidden()
+    assert await anna.open("/signin/passkey") == "signin-passkey"
+    assert await anna.page.locator("[data-unable]").is_visible()
+
+
+async def test_without_a_script_the_page_says_so(house: House) -> None:
+    anna = await house.person(js=False)
+    await anna.exist()
+    await anna.open("/signin")
+    assert await anna.page.locator(BUTTON).is_hidden()
+    await anna.send("/signin", email=anna.email)
+    assert await anna.open("/signin/passkey") == "signin-passkey"
+    assert await anna.page.locator("noscript p").is_visible()
+    assert await anna.press('.ways a[href="/signin/password"]') == "signin-password"
+
+
+async def test_a_second_device_and_the_first_one_gone(house: House) -> None:
+    anna, pocket, phone = await up(house, NO_AUTOFILL)
+    await anna.open("/account/factors")
+    assert await anna.press('a[href="/account/passkeys/new"]') == "account-passkey-new"
+    await refused(anna, "account-passkey-new:passkey_known")
+    assert len(await phone.credentials()) == 1
+    await phone.present(is_there=False)
+    key = await pocket.device(synced=False, transport="usb")
+    assert await anna.press(BUTTON) == "account-factors"
+    assert len(await key.credentials()) == 1
+    rows = anna.page.locator(".rows > li", has=anna.page.locator('a[href*="/passkeys/"]'))
+    assert await rows.count() == 2
+    assert await anna.press('a[href^="/account/passkeys/"]:not([href$=new]):not([href$=remove])') == "account-passkey"
+    assert await anna.send("/account/passkeys/", label="My <key>") == "account-factors"
+    assert await rows.nth(0).locator("b").inner_text() == "My <key>"
+    await rows.nth(1).locator('a[href$="/remove"]').click()
+    await anna.page.wait_for_url("**/remove")
+    assert await anna.send("/account/passkeys/") == "account-factors"
+    assert await rows.count() == 1
+    assert await anna.press('a[href$="/remove"]') == "account-passkey-remove"
+    assert await anna.send("/account/passkeys/") == "account-passkey-remove:conflict", "the last way in stays"
+    await phone.leave()
+    await out(anna)
+    await anna.open("/signin")
+    assert await anna.press(BUTTON) == "account", "with the key"
+
+
+async def test_a_device_that_is_not_unlocked(house: House) -> None:
+    anna, _, phone = await up(house, NO_AUTOFILL)
+    await out(anna)
+    await phone.verify(does=False)
+    await anna.open("/signin")
+    await refused(anna, "signin:passkey_unused")
+    await phone.verify(does=True)
+    assert await anna.press(BUTTON) == "account"
+
+
+async def test_a_passkey_that_says_something_else_of_itself(house: House) -> None:
+    """Whether it may leave its device is for life (WebAuthn §6.1.3)."""
+    anna, _, phone = await up(house, NO_AUTOFILL)
+    await out(anna)
+    await phone.claim(backupEligibility=False, backupState=False)
+    await anna.open("/signin")
+    assert await anna.press(BUTTON) == "signin-passkey:proof_refused"
+    await phone.claim(backupEligibility=True, backupState=True)
+    assert await anna.press(BUTTON) == "account"
+
+
+async def test_a_copied_passkey(house: House) -> None:
+    anna, _, phone = await up(house, NO_AUTOFILL, synced=False)
+    await out(anna)
+    await anna.open("/signin")
+    assert await anna.press(BUTTON) == "account"
+    await out(anna)
+    await phone.copied(1)
+    await anna.open("/signin")
+    assert await anna.press(BUTTON) == "signin-passkey:proof_refused"
+    assert await anna.face.mails_of(anna.email, "passkey_counter")
