@@ -146,6 +146,20 @@ async def test_guesses_at_a_first_code_wait(the: The) -> None:
     assert int(late.headers["retry-after"]) >= 1
 
 
+async def test_everything_in_one_look(the: The) -> None:
+    anna = await the.person()
+    nothing = await the.http.get("/api/v1/me/factors", headers=anna.auth)
+    assert nothing.json() == {
+        "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [], "remember_days": 30,
+    }  # fmt: skip
+    await add_app(the, anna)
+    one = await add_passkey(the, anna, Authenticator())
+    await add_codes(the, anna)
+    seen = (await the.http.get("/api/v1/me/factors", headers=anna.auth)).json()
+    assert (seen["passkeys"], seen["recovery_codes"]) == ([one], 10)
+    assert seen["totp"].endswith("Z")
+
+
 # -- who may, and how fresh ------------------------------------------------------------------------
 
 

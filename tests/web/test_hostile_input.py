@@ -60,6 +60,7 @@ RIGHT: dict[str, Right] = {
     "me-sessions": Right("session"),
     "me-end_others": Right("session"),
     "me-end_one": Right("session", path=NOBODY),
+    "factors-show": Right("session"),
     "factors-passkeys": Right("session"),
     "factors-begin_passkey": Right("session"),
     "factors-prove_passkey": Right("session", {"answer": {"id": MARK, "type": "public-key"}, "label": MARK}),
