@@ -150,7 +150,7 @@ async def test_everything_in_one_look(the: The) -> None:
     anna = await the.person()
     nothing = await the.http.get("/api/v1/me/factors", headers=anna.auth)
     assert nothing.json() == {
-        "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [], "remember_days": 30,
+        "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [],
     }  # fmt: skip
     await add_app(the, anna)
     one = await add_passkey(the, anna, Authenticator())
