@@ -5,18 +5,22 @@ No rule is told here, and nothing is asserted.
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from passgate.core import access, people, sessions, tenants
+from passgate.core import access, account, enrolment, people, sessions, tenants
 from passgate.core.ctx import Actor, Ctx, Origin
-from passgate.core.factors import password
+from passgate.core.factors import enrolled, password, totp
 from passgate.core.message import Message
+from passgate.core.rules import AAL2
 from passgate.hashing import Hasher, Stored
 from passgate.settings import HashSettings
 from passgate.store.tables import outbox
+from passgate.world import SECOND
+from tests.authenticator import Authenticator
 from tests.kit import CHEAP, PASSWORD, The
 
 HERE = Origin("127.0.0.1", "Firefox", "Linux", is_loopback=True)
@@ -89,6 +93,47 @@ class Folk:
                 self.ctx, db, tenant_id=tenant_id, person_id=person_id, amr=("pwd",), acr=acr, auth_time=now
             )
         return Actor(tenant_id, person_id, opened.session["id"], acr, ("pwd",), now), opened.token
+
+    # -- what people have besides ------------------------------------------------------------------
+
+    async def strong(self, actor: Actor) -> Actor:
+        """One more session of somebody, as fresh and as high as anything can ask for."""
+        more = await self.session(actor.tenant_id, actor.person_id)
+        async with self.ctx.write() as db:
+            await sessions.lift(db, more, ("pwd", "otp"), AAL2)
+        return replace(more, acr=AAL2, amr=("pwd", "otp"))
+
+    async def add_app(self, actor: Actor) -> None:
+        """An authenticator app whose present code is unused."""
+        who = await self.strong(actor)
+        secret = base64.b32decode((await enrolment.offer(self.acting(who), who, "totp"))["secret"])
+        await enrolment.prove(self.acting(who), who, "totp", totp.code_at(secret, self.step))
+        self.the.clock.forward(totp.PERIOD)
+
+    @property
+    def step(self) -> int:
+        return self.the.clock.now // SECOND // totp.PERIOD
+
+    async def app_code(self, actor: Actor) -> str:
+        """What the app shows; the clock is turned on, so that the next one is another."""
+        async with self.ctx.read() as db:
+            [row] = await enrolled.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
+        self.the.clock.forward(totp.PERIOD)
+        return totp.code_at(enrolled.secret_of(self.ctx, row), self.step)
+
+    async def add_passkey(self, actor: Actor, key: Authenticator) -> str:
+        """The id of the new passkey."""
+        who = await self.strong(actor)
+        offered = await enrolment.offer(self.acting(who), who, "passkey")
+        answer = key.create(offered, self.the.gate.settings.url)
+        return await enrolment.prove(self.acting(who), who, "passkey", answer)
+
+    async def add_codes(self, actor: Actor) -> list[str]:
+        who = await self.strong(actor)
+        return await enrolment.recovery_codes(self.acting(who), who)
+
+    async def new_password(self, actor: Actor, new: str) -> None:
+        await account.set_password(self.acting(actor), actor, new)
 
     async def email(self, actor: Actor) -> str:
         async with self.ctx.read() as db:

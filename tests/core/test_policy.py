@@ -1,123 +1,377 @@
-"""What is demanded of whom, as laws over all rules and proofs. The product's own defaults are told in the stories.
+"""What is demanded of whom, as laws over all rules, proofs and what people have. What rules may say is in `test_rules`.
 
-Pure: no database and no clock is needed here.
+Pure: no database and no clock is needed here. A walk does what a person would: takes one of the ways that are offered.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passgate.core.policy import KINDS, Enough, Need, Refuse, decide, reached
-from passgate.core.rules import AAL1, AAL2, LEVELS, Rules
+from passgate.core.policy import (
+    HELD,
+    KINDS,
+    PURPOSES,
+    WAYS_BACK,
+    Decision,
+    Enough,
+    Need,
+    Refuse,
+    decide,
+    factors,
+    is_at_least,
+    is_reachable,
+    meets,
+    own_level,
+    reached,
+    shows_two,
+)
+from passgate.core.rules import AAL1, AAL2, AAL3, FIRST, LEVELS, MAILED, PHR, SECOND, Rules
 
-FACTORS = st.sampled_from(sorted([*KINDS, "passkey", "totp", "recovery_code"]))
-LISTS = st.lists(FACTORS, unique=True, max_size=4).map(tuple)
-PROOFS = st.lists(st.sampled_from(sorted(KINDS)), unique=True).map(tuple)
-PURPOSES = st.sampled_from(["signin", "signup", "recovery", "step_up"])
-RULES = st.builds(Rules, first=LISTS, second=st.sampled_from(["never", "if_enrolled", "always"]), second_among=LISTS)
-ENROLLED = st.frozensets(FACTORS)
-FLOORS = st.sampled_from(LEVELS)
+Chosen = Callable[[int], int]
+OWN = ("password", "passkey", "totp", "recovery_code")
+"""What a person can have enrolled; a mailed code needs no enrolling."""
 
 
-@given(RULES, PURPOSES, PROOFS, ENROLLED, FLOORS)
+def some(words: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(words), unique=True, min_size=1).map(tuple)
+
+
+def is_meetable(rules: Rules) -> bool:
+    """What `Rules.changed` and the door that changes them let through."""
+    return is_reachable(rules) and (rules.second != "always" or set(rules.second_among) != {"recovery_code"})
+
+
+RULES = st.builds(
+    Rules, first=some(FIRST), second=st.sampled_from(["never", "if_enrolled", "always"]), second_among=some(SECOND),
+    least_acr=st.sampled_from(LEVELS),
+).filter(is_meetable)  # fmt: skip
+PROOFS = st.lists(st.sampled_from(sorted(KINDS)), unique_by=lambda proof: proof.partition("+")[0]).map(tuple)
+ENROLLED = st.frozensets(st.sampled_from(OWN))
+PURPOSE, FLOOR = st.sampled_from(PURPOSES), st.sampled_from(LEVELS)
+
+
+def asked_acr(rules: Rules, floor: str) -> str:
+    return max(floor, rules.least_acr, key=LEVELS.index)
+
+
+# -- laws over everything, whether anybody gets there or not ---------------------------------------
+
+
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.booleans())
 def test_every_decision_carries_its_reasons(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], enrolled: frozenset[str], floor: str
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, remembered: bool
 ) -> None:
-    decision = decide(rules, purpose, proofs, enrolled, floor)
+    decision = decide(rules, purpose, proofs, has, floor, is_remembered=remembered)
     assert decision.reasons
     assert all(reason.strip() for reason in decision.reasons)
-    assert decide(rules, purpose, proofs, enrolled, floor) == decision
-
-
-@given(RULES, PURPOSES, PROOFS, ENROLLED, FLOORS, st.sampled_from(sorted(KINDS)))
-def test_more_proofs_never_need_more(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], enrolled: frozenset[str], floor: str, another: str
-) -> None:
-    """What is enough stays enough; what is refused is not opened by asking less; no way gets longer."""
-    before = decide(rules, purpose, proofs, enrolled, floor)
-    after = decide(rules, purpose, tuple(dict.fromkeys((*proofs, another))), enrolled, floor)
-    if isinstance(before, Enough):
-        assert isinstance(after, Enough)
-        assert LEVELS.index(after.acr) >= LEVELS.index(before.acr)
-    if isinstance(before, Need) and isinstance(after, Need) and before.offers(another) and not after.enrol:
-        assert not after.offers(another), "what was just proved is not asked for again"
-
-
-@given(RULES, PURPOSES, FLOORS)
-def test_an_unknown_person_gets_the_same_first_need(rules: Rules, purpose: str, floor: str) -> None:
-    """The first demand is the tenant's list, whatever the person has enrolled."""
-    nobody = decide(rules, purpose, (), frozenset(), floor)
-    for enrolled in (frozenset(KINDS), frozenset({"totp"}), frozenset({"password"})):
-        assert decide(rules, purpose, (), enrolled, floor) == nobody
-    if isinstance(nobody, Need):
-        assert not nobody.enrol
-
-
-@given(PROOFS, RULES, PURPOSES, ENROLLED)
-def test_a_mailed_code_never_lifts_the_level(
-    proofs: tuple[str, ...], rules: Rules, purpose: str, enrolled: frozenset[str]
-) -> None:
-    """NIST 800-63B-4: e-mail is no out-of-band authenticator."""
-    without = tuple(proof for proof in proofs if proof != "email_code")
-    assert level(proofs) == level(without)
-    assert level(("email_code",)) == AAL1
-    assert level(("password", "email_code")) == AAL1
-    decision = decide(rules, purpose, proofs, enrolled, AAL2)
-    assert not isinstance(decision, Enough) or decision.acr != AAL1
-
-
-@given(RULES, PURPOSES, PROOFS, ENROLLED, FLOORS)
-def test_enough_meets_the_floor_and_names_its_methods(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], enrolled: frozenset[str], floor: str
-) -> None:
-    decision = decide(rules, purpose, proofs, enrolled, floor)
-    if isinstance(decision, Enough):
-        assert LEVELS.index(decision.acr) >= LEVELS.index(floor)
-        assert decision.amr == tuple(KINDS[proof].amr for proof in proofs)
-        assert proofs, "nobody gets in with nothing"
-
-
-@given(RULES, PURPOSES, PROOFS, ENROLLED, FLOORS)
-def test_a_need_can_be_met_with_what_there_is(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], enrolled: frozenset[str], floor: str
-) -> None:
-    decision = decide(rules, purpose, proofs, enrolled, floor)
+    assert decide(rules, purpose, proofs, has, floor, is_remembered=remembered) == decision
     if isinstance(decision, Need):
         assert decision.ways
-        assert all(way and set(way) <= set(KINDS) for way in decision.ways)
+        assert all(way and set(way) <= {*FIRST, *SECOND} for way in decision.ways)
         assert decision.listed() == [list(way) for way in decision.ways]
 
 
-@given(RULES, st.sampled_from(["signup", "recovery"]), ENROLLED, FLOORS)
-def test_the_address_comes_first(rules: Rules, purpose: str, enrolled: frozenset[str], floor: str) -> None:
-    """However a sign-up or recovery is asked for, nothing goes before the mailed code."""
-    for proofs in ((), ("password",)):
-        decision = decide(rules, purpose, proofs, enrolled, floor)
-        assert isinstance(decision, Need)
-        assert (decision.ways, decision.enrol) == ((("email_code",),), False)
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR)
+def test_what_is_done_is_not_asked_for_again(
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str
+) -> None:
+    """Who proved a factor has it: whatever takes one away ends the sign-ins that are running."""
+    decision = decide(rules, purpose, proofs, has | factors(proofs) & {*OWN}, floor)
+    if isinstance(decision, Need):
+        assert not any(decision.offers(done) for done in factors(proofs))
 
 
-def test_the_defaults() -> None:
-    rules = Rules()
-    assert decide(rules, "signin", ()).listed() == [["password"]]  # type: ignore[union-attr]
-    assert decide(rules, "signin", ("password",)) == Enough(("pwd",), AAL1, ("every rule is met",))
-    assert isinstance(decide(rules, "signin", ("email_code",)), Need)
-    recovery = decide(rules, "recovery", ("email_code",))
-    assert isinstance(recovery, Need)
-    assert (recovery.listed(), recovery.enrol) == ([["password"]], True)
-    assert isinstance(decide(rules, "step_up", ("password",), floor=AAL2), Refuse)
-    assert isinstance(decide(Rules(second="always"), "signin", ("password",)), Refuse)
-    assert isinstance(decide(Rules(first=()), "signin", ()), Refuse)
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.sampled_from(sorted(KINDS)))
+def test_enough_stays_enough(
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, another: str
+) -> None:
+    before = decide(rules, purpose, proofs, has, floor)
+    if not isinstance(before, Enough) or another.partition("+")[0] in factors(proofs):
+        return
+    after = decide(rules, purpose, (*proofs, another), has, floor)
+    assert isinstance(after, Enough)
+    assert is_at_least(after.acr, before.acr)
+    assert set(after.amr) >= set(before.amr)
 
 
-@pytest.mark.parametrize(("second", "shortest"), [("never", 15), ("if_enrolled", 15), ("always", 8)])
-def test_a_password_that_stands_alone_is_longer(second: str, shortest: int) -> None:
-    assert Rules(second=second).shortest_password == shortest
+@given(RULES, st.sampled_from(["signin", "signup", "recovery"]), ENROLLED, FLOOR, st.booleans())
+def test_an_unnamed_person_is_asked_for_the_tenants_list(
+    rules: Rules, purpose: str, has: frozenset[str], floor: str, remembered: bool
+) -> None:
+    """Whatever the person has, whatever level is asked for: nothing tells anybody who has an account, or what."""
+    asked = decide(rules, purpose, (), has, floor, is_remembered=remembered)
+    assert asked == decide(rules, purpose, ())
+    assert isinstance(asked, Need)
+    assert asked.ways == (tuple((way,) for way in rules.first) if purpose == "signin" else ((MAILED,),))
+    assert not asked.enrol
 
 
-def test_rules_are_read_from_what_a_tenant_keeps() -> None:
-    assert Rules.from_json({}) == Rules()
-    told = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1})
-    assert told == Rules(first=("password",), second="never")
+@given(PROOFS, RULES, PURPOSE, ENROLLED)
+def test_a_mailed_code_and_a_link_never_lift_the_level(
+    proofs: tuple[str, ...], rules: Rules, purpose: str, has: frozenset[str]
+) -> None:
+    """NIST 800-63B-4 §3.1.3.1: e-mail is no out-of-band authenticator."""
+    without = tuple(proof for proof in proofs if proof not in (MAILED, "link"))
+    assert reached(proofs) == reached(without)
+    for acr in LEVELS:
+        assert meets(proofs, acr) == meets(without, acr)
+    if set(proofs) <= {MAILED, "link", "password"} or set(proofs) <= {MAILED, "link", "totp", "recovery_code"}:
+        assert reached(proofs) == AAL1, "one trait is one trait, however many steps show it"
+    if isinstance(decision := decide(rules, purpose, proofs, has), Enough):
+        assert is_at_least(reached(without), decision.acr)
+
+
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.booleans())
+def test_enough_meets_what_was_asked(
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, remembered: bool
+) -> None:
+    decision = decide(rules, purpose, proofs, has, floor, is_remembered=remembered)
+    if isinstance(decision, Enough):
+        asked = asked_acr(rules, floor)
+        assert proofs, "nobody gets in with nothing"
+        assert is_at_least(decision.acr, asked)
+        assert meets(proofs, decision.acr)
+        assert decision.acr in (AAL1, AAL2, asked), "a stronger level is said only where it was asked for"
+        assert set(decision.amr) == {word for proof in proofs for word in KINDS[proof].amr}
+        assert len(set(decision.amr)) == len(decision.amr)
+
+
+@given(RULES, PROOFS, ENROLLED, FLOOR)
+def test_always_is_more_than_one_trait(rules: Rules, proofs: tuple[str, ...], has: frozenset[str], floor: str) -> None:
+    """Or, where the tenant's list has mailed codes, more than one factor."""
+    rules = replace(rules, second="always")
+    if not is_meetable(rules):
+        return
+    for purpose in PURPOSES:
+        if isinstance(decide(rules, purpose, proofs, has, floor), Enough):
+            assert meets(proofs, AAL2) or shows_two(rules, proofs)
+            assert len(factors(proofs)) > 1 or "passkey" in factors(proofs)
+
+
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR)
+def test_a_remembered_browser_waives_what_is_asked_for_aal1_and_proves_nothing(
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str
+) -> None:
+    plain = decide(rules, purpose, proofs, has, floor)
+    remembered = decide(rules, purpose, proofs, has, floor, is_remembered=True)
+    if purpose != "signin" or asked_acr(rules, floor) != AAL1:
+        assert remembered == plain
+    elif remembered != plain:
+        assert isinstance(plain, Need)
+        assert not plain.enrol, "nothing that has to be set up is waived"
+        assert isinstance(remembered, Enough)
+        assert remembered.acr == (AAL2 if meets(proofs, AAL2) else AAL1)
+        assert set(remembered.amr) == {word for proof in proofs for word in KINDS[proof].amr}
+        assert factors(proofs) & {*rules.first, "link"}, "never the first factor"
+        assert all(factor in has or factor == MAILED for way in plain.ways for factor in way)
+
+
+@given(RULES, PROOFS, ENROLLED, FLOOR)
+def test_recovery_sets_nothing_up_before_a_factor_that_is_held_was_shown(
+    rules: Rules, proofs: tuple[str, ...], has: frozenset[str], floor: str
+) -> None:
+    held = has & set(HELD)
+    if not held or rules.second == "never" or factors(proofs) & held:
+        return
+    decision = decide(rules, "recovery", proofs, has, floor)
+    assert isinstance(decision, Need)
+    assert not decision.enrol
+    if factors(proofs) & {MAILED, "link"}:
+        offered = {factor for way in decision.ways for factor in way}
+        assert held <= offered <= held | set(WAYS_BACK)
+
+
+# -- laws of the ways that people really go --------------------------------------------------------
+
+
+@dataclass
+class Walk:
+    """A sign-in of somebody who has `has`: named by the first proof, or from the start."""
+
+    rules: Rules
+    purpose: str
+    floor: str
+    has: frozenset[str]
+    proofs: tuple[str, ...] = ()
+    is_remembered: bool = False
+    lost: bool = False
+    """Two ways back are followed by the release of what is held, as `recovery` does it."""
+
+    @property
+    def is_named(self) -> bool:
+        return bool(self.proofs) or self.purpose == "step_up"
+
+    def decided(self) -> Decision:
+        mine = self.has if self.is_named else frozenset()
+        return decide(self.rules, self.purpose, self.proofs, mine, self.floor, is_remembered=self.is_remembered)
+
+    def ways(self) -> list[str]:
+        """What this person can answer now."""
+        need = self.decided()
+        if not isinstance(need, Need):
+            return []
+        offered = [factor for way in need.ways for factor in way]
+        return offered if need.enrol else [way for way in offered if way in self.has or way == MAILED]
+
+    def go(self, factor: str, bound: bool) -> None:
+        need = self.decided()
+        assert isinstance(need, Need)
+        if need.enrol:
+            self.has |= {factor}
+        self.proofs = (*self.proofs, "passkey+bound" if factor == "passkey" and bound and not need.enrol else factor)
+        ways_back = factors(self.proofs) & set(WAYS_BACK)
+        if self.purpose == "recovery" and self.lost and len(ways_back) > 1 and not factors(self.proofs) & set(HELD):
+            self.has -= set(HELD)
+
+
+WALKS = st.builds(
+    Walk, RULES, PURPOSE, FLOOR, ENROLLED, is_remembered=st.booleans(), lost=st.booleans()
+)  # fmt: skip
+
+
+def begun(walk: Walk, by_link: bool) -> None:
+    if walk.purpose == "signup":
+        walk.has = frozenset()
+    if by_link and walk.purpose in ("signin", "recovery"):
+        walk.proofs = ("link",)
+
+
+@given(WALKS, st.booleans(), st.data())
+def test_every_way_ends_soon_and_asks_only_for_what_is_there(walk: Walk, by_link: bool, data: st.DataObject) -> None:
+    begun(walk, by_link)
+    for _ in range(8):
+        before = walk.decided()
+        if not isinstance(before, Need):
+            return
+        offered = {factor for way in before.ways for factor in way}
+        if before.enrol:
+            replaced = {"password", "passkey"} if walk.purpose == "recovery" else set()
+            assert not offered & walk.has - replaced, "only a kind that the person has none of is set up"
+            mine = walk.has & set(HELD)
+            if walk.purpose == "signin" and mine:
+                assert factors(walk.proofs) & mine or meets(walk.proofs, AAL2), "what is enrolled was shown first"
+            assert walk.purpose != "step_up"
+        elif walk.is_named:
+            unknown = offered - walk.has - {MAILED}
+            assert not unknown, "a named person is asked for nothing they do not have"
+        ways = walk.ways()
+        if not ways:
+            return  # this person cannot go on: an unknown first factor, a loss that needs an admin
+        walk.go(data.draw(st.sampled_from(ways)), data.draw(st.booleans()))
+    pytest.fail(f"still asked: {walk}")
+
+
+@given(WALKS, st.booleans(), st.data())
+def test_nobody_gets_past_what_they_have_by_one_trait(walk: Walk, by_link: bool, data: st.DataObject) -> None:
+    """Who has a second factor of the tenant's list shows one, or lost it by two ways, or is remembered."""
+    begun(walk, by_link)
+    first_had = walk.has
+    while ways := walk.ways():
+        walk.go(data.draw(st.sampled_from(ways)), data.draw(st.booleans()))
+    decision = walk.decided()
+    asked_of = first_had & set(walk.rules.second_among) & set(HELD)
+    if not isinstance(decision, Enough) or walk.rules.second == "never" or not asked_of or walk.is_remembered:
+        return
+    done = factors(walk.proofs)
+    went_back = walk.purpose == "recovery" and walk.lost and len(done & set(WAYS_BACK)) > 1
+    assert meets(walk.proofs, AAL2) or shows_two(walk.rules, walk.proofs) or went_back
+
+
+# -- the product's defaults ------------------------------------------------------------------------
+
+Told = tuple[list[list[str]], bool] | str
+PASSWORD_AND_APP = frozenset({"password", "totp"})
+ALL = frozenset(OWN)
+TABLE: list[tuple[str, tuple[str, ...], frozenset[str], str, Told]] = [
+    ("signin", (), frozenset(), AAL1, ([["password"], ["passkey"]], False)),
+    ("signin", ("password",), frozenset({"password"}), AAL1, AAL1),
+    ("signin", ("passkey",), frozenset({"passkey"}), AAL1, AAL2),
+    ("signin", ("passkey+bound",), frozenset({"passkey"}), AAL3, AAL3),
+    ("signin", ("passkey",), frozenset({"passkey"}), PHR, PHR),
+    ("signin", ("password",), PASSWORD_AND_APP, AAL1, ([["totp"]], False)),
+    ("signin", ("password",), ALL, AAL1, ([["passkey"], ["totp"], ["recovery_code"]], False)),
+    ("signin", ("password",), ALL, PHR, ([["passkey"]], False)),
+    ("signin", ("password", "totp"), PASSWORD_AND_APP, AAL1, AAL2),
+    ("signin", ("password", "recovery_code"), ALL, AAL2, AAL2),
+    ("signin", ("email_code",), frozenset({"password"}), AAL1, ([["password"], ["passkey"]], False)),
+    ("signin", ("link",), frozenset({"password"}), AAL1, AAL1),
+    ("signin", ("link",), PASSWORD_AND_APP, AAL1, ([["totp"]], False)),
+    ("signin", ("password",), frozenset({"password"}), AAL2, ([["passkey"], ["totp"]], True)),
+    ("signup", (), frozenset(), AAL1, ([["email_code"]], False)),
+    ("signup", ("email_code",), frozenset(), AAL1, ([["password"], ["passkey"]], True)),
+    ("signup", ("email_code", "password"), frozenset({"password"}), AAL1, AAL1),
+    ("signup", ("email_code", "passkey"), frozenset({"passkey"}), AAL1, AAL2),
+    ("recovery", (), frozenset(), AAL1, ([["email_code"]], False)),
+    ("recovery", ("email_code",), frozenset({"password"}), AAL1, ([["password"]], True)),
+    ("recovery", ("email_code",), PASSWORD_AND_APP, AAL1, ([["totp"], ["password"]], False)),
+    ("recovery", ("link",), frozenset({"passkey"}), AAL1, ([["passkey"], ["email_code"]], False)),
+    ("recovery", ("email_code", "totp"), PASSWORD_AND_APP, AAL1, ([["password"]], True)),
+    ("recovery", ("email_code", "totp", "password"), PASSWORD_AND_APP, AAL1, AAL2),
+    ("step_up", (), PASSWORD_AND_APP, AAL2, ([["password"]], False)),
+    ("step_up", (), ALL, PHR, ([["password"], ["passkey"]], False)),
+    ("step_up", (), frozenset({"password"}), AAL1, ([["password"]], False)),
+    ("step_up", (), frozenset({"password"}), AAL2, "refuse"),
+    ("step_up", (), PASSWORD_AND_APP, PHR, "refuse"),
+    ("step_up", ("password",), PASSWORD_AND_APP, AAL2, ([["totp"]], False)),
+    ("step_up", ("passkey",), ALL, AAL2, AAL2),
+]
+
+
+@pytest.mark.parametrize(("purpose", "proofs", "has", "floor", "told"), TABLE)
+def test_the_defaults(purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, told: Told) -> None:
+    decision = decide(Rules(), purpose, proofs, has, floor)
+    match decision:
+        case Need():
+            assert (decision.listed(), decision.enrol) == told
+        case Enough():
+            assert decision.acr == told
+        case Refuse():
+            assert told == "refuse"
+
+
+def test_a_remembered_browser_by_default() -> None:
+    for has in (PASSWORD_AND_APP, ALL):
+        waived = decide(Rules(), "signin", ("password",), has, is_remembered=True)
+        assert isinstance(waived, Enough)
+        assert (waived.amr, waived.acr) == (("pwd",), AAL1)
+        assert isinstance(decide(Rules(), "signin", ("password",), has, AAL2, is_remembered=True), Need)
+        assert isinstance(decide(Rules(), "step_up", ("password",), has, AAL2, is_remembered=True), Need)
+
+
+def test_where_a_second_factor_is_always_asked_for() -> None:
+    rules = Rules(second="always", second_among=("passkey", "totp"))
+    asked = decide(rules, "signin", ("password",), frozenset({"password"}))
+    assert isinstance(asked, Need)
+    assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
+    shown = decide(rules, "signin", ("password",), frozenset({"password", "recovery_code"}))
+    assert isinstance(shown, Need)
+    assert (shown.listed(), shown.enrol) == ([["recovery_code"]], False)
+    born = decide(rules, "signup", ("email_code", "password"), frozenset({"password"}))
+    assert isinstance(born, Need)
+    assert born.enrol
+    mailed = decide(Rules(second="always", second_among=(MAILED,)), "signin", ("password", MAILED))
+    assert isinstance(mailed, Enough)
+    assert mailed.acr == AAL1
+
+
+@pytest.mark.parametrize(
+    ("has", "level"),
+    [
+        ((), AAL1), (("password",), AAL1), (("totp",), AAL1), (("password", "recovery_code"), AAL1),
+        (("totp", "recovery_code"), AAL1), (("password", "totp"), AAL2), (("passkey",), AAL2), (OWN, AAL2),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_a_person_before_factors_change_hands(has: tuple[str, ...], level: str) -> None:
+    assert own_level(frozenset(has)) == level
+    assert own_level(frozenset({*has, "of a later version"})) == level
+
+
+def test_an_unknown_level_is_none() -> None:
+    assert not is_at_least("urn:nobody", AAL1)
+    assert not is_at_least(AAL3, "urn:nobody")
+    assert reached(("of a later version",)) == AAL1

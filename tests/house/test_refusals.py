@@ -21,14 +21,15 @@ from sqlalchemy import Connection, event, select
 from passgate.core import access, account, address, jobs, ledger, operate, outbox, signin, tenants
 from passgate.core.audit import Event, kept
 from passgate.core.message import Message
-from passgate.errors import ProofRefused, Refusal
+from passgate.errors import Refusal
 from passgate.store.tables import audit_event, metadata
+from tests.core import verbs
 from tests.core.behind import OLDER, Folk
+from tests.core.verbs import Deed, refused
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, running, settings_for
 from tests.servers import Postgres
 
 Tables = dict[str, list[dict[str, Any]]]
-Deed = Callable[[], Awaitable[object]]
 WRITING = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -119,19 +120,6 @@ async def start_step_up(folk: Folk) -> Deed:
 async def challenge(folk: Folk) -> Deed:
     begun = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
     return lambda: signin.challenge(folk.ctx, begun.handle, "email_code")
-
-
-def refused(proving: Callable[[], Awaitable[object]]) -> Deed:
-    """A wrong answer's own refusal is the verb's normal end."""
-
-    async def deed() -> None:
-        try:
-            await proving()
-        except ProofRefused as told:
-            if told.keep:
-                raise
-
-    return deed
 
 
 async def password_right(folk: Folk) -> Deed:
@@ -437,13 +425,14 @@ VERBS: dict[str, tuple[Callable[[Folk], Awaitable[Deed]], int]] = {
         (seal, 3),
         (purge, 5),
         (rewrap, 1),
+        *verbs.VERBS,
     )
 }
 
 
 ON_POSTGRES = (
     "password_right", "signup_with_a_tenant", "recovery_set_up", "finish_step_up", "set_password", "delete", "take",
-    "deliver_too_late", "seal",
+    "deliver_too_late", "seal", *verbs.ON_POSTGRES,
 )  # fmt: skip
 """The verbs with upserts, locks and cascades, which the other database does in its own way."""
 

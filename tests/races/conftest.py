@@ -22,6 +22,8 @@ def pair_url(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture(scope="session")
 async def pair(pair_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """Two processes that have been running for a while; each race brings addresses of its own."""
-    async with deployed(tmp_path_factory.mktemp("pair") / "data", pair_url) as made:
+    # One name for both, as behind a balancer: a passkey is made for an origin, and each listens at a port of its own.
+    folder, name = tmp_path_factory.mktemp("pair") / "data", "http://localhost:8000"
+    async with deployed(folder, pair_url, PUBLIC_URL=name) as made:
         await made.warm()
         yield made

@@ -17,6 +17,8 @@ from tests import kit
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, token_of
 
 AAL1 = "urn:passgate:aal1"
+FIRST = [["password"], ["passkey"]]
+"""The default policy's ways in; the first `need` of anybody."""
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -35,10 +37,10 @@ async def test_start_prove_finish(the: The) -> None:
     begun = await the.start(anna.email)
     assert begun.status_code == 201
     assert begun.json().keys() == {"handle", "need", "enrol", "expires_at"}
-    assert (begun.json()["need"], begun.json()["enrol"]) == ([["password"]], False)
+    assert (begun.json()["need"], begun.json()["enrol"]) == (FIRST, False)
     handle = handle_of(begun)
     missing = await the.finish(handle)
-    assert (missing.status_code, code_of(missing), missing.json()["need"]) == (409, "proof_missing", [["password"]])
+    assert (missing.status_code, code_of(missing), missing.json()["need"]) == (409, "proof_missing", FIRST)
     wrong = await the.prove(handle, "password", OTHER_PASSWORD)
     assert (wrong.status_code, code_of(wrong)) == (403, "proof_refused")
     right = await the.prove(handle, "password", PASSWORD)
@@ -82,14 +84,14 @@ async def test_one_text_for_every_wrong_proof(the: The) -> None:
         (None, PASSWORD),
     ):
         begun = await the.start(email)
-        assert begun.json()["need"] == [["password"]]
+        assert begun.json()["need"] == FIRST
         answer = await the.prove(handle_of(begun), "password", word)
         assert (answer.status_code, code_of(answer)) == (403, "proof_refused")
         seen.append(({**answer.json(), "request_id": ""}, sorted(answer.headers)))
     assert all(answer == seen[0] for answer in seen)
 
 
-@pytest.mark.parametrize("factor", ["email_code", "totp", "passkey", "recovery_code", "Password", "x" * 40])
+@pytest.mark.parametrize("factor", ["email_code", "totp", "link", "browser", "recovery_code", "Password", "x" * 40])
 async def test_what_is_not_offered(lite: The, factor: str) -> None:
     anna = await lite.person()
     handle = handle_of(await lite.start(anna.email))

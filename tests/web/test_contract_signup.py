@@ -88,9 +88,10 @@ async def test_without_a_password(the: The) -> None:
     handle = handle_of(await the.signup("anna@example.com", None))
     assert code_of(await the.prove(handle, "password", PASSWORD)) == "factor_not_offered"
     proved = await the.prove(handle, "email_code", await the.code("anna@example.com"))
-    assert proved.json() == {"enough": False, "need": [["password"]], "enrol": True}
+    ways = [["password"], ["passkey"]]
+    assert proved.json() == {"enough": False, "need": ways, "enrol": True}
     missing = await the.finish(handle)
-    assert (missing.status_code, code_of(missing), missing.json()["need"]) == (409, "proof_missing", [["password"]])
+    assert (missing.status_code, code_of(missing), missing.json()["need"]) == (409, "proof_missing", ways)
     assert code_of(await the.prove(handle, "password", "short")) == "password_refused"
     assert (await the.prove(handle, "password", PASSWORD)).json()["enough"] is True
     token_of(await the.finish(handle))

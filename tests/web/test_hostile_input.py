@@ -17,6 +17,9 @@ import httpx2
 import pytest
 
 from passgate.app import Passgate
+from passgate.core import operate, tenants
+from passgate.core.ctx import Ctx
+from passgate.store.tables import tenant
 from passgate.web.docs import described
 from tests import kit
 from tests.kit import The, bearer, code_of, handle_of
@@ -24,6 +27,7 @@ from tests.kit import The, bearer, code_of, handle_of
 MARK = "zq7mark"
 """In everything hostile that is text: it must never come back."""
 NOBODY = "00000000-0000-7000-8000-000000000000"
+OWN = "the asker's own tenant"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,23 @@ RIGHT: dict[str, Right] = {
     "me-sessions": Right("session"),
     "me-end_others": Right("session"),
     "me-end_one": Right("session", path=NOBODY),
+    "factors-show": Right("session"),
+    "factors-passkeys": Right("session"),
+    "factors-begin_passkey": Right("session"),
+    "factors-prove_passkey": Right("session", {"answer": {"id": MARK, "type": "public-key"}, "label": MARK}),
+    "factors-rename_passkey": Right("session", {"label": MARK}, path=NOBODY),
+    "factors-remove_passkey": Right("session", path=NOBODY),
+    "factors-begin_totp": Right("session"),
+    "factors-totp_qr": Right("session"),
+    "factors-prove_totp": Right("session", {"answer": "000000"}),
+    "factors-remove_totp": Right("session"),
+    "factors-recovery_codes": Right("session"),
+    "factors-browsers": Right("session"),
+    "factors-forget_browsers": Right("session"),
+    "factors-forget_browser": Right("session", path=NOBODY),
+    "admin-policy": Right("owner", path=OWN),
+    "admin-change_policy": Right("owner", {"first": ["password"], "second": "never", "max_age": 60}, path=OWN),
+    "admin-signin_link": Right("owner", path=NOBODY),
     "ops-health": Right(),
     "ops-ready": Right(),
 }
@@ -201,8 +222,11 @@ class Asker:
             credential = bearer(handle_of(await the.signup("running@example.com")))
         elif right.credential:
             credential = (await the.person("anna@example.com")).auth
+        if right.credential == "owner":
+            await operate.give_role(Ctx(the.gate.house), "anna@example.com", "owner", tenants.MAIN)
+        [tenant_id] = [row["id"] for row in await the.rows(tenant)]
         await the.mails()  # nothing is left to deliver, so that all rows stand still
-        return cls(the, method, path.replace("{id}", right.path), right, credential)
+        return cls(the, method, path.replace("{id}", right.path.replace(OWN, tenant_id)), right, credential)
 
     async def __call__(
         self, content: bytes = b"", headers: dict[str, str] | None = None, query: str = ""

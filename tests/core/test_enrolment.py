@@ -1,0 +1,337 @@
+"""One's own factors: what a change of them asks for, what it ends, and what is never given away.
+
+What each factor checks by itself is told beside it; half-signed-in people set factors up at the end of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from passgate.core import account, address, enrolment, signin
+from passgate.core.ctx import Actor
+from passgate.core.policy import Enough, Need
+from passgate.errors import (
+    Conflict,
+    FactorNotOffered,
+    HandleInvalid,
+    Invalid,
+    NotFound,
+    ProofRefused,
+    SessionEnded,
+    StepUpNeeded,
+)
+from passgate.store.tables import credential, session
+from tests.authenticator import Authenticator
+from tests.core.behind import Folk
+from tests.core.having import code_of_app, policy, unspelled
+from tests.kit import OTHER_PASSWORD, PASSWORD, The
+
+URL = "http://localhost:8000"
+AAL1, AAL2 = "urn:passgate:aal1", "urn:passgate:aal2"
+NOBODY = "00000000-0000-7000-8000-000000000000"
+Verb = Callable[[Folk, Actor], Awaitable[object]]
+
+VERBS: dict[str, Verb] = {
+    "offer app": lambda folk, who: enrolment.offer(folk.acting(who), who, "totp"),
+    "offer passkey": lambda folk, who: enrolment.offer(folk.acting(who), who, "passkey"),
+    "offered": lambda folk, who: enrolment.offered(folk.acting(who), who),
+    "prove app": lambda folk, who: enrolment.prove(folk.acting(who), who, "totp", "123456"),
+    "prove passkey": lambda folk, who: enrolment.prove(folk.acting(who), who, "passkey", {}),
+    "codes": lambda folk, who: enrolment.recovery_codes(folk.acting(who), who),
+    "rename": lambda folk, who: enrolment.rename(folk.acting(who), who, NOBODY, "My key"),
+    "remove passkey": lambda folk, who: enrolment.remove(folk.acting(who), who, "passkey", NOBODY),
+    "remove app": lambda folk, who: enrolment.remove(folk.acting(who), who, "totp"),
+    "password": lambda folk, who: account.set_password(folk.acting(who), who, OTHER_PASSWORD),
+    "address": lambda folk, who: address.start(folk.acting(who), who, "elsewhere@example.com"),
+    "leave": lambda folk, who: account.delete(folk.acting(who), who),
+}
+"""Every deed that changes hands of an account."""
+
+
+@pytest.fixture
+async def folk(the: The) -> Folk:
+    return Folk(the)
+
+
+async def live(folk: Folk, actor: Actor) -> list[str]:
+    rows = await folk.the.rows(credential)
+    return sorted(
+        row["kind"] for row in rows if row["person_id"] == actor.person_id and row["revoked_at"] is None
+    )  # fmt: skip
+
+
+async def told(folk: Folk, actor: Actor) -> list[str]:
+    """Kinds of the mails this person got, oldest first."""
+    return [mail["kind"] for mail in reversed(await folk.the.mails(await folk.email(actor)))]
+
+
+# -- what every verb asks for ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, verb: str) -> None:
+    folk = Folk(lite)
+    actor = await folk.born()
+    for aged, level in ((301, AAL1), (0, AAL2)):
+        who = replace(actor, auth_time=lite.clock.now - aged * 10**6)
+        if level == AAL2:
+            await folk.add_app(actor)
+            who = await folk.session(actor.tenant_id, actor.person_id)
+        before = await lite.everything()
+        with pytest.raises(StepUpNeeded) as refused:
+            await VERBS[verb](folk, who)
+        assert (refused.value.acr, refused.value.max_age) == (level, 300)
+        assert await lite.everything() == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_how_old_a_proof_may_be_is_the_tenants(lite: The, verb: str) -> None:
+    folk = Folk(lite)
+    await policy(lite, max_age=60)
+    actor = await folk.born()
+    lite.clock.forward(60)
+    with pytest.raises(StepUpNeeded) as refused:
+        await VERBS[verb](folk, actor)
+    assert refused.value.max_age == 60
+
+
+@pytest.mark.parametrize("verb", [name for name in VERBS if name not in ("offered", "address")])
+async def test_a_session_that_ended_does_nothing(lite: The, verb: str) -> None:
+    folk = Folk(lite)
+    actor = await folk.born()
+    await account.end_session(folk.acting(actor), actor, actor.session_id)
+    with pytest.raises((SessionEnded, ProofRefused)):
+        await VERBS[verb](folk, actor)
+    assert await live(folk, actor) == ["password"]
+
+
+# -- what a change does ----------------------------------------------------------------------------
+
+
+async def test_each_that_comes_or_goes_is_told(folk: Folk) -> None:
+    actor = await folk.born()
+    await folk.add_app(actor)
+    made = await folk.add_passkey(actor, Authenticator())
+    await folk.add_codes(actor)
+    strong = await folk.strong(actor)
+    await enrolment.remove(folk.acting(strong), strong, "passkey", made)
+    await enrolment.remove(folk.acting(strong), strong, "totp")
+    assert await told(folk, actor) == ["factor_added"] * 3 + ["factor_removed"] * 2
+    events = await folk.the.events()
+    assert (events.count("account:factor:added"), events.count("account:factor:removed")) == (3, 2)
+    assert events.count("account:recovery_codes:made") == 1
+
+
+async def test_the_first_password_is_a_factor_too(folk: Folk) -> None:
+    actor = await folk.born(hashed=None)
+    await account.set_password(folk.acting(actor), actor, PASSWORD)
+    assert await told(folk, actor) == ["factor_added"]
+    await account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
+    assert await told(folk, actor) == ["factor_added", "password_changed"]
+
+
+async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
+    """The next deed does not ask for a code that is spent already; the proof grows no younger by it."""
+    actor = await folk.born()
+    folk.the.clock.forward(100)
+    secret = await enrolment.offer(folk.acting(actor), actor, "totp")
+    await enrolment.prove(
+        folk.acting(actor), actor, "totp", code_of_app(folk.the, unspelled(secret["secret"]))
+    )  # fmt: skip
+    [row] = await folk.the.rows(session)
+    assert (row["acr"], row["amr"], row["auth_time"]) == (AAL2, '["pwd", "otp"]', actor.auth_time)
+    other = await folk.session(actor.tenant_id, actor.person_id)
+    await enrolment.offer(folk.acting(other), replace(other, acr=AAL2), "totp")
+    with pytest.raises(StepUpNeeded):
+        await enrolment.offer(folk.acting(other), other, "totp")
+
+
+async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
+    actor = await folk.born()
+    await enrolment.recovery_codes(folk.acting(actor), actor)
+    [row] = await folk.the.rows(session)
+    assert row["acr"] == AAL1
+    await enrolment.recovery_codes(folk.acting(actor), actor)
+
+
+async def test_what_was_half_done_is_over(folk: Folk) -> None:
+    """A sign-in that proved a password before there was a second factor does not go on without it."""
+    for change in (folk.add_app, folk.add_codes, lambda who: folk.add_passkey(who, Authenticator())):
+        actor = await folk.born()
+        begun = await signin.start(folk.ctx, await folk.email(actor), None)
+        await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+        await change(actor)
+        with pytest.raises(HandleInvalid):
+            await signin.finish(folk.ctx, begun.handle)
+
+
+# -- what is never given away ----------------------------------------------------------------------
+
+
+async def test_the_last_way_in_stays(folk: Folk) -> None:
+    actor = await folk.born(hashed=None)
+    keys = [await folk.add_passkey(actor, Authenticator()) for _ in range(2)]
+    strong = await folk.strong(actor)
+    await folk.add_app(actor)
+    await enrolment.remove(folk.acting(strong), strong, "passkey", keys[0])
+    with pytest.raises(Conflict):
+        await enrolment.remove(folk.acting(strong), strong, "passkey", keys[1])
+    await account.set_password(folk.acting(strong), strong, PASSWORD)
+    await enrolment.remove(folk.acting(strong), strong, "passkey", keys[1])
+    assert await live(folk, actor) == ["password", "totp"]
+
+
+async def test_the_last_second_factor_stays_where_one_is_always_asked_for(folk: Folk) -> None:
+    actor = await folk.born()
+    await folk.add_app(actor)
+    await folk.add_codes(actor)
+    await policy(folk.the, second="always")
+    strong = await folk.strong(actor)
+    with pytest.raises(Conflict):
+        await enrolment.remove(folk.acting(strong), strong, "totp")
+    key = await folk.add_passkey(actor, Authenticator())
+    await enrolment.remove(folk.acting(strong), strong, "totp")
+    with pytest.raises(Conflict):
+        await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    await policy(folk.the, second="always", second_among=["totp", "recovery_code"])
+    await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+
+
+async def test_recovery_codes_go_with_the_last_factor(folk: Folk) -> None:
+    actor = await folk.born()
+    await folk.add_app(actor)
+    key = await folk.add_passkey(actor, Authenticator())
+    await folk.add_codes(actor)
+    strong = await folk.strong(actor)
+    await enrolment.remove(folk.acting(strong), strong, "totp")
+    assert (await live(folk, actor)).count("recovery_code") == 10
+    await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    assert await live(folk, actor) == ["password"]
+    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    assert isinstance(await signin.prove(folk.ctx, begun.handle, "password", PASSWORD), Enough)
+
+
+async def test_somebody_elses_are_not_found(folk: Folk) -> None:
+    actor, other = await folk.born(), await folk.born()
+    key = await folk.add_passkey(actor, Authenticator())
+    before = await folk.the.everything()
+    for factor in ("passkey", "totp"):
+        with pytest.raises(NotFound):
+            await enrolment.remove(folk.acting(other), other, factor, key)
+    with pytest.raises(NotFound):
+        await enrolment.rename(folk.acting(other), other, key, "Mine now")
+    with pytest.raises(NotFound):
+        await enrolment.remove(folk.acting(other), other, "totp")
+    assert await folk.the.everything() == before
+
+
+async def test_what_is_gone_is_not_found_again(folk: Folk) -> None:
+    actor = await folk.born()
+    key = await folk.add_passkey(actor, Authenticator())
+    strong = await folk.strong(actor)
+    await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    with pytest.raises(NotFound):
+        await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    with pytest.raises(NotFound):
+        await enrolment.rename(folk.acting(strong), strong, key, "Gone")
+
+
+@pytest.mark.parametrize(("label", "kept"), [("  My \t phone ", "My phone"), ("x" * 60, "x" * 60), ("🔑", "🔑")])
+async def test_a_name_is_one_line(folk: Folk, label: str, kept: str) -> None:
+    actor = await folk.born()
+    key = await folk.add_passkey(actor, Authenticator())
+    strong = await folk.strong(actor)
+    assert (await enrolment.rename(folk.acting(strong), strong, key, label))["label"] == kept
+    assert [one["label"] for one in await enrolment.passkeys(folk.ctx, actor)] == [kept]
+    for odd in ("", "   ", "x" * 61):
+        with pytest.raises(Invalid):
+            await enrolment.rename(folk.acting(strong), strong, key, odd)
+
+
+async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
+    actor = await folk.born()
+    assert await enrolment.overview(folk.ctx, actor) == {
+        "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [], "remember_days": 30,
+    }  # fmt: skip
+    await folk.add_app(actor)
+    keys = [await folk.add_passkey(actor, Authenticator(be=synced, bs=False)) for synced in (True, False)]
+    await folk.add_codes(actor)
+    seen = await enrolment.overview(folk.ctx, actor)
+    assert [one["id"] for one in seen["passkeys"]] == keys[::-1], "newest first"
+    assert [one["synced"] for one in seen["passkeys"]] == [False, True]
+    assert (seen["recovery_codes"], seen["totp"] is not None) == (10, True)
+
+
+# -- guessing a first code -------------------------------------------------------------------------
+
+
+async def test_first_codes_are_not_guessed(folk: Folk) -> None:
+    actor = await folk.born()
+    await enrolment.offer(folk.acting(actor), actor, "totp")
+    for _ in range(10):
+        with pytest.raises(ProofRefused):
+            await enrolment.prove(folk.acting(actor), actor, "totp", "000000")
+    with pytest.raises(Exception) as waits:
+        await enrolment.prove(folk.acting(actor), actor, "totp", "000000")
+    assert getattr(waits.value, "code", "") == "throttled"
+    assert await live(folk, actor) == ["password"]
+
+
+# -- set up by somebody half signed in -------------------------------------------------------------
+
+
+async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk) -> None:
+    await policy(folk.the, second="always")
+    actor = await folk.born()
+    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    asked = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+    assert isinstance(asked, Need)
+    assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
+    options = await signin.challenge(folk.ctx, begun.handle, "passkey")
+    with pytest.raises(ProofRefused):
+        await signin.prove(folk.ctx, begun.handle, "passkey", Authenticator().create(options, URL, uv=False))
+    options = await signin.challenge(folk.ctx, begun.handle, "passkey")
+    done = await signin.prove(folk.ctx, begun.handle, "passkey", Authenticator().create(options, URL))
+    assert isinstance(done, Enough)
+    assert done.acr == AAL2
+    finished = await signin.finish(folk.ctx, begun.handle)
+    assert finished.opened.session["acr"] == AAL2
+    assert await told(folk, actor) == ["factor_added"]
+
+
+async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
+    """The other shows what is there now."""
+    await policy(folk.the, second="always", second_among=["passkey", "totp"])
+    email = await folk.email(await folk.born())
+    handles, options = [], []
+    for _ in range(2):
+        begun = await signin.start(folk.ctx, email, None)
+        await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+        handles.append(begun.handle)
+        options.append(await signin.challenge(folk.ctx, begun.handle, "passkey"))
+    key = Authenticator()
+    await signin.prove(folk.ctx, handles[0], "passkey", key.create(options[0], URL))
+    with pytest.raises((FactorNotOffered, HandleInvalid, ProofRefused)):
+        await signin.prove(folk.ctx, handles[1], "passkey", Authenticator().create(options[1], URL))
+    assert [row["kind"] for row in await folk.the.rows(credential)].count("passkey") == 1
+
+
+async def test_nobody_sets_up_what_was_offered_elsewhere(folk: Folk) -> None:
+    await policy(folk.the, second="always")
+    one, two = await folk.born(), await folk.born()
+    handles = []
+    for actor in (one, two):
+        begun = await signin.start(folk.ctx, await folk.email(actor), None)
+        await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+        handles.append(begun.handle)
+    options = await signin.challenge(folk.ctx, handles[0], "passkey")
+    with pytest.raises(ProofRefused):
+        await signin.prove(folk.ctx, handles[1], "passkey", Authenticator().create(options, URL))
+    mine = await signin.challenge(folk.ctx, handles[1], "passkey")
+    stolen = Authenticator().create({**mine, "challenge": options["challenge"]}, URL)
+    with pytest.raises(ProofRefused):
+        await signin.prove(folk.ctx, handles[1], "passkey", stolen)
+    assert "passkey" not in [row["kind"] for row in await folk.the.rows(credential)]

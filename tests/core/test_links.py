@@ -1,0 +1,232 @@
+"""Sign-in links that an operator or an admin makes: once, in time, told to their person, and never a second factor.
+
+What a page does with one is told in tests/web, recovery by one in test_recovery_lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from passgate.core import admin, links, operate, recovery, signin
+from passgate.core.policy import Enough, Need
+from passgate.errors import HandleInvalid, NotFound, NotYet, PermissionMissing, Refusal, StepUpNeeded
+from passgate.store.tables import ticket
+from tests.core.behind import Folk
+from tests.core.having import disable, policy
+from tests.kit import The, running, settings_for
+
+DAY = 24 * 3600
+
+
+@pytest.fixture
+async def folk(the: The) -> Folk:
+    return Folk(the)
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[Folk]:
+    """Where an admin's link waits for a day."""
+    async with running(settings_for(tmp_path, recovery={"wait": "24h"})) as the:
+        yield Folk(the)
+
+
+def token_in(link: links.Link) -> str:
+    head, _, token = link.url.rpartition("/")
+    assert head == "http://localhost:8000/signin/link"
+    assert token.startswith("pg_lnk_")
+    return token
+
+
+async def made_for(folk: Folk, email: str) -> str:
+    return token_in(await operate.signin_link(folk.ctx, email, "main"))
+
+
+async def test_it_opens_once(folk: Folk) -> None:
+    email = await folk.email(await folk.born())
+    token = await made_for(folk, email)
+    assert token not in repr(await folk.the.everything(but=("outbox", "dev_mail")))
+    assert (await links.look(folk.ctx, token))["taken_at"] is None, "a look takes nothing"
+    begun = await signin.start_by_link(folk.ctx, token)
+    assert isinstance(begun.decision, Enough)
+    assert (begun.decision.amr, begun.decision.acr) == (("otp",), "urn:passgate:aal1")
+    with pytest.raises(HandleInvalid):
+        await signin.start_by_link(folk.ctx, token)
+    finished = await signin.finish(folk.ctx, begun.handle, remember=True)
+    assert finished.browser is None
+    assert finished.opened.session["acr"] == "urn:passgate:aal1"
+    events = await folk.the.events()
+    assert (events.count("signin:link:made"), events.count("signin:link:proved")) == (1, 1)
+
+
+async def test_fifty_at_once(folk: Folk) -> None:
+    token = await made_for(folk, await folk.email(await folk.born()))
+    tries = await asyncio.gather(
+        *(signin.start_by_link(folk.ctx, token) for _ in range(50)), return_exceptions=True
+    )  # fmt: skip
+    opened = [found for found in tries if isinstance(found, signin.Started)]
+    assert len(opened) == 1
+    assert all(isinstance(found, HandleInvalid) for found in tries if not isinstance(found, signin.Started))
+
+
+async def test_it_is_one_proof_and_no_second_factor(folk: Folk) -> None:
+    actor = await folk.born()
+    await folk.add_app(actor)
+    begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(actor)))
+    assert begun.need.listed() == [["totp"]]
+    proved = await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
+    assert isinstance(proved, Enough)
+    assert proved.acr == "urn:passgate:aal1", "a link shows nothing that counts"
+
+
+async def test_where_a_second_factor_is_always_asked_for_it_is_set_up(folk: Folk) -> None:
+    await policy(folk.the, second="always")
+    begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(await folk.born())))
+    assert isinstance(begun.decision, Need)
+    assert begun.decision.enrol
+
+
+async def test_it_is_good_for_fifteen_minutes(folk: Folk) -> None:
+    email = await folk.email(await folk.born())
+    token = await made_for(folk, email)
+    folk.the.clock.forward(links.LIFE - 1)
+    assert await links.look(folk.ctx, token)
+    folk.the.clock.forward(1)
+    for use in (links.look, signin.start_by_link):
+        with pytest.raises(HandleInvalid):
+            await use(folk.ctx, token)
+
+
+async def test_a_newer_one_kills_it(folk: Folk) -> None:
+    email = await folk.email(await folk.born())
+    older, newer = await made_for(folk, email), await made_for(folk, email)
+    with pytest.raises(HandleInvalid):
+        await signin.start_by_link(folk.ctx, older)
+    await signin.start_by_link(folk.ctx, newer)
+
+
+@pytest.mark.parametrize("odd", ["", "pg_lnk_", "pg_lnk_nonsense", "pg_ses_nonsense", "pg_lnk_é", "x" * 5000])
+async def test_what_is_no_link(folk: Folk, odd: str) -> None:
+    for use in (links.look, signin.start_by_link):
+        with pytest.raises(HandleInvalid):
+            await use(folk.ctx, odd)
+
+
+async def test_the_person_is_told_and_can_stop_it(folk: Folk) -> None:
+    email = await folk.email(await folk.born())
+    token = await made_for(folk, email)
+    told = (await folk.the.mails(email))[0]
+    assert told["kind"] == "signin_link"
+    assert token not in told["text"] + str(told["html"]), "the mail stops it; it does not carry it"
+    await recovery.stop(folk.ctx, str(told["link"]).rpartition("/")[2])
+    with pytest.raises(HandleInvalid):
+        await signin.start_by_link(folk.ctx, token)
+    assert [row for row in await folk.the.rows(ticket) if row["taken_at"] is None] == []
+
+
+async def test_stopped_after_it_was_opened(folk: Folk) -> None:
+    """The sign-in that it began is over too."""
+    email = await folk.email(await folk.born())
+    token = await made_for(folk, email)
+    begun = await signin.start_by_link(folk.ctx, token)
+    told = (await folk.the.mails(email))[0]
+    await recovery.stop(folk.ctx, str(told["link"]).rpartition("/")[2])
+    with pytest.raises(HandleInvalid):
+        await signin.finish(folk.ctx, begun.handle)
+
+
+async def test_nobody_disabled_gets_in(folk: Folk) -> None:
+    email = await folk.email(await folk.born())
+    token = await made_for(folk, email)
+    await disable(folk.the, email)
+    with pytest.raises(HandleInvalid):
+        await signin.start_by_link(folk.ctx, token)
+    with pytest.raises(NotFound):
+        await operate.signin_link(folk.ctx, "ghost@example.com", "main")
+
+
+# -- an admin's ------------------------------------------------------------------------------------
+
+
+async def test_an_admins_waits(slow: Folk) -> None:
+    boss, anna = await slow.born(None, "admin"), await slow.born()
+    made = await admin.signin_link(slow.acting(boss), boss, anna.person_id)
+    assert made.usable_at - slow.the.clock.now == pytest.approx(DAY * 10**6, abs=1000)
+    assert made.expires_at - made.usable_at == DAY * 10**6
+    token = token_in(made)
+    for use in (links.look, signin.start_by_link):
+        with pytest.raises(NotYet) as early:
+            await use(slow.ctx, token)
+        assert early.value.usable_at == made.usable_at
+        assert 0 < early.value.retry_after <= DAY
+    assert (await slow.the.mails(await slow.email(anna)))[0]["kind"] == "signin_link"
+    slow.the.clock.forward(DAY)
+    assert isinstance((await signin.start_by_link(slow.ctx, token)).decision, Enough)
+
+
+async def test_an_operators_waits_for_nothing(slow: Folk) -> None:
+    token = await made_for(slow, await slow.email(await slow.born()))
+    assert isinstance((await signin.start_by_link(slow.ctx, token)).decision, Enough)
+
+
+async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
+    boss, anna = await slow.born(None, "admin"), await slow.born()
+    token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
+    slow.the.clock.forward(2 * DAY)
+    with pytest.raises(HandleInvalid):
+        await signin.start_by_link(slow.ctx, token)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "may"),
+    [
+        ("owner", "user", True), ("owner", "admin", True), ("owner", "owner", True), ("admin", "user", True),
+        ("admin", "read_only", True), ("admin", "admin", True), ("admin", "owner", False), ("user", "user", False),
+        ("read_only", "user", False), ("user", "owner", False),
+    ],
+)  # fmt: skip
+async def test_only_for_those_who_may_no_more(folk: Folk, mine: str, theirs: str, may: bool) -> None:
+    boss, other = await folk.born(None, mine), await folk.born(None, theirs)
+    await folk.the.mails()
+    before = await folk.the.everything(but=("audit_event",))
+    try:
+        await admin.signin_link(folk.acting(boss), boss, other.person_id)
+    except PermissionMissing:
+        assert not may
+        assert await folk.the.everything(but=("audit_event",)) == before
+        assert (await folk.the.events())[-1] == "access:refused"
+    else:
+        assert may
+    for somebody in (boss.person_id, "00000000-0000-7000-8000-000000000000"):
+        with pytest.raises((PermissionMissing, NotFound)):
+            await admin.signin_link(folk.acting(boss), boss, somebody)
+
+
+async def test_it_wants_a_fresh_proof(folk: Folk) -> None:
+    boss, anna = await folk.born(None, "admin"), await folk.born()
+    folk.the.clock.forward(301)
+    with pytest.raises(StepUpNeeded):
+        await admin.signin_link(folk.acting(boss), boss, anna.person_id)
+
+
+async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
+    """In whatever order the locks are taken, neither waits for ever."""
+    one, two = await folk.born(None, "admin"), await folk.born(None, "admin")
+    for _ in range(5):
+        made = await asyncio.gather(
+            admin.signin_link(folk.acting(one), one, two.person_id),
+            admin.signin_link(folk.acting(two), two, one.person_id),
+        )
+        assert len({link.url for link in made}) == 2
+
+
+async def test_refusals_of_a_link_say_nothing_of_it(slow: Folk) -> None:
+    """Waiting is told to whoever has the link, and to nobody else."""
+    boss, anna = await slow.born(None, "admin"), await slow.born()
+    token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
+    with pytest.raises(Refusal) as odd:
+        await links.look(slow.ctx, token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert isinstance(odd.value, HandleInvalid)

@@ -1,0 +1,123 @@
+"""Recovery codes: ten of eighty bits, shown once, each good once, the newest set alone.
+
+When they end with other factors is told in test_enrolment, how they are hashed in tests/ground.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from passgate.core.factors import recovery_code
+from passgate.store.tables import credential
+from tests.core.having import add_app, add_codes, begun, code_of_app, me, prove, signed_in
+from tests.kit import The, code_of, handle_of
+
+
+async def test_ten_codes_of_eighty_bits(the: The) -> None:
+    anna = await the.person()
+    codes = await add_codes(the, anna)
+    assert len(set(codes)) == recovery_code.COUNT == 10
+    for code in codes:
+        groups = code.split("-")
+        assert [len(group) for group in groups] == [4, 4, 4, 4]
+        assert set("".join(groups)) <= set("abcdefghijklmnopqrstuvwxyz234567")
+    rows = [row for row in await the.rows(credential) if row["kind"] == recovery_code.name]
+    assert len({row["lookup"] for row in rows}) == 10
+    kept = repr(await the.everything())
+    for code in codes:
+        assert code not in kept
+        assert code.replace("-", "") not in kept
+
+
+async def test_each_is_good_once(the: The) -> None:
+    anna = await the.person()
+    codes = await add_codes(the, anna)
+    for number, code in enumerate(codes[:3], start=1):
+        await signed_in(the, anna, ("recovery_code", code))
+        again = await begun(the, anna.email)
+        for spelled in (code, code.upper(), code.replace("-", "")):
+            assert code_of(await prove(the, again, "recovery_code", spelled)) == "proof_refused"
+        told = (await the.mails(anna.email))[0]
+        assert told["kind"] == "recovery_code_used"
+        assert str(10 - number) in told["text"]
+    assert (await the.events()).count("account:recovery_code:used") == 3
+
+
+async def test_it_counts_as_something_had(the: The) -> None:
+    anna = await the.person()
+    [code, *_] = await add_codes(the, anna)
+    asked = await prove(the, handle_of(await the.start(anna.email)), "password", anna.password)
+    assert asked.json() == {"enough": False, "need": [["recovery_code"]], "enrol": False}
+    proved = await prove(the, await begun(the, anna.email), "recovery_code", code)
+    assert (proved.json()["amr"], proved.json()["acr"]) == (["pwd", "otp"], "urn:passgate:aal2")
+
+
+async def test_however_it_is_typed(lite: The) -> None:
+    """Blanks, hyphens and capitals do not count; 0, 1 and 8 are in no code, so o, l and b were meant."""
+    anna = await lite.person()
+    codes = iter(await add_codes(lite, anna))
+    misread = str.maketrans("olb", "018")
+    for spell in (str.upper, str.title, lambda code: code.replace("-", " "), lambda code: f" {code} ",
+                  lambda code: code.replace("-", ""), lambda code: code.translate(misread)):  # fmt: skip
+        await signed_in(lite, anna, ("recovery_code", spell(next(codes))))
+
+
+async def test_what_is_no_code(lite: The) -> None:
+    anna = await lite.person()
+    [code, *_] = await add_codes(lite, anna)
+    handle = await begun(lite, anna.email)
+    for odd in (code[:-1], code + "a", "-" * 19, "a" * 1024, code + "a" * 900, "é" * 16):
+        assert code_of(await prove(lite, handle, "recovery_code", odd)) == "proof_refused", odd
+    assert (await prove(lite, handle, "recovery_code", code)).status_code == 200
+
+
+async def test_a_new_set_kills_the_old_one(the: The) -> None:
+    anna = await the.person()
+    old = await add_codes(the, anna)
+    new = await add_codes(the, anna)
+    assert not set(old) & set(new)
+    handle = await begun(the, anna.email)
+    for code in old[:3]:
+        assert code_of(await prove(the, handle, "recovery_code", code)) == "proof_refused"
+    assert (await prove(the, handle, "recovery_code", new[0])).status_code == 200
+    live = [
+        row for row in await the.rows(credential)
+        if row["kind"] == recovery_code.name and row["revoked_at"] is None
+    ]  # fmt: skip
+    assert len(live) == 9
+
+
+async def test_somebody_elses_is_wrong(the: The) -> None:
+    anna, bert = await the.person("anna@example.com"), await the.person("bert@example.com")
+    mine, theirs = await add_codes(the, anna), await add_codes(the, bert)
+    handle = await begun(the, anna.email)
+    assert code_of(await prove(the, handle, "recovery_code", theirs[0])) == "proof_refused"
+    assert (await prove(the, handle, "recovery_code", mine[0])).status_code == 200
+    await signed_in(the, bert, ("recovery_code", theirs[0]))
+
+
+async def test_two_handles_at_the_same_time(the: The) -> None:
+    anna = await the.person()
+    [code, *_] = await add_codes(the, anna)
+    handles = [await begun(the, anna.email) for _ in range(2)]
+    answers = await asyncio.gather(*(prove(the, handle, "recovery_code", code) for handle in handles))
+    assert sorted(answer.status_code for answer in answers) == [200, 403]
+    assert (await the.events()).count("account:recovery_code:used") == 1
+
+
+async def test_beside_another_factor_either_will_do(the: The) -> None:
+    anna = await the.person()
+    secret = await add_app(the, anna)
+    [code, *_] = await add_codes(the, anna)
+    await signed_in(the, anna, ("totp", code_of_app(the, secret)))
+    again = await signed_in(the, anna, ("recovery_code", code))
+    assert (await me(the, "GET", "passkeys", again)).json() == {"items": [], "next": None}
+
+
+async def test_the_last_one_used_leaves_none(lite: The) -> None:
+    """They are gone then, and nobody is asked for what nobody has."""
+    anna = await lite.person()
+    for code in await add_codes(lite, anna):
+        await signed_in(lite, anna, ("recovery_code", code))
+    again = await prove(lite, handle_of(await lite.start(anna.email)), "password", anna.password)
+    assert again.json()["enough"] is True

@@ -1,0 +1,113 @@
+"""A tenant's rules as data: what is kept of them, and which word a faulty field is refused with.
+
+What rules demand of anybody is told in test_policy.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passgate.core.policy import is_reachable
+from passgate.core.rules import AAL2, AAL3, FIRST, LEVELS, PHR, SECOND, Rules
+from passgate.errors import Invalid
+
+
+def some(words: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(words), unique=True, min_size=1)
+
+
+CHANGES = st.fixed_dictionaries({}, optional={
+    "first": some(FIRST), "second": st.sampled_from(["never", "if_enrolled", "always"]), "second_among": some(SECOND),
+    "least_acr": st.sampled_from(LEVELS), "max_age": st.integers(0, 86_400), "password_alone": st.integers(8, 64),
+    "password_beside": st.integers(8, 64), "totp_window": st.integers(0, 2), "totp_at_once": st.booleans(),
+    "passkey_counter": st.sampled_from(["refuse", "note"]), "remember_days": st.integers(0, 365),
+})  # fmt: skip
+
+
+@given(CHANGES)
+def test_what_a_tenant_keeps_is_read_again(change: dict[str, object]) -> None:
+    try:
+        rules = Rules().changed(change)
+    except Invalid as refused:
+        assert refused.fields == {"second_among": "value"}
+        assert (change.get("second"), change.get("second_among")) == ("always", ["recovery_code"])
+        return
+    assert Rules.from_json(rules.to_json()) == rules
+    assert Rules.from_json(rules.differences()) == rules
+    assert all(rules.to_json()[name] == value for name, value in change.items())
+    default = Rules().to_json()
+    assert rules.differences() == {name: value for name, value in rules.to_json().items() if value != default[name]}
+    assert Rules().changed({}) == Rules()
+    assert rules.changed({}) == rules
+
+
+FAULTS: list[tuple[str, object, str]] = [
+    ("first", "password", "type"), ("first", None, "type"), ("first", [1], "type"), ("first", [["password"]], "type"),
+    ("first", [], "value"), ("first", ["totp"], "value"), ("first", ["recovery_code"], "value"),
+    ("first", ["password", "password"], "value"), ("first", ["Password"], "value"), ("first", {}, "type"),
+    ("second_among", [], "value"), ("second_among", ["password"], "value"), ("second_among", "totp", "type"),
+    ("second_among", ["totp", "totp"], "value"), ("second_among", ["browser"], "value"),
+    ("second", "sometimes", "value"), ("second", None, "value"), ("second", True, "value"), ("second", [], "value"),
+    ("least_acr", "aal2", "value"), ("least_acr", "", "value"), ("least_acr", 2, "value"),
+    ("passkey_counter", "off", "value"), ("passkey_counter", {}, "value"),
+    ("max_age", -1, "value"), ("max_age", 86_401, "value"), ("max_age", "300", "type"), ("max_age", True, "type"),
+    ("max_age", 1.0, "type"), ("max_age", None, "type"),
+    ("password_alone", 7, "value"), ("password_alone", 65, "value"), ("password_beside", 7, "value"),
+    ("password_beside", "8", "type"), ("totp_window", 3, "value"), ("totp_window", -1, "value"),
+    ("totp_window", False, "type"), ("remember_days", 366, "value"), ("remember_days", -1, "value"),
+    ("totp_at_once", 1, "type"), ("totp_at_once", "true", "type"), ("totp_at_once", None, "type"),
+    ("nonsense", 1, "unknown"), ("", 1, "unknown"), ("First", ["password"], "unknown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value", "word"), FAULTS)
+def test_each_fault_has_its_word(field: str, value: object, word: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        Rules().changed({field: value, "second": "always"} if field != "second" else {field: value})
+    assert refused.value.fields == {field: word}
+
+
+def test_all_faults_are_told_at_once_and_none_of_their_values() -> None:
+    with pytest.raises(Invalid) as refused:
+        Rules().changed({"first": [], "max_age": "no", "x" * 300: 1, "totp_window": 1})
+    assert refused.value.fields == {"first": "value", "max_age": "type", "x" * 40: "unknown"}
+
+
+def test_nobody_is_always_asked_for_what_cannot_be_set_up() -> None:
+    for rules in (Rules(), Rules(second="always")):
+        with pytest.raises(Invalid) as refused:
+            rules.changed({"second": "always", "second_among": ["recovery_code"]})
+        assert refused.value.fields == {"second_among": "value"}
+    assert Rules().changed({"second": "always", "second_among": ["email_code"]}).second == "always"
+    with pytest.raises(Invalid):
+        Rules(second_among=("recovery_code",)).changed({"second": "always"})
+
+
+def test_no_tenant_shuts_itself_out() -> None:
+    assert is_reachable(Rules())
+    assert is_reachable(Rules(least_acr=AAL3))
+    assert not is_reachable(Rules(first=("password",), second_among=("totp",), least_acr=PHR))
+    assert not is_reachable(Rules(first=("email_code",), second_among=("totp", "recovery_code"), least_acr=AAL2))
+    assert not is_reachable(Rules(first=("email_code", "password"), second_among=("email_code",), least_acr=AAL2))
+
+
+def test_words_of_a_later_version_are_passed_over() -> None:
+    assert Rules.from_json({}) == Rules()
+    told = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1})
+    assert told == Rules(first=("password",), second="never")
+
+
+@pytest.mark.parametrize(
+    ("rules", "shortest"),
+    [
+        (Rules(second="never"), 15), (Rules(), 15), (Rules(second="always"), 15),
+        (Rules(second="always", remember_days=0), 8), (Rules(second="if_enrolled", remember_days=0), 15),
+        (Rules(second="always", remember_days=0, second_among=("totp", "email_code")), 15),
+        (Rules(second="always", remember_days=0, password_beside=12), 12), (Rules(password_alone=20), 20),
+    ],
+)  # fmt: skip
+def test_a_password_that_stands_alone_is_longer(rules: Rules, shortest: int) -> None:
+    """NIST SP 800-63B-4 §3.1.1.2. A mailed code is nothing beside it, and a remembered browser leaves it alone."""
+    assert rules.shortest_password == shortest

@@ -1,0 +1,198 @@
+"""Codes of an authenticator app: the RFCs' own values, the window, spellings, and that each is good once.
+
+How many wrong ones are allowed is told in test_throttle, setting one up in a sign-in in test_enrolment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from passgate.core.factors import totp
+from passgate.store.tables import credential, ticket
+from passgate.world import SECOND
+from tests.core.having import add_app, begun, code_of_app, me, policy, prove, signed_in, unspelled
+from tests.kit import The, code_of, handle_of, token_of
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+COUNTED: dict[str, Any] = json.loads((VECTORS / "rfc4226_hotp.json").read_text())
+TIMED: dict[str, Any] = json.loads((VECTORS / "rfc6238_totp.json").read_text())
+KEY = b"12345678901234567890"
+
+
+@pytest.mark.parametrize(("count", "code"), list(enumerate(COUNTED["codes"])))
+def test_the_values_of_rfc_4226(count: int, code: str) -> None:
+    assert totp.code_at(COUNTED["secret_ascii"].encode(), count) == code
+
+
+@pytest.mark.parametrize("vector", TIMED["vectors"], ids=lambda vector: str(vector["unix"]))
+def test_the_values_of_rfc_6238(vector: dict[str, Any]) -> None:
+    secret, now = TIMED["secrets_ascii"]["SHA1"].encode(), vector["unix"]
+    assert totp.code_at(secret, now // TIMED["step"], TIMED["digits"]) == vector["SHA1"]
+    assert totp.code_at(secret, now // totp.PERIOD) == vector["SHA1"][-6:]
+    assert totp.matched(secret, vector["SHA1"][-6:], now * SECOND, 0) == now // totp.PERIOD
+
+
+@given(
+    st.text(min_size=1).filter(str.isprintable),
+    st.from_regex(r"[a-z+._'%&=?#:/]{1,30}@[a-z]{1,20}\.com", fullmatch=True),
+)
+def test_what_the_picture_holds_is_read_back(service: str, email: str) -> None:
+    found = urlsplit(totp.uri(KEY, service, email))
+    assert (found.scheme, found.netloc, found.fragment) == ("otpauth", "totp", "")
+    assert unquote(found.path) == f"/{service}:{email}"
+    issuer, _, account = found.path[1:].partition(":")
+    assert (unquote(issuer), unquote(account)) == (service, email)
+    told = parse_qs(found.query, strict_parsing=True, keep_blank_values=True)
+    secret = totp.spelled(KEY)
+    assert told == {"secret": [secret], "issuer": [service], "algorithm": ["SHA1"], "digits": ["6"], "period": ["30"]}
+    assert unspelled(secret) == KEY
+    assert "=" not in secret
+
+
+STEP = 60_000_000
+
+
+@pytest.mark.parametrize("window", [0, 1, 2])
+@pytest.mark.parametrize("within", [0, totp.PERIOD * SECOND - 1])
+def test_the_window_ends_where_the_rules_say(window: int, within: int) -> None:
+    """At the first and at the last microsecond of a step."""
+    now = STEP * totp.PERIOD * SECOND + within
+    for away in range(-4, 5):
+        found = totp.matched(KEY, totp.code_at(KEY, STEP + away), now, window)
+        assert found == (STEP + away if abs(away) <= window else None), away
+
+
+@pytest.mark.parametrize("odd", ["", "28708", "2870822", "２８７０８２", "28708x", "-287082", "287082.0", "0x46"])
+def test_what_is_no_code(odd: str) -> None:
+    """287082 is the code of step 1, and in the window."""
+    assert totp.matched(KEY, "287082", 3 * totp.PERIOD * SECOND, 2) == 1
+    assert totp.matched(KEY, odd, 3 * totp.PERIOD * SECOND, 2) is None
+
+
+# -- through the doors -----------------------------------------------------------------------------
+
+
+async def test_the_window_is_the_tenants(lite: The) -> None:
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    for window in (0, 1, 2):
+        await policy(lite, totp_window=window)
+        for away in (-window - 1, window + 1):
+            handle = await begun(lite, anna.email)
+            assert code_of(await prove(lite, handle, "totp", code_of_app(lite, secret, away))) == "proof_refused"
+        lite.clock.forward(3600)
+        for away in (-window, window) if window else (0,):
+            await signed_in(lite, anna, ("totp", code_of_app(lite, secret, away)))
+        lite.clock.forward(3600)
+
+
+async def test_however_it_is_typed(lite: The) -> None:
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    for spelled in ("{0}{1}", " {0} {1} ", "{0}-{1}", "{0}\u00a0{1}", "{0}\u2009{1}"):
+        code = code_of_app(lite, secret)
+        handle = await begun(lite, anna.email)
+        assert (await prove(lite, handle, "totp", spelled.format(code[:3], code[3:]))).status_code == 200
+        again = await begun(lite, anna.email)
+        for other in (code, f"{code[:3]} {code[3:]}", f"{code}-", f"{code[0]}-{code[1:]}"):
+            assert code_of(await prove(lite, again, "totp", other)) == "proof_refused", "no spelling opens twice"
+        lite.clock.forward(totp.PERIOD)
+
+
+async def test_each_code_is_good_once_and_none_before_it(the: The) -> None:
+    anna = await the.person()
+    secret = await add_app(the, anna)
+    later, now, earlier = (code_of_app(the, secret, away) for away in (1, 0, -1))
+    await signed_in(the, anna, ("totp", later))
+    for code in (later, now, earlier):
+        assert code_of(await prove(the, await begun(the, anna.email), "totp", code)) == "proof_refused"
+    the.clock.forward(totp.PERIOD)
+    assert code_of(await prove(the, await begun(the, anna.email), "totp", later)) == "proof_refused"
+    await signed_in(the, anna, ("totp", code_of_app(the, secret, 1)))
+
+
+async def test_the_code_that_set_it_up_is_spent(the: The) -> None:
+    anna = await the.person()
+    secret = unspelled((await me(the, "POST", "totp", anna)).json()["secret"])
+    code = code_of_app(the, secret)
+    assert (await me(the, "POST", "totp/prove", anna, {"answer": code})).status_code == 204
+    assert code_of(await prove(the, await begun(the, anna.email), "totp", code)) == "proof_refused"
+    assert code_of(await me(the, "POST", "totp/prove", anna, {"answer": code})) == "proof_refused"
+    await signed_in(the, anna, ("totp", code_of_app(the, secret, 1)))
+
+
+async def test_an_older_code_does_not_set_it_up_twice(the: The) -> None:
+    """A new secret is offered: the older one's codes say nothing any more, before and after it is taken."""
+    anna = await the.person()
+    first = unspelled((await me(the, "POST", "totp", anna)).json()["secret"])
+    second = unspelled((await me(the, "POST", "totp", anna)).json()["secret"])
+    assert first != second
+    assert code_of(await me(the, "POST", "totp/prove", anna, {"answer": code_of_app(the, first)})) == "proof_refused"
+    taken = await me(the, "POST", "totp/prove", anna, {"answer": code_of_app(the, second)})
+    assert taken.status_code == 204
+    the.clock.forward(totp.PERIOD)
+    assert code_of(await prove(the, await begun(the, anna.email), "totp", code_of_app(the, first))) == "proof_refused"
+    await signed_in(the, anna, ("totp", code_of_app(the, second)))
+
+
+async def test_another_app_takes_the_place_of_the_first(the: The) -> None:
+    anna = await the.person()
+    first = await add_app(the, anna)
+    second = await add_app(the, anna)
+    live = [row for row in await the.rows(credential) if row["kind"] == "totp" and row["revoked_at"] is None]
+    assert len(live) == 1
+    handle = await begun(the, anna.email)
+    assert code_of(await prove(the, handle, "totp", code_of_app(the, first))) == "proof_refused"
+    assert (await prove(the, handle, "totp", code_of_app(the, second))).status_code == 200
+
+
+async def test_two_handles_at_the_same_time(the: The) -> None:
+    anna = await the.person()
+    secret = await add_app(the, anna)
+    handles = [await begun(the, anna.email) for _ in range(2)]
+    code = code_of_app(the, secret)
+    answers = await asyncio.gather(*(prove(the, handle, "totp", code) for handle in handles))
+    assert sorted(answer.status_code for answer in answers) == [200, 403]
+    opened = [await the.finish(handle) for handle in handles]
+    assert sorted(answer.status_code for answer in opened) == [201, 409]
+
+
+async def test_somebody_elses_code_is_wrong(the: The) -> None:
+    anna, bert = await the.person("anna@example.com"), await the.person("bert@example.com")
+    mine, theirs = await add_app(the, anna), await add_app(the, bert)
+    handle = await begun(the, anna.email)
+    assert code_of(await prove(the, handle, "totp", code_of_app(the, theirs))) == "proof_refused"
+    assert (await prove(the, handle, "totp", code_of_app(the, mine))).status_code == 200
+
+
+async def test_what_is_kept_is_sealed(lite: The) -> None:
+    anna = await lite.person()
+    spelled = (await me(lite, "POST", "totp", anna)).json()["secret"]
+    secret = unspelled(spelled)
+    await me(lite, "POST", "totp/prove", anna, {"answer": code_of_app(lite, secret)})
+    kept = repr([await lite.rows(credential), await lite.rows(ticket)])
+    for form in (spelled, secret.hex(), repr(secret)[2:-1]):
+        assert form not in kept
+    assert len(secret) * 8 == 160
+
+
+async def test_where_the_tenant_takes_a_secret_without_a_first_code(the: The) -> None:
+    anna = await the.person()
+    await policy(the, totp_at_once=True)
+    offered = (await me(the, "POST", "totp", anna)).json()
+    assert offered["active"] is True
+    secret = unspelled(offered["secret"])
+    handle = handle_of(await the.start(anna.email))
+    asked = await prove(the, handle, "password", anna.password)
+    assert asked.json() == {"enough": False, "need": [["totp"]], "enrol": False}
+    proved = await prove(the, handle, "totp", code_of_app(the, secret))
+    assert (proved.json()["amr"], proved.json()["acr"]) == (["pwd", "otp"], "urn:passgate:aal2")
+    token_of(await the.finish(handle))

@@ -1,0 +1,282 @@
+"""Fifty at once for everything that is good once: one gets through, the others are refused, and the owner hears of one.
+
+What has a door is used at two processes; what only a page opens is used at two Passgates over one database. Mailed
+sign-up codes and handles are told in test_signing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from sqlalchemy import select
+
+from passgate.app import Passgate
+from passgate.core import address, operate, recovery, signin
+from passgate.core.ctx import Ctx
+from passgate.core.factors.totp import PERIOD, code_at
+from passgate.errors import Refusal
+from passgate.store.tables import audit_event, credential, person, session
+from passgate.world import World
+from tests.authenticator import Authenticator, b64
+from tests.core.behind import HERE, Folk
+from tests.core.having import add_codes, add_passkey, begun, challenged, me, offered_passkey, prove, shown, unspelled
+from tests.kit import OTHER_PASSWORD, PASSWORD, Clock, Person, The, client_for, handle_of, settings_for
+from tests.processes import Deployment, Face, Said, together
+
+MANY, HANDLES = 50, 10
+REFUSED = {"proof_refused", "throttled", "already_proved", "handle_invalid", "factor_not_offered"}
+
+
+async def events(pair: Deployment, email: str, event: str) -> int:
+    """How often it happened to this person."""
+    async with pair.inside.house.store.read() as db:
+        her = await db.value(select(person.c.id).where(person.c.email_key == email))
+        rows = await db.rows(
+            select(audit_event.c.id).where(audit_event.c.subject_id == her, audit_event.c.event == event)
+        )
+    return len(rows)
+
+
+async def of_kind(pair: Deployment, email: str, kind: str) -> int:
+    """How many of that kind this person has."""
+    query = (
+        select(credential.c.id)
+        .join(person, person.c.id == credential.c.person_id)
+        .where(person.c.email_key == email, credential.c.kind == kind, credential.c.revoked_at.is_(None))
+    )
+    async with pair.inside.house.store.read() as db:
+        return len(await db.rows(query))
+
+
+def once(answers: Iterable[httpx2.Response], right: int, *others: str) -> None:
+    said = Said.of(answers)
+    assert said[str(right)] == 1, said
+    assert set(said) <= {str(right), *REFUSED, *others}, said
+
+
+async def named(face: Face, who: Person) -> list[str]:
+    """Handles whose person is named, five uses for each."""
+    made = await together(*(begun(face, who.email) for _ in range(HANDLES)))
+    return made * (MANY // HANDLES)
+
+
+async def proofs(pair: Deployment, handles: list[str], factor: str, answer: object) -> list[httpx2.Response]:
+    faces = zip(pair.each(MANY), handles, strict=True)
+    return await together(*(prove(face, handle, factor, answer) for face, handle in faces))
+
+
+def shown_by(secret: bytes, steps: int = 0) -> str:
+    return code_at(secret, int(time.time()) // PERIOD + steps)
+
+
+async def app_of(face: Face, who: Person) -> bytes:
+    secret = unspelled((await me(face, "POST", "totp", who)).json()["secret"])
+    proved = await me(face, "POST", "totp/prove", who, {"answer": shown_by(secret)})
+    assert proved.status_code == 204, proved.text
+    return secret
+
+
+async def test_a_code_of_an_app(pair: Deployment) -> None:
+    anna = await pair.a.person(pair.address())
+    secret = await app_of(pair.a, anna)
+    handles = await named(pair.b, anna)
+    once(await proofs(pair, handles, "totp", shown_by(secret, 1)), 200)
+    assert await events(pair, anna.email, "signin:totp:proved") == 1
+
+
+async def test_a_recovery_code(pair: Deployment) -> None:
+    anna = await pair.a.person(pair.address())
+    [code, *_] = await add_codes(pair.a, anna)
+    once(await proofs(pair, await named(pair.b, anna), "recovery_code", code), 200)
+    assert await events(pair, anna.email, "account:recovery_code:used") == 1
+    assert await of_kind(pair, anna.email, "recovery_code") == 9
+    assert len(await pair.a.mails_of(anna.email, "recovery_code_used")) == 1
+
+
+async def test_a_passkeys_answer(pair: Deployment) -> None:
+    anna, key = await pair.a.person(pair.address()), Authenticator(counter=3, step=1)
+    await add_passkey(pair.a, anna, key)
+    handle = handle_of(await pair.b.start())
+    answer = key.get(await challenged(pair.a, handle, "passkey"), pair.a.gate.settings.url)
+    once(await proofs(pair, [handle] * MANY, "passkey", answer), 200)
+    assert await events(pair, anna.email, "signin:passkey:proved") == 1
+    assert await events(pair, anna.email, "signin:passkey:counter_back") == 0
+
+
+async def test_a_new_passkey(pair: Deployment) -> None:
+    anna = await pair.a.person(pair.address())
+    answer = Authenticator().create(await offered_passkey(pair.a, anna), pair.a.gate.settings.url)
+    tries = (me(face, "POST", "passkeys/prove", anna, {"answer": answer}) for face in pair.each(MANY))
+    once(await together(*tries), 201, "insufficient_user_authentication")
+    assert await of_kind(pair, anna.email, "passkey") == 1
+    assert len(await pair.a.mails_of(anna.email, "factor_added")) == 1
+
+
+async def test_one_passkey_for_two_people(pair: Deployment) -> None:
+    """The same id for several accounts at the same moment: one of them has it, and no passkey is two people's."""
+    people = [await pair.a.person(pair.address()) for _ in range(6)]
+    key = Authenticator()
+    key.create(await offered_passkey(pair.a, people[0]), pair.a.gate.settings.url)
+    taken = key.held[0].id
+    tries = []
+    for face, who in zip(pair.each(6), people, strict=True):
+        answer = Authenticator().create(
+            await offered_passkey(face, who), face.gate.settings.url, auth_data=lambda raw: raw[:55] + taken + raw[87:]
+        )
+        tries.append(
+            me(face, "POST", "passkeys/prove", who, {"answer": answer | {"id": b64(taken), "rawId": b64(taken)}})
+        )
+    assert Said.of(await together(*tries)) == {"201": 1, "proof_refused": 5}
+
+
+async def test_the_first_code_of_an_app(pair: Deployment) -> None:
+    anna = await pair.a.person(pair.address())
+    secret = unspelled((await me(pair.a, "POST", "totp", anna)).json()["secret"])
+    code = shown_by(secret)
+    tries = (me(face, "POST", "totp/prove", anna, {"answer": code}) for face in pair.each(MANY))
+    once(await together(*tries), 204, "insufficient_user_authentication")
+    assert await of_kind(pair, anna.email, "totp") == 1
+    assert len(await pair.a.mails_of(anna.email, "factor_added")) == 1
+    once_more = await prove(pair.b, await begun(pair.b, anna.email), "totp", code)
+    assert once_more.status_code == 403
+
+
+async def test_a_code_to_recover_and_the_password_after_it(pair: Deployment) -> None:
+    anna = await pair.a.person(pair.address())
+    handle = handle_of(await pair.b.recover(anna.email))
+    code = await pair.a.code(anna.email, "recovery_code")
+    once(await proofs(pair, [handle] * MANY, "email_code", code), 200)
+    once(await proofs(pair, [handle] * MANY, "password", OTHER_PASSWORD), 200)
+    assert await events(pair, anna.email, "account:password:set") == 2
+    assert await of_kind(pair, anna.email, "password") == 1
+    once(await together(*(face.finish(handle) for face in pair.each(MANY))), 201)
+    assert await events(pair, anna.email, "recovery:completed") == 1
+
+
+# -- what only a page opens ------------------------------------------------------------------------
+
+
+@dataclass
+class Twins:
+    """Two Passgates over one database, with one clock that is turned by hand."""
+
+    the: The
+    ctxs: list[Ctx]
+
+    async def at_once(self, use: Callable[[Ctx, int], Awaitable[object]]) -> Counter[str]:
+        """What fifty uses said: "done", or a refusal's code."""
+
+        async def said(number: int) -> str:
+            try:
+                await use(self.ctxs[number % 2], number)
+            except Refusal as refused:
+                return refused.code
+            return "done"
+
+        return Counter(await together(*(said(number) for number in range(MANY))))
+
+    async def counted(self, event: str) -> int:
+        return (await self.the.events()).count(event)
+
+
+@pytest.fixture
+async def twins(tmp_path: Path, database_url: str | None) -> AsyncIterator[Twins]:
+    clock = Clock()
+    settings = settings_for(tmp_path, database_url, recovery={"wait": "24h"}, mail={"per_hour": 1000})
+    one, two = (Passgate(settings, World(clock, World.real().dice)) for _ in range(2))
+    async with one.running(work=False), two.running(work=False), client_for(one) as http:
+        yield Twins(The(one, clock, http), [Ctx(gate.house, HERE) for gate in (one, two)])
+
+
+async def link_for(twins: Twins, email: str) -> str:
+    made = await operate.signin_link(twins.ctxs[0], email, "main")
+    return made.url.rpartition("/")[2]
+
+
+async def test_a_sign_in_link(twins: Twins) -> None:
+    folk = Folk(twins.the)
+    token = await link_for(twins, await folk.email(await folk.born()))
+    said = await twins.at_once(lambda ctx, number: signin.start_by_link(ctx, token, is_recovery=bool(number % 4 // 2)))
+    assert said == {"done": 1, "handle_invalid": MANY - 1}
+    assert await twins.counted("signin:link:proved") == 1
+
+
+async def test_a_link_that_stops_beside_the_one_it_stops(twins: Twins) -> None:
+    """Whoever is first: after the stop nobody comes in by that link, nor goes on with what it began."""
+    folk = Folk(twins.the)
+    actor = await folk.born()
+    email = await folk.email(actor)
+    token = await link_for(twins, email)
+    told = (await twins.the.mails(email))[0]
+    stop = str(told["link"]).rpartition("/")[2]
+    handles: list[str] = []
+
+    async def use(ctx: Ctx, number: int) -> None:
+        if number % 5:
+            await recovery.stop(ctx, stop)
+        else:
+            handles.append((await signin.start_by_link(ctx, token)).handle)
+
+    said = await twins.at_once(use)
+    assert said["done"] == 1 + len(handles)
+    assert said["handle_invalid"] == MANY - said["done"]
+    assert await twins.counted("recovery:stopped") == 1
+    for handle in handles:
+        with pytest.raises(Refusal) as late:
+            await signin.finish(twins.ctxs[0], handle)
+        assert late.value.code == "handle_invalid"
+
+
+async def test_a_change_of_address_that_is_taken_back(twins: Twins) -> None:
+    folk = Folk(twins.the)
+    actor = await folk.born("old@example.com")
+    await address.start(folk.acting(actor), actor, "new@example.com")
+    await address.prove(folk.acting(actor), actor, await folk.code())
+    told = next(mail for mail in await twins.the.mails("old@example.com") if mail["kind"] == "address_changed")
+    token = str(told["link"]).rpartition("/")[2]
+    said = await twins.at_once(lambda ctx, _: address.undo(ctx, token))
+    assert said == {"done": 1, "handle_invalid": MANY - 1}
+    assert await twins.counted("account:address:undone") == 1
+
+
+async def test_a_release_that_has_waited(twins: Twins) -> None:
+    """One recovery goes on without the lost factor; the others that were as far are over."""
+    folk = Folk(twins.the)
+    actor = await folk.born()
+    await folk.add_app(actor)
+    email = await folk.email(actor)
+    await two_ways(twins, email)
+    twins.the.clock.forward(24 * 3600)
+    handles = []
+    for _ in range(HANDLES):
+        handles.append(handle_of(await twins.the.recover(email)))
+        await shown(twins.the, handles[-1], ("email_code", await folk_code(twins, email)))
+    opened: list[str] = []
+
+    async def use(ctx: Ctx, number: int) -> None:
+        await signin.prove(ctx, handles[number % HANDLES], "password", PASSWORD)
+        opened.append(handles[number % HANDLES])
+
+    said = await twins.at_once(use)
+    assert said["done"] == 1, said
+    assert set(said) <= {"done", *REFUSED}
+    assert await twins.counted("recovery:factors:released") == 1
+    finished = await twins.at_once(lambda ctx, number: signin.finish(ctx, handles[number % HANDLES]))
+    assert finished["done"] == 1
+    live = [row for row in await twins.the.rows(session) if row["ended_at"] is None]
+    assert len(live) == 1
+
+
+async def folk_code(twins: Twins, email: str) -> str:
+    return next(str(mail["code"]) for mail in await twins.the.mails(email) if mail["kind"] == "recovery_code")
+
+
+async def two_ways(twins: Twins, email: str) -> None:
+    handle = handle_of(await twins.the.recover(email))
+    await shown(twins.the, handle, ("email_code", await folk_code(twins, email)), ("password", PASSWORD))

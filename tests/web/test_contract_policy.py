@@ -1,0 +1,144 @@
+"""A tenant's rules and sign-in links over HTTP: who reads, who changes, and what is refused.
+
+What rules mean is told in tests/core/test_policy, what links open in tests/core/test_links.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from passgate.core import operate, tenants
+from passgate.core.ctx import Ctx
+from passgate.core.rules import Rules
+from passgate.store.tables import tenant
+from tests.core.having import prove
+from tests.kit import Person, The, code_of, handle_of, running, settings_for
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+async def somebody(the: The, role: str, email: str = "anna@example.com") -> tuple[Person, str]:
+    """With a role, and their tenant's id."""
+    who = await the.person(email)
+    if role != "user":
+        await operate.give_role(Ctx(the.gate.house), email, role, tenants.MAIN)
+    return who, (await the.session(who.token)).json()["tenant"]["id"]
+
+
+async def test_the_rules_are_read(the: The) -> None:
+    anna, mine = await somebody(the, "admin")
+    answer = await the.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)
+    assert (answer.status_code, answer.json()) == (200, Rules().to_json())
+
+
+async def test_they_are_changed_and_count_at_once(the: The) -> None:
+    anna, mine = await somebody(the, "owner")
+    await the.person("bert@example.com")
+    running_one = handle_of(await the.start("bert@example.com"))
+    change = {"second": "always", "second_among": ["totp"], "remember_days": 0}
+    answer = await the.http.patch(f"/api/v1/tenants/{mine}/policy", json=change, headers=anna.auth)
+    assert (answer.status_code, answer.json()) == (200, {**Rules().to_json(), **change})
+    [row] = await the.rows(tenant)
+    assert json.loads(row["policy"]) == change, "only what differs is kept"
+    asked = await prove(the, running_one, "password", anna.password)
+    assert asked.json() == {"enough": False, "need": [["totp"]], "enrol": True}
+    undone = {name: Rules().to_json()[name] for name in ("second", "second_among")}
+    back = await the.http.patch(f"/api/v1/tenants/{mine}/policy", json=undone, headers=anna.auth)
+    assert back.json() == {**Rules().to_json(), "remember_days": 0}
+    assert (await the.events()).count("tenant:policy:changed") == 2
+    same = await the.http.patch(f"/api/v1/tenants/{mine}/policy", json={}, headers=anna.auth)
+    assert same.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"first": []}, {"first": "value"}), ({"first": ["totp"]}, {"first": "value"}),
+        ({"second": "sometimes", "max_age": -1}, {"second": "value", "max_age": "value"}),
+        ({"least_acr": "aal2"}, {"least_acr": "value"}), ({"totp_window": 3}, {"totp_window": "value"}),
+        ({"first": ["password"], "second_among": ["totp"], "least_acr": "phr"}, {"least_acr": "value"}),
+        ({"second": "always", "second_among": ["recovery_code"]}, {"second_among": "value"}),
+        ({"nonsense": 1}, {"body": "unknown"}), ({"max_age": "60"}, {"max_age": "type"}),
+        ({"totp_at_once": 1}, {"totp_at_once": "type"}), ({"first": None}, {"first": "type"}),
+    ],
+)  # fmt: skip
+async def test_faults_are_told_and_change_nothing(lite: The, change: dict[str, object], fields: dict[str, str]) -> None:
+    anna, mine = await somebody(lite, "owner")
+    before = await lite.everything()
+    answer = await lite.http.patch(f"/api/v1/tenants/{mine}/policy", json=change, headers=anna.auth)
+    assert (answer.status_code, code_of(answer)) == (422, "invalid")
+    assert answer.json()["fields"] == fields
+    assert await lite.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("role", "reads", "writes", "links"),
+    [("owner", 200, 200, 201), ("admin", 200, 403, 201), ("user", 403, 403, 403), ("read_only", 403, 403, 403)],
+)
+async def test_who_may(the: The, role: str, reads: int, writes: int, links: int) -> None:
+    anna, mine = await somebody(the, role)
+    other = await the.person("bert@example.com")
+    theirs = (await the.session(other.token)).json()["user"]["id"]
+    if role == "read_only":
+        await operate.take_role(Ctx(the.gate.house), anna.email, "user", tenants.MAIN)
+    answers = [
+        await the.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth),
+        await the.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
+        await the.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth),
+    ]
+    assert [answer.status_code for answer in answers] == [reads, writes, links]
+    refused = [answer for answer in answers if answer.status_code == 403]
+    assert {code_of(answer) for answer in refused} <= {"permission_missing"}
+    assert (await the.events()).count("access:refused") == len(refused)
+
+
+async def test_other_tenants_are_not_found(tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, tenancy="multi")) as the:
+        anna, _ = await somebody(the, "owner")
+        handle = handle_of(await the.signup("olga@example.com", new_tenant={"name": "acme"}))
+        await prove(the, handle, "email_code", await the.code("olga@example.com"))
+        olga = await the.finish(handle)
+        shown = (await the.session(olga.json()["token"])).json()
+        before = await the.everything()
+        for id_ in (shown["tenant"]["id"], NOBODY):
+            path = f"/api/v1/tenants/{id_}/policy"
+            for answer in (
+                await the.http.get(path, headers=anna.auth),
+                await the.http.patch(path, json={"max_age": 60}, headers=anna.auth),
+            ):
+                assert (answer.status_code, code_of(answer)) == (404, "not_found")
+        for id_ in (shown["user"]["id"], NOBODY):
+            answer = await the.http.post(f"/api/v1/users/{id_}/signin-link", headers=anna.auth)
+            assert (answer.status_code, code_of(answer)) == (404, "not_found")
+        assert await the.everything() == before
+
+
+async def test_a_change_wants_a_fresh_proof(the: The) -> None:
+    anna, mine = await somebody(the, "owner")
+    other = await the.person("bert@example.com")
+    theirs = (await the.session(other.token)).json()["user"]["id"]
+    the.clock.forward(301)
+    for answer in (
+        await the.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
+        await the.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth),
+    ):
+        assert (answer.status_code, code_of(answer)) == (401, "insufficient_user_authentication")
+        assert 'acr_values="urn:passgate:aal1", max_age=300' in answer.headers["www-authenticate"]
+    assert (await the.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)).status_code == 200
+
+
+async def test_a_link_for_somebody(the: The) -> None:
+    anna, _ = await somebody(the, "admin")
+    other = await the.person("bert@example.com")
+    theirs = (await the.session(other.token)).json()["user"]["id"]
+    made = await the.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth)
+    assert (made.status_code, made.json().keys()) == (201, {"url", "usable_at", "expires_at"})
+    assert made.json()["url"].startswith("http://localhost:8000/signin/link/pg_lnk_")
+    assert made.headers["cache-control"] == "no-store"
+    assert (await the.mails("bert@example.com"))[0]["kind"] == "signin_link"
+    own = (await the.session(anna.token)).json()["user"]["id"]
+    refused = await the.http.post(f"/api/v1/users/{own}/signin-link", headers=anna.auth)
+    assert (refused.status_code, code_of(refused)) == (403, "permission_missing")
