@@ -97,7 +97,7 @@ async def gives_app(town: Town) -> Ask:
 
 async def gives_recovery_code(town: Town) -> Ask:
     handle = await town.after_password(town.anna)
-    return proof(handle, "recovery_code", next(town.anna.codes), next(town.cara.codes))
+    return proof(handle, "recovery_code", town.anna.codes.pop(), town.cara.codes.pop())
 
 
 async def gives_code(town: Town) -> Ask:

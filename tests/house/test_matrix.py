@@ -7,6 +7,7 @@ comes the same request with no rule broken, which must go well: a cell that refu
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -157,7 +158,7 @@ YIELDS_NOTHING = {
     # They show, or take away; nobody can do more after one than before.
     "GET /api/v1/session", "DELETE /api/v1/session", "GET /api/v1/me", "PATCH /api/v1/me", "GET /api/v1/me/export",
     "GET /api/v1/me/activity", "GET /api/v1/me/sessions", "DELETE /api/v1/me/sessions",
-    "DELETE /api/v1/me/sessions/{id}", "GET /api/v1/me/passkeys", "GET /api/v1/me/browsers",
+    "DELETE /api/v1/me/sessions/{id}", "GET /api/v1/me/passkeys", "GET /api/v1/me/browsers", "GET /api/v1/me/factors",
     "DELETE /api/v1/me/browsers", "DELETE /api/v1/me/browsers/{id}", "GET /api/v1/tenants/{id}/policy",
     # operators' and developers'
     "GET /healthz", "GET /readyz", "GET /dev/mail", "GET /dev/mail.json", "GET /openapi.json",
@@ -284,15 +285,27 @@ def names() -> list[str]:
     return [f"{door} {asks.__name__}" for door, asks, *_ in MATRIX]
 
 
+HOURS: dict[str, Any] = {
+    "tenancy": "multi", "mail": {"per_hour": 10_000, "code_life": 6 * 3600},
+    "signin": {"fresh": 6 * 3600, "life": 6 * 3600}, "session": {"idle": 80_000, "touch": 80_000},
+}  # fmt: skip
+"""Everything that is fresh stays so, and using a session leaves no trace, until a rule is broken."""
+
+
+@pytest.fixture(scope="module")
+async def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Town]:
+    """The town as it is before anything happens; each test moves into a copy of it."""
+    folder = tmp_path_factory.mktemp("town")
+    async with running(settings_for(folder, **HOURS)) as the:
+        return folder, await Town.settled(the)
+
+
 @pytest.fixture
-async def lite_town(tmp_path: Path) -> AsyncIterator[Town]:
-    """Everything that is fresh stays so for hours, and using a session leaves no trace, until a rule is broken."""
-    hours: dict[str, Any] = {
-        "mail": {"per_hour": 10_000, "code_life": 6 * 3600}, "signin": {"fresh": 6 * 3600, "life": 6 * 3600},
-        "session": {"idle": 80_000, "touch": 80_000},
-    }  # fmt: skip
-    async with running(settings_for(tmp_path, tenancy="multi", **hours)) as the:
-        yield await Town.settled(the)
+async def lite_town(settled: tuple[Path, Town], tmp_path: Path) -> AsyncIterator[Town]:
+    folder, town = settled
+    shutil.copytree(folder, tmp_path / "town")
+    async with running(settings_for(tmp_path / "town", **HOURS)) as the:
+        yield town.moved(the)
 
 
 @pytest.mark.parametrize(("door", "asks", "honest", "row"), MATRIX, ids=names())

@@ -25,7 +25,7 @@ from passgate.store.tables import tenant as tenant_table
 from passgate.world import SECOND
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
-from tests.kit import PASSWORD, The, bearer, handle_of
+from tests.kit import PASSWORD, Dice, The, bearer, handle_of
 
 OURS = "http://localhost:8000"
 
@@ -75,7 +75,7 @@ class Somebody:
     device: Authenticator = field(default_factory=Authenticator)
     passkey: str = ""
     secret: bytes = b""
-    codes: Iterator[str] = field(default_factory=lambda: iter(()))
+    codes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -106,6 +106,15 @@ class Town:
         for name in ("anna", "cara"):
             await town.add_codes(town.people[name])
         return town
+
+    def moved(self, the: The) -> Town:
+        """The same people, in a Passgate on a copy of their database: later, and with other dice."""
+        the.clock.now = self.the.clock.now
+        dice = the.gate.house.world.dice
+        assert isinstance(dice, Dice)
+        dice.counter = itertools.count(10**6)
+        people = {name: replace(who, codes=list(who.codes)) for name, who in self.people.items()}
+        return replace(self, the=the, folk=Folk(the), people=people, numbers=itertools.count())
 
     @property
     def anna(self) -> Somebody:
@@ -165,7 +174,7 @@ class Town:
 
     async def add_codes(self, who: Somebody) -> None:
         made = await self.done("POST", "/me/recovery-codes", None, who.token)
-        who.codes = iter(made["codes"])
+        who.codes = made["codes"]
 
     def _code(self, secret: bytes) -> str:
         return totp.code_at(secret, self.the.clock() // SECOND // totp.PERIOD)
