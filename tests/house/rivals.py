@@ -95,9 +95,10 @@ class Owner:
         return str(begun.json()["handle"])
 
     async def sign_in(self, pick: int = 0) -> bool:
-        if self.who.passkey and pick % 3 == 0:
+        """With the password and a second factor, each in its turn, or with the passkey alone."""
+        if self.who.passkey and pick % 4 == 3:
             return await self.go(await self.begin(), "passkey")
-        second = self.second[pick % len(self.second) :][:1] if self.second else []
+        second = self.second[pick % 4 % len(self.second) :][:1] if self.second else []
         return await self.go(await self.begin(), "password", *second)
 
     async def half_sign_in(self) -> None:
@@ -196,7 +197,7 @@ class Attacker:
         """A proof for each pick, mostly of what is asked for; then the end, whether that was enough or not."""
         for pick in picks:
             asked = self.needed.get(handle) or FACTORS
-            factor = FACTORS[pick // 7 % len(FACTORS)] if pick % 7 == 0 else asked[pick % len(asked)]
+            factor = FACTORS[pick // 7 % len(FACTORS)] if pick % 7 == 6 else asked[pick % len(asked)]
             if factor == "passkey" or pick % 2:
                 await self.challenge(handle, factor)
             await self.prove(handle, factor, pick // 7)
