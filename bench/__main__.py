@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import os
 import statistics
 import tempfile
@@ -16,38 +15,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import load, servers, steps
+from bench import load, people, servers, steps
+from bench.people import born, json_request, sign_ins, sign_up
 from bench.servers import Server
 from tests.servers import Postgres
 
-PASSWORD = "correct horse battery staple"
 TINY = {"PASSGATE_HASH__MEMORY_KIB": "8", "PASSGATE_HASH__PASSES": "1"}
-
-
-def json_request(method: str, path: str, body: object = None, token: str | None = None) -> bytes:
-    return load.request(method, path, body, **({"Authorization": f"Bearer {token}"} if token else {}))
-
-
-async def sign_up(port: int, email: str) -> str:
-    """A new person with a session; returns its token."""
-    link = await load.Connection.open(port)
-    begun = (await link.ask(json_request("POST", "/api/v1/signup", {"email": email, "password": PASSWORD}))).json()
-    mails = (await link.ask(json_request("GET", "/dev/mail.json"))).json()
-    code = next(mail["code"] for mail in mails if mail["to"] == email)
-    proof = {"factor": "email_code", "answer": code}
-    await link.ask(json_request("POST", "/api/v1/signin/prove", proof, begun["handle"]))
-    done = await link.ask(json_request("POST", "/api/v1/signin/finish", {"carrier": "bearer"}, begun["handle"]))
-    link.close()
-    return str(done.json()["token"])
-
-
-async def sign_in(link: load.Connection, email: str) -> None:
-    begun = (await link.ask(json_request("POST", "/api/v1/signin", {"email": email}))).json()
-    proof = {"factor": "password", "answer": PASSWORD}
-    proved = await link.ask(json_request("POST", "/api/v1/signin/prove", proof, begun["handle"]))
-    done = await link.ask(json_request("POST", "/api/v1/signin/finish", {"carrier": "bearer"}, begun["handle"]))
-    if (proved.status, done.status) != (200, 201):
-        raise RuntimeError(f"{proved.status} {proved.body!r} {done.status}")
 
 
 def per_request(server: Server, raw: bytes, count: int) -> tuple[float, float]:
@@ -55,28 +28,6 @@ def per_request(server: Server, raw: bytes, count: int) -> tuple[float, float]:
     before = server.cpu()
     seconds = asyncio.run(load.storm(server.port, raw, count=count))
     return (server.cpu() - before) / count * 1e6, count / seconds
-
-
-def sign_ins(server: Server, people: list[str], count: int, at_once: int) -> tuple[float, float]:
-    """(CPU ms, sign-ins per second)."""
-
-    async def all_of_them() -> float:
-        links = [await load.Connection.open(server.port) for _ in range(at_once)]
-        free = asyncio.Queue[load.Connection]()
-        for link in links:
-            free.put_nowait(link)
-        names = itertools.cycle(people)
-
-        async def one(_number: int) -> None:
-            link = await free.get()
-            await sign_in(link, next(names))
-            free.put_nowait(link)
-
-        return await load.crowd(one, count=count, at_once=at_once)
-
-    before = server.cpu()
-    seconds = asyncio.run(all_of_them())
-    return (server.cpu() - before) / count * 1e3, count / seconds
 
 
 def rounds(times: int, measure: Callable[[], tuple[float, float]]) -> tuple[float, float, str]:
@@ -146,13 +97,38 @@ def sign_in_rows(stack: ExitStack, times: int, count: int) -> None:
     row("Argon2id 19 MiB t=2 p=1, nothing else", alone, (os.cpu_count() or 1) / alone * 1e3, "", "100 %")
     whole = stack.enter_context(servers.passgate(data / "whole"))
     tiny = stack.enter_context(servers.passgate(data / "tiny", **TINY))
-    for server in (whole, tiny):
-        for name in names:
-            asyncio.run(sign_up(server.port, name))
-    cpu, rate, spread = rounds(times, lambda: sign_ins(whole, names, count, 16))
+    crowd = {server.port: [asyncio.run(born(server.port, name)) for name in names] for server in (whole, tiny)}
+    cpu, rate, spread = rounds(times, lambda: sign_ins(whole, crowd[whole.port], people.sign_in, count, 16))
     row("passgate, 19 MiB t=2 p=1", rate, cpu, spread, f"{rate / alone:.0%}")
-    cpu, rate, spread = rounds(times, lambda: sign_ins(tiny, names, count, 16))
+    cpu, rate, spread = rounds(times, lambda: sign_ins(tiny, crowd[tiny.port], people.sign_in, count, 16))
     row("passgate, outside the hash (8 KiB t=1)", rate, cpu, spread, "")
+
+
+def factor_rows(stack: ExitStack, times: int, count: int) -> None:
+    """Passkeys, and a password with an app's code, both where the hash costs nothing: what the library's bare check
+    costs of it."""
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    server = stack.enter_context(servers.passgate(data / "tiny", **TINY))
+    heading("sign-in outside the hash", "per second", "CPU ms", "spread", "the bare check, µs", "ratio to it")
+    bare = steps.bare_checks()
+    origin = f"http://localhost:{server.port}"
+
+    async def by_passkey(link: load.Connection, who: people.Person) -> None:
+        await people.by_passkey(link, who, origin)
+
+    for factor, deed, name in (
+        ("passkey", by_passkey, "with a passkey (start, challenge, prove, finish)"),
+        ("totp", people.by_app, "with password and app (start, prove, prove, finish)"),
+    ):
+        crowd = [asyncio.run(born(server.port, f"{factor}{number}@example.com", factor)) for number in range(count)]
+
+        def measure(crowd: list[people.Person] = crowd, deed: people.Deed = deed) -> tuple[float, float]:
+            people.forget_codes(data / "tiny")
+            return sign_ins(server, crowd, deed, count, 8)
+
+        measure()
+        cpu, rate, spread = rounds(times, measure)
+        row(name, rate, cpu, spread, bare[factor], bare[factor] / cpu / 1e3)
 
 
 def main() -> None:
@@ -165,6 +141,8 @@ def main() -> None:
         session_checks(stack, postgres, times, count)
     with ExitStack() as stack:
         sign_in_rows(stack, times, ins)
+    with ExitStack() as stack:
+        factor_rows(stack, times, min(ins, 100))
     steps.report()
 
 

@@ -13,13 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from webauthn import verify_authentication_response
+
 from passgate.core import sessions
+from passgate.core.factors import totp
 from passgate.core.useragent import describe
 from passgate.hashing import Hasher
 from passgate.settings import HashSettings
 from passgate.web.api.shapes import encode, whole
-from passgate.world import World, iso
+from passgate.world import SECOND, World, iso
 from tests import kit
+from tests.authenticator import Authenticator, cose_key
 
 
 def hashes_per_second(threads: int, seconds: float = 3.0) -> float:
@@ -50,6 +54,28 @@ def micro(work: Callable[[], Any], count: int = 20_000) -> float:
             work()
         best = min(best, (time.perf_counter() - began) / (count // 5) * 1e6)
     return best
+
+
+def bare_checks() -> dict[str, float]:
+    """µs: what checking one answer costs that is right, with nothing around it."""
+    device, origin = Authenticator(), "http://localhost:8000"
+    options: dict[str, Any] = {
+        "rp": {"id": "localhost"}, "user": {"id": "AAAA"}, "challenge": "AAAA",
+        "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
+    }  # fmt: skip
+    device.create(options, origin)
+    answer = device.get({"challenge": "AAAA", "rpId": "localhost"}, origin)
+    key = cose_key(device.held[0].key)
+    now, secret = 1_800_000_000 * SECOND, bytes(range(totp.SECRET))
+    code = totp.code_at(secret, now // SECOND // totp.PERIOD)
+
+    def signature() -> None:
+        verify_authentication_response(
+            credential=answer, expected_challenge=bytes(3), expected_rp_id="localhost", expected_origin=origin,
+            credential_public_key=key, credential_current_sign_count=0, require_user_verification=True,
+        )  # fmt: skip
+
+    return {"passkey": micro(signature, 2_000), "totp": micro(lambda: totp.matched(secret, code, now, 1))}
 
 
 async def _steps() -> list[tuple[str, float]]:

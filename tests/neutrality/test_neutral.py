@@ -6,27 +6,39 @@ Time itself is measured in tests/soak; here the work is counted, which no busy m
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import update
 
 from passgate.core import jobs, people, throttle
 from passgate.core.ctx import Actor
+from passgate.core.factors import enrolled
 from passgate.store.tables import budget, outbox
+from tests.authenticator import Authenticator
 from tests.core.behind import OLDER, Folk
-from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of, running, settings_for
+from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, running, settings_for
 from tests.neutrality.watch import Work, told, watched
 
-KINDS = ("unknown", "known", "owner", "disabled", "no_password", "old_hash")
+KINDS = (
+    "unknown", "known", "owner", "disabled", "no_password", "old_hash", "passkey_only", "with_app", "locked", "ghost",
+)  # fmt: skip
+TWINS = {"locked": "ghost", "ghost": "ghost"}
+"""Whom a kind must look like, where that is not an unknown address: `ghost` is one that was refused as often."""
+
+OURS = "http://localhost:8000"
 
 
 @dataclass
 class Town:
-    """One address of each kind, all of one length, so that no answer differs by it."""
+    """One address of each kind, all of one length, so that no answer differs by it. `device` has the passkey of
+    `passkey_only`."""
 
     folk: Folk
+    device: Authenticator = field(default_factory=Authenticator)
 
     @property
     def the(self) -> The:
@@ -41,21 +53,40 @@ class Town:
         disabled = await self.folk.born(self.address("disabled"))
         await self.folk.born(self.address("no_password"), hashed=None)
         await self.folk.born(self.address("old_hash"), hashed=OLDER)
+        await self.give_passkey(await self.folk.born(self.address("passkey_only"), hashed=None))
+        await self.give_app(await self.folk.born(self.address("with_app")))
+        await self.folk.born(self.address("locked"))
         async with self.folk.ctx.write() as db:
             await people.disable(self.folk.ctx, db, disabled.tenant_id, disabled.person_id)
         await jobs.tidy(self.the.gate.house)
+
+    async def give_passkey(self, who: Actor) -> None:
+        _, token = await self.folk.opened(who.tenant_id, who.person_id)
+        offered = await self.the.http.post("/api/v1/me/passkeys", headers=bearer(token))
+        answer = self.device.create(offered.json()["challenge"], OURS)
+        made = await self.the.http.post("/api/v1/me/passkeys/prove", json={"answer": answer}, headers=bearer(token))
+        assert made.status_code == 201, made.text
+
+    async def give_app(self, who: Actor) -> None:
+        async with self.folk.ctx.write() as db:
+            await enrolled.add(self.folk.ctx, db, who.tenant_id, who.person_id, "totp", secret=bytes(20))
+
+    async def prove_passkey(self, handle: str, answer: dict[str, Any]) -> httpx2.Response:
+        body = {"factor": "passkey", "answer": answer}
+        return await self.the.http.post("/api/v1/signin/prove", json=body, headers=bearer(handle))
 
     async def one_try(self, email: str) -> None:
         handle = handle_of(await self.the.start(email))
         assert code_of(await self.the.prove(handle, "password", OTHER_PASSWORD)) == "proof_refused"
 
-    async def lock(self, kind: str, actor: Actor | None) -> None:
+    async def lock(self, kind: str) -> None:
         """A hundred refusals, each waited for: written down from behind; the ladder itself is told in tests/core."""
         ctx, tenant = self.folk.ctx, await self.folk.tenant()
         at = people.address(self.address(kind)).key
-        key = throttle.person_key(actor.person_id, "password") if actor else None
-        key = key or throttle.address_key(ctx, tenant.id, at, "password")
         async with ctx.write() as db:
+            found = await people.by_key(db, tenant.id, at)
+            key = throttle.person_key(found["id"], "password") if found else None
+            key = key or throttle.address_key(ctx, tenant.id, at, "password")
             assert await db.change(update(budget).where(budget.c.key == key).values(used=100, until_at=0)) == 1
 
 
@@ -67,6 +98,8 @@ async def town(tmp_path: Path, database_url: str | None) -> AsyncIterator[Town]:
         # Everybody has tried once, so that no counter is written for the first time in what is compared.
         for kind in KINDS:
             await made.one_try(made.address(kind))
+        for kind in ("locked", "ghost"):
+            await made.lock(kind)
         yield made
 
 
@@ -126,20 +159,69 @@ async def recovering(town: Town, email: str) -> Seen:
     return await _mailed(town, lambda: town.the.recover(email))
 
 
-WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering)
+async def by_passkey(town: Town, email: str) -> Seen:
+    """A stranger's own passkey, at the address of somebody; asked for twice, answered once and once more."""
+    device, seen, options = Authenticator(), Seen(), {}
+    device.create(CREATION, OURS)
+    handle = handle_of(await town.the.start(email))
+    for _ in range(2):
+        with watched(town.the) as work:
+            asked = await town.the.challenge(handle, "passkey")
+        options = asked.json()["challenge"]
+        assert options["allowCredentials"] == []
+        seen.append((told(asked, options["challenge"]), work))
+    answer = device.get(options, OURS)
+    for _ in range(2):
+        with watched(town.the) as work:
+            answered = await town.prove_passkey(handle, answer)
+        seen.append((told(answered), work))
+        assert code_of(answered) == "proof_refused"
+    return seen
+
+
+CREATION: dict[str, Any] = {
+    "rp": {"id": "localhost"}, "user": {"id": "AAAAAAAAAAAAAAAAAAAAAA"}, "challenge": "AA",
+    "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
+}  # fmt: skip
+"""Nobody here asked for it."""
+
+WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering, by_passkey)
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_whoever_it_is(town: Town, way: Callable[[Town, str], Awaitable[Seen]]) -> None:
     seen = {kind: await way(town, town.address(kind)) for kind in KINDS}
     for kind in KINDS:
-        for step, ((answer, work), (same, normal)) in enumerate(zip(seen[kind], seen["unknown"], strict=True)):
+        twin = seen[TWINS.get(kind, "unknown")]
+        for step, ((answer, work), (same, normal)) in enumerate(zip(seen[kind], twin, strict=True)):
             assert answer == same, (kind, step)
             assert work.hashes == normal.hashes, (kind, step)
+            assert work.checks == normal.checks, (kind, step)
             assert work.statements == normal.statements, (kind, step)
             assert work.rows == normal.rows, (kind, step)
     assert any(work.hashes for _, work in seen["known"]) is (way in (signing_in, signing_up))
     assert any(work.statements for _, work in seen["known"])
+
+
+async def test_a_known_passkey_is_no_more_than_an_unknown_one(town: Town) -> None:
+    """Whoever has seen the id of somebody's passkey, and their user handle, learns nothing by naming it: at their own
+    address, at another's, at nobody's, at none."""
+    [mine] = town.device.held
+    for email in (town.address("passkey_only"), town.address("known"), town.address("unknown"), None):
+        seen = []
+        for is_known in (False, True):
+            device = Authenticator()
+            device.create(CREATION, OURS)
+            if is_known:
+                device.held[0].id, device.held[0].user_handle = mine.id, mine.user_handle
+            handle = handle_of(await town.the.start(email))
+            options = (await town.the.challenge(handle, "passkey")).json()["challenge"]
+            with watched(town.the) as work:
+                answered = await town.prove_passkey(handle, device.get(options, OURS))
+            assert code_of(answered) == "proof_refused"
+            seen.append((told(answered), work))
+        assert seen[0] == seen[1], email
+        assert seen[0][1].checks == 1
 
 
 async def test_the_work_pays_for_every_scheme_in_use(town: Town) -> None:
@@ -160,7 +242,7 @@ async def test_over_the_limit_nobody_gets_a_mail(town: Town) -> None:
 async def test_the_waits_are_the_same(town: Town) -> None:
     """The eleventh refusal in a row waits, for somebody as for nobody, and says so in the same words."""
     told_of: dict[str, list[tuple[object, ...]]] = {}
-    for kind in ("unknown", "known", "disabled", "no_password"):
+    for kind in ("unknown", "known", "disabled", "no_password", "passkey_only", "with_app"):
         answers: list[tuple[object, ...]] = []
         for _ in range(2):
             handle = handle_of(await town.the.start(town.address(kind)))
@@ -173,13 +255,8 @@ async def test_the_waits_are_the_same(town: Town) -> None:
 
 async def test_a_locked_password_answers_like_a_wrong_one(town: Town) -> None:
     """After a hundred refusals even the right one; and so does an address that nobody has."""
-    async with town.folk.ctx.read() as db:
-        found = await people.by_key(db, (await town.folk.tenant()).id, town.address("known"))
-    assert found is not None
-    await town.lock("known", Actor(found["tenant_id"], found["id"], "", "", (), 0))
-    await town.lock("unknown", None)
     seen = []
-    for kind in ("unknown", "known", "no_password"):  # the last is not locked, just wrong
+    for kind in ("ghost", "locked", "no_password"):  # the last is not locked, just wrong
         handle = handle_of(await town.the.start(town.address(kind)))
         with watched(town.the) as work:
             answered = await town.the.prove(handle, "password", PASSWORD)

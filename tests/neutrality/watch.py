@@ -5,11 +5,13 @@ What is compared with what is said by the tests.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import httpx2
@@ -25,10 +27,11 @@ _WRITTEN = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+\"?(\w+)", re.IG
 
 @dataclass
 class Work:
-    """`hashes`: each call into Argon2id with its parameters. `statements`: in order, of all three ways to the database,
-    values left out. `rows`: how many rows were written, by table."""
+    """`hashes`: each call into Argon2id with its parameters. `checks`: how many signatures were checked. `statements`:
+    in order, of all three ways to the database, values left out. `rows`: how many rows were written, by table."""
 
     hashes: list[str] = field(default_factory=list)
+    checks: int = 0
     statements: list[str] = field(default_factory=list)
     rows: Counter[str] = field(default_factory=Counter)
 
@@ -51,6 +54,7 @@ def watched(the: The) -> Iterator[Work]:
         event.listen(engine, "after_cursor_execute", wrote)
     with pytest.MonkeyPatch.context() as patch:
         _count_hashes(patch, work)
+        _count_checks(patch, work)
         _count_points(patch, the, work)
         yield work
     for engine in engines:
@@ -74,6 +78,17 @@ def _count_hashes(patch: pytest.MonkeyPatch, work: Work) -> None:
     patch.setattr(hashing, "crypto_pwhash_str_verify", verified)
 
 
+def _count_checks(patch: pytest.MonkeyPatch, work: Work) -> None:
+    module = import_module("webauthn.authentication.verify_authentication_response")
+    check = vars(module)["verify_signature"]
+
+    def checked(**given: Any) -> None:
+        work.checks += 1
+        check(**given)
+
+    patch.setattr(module, "verify_signature", checked)
+
+
 def _count_points(patch: pytest.MonkeyPatch, the: The, work: Work) -> None:
     point = the.gate.house.store.point
     one: Callable[[Lookup, Any], Any] = point.one
@@ -88,9 +103,10 @@ def _count_points(patch: pytest.MonkeyPatch, the: The, work: Work) -> None:
 _UNLIKE = {"handle", "expires_at", "request_id"}
 
 
-def told(answer: httpx2.Response) -> tuple[object, ...]:
-    """The answer without what differs between any two: request id, handle, instants. Even the order of header fields
-    counts, and the length of what was left out."""
+def told(answer: httpx2.Response, drawn: str = "") -> tuple[object, ...]:
+    """The answer without what differs between any two: request id, handle, instants, and what was `drawn` for it. Even
+    the order of header fields counts, and the length of what was left out."""
     headers = [(name, len(value) if name == "x-request-id" else value) for name, value in answer.headers.multi_items()]
-    body = {key: len(value) if key in _UNLIKE else value for key, value in answer.json().items()}
+    body = json.loads(answer.text.replace(drawn, "-" * len(drawn)) if drawn else answer.text)
+    body = {key: len(value) if key in _UNLIKE else value for key, value in body.items()}
     return answer.status_code, headers, list(body.items())

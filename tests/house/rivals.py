@@ -1,0 +1,306 @@
+"""Two people at the doors of one Passgate, whoever an account belongs to and whoever wants it: what each can do in one
+step. What must hold after every step is told in `test_machine`.
+
+Both ask over HTTP alone, with a browser of their own; only a link that was made by an admin is opened from behind.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import httpx2
+
+from passgate.core import running, signin
+from passgate.core.policy import Enough
+from passgate.errors import HandleInvalid, Refusal
+from tests.authenticator import Authenticator, NotAllowed
+from tests.house.town import OURS, Somebody, Town
+from tests.kit import OTHER_PASSWORD, PASSWORD, bearer
+
+API = "/api/v1"
+FACTORS = ("password", "passkey", "totp", "recovery_code", "email_code")
+
+
+class Power(StrEnum):
+    """What the attacker has of the victim's beside the address: nothing, the password, or the mailbox."""
+
+    NOTHING = "nothing"
+    PASSWORD = "password"
+    MAILBOX = "mailbox"
+
+
+# -- whoever is honest -----------------------------------------------------------------------------
+
+
+@dataclass
+class Owner:
+    """Signs in with all they have. `said`: every answer and handle that was used up, for whoever listens."""
+
+    town: Town
+    who: Somebody
+    password: str = PASSWORD
+    said: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+
+    async def ask(self, method: str, path: str, body: Any = None, secret: str = "") -> httpx2.Response:
+        given: dict[str, Any] = {} if body is None else {"json": body}
+        headers = bearer(secret) if secret else {}
+        return await self.town.the.http.request(method, API + path, headers=headers, **given)
+
+    async def prove(self, handle: str, factor: str, answer: Any) -> bool:
+        body = {"factor": factor, "answer": answer}
+        answered = await self.ask("POST", "/signin/prove", body, handle)
+        if answered.status_code == 200 or factor == "passkey":
+            self.said[factor].append(answer)
+        return answered.status_code == 200
+
+    async def answer(self, handle: str, factor: str) -> Any:
+        match factor:
+            case "password":
+                return self.password
+            case "totp":
+                return self.town.code(self.who)
+            case "passkey":
+                options = (await self.ask("POST", "/signin/challenge", {"factor": factor}, handle)).json()
+                return self.who.device.get({**options["challenge"], "allowCredentials": []}, OURS)
+            case "recovery_code":
+                return self.who.codes.pop()
+            case _:
+                return await self.town.the.code(self.who.email)
+
+    @property
+    def second(self) -> list[str]:
+        held = {"totp": self.who.secret, "passkey": self.who.passkey, "recovery_code": self.who.codes}
+        return [factor for factor, has in held.items() if has]
+
+    async def go(self, handle: str, *factors: str) -> bool:
+        """Prove these one after the other and finish; False where somebody else's tries stand in the way."""
+        for factor in factors:
+            if not await self.prove(handle, factor, await self.answer(handle, factor)):
+                return False
+        return await self.finish(handle)
+
+    async def finish(self, handle: str) -> bool:
+        done = await self.ask("POST", "/signin/finish", {"carrier": "bearer"}, handle)
+        self.said["handle"].append(handle)
+        if done.status_code == 201:
+            self.who.token = done.json()["token"]
+        return done.status_code == 201
+
+    async def begin(self) -> str:
+        begun = await self.ask("POST", "/signin", {"email": self.who.email})
+        return str(begun.json()["handle"])
+
+    async def sign_in(self, pick: int = 0) -> bool:
+        """With the password and a second factor, each in its turn, or with the passkey alone."""
+        if self.who.passkey and pick % 4 == 3:
+            return await self.go(await self.begin(), "passkey")
+        second = self.second[pick % 4 % len(self.second) :][:1] if self.second else []
+        return await self.go(await self.begin(), "password", *second)
+
+    async def half_sign_in(self) -> None:
+        """The password, and then away from the keyboard."""
+        await self.prove(await self.begin(), "password", self.password)
+
+    async def step_up(self) -> None:
+        begun = await self.ask("POST", "/signin", {"step_up": {}}, self.who.token)
+        if begun.status_code == 201:
+            second = self.second[:1]
+            await self.go(begun.json()["handle"], "password", *second)
+
+    async def recover(self, new: str) -> None:
+        handle = str((await self.ask("POST", "/recover", {"email": self.who.email})).json()["handle"])
+        for factor in ("email_code", *self.second[:1]):
+            if not await self.prove(handle, factor, await self.answer(handle, factor)):
+                return
+        if await self.prove(handle, "password", new):
+            self.password = new
+            await self.finish(handle)
+
+    async def change_password(self, new: str) -> None:
+        if (await self.ask("POST", "/me/password", {"password": new}, self.who.token)).status_code == 204:
+            self.password = new
+
+    async def add_passkey(self) -> None:
+        offered = await self.ask("POST", "/me/passkeys", None, self.who.token)
+        if offered.status_code != 201:
+            return
+        device = Authenticator()
+        answer = device.create(offered.json()["challenge"], OURS)
+        self.said["new_passkey"].append(answer)
+        made = await self.ask("POST", "/me/passkeys/prove", {"answer": answer}, self.who.token)
+        if made.status_code == 201:
+            self.who.device, self.who.passkey = device, made.json()["id"]
+
+    async def make_codes(self) -> None:
+        made = await self.ask("POST", "/me/recovery-codes", None, self.who.token)
+        if made.status_code == 201:
+            self.who.codes = made.json()["codes"]
+
+    async def open_link(self, url: str) -> None:
+        token = url.rpartition("/")[2]
+        self.said["link"].append(token)
+        begun = await signin.start_by_link(self.town.folk.ctx, token)
+        await self.go(begun.handle, *self.second[:1])
+
+
+# -- whoever is not --------------------------------------------------------------------------------
+
+
+@dataclass
+class Attacker:
+    """Cara, with an account and a mailbox of her own and no scruples. Nothing that was ever seen is forgotten."""
+
+    town: Town
+    http: httpx2.AsyncClient
+    me: Somebody
+    victim: Owner
+    power: Power
+    device: Authenticator = field(default_factory=Authenticator)
+    handles: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    """Handles that are dead."""
+    sessions: list[str] = field(default_factory=list)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By handle: what was answered to its last challenge."""
+    needed: dict[str, list[str]] = field(default_factory=dict)
+    """By handle: the factors that were asked for last."""
+    links: list[str] = field(default_factory=list)
+
+    async def ask(self, method: str, path: str, body: Any = None, secret: str = "") -> httpx2.Response:
+        """Whatever is answered, it never tells who the victim is: a session of theirs would."""
+        given: dict[str, Any] = {} if body is None else {"json": body}
+        answered = await self.http.request(method, API + path, headers=bearer(secret) if secret else {}, **given)
+        assert answered.status_code < 500, answered.text
+        assert self.victim.who.id not in answered.text, f"{method} {path} answers of the victim"
+        return answered
+
+    def _heard(self, handle: str, answered: httpx2.Response) -> None:
+        if answered.status_code in (200, 201, 202):
+            self.needed[handle] = [factor for way in answered.json()["need"] for factor in way]
+
+    async def begin(self, door: str, email: str | None) -> None:
+        body: dict[str, Any] = {"email": email} if email else {}
+        if door == "step_up":
+            answered = await self.ask("POST", "/signin", {"step_up": {}}, self.sessions[-1])
+        else:
+            more = {"password": PASSWORD} if door == "signup" else {}
+            answered = await self.ask("POST", f"/{door}", {**body, **more})
+        if answered.status_code in (201, 202):
+            self.handles.append(answered.json()["handle"])
+            self._heard(self.handles[-1], answered)
+
+    async def go_on(self, handle: str, picks: list[int]) -> None:
+        """A proof for each pick, mostly of what is asked for; then the end, whether that was enough or not."""
+        for pick in picks:
+            asked = self.needed.get(handle) or FACTORS
+            factor = FACTORS[pick // 7 % len(FACTORS)] if pick % 7 == 6 else asked[pick % len(asked)]
+            if factor == "passkey" or pick % 2:
+                await self.challenge(handle, factor)
+            await self.prove(handle, factor, pick // 7)
+        await self.finish(handle)
+
+    async def challenge(self, handle: str, factor: str) -> None:
+        answered = await self.ask("POST", "/signin/challenge", {"factor": factor}, handle)
+        if answered.status_code == 200:
+            self.asked[handle] = answered.json()["challenge"]
+
+    async def known(self, handle: str, factor: str) -> list[Any]:
+        """Everything that could be answered."""
+        heard = self.victim.said[factor]
+        match factor:
+            case "password":
+                return [*([self.victim.password] if self.power is Power.PASSWORD else []), PASSWORD, OTHER_PASSWORD]
+            case "totp":
+                return [*self._offered_code(handle), *heard[-1:], self.town.code(self.me), *heard[-5:-1]]
+            case "recovery_code":
+                return [*heard[-1:], *self.me.codes[-2:], *heard[-5:-1]]
+            case "email_code":
+                boxes = {self.me.email, *([self.victim.who.email] if self.power is Power.MAILBOX else [])}
+                return [mail["code"] for mail in await self.town.the.mails() if mail["code"] and mail["to"] in boxes]
+            case _:
+                return [*self._by_device(handle), *heard[-5:], *self.victim.said["new_passkey"][-2:]]
+
+    def _offered_code(self, handle: str) -> list[str]:
+        offered = self.asked.get(handle, {})
+        return [self.town.first_code({"challenge": offered})] if "secret" in offered else []
+
+    def _by_device(self, handle: str) -> Iterable[dict[str, Any]]:
+        """An answer of her own device: as it is, with the victim's user handle, and under their passkey's name too."""
+        options = self.asked.get(handle, {})
+        if "pubKeyCredParams" in options:
+            try:
+                yield self.device.create(options, OURS)
+            except NotAllowed:
+                return
+        if "rpId" not in options or not self.device.held:
+            return
+        options = {**options, "allowCredentials": []}
+        yield self.device.get(options, OURS)
+        theirs = bytes.fromhex(self.victim.who.id.replace("-", ""))
+        yield self.device.get(options, OURS, user_handle=theirs)
+        for answer in self.victim.said["passkey"][-1:]:
+            yield {**self.device.get(options, OURS, user_handle=theirs), "id": answer["id"], "rawId": answer["rawId"]}
+            yield {**answer, "response": {**answer["response"], **self._fresh_client_data(options)}}
+
+    def _fresh_client_data(self, options: dict[str, Any]) -> dict[str, str]:
+        """The victim's signature, beside client data that names the challenge of now."""
+        return {"clientDataJSON": str(self.device.get(options, OURS)["response"]["clientDataJSON"])}
+
+    async def prove(self, handle: str, factor: str, pick: int) -> None:
+        """What is likeliest comes first, and is tried as often as all the rest."""
+        answers = await self.known(handle, factor)
+        if answers:
+            body = {"factor": factor, "answer": answers[pick // 2 % len(answers) if pick % 2 else 0]}
+            self._heard(handle, await self.ask("POST", "/signin/prove", body, handle))
+
+    async def finish(self, handle: str) -> None:
+        answered = await self.ask("POST", "/signin/finish", {"carrier": "bearer"}, handle)
+        if answered.status_code == 201:
+            self.sessions.append(answered.json()["token"])
+            await self.ask("GET", "/session", None, self.sessions[-1])
+        if answered.status_code in (201, 401) and handle in self.handles:
+            self.handles.remove(handle)
+            self.used.append(handle)
+
+    async def open_link(self, token: str, *, is_recovery: bool) -> bool:
+        try:
+            begun = await signin.start_by_link(self.town.folk.elsewhere, token, is_recovery=is_recovery)
+        except Refusal:
+            return False
+        self.handles.append(begun.handle)
+        return True
+
+    async def deed(self, pick: int, session: str) -> None:
+        """Something with a session, or with what is handed in for one."""
+        theirs = self.victim.who
+        answers = [*self.victim.said["new_passkey"][-2:], *self._by_device(session)]
+        deeds: list[tuple[str, str, Any]] = [
+            ("POST", "/me/passkeys", None), ("POST", "/me/totp", None), ("POST", "/me/recovery-codes", None),
+            *(("POST", "/me/passkeys/prove", {"answer": answer}) for answer in answers),
+            *(("POST", "/me/totp/prove", {"answer": code}) for code in self._offered_code(session)),
+            *((method, f"/me/passkeys/{theirs.passkey or theirs.id}", body) for method, body in _ON_PASSKEY),
+            ("POST", "/me/address", {"email": theirs.email}), ("POST", "/me/address", {"email": "c2@example.com"}),
+            ("POST", f"/users/{theirs.id}/signin-link", None), ("POST", "/me/password", {"password": PASSWORD}),
+            ("PATCH", f"/tenants/{theirs.tenant_id}/policy", {"second": "never"}), ("GET", "/me/export", None),
+        ]  # fmt: skip
+        method, path, body = deeds[pick % len(deeds)]
+        answered = await self.ask(method, path, body, session)
+        if path in ("/me/passkeys", "/me/totp") and answered.status_code == 201:
+            self.asked[session] = answered.json().get("challenge") or answered.json()
+        if path == "/me/recovery-codes" and answered.status_code == 201:
+            self.me.codes = answered.json()["codes"]
+
+    async def has_opened(self, handle: str) -> bool:
+        """Whether a handle of hers could be finished as the victim."""
+        try:
+            found = await running.find(self.town.folk.ctx, handle)
+        except HandleInvalid:
+            return False
+        return found.person_id == self.victim.who.id and isinstance(signin.decide(found), Enough)
+
+
+_ON_PASSKEY: tuple[tuple[str, Any], ...] = (("DELETE", None), ("PATCH", {"label": "mine"}))

@@ -1,0 +1,264 @@
+"""An attacker and a victim at the same doors, step by step in any order: nobody ever acts as the victim, and what the
+victim proves who they are with changes only in the victim's own steps.
+
+Steps themselves are in `rivals`; single doors against single rules are in `test_matrix`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)  # fmt: skip
+from sqlalchemy import bindparam, select
+
+from passgate.store.tables import credential, person, session
+from tests.house.rivals import FACTORS, Attacker, Owner, Power
+from tests.house.town import Town
+from tests.kit import client_for, running, settings_for
+
+HOURS: dict[str, Any] = {"tenancy": "multi", "mail": {"per_hour": 10_000}, "session": {"idle": 80_000}}
+NEW_PASSWORDS = [f"{word} purple umbrellas" for word in ("eighteen", "nineteen", "twentyone", "thirteen")]
+PICK = st.integers(0, 10**4)
+PICKS = st.lists(PICK, min_size=1, max_size=4)
+DOORS = st.sampled_from(["signin", "recover", "signin", "recover", "signup", "step_up"])
+AMONG = [("anna", Power.MAILBOX), ("anna", Power.PASSWORD), ("ben", Power.NOTHING), ("anna", Power.NOTHING)]
+_UNCHANGED = {"last_used_at", "counter", "data"}
+"""What use moves."""
+_HAS = (
+    select(credential).where(credential.c.person_id == bindparam("whose")).order_by(credential.c.id),
+    select(person).where(person.c.id == bindparam("whose")),
+    select(session.c.id).where(session.c.person_id == bindparam("whose")).order_by(session.c.id),
+)
+
+
+class Attack(RuleBasedStateMachine):
+    """Anna has every factor, Ben a password; against her the attacker knows more than against him."""
+
+    settled: ClassVar[tuple[Path, Town]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner, self.stack = asyncio.Runner(), AsyncExitStack()
+        self.is_victims_step, self.before, self.dead = True, [{"": ""}], 0
+
+    def do(self, deed: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(deed)
+
+    def teardown(self) -> None:
+        self.do(self.stack.aclose())
+        self.runner.close()
+
+    @initialize(among=st.sampled_from(AMONG))
+    def enter(self, among: tuple[str, Power]) -> None:
+        self.do(self._enter(*among))
+
+    async def _enter(self, name: str, power: Power) -> None:
+        folder, town = self.settled
+        data = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "town"
+        shutil.copytree(folder, data)
+        the = await self.stack.enter_async_context(running(settings_for(data, **HOURS)))
+        self.town = town.moved(the)
+        self.victim = Owner(self.town, self.town.people[name])
+        self.admin = self.victim if name == "anna" else Owner(self.town, self.town.anna)
+        self.new_passwords = itertools.cycle(NEW_PASSWORDS)
+        assert await self.victim.sign_in(1)
+        await self.victim.change_password("fourteen purple umbrellas")
+        assert self.victim.password.startswith("fourteen")
+        http = await self.stack.enter_async_context(client_for(the.gate, "203.0.113.9"))
+        self.cara = Owner(self.town, self.town.cara)
+        assert await self.cara.sign_in(1)
+        self.attacker = Attacker(self.town, http, self.town.cara, self.victim, power, sessions=[self.town.cara.token])
+
+    def handle(self, pick: int) -> str:
+        """Mostly the newest ones."""
+        return self.attacker.handles[-1 - pick % min(len(self.attacker.handles), 4)]
+
+    # -- the attacker's steps ----------------------------------------------------------------------
+
+    @rule(door=DOORS, whose=st.integers(0, 3), picks=PICKS)
+    def tries(self, door: str, whose: int, picks: list[int]) -> None:
+        """A sign-in of some kind, begun for somebody, taken as far as it goes."""
+        email = [self.victim.who.email, self.victim.who.email, self.town.cara.email, None][whose]
+        self.do(self.attacker.begin(door, email if door == "signin" else email or self.victim.who.email))
+        self.do(self.attacker.go_on(self.attacker.handles[-1], picks) if self.attacker.handles else asyncio.sleep(0))
+
+    @precondition(lambda self: self.attacker.handles)
+    @rule(pick=PICK, picks=PICKS)
+    def goes_on(self, pick: int, picks: list[int]) -> None:
+        self.do(self.attacker.go_on(self.handle(pick), picks))
+
+    @rule(picks=PICKS, which=PICK)
+    def acts(self, picks: list[int], which: int) -> None:
+        """With a session of hers, with a handle, with a handle that the victim has used up."""
+        secrets = [*self.attacker.sessions[-2:], *self.attacker.handles[-1:], *self.victim.said["handle"][-1:]]
+        for pick in picks:
+            self.do(self.attacker.deed(pick, secrets[which % len(secrets)]))
+
+    @precondition(lambda self: self.victim.said["handle"])
+    @rule(pick=PICK, factor=st.sampled_from(FACTORS))
+    def takes_up_a_handle(self, pick: int, factor: str) -> None:
+        """One that the victim is done with, or she is."""
+        used = [*self.victim.said["handle"], *self.attacker.used]
+        handle = used[pick % len(used)]
+        for path, body in (("challenge", {"factor": factor}), ("finish", {"carrier": "bearer"})):
+            answered = self.do(self.attacker.ask("POST", f"/signin/{path}", body, handle))
+            assert answered.status_code == 401
+
+    @precondition(lambda self: self.attacker.links or self.victim.said["link"])
+    @rule(pick=PICK, is_recovery=st.booleans(), picks=PICKS)
+    def opens_a_link(self, pick: int, is_recovery: bool, picks: list[int]) -> None:
+        """Her own, or one that the victim has opened."""
+        links = [*self.attacker.links[-2:], *self.victim.said["link"][-2:]]
+        if self.do(self.attacker.open_link(links[pick % len(links)], is_recovery=is_recovery)):
+            self.do(self.attacker.go_on(self.attacker.handles[-1], picks))
+
+    # -- the victim's ------------------------------------------------------------------------------
+
+    @rule(pick=PICK)
+    def victim_signs_in(self, pick: int) -> None:
+        self.is_victims_step = True
+        self.do(self.victim.sign_in(pick))
+
+    @rule(deed=st.sampled_from(["password", "passkey", "codes", "recover", "step_up", "half"]))
+    def victim_acts(self, deed: str) -> None:
+        self.is_victims_step = True
+        new = next(self.new_passwords)
+        match deed:
+            case "password":
+                self.do(self.victim.change_password(new))
+            case "passkey":
+                self.do(self.victim.add_passkey())
+            case "codes":
+                self.do(self.victim.make_codes())
+            case "recover":
+                self.do(self.victim.recover(new))
+            case "step_up":
+                self.do(self.victim.step_up())
+            case _:
+                self.do(self.victim.half_sign_in())
+
+    @rule(is_hers=st.booleans())
+    def admin_makes_a_link(self, is_hers: bool) -> None:
+        """For the attacker, who lost her phone; or for the victim, who opens it."""
+        self.is_victims_step = True
+        whom = self.town.cara if is_hers else self.victim.who
+        made = self.do(self.admin.ask("POST", f"/users/{whom.id}/signin-link", None, self.admin.who.token))
+        if made.status_code != 201:
+            self.do(self.admin.sign_in(1))
+        elif is_hers:
+            self.attacker.links.append(made.json()["url"].rpartition("/")[2])
+        else:
+            self.do(self.victim.open_link(made.json()["url"]))
+
+    @rule(seconds=st.sampled_from([1, 1, 40, 40, 200, 400, 901]))
+    def time_passes(self, seconds: int) -> None:
+        self.town.the.clock.forward(seconds)
+
+    # -- what always holds -------------------------------------------------------------------------
+
+    @invariant()
+    def what_the_victim_has_is_theirs(self) -> None:
+        now = self.do(self._has())
+        if not self.is_victims_step:
+            assert now == self.before, "changed in a step that was not the victim's"
+        self.before, self.is_victims_step = now, False
+
+    async def _has(self) -> list[dict[str, Any]]:
+        async with self.town.folk.ctx.read() as db:
+            return [
+                {key: one for key, one in row.items() if key not in _UNCHANGED}
+                for query in _HAS
+                for row in await db.rows(query, whose=self.victim.who.id)
+            ]
+
+    @invariant()
+    def no_handle_is_one_step_from_the_victims_session(self) -> None:
+        for handle in self.attacker.handles[-4:]:
+            assert not self.do(self.attacker.has_opened(handle))
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+QUICK = settings(
+    max_examples=18, stateful_step_count=30, deadline=None, derandomize=True, database=None, print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+LONG = settings(QUICK, max_examples=600, stateful_step_count=80, derandomize=False)
+
+
+@pytest.fixture(scope="module")
+def attack(tmp_path_factory: pytest.TempPathFactory) -> type[Attack]:
+    """The machine, in a copy of one town for each run."""
+    folder = tmp_path_factory.mktemp("town")
+
+    async def settle() -> Town:
+        async with running(settings_for(folder, **HOURS)) as the:
+            return await Town.settled(the)
+
+    return type("Here", (Attack,), {"settled": (folder, asyncio.run(settle()))})
+
+
+def test_nobody_acts_as_the_victim(attack: type[Attack]) -> None:
+    run_state_machine_as_test(attack, settings=QUICK)
+
+
+@pytest.mark.soak
+def test_nobody_acts_as_the_victim_for_long(attack: type[Attack]) -> None:
+    run_state_machine_as_test(attack, settings=LONG)
+
+
+@pytest.fixture
+def by_hand(attack: type[Attack]) -> Any:
+    made = attack()
+    yield made
+    made.teardown()
+
+
+def test_nothing_that_was_heard_opens_anything(by_hand: Attack) -> None:
+    """Whoever knows the password, and repeats at once every answer that the owner has just given."""
+    by_hand.do(by_hand._enter("anna", Power.PASSWORD))
+    cara, said = by_hand.attacker, by_hand.victim.said
+    for pick in range(4):
+        said.clear()
+        assert by_hand.do(by_hand.victim.sign_in(pick))
+        [(factor, [answer])] = [(name, said[name]) for name in ("totp", "passkey", "recovery_code") if said[name]]
+        by_hand.do(cara.begin("signin", by_hand.victim.who.email))
+        handle = cara.handles[-1]
+        for one, given, status in (("password", by_hand.victim.password, 200), (factor, answer, 403)):
+            body = {"factor": one, "answer": given}
+            assert by_hand.do(cara.ask("POST", "/signin/prove", body, handle)).status_code == status, one
+        by_hand.no_handle_is_one_step_from_the_victims_session()
+
+
+def test_the_invariants_would_notice(by_hand: Attack) -> None:
+    """With the password and the app together she gets in, and both invariants say so."""
+    by_hand.do(by_hand._enter("anna", Power.PASSWORD))
+    by_hand.what_the_victim_has_is_theirs()
+    handle = by_hand.do(by_hand.victim.begin())
+    by_hand.attacker.handles.append(handle)
+    for factor in ("password", "totp"):
+        answer = by_hand.do(by_hand.victim.answer(handle, factor))
+        by_hand.do(by_hand.attacker.ask("POST", "/signin/prove", {"factor": factor, "answer": answer}, handle))
+    with pytest.raises(AssertionError):
+        by_hand.no_handle_is_one_step_from_the_victims_session()
+    with pytest.raises(AssertionError, match="answers of the victim"):
+        by_hand.do(by_hand.attacker.finish(handle))
+    with pytest.raises(AssertionError, match="not the victim's"):
+        by_hand.what_the_victim_has_is_theirs()

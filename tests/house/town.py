@@ -1,0 +1,245 @@
+"""The people that the matrix of doors is asked with, and how far their sign-ins can be brought, all through the doors.
+
+What is asked of a door is in `doors`, what it must answer in `test_matrix`.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from sqlalchemy import update
+
+from passgate.core import tenants
+from passgate.core.factors import totp
+from passgate.core.rules import AAL2
+from passgate.store.tables import credential, person, session
+from passgate.store.tables import tenant as tenant_table
+from passgate.world import SECOND
+from tests.authenticator import Authenticator
+from tests.core.behind import Folk
+from tests.kit import PASSWORD, Dice, The, bearer, handle_of
+
+OURS = "http://localhost:8000"
+
+
+def every_door(app: FastAPI) -> set[str]:
+    """`POST /api/v1/signin` and so on: whatever a route answers, HEAD and OPTIONS aside."""
+    return {
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in (route.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`path` and `body` as they are sent, by bearer to programs' doors, by cookie and form to pages. `secret` is the
+    session's, the handle or the mailed link's. `others`: the same request with what is somebody else's in it. `behind`:
+    what a handle has proved when the second factor is taken out of it."""
+
+    path: str
+    body: dict[str, Any] | None = None
+    secret: str = ""
+    cookie: str = ""
+    others: tuple[Ask, ...] = ()
+    behind: tuple[str, ...] = ("password",)
+
+    def short_of(self, *behind: str) -> Ask:
+        return replace(self, behind=behind)
+
+    def with_others(self, *given: Mapping[str, Any]) -> Ask:
+        """Each with other members in its body, or another path."""
+        made = [
+            replace(self, path=str(one["path"])) if "path" in one else replace(self, body={**(self.body or {}), **one})
+            for one in given
+        ]
+        return replace(self, others=tuple(made))
+
+
+@dataclass
+class Somebody:
+    """A person of the town with all they hold. `token` is of a session at their own level."""
+
+    id: str
+    email: str
+    tenant_id: str
+    token: str
+    device: Authenticator = field(default_factory=Authenticator)
+    passkey: str = ""
+    secret: bytes = b""
+    codes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Town:
+    """Anna owns `main` and has every factor; Ben has a password, Cara a password and an app; Otto owns another tenant
+    and has a passkey there."""
+
+    the: The
+    folk: Folk
+    people: dict[str, Somebody] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    async def settled(cls, the: The) -> Town:
+        town = cls(the, Folk(the))
+        async with town.folk.ctx.write() as db:
+            await tenants.create(town.folk.ctx, db, "other", "Other")
+        for name, role, at in (
+            ("anna", "owner", "main"), ("ben", "user", "main"), ("cara", "user", "main"), ("otto", "owner", "other"),
+        ):  # fmt: skip
+            actor = await town.folk.born(f"{name}@example.com", role, at=at)
+            _, token = await town.folk.opened(actor.tenant_id, actor.person_id)
+            town.people[name] = Somebody(actor.person_id, f"{name}@example.com", actor.tenant_id, token)
+        for name in ("anna", "otto", "anna"):
+            await town.add_passkey(town.people[name])
+        for name in ("anna", "cara"):
+            await town.add_app(town.people[name])
+        for name in ("anna", "cara"):
+            await town.add_codes(town.people[name])
+        return town
+
+    def moved(self, the: The) -> Town:
+        """The same people, in a Passgate on a copy of their database: later, and with other dice."""
+        the.clock.now = self.the.clock.now
+        dice = the.gate.house.world.dice
+        assert isinstance(dice, Dice)
+        dice.counter = itertools.count(10**6)
+        people = {name: replace(who, codes=list(who.codes)) for name, who in self.people.items()}
+        return replace(self, the=the, folk=Folk(the), people=people, numbers=itertools.count())
+
+    @property
+    def anna(self) -> Somebody:
+        return self.people["anna"]
+
+    @property
+    def ben(self) -> Somebody:
+        return self.people["ben"]
+
+    @property
+    def cara(self) -> Somebody:
+        return self.people["cara"]
+
+    @property
+    def otto(self) -> Somebody:
+        return self.people["otto"]
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    async def send(self, method: str, ask: Ask) -> httpx2.Response:
+        self.the.http.cookies.clear()
+        if ask.cookie:
+            headers = {"cookie": f"{ask.cookie}={ask.secret}", "sec-fetch-site": "same-origin"}
+            return await self.the.http.request(method, ask.path, data=ask.body or {}, headers=headers)
+        headers = bearer(ask.secret) if ask.secret else {}
+        given: dict[str, Any] = {} if ask.body is None else {"json": ask.body}
+        return await self.the.http.request(method, ask.path, headers=headers, **given)
+
+    async def done(self, method: str, path: str, body: dict[str, Any] | None = None, secret: str = "") -> Any:
+        """A request that must go well: what it answered."""
+        answer = await self.send(method, Ask(f"/api/v1{path}", body, secret))
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+    # -- factors, through the doors ----------------------------------------------------------------
+
+    async def new_passkey(self, who: Somebody, device: Authenticator | None = None) -> dict[str, Any]:
+        """What a browser answers to the options of a new passkey."""
+        offered = await self.done("POST", "/me/passkeys", None, who.token)
+        return (device or Authenticator()).create(offered["challenge"], OURS)
+
+    async def add_passkey(self, who: Somebody) -> None:
+        """The newest one is the one that answers: each is made by a device of its own."""
+        device = Authenticator()
+        answer = await self.new_passkey(who, device)
+        made = await self.done("POST", "/me/passkeys/prove", {"answer": answer}, who.token)
+        who.device, who.passkey = device, made["id"]
+
+    async def new_code(self, who: Somebody) -> str:
+        """The first code of a secret that waits for it."""
+        return self._code(_base32((await self.done("POST", "/me/totp", None, who.token))["secret"]))
+
+    async def add_app(self, who: Somebody) -> None:
+        offered = await self.done("POST", "/me/totp", None, who.token)
+        who.secret = _base32(offered["secret"])
+        await self.done("POST", "/me/totp/prove", {"answer": self._code(who.secret)}, who.token)
+
+    async def add_codes(self, who: Somebody) -> None:
+        made = await self.done("POST", "/me/recovery-codes", None, who.token)
+        who.codes = made["codes"]
+
+    def _code(self, secret: bytes) -> str:
+        return totp.code_at(secret, self.the.clock() // SECOND // totp.PERIOD)
+
+    def code(self, who: Somebody) -> str:
+        """Of the next half minute, so that it was never used."""
+        self.the.clock.forward(totp.PERIOD)
+        return self._code(who.secret)
+
+    def make(self, offered: dict[str, Any]) -> dict[str, Any]:
+        """A new passkey for options that a running sign-in was given."""
+        return Authenticator().create(offered["challenge"], OURS)
+
+    def first_code(self, offered: dict[str, Any]) -> str:
+        """Of the app that a running sign-in was offered."""
+        return self._code(_base32(offered["challenge"]["secret"]))
+
+    # -- running sign-ins --------------------------------------------------------------------------
+
+    async def begun(self, who: Somebody) -> str:
+        return handle_of(await self.the.start(who.email))
+
+    async def after_password(self, who: Somebody) -> str:
+        handle = await self.begun(who)
+        assert (await self.the.prove(handle, "password", PASSWORD)).status_code == 200
+        return handle
+
+    async def after_app(self, who: Somebody) -> str:
+        handle = await self.after_password(who)
+        assert (await self.the.prove(handle, "totp", self.code(who))).status_code == 200
+        return handle
+
+    async def recovering(self, who: Somebody) -> str:
+        handle = handle_of(await self.the.recover(who.email))
+        assert (await self.the.prove(handle, "email_code", await self.the.code(who.email))).status_code == 200
+        return handle
+
+    async def asserted(self, handle: str, *people: Somebody) -> list[dict[str, Any]]:
+        """What the passkey of each answers to one challenge of this handle."""
+        options = (await self.the.challenge(handle, "passkey")).json()["challenge"]
+        return [one.device.get({**options, "allowCredentials": []}, OURS) for one in people]
+
+    def fresh_address(self) -> str:
+        return f"new{next(self.numbers)}@example.com"
+
+    async def lift(self) -> None:
+        """Every session of the town at its person's own level again."""
+        amr = json.dumps(["pwd", "otp"])
+        async with self.folk.ctx.write() as db:
+            await db.change(update(session).values(acr=AAL2, amr=amr))
+
+    async def rules(self, **changed: Any) -> None:
+        """Of `main`, from behind."""
+        main = update(tenant_table).where(tenant_table.c.name == "main")
+        async with self.folk.ctx.write() as db:
+            await db.change(main.values(policy=json.dumps(changed)))
+
+    async def address_of(self, who: Somebody) -> str:
+        return next(str(row["email"]) for row in await self.the.rows(person) if row["id"] == who.id)
+
+    async def live(self, who: Somebody, kind: str) -> str:
+        """The id of their newest factor of a kind."""
+        rows = [row for row in await self.the.rows(credential) if (row["person_id"], row["kind"]) == (who.id, kind)]
+        return str(max(row["id"] for row in rows if row["revoked_at"] is None))
+
+
+def _base32(spelled: str) -> bytes:
+    return base64.b32decode(spelled + "=" * (-len(spelled) % 8))
