@@ -89,10 +89,10 @@ async def prove(ctx: Ctx, actor: Actor, factor: str, answer: Answer, label: str 
     try:
         if spent.is_locked:
             raise refused
-        bind = await FACTORS[factor].accept(ctx, who, answer)
+        accepted = await FACTORS[factor].accept(ctx, who, answer)
         async with ctx.write() as db:
             await _hold(ctx, db, actor)
-            made = await bind(db)
+            made = await accepted.bind(db)
             await _stay_at_own_level(db, actor, factor)
             if name:
                 await enrolled.rename(db, await enrolled.one(db, *_mine(actor), factor, made), name)

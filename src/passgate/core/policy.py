@@ -218,8 +218,8 @@ def _recovered(case: _Case) -> Need | Refuse | None:
     if held and not case.done & set(held):
         others = [way for way in WAYS_BACK if way != "link" and way not in case.done and case.has(way)]
         return Need(_ways(*held, *others), ("recovery: the second factor, or another way to show who it is",))
-    way = "password" if "password" in case.rules.first else "passkey"
-    if way in case.done:
+    way = next((way for way in ("password", "passkey") if way in case.rules.first), MAILED)
+    if way in {*case.done, MAILED}:
         return None
     return Need(_ways(way), ("recovery: a new way in is set up",), enrol=True)
 
@@ -245,7 +245,10 @@ def _second(case: _Case) -> Need | Refuse | None:
         return Need(_ways(*mine), (f"{why}, and one is enrolled",))
     if not is_short and case.rules.second == "if_enrolled":
         return None
-    return _set_up(case, [factor for factor in pool if factor in SET_UP and factor not in case.enrolled])
+    missing = [factor for factor in pool if factor in SET_UP and factor not in case.enrolled]
+    if is_short and case.purpose == "step_up":  # what is asked of a session is shown with what there is
+        missing = []
+    return _set_up(case, missing)
 
 
 def shows_two(rules: Rules, proofs: tuple[str, ...]) -> bool:
@@ -258,7 +261,7 @@ def _set_up(case: _Case, missing: list[str]) -> Need | Refuse:
     """A kind that is demanded and that the person has none of is set up now; but whoever has another one shows that
     first, or a password alone would add a factor of its own."""
     shown = [factor for factor in HELD if factor in case.enrolled and factor not in case.done]
-    if not missing or case.purpose == "step_up":
+    if not missing:
         return Refuse((f"{case.floor} or a second factor is asked for, and nothing that is left leads there",))
     if shown and not meets(case.proofs, AAL2):
         return Need(_ways(*shown), ("what is enrolled is shown before anything is added",))

@@ -340,7 +340,7 @@ async def _set_up(ctx: Ctx, sign_in: SignIn, factor: str, answer: Answer) -> Dec
     who = await _enrolling(ctx, sign_in)
     facts = _refusal_facts(ctx, sign_in, factor, who.person_id)
     try:
-        bind = await SET_UP[factor].accept(ctx, who, answer)
+        accepted = await SET_UP[factor].accept(ctx, who, answer)
     except ProofRefused:
         async with ctx.write() as db:
             for fact in facts:
@@ -354,15 +354,16 @@ async def _set_up(ctx: Ctx, sign_in: SignIn, factor: str, answer: Answer) -> Dec
             raise FactorNotOffered
         # `spent` is not debited here; the proof's own statement takes one off, so it is put on first.
         await running.spend_one(db, sign_in)
-        if not await running.add_proof(ctx, db, sign_in, factor, who.person_id):
+        proof = accepted.proof or factor
+        if not await running.add_proof(ctx, db, sign_in, proof, who.person_id):
             raise await _lost(db, sign_in, factor, _nothing)
         # Sign-ins before budgets, as `_spend` takes them: the other way round the two could wait for each other.
         if sign_in.purpose == "recovery":
             await running.end_all(ctx, db, who.tenant_id, who.person_id, but=sign_in.id)
-        await bind(db)
+        await accepted.bind(db)
         if sign_in.purpose == "recovery":
             await recovery.complete(ctx, db, sign_in, factor)
-        proved = await running.known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, factor)))
+        proved = await running.known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof)))
     return decide(proved)
 
 

@@ -76,6 +76,8 @@ _TAGS = {
     "signin": "Sign up, sign in, recover, step up: from nothing to a session.",
     "session": "The session that is carried.",
     "me": "One's own account.",
+    "factors": "One's own factors: passkeys, an authenticator app, recovery codes, remembered browsers.",
+    "admin": "For a tenant's admins: its rules, and a sign-in link for somebody.",
     "ops": "For whoever runs this server.",
 }
 

@@ -88,8 +88,13 @@ class Enrolling:
     bound_to: str
 
 
-Bind = Callable[[Db], Awaitable[str]]
-"""Writes the new credential, or raises; returns its id."""
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An answer that fits. `bind` writes the new credential, or raises, and returns its id; `proof` is what setting it
+    up showed, where that is more than the factor's name."""
+
+    bind: Callable[[Db], Awaitable[str]]
+    proof: str = ""
 
 
 class Enrolment(Protocol):
@@ -100,7 +105,7 @@ class Enrolment(Protocol):
 
     async def offer(self, ctx: Ctx, who: Enrolling, /) -> dict[str, Any]: ...
 
-    async def accept(self, ctx: Ctx, who: Enrolling, answer: Any, /) -> Bind: ...
+    async def accept(self, ctx: Ctx, who: Enrolling, answer: Any, /) -> Accepted: ...
 
 
 async def unmarked(_db: Db) -> bool:

@@ -18,7 +18,7 @@ from passgate.ceremony import Asserted, Passkey, Unproved
 from passgate.core import mail, once
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Bind, Compared, Enrolling, SignIn, enrolled, unmarked
+from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, unmarked
 from passgate.errors import Conflict, ProofRefused
 from passgate.seal import Unreadable, digest
 from passgate.store import Db
@@ -192,7 +192,7 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
     )  # fmt: skip
 
 
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
     """The new passkey, or ProofRefused. The challenge is burnt before anything is looked at."""
     async with ctx.write() as db:
         live = await once.live(ctx, db, _NEW, who.bound_to)
@@ -227,7 +227,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
         )  # fmt: skip
         return added
 
-    return bind
+    return Accepted(bind, name if made.is_synced else f"{name}+bound")
 
 
 def called(aaguid: str) -> str:

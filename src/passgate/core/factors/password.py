@@ -16,7 +16,7 @@ from zxcvbn_rs_py import zxcvbn
 from passgate.core import throttle
 from passgate.core.audit import Event, note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Bind, Compared, Enrolling, SignIn, enrolled, unmarked
+from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, unmarked
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, NoChallenge, PasswordRefused
 from passgate.hashing import Stored
@@ -79,7 +79,7 @@ async def offer(_ctx: Ctx, _who: Enrolling) -> dict[str, Any]:
     raise NoChallenge
 
 
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
     """A new password that meets the rules, or PasswordRefused."""
     if not isinstance(answer, str):
         raise Invalid({"answer": "type"})
@@ -89,7 +89,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
         await put(ctx, db, who.tenant_id, who.person_id, stored)
         return ""
 
-    return bind
+    return Accepted(bind)
 
 
 async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping, update
 
 from passgate.core import once, throttle
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Bind, Compared, Enrolling, SignIn, enrolled, typed, unmarked
+from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, typed, unmarked
 from passgate.errors import NoChallenge, ProofRefused
 from passgate.seal import Unreadable, equal
 from passgate.store import Db
@@ -125,7 +125,7 @@ async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
     return _offered(secret, who) if secret else None
 
 
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
     """The first right code, or ProofRefused. It is spent with that: it opens no sign-in afterwards."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, _NEW, who.bound_to)
@@ -139,7 +139,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Bind:
             raise ProofRefused
         return await put(ctx, db, who, secret, step)
 
-    return bind
+    return Accepted(bind)
 
 
 async def put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:

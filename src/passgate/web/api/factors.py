@@ -43,6 +43,8 @@ class Offered(Output):
 
 
 class PasskeyProof(Input):
+    model_config = shown_as({"answer": {"type": "public-key"}, "label": "My phone"})
+
     answer: Annotated[dict[str, Any], Field(description="What the browser's `toJSON()` answers")]
     label: Label | None = None
 
@@ -95,7 +97,8 @@ async def show(ctx: Context, found: Live) -> Any:
     """Everything that I can prove who I am with, and the browsers that are remembered."""
     mine = await enrolment.overview(ctx, found.actor)
     lists = {name: [spelled(row) for row in mine[name]] for name in ("passkeys", "browsers")}
-    return {**mine, **lists, "totp": iso(mine["totp"]) if mine["totp"] else None}
+    since = iso(mine["totp"]) if mine["totp"] else None
+    return {"password": mine["password"], **lists, "totp": since, "recovery_codes": mine["recovery_codes"]}
 
 
 # -- passkeys --------------------------------------------------------------------------------------

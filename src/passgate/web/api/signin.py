@@ -127,6 +127,8 @@ class Proved(Output):
 
 
 class Finish(Input):
+    model_config = shown_as({"carrier": "bearer"})
+
     carrier: Literal["bearer", "cookie"]
     remember: bool = Field(
         False, description="With `cookie`: do not ask this browser for the second factor for a while"
