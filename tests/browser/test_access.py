@@ -22,7 +22,7 @@ from passgate.core.ctx import Ctx
 from passgate.store.tables import session
 from passgate.web.pages.page import is_page
 from passgate.world import SECOND
-from tests.browser.device import Pocket, codes, with_app
+from tests.browser.device import Device, Pocket, codes, with_app
 from tests.browser.person import DESKTOP, PHONE, House, Person
 from tests.house.reference import doors
 from tests.kit import OTHER_PASSWORD, PASSWORD, settings_for
@@ -154,17 +154,20 @@ async def weak_new_password(anna: Person) -> None:
 async def to_second(anna: Person) -> None:
     """Half signed in, with every kind of second step."""
     await rule(anna.face, second_among=["passkey", "totp", "recovery_code", "email_code"])
-    await with_passkey(anna)
     await with_app(anna)
+    await with_passkey(anna)
     await codes(anna)
     await anna.page.context.clear_cookies()
     await anna.sign_in()
 
 
-async def with_passkey(anna: Person) -> None:
-    await Pocket(anna.page).device()
+async def with_passkey(anna: Person) -> Device:
+    """On a phone that then lies out of reach, or autofill would be quicker than anybody types."""
+    phone = await Pocket(anna.page).device()
     await anna.open("/account/passkeys/new")
     await anna.press("form[data-passkey] button")
+    await phone.present(is_there=False)
+    return phone
 
 
 @stop("/signin/totp", "signin-totp", "member")
@@ -290,12 +293,13 @@ async def no_factors(anna: Person) -> None:
 
 @stop("/account/factors", "account-factors", "member")
 async def factors(anna: Person) -> None:
-    await with_passkey(anna)
     await with_app(anna)
+    phone = await with_passkey(anna)
     await codes(anna)
     await anna.page.context.clear_cookies()
     await anna.sign_in()
     await anna.press('.ways a[href="/signin/passkey"]')
+    await phone.present(is_there=True)
     await anna.page.check("input[name=remember]")
     await anna.press("form[data-passkey] button")
     await anna.open("/account/factors")

@@ -13,7 +13,7 @@ from passgate.core.ctx import Ctx
 from passgate.errors import HandleInvalid, Invalid, PassgateError
 from passgate.web import cookies, guards
 from passgate.web.guards import Context, Link
-from passgate.web.pages.page import fields, go, service_name, show
+from passgate.web.pages.page import fields, go, service_name, show, tenant_of
 from passgate.web.pages.steps import begun
 
 router = APIRouter(include_in_schema=False)
@@ -62,8 +62,10 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
         await links.look(ctx, link)
     except PassgateError as over:
         is_open, error = False, error or over
+    tenant = await tenant_of(ctx)
     return show(
-        request, "signin-link", service=await service_name(ctx), bound_to=link, error=error, is_open=is_open
+        request, "signin-link", service=tenant.display_name, bound_to=link, error=error, is_open=is_open,
+        by_password="password" in tenant.rules.first,
     )  # fmt: skip
 
 

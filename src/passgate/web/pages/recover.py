@@ -12,7 +12,7 @@ from passgate.core import signin
 from passgate.core.ctx import Ctx
 from passgate.errors import PassgateError
 from passgate.web.guards import AGuest, Context, Guest
-from passgate.web.pages.page import fields, service_name, show
+from passgate.web.pages.page import fields, show, tenant_of
 from passgate.web.pages.signin import typed_before
 from passgate.web.pages.steps import begun, seated
 
@@ -37,7 +37,8 @@ async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
 
 
 async def _page(request: Request, ctx: Ctx, guest: Guest, email: str, error: PassgateError | None = None) -> Response:
+    tenant = await tenant_of(ctx)
     return show(
-        request, "recover", service=await service_name(ctx), bound_to=guest.seat, error=error,
-        set_cookies=seated(ctx, guest), email=email,
+        request, "recover", service=tenant.display_name, bound_to=guest.seat, error=error,
+        set_cookies=seated(ctx, guest), email=email, by_password="password" in tenant.rules.first,
     )  # fmt: skip
