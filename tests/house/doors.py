@@ -5,6 +5,7 @@ Each is made anew whenever it is asked for; what a broken rule makes of it is to
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from passgate.core import address
@@ -302,3 +303,93 @@ async def page_undoes(town: Town) -> Ask:
 
 async def page_leaves(town: Town) -> Ask:
     return form("/account/delete", town.cara.token, SESSION, decision="delete")
+
+
+def typed(asked: Ask, path: str, cookie: str, name: str) -> Ask:
+    """The answer that a program would give, in the field of a page; a passkey's as JSON."""
+
+    def spelled(one: Ask) -> str:
+        answer = (one.body or {})["answer"]
+        return answer if isinstance(answer, str) else json.dumps(answer)
+
+    made = form(path, asked.secret, cookie, **{name: spelled(asked)}).short_of(*asked.behind)
+    return made.with_others(*({name: spelled(one)} for one in asked.others))
+
+
+async def page_options(town: Town) -> Ask:
+    return form("/signin/passkey/options", await town.begun(town.anna), SIGNIN)
+
+
+async def page_passkey(town: Town) -> Ask:
+    return typed(await gives_passkey(town), "/signin/passkey", SIGNIN, "answer")
+
+
+async def page_sets_up_passkey(town: Town) -> Ask:
+    return typed(await sets_up_passkey(town), "/signin/passkey", SIGNIN, "answer")
+
+
+async def page_app(town: Town) -> Ask:
+    return typed(await gives_app(town), "/signin/totp", SIGNIN, "code")
+
+
+async def page_offers_app(town: Town) -> Ask:
+    return form("/signin/totp/offer", (await asks_to_enrol_app(town)).secret, SIGNIN)
+
+
+async def page_shows_app(town: Town) -> Ask:
+    """Where the secret waits for its first code."""
+    return form("/signin/totp", (await sets_up_app(town)).secret, SIGNIN)
+
+
+async def page_sets_up_app(town: Town) -> Ask:
+    return typed(await sets_up_app(town), "/signin/totp", SIGNIN, "code")
+
+
+async def page_recovery_code(town: Town) -> Ask:
+    return typed(await gives_recovery_code(town), "/signin/recovery-code", SIGNIN, "code")
+
+
+async def page_enters_by_link(town: Town) -> Ask:
+    """Ben has nothing but his password: the link opens his session."""
+    made = await town.done("POST", f"/users/{town.ben.id}/signin-link", None, town.anna.token)
+    return form("/signin/link", made["url"].rpartition("/")[2], LINK, decision="signin")
+
+
+async def page_passkey_options(town: Town) -> Ask:
+    return form("/account/passkeys/options", town.anna.token, SESSION)
+
+
+async def page_adds_passkey(town: Town) -> Ask:
+    return typed(await proves_passkey(town), "/account/passkeys", SESSION, "answer")
+
+
+async def page_renames_passkey(town: Town) -> Ask:
+    asked = form(f"/account/passkeys/{town.anna.passkey}", town.anna.token, SESSION, label="My phone")
+    return asked.with_others(*({"path": f"/account/passkeys/{one}"} for one in (town.otto.passkey, NEVER)))
+
+
+async def page_removes_passkey(town: Town) -> Ask:
+    asked = form(f"/account/passkeys/{town.anna.passkey}/remove", town.anna.token, SESSION)
+    strange = (town.otto.passkey, NEVER, await town.live(town.anna, "totp"))
+    return asked.with_others(*({"path": f"/account/passkeys/{one}/remove"} for one in strange))
+
+
+async def page_begins_app(town: Town) -> Ask:
+    return form("/account/totp/offer", town.anna.token, SESSION)
+
+
+async def page_shows_own_app(town: Town) -> Ask:
+    await town.new_code(town.anna)
+    return form("/account/totp", town.anna.token, SESSION)
+
+
+async def page_proves_app(town: Town) -> Ask:
+    return typed(await proves_app(town), "/account/totp", SESSION, "code")
+
+
+async def page_removes_app(town: Town) -> Ask:
+    return form("/account/totp/remove", town.anna.token, SESSION)
+
+
+async def page_makes_codes(town: Town) -> Ask:
+    return form("/account/recovery-codes", town.anna.token, SESSION)

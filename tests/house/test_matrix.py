@@ -92,6 +92,13 @@ AGAIN = Said(303, "/signin/password", ("sign_in",))
 """A page that wants a fresh proof leads to one."""
 FRESH_PAGE: Row = {**VISITOR, Rule.STALE: AGAIN, Rule.SECOND: AGAIN}
 
+CODE_PAGE: Row = {**FRESH_PAGE, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}
+PROVE_PAGE: Row = {**HALF_PAGE, Rule.PERSON: REFUSED, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED}
+LOOK: Row = dict.fromkeys((Rule.TENANT, Rule.STALE, Rule.SESSION), OUT) | {Rule.PERSON: INVALID}
+NEW = Said(200, "", ("sign_in", "ticket"))
+OPTIONS: Row = {Rule.TENANT: CLOSED, Rule.PERSON: NEW, Rule.STALE: NEW, Rule.SESSION: NEW}
+"""Where no sign-in runs, one begins."""
+
 Asks = Callable[[Town], Awaitable[Ask]]
 MATRIX: list[tuple[str, Asks, int, Row]] = [
     # door, what is asked, what an honest one is answered, what each rule makes of it
@@ -147,11 +154,31 @@ MATRIX: list[tuple[str, Asks, int, Row]] = [
     ("POST /account/confirm", doors.page_confirms, 303, VISITOR),
     ("POST /account/password", doors.page_sets_password, 303, FRESH_PAGE),
     ("POST /account/address", doors.page_moves, 303, FRESH_PAGE),
-    ("POST /account/address/code", doors.page_has_moved, 303,
-     {**FRESH_PAGE, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}),
+    ("POST /account/address/code", doors.page_has_moved, 303, CODE_PAGE),
     ("POST /account/address/undo", doors.page_undoes, 303,
      {Rule.PERSON: INVALID, Rule.HANDLE: INVALID, Rule.SESSION: INVALID}),
     ("POST /account/delete", doors.page_leaves, 303, FRESH_PAGE),
+    ("POST /signin/passkey/options", doors.page_options, 200, OPTIONS),
+    ("POST /signin/passkey", doors.page_passkey, 303, PROVE_PAGE),
+    ("POST /signin/passkey", doors.page_sets_up_passkey, 303,
+     {**SET_UP, Rule.SECOND: Said(303, "/signin/totp")}),
+    ("POST /signin/totp", doors.page_app, 303, {**PROVE_PAGE, Rule.LOCKED: REFUSED}),
+    ("POST /signin/totp", doors.page_sets_up_app, 303, SET_UP),
+    ("GET /signin/totp", doors.page_shows_app, 200, LOOK),
+    ("POST /signin/totp/offer", doors.page_offers_app, 303, {**HALF_PAGE, Rule.PERSON: INVALID}),
+    ("POST /signin/recovery-code", doors.page_recovery_code, 303, {**PROVE_PAGE, Rule.LOCKED: REFUSED}),
+    ("POST /signin/link", doors.page_enters_by_link, 303,
+     dict.fromkeys((Rule.PERSON, Rule.TENANT, Rule.HANDLE, Rule.SESSION), INVALID)),
+    ("POST /account/passkeys/options", doors.page_passkey_options, 200,
+     {**VISITOR, Rule.SECOND: STEP_UP, Rule.STALE: STEP_UP}),
+    ("POST /account/passkeys", doors.page_adds_passkey, 303, CODE_PAGE),
+    ("POST /account/passkeys/{id}", doors.page_renames_passkey, 303, {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND}),
+    ("POST /account/passkeys/{id}/remove", doors.page_removes_passkey, 303, {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND}),
+    ("GET /account/totp", doors.page_shows_own_app, 200, {**VISITOR, Rule.SECOND: Said(200), Rule.STALE: Said(200)}),
+    ("POST /account/totp/offer", doors.page_begins_app, 303, FRESH_PAGE),
+    ("POST /account/totp", doors.page_proves_app, 303, CODE_PAGE),
+    ("POST /account/totp/remove", doors.page_removes_app, 303, FRESH_PAGE),
+    ("POST /account/recovery-codes", doors.page_makes_codes, 200, FRESH_PAGE),
 ]  # fmt: skip
 
 YIELDS_NOTHING = {
@@ -169,7 +196,11 @@ YIELDS_NOTHING = {
     "GET /account/password", "GET /account/address", "GET /account/address/code", "GET /account/address/undo",
     "GET /account/address/undo/{token}", "GET /account/sessions", "POST /account/sessions",
     "POST /account/sessions/{id}", "GET /account/activity", "GET /account/export", "POST /account/export",
-    "GET /account/delete",
+    "GET /account/delete", "GET /account/factors", "GET /account/passkeys/new", "GET /account/passkeys/{id}",
+    "GET /account/passkeys/{id}/remove", "GET /account/recovery-codes", "GET /account/totp/remove",
+    "GET /signin/passkey", "GET /signin/recovery-code", "GET /signin/link", "GET /signin/link/{token}",
+    "GET /recover/stop", "GET /recover/stop/{token}", "POST /recover/stop", "GET /recover/waiting",
+    "POST /account/browsers", "POST /account/browsers/{id}",
 }  # fmt: skip
 FILES = ("GET /docs", "GET /static/")
 """What begins so is the same file for everybody."""
@@ -278,7 +309,9 @@ def said(answer: httpx2.Response) -> tuple[int, str]:
 def gives_away(answer: httpx2.Response) -> bool:
     """A secret of ours in the body or in a cookie."""
     shown = answer.text + "".join(answer.headers.get_list("set-cookie"))
-    return any(prefix in shown for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "otpauth:"))
+    found = any(prefix in shown for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "otpauth:"))
+    # A wrong first code shows the picture again, to whom it was shown before.
+    return found or (answer.request.method == "GET" and 'class="qr"' in shown)
 
 
 def names() -> list[str]:
