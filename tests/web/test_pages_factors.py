@@ -73,6 +73,18 @@ async def test_the_last_way_in_stays(lite: The) -> None:
         assert led(await anna.send(f"/account/passkeys/{only}/remove")) == "/account/factors?done=removed"
 
 
+async def test_after_a_change_the_other_sessions_can_be_ended(lite: The) -> None:
+    async with browser(lite) as anna, browser(lite) as elsewhere:
+        await anna.sign_up()
+        await elsewhere.sign_in()
+        assert "/account/sessions" not in (await anna.page("/account/factors")).actions
+        done = led(await anna.use(Authenticator(), "/account/passkeys/new"))
+        assert done == "/account/recovery-codes?done=passkey"
+        assert "/account/sessions" in (await anna.page(done)).actions
+        await anna.send("/account/sessions")
+        assert led(await elsewhere.get("/account")).startswith("/signin")
+
+
 async def test_bad_names_and_wrong_answers(lite: The) -> None:
     phone = Authenticator()
     async with browser(lite) as anna:

@@ -102,8 +102,8 @@ async def undo(ctx: Ctx, token: str) -> None:
         raise HandleInvalid
     tenant_id, person_id, back = row["tenant_id"], row["bound_to"], once.carried(ctx, row)
     async with ctx.write() as db:
-        found = await people.lock(db, tenant_id, person_id)
-        if found is None or "email" not in back:
+        found, tenant = await people.lock(db, tenant_id, person_id), await tenants.by_id(db, tenant_id)
+        if found is None or tenant is None or tenant.is_disabled or "email" not in back:
             raise HandleInvalid
         await running.end_all(ctx, db, tenant_id, person_id)
         if not await once.take(ctx, db, row["id"]):

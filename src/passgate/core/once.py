@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy import BigInteger, RowMapping, bindparam, delete, select, update
 
 from passgate.core.ctx import Ctx
 from passgate.seal import Unreadable
@@ -36,10 +36,7 @@ async def issue(
 
 async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> None:
     """None of them can be taken any more; `since`: only those issued then or later."""
-    live_ones = update(ticket).where(
-        ticket.c.kind == kind, ticket.c.bound_to == bound_to, ticket.c.taken_at.is_(None), ticket.c.created_at >= since
-    )
-    await db.change(live_ones.values(taken_at=ctx.now()))
+    await db.change(_END, of_kind=kind, of=bound_to, since=since, now=ctx.now())
 
 
 async def forget(db: Db, bound_to: str) -> None:
@@ -67,16 +64,34 @@ async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMappi
     return await db.one(query)
 
 
+_NEWEST = (
+    select(ticket)
+    .where(ticket.c.kind == bindparam("of_kind"), ticket.c.bound_to == bindparam("of"))
+    .order_by(ticket.c.created_at.desc(), ticket.c.id.desc())
+    .limit(1)
+)
+_TAKE = (
+    update(ticket)
+    .where(
+        ticket.c.id == bindparam("of"), ticket.c.taken_at.is_(None),
+        ticket.c.expires_at > bindparam("now", type_=BigInteger),
+    )
+    .values(taken_at=bindparam("now", type_=BigInteger))
+)  # fmt: skip
+_END = (
+    update(ticket)
+    .where(
+        ticket.c.kind == bindparam("of_kind"), ticket.c.bound_to == bindparam("of"), ticket.c.taken_at.is_(None),
+        ticket.c.created_at >= bindparam("since", type_=BigInteger),
+    )
+    .values(taken_at=bindparam("now", type_=BigInteger))
+)  # fmt: skip
+
+
 async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
     """The newest, if it can still be taken. Two that were issued at once may both have missed the other; the older is
     dead all the same, and stays so when the newest is taken."""
-    query = (
-        select(ticket)
-        .where(ticket.c.kind == kind, ticket.c.bound_to == bound_to)
-        .order_by(ticket.c.created_at.desc(), ticket.c.id.desc())
-        .limit(1)
-    )
-    newest = await db.one(query)
+    newest = await db.one(_NEWEST, of_kind=kind, of=bound_to)
     return newest if newest and newest["taken_at"] is None and newest["expires_at"] > ctx.now() else None
 
 
@@ -91,6 +106,4 @@ async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMappin
 
 async def take(ctx: Ctx, db: Db, ticket_id: str) -> bool:
     """True for exactly one caller, and only in time."""
-    now = ctx.now()
-    move = update(ticket).where(ticket.c.id == ticket_id, ticket.c.taken_at.is_(None), ticket.c.expires_at > now)
-    return await db.change(move.values(taken_at=now)) == 1
+    return await db.change(_TAKE, of=ticket_id, now=ctx.now()) == 1

@@ -138,7 +138,8 @@ async def stop(ctx: Ctx, token: str) -> None:
     if row is None:
         raise HandleInvalid
     async with ctx.write() as db:
-        if await people.lock(db, row["tenant_id"], row["bound_to"]) is None:
+        tenant = await tenants.by_id(db, row["tenant_id"])
+        if tenant is None or tenant.is_disabled or not await people.lock(db, row["tenant_id"], row["bound_to"]):
             raise HandleInvalid
         if not await once.take(ctx, db, row["id"]):
             raise HandleInvalid

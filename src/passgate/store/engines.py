@@ -105,9 +105,10 @@ class Sqlite:
                     return await self._hop(lambda: work(connection)) if heavy else work(connection)
 
                 yield run
-                await self._hop(transaction.commit)
-            finally:
-                await self._hop(connection.close)  # rolls back what was not committed
+            except BaseException:
+                await self._hop(connection.close)  # rolls back
+                raise
+            await self._hop(lambda: self._end(connection, transaction))
         finally:
             self._turn.release()
 
@@ -118,6 +119,14 @@ class Sqlite:
         except BaseException:
             connection.close()
             raise
+
+    @staticmethod
+    def _end(connection: Connection, transaction: Any) -> None:
+        """Both in one hop."""
+        try:
+            transaction.commit()
+        finally:
+            connection.close()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Run]:
