@@ -23,7 +23,7 @@ GROUPS = {
 }  # fmt: skip
 """How many features of the seeds each group has."""
 PARTS = (
-    "pages", "library", "factors", "tenancy", "provider", "BFF", "tokens", "federation", "admin console", "React",
+    "pages", "library", "tenancy", "provider", "BFF", "tokens", "federation", "admin console", "React",
     "operation",
 )  # fmt: skip
 """What is still to come, by name."""
