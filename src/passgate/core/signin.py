@@ -233,7 +233,7 @@ async def prove(ctx: Ctx, handle: str, factor: str, answer: Answer) -> Decision:
     spent = await _spend(ctx, sign_in, authenticator)
     compared = await FACTORS[factor].compare(ctx, sign_in, answer, seen, is_locked=spent.is_locked)
     if not compared.is_right:
-        await _refuse(ctx, sign_in, factor, compared)
+        await _refuse(ctx, sign_in, factor, compared, spent)
     return await _mark(ctx, sign_in, factor, compared, spent)
 
 
@@ -264,8 +264,12 @@ def _refusal_facts(ctx: Ctx, sign_in: SignIn, factor: str, person_id: str | None
     return count, row
 
 
-async def _refuse(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared) -> None:
+async def _refuse(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spent: throttle.Spent) -> None:
+    """A doubled request may find spent what its twin has just used: that is neither wrong nor a replay."""
     async with ctx.write() as db:
+        proofs, is_dead = await running.now_proved(db, sign_in)
+        if factor in factors(proofs) and not is_dead:
+            raise AlreadyProved(keep=(_giving_back(ctx, sign_in, spent),))
         for fact in (*_refusal_facts(ctx, sign_in, factor, compared.person_id), *compared.kept):
             await fact(db)
     raise ProofRefused
@@ -273,12 +277,7 @@ async def _refuse(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared) ->
 
 async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spent: throttle.Spent) -> Decision:
     """Everything a right answer moves, in one transaction; a lost race leaves nothing but the try given back."""
-
-    async def give_back(db: Db) -> None:
-        await db.change(running.GIVE_BACK, of_sign_in=sign_in.id)
-        await throttle.refund(ctx, db, spent, clear=False)
-
-    proof = compared.proof or factor
+    proof, give_back = compared.proof or factor, _giving_back(ctx, sign_in, spent)
     lost = ProofRefused(keep=_refusal_facts(ctx, sign_in, factor, compared.person_id))
     async with ctx.write() as db:
         if compared.person_id and not await people.lock(db, sign_in.tenant_id, compared.person_id):
@@ -301,6 +300,14 @@ async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spen
             personal=_named(sign_in),
         )  # fmt: skip
     return decide(proved)
+
+
+def _giving_back(ctx: Ctx, sign_in: SignIn, spent: throttle.Spent) -> Keep:
+    async def give_back(db: Db) -> None:
+        await db.change(running.GIVE_BACK, of_sign_in=sign_in.id)
+        await throttle.refund(ctx, db, spent, clear=False)
+
+    return give_back
 
 
 async def _lost(db: Db, sign_in: SignIn, factor: str, give_back: Keep) -> Exception:
