@@ -200,7 +200,7 @@ QUICK = settings(
     max_examples=18, stateful_step_count=30, deadline=None, derandomize=True, database=None, print_blob=False,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
-LONG = settings(QUICK, max_examples=600, stateful_step_count=80, derandomize=False)
+LONG = settings(QUICK, max_examples=100, stateful_step_count=60, derandomize=False)
 
 
 @pytest.fixture(scope="module")
