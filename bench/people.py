@@ -9,7 +9,6 @@ import asyncio
 import base64
 import itertools
 import sqlite3
-from contextlib import closing
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def code_now(who: Person) -> str:
 
 def forget_codes(data: Path) -> None:
     """So that the code of this half minute is good once more."""
-    with closing(sqlite3.connect(data / "passgate.db", timeout=10)) as db, db:
+    with sqlite3.connect(data / "passgate.db", timeout=10) as db:
         db.execute("UPDATE credential SET counter = 0 WHERE kind = 'totp'")
     db.close()
 
