@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,9 @@ from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
 from passgate.core import jobs, observers, tenants
 from passgate.core.ctx import House
+from passgate.core.events import Event
+from passgate.core.factor import Factor, Factors
+from passgate.core.factors import FACTORS
 from passgate.core.message import Mailer
 from passgate.core.observers import Observers, Told
 from passgate.errors import UnsafeSettings
@@ -38,7 +41,7 @@ from passgate.web.edge import Edge
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
 from passgate.web.pages import mailbox
-from passgate.web.pages.all import PAGES
+from passgate.web.pages.all import pages
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -55,23 +58,24 @@ class Passgate:
     def __init__(
         self, settings: Settings, world: World | None = None, *,
         profile: type[BaseModel] | None = None, claims: host.Claims | None = None, mailer: Mailer | None = None,
+        factors: Iterable[Factor] = (),
     ) -> None:  # fmt: skip
         """`profile` is what a person's profile must look like; `claims` says more of a user than we know (a plan, a
-        team); `mailer` takes the place of the one the settings name.
+        team); `mailer` takes the place of the one the settings name; `factors` stand beside our own.
         Raises UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
         self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
-        self._claims = claims
+        self._claims, self._factors = claims, Factors((*FACTORS, *factors))
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
-        self._observers = Observers()
+        self._observers = Observers([*Event, *self._factors.events])
         self._build()
 
     def _build(self) -> None:
         """The parts. They belong to one event loop, so a gate that was closed makes new ones when it runs again."""
         house = build_house(self.settings, self._world)
-        self._assemble(replace(house, profile=self._profile, at=self._at))
+        self._assemble(replace(house, profile=self._profile, at=self._at, factors=self._factors))
 
     def _assemble(self, house: House) -> None:
         self.house = house
@@ -182,7 +186,8 @@ def build_house(settings: Settings, world: World) -> House:
     )
     if settings.is_sqlite and settings.database_url is None:
         _private_file(settings)
-    return House(settings, world, Store(settings), ring, Hasher(settings.hash, world), Breach(settings.breach))
+    store, hasher = Store(settings), Hasher(settings.hash, world)
+    return House(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS)
 
 
 def _private_file(settings: Settings) -> None:
@@ -214,7 +219,7 @@ def _api(gate: Passgate) -> FastAPI:
         app.include_router(room.router)
     if gate.settings.docs:
         docs.install(app, gate.house.at, gate.house.profile)
-    for page in PAGES:
+    for page in pages(gate.house.factors):
         app.include_router(page)
     if isinstance(gate.mailer, Mailbox):
         app.include_router(ops.developer_router(gate.mailer))

@@ -7,7 +7,8 @@ import asyncio
 from sqlalchemy import delete, update
 
 from passgate.core import ledger, operate
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
+from passgate.core.events import Event
 from passgate.core.ctx import Ctx
 from passgate.errors import Conflict
 from passgate.store.tables import audit_event, audit_head, credential

@@ -22,7 +22,7 @@ from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 import passgate
 from passgate import errors
 from passgate.app import Passgate
-from passgate.core.audit import Event
+from passgate.core.events import Event
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.session import HOT

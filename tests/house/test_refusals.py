@@ -19,7 +19,8 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from passgate.core import access, account, address, jobs, ledger, operate, outbox, signin, tenants
-from passgate.core.audit import Event, kept
+from passgate.core.audit import kept
+from passgate.core.events import Event
 from passgate.core.message import Message
 from passgate.errors import Refusal
 from passgate.store.tables import audit_event, metadata

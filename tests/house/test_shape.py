@@ -16,7 +16,7 @@ import pytest
 
 import passgate
 from passgate import errors
-from passgate.core.audit import Event
+from passgate.core.events import Event
 from tests.house.reference import MEANING, PAGES, ROOT, SRC, coded_errors, modules, used_in
 
 FILE_LINES, FUNCTION_LINES = 500, 60

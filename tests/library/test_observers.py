@@ -21,7 +21,8 @@ from sqlalchemy import select
 
 from passgate import Happened, testing
 from passgate.core import observers
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
+from passgate.core.events import Event
 from passgate.core.ctx import Ctx
 from passgate.errors import ProofRefused
 from passgate.store.tables import observer, telling

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from passgate.core.audit import Event
+from passgate.core.events import Event
 from passgate.store.tables import budget, person, session, ticket
 from passgate.web.pages.telling import TOLD
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of

@@ -13,16 +13,19 @@ from typing import Any
 from sqlalchemy import RowMapping, and_, bindparam, select, update
 from zxcvbn_rs_py import zxcvbn
 
-from passgate.core import throttle
-from passgate.core.audit import Event, note
+from passgate.core import credentials, throttle
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, unmarked
+from passgate.core.events import Event
+from passgate.core.factor import Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
+from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
-from passgate.errors import Invalid, NoChallenge, PasswordRefused
+from passgate.errors import PasswordRefused
 from passgate.hashing import Stored
 from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import credential, person
+from passgate.words import N_
 
 name = "password"
 LONGEST = 256
@@ -36,7 +39,7 @@ async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]
     """The hash of a new password that meets the rules, or PasswordRefused with the reason. Opens no transaction.
     Lengths are code points after NFC; there are no composition rules."""
     text = unicodedata.normalize("NFC", password)
-    if len(text) < rules.shortest_password:
+    if len(text) < rules.shortest_password(ctx.factors):
         raise PasswordRefused("short")
     if len(text) > LONGEST:
         raise PasswordRefused("long")
@@ -64,36 +67,26 @@ def _words(given: str) -> set[str]:
     return {word for word in (*parts, "".join(parts)) if len(word) >= 4}
 
 
-async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> None:
-    """Set or replace the person's password; refusals counted against the old one are forgotten with it, and so are
-    remembered browsers."""
-    await enrolled.end_kinds(ctx, db, tenant_id, person_id, [name, enrolled.BROWSER])
+async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
+    """Set or replace the person's password; its id. Refusals counted against the old one are forgotten with it, and so
+    are remembered browsers."""
+    await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
     # Sealed on top of the hash: a stolen database alone gives nobody anything to guess against.
     phc = stored.phc.encode()
-    await enrolled.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
+    made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
     await throttle.clear(ctx, db, throttle.person_key(person_id, name))
     await note(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
+    return made
 
 
-async def offer(_ctx: Ctx, _who: Enrolling) -> dict[str, Any]:
-    raise NoChallenge
-
-
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     """A new password that meets the rules, or PasswordRefused."""
-    if not isinstance(answer, str):
-        raise Invalid({"answer": "type"})
     stored = await vetted(ctx, answer, who.rules, (who.email, who.service, who.tenant_name))
 
-    async def bind(db: Db) -> str:
-        await put(ctx, db, who.tenant_id, who.person_id, stored)
-        return ""
+    async def mark(db: Db) -> str:
+        return await put(ctx, db, who.tenant_id, who.person_id, stored)
 
-    return Accepted(bind)
-
-
-async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
-    raise NoChallenge
+    return Compared(True, who.person_id, mark)
 
 
 _LIVE = and_(credential.c.kind == name, credential.c.revoked_at.is_(None))
@@ -132,10 +125,10 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         stored = _opened(ctx, seen)
     is_right = await ctx.house.hasher.check(answer, stored)
     if seen is None or stored is None or not is_right:
-        return Compared(False, seen["id"] if seen else None, unmarked)
+        return wrong(seen["id"] if seen else None)
     fresh = await ctx.house.hasher.hash(answer) if ctx.house.hasher.is_stale(stored) else None
 
-    async def mark(db: Db) -> bool:
+    async def mark(db: Db) -> str | None:
         # Use does not move `version`: two sign-ins with the same right password must not refuse each other.
         values: dict[str, Any] = {"last_used_at": ctx.now()}
         if fresh is not None:
@@ -146,7 +139,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
             credential.c.version == seen["version"],
             credential.c.revoked_at.is_(None),
         )
-        return await db.change(same.values(**values)) == 1
+        return str(seen["credential_id"]) if await db.change(same.values(**values)) == 1 else None
 
     return Compared(True, seen["id"], mark)
 
@@ -167,3 +160,21 @@ def _opened(ctx: Ctx, row: RowMapping) -> Stored | None:
     except Unreadable:
         return None
     return Stored(phc.decode(), row["scheme"])
+
+
+FACTOR = Factor(
+    name=name, amr=("pwd",), traits=frozenset({Trait.KNOWS}), is_first=True, recovers=True, needs_address=True,
+    form_field="password", has_passkey_button=True, order=Order(first=1, second=5, recovery=5, signup=2),
+    budget=budget, compare=compare,
+    set_up=SetUp(
+        accept=accept, page="new-password", form_field="new_password", replaced=N_("Your password was replaced")
+    ),
+    texts=Texts(
+        name=N_("a password"), use=N_("Use your password"), set_up=N_("Choose a password instead"),
+        in_recovery=N_("I no longer have it: give my password instead"),
+        proved=N_("Password given"), refused=N_("Wrong password given"),
+        wrong=N_("That address and password do not belong together. Check both, or choose a new password."),
+        proved_meaning="A password was right.",
+        refused_meaning="A password was refused: wrong, no such person, disabled, or locked.",
+    ),
+)  # fmt: skip

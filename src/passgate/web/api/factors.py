@@ -11,6 +11,7 @@ from pydantic import Field
 
 from passgate import qr
 from passgate.core import enrolment
+from passgate.core.factors import passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
@@ -120,7 +121,7 @@ async def passkeys(ctx: Context, found: Live) -> Any:
 )
 async def begin_passkey(ctx: Context, found: Live) -> Any:
     """Options for `navigator.credentials.create()`. Wants a fresh proof at my own level: else step up."""
-    return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, "passkey")}
+    return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, passkey.name)}
 
 
 @router.post(
@@ -134,7 +135,7 @@ async def begin_passkey(ctx: Context, found: Live) -> Any:
 async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
     """The browser's answer, once for each challenge, right or wrong."""
     acting = ctx.acting(found.actor)
-    made = await enrolment.prove(acting, found.actor, "passkey", given.answer, given.label)
+    made = await enrolment.prove(acting, found.actor, passkey.name, given.answer, given.label)
     rows = await enrolment.passkeys(ctx, found.actor)
     return next(spelled(row) for row in rows if row["id"] == made)
 
@@ -160,7 +161,7 @@ async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> A
 )
 async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
     """Never the last way in."""
-    await enrolment.remove(ctx.acting(found.actor), found.actor, "passkey", id)
+    await enrolment.remove(ctx.acting(found.actor), found.actor, passkey.name, id)
     return Response(status_code=204)
 
 
@@ -177,7 +178,7 @@ async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
 )
 async def begin_totp(ctx: Context, found: Live) -> Any:
     """A secret, which counts from its first right code on. An older app counts until then."""
-    return await enrolment.offer(ctx.acting(found.actor), found.actor, "totp")
+    return await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
 
 
 @router.get(
@@ -190,7 +191,7 @@ async def begin_totp(ctx: Context, found: Live) -> Any:
 )
 async def totp_qr(ctx: Context, found: Live) -> Response:
     """The QR code (PNG) of the secret that waits for its first code."""
-    offered = await enrolment.offered(ctx, found.actor)
+    offered = await enrolment.offered(ctx, found.actor, totp.name)
     if offered is None:
         raise NotFound
     return Response(qr.png(offered["otpauth_uri"]), media_type="image/png")
@@ -205,7 +206,7 @@ async def totp_qr(ctx: Context, found: Live) -> Response:
 )
 async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
     """From now on the app's codes count; this one is spent."""
-    await enrolment.prove(ctx.acting(found.actor), found.actor, "totp", given.answer)
+    await enrolment.prove(ctx.acting(found.actor), found.actor, totp.name, given.answer)
     return Response(status_code=204)
 
 
@@ -218,7 +219,7 @@ async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
 )
 async def remove_totp(ctx: Context, found: Live) -> Response:
     """Its codes count no longer. Without another second factor the recovery codes go too."""
-    await enrolment.remove(ctx.acting(found.actor), found.actor, "totp")
+    await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
     return Response(status_code=204)
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from passgate.core import signin
-from passgate.core.policy import WAYS_BACK, Enough, Need, Refuse
+from passgate.core.policy import Enough, Need, Refuse
 from passgate.errors import (
     AlreadyProved,
     CsrfRefused,
@@ -230,7 +230,7 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     match decision:
         case Need():
             told = {"enough": False, "need": decision.listed(), "enrol": decision.enrol}
-            waits = await signin.waits_until(ctx, handle) if given.factor in WAYS_BACK else None
+            waits = await signin.waits_until(ctx, handle) if ctx.factors[given.factor].recovers else None
             return {**told, "usable_at": iso(waits) if waits else None}
         case Enough():
             return {"enough": True, "need": [], "enrol": False, "amr": decision.amr, "acr": decision.acr}

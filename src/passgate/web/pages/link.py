@@ -59,7 +59,7 @@ async def enter(request: Request, ctx: Context, link: Link) -> Response:
 async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
     is_open = True
     try:
-        await links.look(ctx, link)
+        await links.find(ctx, link)
     except PassgateError as over:
         is_open, error = False, error or over
     tenant = await tenant_of(ctx)
@@ -96,7 +96,7 @@ async def stop(request: Request, ctx: Context, link: Link) -> Response:
 
 
 async def _stop_page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
-    is_open = await recovery.look(ctx, link) is not None
+    is_open = await recovery.find_stop(ctx, link) is not None
     is_done = not link and request.query_params.get("done") == "stopped"
     if not is_open and not is_done and error is None:
         error = HandleInvalid()

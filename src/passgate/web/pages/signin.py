@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate.core import account, running, sessions, signin
+from passgate.core import account, pending, sessions, signin
 from passgate.core.ctx import Ctx
 from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
@@ -32,7 +32,7 @@ async def present(request: Request, ctx: Ctx) -> Found | None:
 async def typed_before(ctx: Ctx, guest: Guest) -> str:
     """The address of the sign-in that runs, so that nobody types it twice."""
     try:
-        return (await running.find(ctx, guest.seat)).email
+        return (await pending.find(ctx, guest.seat)).email
     except HandleInvalid:
         return ""
 

@@ -57,7 +57,7 @@ async def _page(request: Request, ctx: Ctx, guest: Guest, error: PassgateError |
         request, "signup", service=tenant.display_name, bound_to=guest.seat, error=error,
         set_cookies=seated(ctx, guest), email=guest.form.get("email", ""),
         organisation=guest.form.get("organisation", ""), tenancy=ctx.settings.tenancy,
-        shortest=tenant.rules.shortest_password, action=with_return("/signup", back),
+        shortest=tenant.rules.shortest_password(ctx.factors), action=with_return("/signup", back),
         signin=with_return("/signin", back), by_password="password" in tenant.rules.first,
         by_passkey="passkey" in tenant.rules.first, passkeys="passkey" in tenant.rules.first,
     )  # fmt: skip
