@@ -37,7 +37,7 @@ Verb = Callable[[Folk, Actor], Awaitable[object]]
 VERBS: dict[str, Verb] = {
     "offer app": lambda folk, who: enrolment.offer(folk.acting(who), who, "totp"),
     "offer passkey": lambda folk, who: enrolment.offer(folk.acting(who), who, "passkey"),
-    "offered": lambda folk, who: enrolment.offered(folk.acting(who), who),
+    "offered": lambda folk, who: enrolment.offered(folk.acting(who), who, "totp"),
     "prove app": lambda folk, who: enrolment.prove(folk.acting(who), who, "totp", "123456"),
     "prove passkey": lambda folk, who: enrolment.prove(folk.acting(who), who, "passkey", {}),
     "codes": lambda folk, who: enrolment.recovery_codes(folk.acting(who), who),

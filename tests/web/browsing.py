@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from sqlalchemy import update
 
-from passgate.core.factors import totp
+from passgate.core.factors import FACTORS, totp
 from passgate.core.rules import Rules
 from passgate.store.tables import tenant
 from passgate.world import SECOND
@@ -184,7 +184,7 @@ def app(the: The, secret: bytes) -> str:
 
 async def rule(the: The, **changes: Any) -> None:
     """The tenant's policy, changed from behind."""
-    kept = json.dumps(Rules().changed(changes).differences())
+    kept = json.dumps(Rules().changed(changes, FACTORS).differences())
     async with the.gate.house.store.write() as db:
         await db.change(update(tenant).values(policy=kept))
 

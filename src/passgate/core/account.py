@@ -48,7 +48,7 @@ async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[s
 
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
-    """The new password stands, all other sessions and running sign-ins end, and the person is told."""
+    """The new password stands, all other sessions and pending sign-ins end, and the person is told."""
     await fresh(ctx, actor)
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, actor.tenant_id)

@@ -102,7 +102,7 @@ async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool
 
 
 async def undo(ctx: Ctx, token: str) -> None:
-    """The old address stands again, once: all sessions and running sign-ins end, and so do the ways back that were
+    """The old address stands again, once: all sessions and pending sign-ins end, and so do the ways back that were
     given to later addresses. HandleInvalid for a link that is used, too old or none of ours."""
     row = await _link(ctx, token)
     if row is None:

@@ -35,7 +35,7 @@ async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
 
 
 async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, Any]) -> Rules:
-    """Replace the given fields; the others stay. Counts from the next step of every running sign-in on."""
+    """Replace the given fields; the others stay. Counts from the next step of every pending sign-in on."""
     if tenant_id != actor.tenant_id:
         raise NotFound
     await account.fresh(ctx, actor)

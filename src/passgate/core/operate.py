@@ -98,10 +98,10 @@ async def explained(
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
-    """Every session and running sign-in ends at once, and none begins. Twice is once. The last owner stays."""
+    """Every session and pending sign-in ends at once, and none begins. Twice is once. The last owner stays."""
     async with ctx.write() as db:
         tenant, found = await _named(ctx, db, email, tenant_name)
-        # The person's lock first, as everywhere; running sign-ins before sessions: see `pending.end_all`.
+        # The person's lock first, as everywhere; pending sign-ins before sessions: see `pending.end_all`.
         if await people.lock(db, tenant.id, found["id"]):
             await access.keep_an_owner(db, tenant.id, found["id"])
             await people.disable(ctx, db, tenant.id, found["id"])

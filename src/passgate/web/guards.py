@@ -81,7 +81,7 @@ async def stranger() -> None:
 
 
 async def handle(request: Request, _doc: Annotated[object, Security(_handle_bearer)]) -> str:
-    """Whoever carries a running sign-in's handle."""
+    """Whoever carries a pending sign-in's handle."""
     try:
         given = bearer(request.headers)
     except CredentialInvalid:
@@ -151,7 +151,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """Whoever is half signed in: the cookie holds the handle of a running sign-in."""
+    """Whoever is half signed in: the cookie holds the handle of a pending sign-in."""
 
     guest: Guest
     sign_in: SignIn
@@ -178,7 +178,7 @@ async def guest(request: Request) -> Guest:
 
 
 async def half(request: Request, found: Annotated[Guest, Depends(guest)]) -> Half:
-    """Whoever is half signed in. Without a running sign-in a look leads to its beginning."""
+    """Whoever is half signed in. Without a pending sign-in a look leads to its beginning."""
     try:
         return Half(found, await signin.find(ctx_of(request), found.seat))
     except HandleInvalid:

@@ -65,7 +65,7 @@ async def policy(ctx: Context, found: Live, id: Id) -> Any:
     summary="Change the rules of my tenant",
 )
 async def change_policy(ctx: Context, found: Live, id: Id, given: PolicyChange) -> Any:
-    """Wants a fresh proof. Counts from the next step of every running sign-in on."""
+    """Wants a fresh proof. Counts from the next step of every pending sign-in on."""
     data = given.model_dump(exclude_unset=True)
     return (await admin.change_policy(ctx.acting(found.actor), found.actor, id, data)).to_json()
 

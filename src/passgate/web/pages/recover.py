@@ -1,4 +1,4 @@
-"""The page to recover an account: an address; a mailed code and a new password follow as in any running sign-in.
+"""The page to recover an account: an address; a mailed code and a new password follow as in any pending sign-in.
 
 Whether there is anything to recover is never told here.
 """

@@ -1,4 +1,4 @@
-"""The page to sign up: address and password; what follows is a running sign-in like any other.
+"""The page to sign up: address and password; what follows is a pending sign-in like any other.
 
 Who may sign up is decided in `core.signup`.
 """
