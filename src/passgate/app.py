@@ -67,7 +67,7 @@ class Passgate:
             raise UnsafeSettings(reasons)
         self.settings = settings
         self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
-        self._claims, self._factors = claims, Factors((*FACTORS, *factors))
+        self._claims, self._factors = claims, Factors(FACTORS, factors)
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
         self._observers = Observers([*Event, *self._factors.events])
         self._build()
@@ -217,6 +217,7 @@ def _api(gate: Passgate) -> FastAPI:
     problems.install(app)
     for room in (signin, session, account, factors, admin, ops):
         app.include_router(room.router)
+    app.include_router(factors.router_of(gate.house.factors.own))
     if gate.settings.docs:
         docs.install(app, gate.house.at, gate.house.profile)
     for page in pages(gate.house.factors):

@@ -23,6 +23,7 @@ import passgate
 from passgate import errors
 from passgate.app import Passgate
 from passgate.core.events import Event
+from passgate.core.factor import Factors
 from passgate.core.factors import FACTORS
 from passgate.settings import Settings
 from passgate.store import tables
@@ -116,8 +117,8 @@ def used_in(event: Event) -> list[str]:
     return sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if word.search(path.read_text()))
 
 
-def event_page() -> str:
-    meanings = {event.value: event.meaning for event in Event} | FACTORS.events
+def event_page(factors: Factors = FACTORS) -> str:
+    meanings = {event.value: event.meaning for event in Event} | factors.events
     rows: list[tuple[object, ...]] = [(code(event), meanings[event]) for event in sorted(meanings)]
     return table(("Event", "What happened"), rows)
 
@@ -211,20 +212,23 @@ def doors(gate: Passgate) -> list[Door]:
     return sorted(found, key=lambda door: (door.path, door.method))
 
 
-def door_page() -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        gate = Passgate(Settings.development(data=Path(folder)))
-        rows: list[tuple[object, ...]] = [
-            (
-                code(door.method),
-                code(door.path),
-                ", ".join(door.guards),
-                code(door.operation) if door.operation else "",
-                door.summary,
-            )
-            for door in doors(gate)
-        ]
-        gate.house.hasher.close()
+def door_page(gate: Passgate | None = None) -> str:
+    if gate is None:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Passgate(Settings.development(data=Path(folder)))
+            page = door_page(made)
+            made.house.hasher.close()
+            return page
+    rows: list[tuple[object, ...]] = [
+        (
+            code(door.method),
+            code(door.path),
+            ", ".join(door.guards),
+            code(door.operation) if door.operation else "",
+            door.summary,
+        )
+        for door in doors(gate)
+    ]
     guards: list[tuple[object, ...]] = [(guard.__name__, " ".join((guard.__doc__ or "").split())) for guard in GUARDS]
     page = table(("Method", "Path", "Guard", "Operation", "What it does"), rows)
     return page + "\n\n## Guards\n\n" + table(("Guard", "Who passes"), guards)

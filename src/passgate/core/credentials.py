@@ -13,10 +13,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
-from passgate.core import mail, people
+from passgate.core import mail, people, throttle
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
+from passgate.core.factor import Enrolling
 from passgate.core.rules import Rules
 from passgate.errors import Conflict, NotFound
 from passgate.store import Db
@@ -59,6 +60,32 @@ async def add(
     except IntegrityError:
         raise Conflict("That is enrolled already.") from None
     return made
+
+
+async def replace(ctx: Ctx, db: Db, who: Enrolling, kind: str, *, secret: bytes, **columns: Any) -> str:
+    """The one credential of its kind, in the place of an older one; its id. Refusals counted against that are forgotten
+    with it."""
+    await end_kinds(ctx, db, who.tenant_id, who.person_id, [kind])
+    await throttle.clear(ctx, db, throttle.person_key(who.person_id, kind))
+    made = await add(ctx, db, who.tenant_id, who.person_id, kind, secret=secret, **columns)
+    await changed(ctx, db, who.tenant_id, who.person_id, kind, service=who.service, is_added=True)
+    return made
+
+
+async def use(
+    ctx: Ctx, db: Db, row: RowMapping, *, counter: int | None = None, secret: bytes | None = None, **columns: Any
+) -> str | None:
+    """Mark a right answer: the id, or None where the credential is no longer the compared one. `counter` must grow.
+    `version` is not moved by use: two sign-ins with the same right password must not refuse each other."""
+    same = update(credential).where(
+        credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
+    )
+    values: dict[str, Any] = {"last_used_at": ctx.now(), **columns}
+    if counter is not None:
+        same, values = same.where(credential.c.counter < counter), {**values, "counter": counter}
+    if secret is not None:
+        values["secret_sealed"] = ctx.ring.seal("credential", f"credential:{row['id']}", secret)
+    return str(row["id"]) if await db.change(same.values(**values)) == 1 else None
 
 
 def secret_of(ctx: Ctx, row: RowMapping) -> bytes:

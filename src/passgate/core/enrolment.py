@@ -27,7 +27,8 @@ LONGEST_LABEL = 60
 
 
 async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
-    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […]}."""
+    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […], own: a
+    host's factors as {factor, since: instant or None}}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, actor)
         kinds = await credentials.kinds(db, actor.tenant_id, actor.person_id)
@@ -40,7 +41,13 @@ async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
             "recovery_codes": len(codes),
             "browsers": await device.listed(ctx, db, actor.tenant_id, actor.person_id, tenant.rules),
             "remember_days": tenant.rules.remember_days,
+            "own": [{"factor": one, "since": await _since(db, actor, one)} for one in ctx.factors.own],
         }
+
+
+async def _since(db: Db, actor: Actor, factor: Factor) -> int | None:
+    rows = await credentials.of_kind(db, *_mine(actor), factor.name)
+    return int(rows[0]["created_at"]) if rows else None
 
 
 async def passkeys(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:

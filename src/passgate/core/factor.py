@@ -257,8 +257,10 @@ class Factors:
     """Those that a Passgate has, in the order in which they are listed. Equal names are refused; a value, never
     changed."""
 
-    def __init__(self, factors: Iterable[Factor]) -> None:
-        self._all = tuple(factors)
+    def __init__(self, factors: Iterable[Factor], own: Iterable[Factor] = ()) -> None:
+        """`own`: those of a host's program, behind ours."""
+        self.own = tuple(own)
+        self._all = (*factors, *self.own)
         self._by_name = {factor.name: factor for factor in self._all}
         if len(self._by_name) < len(self._all):
             raise ValueError("two factors have one name")

@@ -10,10 +10,10 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, select, update
+from sqlalchemy import RowMapping, select
 from zxcvbn_rs_py import zxcvbn
 
-from passgate.core import credentials, throttle
+from passgate.core import authenticator, credentials, throttle
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -24,7 +24,7 @@ from passgate.errors import PasswordRefused
 from passgate.hashing import Stored
 from passgate.seal import Unreadable
 from passgate.store import Db
-from passgate.store.tables import credential, person
+from passgate.store.tables import credential
 from passgate.words import N_
 
 name = "password"
@@ -89,59 +89,27 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     return Compared(True, who.person_id, mark)
 
 
-_LIVE = and_(credential.c.kind == name, credential.c.revoked_at.is_(None))
-_LOOK = (
-    select(
-        person.c.id,
-        person.c.disabled_at,
-        credential.c.id.label("credential_id"),
-        credential.c.secret_sealed,
-        credential.c.scheme,
-        credential.c.version,
-    )
-    .select_from(person.outerjoin(credential, and_(credential.c.person_id == person.c.id, _LIVE)))
-    .where(person.c.tenant_id == bindparam("of_tenant"))
-)
-_OF_PERSON = _LOOK.where(person.c.id == bindparam("of_person"))
-_OF_ADDRESS = _LOOK.where(person.c.email_key == bindparam("of_email_key"))
-
-
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """One look for the person and the password, the same for an address that nobody has."""
-    async with ctx.read() as db:
-        if sign_in.person_id:
-            row = await db.one(_OF_PERSON, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id)
-        else:
-            row = await db.one(_OF_ADDRESS, of_tenant=sign_in.tenant_id, of_email_key=sign_in.email_key)
-    if row is None:
-        return throttle.address_key(ctx, sign_in.tenant_id, sign_in.email_key, name), None
-    return throttle.person_key(row["id"], name), row
+    return await authenticator.find(ctx, sign_in, name)
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
     """One round of hashing whoever it is: nobody, disabled, without a password, locked, or old parameters."""
     stored = None
-    if seen is not None and seen["disabled_at"] is None and seen["secret_sealed"] is not None and not is_locked:
+    if seen is not None and authenticator.is_usable(seen) and not is_locked:
         stored = _opened(ctx, seen)
     is_right = await ctx.house.hasher.check(answer, stored)
     if seen is None or stored is None or not is_right:
-        return wrong(seen["id"] if seen else None)
+        return wrong(seen["person_id"] if seen else None)
     fresh = await ctx.house.hasher.hash(answer) if ctx.house.hasher.is_stale(stored) else None
 
     async def mark(db: Db) -> str | None:
-        # Use does not move `version`: two sign-ins with the same right password must not refuse each other.
-        values: dict[str, Any] = {"last_used_at": ctx.now()}
-        if fresh is not None:
-            values |= {"secret_sealed": _sealed(ctx, seen["credential_id"], fresh), "scheme": fresh.scheme}
-            await note(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["id"])
-        same = update(credential).where(
-            credential.c.id == seen["credential_id"],
-            credential.c.version == seen["version"],
-            credential.c.revoked_at.is_(None),
-        )
-        return str(seen["credential_id"]) if await db.change(same.values(**values)) == 1 else None
+        if fresh is None:
+            return await credentials.use(ctx, db, seen)
+        await note(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["person_id"])
+        return await credentials.use(ctx, db, seen, secret=fresh.phc.encode(), scheme=fresh.scheme)
 
-    return Compared(True, seen["id"], mark)
+    return Compared(True, seen["person_id"], mark)
 
 
 async def schemes(db: Db) -> set[str]:
@@ -150,16 +118,11 @@ async def schemes(db: Db) -> set[str]:
     return {row["scheme"] for row in await db.rows(query)}
 
 
-def _sealed(ctx: Ctx, credential_id: str, stored: Stored) -> bytes:
-    return ctx.ring.seal("credential", f"credential:{credential_id}", stored.phc.encode())
-
-
 def _opened(ctx: Ctx, row: RowMapping) -> Stored | None:
     try:
-        phc = ctx.ring.unseal("credential", f"credential:{row['credential_id']}", row["secret_sealed"])
+        return Stored(credentials.secret_of(ctx, row).decode(), row["scheme"])
     except Unreadable:
         return None
-    return Stored(phc.decode(), row["scheme"])
 
 
 FACTOR = Factor(

@@ -10,16 +10,15 @@ import hmac
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import RowMapping, update
+from sqlalchemy import RowMapping
 
-from passgate.core import credentials, once, throttle
+from passgate.core import authenticator, credentials, once
 from passgate.core.ctx import Ctx
 from passgate.core.factor import Compared, Enrolling, Factor, Order, PutAtOnce, SetUp, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
 from passgate.seal import Unreadable, equal
 from passgate.store import Db
-from passgate.store.tables import credential
 from passgate.words import N_
 from passgate.world import SECOND
 
@@ -71,13 +70,11 @@ def spelled(secret: bytes) -> str:
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     if sign_in.person_id is None:
         return f"h:{sign_in.id}", None
-    async with ctx.read() as db:
-        rows = await credentials.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
-    return throttle.person_key(sign_in.person_id, name), rows[0] if rows else None
+    return await authenticator.find(ctx, sign_in, name)
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    if seen is None or is_locked:
+    if seen is None or not authenticator.is_usable(seen) or is_locked:
         return wrong(sign_in.person_id)
     try:
         secret = credentials.secret_of(ctx, seen)
@@ -89,12 +86,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
     async def mark(db: Db) -> str | None:
         # The step and not the text is what was used: no spelling of a code opens twice, and none before it any more.
-        unused = update(credential).where(
-            credential.c.id == seen["id"], credential.c.version == seen["version"], credential.c.counter < step,
-            credential.c.revoked_at.is_(None),
-        )  # fmt: skip
-        moved = await db.change(unused.values(counter=step, last_used_at=ctx.now()))
-        return str(seen["id"]) if moved == 1 else None
+        return await credentials.use(ctx, db, seen, counter=step)
 
     return Compared(True, sign_in.person_id, mark)
 
@@ -133,18 +125,13 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
         return wrong(who.person_id)
 
     async def mark(db: Db) -> str | None:
-        return await put(ctx, db, who, secret, step) if await once.take(ctx, db, live["id"]) else None
+        return await _put(ctx, db, who, secret, step) if await once.take(ctx, db, live["id"]) else None
 
     return Compared(True, who.person_id, mark)
 
 
-async def put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
-    """The credential stands, in the place of an older one. Refusals counted against that are forgotten with it."""
-    await credentials.end_kinds(ctx, db, who.tenant_id, who.person_id, [name])
-    await throttle.clear(ctx, db, throttle.person_key(who.person_id, name))
-    made = await credentials.add(ctx, db, who.tenant_id, who.person_id, name, secret=secret, counter=step)
-    await credentials.changed(ctx, db, who.tenant_id, who.person_id, name, service=who.service, is_added=True)
-    return made
+async def _put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
+    return await credentials.replace(ctx, db, who, name, secret=secret, counter=step)
 
 
 def at_once(rules: Rules) -> PutAtOnce | None:
@@ -154,7 +141,7 @@ def at_once(rules: Rules) -> PutAtOnce | None:
 
 async def _put_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
     secret = ctx.world.bytes(SECRET)
-    await put(ctx, db, who, secret, 0)
+    await _put(ctx, db, who, secret, 0)
     return _offered(secret, who)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -11,8 +12,9 @@ from pydantic import Field
 
 from passgate import qr
 from passgate.core import enrolment
+from passgate.core.factor import Factor
 from passgate.core.factors import passkey, totp
-from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
+from passgate.errors import Conflict, CsrfRefused, Invalid, NoChallenge, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
 from passgate.web.guards import Context
@@ -221,6 +223,45 @@ async def remove_totp(ctx: Context, found: Live) -> Response:
     """Its codes count no longer. Without another second factor the recovery codes go too."""
     await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
     return Response(status_code=204)
+
+
+# -- a host's own ----------------------------------------------------------------------------------
+
+
+def router_of(own: Iterable[Factor]) -> APIRouter:
+    """For each of a host's own factors that can be set up: its offer, its first answer, its end."""
+    made = APIRouter(prefix="/api/v1/me", tags=["factors"])
+    for factor in own:
+        if factor.set_up is not None and factor.answer == "text":
+            _add(made, factor)
+    return made
+
+
+def _add(made: APIRouter, factor: Factor) -> None:
+    async def begin(ctx: Context, found: Live) -> Any:
+        return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
+
+    async def prove(ctx: Context, found: Live, given: CodeProof) -> Response:
+        await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given.answer)
+        return Response(status_code=204)
+
+    async def remove(ctx: Context, found: Live) -> Response:
+        await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
+        return Response(status_code=204)
+
+    path, name, what = f"/{factor.path}", factor.name, factor.texts.name
+    made.post(
+        path, responses=refuses(*_CHANGES, NoChallenge), status_code=201, response_model=Offered, name=f"begin_{name}",
+        summary=f"Begin to set up {what}",
+    )(begin)  # fmt: skip
+    made.post(
+        f"{path}/prove", responses=refuses(*_CHANGES, ProofRefused, Throttled), status_code=204, name=f"prove_{name}",
+        summary=f"Set up {what}",
+    )(prove)  # fmt: skip
+    made.delete(
+        path, responses=refuses(*_CHANGES, NotFound, Conflict), status_code=204, name=f"remove_{name}",
+        summary=f"Remove {what}",
+    )(remove)  # fmt: skip
 
 
 # -- recovery codes, remembered browsers -----------------------------------------------------------

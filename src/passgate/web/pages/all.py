@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 
 from passgate.core.factor import Factors
-from passgate.web.pages import account, address, factors, files, link, passkey, prove, recover, signin, signup
+from passgate.web.pages import account, address, factors, files, link, own, passkey, prove, recover, signin, signup
 
 
 def pages(of: Factors) -> Iterator[APIRouter]:
@@ -13,3 +13,4 @@ def pages(of: Factors) -> Iterator[APIRouter]:
     for module in (signin, passkey, link, signup, recover, account, factors, address, files):
         yield module.router
     yield prove.pages_of(of)
+    yield own.pages_of(of.own)

@@ -177,7 +177,7 @@ async def proved(ctx: Ctx, half: Half, factor: Factor, answer: Answer, *, rememb
     decision = await signin.prove(ctx, half.handle, factor.name, answer)
     if not isinstance(decision, Enough):
         return await onward(ctx, half.handle)
-    second = set(ctx.factors.set_up_second)
+    second = {*ctx.factors.set_up_second} & {*ctx.factors.possession}
     is_first = is_set_up and factor.name in second and not half.sign_in.enrolled & second
     return await finished(ctx, half.handle, half.sign_in, remember=remember, to_codes=is_first)
 
