@@ -8,7 +8,7 @@ compared and what moves is the caller's; budgets are `throttle`'s, tries of a pe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
@@ -49,7 +49,7 @@ class Attempt(Generic[T]):
 
     tenant_id: str
     compare: Callable[[bool], Awaitable[Compared]]
-    """Told whether the authenticator is disabled; then nothing is right."""
+    """Told whether the authenticator is disabled, so that it can spare work; nothing is right then."""
     mark: Callable[[Db, Compared], Awaitable[Right[T] | Outcome]]
     """Moves all that a right answer moves, inside the transaction that counts."""
     authenticator: str | None = None
@@ -65,19 +65,23 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
     """What came of a right answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs nothing."""
     spent = await _spend(ctx, attempt)
     compared = await _compare(ctx, attempt, spent)
+    refused = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.keep)
     async with ctx.write() as db:
         match await (attempt.mark(db, compared) if compared.is_right else attempt.late(db)):
             case Right(value):
                 if spent is not None:
                     await throttle.refund(ctx, db, spent, clear=True)
                 return value
-            case Outcome.WRONG:
-                kept = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.keep)
-                raise ProofRefused(keep=kept)
             case Outcome.LOST:
                 raise AlreadyProved(keep=(_giving_back(ctx, attempt, spent),))
             case Outcome.OVER:
                 raise HandleInvalid
+            case Outcome.WRONG if compared.is_right:
+                raise ProofRefused(keep=refused)  # what moved is undone
+            case Outcome.WRONG:
+                for fact in refused:
+                    await fact(db)
+    raise ProofRefused
 
 
 async def _spend(ctx: Ctx, attempt: Attempt[T]) -> throttle.Spent | None:
@@ -96,8 +100,10 @@ async def _spend(ctx: Ctx, attempt: Attempt[T]) -> throttle.Spent | None:
 
 
 async def _compare(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) -> Compared:
+    is_locked = spent is not None and spent.is_locked
     try:
-        return await attempt.compare(spent is not None and spent.is_locked)
+        compared = await attempt.compare(is_locked)
+        return replace(compared, is_right=False) if is_locked else compared
     except Invalid as unfit:  # it has no form that could be right, so nothing was guessed
         unfit.keep = (*unfit.keep, _giving_back(ctx, attempt, spent))
         async with ctx.write():
