@@ -62,6 +62,7 @@ async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
         db, mine = acting.db, (actor.tenant_id, actor.person_id)
         is_first = password.name not in await credentials.kinds(db, *mine)
         await password.put(ctx, db, *mine, stored)
+        await throttle.clear(ctx, db, throttle.person_key(actor.person_id, password.name))
         if is_first:
             await credentials.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
         else:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
-from passgate.core import mail, people, throttle
+from passgate.core import mail, people
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -63,10 +63,8 @@ async def add(
 
 
 async def replace(ctx: Ctx, db: Db, who: Enrolling, kind: str, *, secret: bytes, **columns: Any) -> str:
-    """The one credential of its kind, in the place of an older one; its id. Refusals counted against that are forgotten
-    with it."""
+    """The one credential of its kind, in the place of an older one; its id."""
     await end_kinds(ctx, db, who.tenant_id, who.person_id, [kind])
-    await throttle.clear(ctx, db, throttle.person_key(who.person_id, kind))
     made = await add(ctx, db, who.tenant_id, who.person_id, kind, secret=secret, **columns)
     await changed(ctx, db, who.tenant_id, who.person_id, kind, service=who.service, is_added=True)
     return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import account, credentials, people, proof, sessions, tenants
+from passgate.core import account, credentials, people, proof, sessions, tenants, throttle
 from passgate.core.action import Ends, action, within
 from passgate.core.audit import kept, note
 from passgate.core.credentials import BROWSER
@@ -81,6 +81,7 @@ async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
     if (put := set_up.at_once(who.rules)) is not None:
         async with action(ctx, actor, ends=Ends.PENDING) as acting:
             shown = await put(ctx, acting.db, who)
+            await throttle.clear(ctx, acting.db, throttle.person_key(actor.person_id, name))
             await _stay_at_own_level(ctx, acting.db, actor, factor)
             return {**shown, "active": True}
     async with action(ctx, actor) as acting:
@@ -119,7 +120,7 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
     refused = kept(ctx, Event.FACTOR_REFUSED, factor=name)
     attempt = Attempt(
         tenant_id=actor.tenant_id, authenticator=f"h:{name}:{actor.person_id}", compare=compare, mark=mark,
-        refused=lambda _person_id: (refused,),
+        refused=lambda _person_id: (refused,), renewed=throttle.person_key(actor.person_id, name),
     )  # fmt: skip
     return await proof.prove(ctx, attempt)
 

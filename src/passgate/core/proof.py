@@ -59,6 +59,8 @@ class Attempt(Generic[T]):
     refused: Callable[[str | None], tuple[Keep, ...]] = lambda _person_id: ()
     """What is kept of a wrong answer, about whom."""
     throttled: tuple[Keep, ...] = ()
+    renewed: str | None = None
+    """The row of refusals of an authenticator that a right answer sets up anew: they are forgotten."""
 
 
 async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
@@ -71,6 +73,8 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
             case Right(value):
                 if spent is not None:
                     await throttle.refund(ctx, db, spent, clear=True)
+                if attempt.renewed is not None:
+                    await throttle.clear(ctx, db, attempt.renewed)
                 return value
             case Outcome.LOST:
                 raise AlreadyProved(keep=(_giving_back(ctx, attempt, spent),))

@@ -21,6 +21,7 @@ from passgate.core import (
     sessions,
     signup,
     tenants,
+    throttle,
 )
 from passgate.core.action import action, within
 from passgate.core.audit import kept, note
@@ -358,7 +359,8 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
         return Right(decide(ctx, await _known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, shown)))))
 
-    return _attempt(ctx, sign_in, factor, f"h:{sign_in.id}", compare, mark)
+    attempt = _attempt(ctx, sign_in, factor, f"h:{sign_in.id}", compare, mark)
+    return replace(attempt, renewed=throttle.person_key(who.person_id, factor.name))
 
 
 # -- finish ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 from zxcvbn_rs_py import zxcvbn
 
-from passgate.core import authenticator, credentials, throttle
+from passgate.core import authenticator, credentials
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -68,13 +68,11 @@ def _words(given: str) -> set[str]:
 
 
 async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
-    """Set or replace the person's password; its id. Refusals counted against the old one are forgotten with it, and so
-    are remembered browsers."""
+    """Set or replace the person's password; its id. Remembered browsers are forgotten."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
     # Sealed on top of the hash: a stolen database alone gives nobody anything to guess against.
     phc = stored.phc.encode()
     made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
-    await throttle.clear(ctx, db, throttle.person_key(person_id, name))
     await note(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
     return made
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from passgate.core import links, recovery, signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import password
 from passgate.errors import HandleInvalid, Invalid, PassgateError
 from passgate.web import cookies, guards
 from passgate.web.guards import Context, Link
@@ -65,7 +66,7 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
     tenant = await tenant_of(ctx)
     return show(
         request, "signin-link", service=tenant.display_name, bound_to=link, error=error, is_open=is_open,
-        by_password="password" in tenant.rules.first,
+        by_password=password.name in tenant.rules.first,
     )  # fmt: skip
 
 

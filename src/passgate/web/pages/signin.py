@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from passgate.core import account, pending, sessions, signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import passkey
 from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
 from passgate.web import cookies, guards
@@ -69,7 +70,8 @@ async def _begin_page(
         request, "signin", service=tenant.display_name, bound_to=guest.seat, error=error,
         set_cookies=seated(ctx, guest), email=email, action=with_return("/signin", back),
         signup=with_return("/signup", back), signed_in=found.of("email") if found else None,
-        passkeys="passkey" in tenant.rules.first, by_address=tenant.rules.first != ("passkey",),
+        passkeys=passkey.name in tenant.rules.first,
+        by_address=any(ctx.factors[name].needs_address for name in tenant.rules.first),
         options=with_return("/signin/passkey/options", back),
     )  # fmt: skip
 
