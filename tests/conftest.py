@@ -14,8 +14,12 @@ import pytest
 from passgate.app import build_house
 from passgate.store.migrate import upgrade
 from passgate.world import World
-from tests import kit
+from tests import kit, storage
 from tests.servers import Postgres
+
+
+def pytest_configure() -> None:
+    storage.choose()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

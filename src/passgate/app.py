@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -76,8 +76,17 @@ class Passgate:
     def _assemble(self, house: House) -> None:
         self.house = house
         self.mailer = self._given_mailer or mailer_for(house)
-        self.api = _api(self)
-        self.asgi: ASGIApp = Edge(self.api, house, session.HOT, partial(_with_cors, settings=self.settings))
+        for made in ("api", "asgi"):
+            self.__dict__.pop(made, None)
+
+    @cached_property
+    def api(self) -> FastAPI:
+        """Made when it is first asked for: the command line and the jobs of a host never ask."""
+        return _api(self)
+
+    @cached_property
+    def asgi(self) -> ASGIApp:
+        return Edge(self.api, self.house, session.HOT, partial(_with_cors, settings=self.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
@@ -147,6 +156,7 @@ class Passgate:
         try:
             await self.prepare()
             if work:
+                self.asgi  # noqa: B018  made now, so that the first request need not wait for it
                 workers = [asyncio.create_task(job) for job in self._jobs(stop)]
             yield self
         finally:
