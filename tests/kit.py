@@ -167,24 +167,31 @@ async def _make_quick(gate: Passgate) -> None:
     """A new SQLite file begins as a copy of a migrated one, and waits for no disk: no test here cuts the power."""
     engine = gate.house.store.writer.sync_engine
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
-    file = Path(str(engine.url.database))
-    if file.exists() and file.stat().st_size == 0:
-        file.write_bytes(await _migrated())
-
-
-_migrated_file: list[bytes] = []
-
-
-async def _migrated() -> bytes:
-    """An empty database of the newest schema, made once in each test process."""
-    if not _migrated_file:
+    if not _migrated:
         with TemporaryDirectory() as folder:
-            house = build_house(settings_for(Path(folder)), World.real())
-            await upgrade(house.store, lock=Path(folder, "lock"))
-            await house.store.close()
-            house.hasher.close()
-            _migrated_file.append(Path(folder, "passgate.db").read_bytes())
-    return _migrated_file[0]
+            await _migrate(Path(folder))
+            _migrated.append(_content(Path(folder, "passgate.db")))
+    _begin_with(_migrated[0], Path(str(engine.url.database)))
+
+
+_migrated: list[bytes] = []
+"""An empty database of the newest schema, made once in each test process."""
+
+
+async def _migrate(data: Path) -> None:
+    house = build_house(settings_for(data), World.real())
+    await upgrade(house.store, lock=data / "lock")
+    await house.store.close()
+    house.hasher.close()
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def _begin_with(content: bytes, file: Path) -> None:
+    if file.exists() and file.stat().st_size == 0:
+        file.write_bytes(content)
 
 
 def client_for(gate: Passgate, ip: str = "127.0.0.1") -> httpx2.AsyncClient:

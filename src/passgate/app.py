@@ -10,8 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -217,24 +216,25 @@ def _api(gate: Passgate) -> FastAPI:
 
     app = FastAPI(
         title="Passgate", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
-        redirect_slashes=False, lifespan=lifespan, generate_unique_id_function=_operation_id,
+        redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
     problems.install(app)
     for room in (signin, session, account, factors, admin, ops):
-        app.include_router(room.router)
+        _take(app, room.router)
     if gate.settings.docs:
         docs.install(app, gate.house.at, gate.house.profile)
     for page in PAGES:
-        app.include_router(page)
+        _take(app, page)
     if isinstance(gate.mailer, Mailbox):
-        app.include_router(ops.developer_router(gate.mailer))
-        app.include_router(mailbox.developer_router(gate.mailer))
+        _take(app, ops.developer_router(gate.mailer))
+        _take(app, mailbox.developer_router(gate.mailer))
     return app
 
 
-def _operation_id(route: APIRoute) -> str:
-    """`<tag>-<name>`: what generated clients call the method, so it must not move."""
-    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+def _take(app: FastAPI, router: APIRouter) -> None:
+    """The router's own routes: `include_router` would make each of them again for every application, at its first
+    request, and look for each path twice. We ask for nothing that it could add."""
+    app.router.routes.extend(router.routes)
 
 
 def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:

@@ -15,10 +15,10 @@ from passgate.errors import Unavailable
 from passgate.store.migrate import is_behind
 from passgate.store.unit import is_reachable
 from passgate.web import guards
-from passgate.web.api.shapes import Output, refuses
+from passgate.web.api.shapes import Output, operation_id, refuses
 from passgate.web.guards import Context, Operator
 
-router = APIRouter(tags=["ops"])
+router = APIRouter(tags=["ops"], generate_unique_id_function=operation_id)
 
 
 class Health(Output):

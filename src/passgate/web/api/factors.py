@@ -13,12 +13,12 @@ from passgate import qr
 from passgate.core import enrolment
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
+from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as, spelled
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1/me", tags=["factors"])
+router = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
 
 _CHANGES = (*SESSION, CsrfRefused, Invalid, StepUpNeeded)
 Label = Annotated[str, Field(min_length=1, max_length=200, description="At most 60 characters", examples=["My phone"])]
