@@ -5,6 +5,7 @@ Never a mock of our own code, and never a fixture that only one folder needs.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ from tests.servers import Postgres
 
 def pytest_configure() -> None:
     storage.choose()
+
+
+def pytest_collection_finish() -> None:
+    # All modules are there now and stay: the collector would walk them at every tenth test otherwise.
+    gc.collect()
+    gc.freeze()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

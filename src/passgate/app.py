@@ -222,12 +222,13 @@ def _api(gate: Passgate) -> FastAPI:
     for room in (signin, session, account, factors, admin, ops):
         _take(app, room.router)
     if gate.settings.docs:
-        docs.install(app, gate.house.at, gate.house.profile)
+        docs.install(app)
     for page in PAGES:
         _take(app, page)
     if isinstance(gate.mailer, Mailbox):
-        _take(app, ops.developer_router(gate.mailer))
-        _take(app, mailbox.developer_router(gate.mailer))
+        app.state.mailbox = gate.mailer
+        _take(app, ops.developer_router)
+        _take(app, mailbox.developer_router)
     return app
 
 
