@@ -15,12 +15,18 @@ import pytest
 from passgate.app import build_house
 from passgate.store.migrate import upgrade
 from passgate.world import World
-from tests import kit, storage
+from tests import groups, kit, seconds, storage
 from tests.servers import Postgres
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     storage.choose()
+    if not hasattr(config, "workerinput"):  # a worker of xdist prints nothing
+        config.pluginmanager.register(seconds.Seconds())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    groups.keep_together(items)
 
 
 def pytest_collection_finish() -> None:
