@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 from sqlalchemy import update
 
-from passgate.core.factors import FACTORS, totp
+from passgate.core.factors import totp
 from passgate.core.rules import Rules
 from passgate.store.tables import tenant
 from passgate.world import SECOND

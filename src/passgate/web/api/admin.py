@@ -11,12 +11,12 @@ from passgate.core import admin
 from passgate.core.rules import Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as
+from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1", tags=["admin"])
+router = APIRouter(prefix="/api/v1", tags=["admin"], generate_unique_id_function=operation_id)
 
 
 def _fields(*, optional: bool) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from passgate.core.factor import Factor
 from passgate.core.factors import passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NoChallenge, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
+from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as, spelled
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1/me", tags=["factors"])
+router = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
 
 _CHANGES = (*SESSION, CsrfRefused, Invalid, StepUpNeeded)
 Label = Annotated[str, Field(min_length=1, max_length=200, description="At most 60 characters", examples=["My phone"])]
@@ -230,7 +230,7 @@ async def remove_totp(ctx: Context, found: Live) -> Response:
 
 def router_of(own: Iterable[Factor]) -> APIRouter:
     """For each of a host's own factors that can be set up: its offer, its first answer, its end."""
-    made = APIRouter(prefix="/api/v1/me", tags=["factors"])
+    made = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
     for factor in own:
         if factor.set_up is not None and factor.answer == "text":
             _add(made, factor)

@@ -37,6 +37,7 @@ from passgate.web.api.shapes import (
     Secret,
     Session,
     TenantName,
+    operation_id,
     refuses,
     shown_as,
     spelled,
@@ -44,7 +45,7 @@ from passgate.web.api.shapes import (
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1", tags=["signin"])
+router = APIRouter(prefix="/api/v1", tags=["signin"], generate_unique_id_function=operation_id)
 
 Needed = Annotated[
     list[list[str]], Field(description="Alternatives, each a list of factors", examples=[[["password"]]])

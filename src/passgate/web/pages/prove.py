@@ -6,6 +6,7 @@ their own.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -23,6 +24,7 @@ from passgate.web.pages.page import fields, go
 from passgate.web.pages.steps import needed, page, path_of, proved, remembers, waiting, whose
 
 
+@lru_cache(4)
 def pages_of(factors: Factors) -> APIRouter:
     """Those of every typed factor, and the one where a recovery waits."""
     router = APIRouter(include_in_schema=False)
