@@ -162,7 +162,7 @@ OWN: dict[str, Entry] = {
     f"GET {API}/me/activity": Entry(SESSION, (reads("/me/activity"),)),
     f"POST {API}/me/password": Entry(
         SESSION,
-        (Right(asks.sets_password, 204, FRESH),),
+        (Right(asks.sets_password, 204, FRESH, "password-"),),
         (Writes(own.set_password, 8, on_postgres=True), Writes(held.set_first_password, 9)),
         Fresh(lambda folk, who: account.set_password(folk.acting(who), who, OTHER_PASSWORD)),
     ),
