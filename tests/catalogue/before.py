@@ -18,7 +18,7 @@ from tests.kit import PASSWORD
 
 
 def refused(proving: Action) -> Action:
-    """A wrong answer's own refusal is the verb's normal end."""
+    """A wrong answer's own refusal is the action's normal end."""
 
     async def act() -> None:
         try:

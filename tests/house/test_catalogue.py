@@ -18,6 +18,7 @@ from passgate.web.pages.steps import PATHS
 from tests import catalogue
 from tests.browser.person import Person
 from tests.catalogue import factors
+from tests.catalogue.entry import Entry
 from tests.catalogue.factors import Typed, factor_entries
 from tests.catalogue.gaps import gaps
 from tests.core.behind import Folk
@@ -39,6 +40,12 @@ def test_every_endpoint_is_in_the_catalogue(gate: Passgate) -> None:
 # -- that it would see a gap -----------------------------------------------------------------------
 
 
+def named(gate: Passgate, known: dict[str, Entry]) -> list[str]:
+    """Gaps that this test made; one that is really there is told above, and once."""
+    there = gaps(catalogue.application(), catalogue.catalogue())
+    return [gap for gap in gaps(gate, known) if gap not in there]
+
+
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/new"), ("GET", "/account/new")])
 def test_a_new_endpoint_is_named(gate: Passgate, method: str, path: str) -> None:
     async def new() -> None:
@@ -47,7 +54,7 @@ def test_a_new_endpoint_is_named(gate: Passgate, method: str, path: str) -> None
     router = APIRouter()
     router.add_api_route(path, new, methods=[method], dependencies=[Depends(stranger)])
     gate.api.include_router(router)
-    assert gaps(gate, catalogue.entries(gate)) == [f"{method} {path}: no entry"]
+    assert named(gate, catalogue.entries(gate)) == [f"{method} {path}: no entry"]
 
 
 @pytest.mark.parametrize(
@@ -64,13 +71,13 @@ def test_a_new_endpoint_is_named(gate: Passgate, method: str, path: str) -> None
 def test_what_an_entry_lacks_is_named(gate: Passgate, key: str, changes: dict[str, object], lacking: str) -> None:
     known = catalogue.entries(gate)
     known[key] = replace(known[key], **changes)  # type: ignore[arg-type]
-    assert gaps(gate, known) == [f"{key}: {lacking}"]
+    assert named(gate, known) == [f"{key}: {lacking}"]
 
 
 def test_an_entry_of_nothing_is_named(gate: Passgate) -> None:
     known = catalogue.entries(gate)
     known["GET /gone"] = known["GET /healthz"]
-    assert gaps(gate, known) == ["GET /gone: no such endpoint"]
+    assert named(gate, known) == ["GET /gone: no such endpoint"]
 
 
 # -- factors ---------------------------------------------------------------------------------------
@@ -105,7 +112,7 @@ def test_a_factor_brings_its_row_to_every_matrix() -> None:
 
 def test_a_factor_whose_answer_nobody_knows_is_named(gate: Passgate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PATHS, "word", "/signin/word")
-    assert gaps(gate, catalogue.entries(gate)) == ["factor word: nobody knows an answer"]
+    assert "factor word: nobody knows an answer" in gaps(gate, catalogue.entries(gate))
     known = catalogue.entries(gate, WORD)
     assert {"GET /signin/word", "POST /signin/word"} <= set(known)
     assert not [gap for gap in gaps(gate, known, WORD) if gap.startswith("factor")]
