@@ -5,12 +5,11 @@ What each factor checks by itself is told beside it; half-signed-in people set f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
-from passgate.core import account, address, enrolment, signin
+from passgate.core import account, enrolment, signin
 from passgate.core.ctx import Actor
 from passgate.core.policy import Enough, Need
 from passgate.errors import (
@@ -24,6 +23,7 @@ from passgate.errors import (
     StepUpNeeded,
 )
 from passgate.store.tables import credential, session
+from tests import catalogue
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
 from tests.core.having import code_of_app, policy, unspelled
@@ -31,24 +31,8 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The
 
 URL = "http://localhost:8000"
 AAL1, AAL2 = "urn:passgate:aal1", "urn:passgate:aal2"
-NOBODY = "00000000-0000-7000-8000-000000000000"
-Verb = Callable[[Folk, Actor], Awaitable[object]]
-
-VERBS: dict[str, Verb] = {
-    "offer app": lambda folk, who: enrolment.offer(folk.acting(who), who, "totp"),
-    "offer passkey": lambda folk, who: enrolment.offer(folk.acting(who), who, "passkey"),
-    "offered": lambda folk, who: enrolment.offered(folk.acting(who), who, "totp"),
-    "prove app": lambda folk, who: enrolment.prove(folk.acting(who), who, "totp", "123456"),
-    "prove passkey": lambda folk, who: enrolment.prove(folk.acting(who), who, "passkey", {}),
-    "codes": lambda folk, who: enrolment.recovery_codes(folk.acting(who), who),
-    "rename": lambda folk, who: enrolment.rename(folk.acting(who), who, NOBODY, "My key"),
-    "remove passkey": lambda folk, who: enrolment.remove(folk.acting(who), who, "passkey", NOBODY),
-    "remove app": lambda folk, who: enrolment.remove(folk.acting(who), who, "totp"),
-    "password": lambda folk, who: account.set_password(folk.acting(who), who, OTHER_PASSWORD),
-    "address": lambda folk, who: address.start(folk.acting(who), who, "elsewhere@example.com"),
-    "leave": lambda folk, who: account.delete(folk.acting(who), who),
-}
-"""Every deed that changes hands of an account."""
+FRESH = catalogue.fresh()
+"""Every action that changes hands of an account, by the endpoint that leads to it."""
 
 
 @pytest.fixture
@@ -71,10 +55,10 @@ async def told(folk: Folk, actor: Actor) -> list[str]:
 # -- what every verb asks for ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", VERBS)
-async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, verb: str) -> None:
-    folk = Folk(lite)
-    actor = await folk.born()
+@pytest.mark.parametrize("endpoint", FRESH)
+async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, endpoint: str) -> None:
+    folk, wanted = Folk(lite), FRESH[endpoint]
+    actor = await folk.born(None, wanted.role)
     for aged, level in ((301, AAL1), (0, AAL2)):
         who = replace(actor, auth_time=lite.clock.now - aged * 10**6)
         if level == AAL2:
@@ -82,29 +66,29 @@ async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, verb: 
             who = await folk.session(actor.tenant_id, actor.person_id)
         before = await lite.everything()
         with pytest.raises(StepUpNeeded) as refused:
-            await VERBS[verb](folk, who)
+            await wanted.act(folk, who)
         assert (refused.value.acr, refused.value.max_age) == (level, 300)
         assert await lite.everything() == before
 
 
-@pytest.mark.parametrize("verb", VERBS)
-async def test_how_old_a_proof_may_be_is_the_tenants(lite: The, verb: str) -> None:
-    folk = Folk(lite)
+@pytest.mark.parametrize("endpoint", FRESH)
+async def test_how_old_a_proof_may_be_is_the_tenants(lite: The, endpoint: str) -> None:
+    folk, wanted = Folk(lite), FRESH[endpoint]
     await policy(lite, max_age=60)
-    actor = await folk.born()
+    actor = await folk.born(None, wanted.role)
     lite.clock.forward(60)
     with pytest.raises(StepUpNeeded) as refused:
-        await VERBS[verb](folk, actor)
+        await wanted.act(folk, actor)
     assert refused.value.max_age == 60
 
 
-@pytest.mark.parametrize("verb", [name for name in VERBS if name not in ("offered", "address")])
-async def test_a_session_that_ended_does_nothing(lite: The, verb: str) -> None:
-    folk = Folk(lite)
-    actor = await folk.born()
+@pytest.mark.parametrize("endpoint", [key for key in FRESH if not key.startswith("GET ")])
+async def test_a_session_that_ended_does_nothing(lite: The, endpoint: str) -> None:
+    folk, wanted = Folk(lite), FRESH[endpoint]
+    actor = await folk.born(None, wanted.role)
     await account.end_session(folk.acting(actor), actor, actor.session_id)
     with pytest.raises((SessionEnded, ProofRefused)):
-        await VERBS[verb](folk, actor)
+        await wanted.act(folk, actor)
     assert await live(folk, actor) == ["password"]
 
 

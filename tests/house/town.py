@@ -1,6 +1,6 @@
-"""The people that the matrix of doors is asked with, and how far their sign-ins can be brought, all through the doors.
+"""The people that endpoints are asked by, and how far their sign-ins can be brought, all through the endpoints.
 
-What is asked of a door is in `doors`, what it must answer in `test_matrix`.
+What is asked, and what must be answered, stands in the catalogue.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx2
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from sqlalchemy import update
 
 from passgate.core import tenants
@@ -28,15 +26,6 @@ from tests.core.behind import Folk
 from tests.kit import PASSWORD, Dice, The, bearer, handle_of
 
 OURS = "http://localhost:8000"
-
-
-def every_door(app: FastAPI) -> set[str]:
-    """`POST /api/v1/signin` and so on: whatever a route answers, HEAD and OPTIONS aside."""
-    return {
-        f"{method} {route.path}"
-        for route in iter_route_contexts(app.routes)
-        for method in (route.methods or set()) - {"HEAD", "OPTIONS"}
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,15 @@ from typing import Any
 import httpx2
 import pytest
 
+from passgate.core import account
 from passgate.core.ctx import Ctx
 from passgate.store.tables import person
 from passgate.web import csrf
-from tests.kit import OTHER_PASSWORD, PASSWORD, Person, The, bearer, code_of, handle_of, token_of
+from tests import catalogue
+from tests.catalogue.api import LOOK, SESSION
+from tests.catalogue.asks import steps_up
+from tests.house.town import Ask, Town
+from tests.kit import PASSWORD, Person, The, bearer, code_of, handle_of, token_of
 
 NAME = "passgate_session"
 OURS = "http://localhost:8000"
@@ -99,31 +104,30 @@ async def test_credentials(the: The, query: str) -> None:
         assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-DOORS: list[tuple[str, str, Any]] = [
-    ("GET", "/api/v1/session", None), ("DELETE", "/api/v1/session", None), ("GET", "/api/v1/me", None),
-    ("PATCH", "/api/v1/me", {"profile": {}}), ("DELETE", "/api/v1/me", None), ("GET", "/api/v1/me/export", None),
-    ("GET", "/api/v1/me/activity", None), ("POST", "/api/v1/me/password", {"password": OTHER_PASSWORD}),
-    ("GET", "/api/v1/me/sessions", None), ("DELETE", "/api/v1/me/sessions", None),
-    ("DELETE", "/api/v1/me/sessions/00000000-0000-7000-8000-000000000000", None),
-    ("POST", "/api/v1/signin", {"step_up": {}}),
-]  # fmt: skip
+async def carrying(town: Town) -> list[tuple[str, Ask]]:
+    """Method and right request of each endpoint that a session is carried to, as the catalogue says; and a step-up."""
+    known = catalogue.catalogue()
+    rights = {key: right for key, right in catalogue.asked().items() if known[key].who in (LOOK, SESSION)}
+    assert len(rights) > 20
+    asked = [(key.partition(" ")[0], await right.asks(town)) for key, right in rights.items()]
+    return [*asked, ("POST", await steps_up(town))]
 
 
-async def test_every_door_wants_a_live_session(the: The) -> None:
-    anna = await the.person()
-    over = await the.signed_in(anna)
-    await the.http.delete("/api/v1/session", headers=over.auth)
-    handle = handle_of(await the.start(anna.email))
-    before = await the.everything()
-    for method, path, body in DOORS:
+async def test_every_door_wants_a_live_session(town: Town) -> None:
+    asked = await carrying(town)
+    over, token = await town.folk.opened(town.ben.tenant_id, town.ben.id)
+    await account.end_session(town.folk.acting(over), over, over.session_id)
+    handle = await town.begun(town.anna)
+    before = await town.the.everything()
+    for method, ask in asked:
         for headers, code in (
-            ({}, "credential_missing"), (bearer(handle), "credential_invalid"), (over.auth, "session_ended"),
-            (cookie(over.token), "session_ended"),
+            ({}, "credential_missing"), (bearer(handle), "credential_invalid"), (bearer(token), "session_ended"),
+            (cookie(token), "session_ended"),
         ):  # fmt: skip
-            answer = await the.http.request(method, path, json=body, headers=headers)
-            assert (answer.status_code, code_of(answer)) == (401, code), (method, path)
+            answer = await town.the.http.request(method, ask.path, json=ask.body, headers=headers)
+            assert (answer.status_code, code_of(answer)) == (401, code), (method, ask.path)
             assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert await the.everything() == before
+    assert await town.the.everything() == before
 
 
 # -- how long --------------------------------------------------------------------------------------
@@ -235,26 +239,31 @@ async def test_a_cookie_acts_only_for_our_own_pages(lite: The) -> None:
 
 
 async def test_every_unsafe_door_is_guarded(the: The) -> None:
-    anna = await the.person()
+    town = await Town.settled(the)
+    asked = await carrying(town)
+    unsafe = [(method, ask) for method, ask in asked if method != "GET"]
     the.clock.forward(61)  # so that a slide would show
-    before = await the.everything(but=("audit_event",))
-    unsafe = [door for door in DOORS if door[0] != "GET"]
+    before, events = await the.everything(but=("audit_event",)), (await the.events()).count("access:refused")
     hostile: list[dict[str, str]] = [
         {}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.test"},
         {"Origin": "null"}, {"Origin": f"{OURS}/"}, {"Origin": OURS.upper()}, {"Origin": "http://localhost"},
         {"Referer": OURS}, {"X-CSRF-Token": "00"}, {"X-CSRF-Token": "zz"}, {"Sec-Fetch-Site": "Same-Origin"},
     ]  # fmt: skip
-    for (method, path, body), more in itertools.product(unsafe, hostile):
-        answer = await the.http.request(method, path, json=body, headers={**cookie(anna.token), **more})
-        assert (answer.status_code, code_of(answer)) == (403, "csrf_refused"), (method, path, more)
-    doubled = [("Cookie", f"{NAME}={anna.token}"), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "same-origin")]
+    for (method, ask), more in itertools.product(unsafe, hostile):
+        answer = await the.http.request(method, ask.path, json=ask.body, headers={**cookie(ask.secret), **more})
+        assert (answer.status_code, code_of(answer)) == (403, "csrf_refused"), (method, ask.path, more)
+    doubled = [
+        ("Cookie", f"{NAME}={town.anna.token}"),
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Sec-Fetch-Site", "same-origin"),
+    ]
     assert code_of(await the.http.delete("/api/v1/session", headers=doubled)) == "csrf_refused"
     assert await the.everything(but=("audit_event",)) == before
-    assert (await the.events()).count("access:refused") == len(unsafe) * len(hostile) + 1
-    for method, path, body in DOORS:
+    assert (await the.events()).count("access:refused") == events + len(unsafe) * len(hostile) + 1
+    for method, ask in asked:
         if method == "GET":
-            headers = {**cookie(anna.token), "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"}
-            assert (await the.http.request(method, path, json=body, headers=headers)).status_code == 200
+            headers = {**cookie(ask.secret), "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"}
+            assert (await the.http.request(method, ask.path, headers=headers)).status_code == 200
 
 
 async def test_an_authorization_header_needs_none_of_it(lite: The) -> None:

@@ -1,4 +1,5 @@
-"""Every door of the OpenAPI document, given what no client should send: the documented refusal, and nothing moved.
+"""Every endpoint of the OpenAPI document, given what no client should send: the documented refusal, and nothing moved.
+What a client may send is read from the catalogue.
 
 The decoder by itself is told in test_body; what a right request does, in the contract's own files.
 """
@@ -16,89 +17,26 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from passgate.app import Passgate
-from passgate.core import operate, tenants
-from passgate.core.ctx import Ctx
-from passgate.store.tables import tenant
-from passgate.web.docs import described
-from tests import kit
+from tests import catalogue, kit
+from tests.house.town import Town
 from tests.kit import The, bearer, code_of, handle_of
 
 MARK = "zq7mark"
 """In everything hostile that is text: it must never come back."""
 NOBODY = "00000000-0000-7000-8000-000000000000"
-OWN = "the asker's own tenant"
+RIGHT = catalogue.asked()
+WITH_BODY = [key for key, told in catalogue.operations().items() if "requestBody" in told and key in RIGHT]
+
+STRANGE = {
+    "email": f"{MARK}@example.com", "password": f"{MARK} horse battery staple", "name": MARK, "label": MARK, "id": MARK,
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Right:
-    """A request the door would take: whose credential it carries, its body, what stands for {id}."""
-
-    credential: str = ""
-    body: dict[str, Any] | None = None
-    path: str = ""
-
-
-START = {"email": f"{MARK}@example.com", "tenant": "main"}
-RIGHT: dict[str, Right] = {
-    "signin-signup": Right(body={**START, "password": f"{MARK} horse battery staple", "profile": {"name": MARK}}),
-    "signin-start": Right(body=START),
-    "signin-recover": Right(body=START),
-    "signin-challenge": Right("handle", {"factor": "email_code"}),
-    "signin-prove": Right("handle", {"factor": "email_code", "answer": "00000000"}),
-    "signin-finish": Right("handle", {"carrier": "bearer"}),
-    "session-show": Right("session"),
-    "session-end": Right("session"),
-    "me-show": Right("session"),
-    "me-change": Right("session", {"profile": {"name": MARK}}),
-    "me-delete": Right("session"),
-    "me-export": Right("session"),
-    "me-activity": Right("session"),
-    "me-password": Right("session", {"password": f"{MARK} horse battery staple"}),
-    "me-address": Right("session", {"email": f"{MARK}.new@example.com"}),
-    "me-prove_address": Right("session", {"answer": "00000000"}),
-    "me-sessions": Right("session"),
-    "me-end_others": Right("session"),
-    "me-end_one": Right("session", path=NOBODY),
-    "factors-show": Right("session"),
-    "factors-passkeys": Right("session"),
-    "factors-begin_passkey": Right("session"),
-    "factors-prove_passkey": Right("session", {"answer": {"id": MARK, "type": "public-key"}, "label": MARK}),
-    "factors-rename_passkey": Right("session", {"label": MARK}, path=NOBODY),
-    "factors-remove_passkey": Right("session", path=NOBODY),
-    "factors-begin_totp": Right("session"),
-    "factors-totp_qr": Right("session"),
-    "factors-prove_totp": Right("session", {"answer": "000000"}),
-    "factors-remove_totp": Right("session"),
-    "factors-recovery_codes": Right("session"),
-    "factors-browsers": Right("session"),
-    "factors-forget_browsers": Right("session"),
-    "factors-forget_browser": Right("session", path=NOBODY),
-    "admin-policy": Right("owner", path=OWN),
-    "admin-change_policy": Right("owner", {"first": ["password"], "second": "never", "max_age": 60}, path=OWN),
-    "admin-signin_link": Right("owner", path=NOBODY),
-    "ops-health": Right(),
-    "ops-ready": Right(),
-}
-"""One entry for each operation id. A new door is not covered until it stands here, and the first test says so."""
-
-CHANGING_WITHOUT_A_BODY = {"session-end", "me-delete", "me-end_others", "me-export"}
-
-
-@pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    gate = Passgate(kit.settings_for(tmp_path_factory.mktemp("document")))
-    return described(gate.api)
-
-
-def doors_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, methods in document["paths"].items():
-        for method, door in methods.items():
-            yield method.upper(), path, door
-
-
-def test_every_door_is_covered(document: dict[str, Any]) -> None:
-    assert {door["operationId"] for _, _, door in doors_of(document)} == set(RIGHT)
+def marked(body: Any) -> Any:
+    """A right body with the mark in each text of it that is free."""
+    if not isinstance(body, dict):
+        return body
+    return {name: STRANGE[name] if name in STRANGE else marked(inner) for name, inner in body.items()}
 
 
 # -- what is sent ----------------------------------------------------------------------------------
@@ -125,7 +63,7 @@ def as_bytes(text: str) -> bytes:
 
 
 def raw_ones(body: dict[str, Any] | None) -> Iterator[Sent]:
-    """Bytes that no door reads, whatever it would like to have."""
+    """Bytes that no endpoint reads, whatever it would like to have."""
     right = json.dumps(body or {}).encode()
     name = next(iter(body or {"x": 1}))
     for case, content in {
@@ -206,27 +144,20 @@ QUERIES = [
 
 @dataclass
 class Asker:
-    """Sends to one door with a credential that is good, so that the input alone can be refused."""
+    """Sends to one endpoint with a credential that is good, so that the input alone can be refused."""
 
     the: The
     method: str
     path: str
-    right: Right
+    body: dict[str, Any] | None
     credential: dict[str, str]
 
     @classmethod
-    async def at(cls, the: The, method: str, path: str, operation: str) -> Asker:
-        right = RIGHT[operation]
-        credential = {}
-        if right.credential == "handle":
-            credential = bearer(handle_of(await the.signup("running@example.com")))
-        elif right.credential:
-            credential = (await the.person("anna@example.com")).auth
-        if right.credential == "owner":
-            await operate.give_role(Ctx(the.gate.house), "anna@example.com", "owner", tenants.MAIN)
-        [tenant_id] = [row["id"] for row in await the.rows(tenant)]
-        await the.mails()  # nothing is left to deliver, so that all rows stand still
-        return cls(the, method, path.replace("{id}", right.path.replace(OWN, tenant_id)), right, credential)
+    async def at(cls, town: Town, endpoint: str) -> Asker:
+        right = await RIGHT[endpoint].asks(town)
+        await town.the.mails()  # nothing is left to deliver, so that all rows stand still
+        credential = bearer(right.secret) if right.secret else {}
+        return cls(town.the, endpoint.partition(" ")[0], right.path, marked(right.body), credential)
 
     async def __call__(
         self, content: bytes = b"", headers: dict[str, str] | None = None, query: str = ""
@@ -248,34 +179,31 @@ def moved(before: dict[str, list[dict[str, Any]]], after: dict[str, list[dict[st
     return [name for name, rows in before.items() if rows != after[name]]
 
 
-@pytest.mark.parametrize("operation", RIGHT)
-async def test_bytes_that_nobody_reads(lite: The, document: dict[str, Any], operation: str) -> None:
-    method, path, _ = next(door for door in doors_of(document) if door[2]["operationId"] == operation)
-    ask = await Asker.at(lite, method, path, operation)
-    before = await lite.everything()
-    for sent in raw_ones(ask.right.body):
+@pytest.mark.parametrize("endpoint", RIGHT)
+async def test_bytes_that_nobody_reads(lite_town: Town, endpoint: str) -> None:
+    ask = await Asker.at(lite_town, endpoint)
+    before = await lite_town.the.everything()
+    for sent in raw_ones(ask.body):
         answer = await ask(sent.content, sent.headers)
-        if operation == "session-show":  # answered before anybody looks for a body: a GET has none
+        if endpoint == "GET /api/v1/session":  # answered before anybody looks for a body: a GET has none
             assert answer.status_code == 200
             assert MARK not in answer.text
             continue
         refused(answer, sent.expected, sent.name)
     for query in QUERIES:
-        right = json.dumps(ask.right.body).encode() if ask.right.body else b""
+        right = json.dumps(ask.body).encode() if ask.body else b""
         refused(await ask(right, JSON if right else {}, query), MALFORMED, query)
-    assert moved(before, await lite.everything()) == []
+    assert moved(before, await lite_town.the.everything()) == []
 
 
-@pytest.mark.parametrize("operation", [name for name, right in RIGHT.items() if right.body])
-async def test_json_of_the_wrong_shape(the: The, document: dict[str, Any], operation: str) -> None:
-    method, path, door = next(door for door in doors_of(document) if door[2]["operationId"] == operation)
-    reference = door["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    schema = document["components"]["schemas"][reference.rpartition("/")[2]]
-    ask = await Asker.at(the, method, path, operation)
-    assert ask.right.body is not None
-    assert set(ask.right.body) <= set(schema["properties"])
-    before = await the.everything()
-    for sent in shaped_ones(schema, ask.right.body):
+@pytest.mark.parametrize("endpoint", WITH_BODY)
+async def test_json_of_the_wrong_shape(town: Town, endpoint: str) -> None:
+    schema = catalogue.schema_of(endpoint)
+    ask = await Asker.at(town, endpoint)
+    assert ask.body is not None
+    assert set(ask.body) <= set(schema["properties"])
+    before = await town.the.everything()
+    for sent in shaped_ones(schema, ask.body):
         answer = await ask(sent.content, sent.headers)
         refused(answer, sent.expected, sent.name)
         fields = answer.json()["fields"]
@@ -285,14 +213,13 @@ async def test_json_of_the_wrong_shape(the: The, document: dict[str, Any], opera
         assert set(fields.values()) <= {"missing", "unknown", "type", "length", "format", "value"}, sent.name
     nothing = await ask()
     refused(nothing, INVALID, "no body at all")
-    assert moved(before, await the.everything()) == []
+    assert moved(before, await town.the.everything()) == []
 
 
-@pytest.mark.parametrize("operation", RIGHT)
-async def test_odd_headers(lite: The, document: dict[str, Any], operation: str) -> None:
-    """Whatever stands in a header, the answer is one of the door's own, and no fault."""
-    method, path, door = next(door for door in doors_of(document) if door[2]["operationId"] == operation)
-    ask = await Asker.at(lite, method, path, operation)
+@pytest.mark.parametrize("endpoint", RIGHT)
+async def test_odd_headers(lite_town: Town, endpoint: str) -> None:
+    """Whatever stands in a header, the answer is one of the endpoint's own, and no fault."""
+    ask, announced = await Asker.at(lite_town, endpoint), catalogue.operations()[endpoint]["responses"]
     odd = [b"", b"\xff\xfe", b"x" * 8000, "ü".encode(), b"{}", b";;=;", b"Bearer", b"-1", b"\t"]
     names = [
         "User-Agent", "X-Request-ID", "Cookie", "Origin", "Sec-Fetch-Site", "X-CSRF-Token", "Accept", "Accept-Encoding",
@@ -302,13 +229,13 @@ async def test_odd_headers(lite: The, document: dict[str, Any], operation: str) 
     for name in names:
         for value in odd:
             headers = {key: text.encode() for key, text in ask.credential.items()} | {name: value}
-            # A wrong body, so that nothing is done; a door without one is asked with a name doubled in the query.
-            url = ask.path + ("?a=1&a=2" if method != "GET" and not ask.right.body else "")
-            content = b"{}" if ask.right.body else b""
+            # A wrong body, so that nothing is done; an endpoint without one is asked with a name doubled in the query.
+            url = ask.path + ("?a=1&a=2" if ask.method != "GET" and not ask.body else "")
+            content = b"{}" if ask.body else b""
             headers |= {"Content-Type": b"application/json"} if content else {}
-            answer = await lite.http.request(method, url, content=content, headers=headers)  # type: ignore[arg-type]
+            answer = await lite_town.the.http.request(ask.method, url, content=content, headers=headers)  # type: ignore[arg-type]
             assert answer.status_code < 500, (name, value)
-            assert str(answer.status_code) in door["responses"], (name, value)
+            assert str(answer.status_code) in announced, (name, value)
             assert answer.headers["x-request-id"]
             if answer.status_code >= 400:
                 code_of(answer)

@@ -1,38 +1,37 @@
-"""For each door that yields something a request that is right in every way: whom it is from, what it carries.
+"""Requests of programs that are right in every way: whom each is from, what it carries, and what is somebody else's.
 
-Each is made anew whenever it is asked for; what a broken rule makes of it is told in `test_matrix`.
+Each is made anew whenever it is asked for; what it yields is said in `api`, what pages send is in `asks_pages`.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from passgate.core import address
+from passgate.core.rules import AAL2
 from tests.house.town import Ask, Somebody, Town
 from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
 
 API = "/api/v1"
 NEVER = "00000000-0000-7000-8000-000000000000"
-SIGNIN, SESSION, LINK = "passgate_signin", "passgate_session", "passgate_link"
 
 # -- beginning -------------------------------------------------------------------------------------
 
 
 async def signs_in(town: Town) -> Ask:
-    return Ask(f"{API}/signin", {"email": town.anna.email})
+    return Ask(f"{API}/signin", {"email": town.anna.email, "tenant": "main"})
 
 
 async def steps_up(town: Town) -> Ask:
-    return Ask(f"{API}/signin", {"step_up": {}}, town.anna.token)
+    return Ask(f"{API}/signin", {"step_up": {"acr": AAL2, "max_age": 300}}, town.anna.token)
 
 
 async def signs_up(town: Town) -> Ask:
-    return Ask(f"{API}/signup", {"email": town.fresh_address(), "password": PASSWORD})
+    body = {"email": town.fresh_address(), "password": PASSWORD, "profile": {"name": "New"}, "tenant": "main"}
+    return Ask(f"{API}/signup", body)
 
 
 async def recovers(town: Town) -> Ask:
-    return Ask(f"{API}/recover", {"email": town.anna.email})
+    return Ask(f"{API}/recover", {"email": town.anna.email, "tenant": "main"})
 
 
 # -- challenges ------------------------------------------------------------------------------------
@@ -98,7 +97,7 @@ async def gives_app(town: Town) -> Ask:
 
 async def gives_recovery_code(town: Town) -> Ask:
     handle = await town.after_password(town.anna)
-    return proof(handle, "recovery_code", town.anna.codes.pop(), town.cara.codes.pop())
+    return proof(handle, "recovery_code", town.anna.codes[0], town.cara.codes[0])
 
 
 async def gives_code(town: Town) -> Ask:
@@ -157,6 +156,29 @@ def mine(town: Town, path: str, body: dict[str, Any] | None = None, who: Somebod
     return Ask(f"{API}{path}", body, (who or town.anna).token)
 
 
+async def ends_session(town: Town) -> Ask:
+    """One more of anna's, so that the other stays."""
+    _, token = await town.folk.opened(town.anna.tenant_id, town.anna.id)
+    return Ask(f"{API}/session", None, token)
+
+
+async def ends_one(town: Town) -> Ask:
+    actor, _ = await town.folk.opened(town.anna.tenant_id, town.anna.id)
+    return mine(town, f"/me/sessions/{actor.session_id}")
+
+
+async def ends_others(town: Town) -> Ask:
+    return mine(town, "/me/sessions")
+
+
+async def forgets_browsers(town: Town) -> Ask:
+    return mine(town, "/me/browsers")
+
+
+async def changes_profile(town: Town) -> Ask:
+    return mine(town, "/me", {"profile": {"name": "Anna"}})
+
+
 async def leaves(town: Town) -> Ask:
     return mine(town, "/me", who=town.cara)
 
@@ -183,7 +205,7 @@ async def adds_passkey(town: Town) -> Ask:
 
 async def proves_passkey(town: Town) -> Ask:
     answer, bens = await town.new_passkey(town.anna), await town.new_passkey(town.ben)
-    return mine(town, "/me/passkeys/prove", {"answer": answer}).with_others({"answer": bens})
+    return mine(town, "/me/passkeys/prove", {"answer": answer, "label": "My phone"}).with_others({"answer": bens})
 
 
 async def renames_passkey(town: Town) -> Ask:
@@ -219,177 +241,24 @@ async def makes_codes(town: Town) -> Ask:
     return mine(town, "/me/recovery-codes")
 
 
+async def forgets_browser(town: Town) -> Ask:
+    remembering = await finishes_by_cookie(town)
+    await town.done("POST", "/signin/finish", remembering.body, remembering.secret)
+    known = await town.done("GET", "/me/browsers", None, town.anna.token)
+    return mine(town, f"/me/browsers/{known['items'][0]['id']}")
+
+
 # -- an admin's ------------------------------------------------------------------------------------
 
 
+RULES = {"second": "always", "second_among": ["totp", "passkey"], "max_age": 600, "totp_at_once": True}
+
+
 async def changes_policy(town: Town) -> Ask:
-    asked = mine(town, f"/tenants/{town.anna.tenant_id}/policy", {"remember_days": 7})
+    asked = mine(town, f"/tenants/{town.anna.tenant_id}/policy", RULES)
     return asked.with_others(*({"path": f"{API}/tenants/{one}/policy"} for one in (town.otto.tenant_id, NEVER)))
 
 
 async def makes_link(town: Town) -> Ask:
     asked = mine(town, f"/users/{town.ben.id}/signin-link")
     return asked.with_others(*({"path": f"{API}/users/{one}/signin-link"} for one in (town.otto.id, NEVER)))
-
-
-# -- pages -----------------------------------------------------------------------------------------
-
-
-def form(path: str, secret: str, cookie: str, **typed: str) -> Ask:
-    return Ask(path, dict(typed), secret, cookie)
-
-
-async def page_signs_in(town: Town) -> Ask:
-    return form("/signin", await town.begun(town.anna), SIGNIN, email=town.anna.email)
-
-
-async def page_signs_up(town: Town) -> Ask:
-    return form("/signup", await town.begun(town.anna), SIGNIN, email=town.fresh_address(), password=PASSWORD)
-
-
-async def page_recovers(town: Town) -> Ask:
-    return form("/recover", await town.begun(town.anna), SIGNIN, email=town.anna.email)
-
-
-async def page_password(town: Town) -> Ask:
-    """Ben has nothing else: this page opens his session."""
-    return form("/signin/password", await town.begun(town.ben), SIGNIN, password=PASSWORD)
-
-
-async def page_new_password(town: Town) -> Ask:
-    handle = await town.recovering(town.anna)
-    assert (await town.the.prove(handle, "totp", town.code(town.anna))).status_code == 200
-    asked = form("/signin/password", handle, SIGNIN, new_password=OTHER_PASSWORD)
-    return asked.short_of("email_code")
-
-
-async def page_code(town: Town) -> Ask:
-    handle = handle_of(await town.the.recover(town.ben.email))
-    return form("/signin/email-code", handle, SIGNIN, code=await town.the.code(town.ben.email))
-
-
-async def page_code_again(town: Town) -> Ask:
-    handle = handle_of(await town.the.recover(town.anna.email))
-    return form("/signin/email-code/again", handle, SIGNIN)
-
-
-async def page_confirms(town: Town) -> Ask:
-    return form("/account/confirm", town.anna.token, SESSION)
-
-
-async def page_sets_password(town: Town) -> Ask:
-    return form("/account/password", town.anna.token, SESSION, new_password=OTHER_PASSWORD)
-
-
-async def page_moves(town: Town) -> Ask:
-    return form("/account/address", town.anna.token, SESSION, email=town.fresh_address())
-
-
-async def page_has_moved(town: Town) -> Ask:
-    asked = await has_moved(town)
-    codes = [str((one.body or {})["answer"]) for one in (asked, *asked.others)]
-    return form("/account/address/code", town.anna.token, SESSION, code=codes[0]).with_others({"code": codes[1]})
-
-
-async def page_undoes(town: Town) -> Ask:
-    """Anna moved, and the mail to her old address brings her back."""
-    moved, before = await has_moved(town), town.anna.email
-    await town.done("POST", "/me/address/prove", moved.body, town.anna.token)
-    town.anna.email = await town.address_of(town.anna)
-    token = (await town.the.mails(before))[0]["link"].rpartition("/")[2]
-    assert token.startswith(address.UNDO)
-    return form("/account/address/undo", token, LINK)
-
-
-async def page_leaves(town: Town) -> Ask:
-    return form("/account/delete", town.cara.token, SESSION, decision="delete")
-
-
-def typed(asked: Ask, path: str, cookie: str, name: str) -> Ask:
-    """The answer that a program would give, in the field of a page; a passkey's as JSON."""
-
-    def spelled(one: Ask) -> str:
-        answer = (one.body or {})["answer"]
-        return answer if isinstance(answer, str) else json.dumps(answer)
-
-    made = form(path, asked.secret, cookie, **{name: spelled(asked)}).short_of(*asked.behind)
-    return made.with_others(*({name: spelled(one)} for one in asked.others))
-
-
-async def page_options(town: Town) -> Ask:
-    return form("/signin/passkey/options", await town.begun(town.anna), SIGNIN)
-
-
-async def page_passkey(town: Town) -> Ask:
-    return typed(await gives_passkey(town), "/signin/passkey", SIGNIN, "answer")
-
-
-async def page_sets_up_passkey(town: Town) -> Ask:
-    return typed(await sets_up_passkey(town), "/signin/passkey", SIGNIN, "answer")
-
-
-async def page_app(town: Town) -> Ask:
-    return typed(await gives_app(town), "/signin/totp", SIGNIN, "code")
-
-
-async def page_offers_app(town: Town) -> Ask:
-    return form("/signin/totp/offer", (await asks_to_enrol_app(town)).secret, SIGNIN)
-
-
-async def page_shows_app(town: Town) -> Ask:
-    """Where the secret waits for its first code."""
-    return form("/signin/totp", (await sets_up_app(town)).secret, SIGNIN)
-
-
-async def page_sets_up_app(town: Town) -> Ask:
-    return typed(await sets_up_app(town), "/signin/totp", SIGNIN, "code")
-
-
-async def page_recovery_code(town: Town) -> Ask:
-    return typed(await gives_recovery_code(town), "/signin/recovery-code", SIGNIN, "code")
-
-
-async def page_enters_by_link(town: Town) -> Ask:
-    """Ben has nothing but his password: the link opens his session."""
-    made = await town.done("POST", f"/users/{town.ben.id}/signin-link", None, town.anna.token)
-    return form("/signin/link", made["url"].rpartition("/")[2], LINK, decision="signin")
-
-
-async def page_passkey_options(town: Town) -> Ask:
-    return form("/account/passkeys/options", town.anna.token, SESSION)
-
-
-async def page_adds_passkey(town: Town) -> Ask:
-    return typed(await proves_passkey(town), "/account/passkeys", SESSION, "answer")
-
-
-async def page_renames_passkey(town: Town) -> Ask:
-    asked = form(f"/account/passkeys/{town.anna.passkey}", town.anna.token, SESSION, label="My phone")
-    return asked.with_others(*({"path": f"/account/passkeys/{one}"} for one in (town.otto.passkey, NEVER)))
-
-
-async def page_removes_passkey(town: Town) -> Ask:
-    asked = form(f"/account/passkeys/{town.anna.passkey}/remove", town.anna.token, SESSION)
-    strange = (town.otto.passkey, NEVER, await town.live(town.anna, "totp"))
-    return asked.with_others(*({"path": f"/account/passkeys/{one}/remove"} for one in strange))
-
-
-async def page_begins_app(town: Town) -> Ask:
-    return form("/account/totp/offer", town.anna.token, SESSION)
-
-
-async def page_shows_own_app(town: Town) -> Ask:
-    await town.new_code(town.anna)
-    return form("/account/totp", town.anna.token, SESSION)
-
-
-async def page_proves_app(town: Town) -> Ask:
-    return typed(await proves_app(town), "/account/totp", SESSION, "code")
-
-
-async def page_removes_app(town: Town) -> Ask:
-    return form("/account/totp/remove", town.anna.token, SESSION)
-
-
-async def page_makes_codes(town: Town) -> Ask:
-    return form("/account/recovery-codes", town.anna.token, SESSION)

@@ -1,0 +1,104 @@
+"""The one catalogue of endpoints, pages and actions: the right request of each, who may ask it, what it yields, which
+actions stand behind it, how a browser gets there. Every matrix reads it.
+
+A new endpoint or page is one entry in `api` or `pages`, a new typed factor one value in `factors`. No test lives here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from passgate.app import Passgate
+from passgate.web.docs import described
+from tests.catalogue.actions_operator import BEHIND
+from tests.catalogue.api import ENDPOINTS
+from tests.catalogue.entry import Entry, Fresh, Right, Stop, Writes
+from tests.catalogue.factors import TYPED, Typed, factor_entries, typed_factors
+from tests.catalogue.pages import PAGES
+from tests.kit import settings_for
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def entries(gate: Passgate, *more: Typed) -> dict[str, Entry]:
+    """By `POST /signin` and so on: what is known of every endpoint of an application. `more`: what a host's program
+    says of factors of its own."""
+    made = ENDPOINTS | PAGES
+    paths = typed_factors(gate)
+    for factor in (*TYPED, *more):
+        if factor.name in paths:
+            for key, entry in factor_entries(factor, paths[factor.name]).items():
+                made[key] = made[key] + entry if key in made else entry
+    return made
+
+
+@cache
+def application() -> Passgate:
+    """The one that tests are made from, before any of them runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        gate = Passgate(settings_for(Path(folder)))
+        gate.house.hasher.close()
+    return gate
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    return entries(application())
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return described(application().api)
+
+
+@cache
+def operations() -> dict[str, dict[str, Any]]:
+    """What the OpenAPI document says of each endpoint that stands in it, by the catalogue's keys."""
+    paths = _document()["paths"]
+    return {f"{method.upper()} {path}": told for path, methods in paths.items() for method, told in methods.items()}
+
+
+def schema_of(key: str) -> dict[str, Any]:
+    """The schema of the body that an endpoint takes."""
+    reference = operations()[key]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    found: dict[str, Any] = _document()["components"]["schemas"][reference.rpartition("/")[2]]
+    return found
+
+
+# -- what the matrices are made from ---------------------------------------------------------------
+
+
+def yielding() -> list[tuple[str, Right]]:
+    """Every right request that yields something."""
+    return [(key, right) for key, entry in catalogue().items() for right in entry.rights if right.row]
+
+
+def asked() -> dict[str, Right]:
+    """One right request for each endpoint of the OpenAPI document."""
+    return {key: catalogue()[key].rights[0] for key in operations() if key in catalogue() and catalogue()[key].rights}
+
+
+def messages() -> list[tuple[str, Right]]:
+    """Every message that programs send: each body once."""
+    with_body = [key for key, told in operations().items() if "requestBody" in told and key in catalogue()]
+    return [(key, right) for key in with_body for right in catalogue()[key].rights if right.optional is not None]
+
+
+def writing() -> dict[str, Writes]:
+    """Every action that writes, by its name, whether an endpoint leads to it or not."""
+    found: Iterable[Writes] = (one for entry in catalogue().values() for one in entry.writes)
+    return {one.name: one for one in (*found, *BEHIND)}
+
+
+def fresh() -> dict[str, Fresh]:
+    """Every action that wants a fresh proof."""
+    return {key: entry.fresh for key, entry in catalogue().items() if entry.fresh}
+
+
+def stops() -> Iterator[Stop]:
+    """Every page in every state."""
+    return (stop for entry in catalogue().values() for stop in entry.stops)

@@ -1,0 +1,92 @@
+"""What one does with one's own factors, each as an action that can be done again: it asks anew for what it burns.
+
+How often each writes is said in `api`; proofs are in `actions_proofs`.
+"""
+
+from __future__ import annotations
+
+from passgate.core import account, enrolment
+from passgate.core.factors import totp
+from tests.authenticator import Authenticator
+from tests.catalogue.before import remembered, url, with_app
+from tests.catalogue.entry import Action
+from tests.core.behind import Folk
+from tests.core.having import policy, unspelled
+from tests.kit import OTHER_PASSWORD
+
+
+async def offer_app(folk: Folk) -> Action:
+    actor = await folk.born()
+    return lambda: enrolment.offer(folk.acting(actor), actor, "totp")
+
+
+async def offer_app_at_once(folk: Folk) -> Action:
+    actor = await folk.born()
+    await policy(folk.the, totp_at_once=True)
+
+    async def act() -> None:
+        who = await folk.strong(actor)
+        await enrolment.offer(folk.acting(who), who, "totp")
+
+    return act
+
+
+async def add_app(folk: Folk) -> Action:
+    actor = await folk.born()
+    await policy(folk.the)
+    secret = unspelled((await enrolment.offer(folk.acting(actor), actor, "totp"))["secret"])
+    return lambda: enrolment.prove(folk.acting(actor), actor, "totp", totp.code_at(secret, folk.step))
+
+
+async def add_passkey(folk: Folk) -> Action:
+    actor = await folk.born()
+
+    async def act() -> None:
+        answer = Authenticator().create(await enrolment.offer(folk.acting(actor), actor, "passkey"), url(folk))
+        await enrolment.prove(folk.acting(actor), actor, "passkey", answer, "My phone")
+
+    return act
+
+
+async def make_codes(folk: Folk) -> Action:
+    actor = await folk.born()
+    await folk.add_codes(actor)
+    return lambda: enrolment.recovery_codes(folk.acting(actor), actor)
+
+
+async def rename(folk: Folk) -> Action:
+    actor = await folk.born()
+    made = await folk.add_passkey(actor, Authenticator())
+    strong = await folk.strong(actor)
+    return lambda: enrolment.rename(folk.acting(strong), strong, made, "My phone")
+
+
+async def remove_passkey(folk: Folk) -> Action:
+    actor = await folk.born()
+    made = await folk.add_passkey(actor, Authenticator())
+    strong = await folk.strong(actor)
+    return lambda: enrolment.remove(folk.acting(strong), strong, "passkey", made)
+
+
+async def remove_app(folk: Folk) -> Action:
+    """With the codes that go with it."""
+    actor = await with_app(folk)
+    await folk.add_codes(actor)
+    strong = await folk.strong(actor)
+    return lambda: enrolment.remove(folk.acting(strong), strong, "totp")
+
+
+async def set_first_password(folk: Folk) -> Action:
+    actor = await folk.born(hashed=None)
+    return lambda: account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
+
+
+async def forget_one(folk: Folk) -> Action:
+    actor, _ = await remembered(folk)
+    [mine] = await enrolment.browsers(folk.ctx, actor)
+    return lambda: enrolment.forget_browser(folk.acting(actor), actor, mine["id"])
+
+
+async def forget_all(folk: Folk) -> Action:
+    actor, _ = await remembered(folk)
+    return lambda: enrolment.forget_browser(folk.acting(actor), actor)

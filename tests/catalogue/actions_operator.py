@@ -1,0 +1,118 @@
+"""What is done behind all endpoints: by an operator on the command line, and by the jobs.
+
+What comes in by an endpoint is in the other modules of actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from passgate.core import access, jobs, ledger, operate, outbox, signin, tenants
+from passgate.core.message import Message
+from tests.catalogue.entry import Action, Writes
+from tests.core.behind import Folk
+from tests.kit import PASSWORD
+
+
+def in_a_write(folk: Folk, work: Callable[[Any], Awaitable[object]]) -> Action:
+    async def act() -> None:
+        async with folk.ctx.write() as db:
+            await work(db)
+
+    return act
+
+
+async def give(folk: Folk) -> Action:
+    owner, other = await folk.born(None, "owner"), await folk.born()
+    return in_a_write(folk, lambda db: access.give(folk.acting(owner), db, other.tenant_id, other.person_id, "admin"))
+
+
+async def take(folk: Folk) -> Action:
+    owner, other = await folk.born(None, "owner"), await folk.born(None, "admin")
+    return in_a_write(folk, lambda db: access.take(folk.acting(owner), db, other.tenant_id, other.person_id, "admin"))
+
+
+async def create_tenant(folk: Folk) -> Action:
+    return in_a_write(folk, lambda db: tenants.create(folk.ctx, db, f"t{next(folk.numbers)}", "A tenant"))
+
+
+async def add_person(folk: Folk) -> Action:
+    email = f"new{next(folk.numbers)}@example.com"
+    return lambda: operate.add_person(folk.ctx, email, "main", "admin", PASSWORD)
+
+
+async def disable_person(folk: Folk) -> Action:
+    email = await folk.email(await folk.born())
+    return lambda: operate.disable_person(folk.ctx, email, "main")
+
+
+async def give_role(folk: Folk) -> Action:
+    email = await folk.email(await folk.born())
+    return lambda: operate.give_role(folk.ctx, email, "admin", "main")
+
+
+async def take_role(folk: Folk) -> Action:
+    email = await folk.email(await folk.born(None, "admin"))
+    return lambda: operate.take_role(folk.ctx, email, "admin", "main")
+
+
+async def add_tenant(folk: Folk) -> Action:
+    return lambda: operate.add_tenant(folk.ctx, f"tenant{next(folk.numbers)}", None, "open")
+
+
+async def rotate_keys(folk: Folk) -> Action:
+    await folk.born()
+    return lambda: operate.rotate_keys(folk.ctx)
+
+
+async def make_link(folk: Folk) -> Action:
+    email = await folk.email(await folk.born())
+    return lambda: operate.signin_link(folk.ctx, email, "main")
+
+
+class Letterbox:
+    """A mail server that takes everything; where the mail goes is not the question here."""
+
+    async def send(self, message: Message) -> None:
+        assert message.to
+
+
+async def deliver(folk: Folk) -> Action:
+    await outbox.deliver(folk.the.gate.house, Letterbox())
+    await signin.start_recovery(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
+    return lambda: outbox.deliver(folk.the.gate.house, Letterbox())
+
+
+async def deliver_too_late(folk: Folk) -> Action:
+    await outbox.deliver(folk.the.gate.house, Letterbox())
+    await signin.start_recovery(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
+    folk.the.clock.forward(25 * 3600)
+    return lambda: outbox.deliver(folk.the.gate.house, Letterbox())
+
+
+async def seal(folk: Folk) -> Action:
+    await folk.born()
+    return lambda: ledger.seal(folk.the.gate.house)
+
+
+async def purge(folk: Folk) -> Action:
+    await signin.start_recovery(folk.ctx, await folk.email(await folk.born()), None)
+    await outbox.deliver(folk.the.gate.house, Letterbox())
+    folk.the.clock.forward(61 * 24 * 3600)
+    return lambda: jobs.purge(folk.the.gate.house)
+
+
+async def rewrap(folk: Folk) -> Action:
+    await folk.born()
+    folk.ctx.ring.rotate()
+    return lambda: jobs.rewrap(folk.the.gate.house)
+
+
+BEHIND = (
+    Writes(give, 2), Writes(take, 2, on_postgres=True), Writes(create_tenant, 1), Writes(add_person, 6),
+    Writes(disable_person, 4), Writes(give_role, 2), Writes(take_role, 2), Writes(add_tenant, 2),
+    Writes(rotate_keys, 2), Writes(make_link, 5), Writes(deliver, 2), Writes(deliver_too_late, 3, on_postgres=True),
+    Writes(seal, 3, on_postgres=True), Writes(purge, 5), Writes(rewrap, 1),
+)  # fmt: skip
+"""No endpoint leads here, so each is entered by hand."""

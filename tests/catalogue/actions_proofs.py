@@ -1,0 +1,153 @@
+"""Proving, and setting up on the way, each as an action that can be done again.
+
+How often each writes is said in `api`; plain right and wrong answers that are typed come from `factors`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from passgate.core import signin
+from passgate.core.ctx import Actor
+from passgate.core.factors import totp
+from tests.authenticator import Authenticator
+from tests.catalogue.before import begun, one_way, recovering, refused, signing_up, slow, url, with_app
+from tests.catalogue.entry import Action
+from tests.core.behind import OLDER, Folk
+from tests.core.having import policy, unspelled
+from tests.kit import OTHER_PASSWORD, PASSWORD
+
+
+async def passkey_asked(folk: Folk, counter: int = 0) -> tuple[Authenticator, str, Any]:
+    actor, key = await folk.born(), Authenticator(counter=counter)
+    await folk.add_passkey(actor, key)
+    started = await signin.start(folk.ctx, await folk.email(actor), None)
+    return key, started.handle, await signin.challenge(folk.ctx, started.handle, "passkey")
+
+
+async def password_rehashed(folk: Folk) -> Action:
+    """The stored hash has other parameters than the present ones, so a right answer replaces it."""
+    actor = await folk.born(hashed=OLDER)
+    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+
+
+async def password_of_nobody(folk: Folk) -> Action:
+    begun = await signin.start(folk.ctx, f"nobody{next(folk.numbers)}@example.com", None)
+    return refused(lambda: signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD))
+
+
+async def step_up_right(folk: Folk) -> Action:
+    actor = await folk.born()
+    begun = await signin.start_step_up(folk.acting(actor), actor, None)
+    return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+
+
+async def step_up_wrong(folk: Folk) -> Action:
+    actor = await folk.born()
+    begun = await signin.start_step_up(folk.acting(actor), actor, None)
+    return refused(lambda: signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD))
+
+
+async def signup_right(folk: Folk) -> Action:
+    handle, code = await signing_up(folk, PASSWORD)
+    return lambda: signin.prove(folk.ctx, handle, "email_code", code)
+
+
+async def signup_with_a_tenant(folk: Folk) -> Action:
+    name = f"org{next(folk.numbers)}"
+    begun = await signin.start_signup(folk.ctx, f"{name}@example.com", PASSWORD, None, None, name)
+    code = await folk.code()
+    return lambda: signin.prove(folk.ctx, begun.handle, "email_code", code)
+
+
+async def signup_wrong(folk: Folk) -> Action:
+    handle, code = await signing_up(folk, None)
+    wrong = str((int(code) + 1) % 10**8).zfill(8)
+    return refused(lambda: signin.prove(folk.ctx, handle, "email_code", wrong))
+
+
+async def passkey_right(folk: Folk) -> Action:
+    key, handle, options = await passkey_asked(folk)
+    return lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk)))
+
+
+async def passkey_wrong(folk: Folk) -> Action:
+    key, handle, options = await passkey_asked(folk)
+    return refused(lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk), uv=False)))
+
+
+async def passkey_behind(folk: Folk) -> Action:
+    """Refused, burnt, noted and told to its owner in one transaction."""
+    await policy(folk.the)
+    key, handle, options = await passkey_asked(folk, 5)
+    return refused(lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk))))
+
+
+async def passkey_behind_noted(folk: Folk) -> Action:
+    await policy(folk.the, passkey_counter="note")
+    key, handle, options = await passkey_asked(folk, 5)
+    return lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk)))
+
+
+# -- setting up on the way -------------------------------------------------------------------------
+
+
+async def signup_set_up(folk: Folk) -> Action:
+    handle, code = await signing_up(folk, None)
+    await signin.prove(folk.ctx, handle, "email_code", code)
+    return lambda: signin.prove(folk.ctx, handle, "password", PASSWORD)
+
+
+async def recovery_set_up(folk: Folk) -> Action:
+    handle, code = await recovering(folk)
+    await signin.prove(folk.ctx, handle, "email_code", code)
+    return lambda: signin.prove(folk.ctx, handle, "password", OTHER_PASSWORD)
+
+
+async def app_on_the_way(folk: Folk) -> Action:
+    await policy(folk.the, second="always")
+    handle = await begun(folk, await folk.born())
+    secret = unspelled((await signin.challenge(folk.ctx, handle, "totp"))["secret"])
+    return lambda: signin.prove(folk.ctx, handle, "totp", totp.code_at(secret, folk.step))
+
+
+async def passkey_on_the_way(folk: Folk) -> Action:
+    await policy(folk.the, second="always")
+    handle = await begun(folk, await folk.born())
+
+    async def act() -> None:
+        options = await signin.challenge(folk.ctx, handle, "passkey")
+        await signin.prove(folk.ctx, handle, "passkey", Authenticator().create(options, url(folk)))
+
+    return act
+
+
+async def passkey_at_birth(folk: Folk) -> Action:
+    await policy(folk.the)
+    started = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
+    await signin.prove(folk.ctx, started.handle, "email_code", await folk.code())
+
+    async def act() -> None:
+        options = await signin.challenge(folk.ctx, started.handle, "passkey")
+        await signin.prove(folk.ctx, started.handle, "passkey", Authenticator().create(options, url(folk)))
+
+    return act
+
+
+# -- lost factors ----------------------------------------------------------------------------------
+
+
+async def release(folk: Folk) -> Action:
+    actor = await with_app(folk)
+    handle = await one_way(folk, actor)
+    return lambda: signin.prove(folk.ctx, handle, "password", PASSWORD)
+
+
+async def ways_that_wait(folk: Folk, actor: Actor) -> Action:
+    handle = await one_way(folk, actor)
+    return lambda: signin.prove(slow(folk), handle, "password", PASSWORD)
+
+
+async def release_asked(folk: Folk) -> Action:
+    return await ways_that_wait(folk, await with_app(folk))

@@ -1,0 +1,124 @@
+"""Beginning and finishing a sign-in, each as an action that can be done again.
+
+Proofs are in `actions_proofs`; how often each action writes is said in `api` and `pages`.
+"""
+
+from __future__ import annotations
+
+from passgate.core import recovery, signin
+from tests.catalogue.actions_proofs import passkey_asked, ways_that_wait
+from tests.catalogue.before import begun, link_for, recovering, remembered, signing_up, with_app
+from tests.catalogue.entry import Action
+from tests.core.behind import Folk
+from tests.core.having import policy
+from tests.kit import OTHER_PASSWORD, PASSWORD
+
+# -- beginning -------------------------------------------------------------------------------------
+
+
+async def start(folk: Folk) -> Action:
+    return lambda: signin.start(folk.ctx, "somebody@example.com", None)
+
+
+async def start_signup(folk: Folk) -> Action:
+    return lambda: signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, {"a": 1}, None, None)
+
+
+async def start_signup_known(folk: Folk) -> Action:
+    email = await folk.email(await folk.born())
+    return lambda: signin.start_signup(folk.ctx, email, None, None, None, None)
+
+
+async def start_recovery(folk: Folk) -> Action:
+    email = await folk.email(await folk.born())
+    return lambda: signin.start_recovery(folk.ctx, email, None)
+
+
+async def start_step_up(folk: Folk) -> Action:
+    actor = await folk.born()
+    return lambda: signin.start_step_up(folk.acting(actor), actor, None)
+
+
+async def challenge(folk: Folk) -> Action:
+    begun = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
+    return lambda: signin.challenge(folk.ctx, begun.handle, "email_code")
+
+
+async def passkey_challenge(folk: Folk) -> Action:
+    _, handle, _ = await passkey_asked(folk)
+    return lambda: signin.challenge(folk.ctx, handle, "passkey")
+
+
+# -- finishing -------------------------------------------------------------------------------------
+
+
+async def finish_signin(folk: Folk) -> Action:
+    """From another browser than the session before, so that the mail about a new device is laid too."""
+    actor = await folk.born()
+    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+    return lambda: signin.finish(folk.elsewhere, begun.handle)
+
+
+async def finish_signup(folk: Folk) -> Action:
+    handle, code = await signing_up(folk, PASSWORD)
+    await signin.prove(folk.ctx, handle, "email_code", code)
+    return lambda: signin.finish(folk.ctx, handle)
+
+
+async def finish_recovery(folk: Folk) -> Action:
+    handle, code = await recovering(folk)
+    await signin.prove(folk.ctx, handle, "email_code", code)
+    await signin.prove(folk.ctx, handle, "password", OTHER_PASSWORD)
+    return lambda: signin.finish(folk.ctx, handle)
+
+
+async def finish_step_up(folk: Folk) -> Action:
+    actor = await folk.born()
+    begun = await signin.start_step_up(folk.acting(actor), actor, None)
+    await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+    return lambda: signin.finish(folk.ctx, begun.handle)
+
+
+async def finish_and_remember(folk: Folk) -> Action:
+    actor = await with_app(folk)
+    await policy(folk.the)
+    handle = await begun(folk, actor)
+    await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
+    return lambda: signin.finish(folk.ctx, handle, remember=True)
+
+
+async def finish_remembered(folk: Folk) -> Action:
+    actor, browser = await remembered(folk)
+    handle = await begun(folk, actor, browser)
+    return lambda: signin.finish(folk.ctx, handle)
+
+
+async def finish_found_again(folk: Folk) -> Action:
+    """The factor was shown after all: the release that waited is stopped."""
+    actor = await with_app(folk)
+    await (await ways_that_wait(folk, actor))()
+    handle = await begun(folk, actor)
+    await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
+    return lambda: signin.finish(folk.ctx, handle)
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+async def stop(folk: Folk) -> Action:
+    actor = await folk.born()
+    await link_for(folk, actor)
+    told = (await folk.the.mails(await folk.email(actor)))[0]
+    token = str(told["link"]).rpartition("/")[2]
+    return lambda: recovery.stop(folk.ctx, token)
+
+
+async def open_link(folk: Folk) -> Action:
+    token = await link_for(folk, await folk.born())
+    return lambda: signin.start_by_link(folk.ctx, token)
+
+
+async def open_link_to_recover(folk: Folk) -> Action:
+    token = await link_for(folk, await folk.born())
+    return lambda: signin.start_by_link(folk.ctx, token, is_recovery=True)

@@ -1,0 +1,266 @@
+"""The endpoints that programs ask, one entry each; and the actions that no endpoint leads to.
+
+Pages are in `pages`; what a factor that is typed adds to an endpoint comes from `factors`.
+"""
+
+from __future__ import annotations
+
+from passgate.core import account, address, admin, enrolment
+from tests.catalogue import actions_account as own
+from tests.catalogue import actions_factors as held
+from tests.catalogue import actions_proofs as proofs
+from tests.catalogue import actions_signin as ways
+from tests.catalogue import asks
+from tests.catalogue.asks import API, NEVER, RULES
+from tests.catalogue.entry import NOTHING, Entry, Fresh, Right, Writes
+from tests.catalogue.outcomes import (
+    ALIKE,
+    ASK,
+    BIRTH,
+    BY_CODE,
+    BY_ID,
+    CARRIED,
+    FINISH,
+    FRESH,
+    HANDLE,
+    INVALID,
+    NEW_PASSWORD,
+    PROVE,
+    SET_UP,
+    UNOFFERED,
+    Rule,
+)
+from tests.house.town import Ask, Town
+from tests.kit import OTHER_PASSWORD
+
+STRANGER, HOLDER, LOOK, SESSION = "stranger", "handle", "look", "session"
+OPERATOR, DEVELOPER = "operator", "developer"
+
+_ANSWER = (
+    "answer.authenticatorAttachment answer.clientExtensionResults answer.response.authenticatorData"
+    " answer.response.publicKey answer.response.transports answer.response.publicKeyAlgorithm"
+    " answer.clientExtensionResults.credProps answer.clientExtensionResults.credProps.rk"
+)
+"""What a browser may leave out when it made a passkey."""
+
+
+def reads(path: str) -> Right:
+    """A signed-in person looks at something of their own."""
+
+    async def reads(town: Town) -> Ask:
+        return asks.mine(town, path)
+
+    return Right(reads, 200)
+
+
+async def reads_policy(town: Town) -> Ask:
+    return asks.mine(town, f"/tenants/{town.anna.tenant_id}/policy")
+
+
+async def asks_health(town: Town) -> Ask:
+    return Ask("/healthz")
+
+
+async def asks_readiness(town: Town) -> Ask:
+    return Ask("/readyz")
+
+
+SIGNING_IN: dict[str, Entry] = {
+    f"POST {API}/signup": Entry(
+        STRANGER,
+        (Right(asks.signs_up, 202, ALIKE[202], "password profile profile.name tenant email-"),),
+        (Writes(ways.start_signup, 7), Writes(ways.start_signup_known, 7)),
+    ),
+    f"POST {API}/signin": Entry(
+        STRANGER,
+        (
+            Right(asks.signs_in, 201, ALIKE[201], "email tenant email-"),
+            Right(asks.steps_up, 201, CARRIED, "step_up step_up.acr step_up.max_age"),
+        ),
+        (Writes(ways.start, 2), Writes(ways.start_step_up, 2)),
+    ),
+    f"POST {API}/recover": Entry(
+        STRANGER,
+        (Right(asks.recovers, 202, ALIKE[202], "tenant email-"),),
+        (Writes(ways.start_recovery, 7),),
+    ),
+    f"POST {API}/signin/challenge": Entry(
+        HOLDER,
+        (
+            Right(asks.asks_passkey, 200, ASK),
+            Right(asks.asks_passkey_second, 200, ASK, None),
+            Right(asks.asks_code, 200, ASK, None),
+            Right(asks.asks_to_enrol_passkey, 200, {**HANDLE, Rule.PERSON: INVALID, Rule.SECOND: UNOFFERED}, None),
+            Right(asks.asks_to_enrol_app, 200, {**HANDLE, Rule.PERSON: INVALID}, None),
+        ),
+        (Writes(ways.challenge, 5), Writes(ways.passkey_challenge, 2)),
+    ),
+    f"POST {API}/signin/prove": Entry(
+        HOLDER,
+        (
+            Right(asks.gives_passkey, 200, PROVE, "answer.authenticatorAttachment answer.clientExtensionResults"),
+            Right(asks.gives_passkey_second, 200, PROVE, None),
+            Right(asks.is_born, 200, BIRTH, None),
+            Right(asks.gives_new_password, 200, NEW_PASSWORD, None),
+            Right(asks.sets_up_passkey, 200, {**SET_UP, Rule.SECOND: UNOFFERED}, None),
+            Right(asks.sets_up_app, 200, SET_UP, None),
+        ),
+        (
+            Writes(proofs.password_rehashed, 9),
+            Writes(proofs.password_of_nobody, 5),
+            Writes(proofs.step_up_right, 8),
+            Writes(proofs.step_up_wrong, 5),
+            Writes(proofs.signup_right, 14),
+            Writes(proofs.signup_with_a_tenant, 16, on_postgres=True),
+            Writes(proofs.signup_wrong, 5),
+            Writes(proofs.signup_set_up, 6),
+            Writes(proofs.recovery_set_up, 10, on_postgres=True),
+            Writes(proofs.passkey_right, 8, on_postgres=True),
+            Writes(proofs.passkey_wrong, 6),
+            Writes(proofs.passkey_behind, 8),
+            Writes(proofs.passkey_behind_noted, 10),
+            Writes(proofs.app_on_the_way, 7),
+            Writes(proofs.passkey_on_the_way, 7),
+            Writes(proofs.passkey_at_birth, 7),
+            Writes(proofs.release, 12, on_postgres=True),
+            Writes(proofs.release_asked, 10),
+        ),
+    ),
+    f"POST {API}/signin/finish": Entry(
+        HOLDER,
+        (
+            Right(asks.finishes_by_cookie, 201, FINISH, "remember"),
+            Right(asks.finishes, 201, FINISH, None),
+            Right(asks.finishes_recovered, 201, FINISH, None),
+        ),
+        (
+            Writes(ways.finish_signin, 4),
+            Writes(ways.finish_signup, 3),
+            Writes(ways.finish_recovery, 3),
+            Writes(ways.finish_step_up, 4, on_postgres=True),
+            Writes(ways.finish_and_remember, 5, on_postgres=True),
+            Writes(ways.finish_remembered, 4),
+            Writes(ways.finish_found_again, 7),
+        ),
+    ),
+    f"GET {API}/session": Entry(LOOK, (reads("/session"),)),
+    f"DELETE {API}/session": Entry(SESSION, (Right(asks.ends_session, 204),), (Writes(own.end_session, 2),)),
+}
+
+OWN: dict[str, Entry] = {
+    f"GET {API}/me": Entry(SESSION, (reads("/me"),)),
+    f"PATCH {API}/me": Entry(
+        SESSION, (Right(asks.changes_profile, 200, optional="profile.name"),), (Writes(own.set_profile, 2),)
+    ),
+    f"DELETE {API}/me": Entry(
+        SESSION,
+        (Right(asks.leaves, 204, FRESH),),
+        (Writes(own.delete, 4, on_postgres=True),),
+        Fresh(lambda folk, who: account.delete(folk.acting(who), who)),
+    ),
+    f"GET {API}/me/export": Entry(SESSION, (reads("/me/export"),), (Writes(own.exported, 1),)),
+    f"GET {API}/me/activity": Entry(SESSION, (reads("/me/activity"),)),
+    f"POST {API}/me/password": Entry(
+        SESSION,
+        (Right(asks.sets_password, 204, FRESH, "password-"),),
+        (Writes(own.set_password, 8, on_postgres=True), Writes(held.set_first_password, 9)),
+        Fresh(lambda folk, who: account.set_password(folk.acting(who), who, OTHER_PASSWORD)),
+    ),
+    f"POST {API}/me/address": Entry(
+        SESSION,
+        (Right(asks.moves, 202, FRESH, "email-"),),
+        (Writes(own.address_start, 5),),
+        Fresh(lambda folk, who: address.start(folk.acting(who), who, "elsewhere@example.com")),
+    ),
+    f"POST {API}/me/address/prove": Entry(
+        SESSION,
+        (Right(asks.has_moved, 204, BY_CODE),),
+        (Writes(own.address_prove, 9),),
+        Fresh(lambda folk, who: address.prove(folk.acting(who), who, "12345678")),
+    ),
+    f"GET {API}/me/sessions": Entry(SESSION, (reads("/me/sessions"),)),
+    f"DELETE {API}/me/sessions": Entry(SESSION, (Right(asks.ends_others, 204),), (Writes(own.end_other_sessions, 2),)),
+    f"DELETE {API}/me/sessions/{{id}}": Entry(SESSION, (Right(asks.ends_one, 204),), (Writes(own.end_session, 2),)),
+    f"GET {API}/me/factors": Entry(SESSION, (reads("/me/factors"),)),
+    f"GET {API}/me/passkeys": Entry(SESSION, (reads("/me/passkeys"),)),
+    f"POST {API}/me/passkeys": Entry(
+        SESSION,
+        (Right(asks.adds_passkey, 201, FRESH),),
+        (Writes(held.add_passkey, 10, on_postgres=True),),
+        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), who, "passkey")),
+    ),
+    f"POST {API}/me/passkeys/prove": Entry(
+        SESSION,
+        (Right(asks.proves_passkey, 201, BY_CODE, f"label label- {_ANSWER}"),),
+        (Writes(held.add_passkey, 10, on_postgres=True),),
+        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, "passkey", {})),
+    ),
+    f"PATCH {API}/me/passkeys/{{id}}": Entry(
+        SESSION,
+        (Right(asks.renames_passkey, 200, BY_ID, "label-"),),
+        (Writes(held.rename, 2),),
+        Fresh(lambda folk, who: enrolment.rename(folk.acting(who), who, NEVER, "My key")),
+    ),
+    f"DELETE {API}/me/passkeys/{{id}}": Entry(
+        SESSION,
+        (Right(asks.removes_passkey, 204, BY_ID),),
+        (Writes(held.remove_passkey, 5),),
+        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, "passkey", NEVER)),
+    ),
+    f"POST {API}/me/totp": Entry(
+        SESSION,
+        (Right(asks.begins_app, 201, FRESH),),
+        (Writes(held.offer_app, 3), Writes(held.offer_app_at_once, 6)),
+        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), who, "totp")),
+    ),
+    f"GET {API}/me/totp/qr": Entry(
+        SESSION,
+        (Right(asks.shows_picture, 200, FRESH),),
+        fresh=Fresh(lambda folk, who: enrolment.offered(folk.acting(who), who, "totp")),
+    ),
+    f"POST {API}/me/totp/prove": Entry(
+        SESSION,
+        (Right(asks.proves_app, 204, BY_CODE),),
+        (Writes(held.add_app, 10, on_postgres=True),),
+        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, "totp", "123456")),
+    ),
+    f"DELETE {API}/me/totp": Entry(
+        SESSION,
+        (Right(asks.removes_app, 204, FRESH),),
+        (Writes(held.remove_app, 6),),
+        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, "totp")),
+    ),
+    f"POST {API}/me/recovery-codes": Entry(
+        SESSION,
+        (Right(asks.makes_codes, 201, FRESH),),
+        (Writes(held.make_codes, 15, on_postgres=True),),
+        Fresh(lambda folk, who: enrolment.recovery_codes(folk.acting(who), who)),
+    ),
+    f"GET {API}/me/browsers": Entry(SESSION, (reads("/me/browsers"),)),
+    f"DELETE {API}/me/browsers": Entry(SESSION, (Right(asks.forgets_browsers, 204),), (Writes(held.forget_all, 2),)),
+    f"DELETE {API}/me/browsers/{{id}}": Entry(
+        SESSION, (Right(asks.forgets_browser, 204),), (Writes(held.forget_one, 2),)
+    ),
+}
+
+OTHERS: dict[str, Entry] = {
+    f"GET {API}/tenants/{{id}}/policy": Entry(SESSION, (Right(reads_policy, 200),)),
+    f"PATCH {API}/tenants/{{id}}/policy": Entry(
+        SESSION,
+        (Right(asks.changes_policy, 200, BY_ID, " ".join(RULES)),),
+        (Writes(own.change_policy, 2),),
+        Fresh(lambda folk, who: admin.change_policy(folk.acting(who), who, who.tenant_id, RULES), "owner"),
+    ),
+    f"POST {API}/users/{{id}}/signin-link": Entry(
+        SESSION,
+        (Right(asks.makes_link, 201, BY_ID),),
+        (Writes(own.make_link_as_admin, 5),),
+        Fresh(lambda folk, who: admin.signin_link(folk.acting(who), who, NEVER), "owner"),
+    ),
+    "GET /healthz": Entry(STRANGER, (Right(asks_health, 200),)),
+    "GET /readyz": Entry(OPERATOR, (Right(asks_readiness, 200),)),
+    "GET /openapi.json": Entry(STRANGER, NOTHING),
+    "GET /dev/mail.json": Entry(DEVELOPER, NOTHING),
+}
+
+ENDPOINTS = SIGNING_IN | OWN | OTHERS

@@ -1,0 +1,84 @@
+"""What must be there before an action of the catalogue: people with factors, begun sign-ins, links, a slow recovery.
+
+No action of its own and no rule is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from passgate.core import operate, signin
+from passgate.core.ctx import Actor, Ctx
+from passgate.errors import ProofRefused
+from passgate.settings import RecoverySettings
+from tests.catalogue.entry import Action
+from tests.core.behind import Folk
+from tests.core.having import policy
+from tests.kit import PASSWORD
+
+
+def refused(proving: Action) -> Action:
+    """A wrong answer's own refusal is the action's normal end."""
+
+    async def act() -> None:
+        try:
+            await proving()
+        except ProofRefused as told:
+            if told.keep:
+                raise
+
+    return act
+
+
+def url(folk: Folk) -> str:
+    return folk.the.gate.settings.url
+
+
+async def with_app(folk: Folk) -> Actor:
+    actor = await folk.born()
+    await folk.add_app(actor)
+    return actor
+
+
+async def begun(folk: Folk, actor: Actor, browser: str | None = None) -> str:
+    """A sign-in whose person is named."""
+    started = await signin.start(folk.ctx, await folk.email(actor), None, browser=browser)
+    await signin.prove(folk.ctx, started.handle, "password", PASSWORD)
+    return started.handle
+
+
+async def remembered(folk: Folk) -> tuple[Actor, str]:
+    actor = await with_app(folk)
+    await policy(folk.the)
+    handle = await begun(folk, actor)
+    await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
+    browser = (await signin.finish(folk.ctx, handle, remember=True)).browser
+    assert browser is not None
+    return actor, browser
+
+
+async def signing_up(folk: Folk, secret: str | None) -> tuple[str, str]:
+    begun = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", secret, None, None, None)
+    return begun.handle, await folk.code()
+
+
+async def recovering(folk: Folk) -> tuple[str, str]:
+    begun = await signin.start_recovery(folk.ctx, await folk.email(await folk.born()), None)
+    return begun.handle, await folk.code()
+
+
+async def one_way(folk: Folk, actor: Actor) -> str:
+    started = await signin.start_recovery(folk.ctx, await folk.email(actor), None)
+    await signin.prove(folk.ctx, started.handle, "email_code", await folk.code())
+    return started.handle
+
+
+def slow(folk: Folk) -> Ctx:
+    """Where a release waits for a day."""
+    settings = folk.the.gate.settings.model_copy(update={"recovery": RecoverySettings(wait=24 * 3600)})
+    return replace(folk.ctx, house=replace(folk.ctx.house, settings=settings))
+
+
+async def link_for(folk: Folk, actor: Actor) -> str:
+    made = await operate.signin_link(folk.ctx, await folk.email(actor), "main")
+    return made.url.rpartition("/")[2]

@@ -1,0 +1,154 @@
+"""Factors whose answer is typed: what tests must know of one, and the rows that it brings to every matrix.
+
+Which factors an application has it says itself; passkeys, which are not typed, stand in `api` and `pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from passgate.app import Passgate
+from passgate.core import signin
+from passgate.web.pages.steps import path_of
+from tests import kit
+from tests.browser.person import Person
+from tests.catalogue import asks, stops_signin
+from tests.catalogue.api import HOLDER
+from tests.catalogue.asks import API
+from tests.catalogue.asks_pages import SIGNIN, as_form
+from tests.catalogue.before import begun, recovering, refused, with_app
+from tests.catalogue.entry import NOTHING, Action, Asks, Entry, Right, Stop, Way, Writes
+from tests.catalogue.outcomes import LADDER, LADDER_PAGE, PASSWORD, PASSWORD_PAGE, PROVE, PROVE_PAGE, Row
+from tests.catalogue.pages import HALF, MEMBER
+from tests.core.behind import Folk
+from tests.house.town import Ask, Town
+
+Asked = tuple[str, Callable[[], Awaitable[str]]]
+"""A handle that asks for the factor, and how its right answer is made."""
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What tests must know of a typed factor, and all that they must know.
+
+    `gives`: a right answer over HTTP, with somebody else's beside it; `row` and `page_row`: what each broken rule makes
+    of that. `asked`: the same without HTTP; a right answer writes at least `least` times. `way`: how a person in a
+    browser gets to its page, and who does. `wrong` is never right; `typed_as` is the name of the page's field.
+    """
+
+    name: str
+    gives: Asks
+    asked: Callable[[Folk], Awaitable[Asked]]
+    way: Way
+    wrong: str
+    by_whom: str = MEMBER
+    typed_as: str = "code"
+    row: Row = field(default_factory=lambda: LADDER)
+    page_row: Row = field(default_factory=lambda: LADDER_PAGE)
+    least: int = 8
+    on_postgres: bool = False
+
+
+def typed_factors(gate: Passgate) -> dict[str, str]:
+    """Name and page of each typed factor of an application."""
+    return {factor.name: path_of(factor) for factor in gate.house.factors if factor.answer == "text"}
+
+
+def factor_entries(factor: Typed, path: str) -> dict[str, Entry]:
+    """Its row in every matrix. What stands already at an endpoint is added to, never replaced."""
+    return {
+        f"POST {API}/signin/prove": Entry(HOLDER, (Right(factor.gives, 200, factor.row),), _writes(factor)),
+        f"POST {path}": Entry(HALF, (_right_of_page(factor, path),)),
+        f"GET {path}": Entry(HALF, NOTHING, stops=_stops(factor, path)),
+    }
+
+
+def _right_of_page(factor: Typed, path: str) -> Right:
+    async def sends(town: Town) -> Ask:
+        return as_form(await factor.gives(town), path, SIGNIN, factor.typed_as)
+
+    return Right(sends, 303, factor.page_row, called=f"page_{factor.name}")
+
+
+def _writes(factor: Typed) -> tuple[Writes, ...]:
+    async def right(folk: Folk) -> Action:
+        handle, answer = await factor.asked(folk)
+
+        async def act() -> None:
+            await signin.prove(folk.ctx, handle, factor.name, await answer())
+
+        return act
+
+    async def wrong(folk: Folk) -> Action:
+        handle, _ = await factor.asked(folk)
+        return refused(lambda: signin.prove(folk.ctx, handle, factor.name, factor.wrong))
+
+    return (
+        Writes(right, factor.least, factor.on_postgres, f"{factor.name}_right"),
+        Writes(wrong, 5, called=f"{factor.name}_wrong"),
+    )
+
+
+def _stops(factor: Typed, path: str) -> tuple[Stop, ...]:
+    async def wrong(anna: Person) -> None:
+        await factor.way(anna)
+        await anna.send(path, **{factor.typed_as: factor.wrong})
+
+    where = path.removeprefix("/").replace("/", "-")
+    return (
+        Stop(where, factor.way, factor.by_whom),
+        Stop(f"{where}:proof_refused", wrong, factor.by_whom, f"wrong_{factor.name}"),
+    )
+
+
+# -- our own ---------------------------------------------------------------------------------------
+
+
+async def _password(folk: Folk) -> Asked:
+    started = await signin.start(folk.ctx, await folk.email(await folk.born()), None)
+
+    async def answer() -> str:
+        return kit.PASSWORD
+
+    return started.handle, answer
+
+
+async def _totp(folk: Folk) -> Asked:
+    actor = await with_app(folk)
+    return await begun(folk, actor), lambda: folk.app_code(actor)
+
+
+async def _recovery_code(folk: Folk) -> Asked:
+    actor = await folk.born()
+    [code, *_] = await folk.add_codes(actor)
+
+    async def answer() -> str:
+        return code
+
+    return await begun(folk, actor), answer
+
+
+async def _email_code(folk: Folk) -> Asked:
+    handle, code = await recovering(folk)
+
+    async def answer() -> str:
+        return code
+
+    return handle, answer
+
+
+TYPED = (
+    Typed(
+        "password", asks.gives_password, _password, stops_signin.password, kit.OTHER_PASSWORD, "guest", "password",
+        PASSWORD, PASSWORD_PAGE, on_postgres=True,
+    ),
+    Typed("totp", asks.gives_app, _totp, stops_signin.app_code, "000000", least=7),
+    Typed(
+        "recovery_code", asks.gives_recovery_code, _recovery_code, stops_signin.recovery_code, "aaaa-aaaa-aaaa-aaaa"
+    ),
+    Typed(
+        "email_code", asks.gives_code, _email_code, stops_signin.mailed, "00000000", "guest",
+        row=PROVE, page_row=PROVE_PAGE,
+    ),
+)  # fmt: skip

@@ -1,0 +1,50 @@
+"""What the catalogue does not know of an application, or says wrongly: each by its name, so that one test tells it all.
+
+What an entry's requests yield is asked by the matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from passgate.app import Passgate
+from passgate.web.pages.page import is_page
+from tests.catalogue import SAFE
+from tests.catalogue.entry import Entry
+from tests.catalogue.factors import TYPED, Typed, typed_factors
+from tests.catalogue.outcomes import STEP_UP, Rule
+from tests.house.reference import Door as Endpoint
+from tests.house.reference import doors as endpoints
+
+FILES = ("GET /docs", "GET /static/")
+"""What begins so is the same file for everybody."""
+
+
+def gaps(gate: Passgate, known: Mapping[str, Entry], *more: Typed) -> list[str]:
+    """Sentences, none for an application that is known in whole."""
+    routes = {f"{one.method} {one.path}": one for one in endpoints(gate)}
+    routes = {key: one for key, one in routes.items() if not key.startswith(FILES) and one.method != "HEAD"}
+    answered = {factor.name for factor in (*TYPED, *more)}
+    found = [f"factor {name}: nobody knows an answer" for name in typed_factors(gate) if name not in answered]
+    found += [f"{key}: no entry" for key in routes if key not in known]
+    found += [f"{key}: no such endpoint" for key in known if key not in routes]
+    return found + [f"{key}: {what}" for key in routes if key in known for what in lacking(routes[key], known[key])]
+
+
+def lacking(route: Endpoint, entry: Entry) -> Iterator[str]:
+    """What one entry should say and does not."""
+    is_safe, is_asked_by_programs = route.method in SAFE, bool(route.operation)
+    if route.guards != (entry.who,):
+        yield f"its guard is {', '.join(route.guards)}, not {entry.who}"
+    if is_asked_by_programs and not entry.rights:
+        yield "no right request"
+    if is_asked_by_programs and not is_safe and not entry.writes:
+        yield "no action that writes"
+    wants_fresh_proof = any((right.row or {}).get(Rule.STALE) == STEP_UP for right in entry.rights)
+    if is_asked_by_programs and wants_fresh_proof != (entry.fresh is not None):
+        yield "no action that wants a fresh proof" if wants_fresh_proof else "an action that wants what no row says"
+    is_looked_at = route.method == "GET" and is_page(route.path)
+    if is_looked_at and bool(entry.stops) == entry.leads_on:
+        yield "no way for a browser to get there" if not entry.stops else "it leads on and has stops"
+    if entry.stops and not is_looked_at:
+        yield "stops, and no page"

@@ -1,0 +1,144 @@
+"""How a person in a real browser gets to the pages of their account, in each of their states.
+
+Where one then is stands in `pages`.
+"""
+
+from __future__ import annotations
+
+from tests.browser.device import codes, with_app
+from tests.browser.person import Person
+from tests.catalogue.stops_signin import with_passkey
+
+
+async def named(anna: Person) -> None:
+    await anna.open("/account")
+    await anna.send("/account", name="Anna Kowalska-Ødegård")
+
+
+async def own_password(anna: Person) -> None:
+    await anna.open("/account/password")
+
+
+async def own_password_unproved(anna: Person) -> None:
+    await anna.open("/account/password")
+
+
+async def own_password_weak(anna: Person) -> None:
+    await anna.open("/account/password")
+    await anna.send("/account/password", new_password="password" * 3)
+
+
+async def no_factors(anna: Person) -> None:
+    await anna.open("/account/factors")
+
+
+async def factors(anna: Person) -> None:
+    await with_app(anna)
+    phone = await with_passkey(anna)
+    await codes(anna)
+    await anna.page.context.clear_cookies()
+    await anna.sign_in()
+    await anna.press('.ways a[href="/signin/passkey"]')
+    await phone.present(is_there=True)
+    await anna.page.check("input[name=remember]")
+    await anna.press("form[data-passkey] button")
+    await anna.open("/account/factors")
+
+
+async def new_passkey(anna: Person) -> None:
+    await anna.open("/account/passkeys/new")
+
+
+async def new_passkey_unproved(anna: Person) -> None:
+    await anna.open("/account/passkeys/new")
+
+
+async def own_passkey(anna: Person) -> None:
+    await with_passkey(anna)
+    await anna.open("/account/factors")
+    await anna.press('.rows a:not([href$="/remove"])')
+
+
+async def passkey_leaving(anna: Person) -> None:
+    await with_passkey(anna)
+    await anna.open("/account/factors")
+    await anna.press('.rows a[href$="/remove"]')
+
+
+async def new_app(anna: Person) -> None:
+    await anna.open("/account/totp")
+    await anna.send("/account/totp/offer")
+
+
+async def another_app(anna: Person) -> None:
+    await with_app(anna)
+    await anna.open("/account/totp")
+
+
+async def app_leaving(anna: Person) -> None:
+    await with_app(anna)
+    await anna.open("/account/totp/remove")
+
+
+async def no_codes(anna: Person) -> None:
+    await with_app(anna)
+
+
+async def ten_codes(anna: Person) -> None:
+    await codes(anna)
+
+
+async def sessions(anna: Person) -> None:
+    await anna.sign_in()
+    await anna.open("/account/sessions")
+
+
+async def sessions_ended(anna: Person) -> None:
+    await sessions(anna)
+    await anna.send("/account/sessions")
+
+
+async def activity(anna: Person) -> None:
+    await anna.open("/account/activity")
+
+
+async def own_data(anna: Person) -> None:
+    await anna.open("/account/export")
+
+
+async def leaving(anna: Person) -> None:
+    await anna.open("/account/delete")
+
+
+async def leaving_unproved(anna: Person) -> None:
+    await anna.open("/account/delete")
+
+
+async def moving_unproved(anna: Person) -> None:
+    await anna.open("/account/address")
+
+
+async def moving_nowhere(anna: Person) -> None:
+    await anna.open("/account/address")
+    await anna.send("/account/address", email="anna..k@example.com")
+
+
+async def moving(anna: Person) -> None:
+    await anna.open("/account/address")
+    await anna.send("/account/address", email=f"new-{anna.email}")
+
+
+async def moving_refused(anna: Person) -> None:
+    await moving(anna)
+    await anna.send("/account/address/code", code="00000000")
+
+
+async def taking_back(anna: Person) -> None:
+    await moving(anna)
+    code = await anna.face.code(f"new-{anna.email}", "address_code")
+    await anna.send("/account/address/code", code=code)
+    await anna.page.goto((await anna.face.mails_of(anna.email, "address_changed"))[0]["link"])
+
+
+async def taken_back(anna: Person) -> None:
+    await anna.open("/account/address/undo/nonsense")

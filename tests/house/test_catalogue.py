@@ -1,0 +1,118 @@
+"""The catalogue knows every endpoint, page and typed factor of the application; what it does not know is named once.
+
+What its entries say is asked by the matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fastapi import APIRouter, Depends
+
+from passgate.app import Passgate
+from passgate.web.guards import stranger
+from passgate.web.pages.steps import PATHS
+from tests import catalogue
+from tests.browser.person import Person
+from tests.catalogue import factors
+from tests.catalogue.entry import Entry
+from tests.catalogue.factors import Typed, factor_entries
+from tests.catalogue.gaps import gaps
+from tests.core.behind import Folk
+from tests.house.town import Ask, Town
+from tests.kit import settings_for
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Passgate]:
+    made = Passgate(settings_for(tmp_path))
+    yield made
+    made.house.hasher.close()
+
+
+def test_every_endpoint_is_in_the_catalogue(gate: Passgate) -> None:
+    assert gaps(gate, catalogue.entries(gate)) == []
+
+
+# -- that it would see a gap -----------------------------------------------------------------------
+
+
+def named(gate: Passgate, known: dict[str, Entry]) -> list[str]:
+    """Gaps that this test made; one that is really there is told above, and once."""
+    there = gaps(catalogue.application(), catalogue.catalogue())
+    return [gap for gap in gaps(gate, known) if gap not in there]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/new"), ("GET", "/account/new")])
+def test_a_new_endpoint_is_named(gate: Passgate, method: str, path: str) -> None:
+    async def new() -> None:
+        """Nobody said what it yields."""
+
+    router = APIRouter()
+    router.add_api_route(path, new, methods=[method], dependencies=[Depends(stranger)])
+    gate.api.include_router(router)
+    assert named(gate, catalogue.entries(gate)) == [f"{method} {path}: no entry"]
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "lacking"),
+    [
+        ("PATCH /api/v1/me", {"rights": ()}, "no right request"),
+        ("PATCH /api/v1/me", {"writes": ()}, "no action that writes"),
+        ("PATCH /api/v1/me", {"who": "stranger"}, "its guard is session, not stranger"),
+        ("DELETE /api/v1/me", {"fresh": None}, "no action that wants a fresh proof"),
+        ("GET /account", {"stops": ()}, "no way for a browser to get there"),
+        ("GET /account", {"leads_on": True}, "it leads on and has stops"),
+    ],
+)
+def test_what_an_entry_lacks_is_named(gate: Passgate, key: str, changes: dict[str, object], lacking: str) -> None:
+    known = catalogue.entries(gate)
+    known[key] = replace(known[key], **changes)  # type: ignore[arg-type]
+    assert named(gate, known) == [f"{key}: {lacking}"]
+
+
+def test_an_entry_of_nothing_is_named(gate: Passgate) -> None:
+    known = catalogue.entries(gate)
+    known["GET /gone"] = known["GET /healthz"]
+    assert named(gate, known) == ["GET /gone: no such endpoint"]
+
+
+# -- factors ---------------------------------------------------------------------------------------
+
+
+async def _gives_word(town: Town) -> Ask:
+    return Ask("/api/v1/signin/prove", {"factor": "word", "answer": "friend"}, await town.begun(town.anna))
+
+
+async def _asked_for_word(folk: Folk) -> factors.Asked:
+    raise NotImplementedError
+
+
+async def _to_word(anna: Person) -> None:
+    await anna.open("/signin/word")
+
+
+WORD = Typed("word", _gives_word, _asked_for_word, _to_word, "foe")
+
+
+def test_a_factor_brings_its_row_to_every_matrix() -> None:
+    """An endpoint's entry that was there keeps what it had."""
+    made = factor_entries(WORD, "/signin/word")
+    assert set(made) == {"POST /api/v1/signin/prove", "POST /signin/word", "GET /signin/word"}
+    proving = catalogue.catalogue()["POST /api/v1/signin/prove"] + made["POST /api/v1/signin/prove"]
+    assert {right.name for right in proving.rights} >= {"gives_passkey", "gives_app", "_gives_word"}
+    assert [right.name for right in made["POST /signin/word"].rights] == ["page_word"]
+    assert [one.name for one in made["POST /api/v1/signin/prove"].writes] == ["word_right", "word_wrong"]
+    assert [stop.where for stop in made["GET /signin/word"].stops] == ["signin-word", "signin-word:proof_refused"]
+    assert all(right.row for entry in made.values() for right in entry.rights)
+
+
+def test_a_factor_whose_answer_nobody_knows_is_named(gate: Passgate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PATHS, "word", "/signin/word")
+    assert "factor word: nobody knows an answer" in gaps(gate, catalogue.entries(gate))
+    known = catalogue.entries(gate, WORD)
+    assert {"GET /signin/word", "POST /signin/word"} <= set(known)
+    assert not [gap for gap in gaps(gate, known, WORD) if gap.startswith("factor")]
