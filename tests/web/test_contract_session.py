@@ -32,10 +32,10 @@ async def ask(the: The, *headers: tuple[str, str], query: str = "") -> httpx2.Re
 
 
 @pytest.mark.parametrize("query", ["", "?view=whole"], ids=["hot", "through the framework"])
-async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
+async def test_the_answer_is_the_contracts(lite: The, query: str) -> None:
     """The edge answers this door by itself; with a query the framework does. Both say the same."""
-    anna = await the.person()
-    answer = await the.http.get(f"/api/v1/session{query}", headers=anna.auth)
+    anna = await lite.person()
+    answer = await lite.http.get(f"/api/v1/session{query}", headers=anna.auth)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
@@ -59,9 +59,9 @@ async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?x=1"], ids=["hot", "through the framework"])
-async def test_credentials(the: The, query: str) -> None:
-    anna = await the.person()
-    token, handle = anna.token, handle_of(await the.start(anna.email))
+async def test_credentials(lite: The, query: str) -> None:
+    anna = await lite.person()
+    token, handle = anna.token, handle_of(await lite.start(anna.email))
     odd = next(letter for letter in "ABCDEFGHIJ" if letter != token[-1])
     good: list[list[tuple[str, str]]] = [
         [("Authorization", f"Bearer {token}")], [("Authorization", f"bearer {token}")],
@@ -70,13 +70,13 @@ async def test_credentials(the: The, query: str) -> None:
         [("Authorization", f"Bearer {token}"), ("Cookie", f"{NAME}=rubbish")],
     ]  # fmt: skip
     for headers in good:
-        assert (await ask(the, *headers, query=query)).status_code == 200, headers
+        assert (await ask(lite, *headers, query=query)).status_code == 200, headers
     missing: list[list[tuple[str, str]]] = [
         [], [("Cookie", "a=b")], [("Cookie", f"{NAME}=")], [("Cookie", f"__Host-{NAME}={token}")],
         [("Cookie", f"{NAME.upper()}={token}")], [("Cookie", f"passgate_signin={token}")],
     ]  # fmt: skip
     for headers in missing:
-        answer = await ask(the, *headers, query=query)
+        answer = await ask(lite, *headers, query=query)
         assert (answer.status_code, code_of(answer)) == (401, "credential_missing"), headers
         assert answer.headers["www-authenticate"] == "Bearer"
     invalid: list[list[tuple[str, str]]] = [
@@ -94,7 +94,7 @@ async def test_credentials(the: The, query: str) -> None:
     ]  # fmt: skip
     for headers in invalid:
         raw = [(name, value.encode("latin-1")) for name, value in headers]
-        answer = await the.http.get(f"/api/v1/session{query}", headers=raw)  # type: ignore[arg-type]
+        answer = await lite.http.get(f"/api/v1/session{query}", headers=raw)  # type: ignore[arg-type]
         assert (answer.status_code, code_of(answer)) == (401, "credential_invalid"), headers
         assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
@@ -109,21 +109,21 @@ DOORS: list[tuple[str, str, Any]] = [
 ]  # fmt: skip
 
 
-async def test_every_door_wants_a_live_session(the: The) -> None:
-    anna = await the.person()
-    over = await the.signed_in(anna)
-    await the.http.delete("/api/v1/session", headers=over.auth)
-    handle = handle_of(await the.start(anna.email))
-    before = await the.everything()
+async def test_every_door_wants_a_live_session(lite: The) -> None:
+    anna = await lite.person()
+    over = await lite.signed_in(anna)
+    await lite.http.delete("/api/v1/session", headers=over.auth)
+    handle = handle_of(await lite.start(anna.email))
+    before = await lite.everything()
     for method, path, body in DOORS:
         for headers, code in (
             ({}, "credential_missing"), (bearer(handle), "credential_invalid"), (over.auth, "session_ended"),
             (cookie(over.token), "session_ended"),
         ):  # fmt: skip
-            answer = await the.http.request(method, path, json=body, headers=headers)
+            answer = await lite.http.request(method, path, json=body, headers=headers)
             assert (answer.status_code, code_of(answer)) == (401, code), (method, path)
             assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert await the.everything() == before
+    assert await lite.everything() == before
 
 
 # -- how long --------------------------------------------------------------------------------------
@@ -234,10 +234,10 @@ async def test_a_cookie_acts_only_for_our_own_pages(lite: The) -> None:
             assert before != f'{{"turn":{number}}}'
 
 
-async def test_every_unsafe_door_is_guarded(the: The) -> None:
-    anna = await the.person()
-    the.clock.forward(61)  # so that a slide would show
-    before = await the.everything(but=("audit_event",))
+async def test_every_unsafe_door_is_guarded(lite: The) -> None:
+    anna = await lite.person()
+    lite.clock.forward(61)  # so that a slide would show
+    before = await lite.everything(but=("audit_event",))
     unsafe = [door for door in DOORS if door[0] != "GET"]
     hostile: list[dict[str, str]] = [
         {}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.test"},
@@ -245,16 +245,16 @@ async def test_every_unsafe_door_is_guarded(the: The) -> None:
         {"Referer": OURS}, {"X-CSRF-Token": "00"}, {"X-CSRF-Token": "zz"}, {"Sec-Fetch-Site": "Same-Origin"},
     ]  # fmt: skip
     for (method, path, body), more in itertools.product(unsafe, hostile):
-        answer = await the.http.request(method, path, json=body, headers={**cookie(anna.token), **more})
+        answer = await lite.http.request(method, path, json=body, headers={**cookie(anna.token), **more})
         assert (answer.status_code, code_of(answer)) == (403, "csrf_refused"), (method, path, more)
     doubled = [("Cookie", f"{NAME}={anna.token}"), ("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "same-origin")]
-    assert code_of(await the.http.delete("/api/v1/session", headers=doubled)) == "csrf_refused"
-    assert await the.everything(but=("audit_event",)) == before
-    assert (await the.events()).count("access:refused") == len(unsafe) * len(hostile) + 1
+    assert code_of(await lite.http.delete("/api/v1/session", headers=doubled)) == "csrf_refused"
+    assert await lite.everything(but=("audit_event",)) == before
+    assert (await lite.events()).count("access:refused") == len(unsafe) * len(hostile) + 1
     for method, path, body in DOORS:
         if method == "GET":
             headers = {**cookie(anna.token), "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"}
-            assert (await the.http.request(method, path, json=body, headers=headers)).status_code == 200
+            assert (await lite.http.request(method, path, json=body, headers=headers)).status_code == 200
 
 
 async def test_an_authorization_header_needs_none_of_it(lite: The) -> None:

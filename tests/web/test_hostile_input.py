@@ -267,14 +267,14 @@ async def test_bytes_that_nobody_reads(lite: The, document: dict[str, Any], oper
 
 
 @pytest.mark.parametrize("operation", [name for name, right in RIGHT.items() if right.body])
-async def test_json_of_the_wrong_shape(the: The, document: dict[str, Any], operation: str) -> None:
+async def test_json_of_the_wrong_shape(lite: The, document: dict[str, Any], operation: str) -> None:
     method, path, door = next(door for door in doors_of(document) if door[2]["operationId"] == operation)
     reference = door["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     schema = document["components"]["schemas"][reference.rpartition("/")[2]]
-    ask = await Asker.at(the, method, path, operation)
+    ask = await Asker.at(lite, method, path, operation)
     assert ask.right.body is not None
     assert set(ask.right.body) <= set(schema["properties"])
-    before = await the.everything()
+    before = await lite.everything()
     for sent in shaped_ones(schema, ask.right.body):
         answer = await ask(sent.content, sent.headers)
         refused(answer, sent.expected, sent.name)
@@ -285,7 +285,7 @@ async def test_json_of_the_wrong_shape(the: The, document: dict[str, Any], opera
         assert set(fields.values()) <= {"missing", "unknown", "type", "length", "format", "value"}, sent.name
     nothing = await ask()
     refused(nothing, INVALID, "no body at all")
-    assert moved(before, await the.everything()) == []
+    assert moved(before, await lite.everything()) == []
 
 
 @pytest.mark.parametrize("operation", RIGHT)
