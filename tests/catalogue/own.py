@@ -59,7 +59,10 @@ def own_entries(it: Factor, own: Own) -> dict[str, Entry]:
 
     return {
         f"POST {API}{me}/prove": Entry(
-            SESSION, (Right(own.adds, 204, row),), (Writes(arranged_add, 5, called=f"add_{it.name}"),), to_add
+            SESSION,
+            (Right(own.adds, 204, row, "x-answer"),),
+            (Writes(arranged_add, 5, called=f"add_{it.name}"),),
+            to_add,
         ),
         f"DELETE {API}{me}": Entry(
             SESSION,

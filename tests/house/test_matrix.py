@@ -18,7 +18,6 @@ from sqlalchemy import delete, update
 
 from passgate.core import pending as sign_ins
 from passgate.core import sessions, throttle
-from passgate.core.factors import FACTORS
 from passgate.core.rules import AAL1
 from passgate.store.tables import budget, person, session, sign_in, tenant
 from passgate.world import SECOND
@@ -94,8 +93,9 @@ class Broken:
         if self.rule is Rule.THROTTLED:
             return ["o:127.0.0.1"]
         mine = [who.id for who in self.town.people.values()]
-        ladders = [throttle.person_key(one, kind) for one in mine for kind in FACTORS.proofs]
-        return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", "passkey", "totp"))]
+        kinds = self.town.the.gate.house.factors.proofs
+        ladders = [throttle.person_key(one, kind) for one in mine for kind in kinds]
+        return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", *kinds))]
 
 
 # -- the cells -------------------------------------------------------------------------------------

@@ -6,6 +6,9 @@ How a factor is written is `codeword`'s; that every matrix has its rows is told 
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +21,7 @@ from passgate.core.factors import FACTORS
 from passgate.core.rules import Rules
 from passgate.errors import Invalid
 from passgate.world import World
-from tests.house.reference import door_page, event_page
+from tests.house.reference import ROOT, door_page, event_page
 from tests.kit import Clock, Dice, The, bearer, client_for, code_of, handle_of, settings_for, token_of
 from tests.library.codeword import CODEWORD
 from tests.web.browsing import Browser, Page, browser, led, rule, told
@@ -142,3 +145,21 @@ def test_names_that_cannot_be() -> None:
     for name in ("password", "link", "browser", "Word", "a word", "", "x" * 25):
         with pytest.raises(ValueError, match=r"factor|name"):
             Factors(FACTORS, [replace(CODEWORD, name=name)])
+
+
+@pytest.mark.parametrize(
+    ("what", "least"),
+    [("not browser and not soak and not pg", 20), ("browser and not soak", 3)],
+    ids=["matrices", "axe"],
+)
+def test_every_matrix_has_its_rows(what: str, least: int) -> None:
+    """A test run in which every Passgate has the factor: nothing but what `with_codeword` says was written for it."""
+    asked = ("-p", "tests.library.with_codeword", "-k", "codeword and not library", "-m", what, "tests")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
+    assert passed, done.stdout[-3000:]
+    assert int(passed[1]) >= least
