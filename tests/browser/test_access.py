@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -21,14 +22,19 @@ from tests.catalogue.entry import Stop
 
 # Besides what axe asks by itself: targets of a decent size (WCAG 2.2, 2.5.8).
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+Views = tuple[tuple[dict[str, int], Literal["light", "dark"]], ...]
+TWO: Views = ((DESKTOP, "light"), (PHONE, "dark"))
+FOUR: Views = (*TWO, (DESKTOP, "dark"), (PHONE, "light"))
+"""Both sizes and both schemes are in the two; the long tests look at the other pairs as well."""
 # For whoever wants to look at them: a folder for a picture of each page, in each state, size and scheme.
 PICTURES = os.environ.get("PASSGATE_PICTURES")
 STOPS = list(catalogue.stops())
 
 
+@pytest.mark.parametrize("views", [pytest.param(TWO, id="two"), pytest.param(FOUR, id="four", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 @pytest.mark.usefixtures("rules")
-async def test_axe_finds_nothing(house: House, stop: Stop) -> None:
+async def test_axe_finds_nothing(house: House, stop: Stop, views: Views) -> None:
     anna = await house.person()
     if stop.by_whom == "person":
         await anna.exist()
@@ -39,16 +45,15 @@ async def test_axe_finds_nothing(house: House, stop: Stop) -> None:
     await stop.way(anna)
     assert await anna.where() == stop.where
     await anna.page.evaluate(AXE_SCRIPT)
-    for size in (DESKTOP, PHONE):
+    for size, colours in views:
         await anna.page.set_viewport_size(size)  # type: ignore[arg-type]
-        for colours in ("light", "dark"):
-            await anna.page.emulate_media(color_scheme=colours)
-            seen = f"{stop.name}-{size['width']}-{colours}"
-            if PICTURES:
-                await anna.page.screenshot(path=Path(PICTURES) / f"{seen}.png", full_page=True)
-            violations = await anna.page.evaluate("async (options) => (await axe.run(options)).violations", OPTIONS)
-            assert [(found["id"], [node["html"] for node in found["nodes"]]) for found in violations] == [], seen
-            assert await anna.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
+        await anna.page.emulate_media(color_scheme=colours)
+        seen = f"{stop.name}-{size['width']}-{colours}"
+        if PICTURES:
+            await anna.page.screenshot(path=Path(PICTURES) / f"{seen}.png", full_page=True)
+        violations = await anna.page.evaluate("async (options) => (await axe.run(options)).violations", OPTIONS)
+        assert [(found["id"], [node["html"] for node in found["nodes"]]) for found in violations] == [], seen
+        assert await anna.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
 
 
 async def age_proofs(house: House) -> None:

@@ -216,7 +216,7 @@ OWN: dict[str, Entry] = {
     f"GET {API}/me/totp/qr": Entry(
         SESSION,
         (Right(asks.shows_picture, 200, FRESH),),
-        fresh=Fresh(lambda folk, who: enrolment.offered(folk.acting(who), who)),
+        fresh=Fresh(lambda folk, who: enrolment.offered(folk.acting(who), who, "totp")),
     ),
     f"POST {API}/me/totp/prove": Entry(
         SESSION,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from passgate.app import Passgate
 from passgate.core import signin
-from passgate.web.pages.steps import PATHS
+from passgate.web.pages.steps import path_of
 from tests import kit
 from tests.browser.person import Person
 from tests.catalogue import asks, stops_signin
@@ -52,7 +52,7 @@ class Typed:
 
 def typed_factors(gate: Passgate) -> dict[str, str]:
     """Name and page of each typed factor of an application."""
-    return {name: path for name, path in PATHS.items() if name != "passkey"}
+    return {factor.name: path_of(factor) for factor in gate.house.factors if factor.answer == "text"}
 
 
 def factor_entries(factor: Typed, path: str) -> dict[str, Entry]:

@@ -7,8 +7,9 @@ import asyncio
 from sqlalchemy import delete, update
 
 from passgate.core import ledger, operate
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
+from passgate.core.events import Event
 from passgate.errors import Conflict
 from passgate.store.tables import audit_event, audit_head, credential
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of

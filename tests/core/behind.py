@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from passgate.core import access, account, enrolment, people, sessions, tenants
+from passgate.core import access, account, credentials, enrolment, people, sessions, tenants
 from passgate.core.ctx import Actor, Ctx, Origin
-from passgate.core.factors import enrolled, password, totp
+from passgate.core.factors import password, totp
 from passgate.core.message import Message
 from passgate.core.rules import AAL2
 from passgate.hashing import Hasher, Stored
@@ -53,7 +53,7 @@ class Folk:
 
     async def tenant(self, name: str = tenants.MAIN) -> tenants.Tenant:
         async with self.ctx.read() as db:
-            found = await tenants.find(db, name)
+            found = await tenants.find(self.ctx, db, name)
         assert found is not None
         return found
 
@@ -117,9 +117,9 @@ class Folk:
     async def app_code(self, actor: Actor) -> str:
         """What the app shows; the clock is turned on, so that the next one is another."""
         async with self.ctx.read() as db:
-            [row] = await enrolled.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
+            [row] = await credentials.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
         self.the.clock.forward(totp.PERIOD)
-        return totp.code_at(enrolled.secret_of(self.ctx, row), self.step)
+        return totp.code_at(credentials.secret_of(self.ctx, row), self.step)
 
     async def add_passkey(self, actor: Actor, key: Authenticator) -> str:
         """The id of the new passkey."""

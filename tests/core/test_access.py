@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from passgate.core import access, account, people
 from passgate.core.access import ROLES, may, permissions
-from passgate.core.audit import Event
 from passgate.core.ctx import Actor
+from passgate.core.events import Event
 from passgate.errors import Conflict, Invalid, PermissionMissing, Refusal
 from passgate.store.tables import role_grant, tenant
 from tests.core.behind import Folk

@@ -15,8 +15,9 @@ from sqlalchemy import delete, update
 
 from passgate.app import build_house
 from passgate.core import account, ledger
-from passgate.core.audit import Event, kept, note
+from passgate.core.audit import kept, note
 from passgate.core.ctx import Ctx
+from passgate.core.events import Event
 from passgate.core.ledger import Finding
 from passgate.seal import digest
 from passgate.store.tables import audit_event, audit_head

@@ -63,7 +63,7 @@ async def test_it_waives_and_proves_nothing(the: The) -> None:
     decision = await anna.decided()
     assert isinstance(decision, Enough)
     assert (decision.amr, decision.acr) == (("pwd",), "urn:passgate:aal1")
-    assert "remembered" in decision.reasons[0]
+    assert decision.reason == "remembered_browser"
     assert anna.browser not in repr(await the.everything())
     assert (await the.events()).count("account:browser:remembered") == 1
 

@@ -49,7 +49,7 @@ async def test_it_opens_once(folk: Folk) -> None:
     email = await folk.email(await folk.born())
     token = await made_for(folk, email)
     assert token not in repr(await folk.the.everything(but=("outbox", "dev_mail")))
-    assert (await links.look(folk.ctx, token))["taken_at"] is None, "a look takes nothing"
+    assert (await links.find(folk.ctx, token))["taken_at"] is None, "a look takes nothing"
     begun = await signin.start_by_link(folk.ctx, token)
     assert isinstance(begun.decision, Enough)
     assert (begun.decision.amr, begun.decision.acr) == (("otp",), "urn:passgate:aal1")
@@ -93,9 +93,9 @@ async def test_it_is_good_for_fifteen_minutes(folk: Folk) -> None:
     email = await folk.email(await folk.born())
     token = await made_for(folk, email)
     folk.the.clock.forward(links.LIFE - 1)
-    assert await links.look(folk.ctx, token)
+    assert await links.find(folk.ctx, token)
     folk.the.clock.forward(1)
-    for use in (links.look, signin.start_by_link):
+    for use in (links.find, signin.start_by_link):
         with pytest.raises(HandleInvalid):
             await use(folk.ctx, token)
 
@@ -110,7 +110,7 @@ async def test_a_newer_one_kills_it(folk: Folk) -> None:
 
 @pytest.mark.parametrize("odd", ["", "pg_lnk_", "pg_lnk_nonsense", "pg_ses_nonsense", "pg_lnk_é", "x" * 5000])
 async def test_what_is_no_link(folk: Folk, odd: str) -> None:
-    for use in (links.look, signin.start_by_link):
+    for use in (links.find, signin.start_by_link):
         with pytest.raises(HandleInvalid):
             await use(folk.ctx, odd)
 
@@ -157,7 +157,7 @@ async def test_an_admins_waits(slow: Folk) -> None:
     assert made.usable_at - slow.the.clock.now == pytest.approx(DAY * 10**6, abs=1000)
     assert made.expires_at - made.usable_at == DAY * 10**6
     token = token_in(made)
-    for use in (links.look, signin.start_by_link):
+    for use in (links.find, signin.start_by_link):
         with pytest.raises(NotYet) as early:
             await use(slow.ctx, token)
         assert early.value.usable_at == made.usable_at
@@ -228,5 +228,5 @@ async def test_refusals_of_a_link_say_nothing_of_it(slow: Folk) -> None:
     boss, anna = await slow.born(None, "admin"), await slow.born()
     token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
     with pytest.raises(Refusal) as odd:
-        await links.look(slow.ctx, token[:-1] + ("A" if token[-1] != "A" else "B"))
+        await links.find(slow.ctx, token[:-1] + ("A" if token[-1] != "A" else "B"))
     assert isinstance(odd.value, HandleInvalid)

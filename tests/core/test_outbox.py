@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from passgate.core import mail, outbox
-from passgate.core.audit import Event
+from passgate.core.events import Event
 from passgate.core.message import MailFailed, Message
 from passgate.store.tables import audit_event
 from passgate.store.tables import outbox as table

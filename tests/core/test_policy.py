@@ -6,31 +6,47 @@ Pure: no database and no clock is needed here. A walk does what a person would: 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passgate.core.policy import (
-    HELD,
-    KINDS,
-    PURPOSES,
-    WAYS_BACK,
-    Decision,
-    Enough,
-    Need,
-    Refuse,
-    decide,
-    factors,
-    is_at_least,
-    is_reachable,
-    meets,
-    own_level,
-    reached,
-    shows_two,
-)
-from passgate.core.rules import AAL1, AAL2, AAL3, FIRST, LEVELS, MAILED, PHR, SECOND, Rules
+from passgate.core import policy
+from passgate.core.factor import names_of as factors
+from passgate.core.factors import FACTORS
+from passgate.core.journey import JOURNEYS
+from passgate.core.policy import CHECKS, Decision, Enough, Need, Refuse, is_at_least, shows_two
+from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
+
+PROVABLE, HELD, FIRST, SECOND = FACTORS.proofs, FACTORS.possession, FACTORS.first, FACTORS.second
+[MAILED] = FACTORS.given
+WAYS_BACK = (*FACTORS.ways_back, "link")
+PURPOSES = tuple(JOURNEYS)
+
+
+def decide(
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str] = frozenset(), floor: str = AAL1,
+    *, is_remembered: bool = False,
+) -> Decision:  # fmt: skip
+    return policy.decide(FACTORS, rules, JOURNEYS[purpose], proofs, has, floor, is_remembered=is_remembered)
+
+
+def meets(proofs: tuple[str, ...], acr: str) -> bool:
+    return policy.meets(FACTORS, proofs, acr)
+
+
+def reached(proofs: tuple[str, ...]) -> str:
+    return policy.reached(FACTORS, proofs)
+
+
+def own_level(has: frozenset[str]) -> str:
+    return policy.own_level(FACTORS, has)
+
+
+def is_reachable(rules: Rules) -> bool:
+    return policy.is_reachable(FACTORS, rules)
+
 
 Chosen = Callable[[int], int]
 OWN = ("password", "passkey", "totp", "recovery_code")
@@ -50,7 +66,7 @@ RULES = st.builds(
     Rules, first=some(FIRST), second=st.sampled_from(["never", "if_enrolled", "always"]), second_among=some(SECOND),
     least_acr=st.sampled_from(LEVELS),
 ).filter(is_meetable)  # fmt: skip
-PROOFS = st.lists(st.sampled_from(sorted(KINDS)), unique_by=lambda proof: proof.partition("+")[0]).map(tuple)
+PROOFS = st.lists(st.sampled_from(sorted(PROVABLE)), unique_by=lambda proof: proof.partition("+")[0]).map(tuple)
 ENROLLED = st.frozensets(st.sampled_from(OWN))
 PURPOSE, FLOOR = st.sampled_from(PURPOSES), st.sampled_from(LEVELS)
 
@@ -67,8 +83,8 @@ def test_every_decision_carries_its_reasons(
     rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, remembered: bool
 ) -> None:
     decision = decide(rules, purpose, proofs, has, floor, is_remembered=remembered)
-    assert decision.reasons
-    assert all(reason.strip() for reason in decision.reasons)
+    assert decision.reason in {check.name for check in JOURNEYS[purpose].checks}
+    assert CHECKS[decision.reason].why
     assert decide(rules, purpose, proofs, has, floor, is_remembered=remembered) == decision
     if isinstance(decision, Need):
         assert decision.ways
@@ -86,7 +102,7 @@ def test_what_is_done_is_not_asked_for_again(
         assert not any(decision.offers(done) for done in factors(proofs))
 
 
-@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.sampled_from(sorted(KINDS)))
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.sampled_from(sorted(PROVABLE)))
 def test_enough_stays_enough(
     rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, another: str
 ) -> None:
@@ -137,14 +153,14 @@ def test_enough_meets_what_was_asked(
         assert is_at_least(decision.acr, asked)
         assert meets(proofs, decision.acr)
         assert decision.acr in (AAL1, AAL2, asked), "a stronger level is said only where it was asked for"
-        assert set(decision.amr) == {word for proof in proofs for word in KINDS[proof].amr}
+        assert set(decision.amr) == {word for proof in proofs for word in PROVABLE[proof].amr}
         assert len(set(decision.amr)) == len(decision.amr)
 
 
 @given(RULES, PROOFS, ENROLLED, FLOOR)
 def test_always_is_more_than_one_trait(rules: Rules, proofs: tuple[str, ...], has: frozenset[str], floor: str) -> None:
     """Or, where the tenant's list has mailed codes, more than one factor."""
-    rules = replace(rules, second="always")
+    rules = rules.model_copy(update={"second": "always"})
     if not is_meetable(rules):
         return
     for purpose in PURPOSES:
@@ -166,7 +182,7 @@ def test_a_remembered_browser_waives_what_is_asked_for_aal1_and_proves_nothing(
         assert not plain.enrol, "nothing that has to be set up is waived"
         assert isinstance(remembered, Enough)
         assert remembered.acr == (AAL2 if meets(proofs, AAL2) else AAL1)
-        assert set(remembered.amr) == {word for proof in proofs for word in KINDS[proof].amr}
+        assert set(remembered.amr) == {word for proof in proofs for word in PROVABLE[proof].amr}
         assert factors(proofs) & {*rules.first, "link"}, "never the first factor"
         assert all(factor in has or factor == MAILED for way in plain.ways for factor in way)
 

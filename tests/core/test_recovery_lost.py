@@ -185,12 +185,12 @@ async def test_the_owner_stops_it(slow: The) -> None:
     anna, _ = await guarded(slow)
     handle, _ = await two_ways(slow, anna.email)
     ctx, token = Ctx(slow.gate.house), await stop_link(slow, anna.email)
-    assert await recovery.look(ctx, token) is not None
+    assert await recovery.find_stop(ctx, token) is not None
     await recovery.stop(ctx, token)
     assert (await slow.events()).count("recovery:stopped") == 1
     assert code_of(await slow.finish(handle)) == "handle_invalid", "whoever was half in is out"
     for odd in (token, token[:-1], "pg_stp_nonsense", ""):
-        assert await recovery.look(ctx, odd) is None
+        assert await recovery.find_stop(ctx, odd) is None
         with pytest.raises(HandleInvalid):
             await recovery.stop(ctx, odd)
     slow.clock.forward(WAIT)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passgate.core.policy import is_reachable
-from passgate.core.rules import AAL2, AAL3, FIRST, LEVELS, PHR, SECOND, Rules
+from passgate.core import policy
+from passgate.core.factors import FACTORS
+from passgate.core.rules import AAL2, AAL3, LEVELS, PHR, Rules
 from passgate.errors import Invalid
 
 
@@ -19,7 +20,8 @@ def some(words: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
 
 
 CHANGES = st.fixed_dictionaries({}, optional={
-    "first": some(FIRST), "second": st.sampled_from(["never", "if_enrolled", "always"]), "second_among": some(SECOND),
+    "first": some(FACTORS.first), "second": st.sampled_from(["never", "if_enrolled", "always"]),
+    "second_among": some(FACTORS.second),
     "least_acr": st.sampled_from(LEVELS), "max_age": st.integers(0, 86_400), "password_alone": st.integers(8, 64),
     "password_beside": st.integers(8, 64), "totp_window": st.integers(0, 2), "totp_at_once": st.booleans(),
     "passkey_counter": st.sampled_from(["refuse", "note"]), "remember_days": st.integers(0, 365),
@@ -29,18 +31,18 @@ CHANGES = st.fixed_dictionaries({}, optional={
 @given(CHANGES)
 def test_what_a_tenant_keeps_is_read_again(change: dict[str, object]) -> None:
     try:
-        rules = Rules().changed(change)
+        rules = Rules().changed(change, FACTORS)
     except Invalid as refused:
         assert refused.fields == {"second_among": "value"}
         assert (change.get("second"), change.get("second_among")) == ("always", ["recovery_code"])
         return
-    assert Rules.from_json(rules.to_json()) == rules
-    assert Rules.from_json(rules.differences()) == rules
+    assert Rules.from_json(rules.to_json(), FACTORS) == rules
+    assert Rules.from_json(rules.differences(), FACTORS) == rules
     assert all(rules.to_json()[name] == value for name, value in change.items())
     default = Rules().to_json()
     assert rules.differences() == {name: value for name, value in rules.to_json().items() if value != default[name]}
-    assert Rules().changed({}) == Rules()
-    assert rules.changed({}) == rules
+    assert Rules().changed({}, FACTORS) == Rules()
+    assert rules.changed({}, FACTORS) == rules
 
 
 FAULTS: list[tuple[str, object, str]] = [
@@ -65,37 +67,41 @@ FAULTS: list[tuple[str, object, str]] = [
 @pytest.mark.parametrize(("field", "value", "word"), FAULTS)
 def test_each_fault_has_its_word(field: str, value: object, word: str) -> None:
     with pytest.raises(Invalid) as refused:
-        Rules().changed({field: value, "second": "always"} if field != "second" else {field: value})
+        Rules().changed({field: value, "second": "always"} if field != "second" else {field: value}, FACTORS)
     assert refused.value.fields == {field: word}
 
 
 def test_all_faults_are_told_at_once_and_none_of_their_values() -> None:
     with pytest.raises(Invalid) as refused:
-        Rules().changed({"first": [], "max_age": "no", "x" * 300: 1, "totp_window": 1})
+        Rules().changed({"first": [], "max_age": "no", "x" * 300: 1, "totp_window": 1}, FACTORS)
     assert refused.value.fields == {"first": "value", "max_age": "type", "x" * 40: "unknown"}
 
 
 def test_nobody_is_always_asked_for_what_cannot_be_set_up() -> None:
     for rules in (Rules(), Rules(second="always")):
         with pytest.raises(Invalid) as refused:
-            rules.changed({"second": "always", "second_among": ["recovery_code"]})
+            rules.changed({"second": "always", "second_among": ["recovery_code"]}, FACTORS)
         assert refused.value.fields == {"second_among": "value"}
-    assert Rules().changed({"second": "always", "second_among": ["email_code"]}).second == "always"
+    assert Rules().changed({"second": "always", "second_among": ["email_code"]}, FACTORS).second == "always"
     with pytest.raises(Invalid):
-        Rules(second_among=("recovery_code",)).changed({"second": "always"})
+        Rules(second_among=("recovery_code",)).changed({"second": "always"}, FACTORS)
 
 
 def test_no_tenant_shuts_itself_out() -> None:
-    assert is_reachable(Rules())
-    assert is_reachable(Rules(least_acr=AAL3))
-    assert not is_reachable(Rules(first=("password",), second_among=("totp",), least_acr=PHR))
-    assert not is_reachable(Rules(first=("email_code",), second_among=("totp", "recovery_code"), least_acr=AAL2))
-    assert not is_reachable(Rules(first=("email_code", "password"), second_among=("email_code",), least_acr=AAL2))
+    assert policy.is_reachable(FACTORS, Rules())
+    assert policy.is_reachable(FACTORS, Rules(least_acr=AAL3))
+    assert not policy.is_reachable(FACTORS, Rules(first=("password",), second_among=("totp",), least_acr=PHR))
+    assert not policy.is_reachable(
+        FACTORS, Rules(first=("email_code",), second_among=("totp", "recovery_code"), least_acr=AAL2)
+    )
+    assert not policy.is_reachable(
+        FACTORS, Rules(first=("email_code", "password"), second_among=("email_code",), least_acr=AAL2)
+    )
 
 
 def test_words_of_a_later_version_are_passed_over() -> None:
-    assert Rules.from_json({}) == Rules()
-    told = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1})
+    assert Rules.from_json({}, FACTORS) == Rules()
+    told = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1}, FACTORS)
     assert told == Rules(first=("password",), second="never")
 
 
@@ -110,4 +116,4 @@ def test_words_of_a_later_version_are_passed_over() -> None:
 )  # fmt: skip
 def test_a_password_that_stands_alone_is_longer(rules: Rules, shortest: int) -> None:
     """NIST SP 800-63B-4 §3.1.1.2. A mailed code is nothing beside it, and a remembered browser leaves it alone."""
-    assert rules.shortest_password == shortest
+    assert rules.shortest_password(FACTORS) == shortest

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from passgate.core import account, people, sessions, signin
+from passgate.core.action import action
 from passgate.core.ctx import Actor
 from passgate.errors import CredentialInvalid, NotFound, PassgateError, SessionEnded
 from passgate.store.tables import session, tenant
@@ -86,8 +87,8 @@ class Life:
             await signin.prove(ctx, begun.handle, "password", PASSWORD)
             await signin.finish(ctx, begun.handle)
         elif what == "hold":
-            async with ctx.write() as db:
-                await sessions.hold(ctx, db, actor)
+            async with action(ctx, actor):
+                pass
 
 
 async def fresh_life(folk: Folk) -> Life:

@@ -22,7 +22,9 @@ from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 import passgate
 from passgate import errors
 from passgate.app import Passgate
-from passgate.core.audit import Event
+from passgate.core.events import Event
+from passgate.core.factor import Factors
+from passgate.core.factors import FACTORS
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.session import HOT
@@ -32,64 +34,6 @@ SRC = Path(passgate.__file__).parent
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
 _NOTE = "Written by `make reference` from {source}; a house test compares. Do not edit."
-
-MEANING: dict[Event, str] = {
-    Event.SIGNUP_STARTED: "Somebody began to sign up; the address may be known or new.",
-    Event.SIGNUP_COMPLETED: "A sign-up ended in a session.",
-    Event.SIGNIN_STARTED: "Somebody began to sign in; nobody is named yet.",
-    Event.SIGNIN_COMPLETED: "A sign-in ended in a session.",
-    Event.PASSWORD_PROVED: "A password was right.",
-    Event.PASSWORD_REFUSED: "A password was refused: wrong, no such person, disabled, or locked.",
-    Event.EMAIL_CODE_SENT: "A mail with a code, or the word that stands in for one, was laid in the outbox.",
-    Event.EMAIL_CODE_PROVED: "A mailed code was right.",
-    Event.EMAIL_CODE_REFUSED: "A mailed code was refused: wrong, too old, or none was meant.",
-    Event.PASSKEY_PROVED: "A passkey's signature held.",
-    Event.PASSKEY_REFUSED: "A passkey was refused: wrong, unknown, not this person's, or its challenge is over.",
-    Event.PASSKEY_COUNTER: "A passkey's counter did not grow, so there may be a copy; the facts say if it was refused.",
-    Event.TOTP_PROVED: "A code of an authenticator app was right, and is spent.",
-    Event.TOTP_REFUSED: "A code of an authenticator app was refused: wrong, used, none set up, or locked.",
-    Event.RECOVERY_CODE_PROVED: "A recovery code was right.",
-    Event.RECOVERY_CODE_REFUSED: "A recovery code was refused: wrong, used, or locked.",
-    Event.RECOVERY_CODE_USED: "A recovery code is used up; the facts say how many are left.",
-    Event.LINK_MADE: "An operator or an admin made a sign-in link for somebody.",
-    Event.LINK_PROVED: "A sign-in link was opened; it is one proof.",
-    Event.SIGNIN_THROTTLED: "A try came too soon and was not compared.",
-    Event.STEP_UP_STARTED: "A signed-in person began to prove anew who they are.",
-    Event.STEP_UP_COMPLETED: "A step-up replaced the session.",
-    Event.RECOVERY_STARTED: "Somebody asked to recover an account; there may be none.",
-    Event.RECOVERY_COMPLETED: "A recovery ended in a session.",
-    Event.RECOVERY_STOPPED: "What was under way to recover an account was stopped, and links made for it are dead.",
-    Event.RELEASE_ASKED: "Two ways back were shown; after a waiting time the second factors can be removed.",
-    Event.FACTORS_RELEASED: "Lost second factors were removed; the facts name them and the two ways that were shown.",
-    Event.FACTOR_OFFERED: "A signed-in person began to set up a factor.",
-    Event.FACTOR_ADDED: "A factor was set up and counts from now on.",
-    Event.FACTOR_REFUSED: "The answer that should have set up a factor was refused.",
-    Event.FACTOR_RENAMED: "A passkey was renamed.",
-    Event.FACTOR_REMOVED: "A factor was removed and counts no longer.",
-    Event.RECOVERY_CODES_MADE: "A new set of recovery codes was made; the old one is dead.",
-    Event.BROWSER_REMEMBERED: "A browser need not show the second factor for some days.",
-    Event.BROWSER_FORGOTTEN: "Remembered browsers were forgotten by their owner.",
-    Event.POLICY_CHANGED: "A tenant's rules were changed; the facts name the fields.",
-    Event.PASSWORD_SET: "A password was set or replaced.",
-    Event.PASSWORD_REHASHED: "A right password was hashed anew with the present parameters.",
-    Event.ADDRESS_STARTED: "A signed-in person asked to move to another address; it may be taken.",
-    Event.ADDRESS_REFUSED: "A code for a new address was refused: wrong, too old, taken, or none was meant.",
-    Event.ADDRESS_CHANGED: "A new address was proved and stands; the personal part names both.",
-    Event.ADDRESS_UNDONE: "The old address took the change back; all sessions ended.",
-    Event.PROFILE_CHANGED: "A person changed their profile; the facts name the fields.",
-    Event.ACCOUNT_EXPORTED: "A person took a copy of what is kept about them.",
-    Event.ACCOUNT_DELETED: "A person left; their personal parts of the trail are erased.",
-    Event.ACCOUNT_DISABLED: "An account was disabled.",
-    Event.ACCOUNT_CREATED: "A person came to be.",
-    Event.SESSION_ENDED: "One session was ended.",
-    Event.SESSIONS_ENDED: "Several sessions were ended; the facts say why and how many.",
-    Event.ROLE_GIVEN: "A role was given.",
-    Event.ROLE_TAKEN: "A role was taken away.",
-    Event.TENANT_CREATED: "A tenant came to be.",
-    Event.MAIL_FAILED: "A mail was given up: refused for good, too old, or unreadable.",
-    Event.KEY_ROTATED: "A fresh root key was put first.",
-    Event.ACCESS_REFUSED: "A signed-in person asked for what they may not do.",
-}
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
@@ -173,8 +117,9 @@ def used_in(event: Event) -> list[str]:
     return sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if word.search(path.read_text()))
 
 
-def event_page() -> str:
-    rows: list[tuple[object, ...]] = [(code(event.value), MEANING[event]) for event in Event]
+def event_page(factors: Factors = FACTORS) -> str:
+    meanings = {event.value: event.meaning for event in Event} | factors.events
+    rows: list[tuple[object, ...]] = [(code(event), meanings[event]) for event in sorted(meanings)]
     return table(("Event", "What happened"), rows)
 
 
@@ -267,20 +212,23 @@ def doors(gate: Passgate) -> list[Door]:
     return sorted(found, key=lambda door: (door.path, door.method))
 
 
-def door_page() -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        gate = Passgate(Settings.development(data=Path(folder)))
-        rows: list[tuple[object, ...]] = [
-            (
-                code(door.method),
-                code(door.path),
-                ", ".join(door.guards),
-                code(door.operation) if door.operation else "",
-                door.summary,
-            )
-            for door in doors(gate)
-        ]
-        gate.house.hasher.close()
+def door_page(gate: Passgate | None = None) -> str:
+    if gate is None:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Passgate(Settings.development(data=Path(folder)))
+            page = door_page(made)
+            made.house.hasher.close()
+            return page
+    rows: list[tuple[object, ...]] = [
+        (
+            code(door.method),
+            code(door.path),
+            ", ".join(door.guards),
+            code(door.operation) if door.operation else "",
+            door.summary,
+        )
+        for door in doors(gate)
+    ]
     guards: list[tuple[object, ...]] = [(guard.__name__, " ".join((guard.__doc__ or "").split())) for guard in GUARDS]
     page = table(("Method", "Path", "Guard", "Operation", "What it does"), rows)
     return page + "\n\n## Guards\n\n" + table(("Guard", "Who passes"), guards)

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from passgate.core import running, signin
+from passgate.core import signin
 from passgate.core.policy import Enough
 from passgate.errors import HandleInvalid, Refusal
 from tests.authenticator import Authenticator, NotAllowed
@@ -297,10 +297,10 @@ class Attacker:
     async def has_opened(self, handle: str) -> bool:
         """Whether a handle of hers could be finished as the victim."""
         try:
-            found = await running.find(self.town.folk.ctx, handle)
+            found = await signin.find(self.town.folk.ctx, handle)
         except HandleInvalid:
             return False
-        return found.person_id == self.victim.who.id and isinstance(signin.decide(found), Enough)
+        return found.person_id == self.victim.who.id and isinstance(signin.decide(self.town.folk.ctx, found), Enough)
 
 
 _ON_PASSKEY: tuple[tuple[str, Any], ...] = (("DELETE", None), ("PATCH", {"label": "mine"}))

@@ -16,9 +16,9 @@ import httpx2
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.core import running as sign_ins
+from passgate.core import pending as sign_ins
 from passgate.core import sessions, throttle
-from passgate.core.policy import KINDS
+from passgate.core.factors import FACTORS
 from passgate.core.rules import AAL1
 from passgate.store.tables import budget, person, session, sign_in, tenant
 from passgate.world import SECOND
@@ -94,7 +94,7 @@ class Broken:
         if self.rule is Rule.THROTTLED:
             return ["o:127.0.0.1"]
         mine = [who.id for who in self.town.people.values()]
-        ladders = [throttle.person_key(one, kind) for one in mine for kind in KINDS]
+        ladders = [throttle.person_key(one, kind) for one in mine for kind in FACTORS.proofs]
         return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", "passkey", "totp"))]
 
 

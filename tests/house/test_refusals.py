@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event
 
-from passgate.core.audit import Event, kept
+from passgate.core.audit import kept
+from passgate.core.events import Event
 from passgate.errors import Refusal
-from passgate.store.tables import audit_event, metadata
+from passgate.store.tables import audit_event
 from tests import catalogue
 from tests.catalogue.entry import Action
 from tests.core.behind import Folk
-from tests.kit import The, running, settings_for
+from tests.kit import Tables, The, all_tables, running, settings_for
 from tests.servers import Postgres
 
-Tables = dict[str, list[dict[str, Any]]]
 WRITING = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -38,15 +38,6 @@ class Planted(Refusal):
 
 class Broken(RuntimeError):
     """A fault of ours: nothing of it may stay."""
-
-
-def seen(connection: Connection) -> Tables:
-    return {
-        name: [
-            dict(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings().all()
-        ]
-        for name, table in metadata.tables.items()
-    }
 
 
 @dataclass
@@ -66,7 +57,7 @@ class Saboteur:
             return
         self.transactions += 1
         if self.error is not None:
-            self.before = seen(connection)
+            self.before = all_tables(connection)
 
     def wrote(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         if not self.looking or not statement.lstrip().upper().startswith(WRITING):

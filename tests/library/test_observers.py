@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from passgate import Happened, testing
 from passgate.core import observers
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.errors import ProofRefused
 from passgate.store.tables import observer, telling
@@ -93,7 +93,7 @@ async def test_nothing_is_told_of_what_was_undone(database_url: str | None) -> N
         assert refused.json()["code"] == ProofRefused.code
         with pytest.raises(ZeroDivisionError):
             async with gate.house.store.write() as db:
-                await note(Ctx(gate.house), db, Event.PASSWORD_PROVED)
+                await note(Ctx(gate.house), db, "signin:password:proved")
                 raise ZeroDivisionError
         await gate.settle()
     assert notes.heard == ["signin:password:refused"]

@@ -62,7 +62,7 @@ def test_a_program_that_does_not_run() -> None:
 
 
 def test_a_folder_of_its_own_that_goes_with_the_process() -> None:
-    told = "from passgate import testing; d = testing.gate().settings.data; print(d, oct(d.stat().st_mode))"
+    told = "from passgate import testing; g = testing.gate(); d = g.settings.data; print(d, oct(d.stat().st_mode))"
     src = Path(passgate.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=src)
     folder, mode = done.stdout.split()

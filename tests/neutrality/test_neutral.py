@@ -14,9 +14,8 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from passgate.core import jobs, people, throttle
+from passgate.core import credentials, jobs, people, throttle
 from passgate.core.ctx import Actor
-from passgate.core.factors import enrolled
 from passgate.store.tables import budget, outbox
 from tests.authenticator import Authenticator
 from tests.core.behind import OLDER, Folk
@@ -69,7 +68,7 @@ class Town:
 
     async def give_app(self, who: Actor) -> None:
         async with self.folk.ctx.write() as db:
-            await enrolled.add(self.folk.ctx, db, who.tenant_id, who.person_id, "totp", secret=bytes(20))
+            await credentials.add(self.folk.ctx, db, who.tenant_id, who.person_id, "totp", secret=bytes(20))
 
     async def prove_passkey(self, handle: str, answer: dict[str, Any]) -> httpx2.Response:
         body = {"factor": "passkey", "answer": answer}

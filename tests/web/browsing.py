@@ -184,7 +184,7 @@ def app(the: The, secret: bytes) -> str:
 
 async def rule(the: The, **changes: Any) -> None:
     """The tenant's policy, changed from behind."""
-    kept = json.dumps(Rules().changed(changes).differences())
+    kept = json.dumps(Rules().changed(changes, the.gate.house.factors).differences())
     async with the.gate.house.store.write() as db:
         await db.change(update(tenant).values(policy=kept))
 

@@ -81,7 +81,7 @@ def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = F
 
 
 def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Disable a person: every session and running sign-in ends at once. The last owner stays."""
+    """Disable a person: every session and pending sign-in ends at once. The last owner stays."""
     from passgate.core import operate  # noqa: PLC0415
 
     done = _asked(ctx, lambda core: operate.disable_person(core, email, tenant))

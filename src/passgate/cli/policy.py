@@ -54,4 +54,4 @@ def _lines(told: dict[str, Any]) -> str:
     answer = {"need": f"asks for {asked}", "enrol": f"has set up now: {asked}", "enough": "lets in"}
     head = answer.get(told["decision"], "refuses")
     level = f" as {told['acr']} ({', '.join(told['amr'])})" if told["decision"] == "enough" else ""
-    return "\n".join([f"{head}{level}", *(f"  because {reason}" for reason in told["reasons"])])
+    return "\n".join([f"{head}{level}", *(f"  because: {told['why']} ({reason})" for reason in told["reasons"])])

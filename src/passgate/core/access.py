@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from sqlalchemy import delete, func, select
 
-from passgate.core.audit import Event, kept, note
+from passgate.core.audit import kept, note
 from passgate.core.ctx import Ctx
+from passgate.core.events import Event
 from passgate.errors import Conflict, Invalid, PermissionMissing
 from passgate.store import Db
 from passgate.store.tables import person, role_grant, tenant

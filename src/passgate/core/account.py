@@ -1,7 +1,7 @@
 """What a signed-in person does with their own account: profile, password, sessions, activity, export, deletion.
 
-Signing in is `signin`'s. Every deed here holds the session first; those that could take an account
-over want a fresh proof.
+Signing in is `signin`'s. Every action goes through `action`; those that could take an account over want a fresh
+proof.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import Any
 
 from sqlalchemy import select
 
-from passgate.core import access, audit, mail, once, people, running, sessions, tenants, throttle
-from passgate.core.audit import Event, note
+from passgate.core import access, audit, credentials, mail, once, people, sessions, tenants, throttle
+from passgate.core.action import Ends, action
+from passgate.core.audit import note
 from passgate.core.ctx import Actor, Ctx
-from passgate.core.factors import enrolled, password
-from passgate.core.policy import KINDS, is_at_least, own_level
+from passgate.core.events import Event
+from passgate.core.factors import password
+from passgate.core.policy import is_at_least, own_level
 from passgate.core.profile import checked
 from passgate.errors import SessionEnded, StepUpNeeded
 from passgate.store.tables import credential
@@ -27,8 +29,8 @@ async def fresh(ctx: Ctx, actor: Actor) -> None:
     """The person proved who they are within the last minutes, with as much as they have: whoever set up a second factor
     is not asked for less. Else RFC 9470's answer."""
     async with ctx.read() as db:
-        tenant = await tenants.by_id(db, actor.tenant_id)
-        level = own_level(await enrolled.kinds(db, actor.tenant_id, actor.person_id))
+        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+        level = own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
     age = (tenant.rules.max_age if tenant else 0) or ctx.settings.signin.fresh
     if ctx.now() - actor.auth_time > age * SECOND or not is_at_least(actor.acr, level):
         raise StepUpNeeded(level, age)
@@ -38,33 +40,31 @@ async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[s
     """The profile as it is kept."""
     kept = checked(ctx.house.profile, profile)
     text = people.profile_text(kept)
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
+    async with action(ctx, actor) as acting:
+        db = acting.db
         await people.set_profile(db, actor.tenant_id, actor.person_id, text)
         await note(ctx, db, Event.PROFILE_CHANGED)
     return kept
 
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
-    """The new password stands, all other sessions and running sign-ins end, and the person is told."""
+    """The new password stands, all other sessions and pending sign-ins end, and the person is told."""
     await fresh(ctx, actor)
     async with ctx.read() as db:
-        tenant = await tenants.by_id(db, actor.tenant_id)
+        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
         found = await people.by_id(db, actor.tenant_id, actor.person_id)
     if tenant is None or found is None:
         raise SessionEnded
     context = (found["email_key"], tenant.name, tenant.display_name)
     stored = await password.vetted(ctx, new, tenant.rules, context)
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
-        await running.end_all(ctx, db, actor.tenant_id, actor.person_id)
-        is_first = password.name not in await enrolled.kinds(db, actor.tenant_id, actor.person_id)
-        await password.put(ctx, db, actor.tenant_id, actor.person_id, stored)
-        ended = await sessions.end_others(ctx, db, actor, "password_changed")
-        await note(ctx, db, Event.SESSIONS_ENDED, reason="password_changed", count=ended)
+    ends = Ends.PENDING | Ends.OTHER_SESSIONS
+    async with action(ctx, actor, ends=ends, reason="password_changed") as acting:
+        db, mine = acting.db, (actor.tenant_id, actor.person_id)
+        is_first = password.name not in await credentials.kinds(db, *mine)
+        await password.put(ctx, db, *mine, stored)
+        await throttle.clear(ctx, db, throttle.person_key(actor.person_id, password.name))
         if is_first:
-            mine = (actor.tenant_id, actor.person_id)
-            await enrolled.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
+            await credentials.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
         else:
             await mail.lay(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
 
@@ -76,17 +76,15 @@ async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int)
 
 async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
     """One of the actor's own, the present one included."""
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
+    async with action(ctx, actor) as acting:
+        db = acting.db
         await sessions.end(ctx, db, actor, session_id)
         await note(ctx, db, Event.SESSION_ENDED, session_id=session_id)
 
 
 async def end_other_sessions(ctx: Ctx, actor: Actor) -> None:
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
-        ended = await sessions.end_others(ctx, db, actor)
-        await note(ctx, db, Event.SESSIONS_ENDED, reason="ended", count=ended)
+    async with action(ctx, actor, ends=Ends.OTHER_SESSIONS):
+        pass
 
 
 async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
@@ -97,9 +95,9 @@ async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int)
 async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
     """Everything kept about the person that is not a secret: {user, credentials, sessions, activity}. Up to 10,000
     rows of activity, the newest."""
-    async with ctx.write() as db:
-        found = await sessions.hold(ctx, db, actor)
-        await note(ctx, db, Event.ACCOUNT_EXPORTED)
+    async with action(ctx, actor) as acting:
+        found = acting.person
+        await note(ctx, acting.db, Event.ACCOUNT_EXPORTED)
     async with ctx.read() as db:
         roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
         mine = (credential.c.tenant_id == actor.tenant_id, credential.c.person_id == actor.person_id)
@@ -115,12 +113,11 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
 async def delete(ctx: Ctx, actor: Actor) -> None:
     """The person and everything that hangs on them are gone; the audit chain stays whole without their data."""
     await fresh(ctx, actor)
-    async with ctx.write(heavy=True) as db:
-        await sessions.hold(ctx, db, actor)
+    async with action(ctx, actor, heavy=True) as acting:
+        db = acting.db
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
         await note(ctx, db, Event.ACCOUNT_DELETED)
         await audit.forget(db, actor.tenant_id, actor.person_id)
-        # Their sign-ins go with them, and budgets after sign-ins: the order in which a proof takes its locks.
         await people.erase(db, actor.tenant_id, actor.person_id)
         await once.forget(db, actor.person_id)
-        await throttle.forget(db, actor.person_id, tuple(KINDS))
+        await throttle.forget(db, actor.person_id, tuple(ctx.factors.proofs))

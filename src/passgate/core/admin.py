@@ -10,9 +10,11 @@ from typing import Any
 
 from sqlalchemy import update
 
-from passgate.core import access, account, links, people, policy, sessions, tenants
-from passgate.core.audit import Event, kept, note
+from passgate.core import access, account, links, policy, tenants
+from passgate.core.action import action
+from passgate.core.audit import kept, note
 from passgate.core.ctx import Actor, Ctx
+from passgate.core.events import Event
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, NotFound, PermissionMissing
 from passgate.store import Db
@@ -22,7 +24,7 @@ from passgate.store.tables import tenant as tenant_table
 async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
     """The rules of the actor's own tenant; NotFound for every other."""
     async with ctx.read() as db:
-        tenant = await tenants.by_id(db, tenant_id)
+        tenant = await tenants.by_id(ctx, db, tenant_id)
         roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
     if tenant is None or tenant_id != actor.tenant_id:
         raise NotFound
@@ -33,18 +35,18 @@ async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
 
 
 async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, Any]) -> Rules:
-    """Replace the given fields; the others stay. Counts from the next step of every running sign-in on."""
+    """Replace the given fields; the others stay. Counts from the next step of every pending sign-in on."""
     if tenant_id != actor.tenant_id:
         raise NotFound
     await account.fresh(ctx, actor)
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
+    async with action(ctx, actor) as acting:
+        db = acting.db
         await _allowed(ctx, db, actor, "policy:write")
-        tenant = await tenants.held(db, tenant_id)
+        tenant = await tenants.lock(ctx, db, tenant_id)
         if tenant is None:
             raise NotFound
-        rules = tenant.rules.changed(data)
-        if not policy.is_reachable(rules):
+        rules = tenant.rules.changed(data, ctx.factors)
+        if not policy.is_reachable(ctx.factors, rules):
             raise Invalid({"least_acr": "value"})
         kept_text = json.dumps(rules.differences())
         await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=kept_text))
@@ -55,13 +57,10 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
 async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
     """A link for somebody of the tenant who may no more than the actor. It waits, and its person is told at once."""
     await account.fresh(ctx, actor)
-    async with ctx.write() as db:
-        # In the order of their ids: two admins who do this to each other must not wait for ever.
-        locked = {who: await people.lock(db, actor.tenant_id, who) for who in sorted({actor.person_id, person_id})}
-        found = locked[person_id]
-        await sessions.hold(ctx, db, actor)
+    async with action(ctx, actor, about=person_id) as acting:
+        db = acting.db
         await _allowed(ctx, db, actor, "users:recover")
-        if found is None:
+        if acting.other is None:
             raise NotFound
         mine = access.permissions(await access.roles_of(db, actor.tenant_id, actor.person_id))
         theirs = access.permissions(await access.roles_of(db, actor.tenant_id, person_id))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from passgate.core.factor import Factors
 from passgate.hashing import Hasher
 from passgate.seal import Ring
 from passgate.settings import Settings
@@ -35,6 +36,7 @@ class House:
     ring: Ring
     hasher: Hasher
     breach: KnowsBreaches
+    factors: Factors
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something was laid in the outbox, so that the worker need not wait for its next round."""
     at: str = ""
@@ -91,6 +93,10 @@ class Ctx:
     @property
     def ring(self) -> Ring:
         return self.house.ring
+
+    @property
+    def factors(self) -> Factors:
+        return self.house.factors
 
     def now(self) -> int:
         return self.house.world.now()

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import account, people, running, sessions, tenants, throttle
-from passgate.core.audit import Event, kept, note
+from passgate.core import account, credentials, people, proof, sessions, tenants, throttle
+from passgate.core.action import Ends, action, within
+from passgate.core.audit import kept, note
+from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Actor, Ctx
-from passgate.core.factors import Answer, Enrolling, Enrolment, device, enrolled, passkey, recovery_code, totp
-from passgate.core.factors.enrolled import BROWSER
-from passgate.core.policy import KINDS, SET_UP, is_at_least, own_level
+from passgate.core.events import Event
+from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp
+from passgate.core.factors import device, passkey, password, recovery_code, totp
+from passgate.core.policy import is_at_least, own_level
+from passgate.core.proof import Attempt, Outcome, Right
+from passgate.core.signin import checked_answer
 from passgate.core.tenants import Tenant
-from passgate.errors import Invalid, NotFound, ProofRefused, SessionEnded
+from passgate.errors import Invalid, NotFound, SessionEnded
 from passgate.store import Db
 
-FACTORS: dict[str, Enrolment] = {"passkey": passkey, "totp": totp}
 LONGEST_LABEL = 60
 
 
 async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
-    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […]}."""
+    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […], own: a
+    host's factors as {factor, since: instant or None}}."""
     async with ctx.read() as db:
-        tenant = await _tenant(db, actor)
-        kinds = await enrolled.kinds(db, actor.tenant_id, actor.person_id)
-        apps = await enrolled.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
-        codes = await enrolled.of_kind(db, actor.tenant_id, actor.person_id, recovery_code.name)
+        tenant = await _tenant(ctx, db, actor)
+        kinds = await credentials.kinds(db, actor.tenant_id, actor.person_id)
+        apps = await credentials.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
+        codes = await credentials.of_kind(db, actor.tenant_id, actor.person_id, recovery_code.name)
         return {
             "password": "password" in kinds,
             "passkeys": await _passkeys(db, actor),
@@ -36,7 +41,13 @@ async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
             "recovery_codes": len(codes),
             "browsers": await device.listed(ctx, db, actor.tenant_id, actor.person_id, tenant.rules),
             "remember_days": tenant.rules.remember_days,
+            "own": [{"factor": one, "since": await _since(db, actor, one)} for one in ctx.factors.own],
         }
+
+
+async def _since(db: Db, actor: Actor, factor: Factor) -> int | None:
+    rows = await credentials.of_kind(db, *_mine(actor), factor.name)
+    return int(rows[0]["created_at"]) if rows else None
 
 
 async def passkeys(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
@@ -46,61 +57,72 @@ async def passkeys(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
 
 
 async def _passkeys(db: Db, actor: Actor) -> list[dict[str, Any]]:
-    rows = await enrolled.of_kind(db, actor.tenant_id, actor.person_id, passkey.name)
-    return [enrolled.shown(row) for row in reversed(rows)]
+    rows = await credentials.of_kind(db, actor.tenant_id, actor.person_id, passkey.name)
+    return [credentials.shown(row) for row in reversed(rows)]
 
 
 # -- setting up ------------------------------------------------------------------------------------
 
 
-async def offer(ctx: Ctx, actor: Actor, factor: str) -> dict[str, Any]:
+def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
+    """A factor that a session can set up. A password has an action of its own: it ends all other sessions."""
+    factor = ctx.factors.get(name)
+    if factor is None or factor.set_up is None or name == password.name:
+        raise NotFound
+    return factor, factor.set_up
+
+
+async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
     """What is to be set up: options for the browser, or a secret. {…, active: True} where the tenant's rules take a
     secret without its first code."""
     await account.fresh(ctx, actor)
-    who = await _who(ctx, actor, factor)
-    if factor == totp.name and who.rules.totp_at_once:
-        async with ctx.write() as db:
-            await _hold(ctx, db, actor)
-            shown = await totp.put_at_once(ctx, db, who)
-            await _stay_at_own_level(db, actor, totp.name)
+    factor, set_up = _set_up_of(ctx, name)
+    who = await _who(ctx, actor, set_up)
+    if (put := set_up.at_once(who.rules)) is not None:
+        async with action(ctx, actor, ends=Ends.PENDING) as acting:
+            shown = await put(ctx, acting.db, who)
+            await throttle.clear(ctx, acting.db, throttle.person_key(actor.person_id, name))
+            await _stay_at_own_level(ctx, acting.db, actor, factor)
             return {**shown, "active": True}
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
-        await note(ctx, db, Event.FACTOR_OFFERED, factor=factor)
-    return await FACTORS[factor].offer(ctx, who)
+    async with action(ctx, actor) as acting:
+        await note(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
+    return await set_up.offer(ctx, who)
 
 
-async def offered(ctx: Ctx, actor: Actor) -> dict[str, Any] | None:
-    """The secret that waits for its first code, so that a page can show it again."""
+async def offered(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any] | None:
+    """What waits for its first answer, so that a page can show it again."""
     await account.fresh(ctx, actor)
-    return await totp.offered(ctx, await _who(ctx, actor))
+    _, set_up = _set_up_of(ctx, name)
+    return await set_up.offered(ctx, await _who(ctx, actor, set_up))
 
 
-async def prove(ctx: Ctx, actor: Actor, factor: str, answer: Answer, label: str | None = None) -> str:
-    """The answer fits: the factor counts from now on; its id. In three steps like any proof."""
+async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | None = None) -> str:
+    """The answer fits: the factor counts from now on; its id."""
     await account.fresh(ctx, actor)
-    if isinstance(answer, dict) != (factor == passkey.name):
-        raise Invalid({"answer": "type"})
-    name = checked_label(label) if label is not None else None
-    who = await _who(ctx, actor, factor)
-    async with ctx.write() as db:
-        spent = await throttle.spend(ctx, db, actor.tenant_id, f"h:{factor}:{actor.person_id}")
-    refused = ProofRefused(keep=(kept(ctx, Event.FACTOR_REFUSED, factor=factor),))
-    try:
-        if spent.is_locked:
-            raise refused
-        accepted = await FACTORS[factor].accept(ctx, who, answer)
-        async with ctx.write() as db:
-            await _hold(ctx, db, actor)
-            made = await accepted.bind(db)
-            await _stay_at_own_level(db, actor, factor)
-            if name:
-                await enrolled.rename(db, await enrolled.one(db, *_mine(actor), factor, made), name)
-            await throttle.refund(ctx, db, spent, clear=True)
-    except ProofRefused:
-        async with ctx.write():
-            raise refused from None
-    return made
+    factor, set_up = _set_up_of(ctx, name)
+    checked_answer(factor, answer)
+    called = checked_label(label) if label is not None else None
+    who = await _who(ctx, actor, set_up)
+
+    async def compare(_is_locked: bool) -> Compared:
+        return await set_up.accept(ctx, who, answer)
+
+    async def mark(db: Db, compared: Compared) -> Right[str] | Outcome:
+        async with within(ctx, db, actor, ends=Ends.PENDING):
+            made = await compared.mark(db)
+            if made is None:
+                return Outcome.WRONG
+            await _stay_at_own_level(ctx, db, actor, factor)
+            if called:
+                await credentials.rename(db, await credentials.one(db, *_mine(actor), name, made), called)
+            return Right(made)
+
+    refused = kept(ctx, Event.FACTOR_REFUSED, factor=name)
+    attempt = Attempt(
+        tenant_id=actor.tenant_id, authenticator=f"h:{name}:{actor.person_id}", compare=compare, mark=mark,
+        refused=lambda _person_id: (refused,), renewed=throttle.person_key(actor.person_id, name),
+    )  # fmt: skip
+    return await proof.prove(ctx, attempt)
 
 
 async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
@@ -108,11 +130,11 @@ async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
     made = await recovery_code.fresh(ctx)
-    async with ctx.write(heavy=True) as db:
-        await _hold(ctx, db, actor)
+    async with action(ctx, actor, ends=Ends.PENDING, heavy=True) as acting:
+        db = acting.db
         await recovery_code.put(ctx, db, *_mine(actor), made)
         await note(ctx, db, Event.RECOVERY_CODES_MADE, count=len(made.shown))
-        await enrolled.changed(ctx, db, *_mine(actor), recovery_code.name, service=who.service, is_added=True)
+        await credentials.changed(ctx, db, *_mine(actor), recovery_code.name, service=who.service, is_added=True)
     return made.shown
 
 
@@ -130,12 +152,12 @@ async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[st
     """One of the actor's own passkeys; somebody else's is not found."""
     await account.fresh(ctx, actor)
     name = checked_label(label)
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
-        row = await enrolled.one(db, *_mine(actor), passkey.name, passkey_id)
-        await enrolled.rename(db, row, name)
+    async with action(ctx, actor) as acting:
+        db = acting.db
+        row = await credentials.one(db, *_mine(actor), passkey.name, passkey_id)
+        await credentials.rename(db, row, name)
         await note(ctx, db, Event.FACTOR_RENAMED, factor=passkey.name)
-        return enrolled.shown(row) | {"label": name}
+        return credentials.shown(row) | {"label": name}
 
 
 async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None = None) -> None:
@@ -143,37 +165,37 @@ async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None 
     recovery codes go too: they would be asked for at every sign-in."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
-    async with ctx.write() as db:
-        await _hold(ctx, db, actor)
+    async with action(ctx, actor, ends=Ends.PENDING) as acting:
+        db = acting.db
         if credential_id is None:
-            rows = await enrolled.of_kind(db, *_mine(actor), factor)
+            rows = await credentials.of_kind(db, *_mine(actor), factor)
             if not rows:
                 raise NotFound
             credential_id = rows[0]["id"]
-        row = await enrolled.one(db, *_mine(actor), factor, str(credential_id))
-        await enrolled.keep_a_way_in(db, *_mine(actor), who.rules, row)
-        await enrolled.end(ctx, db, *_mine(actor), enrolled.is_row(row))
-        if not await enrolled.kinds(db, *_mine(actor)) & set(SET_UP):
-            await enrolled.end_kinds(ctx, db, *_mine(actor), [recovery_code.name])
+        row = await credentials.one(db, *_mine(actor), factor, str(credential_id))
+        await credentials.keep_a_way_in(ctx, db, *_mine(actor), who.rules, row)
+        await credentials.end(ctx, db, *_mine(actor), credentials.is_row(row))
+        if not await credentials.kinds(db, *_mine(actor)) & set(ctx.factors.set_up_second):
+            await credentials.end_kinds(ctx, db, *_mine(actor), [recovery_code.name])
         label = row["label"] if factor == passkey.name else ""
-        await enrolled.changed(ctx, db, *_mine(actor), factor, service=who.service, is_added=False, label=label)
+        await credentials.changed(ctx, db, *_mine(actor), factor, service=who.service, is_added=False, label=label)
 
 
 async def forget_browser(ctx: Ctx, actor: Actor, browser_id: str | None = None) -> None:
     """One remembered browser, or all of them. Needs no fresh proof: it only takes something away from a thief."""
-    async with ctx.write() as db:
-        await sessions.hold(ctx, db, actor)
+    async with action(ctx, actor) as acting:
+        db = acting.db
         if browser_id is not None:
-            which = enrolled.is_row(await enrolled.one(db, *_mine(actor), BROWSER, browser_id))
-            ended = await enrolled.end(ctx, db, *_mine(actor), which)
+            which = credentials.is_row(await credentials.one(db, *_mine(actor), BROWSER, browser_id))
+            ended = await credentials.end(ctx, db, *_mine(actor), which)
         else:
-            ended = await enrolled.end_kinds(ctx, db, *_mine(actor), [BROWSER])
+            ended = await credentials.end_kinds(ctx, db, *_mine(actor), [BROWSER])
         await note(ctx, db, Event.BROWSER_FORGOTTEN, count=ended)
 
 
 async def browsers(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
     async with ctx.read() as db:
-        return await device.listed(ctx, db, *_mine(actor), (await _tenant(db, actor)).rules)
+        return await device.listed(ctx, db, *_mine(actor), (await _tenant(ctx, db, actor)).rules)
 
 
 # -- whose -----------------------------------------------------------------------------------------
@@ -183,36 +205,31 @@ def _mine(actor: Actor) -> tuple[str, str]:
     return actor.tenant_id, actor.person_id
 
 
-async def _hold(ctx: Ctx, db: Db, actor: Actor) -> None:
-    """The session lives, and no sign-in that is half done goes on with what was enrolled before."""
-    await sessions.hold(ctx, db, actor)
-    await running.end_all(ctx, db, *_mine(actor))
-
-
-async def _stay_at_own_level(db: Db, actor: Actor, factor: str) -> None:
+async def _stay_at_own_level(ctx: Ctx, db: Db, actor: Actor, factor: Factor) -> None:
     """Who set up a factor has just shown it, and was at their own level before: so they are after it too. Otherwise the
-    next deed would ask for a code that is spent already."""
-    level = own_level(await enrolled.kinds(db, *_mine(actor)))
+    next action would ask for a code that is spent already."""
+    level = own_level(ctx.factors, await credentials.kinds(db, *_mine(actor)))
     if not is_at_least(actor.acr, level):
-        await sessions.lift(db, actor, tuple(dict.fromkeys((*actor.amr, *KINDS[factor].amr))), level)
+        await sessions.lift(db, actor, tuple(dict.fromkeys((*actor.amr, *factor.amr))), level)
 
 
-async def _tenant(db: Db, actor: Actor) -> Tenant:
-    tenant = await tenants.by_id(db, actor.tenant_id)
+async def _tenant(ctx: Ctx, db: Db, actor: Actor) -> Tenant:
+    tenant = await tenants.by_id(ctx, db, actor.tenant_id)
     if tenant is None:
         raise SessionEnded
     return tenant
 
 
-async def _who(ctx: Ctx, actor: Actor, factor: str = "") -> Enrolling:
-    """A passkey's challenge is the session's own. A secret is the person's: who installs an app first takes longer than
-    a proof is fresh, and comes back with another session."""
+async def _who(ctx: Ctx, actor: Actor, set_up: SetUp | None = None) -> Enrolling:
+    """An offer counts in the session that asked, or for the person: who installs an app first takes longer than a proof
+    is fresh, and comes back with another session."""
     async with ctx.read() as db:
-        tenant = await _tenant(db, actor)
+        tenant = await _tenant(ctx, db, actor)
         found = await people.by_id(db, *_mine(actor))
     if found is None:
         raise SessionEnded
+    by_session = set_up is not None and set_up.is_bound_to_session
     return Enrolling(
         tenant.id, tenant.name, actor.person_id, found["email"], tenant.display_name, tenant.rules,
-        actor.session_id if factor == passkey.name else actor.person_id,
+        actor.session_id if by_session else actor.person_id,
     )  # fmt: skip

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
 from passgate.core import ledger, outbox, throttle
+from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Ctx, House
 from passgate.core.factors import password
-from passgate.core.factors.enrolled import BROWSER
 from passgate.core.message import Mailer
 from passgate.errors import Unavailable
 from passgate.seal import Unreadable

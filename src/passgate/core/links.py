@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import RowMapping
 
 from passgate.core import once, recovery
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
+from passgate.core.events import Event
+from passgate.core.factor import LINK, Compared
 from passgate.errors import HandleInvalid, NotYet
 from passgate.store import Db
 from passgate.world import SECOND
@@ -39,11 +41,11 @@ async def make(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, l
     data = {"usable_at": usable_at}
     await once.issue(ctx, db, tenant_id, recovery.LINK, person_id, minted.hash, life=wait + life, data=data)
     await note(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, by=by, wait=wait)
-    await recovery.tell(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
+    await recovery.warn_owner(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
     return Link(f"{ctx.house.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
 
 
-async def look(ctx: Ctx, token: str) -> RowMapping:
+async def find(ctx: Ctx, token: str) -> RowMapping:
     """The ticket behind a link. HandleInvalid for one that is used, stopped, too old or none of ours; NotYet while it
     waits."""
     secret_hash = ctx.ring.presented(PREFIX, token)
@@ -59,3 +61,12 @@ async def look(ctx: Ctx, token: str) -> RowMapping:
     if usable_at > ctx.now():
         raise NotYet(usable_at, -(-(usable_at - ctx.now()) // SECOND))
     return row
+
+
+def compared(ctx: Ctx, ticket: RowMapping) -> Compared:
+    """Who holds a link's secret has shown one proof; it is taken by one caller."""
+
+    async def mark(db: Db) -> str | None:
+        return str(ticket["id"]) if await once.take(ctx, db, ticket["id"]) else None
+
+    return Compared(True, ticket["bound_to"], mark, LINK)

@@ -19,8 +19,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, and_, bindparam, delete, exists, func, select, update
 
-from passgate.core.audit import Event
 from passgate.core.ctx import House
+from passgate.core.events import Event
 from passgate.errors import Unavailable
 from passgate.store.tables import audit_event, audit_head, observer, telling
 from passgate.world import SECOND
@@ -67,10 +67,14 @@ class Observer:
 
 
 class Observers(dict[str, Observer]):
-    """By name. Of one function all events come in one order."""
+    """By name. Of one function all events come in one order. `known`: the names that can be asked for."""
+
+    def __init__(self, known: Iterable[str] = Event) -> None:
+        super().__init__()
+        self._known = frozenset(known)
 
     def on(self, event: str, fn: Told, name: str | None = None) -> None:
-        if event not in {one.value for one in Event}:
+        if event not in self._known:
             raise ValueError(f"there is no event {event!r}; docs/reference/events.md lists them")
         spelled = name or f"{fn.__module__}.{fn.__qualname__}"
         if name is None and "<" in spelled:

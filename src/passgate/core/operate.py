@@ -16,10 +16,12 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
-from passgate.core import access, jobs, links, people, policy, running, sessions, tenants
-from passgate.core.audit import Event, note
+from passgate.core import access, credentials, jobs, links, pending, people, policy, sessions, tenants
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import enrolled, password
+from passgate.core.events import Event
+from passgate.core.factors import password
+from passgate.core.journey import JOURNEYS
 from passgate.core.rules import LEVELS
 from passgate.errors import Conflict, Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
@@ -38,7 +40,7 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
     if role not in access.ROLES:
         raise Invalid({"role": "value"})
     async with ctx.read() as db:
-        tenant = await _tenant(db, tenant_name)
+        tenant = await _tenant(ctx, db, tenant_name)
     stored = None
     if secret is not None:
         stored = await password.vetted(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
@@ -59,7 +61,7 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
 async def signin_link(ctx: Ctx, email: str, tenant_name: str, *, life: int = links.LIFE) -> links.Link:
     """At once, for an operator who may be locked out. Told to its person like any other."""
     async with ctx.write() as db:
-        tenant, found = await _held(db, email, tenant_name)
+        tenant, found = await _held(ctx, db, email, tenant_name)
         return await links.make(ctx, db, tenant.id, found["id"], wait=0, life=life, by="operator")
 
 
@@ -67,22 +69,25 @@ async def explained(
     ctx: Ctx, email: str | None, tenant_name: str, *, purpose: str, proofs: tuple[str, ...], has: tuple[str, ...],
     acr: str, is_remembered: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, has}. `email`: with
-    what that person has set up, else with `has`."""
-    faults = {
-        "purpose": purpose in policy.PURPOSES, "acr": acr in LEVELS, "proved": set(proofs) <= set(policy.KINDS),
-        "has": set(has) <= set(policy.KINDS),
+    """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, why, has}. `email`:
+    with what that person has set up, else with `has`."""
+    known = {
+        "purpose": purpose in JOURNEYS, "acr": acr in LEVELS, "proved": set(proofs) <= ctx.factors.proofs.keys(),
+        "has": set(has) <= set(ctx.factors.enrolled),
     }  # fmt: skip
-    if not all(faults.values()):
-        raise Invalid({name: "value" for name, is_right in faults.items() if not is_right})
+    if not all(known.values()):
+        raise Invalid({name: "value" for name, is_right in known.items() if not is_right})
     async with ctx.read() as db:
-        tenant = await _tenant(db, tenant_name)
+        tenant = await _tenant(ctx, db, tenant_name)
         mine = frozenset(has)
         if email is not None:
-            tenant, found = await _named(db, email, tenant_name)
-            mine = await enrolled.kinds(db, tenant.id, found["id"])
-    decision = policy.decide(tenant.rules, purpose, proofs, mine, acr, is_remembered=is_remembered)
-    told: dict[str, Any] = {"need": [], "amr": [], "acr": None, "reasons": list(decision.reasons), "has": sorted(mine)}
+            tenant, found = await _named(ctx, db, email, tenant_name)
+            mine = await credentials.kinds(db, tenant.id, found["id"])
+    decision = policy.decide(
+        ctx.factors, tenant.rules, JOURNEYS[purpose], proofs, mine, acr, is_remembered=is_remembered
+    )
+    told: dict[str, Any] = {"need": [], "amr": [], "acr": None, "has": sorted(mine)}
+    told |= {"reasons": [decision.reason], "why": policy.CHECKS[decision.reason].why}
     match decision:
         case policy.Need():
             return {**told, "decision": "enrol" if decision.enrol else "need", "need": decision.listed()}
@@ -93,14 +98,14 @@ async def explained(
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
-    """Every session and running sign-in ends at once, and none begins. Twice is once. The last owner stays."""
+    """Every session and pending sign-in ends at once, and none begins. Twice is once. The last owner stays."""
     async with ctx.write() as db:
-        tenant, found = await _named(db, email, tenant_name)
-        # The person's lock first, as everywhere; running sign-ins before sessions: see `running.end_all`.
+        tenant, found = await _named(ctx, db, email, tenant_name)
+        # The person's lock first, as everywhere; pending sign-ins before sessions: see `pending.end_all`.
         if await people.lock(db, tenant.id, found["id"]):
             await access.keep_an_owner(db, tenant.id, found["id"])
             await people.disable(ctx, db, tenant.id, found["id"])
-            await running.end_all(ctx, db, tenant.id, found["id"])
+            await pending.end_all(ctx, db, tenant.id, found["id"])
             ended = await sessions.end_all(ctx, db, tenant.id, found["id"], "disabled")
             await note(
                 ctx, db, Event.ACCOUNT_DISABLED, tenant_id=tenant.id, subject_id=found["id"], by="operator",
@@ -111,14 +116,14 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
 
 async def give_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[str, Any]:
     async with ctx.write() as db:
-        tenant, found = await _held(db, email, tenant_name)
+        tenant, found = await _held(ctx, db, email, tenant_name)
         await access.give(ctx, db, tenant.id, found["id"], role)
         return await _shown(db, tenant.id, found["id"])
 
 
 async def take_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[str, Any]:
     async with ctx.write() as db:
-        tenant, found = await _held(db, email, tenant_name)
+        tenant, found = await _held(ctx, db, email, tenant_name)
         await access.take(ctx, db, tenant.id, found["id"], role)
         return await _shown(db, tenant.id, found["id"])
 
@@ -126,7 +131,7 @@ async def take_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[s
 async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]:
     """U, and whether disabled, of each person in a tenant, oldest first."""
     async with ctx.read() as db:
-        tenant = await _tenant(db, tenant_name)
+        tenant = await _tenant(ctx, db, tenant_name)
     after: str | None = None
     while True:
         async with ctx.read() as db:
@@ -138,24 +143,24 @@ async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]
         after = page[-1]["id"]
 
 
-async def _tenant(db: Db, name: str) -> tenants.Tenant:
-    found = await tenants.find(db, name)
+async def _tenant(ctx: Ctx, db: Db, name: str) -> tenants.Tenant:
+    found = await tenants.find(ctx, db, name)
     if found is None:
         raise NotFound("There is no tenant of that name.")
     return found
 
 
-async def _named(db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
-    tenant = await _tenant(db, tenant_name)
+async def _named(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
+    tenant = await _tenant(ctx, db, tenant_name)
     found = await people.by_key(db, tenant.id, people.address(email).key)
     if found is None:
         raise NotFound("Nobody has that address in this tenant.")
     return tenant, found
 
 
-async def _held(db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
+async def _held(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
     """Locked, as everybody does first who moves what hangs on a person."""
-    tenant, found = await _named(db, email, tenant_name)
+    tenant, found = await _named(ctx, db, email, tenant_name)
     held = await people.lock(db, tenant.id, found["id"])
     if held is None:
         raise Conflict("That person is disabled.")
@@ -223,7 +228,7 @@ async def recent(ctx: Ctx, limit: int, tenant_name: str | None = None) -> list[d
     query = select(audit_event).order_by(audit_event.c.id.desc()).limit(limit)
     async with ctx.read() as db:
         if tenant_name is not None:
-            query = query.where(audit_event.c.tenant_id == (await _tenant(db, tenant_name)).id)
+            query = query.where(audit_event.c.tenant_id == (await _tenant(ctx, db, tenant_name)).id)
         rows = await db.rows(query)
     return [_event(row) for row in reversed(rows)]
 

@@ -10,8 +10,9 @@ import logging
 
 from sqlalchemy import RowMapping, select, update
 
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx, House
+from passgate.core.events import Event
 from passgate.core.message import Mailer, MailFailed, Message
 from passgate.seal import Unreadable
 from passgate.store.tables import outbox

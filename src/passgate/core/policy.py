@@ -1,61 +1,21 @@
 """What is demanded of whom: `decide`, a pure function of rules, proofs and what is enrolled. No database, no clock.
 
-Every decision carries its reasons, so that a page, an audit row and `passgate policy explain` can say why. The rules as
-data are in `rules`.
+An ordered list of named checks, the first that answers decides. Its name is the decision's reason: the audit row and
+`passgate policy explain` print it. The rules as data are in `rules`, which checks a sign-in goes through in `journey`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, MAILED, PHR, Rules
+from passgate.core.factor import LINK, Factors, Trait, names_of
+from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
 
-
-class Trait(StrEnum):
-    """What a proof shows. Levels count distinct traits, never steps."""
-
-    KNOWS = "knows"
-    HAS = "has"
-    IS = "is"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A proof as policy sees it. `amr` per RFC 8176. A mailed code or link shows nothing that counts (NIST 800-63B-4
-    §3.1.3.1: e-mail is no out-of-band authenticator), so it has no trait."""
-
-    amr: tuple[str, ...]
-    traits: frozenset[Trait] = frozenset()
-    resists_phishing: bool = False
-    stays: bool = False
-    """Its key cannot leave the device (800-63B-4 §2.3.2)."""
-
-
-_VERIFIED = frozenset({Trait.HAS, Trait.IS})
-"""A passkey is had, and its person verified: we accept none without."""
-KINDS: dict[str, Kind] = {
-    "password": Kind(("pwd",), frozenset({Trait.KNOWS})),
-    "passkey": Kind(("pop", "user"), _VERIFIED, resists_phishing=True),
-    "passkey+bound": Kind(("pop", "user"), _VERIFIED, resists_phishing=True, stays=True),
-    "totp": Kind(("otp",), frozenset({Trait.HAS})),
-    "recovery_code": Kind(("otp",), frozenset({Trait.HAS})),
-    "email_code": Kind(("otp",)),
-    "link": Kind(("otp",)),
-}
-"""By proof: a factor's name, and after `+` what its answer showed beyond it."""
-
-HELD = ("passkey", "totp", "recovery_code")
-"""Factors that a person has; losing one is what recovery by two ways is for."""
-SET_UP = ("passkey", "totp")
-"""Second factors that a half-signed-in person can be asked to set up."""
-WAYS_BACK = ("email_code", "link", "password")
-"""Different ways to show who lost a factor; two of them together stand for it."""
-
-
-def factors(proofs: tuple[str, ...]) -> frozenset[str]:
-    """The names of the factors behind proofs."""
-    return frozenset(proof.partition("+")[0] for proof in proofs)
+if TYPE_CHECKING:
+    from passgate.core.journey import Journey
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +23,7 @@ class Need:
     """`ways`: alternatives, each a list of factors. `enrol`: they are set up now, not asked for."""
 
     ways: tuple[tuple[str, ...], ...]
-    reasons: tuple[str, ...]
+    reason: str = ""
     enrol: bool = False
 
     def offers(self, factor: str) -> bool:
@@ -77,14 +37,14 @@ class Need:
 class Enough:
     amr: tuple[str, ...]
     acr: str
-    reasons: tuple[str, ...]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """No way leads there: what is asked cannot be shown with what is offered."""
 
-    reasons: tuple[str, ...]
+    reason: str = ""
 
 
 Decision = Need | Enough | Refuse
@@ -93,18 +53,18 @@ Decision = Need | Enough | Refuse
 # -- levels ----------------------------------------------------------------------------------------
 
 
-def reached(proofs: tuple[str, ...]) -> str:
+def reached(factors: Factors, proofs: tuple[str, ...]) -> str:
     """The strongest acr that a set of proofs meets."""
-    shown = [KINDS[proof] for proof in proofs if proof in KINDS]
-    if len(frozenset[Trait]().union(*(kind.traits for kind in shown))) < 2:
+    shown = [factors.proofs[proof] for proof in proofs if proof in factors.proofs]
+    if len(frozenset[Trait]().union(*(one.traits for one in shown))) < 2:
         return AAL1
-    if any(kind.stays and kind.resists_phishing for kind in shown):
+    if any(one.is_bound and one.resists_phishing for one in shown):
         return AAL3
-    return PHR if any(kind.resists_phishing for kind in shown) else AAL2
+    return PHR if any(one.resists_phishing for one in shown) else AAL2
 
 
-def meets(proofs: tuple[str, ...], acr: str) -> bool:
-    return is_at_least(reached(proofs), acr)
+def meets(factors: Factors, proofs: tuple[str, ...], acr: str) -> bool:
+    return is_at_least(reached(factors, proofs), acr)
 
 
 def is_at_least(acr: str, floor: str) -> bool:
@@ -112,157 +72,234 @@ def is_at_least(acr: str, floor: str) -> bool:
     return acr in LEVELS and floor in LEVELS and LEVELS.index(acr) >= LEVELS.index(floor)
 
 
-def is_reachable(rules: Rules) -> bool:
+def is_reachable(factors: Factors, rules: Rules) -> bool:
     """Somebody can get in at all by these rules: no tenant shuts itself out."""
-    return meets(tuple({_BEST.get(factor, factor) for factor in (*rules.first, *rules.second_among)}), rules.least_acr)
+    best = {factors[name].best_proof for name in (*rules.first, *rules.second_among)}
+    return meets(factors, tuple(best), rules.least_acr)
 
 
-def own_level(enrolled: frozenset[str]) -> str:
-    """What a person can show at most, up to AAL2: as much is asked before their factors or address change
-    hands. Recovery codes are used up, so they ask for nothing by themselves."""
-    lasting = (enrolled & KINDS.keys()) - {"recovery_code"}
-    return AAL2 if meets(tuple(lasting), AAL2) else AAL1
+def own_level(factors: Factors, enrolled: frozenset[str]) -> str:
+    """What a person can show at most, up to AAL2: as much is asked before their factors or address change hands. What
+    is used up by its answers asks for nothing by itself."""
+    lasting = tuple(factor.name for factor in factors if factor.name in enrolled and factor.is_lasting)
+    return AAL2 if meets(factors, lasting, AAL2) else AAL1
 
 
-def _said(proofs: tuple[str, ...], floor: str) -> str:
-    """The acr of a session: AAL1 or AAL2, and a stronger one only where it was asked for."""
-    found = reached(proofs)
-    return floor if is_at_least(floor, AAL2) else AAL2 if is_at_least(found, AAL2) else AAL1
+def amr_of(factors: Factors, proofs: tuple[str, ...]) -> tuple[str, ...]:
+    """How it was proved (RFC 8176), each word once."""
+    return tuple(
+        dict.fromkeys(word for proof in proofs if proof in factors.proofs for word in factors.proofs[proof].amr)
+    )
 
 
-# -- deciding --------------------------------------------------------------------------------------
+# -- a case ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+@dataclass(frozen=True)
+class Case:
+    """What is decided on. `proofs`: what was proved or set up so far; `enrolled`: what the person has, empty while
+    nobody is named; `floor`: the acr that is asked for; `is_remembered`: the browser showed an earlier second factor of
+    this very person."""
+
+    factors: Factors
     rules: Rules
-    purpose: str
+    journey: Journey
     proofs: tuple[str, ...]
     enrolled: frozenset[str]
     floor: str
     is_remembered: bool
 
-    @property
+    @cached_property
     def done(self) -> frozenset[str]:
-        return factors(self.proofs)
+        return names_of(self.proofs)
 
-    def has(self, factor: str) -> bool:
-        return factor in self.enrolled or factor == MAILED
+    @cached_property
+    def is_short(self) -> bool:
+        """The level that is asked for is not reached."""
+        return not self.meets(self.floor)
 
-    def with_(self, *more: str) -> tuple[str, ...]:
-        return (*self.proofs, *(_BEST.get(factor, factor) for factor in more))
+    @cached_property
+    def among(self) -> list[str]:
+        """Second factors that could be asked for: those of the rules, or those that lead to the level."""
+        listed = self.rules.second_among if self.rules.second != "never" else self.factors.possession
+        return [name for name in listed if not self.is_short or self.meets(self.floor, name)]
 
+    @cached_property
+    def mine(self) -> list[str]:
+        """Of those, what the person has and did not show yet."""
+        return [name for name in self.among if self.has(name) and name not in self.done]
 
-_BEST = {"passkey": "passkey+bound"}  # which it is shows only when it is proved
+    @cached_property
+    def missing(self) -> list[str]:
+        """Of those, what can be set up now. What is asked of a session is shown with what there is."""
+        if self.is_short and self.journey.is_step_up:
+            return []
+        return [name for name in self.among if name in self.factors.set_up_second and name not in self.enrolled]
 
+    def has(self, name: str) -> bool:
+        return name in self.enrolled or name in self.factors.given
 
-def decide(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], enrolled: frozenset[str] = frozenset(), floor: str = AAL1,
-    *, is_remembered: bool = False,
-) -> Decision:  # fmt: skip
-    """`purpose` is signin, signup, recovery or step_up; `proofs` what was proved or set up so far; `enrolled` what the
-    person has, empty while nobody is named: an unknown person gets the same first Need as a known one. `floor`: the acr
-    that is asked for. `is_remembered`: the browser showed an earlier second factor of this very person."""
-    floor = max(floor, rules.least_acr, key=LEVELS.index)
-    case = _Case(rules, purpose, proofs, enrolled, floor, is_remembered)
-    asked = _FIRST_STEPS[purpose](case) or _second(case)
-    if asked is not None:
-        return asked
-    amr = dict.fromkeys(word for proof in proofs for word in KINDS[proof].amr)
-    why = "second factor: waived by a remembered browser" if _is_waived(case) else "every rule is met"
-    return Enough(tuple(amr), _said(proofs, floor), (why,))
+    def held(self) -> list[str]:
+        """What the person has and could lose."""
+        return [name for name in self.factors.possession if name in self.enrolled]
 
+    def meets(self, acr: str, *more: str) -> bool:
+        """Whether the proofs reach a level, with the best that these factors can show beside."""
+        return meets(self.factors, (*self.proofs, *(self.factors[name].best_proof for name in more)), acr)
 
-def _is_waived(case: _Case) -> bool:
-    return case.is_remembered and _second(replace(case, is_remembered=False)) is not None
+    def enough(self, reason: str) -> Enough:
+        """The acr of a session is AAL1 or AAL2, and a stronger one only where it was asked for."""
+        acr = self.floor if is_at_least(self.floor, AAL2) else AAL2 if self.meets(AAL2) else AAL1
+        return Enough(amr_of(self.factors, self.proofs), acr, reason)
 
 
 def _ways(*names: str) -> tuple[tuple[str, ...], ...]:
     return tuple((name,) for name in names)
 
 
-def _first(case: _Case) -> Need | Refuse | None:
-    """Signing in: any of the tenant's list, or a link that an operator made."""
-    if case.done & {*case.rules.first, "link"}:
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`why` in plain words; `answer` decides, or leaves it to the next check."""
+
+    name: str
+    why: str
+    answer: Callable[[Case, str], Decision | None]
+
+
+# -- the first step of each journey ----------------------------------------------------------------
+
+
+def _first(case: Case, reason: str) -> Decision | None:
+    if case.done & {*case.rules.first, LINK}:
         return None
-    return Need(_ways(*case.rules.first), ("first factor: any of the tenant's list",))
+    return Need(_ways(*case.rules.first), reason)
 
 
-def _own_first(case: _Case) -> Need | Refuse | None:
-    """Stepping up: the person is named, so they are asked for what they have and what leads to the level."""
+def _own_first(case: Case, reason: str) -> Decision | None:
     if case.done & set(case.rules.first):
         return None
-    later = tuple(factor for factor in HELD if factor in case.enrolled)
-    mine = [way for way in case.rules.first if case.has(way) and meets(case.with_(way, *later), case.floor)]
-    if not mine:
-        return Refuse((f"nothing that is enrolled reaches {case.floor}",))
-    return Need(_ways(*mine), ("first factor: any that is enrolled and leads to the level",))
+    mine = [way for way in case.rules.first if case.has(way) and case.meets(case.floor, way, *case.held())]
+    return Need(_ways(*mine), reason) if mine else None
 
 
-def _birth(case: _Case) -> Need | Refuse | None:
-    """Signing up: the address first, then a way in of one's own."""
-    if MAILED not in case.done:
-        return Need(_ways(MAILED), ("signup: the address is proved first",))
-    ways = [way for way in case.rules.first if way != MAILED or case.rules.first == (MAILED,)]
-    if case.done & set(ways):
+def _no_own_first(case: Case, reason: str) -> Decision | None:
+    return None if case.done & set(case.rules.first) else Refuse(reason)
+
+
+def _address(case: Case, reason: str) -> Decision | None:
+    return None if case.done & case.factors.given else Need(_ways(*sorted(case.factors.given)), reason)
+
+
+def _way_in(case: Case, reason: str) -> Decision | None:
+    given = case.factors.given
+    ways = [way for way in case.rules.first if way not in given] or list(case.rules.first)
+    return None if case.done & set(ways) else Need(_ways(*ways), reason, enrol=True)
+
+
+def _address_or_link(case: Case, reason: str) -> Decision | None:
+    return None if LINK in case.done else _address(case, reason)
+
+
+def _lost_factor(case: Case, reason: str) -> Decision | None:
+    """Two different ways back stand for a lost factor: whoever marks them takes it out of `enrolled`."""
+    held = case.held() if case.rules.second != "never" else []
+    if not held or case.done & set(held):
         return None
-    return Need(_ways(*ways), ("signup: a way in is set up",), enrol=True)
+    others = [way for way in case.factors.ways_back if way not in case.done and case.has(way)]
+    return Need(_ways(*held, *others), reason)
 
 
-def _recovered(case: _Case) -> Need | Refuse | None:
-    """Recovering: the address or a link, then what the person has, then a new way in. Two different ways back stand
-    for a lost factor: whoever marks them takes it out of `enrolled`."""
-    if not case.done & {MAILED, "link"}:
-        return Need(_ways(MAILED), ("recovery: the address is proved first",))
-    held = [factor for factor in HELD if factor in case.enrolled and case.rules.second != "never"]
-    if held and not case.done & set(held):
-        others = [way for way in WAYS_BACK if way != "link" and way not in case.done and case.has(way)]
-        return Need(_ways(*held, *others), ("recovery: the second factor, or another way to show who it is",))
-    way = next((way for way in ("password", "passkey") if way in case.rules.first), MAILED)
-    if way in {*case.done, MAILED}:
+def _new_way_in(case: Case, reason: str) -> Decision | None:
+    """The likeliest of the tenant's list that can be set up; nothing where a mailed code is the way in."""
+    can = [name for name in case.rules.first if case.factors[name].set_up is not None]
+    ways = case.factors.ranked(can, lambda order: order.first)[:1]
+    return Need(_ways(*ways), reason, enrol=True) if set(ways) - case.done else None
+
+
+# -- what is asked beyond it -----------------------------------------------------------------------
+
+
+def _level(case: Case, reason: str) -> Decision | None:
+    if case.is_short:
         return None
-    return Need(_ways(way), ("recovery: a new way in is set up",), enrol=True)
+    is_met = case.rules.second == "never" or case.meets(AAL2) or shows_two(case.rules, case.proofs)
+    return case.enough(reason) if is_met else None
 
 
-PURPOSES = ("signin", "signup", "recovery", "step_up")
-_FIRST_STEPS = {"signin": _first, "step_up": _own_first, "signup": _birth, "recovery": _recovered}
+def _remembered(case: Case, reason: str) -> Decision | None:
+    is_waived = case.mine and case.is_remembered and case.journey.may_be_remembered and case.floor == AAL1
+    return case.enough(reason) if is_waived else None
 
 
-def _second(case: _Case) -> Need | Refuse | None:
-    """What is asked beyond the first factor: a second one by the tenant's rule, or more for the level."""
-    is_short = not meets(case.proofs, case.floor)
-    if not is_short and (
-        case.rules.second == "never" or meets(case.proofs, AAL2) or shows_two(case.rules, case.proofs)
-    ):
-        return None
-    among = case.rules.second_among if case.rules.second != "never" else HELD
-    pool = [factor for factor in among if not is_short or meets(case.with_(factor), case.floor)]
-    mine = [factor for factor in pool if case.has(factor) and factor not in case.done]
-    if mine and case.is_remembered and case.purpose == "signin" and case.floor == AAL1:
-        return None
-    if mine:
-        why = f"second factor: {case.floor} is asked for" if is_short else f"second factor: {case.rules.second}"
-        return Need(_ways(*mine), (f"{why}, and one is enrolled",))
-    if not is_short and case.rules.second == "if_enrolled":
-        return None
-    missing = [factor for factor in pool if factor in SET_UP and factor not in case.enrolled]
-    if is_short and case.purpose == "step_up":  # what is asked of a session is shown with what there is
-        missing = []
-    return _set_up(case, missing)
+def _enrolled(case: Case, reason: str) -> Decision | None:
+    return Need(_ways(*case.mine), reason) if case.mine else None
+
+
+def _optional(case: Case, reason: str) -> Decision | None:
+    return case.enough(reason) if not case.is_short and case.rules.second == "if_enrolled" else None
+
+
+def _unreachable(case: Case, reason: str) -> Decision | None:
+    return None if case.missing else Refuse(reason)
+
+
+def _shown_first(case: Case, reason: str) -> Decision | None:
+    shown = [name for name in case.held() if name not in case.done]
+    return Need(_ways(*shown), reason) if shown and not case.meets(AAL2) else None
+
+
+def _set_up(case: Case, reason: str) -> Decision | None:
+    return Need(_ways(*case.missing), reason, enrol=True)
+
+
+SECOND = (
+    Check("rules_met", "Every rule is met.", _level),
+    Check("remembered_browser", "This browser showed a second factor of this person before.", _remembered),
+    Check("second_factor", "A second factor is asked for, and one is set up.", _enrolled),
+    Check("second_factor_optional", "A second factor is asked of those who have one.", _optional),
+    Check("out_of_reach", "A level or second factor is asked for, and nothing that is left leads there.", _unreachable),
+    Check("shown_before_added", "What is set up is shown before anything is added.", _shown_first),
+    Check("second_factor_set_up", "A second factor is asked for, and none is set up.", _set_up),
+)
+"""The last of them always answers."""
+
+SIGN_IN = (Check("first_factor", "A first factor: any of the tenant's list, or a link.", _first), *SECOND)
+STEP_UP = (
+    Check("own_first_factor", "A first factor that is set up and leads to the level.", _own_first),
+    Check("own_level_out_of_reach", "Nothing that is set up reaches the level.", _no_own_first),
+    *SECOND,
+)
+SIGN_UP = (
+    Check("address", "The address is proved first.", _address),
+    Check("way_in_set_up", "A way in is set up.", _way_in),
+    *SECOND,
+)
+RECOVERY = (
+    Check("address_or_link", "The address is proved first, or a link opened.", _address_or_link),
+    Check("lost_factor", "The second factor, or another way to show who it is.", _lost_factor),
+    Check("new_way_in", "A new way in is set up.", _new_way_in),
+    *SECOND,
+)
+CHECKS = {check.name: check for check in (*SIGN_IN, *STEP_UP, *SIGN_UP, *RECOVERY)}
+"""All of them, by the name that a decision gives as its reason."""
+
+
+def decide(
+    factors: Factors, rules: Rules, journey: Journey, proofs: tuple[str, ...], enrolled: frozenset[str] = frozenset(),
+    floor: str = AAL1, *, is_remembered: bool = False,
+) -> Decision:  # fmt: skip
+    """The answer of the journey's first check that has one. An unknown person gets the same first Need as a known
+    one."""
+    floor = max(floor, rules.least_acr, key=LEVELS.index)
+    case = Case(factors, rules, journey, proofs, enrolled, floor, is_remembered)
+    for check in journey.checks:
+        decision = check.answer(case, check.name)
+        if decision is not None:
+            return decision
+    raise AssertionError("the last check always answers")
 
 
 def shows_two(rules: Rules, proofs: tuple[str, ...]) -> bool:
     """A second factor of the tenant's list was shown, and beside it the first one still stands."""
-    done, ways = factors(proofs), {*rules.first, "link"}
-    return any((done - {factor}) & ways for factor in done & set(rules.second_among))
-
-
-def _set_up(case: _Case, missing: list[str]) -> Need | Refuse:
-    """A kind that is demanded and that the person has none of is set up now; but whoever has another one shows that
-    first, or a password alone would add a factor of its own."""
-    shown = [factor for factor in HELD if factor in case.enrolled and factor not in case.done]
-    if not missing:
-        return Refuse((f"{case.floor} or a second factor is asked for, and nothing that is left leads there",))
-    if shown and not meets(case.proofs, AAL2):
-        return Need(_ways(*shown), ("what is enrolled is shown before anything is added",))
-    return Need(_ways(*missing), ("a second factor is asked for, and none is enrolled",), enrol=True)
+    done, ways = names_of(proofs), {*rules.first, LINK}
+    return any((done - {name}) & ways for name in done & set(rules.second_among))

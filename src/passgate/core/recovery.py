@@ -11,11 +11,14 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import mail, once, people, running, sessions, tenants
-from passgate.core.audit import Event, note
+from passgate.core import credentials, mail, once, pending, people, sessions, tenants
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import SignIn, email_code, enrolled
-from passgate.core.policy import HELD, WAYS_BACK, factors
+from passgate.core.events import Event
+from passgate.core.factor import LINK as LINK_PROOF
+from passgate.core.factor import names_of
+from passgate.core.factors import email_code
+from passgate.core.pending import SignIn
 from passgate.errors import HandleInvalid
 from passgate.store import Db
 from passgate.words import N_
@@ -40,8 +43,9 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     )  # fmt: skip
 
 
-async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str = "password") -> None:
-    """The new way in stands: whoever came in with the old one is out, and the owner hears of it."""
+async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
+    """The new way in stands: whoever came in with the old one is out, and the owner hears of it. `what`: the heading of
+    that mail."""
     if sign_in.person_id is None:
         return
     ended = await sessions.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered")
@@ -51,35 +55,35 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str = "password") ->
             reason="recovered", count=ended,
         )  # fmt: skip
     for to in await _addresses(ctx, db, sign_in.tenant_id, sign_in.person_id):
-        await mail.lay(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=_REPLACED[what])
-
-
-_REPLACED = {
-    "password": N_("Your password was replaced"),
-    "passkey": N_("A new passkey was set up"),
-    "factors": N_("Your second factors were removed"),
-}
+        await mail.lay(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=what)
 
 
 # -- a lost second factor --------------------------------------------------------------------------
 
 
-async def release(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
+def _ways_shown(ctx: Ctx, sign_in: SignIn) -> frozenset[str]:
+    """The different ways back that were shown, a link among them."""
+    return names_of(sign_in.proofs) & {*ctx.factors.ways_back, LINK_PROOF}
+
+
+async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
     """True where a recovery has shown two different ways back and the factors that its person lost are gone. With a
     waiting time the first call only begins it: the owner is told everywhere, and can stop it."""
-    done = factors(sign_in.proofs)
-    lost = sign_in.enrolled & set(HELD)
-    if sign_in.purpose != "recovery" or sign_in.person_id is None or not lost or done & set(HELD):
+    possession = set(ctx.factors.possession)
+    ways, lost = _ways_shown(ctx, sign_in), sign_in.enrolled & possession
+    if not sign_in.journey.is_recovery or sign_in.person_id is None or not lost:
         return False
-    if len(done & set(WAYS_BACK)) < 2 or not await _has_waited(ctx, db, sign_in, sign_in.person_id):
+    if names_of(sign_in.proofs) & possession or len(ways) < 2:
         return False
-    await running.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, but=sign_in.id)
-    await enrolled.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*HELD, enrolled.BROWSER])
+    if not await _has_waited(ctx, db, sign_in, sign_in.person_id):
+        return False
+    await pending.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, but=sign_in.id)
+    await credentials.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*possession, credentials.BROWSER])
     await note(
         ctx, db, Event.FACTORS_RELEASED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
-        factors=sorted(lost), ways=sorted(done & set(WAYS_BACK)),
+        factors=sorted(lost), ways=sorted(ways),
     )  # fmt: skip
-    await complete(ctx, db, sign_in, "factors")
+    await complete(ctx, db, sign_in, N_("Your second factors were removed"))
     return True
 
 
@@ -94,20 +98,20 @@ async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool
     life, data = wait + _AFTERWARDS, {"usable_at": usable_at}
     await once.issue(ctx, db, sign_in.tenant_id, _RELEASE, person_id, b"", life=life, data=data)
     await note(ctx, db, Event.RELEASE_ASKED, tenant_id=sign_in.tenant_id, subject_id=person_id)
-    await tell(ctx, db, sign_in.tenant_id, person_id, "recovery_asked", life=life)
+    await warn_owner(ctx, db, sign_in.tenant_id, person_id, "recovery_asked", life=life)
     return False
 
 
 async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
     """From when on a recovery that has shown two ways can be finished; None where nothing waits."""
-    if sign_in.purpose != "recovery" or sign_in.person_id is None or len(factors(sign_in.proofs) & set(WAYS_BACK)) < 2:
+    if not sign_in.journey.is_recovery or sign_in.person_id is None or len(_ways_shown(ctx, sign_in)) < 2:
         return None
     async with ctx.read() as db:
         begun = await once.live(ctx, db, _RELEASE, sign_in.person_id)
     return int(once.carried(ctx, begun)["usable_at"]) if begun else None
 
 
-async def not_lost(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
+async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """The factor was shown after all: nothing is released any more."""
     if await once.live(ctx, db, _RELEASE, person_id):
         await _stop(ctx, db, tenant_id, person_id)
@@ -116,11 +120,11 @@ async def not_lost(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
 # -- telling, and stopping -------------------------------------------------------------------------
 
 
-async def tell(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, life: int) -> None:
+async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, life: int) -> None:
     """A mail to every address of the person, with a link that stops what is under way. `life` in seconds."""
     minted = ctx.ring.mint(STOP)
     await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, beside=True)
-    link, tenant = f"{ctx.house.base}/recover/stop/{minted.token}", await tenants.by_id(db, tenant_id)
+    link, tenant = f"{ctx.house.base}/recover/stop/{minted.token}", await tenants.by_id(ctx, db, tenant_id)
     for to in await _addresses(ctx, db, tenant_id, person_id):
         await mail.lay(ctx, db, tenant_id, kind, to, service=tenant.display_name if tenant else "", link=link)
 
@@ -134,11 +138,11 @@ async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[s
 
 async def stop(ctx: Ctx, token: str) -> None:
     """The owner did not mean it: nothing is released, and no link that was made for them opens any more."""
-    row = await look(ctx, token)
+    row = await find_stop(ctx, token)
     if row is None:
         raise HandleInvalid
     async with ctx.write() as db:
-        tenant = await tenants.by_id(db, row["tenant_id"])
+        tenant = await tenants.by_id(ctx, db, row["tenant_id"])
         if tenant is None or tenant.is_disabled or not await people.lock(db, row["tenant_id"], row["bound_to"]):
             raise HandleInvalid
         if not await once.take(ctx, db, row["id"]):
@@ -147,13 +151,13 @@ async def stop(ctx: Ctx, token: str) -> None:
 
 
 async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
-    await running.end_all(ctx, db, tenant_id, person_id)
+    await pending.end_all(ctx, db, tenant_id, person_id)
     for kind in (_RELEASE, LINK, _STOP):
         await once.end(ctx, db, kind, person_id)
     await note(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
 
 
-async def look(ctx: Ctx, token: str) -> RowMapping | None:
+async def find_stop(ctx: Ctx, token: str) -> RowMapping | None:
     """The ticket behind a link that stops; None for one that is used, too old or none of ours."""
     secret_hash: Any = ctx.ring.presented(STOP, token)
     if secret_hash is None:

@@ -1,14 +1,17 @@
-"""A tenant's policy as data: its fields, its defaults, and what a change of it may say. What rules mean is `policy`'s.
+"""A tenant's policy as data: its fields, their defaults and bounds, and what a change of it may say.
 
-No database and no clock here.
+No database and no clock here; what rules mean is `policy`'s. A field is said here and nowhere else: the API, its
+document and the reference are made from this model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from passgate.core.factor import Factors
 from passgate.errors import Invalid
 
 AAL1, AAL2, AAL3 = "urn:passgate:aal1", "urn:passgate:aal2", "urn:passgate:aal3"
@@ -17,88 +20,103 @@ PHR = "phr"
 LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each holds whatever the one before asks."""
 
-FIRST = ("password", "passkey", "email_code")
-SECOND = ("passkey", "totp", "recovery_code", "email_code")
-MAILED = "email_code"
+
+def _one_of(*words: str) -> BeforeValidator:
+    def known(given: object) -> object:
+        if given not in words:
+            raise ValueError
+        return given
+
+    return BeforeValidator(known)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The defaults are the product's. `first`: the ways in. `second`: when another factor is asked for (never,
-    if_enrolled, always), `second_among`: which. `least_acr`: what every sign-in must reach. `max_age`: seconds a proof
-    may be old for a deed that asks for a fresh one; 0: as the settings say."""
+def _distinct(given: object) -> object:
+    """Never empty, none twice. What is no list of texts is left to the model, which calls it a wrong type."""
+    if not isinstance(given, list | tuple) or not all(isinstance(word, str) for word in given):
+        return given
+    if not given or len(set(given)) < len(given):
+        raise ValueError
+    return tuple(given)
 
-    first: tuple[str, ...] = ("password", "passkey")
-    second: str = "if_enrolled"
-    second_among: tuple[str, ...] = ("passkey", "totp", "recovery_code")
-    least_acr: str = AAL1
-    max_age: int = 0
-    password_alone: int = 15
-    password_beside: int = 8
-    totp_window: int = 1
-    totp_at_once: bool = False
-    passkey_counter: str = "refuse"
-    remember_days: int = 30
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_distinct)]
+
+
+class Rules(BaseModel):
+    """The defaults are the product's."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    first: Names = Field(("password", "passkey"), description="The ways in, by name of factor")
+    second: Annotated[str, _one_of("never", "if_enrolled", "always")] = Field(
+        "if_enrolled", description="When another factor is asked for: never, if_enrolled or always"
+    )
+    second_among: Names = Field(
+        ("passkey", "totp", "recovery_code"), description="Which; with email_code a sign-in stays at AAL1"
+    )
+    least_acr: Annotated[str, _one_of(*LEVELS)] = Field(
+        AAL1, description=f"What every sign-in must reach: {', '.join(LEVELS)}"
+    )
+    max_age: int = Field(
+        0, ge=0, le=86_400, description="Seconds a proof may be old where a fresh one is asked for; 0: the setting"
+    )
+    password_alone: int = Field(15, ge=8, le=64, description="Characters of a password that may stand alone")
+    password_beside: int = Field(8, ge=8, le=64, description="And of one that never does")
+    totp_window: int = Field(1, ge=0, le=2, description="Steps of 30 s to either side in which a code counts")
+    totp_at_once: bool = Field(False, description="An authenticator app counts without its first code")
+    passkey_counter: Annotated[str, _one_of("refuse", "note")] = Field(
+        "refuse", description="What happens where a counter does not grow: refuse or note"
+    )
+    remember_days: int = Field(30, ge=0, le=365, description="Days that a browser can be remembered; 0: never")
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Rules:
-        """What a tenant keeps; names of a later version are passed over."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: _value(value) for key, value in data.items() if key in known})
+    def from_json(cls, data: Mapping[str, Any], factors: Factors) -> Rules:
+        """What a tenant keeps. Fields of a later version are passed over, and factors that are not here any more."""
+        known = {name: value for name, value in data.items() if name in cls.model_fields}
+        for name in {"first", "second_among"} & known.keys():
+            known[name] = tuple(word for word in known[name] if word in factors)
+        return cls.model_construct(**{**_DEFAULTS, **known})
 
     def to_json(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return self.model_dump(mode="json")
 
     def differences(self) -> dict[str, Any]:
         """What a tenant keeps: only what differs from the default, so that a better default reaches it."""
         default = Rules().to_json()
         return {key: value for key, value in self.to_json().items() if value != default[key]}
 
-    def changed(self, data: Mapping[str, Any]) -> Rules:
+    def changed(self, data: Mapping[str, Any], factors: Factors) -> Rules:
         """These rules with some fields replaced, or Invalid with the faulty ones."""
-        faults = {name[:40]: fault for name, value in data.items() if (fault := _fault(name, value))}
+        faults = {name[:40]: "unknown" for name in data if name not in Rules.model_fields}
+        known = {name: value for name, value in data.items() if name in Rules.model_fields}
+        try:
+            made = Rules.model_validate({**dict(self), **known})
+        except ValidationError as wrong:
+            faults |= {str(one["loc"][0]): _word(one["type"]) for one in wrong.errors(include_input=False)}
+            made = Rules()
+        faults |= dict.fromkeys(made._misnamed(known.keys() - faults.keys(), factors), "value")
         if faults:
             raise Invalid(faults)
-        made = replace(self, **{key: _value(value) for key, value in data.items()})
-        if made.second == "always" and not {"passkey", "totp", MAILED} & set(made.second_among):
+        if made.second == "always" and not set(made.second_among) & {*factors.set_up_second, *factors.given}:
             raise Invalid({"second_among": "value"})  # nobody could ever set one up
         return made
 
-    @property
-    def shortest_password(self) -> int:
-        """15 where it may stand alone, 8 where something else is always there (NIST SP 800-63B-4 §3.1.1.2). A mailed
-        code is no such thing, and a remembered browser leaves the password alone."""
-        is_beside = self.second == "always" and MAILED not in self.second_among and not self.remember_days
+    def _misnamed(self, changed: Iterable[str], factors: Factors) -> list[str]:
+        """The changed lists that name a factor which cannot stand there."""
+        may = {"first": factors.first, "second_among": factors.second}
+        return [name for name in changed if name in may and not set(getattr(self, name)) <= set(may[name])]
+
+    def shortest_password(self, factors: Factors) -> int:
+        """15 where it may stand alone, 8 where something else is always there (NIST SP 800-63B-4 §3.1.1.2). What shows
+        no trait is no such thing, and a remembered browser leaves the password alone."""
+        all_count = all(factors[name].traits for name in self.second_among)
+        is_beside = self.second == "always" and all_count and not self.remember_days
         return self.password_beside if is_beside else self.password_alone
 
 
-def _value(given: Any) -> Any:
-    return tuple(given) if isinstance(given, list) else given
+_DEFAULTS = dict(Rules())
 
 
-_LISTS = {"first": FIRST, "second_among": SECOND}
-_WORDS = {
-    "second": ("never", "if_enrolled", "always"),
-    "passkey_counter": ("refuse", "note"),
-    "least_acr": LEVELS,
-}
-_RANGES = {
-    "max_age": (0, 86_400), "password_alone": (8, 64), "password_beside": (8, 64), "totp_window": (0, 2),
-    "remember_days": (0, 365),
-}  # fmt: skip
-
-
-def _fault(name: str, value: Any) -> str | None:
-    """Why a field cannot be that, as one of the words of `Invalid`."""
-    if name in _LISTS:
-        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-            return "type"
-        return None if value and len(set(value)) == len(value) and set(value) <= set(_LISTS[name]) else "value"
-    if name in _WORDS:
-        return None if isinstance(value, str) and value in _WORDS[name] else "value"
-    if name in _RANGES:
-        least, most = _RANGES[name]
-        return "type" if type(value) is not int else None if least <= value <= most else "value"
-    if name == "totp_at_once":
-        return None if isinstance(value, bool) else "type"
-    return "unknown"
+def _word(kind: str) -> str:
+    """One of the words of `Invalid`."""
+    return "type" if kind.endswith(("_type", "_parsing")) else "value"

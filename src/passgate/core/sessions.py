@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, String, and_, bindparam, exists, func, literal_column, select, update
 
-from passgate.core import people
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.rules import AAL3
 from passgate.errors import CredentialInvalid, NotFound, SessionEnded
@@ -151,15 +150,11 @@ def _live(now: int) -> tuple[ColumnElement[bool], ...]:
     return (session.c.ended_at.is_(None), session.c.idle_expires_at > now, session.c.expires_at > now)
 
 
-async def hold(ctx: Ctx, db: Db, actor: Actor) -> RowMapping:
-    """First in every deed of a signed-in person: the session lives, and stays so until this transaction is over,
-    because who ends it takes the person's lock too. Without it a deed could be answered after the session's end was.
-    Returns the person."""
-    found = await people.lock(db, actor.tenant_id, actor.person_id)
-    alive = await db.value(select(session.c.id).where(session.c.id == actor.session_id, *_live(ctx.now())))
-    if found is None or alive is None:
-        raise SessionEnded
-    return found
+async def is_live(ctx: Ctx, db: Db, actor: Actor) -> bool:
+    """Whether the actor's session lives; with the person locked it stays so until the transaction is over, because who
+    ends it takes that lock too."""
+    query = select(session.c.id).where(session.c.id == actor.session_id, *_live(ctx.now()))
+    return await db.value(query) is not None
 
 
 async def lift(db: Db, actor: Actor, amr: tuple[str, ...], acr: str) -> None:

@@ -1,81 +1,50 @@
-"""A sign-in is a value: start, challenge, prove, finish. `finish` is the only place where a session is born.
+"""A sign-in is a value: start, challenge, prove, finish. `finish` is the only place where a session is opened.
 
-Factors are checked in `factors`, demands decided in `policy`; how a handle is carried lives in `web`.
-
-A proof is three steps. *Spend*: every budget is debited and committed before anything is compared, so that parallel
-guesses cannot all pass. *Compare*: no transaction is open. *Mark*: one transaction that moves only what is still as it
-was compared, notes the audit row, and gives the budgets back.
+How anything is proved is `proof`'s, factors are checked in `factors`, demands decided in `policy`; how a handle is
+carried lives in `web`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
-from passgate.core import links, mail, once, people, policy, recovery, running, sessions, signup, tenants, throttle
-from passgate.core.audit import Event, kept, note
-from passgate.core.ctx import Actor, Ctx
-from passgate.core.factors import (
-    Answer,
-    Compared,
-    Enrolling,
-    Enrolment,
-    Factor,
-    SignIn,
-    device,
-    email_code,
-    enrolled,
-    passkey,
-    password,
-    recovery_code,
-    totp,
+from passgate.core import (
+    credentials,
+    links,
+    mail,
+    pending,
+    people,
+    policy,
+    proof,
+    recovery,
+    sessions,
+    signup,
+    tenants,
+    throttle,
 )
-from passgate.core.policy import HELD, Decision, Enough, Need, Refuse, factors, own_level
+from passgate.core.action import action, within
+from passgate.core.audit import kept, note
+from passgate.core.ctx import Actor, Ctx
+from passgate.core.events import Event
+from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp, names_of
+from passgate.core.factors import device
+from passgate.core.journey import RECOVERY, SIGN_IN, SIGN_UP, STEP_UP
+from passgate.core.pending import SignIn
+from passgate.core.policy import Decision, Enough, Need, Refuse, own_level
+from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.rules import AAL1, LEVELS
-from passgate.core.running import find
 from passgate.errors import (
     AlreadyProved,
     FactorNotOffered,
     HandleInvalid,
     Invalid,
     ProofMissing,
-    ProofRefused,
     SignupClosed,
     StepUpNeeded,
-    Throttled,
-)  # fmt: skip
+)
 from passgate.store import Db
 from passgate.store.unit import Keep
-
-FACTORS: MappingProxyType[str, Factor] = MappingProxyType({
-    "password": password, "passkey": passkey, "totp": totp, "recovery_code": recovery_code, "email_code": email_code,
-})  # fmt: skip
-SET_UP: MappingProxyType[str, Enrolment] = MappingProxyType({"password": password, "passkey": passkey, "totp": totp})
-"""Those that a running sign-in can set up, where policy asks for it."""
-
-_COMPLETED = {
-    "signup": Event.SIGNUP_COMPLETED,
-    "signin": Event.SIGNIN_COMPLETED,
-    "recovery": Event.RECOVERY_COMPLETED,
-    "step_up": Event.STEP_UP_COMPLETED,
-}
-
-
-_PROVED = {
-    "password": Event.PASSWORD_PROVED,
-    "passkey": Event.PASSKEY_PROVED,
-    "totp": Event.TOTP_PROVED,
-    "recovery_code": Event.RECOVERY_CODE_PROVED,
-    "email_code": Event.EMAIL_CODE_PROVED,
-}
-_REFUSED = {
-    "password": Event.PASSWORD_REFUSED,
-    "passkey": Event.PASSKEY_REFUSED,
-    "totp": Event.TOTP_REFUSED,
-    "recovery_code": Event.RECOVERY_CODE_REFUSED,
-    "email_code": Event.EMAIL_CODE_REFUSED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +72,13 @@ async def start(
     goes afterwards, checked by that page; `browser`: the cookie of a remembered one."""
     at = people.address(email) if email is not None else None
     async with ctx.write() as db:
-        tenant = await tenants.find(db, tenant_name)
-        if tenant is None or tenant.is_disabled:
-            raise SignupClosed("Nobody can sign in here.")
+        tenant = await _open_tenant(ctx, db, tenant_name)
         data = {"email": at.shown, "email_key": at.key} if at else {}
         if kept_browser := device.presented(ctx, browser):
             data["browser"] = kept_browser
-        begun, handle = await running.begin(ctx, db, tenant, "signin", data | _going(return_to))
-        await note(ctx, db, Event.SIGNIN_STARTED, tenant_id=tenant.id, personal=_named(begun))
-        return _started(begun, handle)
+        begun, handle = await pending.begin(ctx, db, tenant, SIGN_IN, data | _going(return_to))
+        await note(ctx, db, Event.SIGNIN_STARTED, tenant_id=tenant.id, personal=begun.personal)
+        return await _started(ctx, db, begun, handle)
 
 
 async def start_signup(
@@ -123,21 +90,19 @@ async def start_signup(
         tenant = await signup.target(ctx, db, tenant_name, new_tenant)
     data = await signup.prepared(ctx, tenant, email, secret, profile, new_tenant)
     async with ctx.write() as db:
-        begun, handle = await running.begin(ctx, db, tenant, "signup", data | _going(return_to))
+        begun, handle = await pending.begin(ctx, db, tenant, SIGN_UP, data | _going(return_to))
         await signup.announce(ctx, db, begun)
-        return _started(begun, handle)
+        return await _started(ctx, db, begun, handle)
 
 
 async def start_recovery(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
     """Begin to choose a new password. Known or not, a mail goes out, and the answer is the same."""
     at = people.address(email)
     async with ctx.write() as db:
-        tenant = await tenants.find(db, tenant_name)
-        if tenant is None or tenant.is_disabled:
-            raise SignupClosed("Nobody can sign in here.")
-        begun, handle = await running.begin(ctx, db, tenant, "recovery", {"email": at.shown, "email_key": at.key})
+        tenant = await _open_tenant(ctx, db, tenant_name)
+        begun, handle = await pending.begin(ctx, db, tenant, RECOVERY, {"email": at.shown, "email_key": at.key})
         await recovery.announce(ctx, db, begun)
-        return _started(begun, handle)
+        return await _started(ctx, db, begun, handle)
 
 
 async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None) -> Started:
@@ -145,177 +110,203 @@ async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str 
     actor's session. Whatever age was asked for: a step-up always takes a proof given now."""
     if acr is not None and acr not in LEVELS:
         raise Invalid({"step_up.acr": "value"})
-    async with ctx.write() as db:
-        found = await sessions.hold(ctx, db, actor)
-        tenant = await tenants.by_id(db, actor.tenant_id)
+    async with action(ctx, actor) as acting:
+        db, found = acting.db, acting.person
+        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
         if tenant is None:
             raise HandleInvalid
-        floor = acr or own_level(await enrolled.kinds(db, actor.tenant_id, actor.person_id))
+        floor = acr or own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
         data = {"floor": floor, "email": found["email"], "email_key": found["email_key"]}
-        begun, handle = await running.begin(
-            ctx, db, tenant, "step_up", data | _going(return_to), person_id=actor.person_id, session_id=actor.session_id
+        begun, handle = await pending.begin(
+            ctx, db, tenant, STEP_UP, data | _going(return_to), person_id=actor.person_id, session_id=actor.session_id
         )
-        if isinstance(decide(begun), Refuse):
+        started = await _started(ctx, db, begun, handle)
+        if isinstance(started.decision, Refuse):
             raise FactorNotOffered("Nothing that you have set up reaches that level.")
         await note(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
-        return _started(begun, handle)
+        return started
 
 
 async def start_by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> Started:
     """Open a link that an operator or an admin made: its person is named by one proof, whatever else is asked for is
     asked all the same. `is_recovery`: to set up a new way in. HandleInvalid, or NotYet while the link waits."""
-    row = await links.look(ctx, token)
-    async with ctx.write() as db:
-        found = await people.lock(db, row["tenant_id"], row["bound_to"])
-        tenant = await tenants.by_id(db, row["tenant_id"])
-        if found is None or tenant is None or tenant.is_disabled or not await once.take(ctx, db, row["id"]):
-            raise HandleInvalid
+    ticket = await links.find(ctx, token)
+    journey = RECOVERY if is_recovery else SIGN_IN
+
+    async def compare(_is_locked: bool) -> Compared:
+        return links.compared(ctx, ticket)
+
+    async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
+        found = await people.lock(db, ticket["tenant_id"], ticket["bound_to"])
+        tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
+        if found is None or tenant is None or tenant.is_disabled or not await compared.mark(db):
+            return Outcome.OVER
         data = {"email": found["email"], "email_key": found["email_key"]}
-        purpose = "recovery" if is_recovery else "signin"
-        begun, handle = await running.begin(
-            ctx, db, tenant, purpose, data, person_id=found["id"], proofs=("link",)
-        )  # fmt: skip
-        await note(ctx, db, Event.LINK_PROVED, tenant_id=tenant.id, subject_id=found["id"], purpose=purpose)
-        return _started(begun, handle)
+        begun, handle = await pending.begin(
+            ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,)
+        )
+        await note(ctx, db, Event.LINK_PROVED, tenant_id=tenant.id, subject_id=found["id"], purpose=journey.name)
+        return Right(await _started(ctx, db, begun, handle))
+
+    return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
+
+
+async def _open_tenant(ctx: Ctx, db: Db, name: str | None) -> tenants.Tenant:
+    tenant = await tenants.find(ctx, db, name)
+    if tenant is None or tenant.is_disabled:
+        raise SignupClosed("Nobody can sign in here.")
+    return tenant
 
 
 def _going(return_to: str | None) -> dict[str, str]:
     return {"return_to": return_to} if return_to else {}
 
 
-def _started(sign_in: SignIn, handle: str) -> Started:
-    decision = decide(sign_in)
-    if isinstance(decision, Refuse):
-        raise FactorNotOffered
-    return Started(handle, decision, sign_in.expires_at)
+async def _started(ctx: Ctx, db: Db, begun: SignIn, handle: str) -> Started:
+    return Started(handle, decide(ctx, await _known(ctx, db, begun)), begun.expires_at)
 
 
-def decide(sign_in: SignIn) -> Decision:
+# -- what is asked now -----------------------------------------------------------------------------
+
+
+async def find(ctx: Ctx, handle: str) -> SignIn:
+    """The pending sign-in behind a handle, with what its person has enrolled by now. HandleInvalid."""
+    found = await pending.find(ctx, handle)
+    if found.person_id is None:
+        return found
+    async with ctx.read() as db:
+        return await _known(ctx, db, found)
+
+
+async def _known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
+    """With what the named person has enrolled by now, and whether their browser is remembered; nothing of either
+    while nobody is named."""
+    if sign_in.person_id is None:
+        return sign_in
+    has = await credentials.kinds(db, sign_in.tenant_id, sign_in.person_id)
+    browser = sign_in.data.get("browser")
+    remembered = bool(browser) and await device.is_known(
+        ctx, db, sign_in.tenant_id, sign_in.person_id, str(browser), sign_in.rules
+    )
+    return replace(sign_in, enrolled=has, is_remembered=remembered)
+
+
+def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
     floor = str(sign_in.data.get("floor") or AAL1)
     return policy.decide(
-        sign_in.rules, sign_in.purpose, sign_in.proofs, sign_in.enrolled, floor, is_remembered=sign_in.is_remembered
-    )
+        ctx.factors, sign_in.rules, sign_in.journey, sign_in.proofs, sign_in.enrolled, floor,
+        is_remembered=sign_in.is_remembered,
+    )  # fmt: skip
 
 
-def _named(sign_in: SignIn) -> dict[str, str]:
-    return {"email": sign_in.email} if sign_in.email else {}
+def _offered(ctx: Ctx, sign_in: SignIn, name: str) -> tuple[Need, Factor]:
+    decision, factor = decide(ctx, sign_in), ctx.factors.get(name)
+    if name in names_of(sign_in.proofs):
+        raise AlreadyProved
+    if factor is None or not isinstance(decision, Need) or not decision.offers(name):
+        raise FactorNotOffered
+    return decision, factor
+
+
+def _set_up_of(factor: Factor) -> SetUp:
+    if factor.set_up is None:
+        raise FactorNotOffered
+    return factor.set_up
+
+
+async def waits_until(ctx: Ctx, handle: str) -> int | None:
+    """From when on a recovery that showed two ways back can go on without the lost factor; None where nothing waits."""
+    return await recovery.usable_at(ctx, await pending.find(ctx, handle))
 
 
 # -- challenge and prove ---------------------------------------------------------------------------
 
 
-def _offered(sign_in: SignIn, factor: str) -> Need:
-    decision = decide(sign_in)
-    if factor in factors(sign_in.proofs):
-        raise AlreadyProved
-    if factor not in FACTORS or not isinstance(decision, Need) or not decision.offers(factor):
-        raise FactorNotOffered
-    return decision
-
-
-async def challenge(ctx: Ctx, handle: str, factor: str) -> dict[str, Any]:
+async def challenge(ctx: Ctx, handle: str, name: str) -> dict[str, Any]:
     """What a factor needs first, or what is to be set up where policy asks for that now."""
     sign_in = await find(ctx, handle)
-    if _offered(sign_in, factor).enrol:
-        return await SET_UP[factor].offer(ctx, await _enrolling(ctx, sign_in))
-    return await FACTORS[factor].challenge(ctx, sign_in)
+    need, factor = _offered(ctx, sign_in, name)
+    if need.enrol:
+        return await _set_up_of(factor).offer(ctx, await _enrolling(ctx, sign_in))
+    return await factor.challenge(ctx, sign_in)
 
 
-async def prove(ctx: Ctx, handle: str, factor: str, answer: Answer) -> Decision:
+async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
     """Answer one factor; what is still needed, or Enough. A refusal counts, a fault gives the try back to nobody."""
     sign_in = await find(ctx, handle)
-    need = _offered(sign_in, factor)
-    if isinstance(answer, dict) != (factor == passkey.name):
+    need, factor = _offered(ctx, sign_in, name)
+    checked_answer(factor, answer)
+    make = _setting_up if need.enrol else _proving
+    return await proof.prove(ctx, await make(ctx, sign_in, factor, answer))
+
+
+def checked_answer(factor: Factor, answer: Answer) -> None:
+    if isinstance(answer, dict) != (factor.answer == "object"):
         raise Invalid({"answer": "type"})
-    if need.enrol:
-        return await _set_up(ctx, sign_in, factor, answer)
-    authenticator, seen = await FACTORS[factor].budget(ctx, sign_in)
-    spent = await _spend(ctx, sign_in, authenticator)
-    compared = await FACTORS[factor].compare(ctx, sign_in, answer, seen, is_locked=spent.is_locked)
-    if not compared.is_right:
-        await _refuse(ctx, sign_in, factor, compared, spent)
-    return await _mark(ctx, sign_in, factor, compared, spent)
 
 
-async def waits_until(ctx: Ctx, handle: str) -> int | None:
-    """From when on a recovery that showed two ways back can go on without the lost factor; None where nothing waits."""
-    return await recovery.usable_at(ctx, await find(ctx, handle))
+async def _proving(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) -> Attempt[Decision]:
+    authenticator, seen = await factor.budget(ctx, sign_in)
+
+    async def compare(is_locked: bool) -> Compared:
+        return await factor.compare(ctx, sign_in, answer, seen, is_locked=is_locked)
+
+    async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
+        return await _mark(ctx, db, sign_in, factor, compared)
+
+    return _attempt(ctx, sign_in, factor, authenticator, compare, mark)
 
 
-async def _spend(ctx: Ctx, sign_in: SignIn, authenticator: str) -> throttle.Spent:
-    throttled = kept(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=_named(sign_in))
-    async with ctx.write() as db:
-        if not await db.change(running.SPEND, of_sign_in=sign_in.id):
-            if await running.is_dead(db, sign_in):
-                raise HandleInvalid
-            # The tries in flight fill the budget; they may yet turn out right, so this one only waits.
-            raise Throttled(1, keep=(throttled,))
-        try:
-            return await throttle.spend(ctx, db, sign_in.tenant_id, authenticator)
-        except Throttled as late:
-            raise Throttled(late.retry_after, keep=(throttled,)) from None
+def _attempt(
+    ctx: Ctx, sign_in: SignIn, factor: Factor, authenticator: str, compare: Any, mark: Any
+) -> Attempt[Decision]:
+    """What a sign-in keeps of a refused or throttled answer, the same for every factor."""
+
+    def refused(person_id: str | None) -> tuple[Keep, ...]:
+        about = {"tenant_id": sign_in.tenant_id, "subject_id": person_id, "personal": sign_in.personal}
+        return (kept(ctx, factor.refused_event, **about),)
+
+    async def late(db: Db) -> Outcome:
+        return await _late(db, sign_in, factor, Outcome.WRONG)
+
+    throttled = kept(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=sign_in.personal)
+    return Attempt(
+        tenant_id=sign_in.tenant_id, authenticator=authenticator, sign_in=sign_in, compare=compare, mark=mark,
+        late=late, refused=refused, throttled=(throttled,),
+    )  # fmt: skip
 
 
-def _refusal_facts(ctx: Ctx, sign_in: SignIn, factor: str, person_id: str | None) -> tuple[Keep, Keep]:
-    async def count(db: Db) -> None:
-        await db.change(running.REFUSED, of_sign_in=sign_in.id)
-
-    row = kept(ctx, _REFUSED[factor], tenant_id=sign_in.tenant_id, subject_id=person_id, personal=_named(sign_in))
-    return count, row
+async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
+    """A doubled request may find used up what its twin has just shown: that is neither wrong nor a replay."""
+    proofs, is_dead = await pending.proofs_now(db, sign_in)
+    return Outcome.LOST if factor.name in names_of(proofs) and not is_dead else otherwise
 
 
-async def _refuse(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spent: throttle.Spent) -> None:
-    """A doubled request may find spent what its twin has just used: that is neither wrong nor a replay."""
-    async with ctx.write() as db:
-        proofs, is_dead = await running.now_proved(db, sign_in)
-        if factor in factors(proofs) and not is_dead:
-            raise AlreadyProved(keep=(_giving_back(ctx, sign_in, spent),))
-        for fact in (*_refusal_facts(ctx, sign_in, factor, compared.person_id), *compared.kept):
-            await fact(db)
-    raise ProofRefused
-
-
-async def _mark(ctx: Ctx, sign_in: SignIn, factor: str, compared: Compared, spent: throttle.Spent) -> Decision:
-    """Everything a right answer moves, in one transaction; a lost race leaves nothing but the try given back."""
-    proof, give_back = compared.proof or factor, _giving_back(ctx, sign_in, spent)
-    lost = ProofRefused(keep=_refusal_facts(ctx, sign_in, factor, compared.person_id))
-    async with ctx.write() as db:
-        if compared.person_id and not await people.lock(db, sign_in.tenant_id, compared.person_id):
-            raise lost
-        if not await running.add_proof(ctx, db, sign_in, proof, compared.person_id):
-            raise await _lost(db, sign_in, factor, give_back)
-        if not await compared.mark(db):
-            raise lost
-        proved = replace(sign_in, proofs=(*sign_in.proofs, proof), person_id=compared.person_id)
-        if sign_in.purpose == "signup" and factor == "email_code":
-            proved = await signup.born(ctx, db, proved, lost)
-            await running.name(db, proved)
-        proved = await running.known(ctx, db, proved)
-        # Before budgets: it ends other sign-ins, and a proof takes its sign-in first.
-        if await recovery.release(ctx, db, proved):
-            proved = await running.known(ctx, db, proved)
-        await throttle.refund(ctx, db, spent, clear=True)
-        await note(
-            ctx, db, _PROVED[factor], tenant_id=proved.tenant_id, subject_id=proved.person_id,
-            personal=_named(sign_in),
-        )  # fmt: skip
-    return decide(proved)
-
-
-def _giving_back(ctx: Ctx, sign_in: SignIn, spent: throttle.Spent) -> Keep:
-    async def give_back(db: Db) -> None:
-        await db.change(running.GIVE_BACK, of_sign_in=sign_in.id)
-        await throttle.refund(ctx, db, spent, clear=False)
-
-    return give_back
-
-
-async def _lost(db: Db, sign_in: SignIn, factor: str, give_back: Keep) -> Exception:
-    """Why a right answer came too late: another one was first, or the sign-in is over."""
-    proofs, is_dead = await running.now_proved(db, sign_in)
-    if is_dead or factor not in factors(proofs):
-        return HandleInvalid()
-    return AlreadyProved(keep=(give_back,))
+async def _mark(
+    ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared
+) -> Right[Decision] | Outcome:  # fmt: skip
+    """Everything a right answer moves."""
+    shown = compared.proof or factor.name
+    if compared.person_id and not await people.lock(db, sign_in.tenant_id, compared.person_id):
+        return Outcome.WRONG
+    if not await pending.add_proof(ctx, db, sign_in, shown, compared.person_id):
+        return await _late(db, sign_in, factor, Outcome.OVER)
+    if not await compared.mark(db):
+        return Outcome.WRONG
+    proved = replace(sign_in, proofs=(*sign_in.proofs, shown), person_id=compared.person_id)
+    if sign_in.journey.makes_person and proved.person_id is None:
+        made = await signup.create(ctx, db, proved)
+        if made is None:
+            return Outcome.WRONG
+        proved = made
+        await pending.name(db, proved)
+    proved = await _known(ctx, db, proved)
+    if await recovery.drop_lost_factors(ctx, db, proved):
+        proved = await _known(ctx, db, proved)
+    await note(
+        ctx, db, factor.proved_event, tenant_id=proved.tenant_id, subject_id=proved.person_id, personal=sign_in.personal
+    )
+    return Right(decide(ctx, proved))
 
 
 # -- setting up what policy asks for now -----------------------------------------------------------
@@ -333,49 +324,43 @@ async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
     )
 
 
-async def setting_up(ctx: Ctx, handle: str, factor: str) -> Enrolling:
-    """Whose factor a page is about to set up; FactorNotOffered where policy does not ask for it now."""
+async def offered(ctx: Ctx, handle: str, name: str) -> dict[str, Any] | None:
+    """What was offered to be set up last, while it can still be answered; FactorNotOffered where policy does not ask
+    for it now."""
     sign_in = await find(ctx, handle)
-    if not _offered(sign_in, factor).enrol:
+    need, factor = _offered(ctx, sign_in, name)
+    if not need.enrol:
         raise FactorNotOffered
-    return await _enrolling(ctx, sign_in)
+    return await _set_up_of(factor).offered(ctx, await _enrolling(ctx, sign_in))
 
 
-async def _set_up(ctx: Ctx, sign_in: SignIn, factor: str, answer: Answer) -> Decision:
+async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) -> Attempt[Decision]:
     """A sign-up's own way in, the new one of a recovery, a second factor that is always asked for. Looked at again with
-    the person locked: of two that are half signed in only one can set up a kind that the person has none of."""
-    who = await _enrolling(ctx, sign_in)
-    facts = _refusal_facts(ctx, sign_in, factor, who.person_id)
-    try:
-        accepted = await SET_UP[factor].accept(ctx, who, answer)
-    except ProofRefused:
-        async with ctx.write() as db:
-            for fact in facts:
-                await fact(db)
-        raise
-    async with ctx.write() as db:
+    the person locked: of two pending sign-ins only one can set up a kind that the person has none of."""
+    who, set_up = await _enrolling(ctx, sign_in), _set_up_of(factor)
+
+    async def compare(_is_locked: bool) -> Compared:
+        return await set_up.accept(ctx, who, answer)
+
+    async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         if not await people.lock(db, who.tenant_id, who.person_id):
-            raise HandleInvalid
-        now = decide(await running.known(ctx, db, sign_in))
-        if not isinstance(now, Need) or not now.enrol or not now.offers(factor):
+            return Outcome.OVER
+        now = decide(ctx, await _known(ctx, db, sign_in))
+        if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
             raise FactorNotOffered
-        # `spent` is not debited here; the proof's own statement takes one off, so it is put on first.
-        await running.spend_one(db, sign_in)
-        proof = accepted.proof or factor
-        if not await running.add_proof(ctx, db, sign_in, proof, who.person_id):
-            raise await _lost(db, sign_in, factor, _nothing)
-        # Sign-ins before budgets, as `_spend` takes them: the other way round the two could wait for each other.
-        if sign_in.purpose == "recovery":
-            await running.end_all(ctx, db, who.tenant_id, who.person_id, but=sign_in.id)
-        await accepted.bind(db)
-        if sign_in.purpose == "recovery":
-            await recovery.complete(ctx, db, sign_in, factor)
-        proved = await running.known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof)))
-    return decide(proved)
+        shown = compared.proof or factor.name
+        if not await pending.add_proof(ctx, db, sign_in, shown, who.person_id):
+            return await _late(db, sign_in, factor, Outcome.OVER)
+        if sign_in.journey.is_recovery:
+            await pending.end_all(ctx, db, who.tenant_id, who.person_id, but=sign_in.id)
+        if not await compared.mark(db):
+            return Outcome.WRONG
+        if sign_in.journey.is_recovery:
+            await recovery.complete(ctx, db, sign_in, set_up.replaced)
+        return Right(decide(ctx, await _known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, shown)))))
 
-
-async def _nothing(_db: Db) -> None:
-    """Nothing was spent, so there is nothing to give back."""
+    attempt = _attempt(ctx, sign_in, factor, f"h:{sign_in.id}", compare, mark)
+    return replace(attempt, renewed=throttle.person_key(who.person_id, factor.name))
 
 
 # -- finish ----------------------------------------------------------------------------------------
@@ -392,12 +377,12 @@ class Finished:
 async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
     """Open the one session of a sign-in that has proved enough. The only caller of `sessions.open_session`.
     `remember`: this browser need not show the second factor again for some days, where the tenant's rules have that."""
-    before = await find(ctx, handle, with_enrolled=False)  # looked at below, with the person held
+    before = await pending.find(ctx, handle)
     async with ctx.write() as db:
-        # The person first: see `people.lock`. Before anybody is named there is nobody to lock, and nothing to finish.
+        # Before anybody is named there is nobody to lock, and nothing to finish.
         is_live = before.person_id and await people.lock(db, before.tenant_id, before.person_id)
-        sign_in = await running.take(ctx, db, before)
-        enough = decide(sign_in)
+        sign_in = await _known(ctx, db, await pending.take(ctx, db, before))
+        enough = decide(ctx, sign_in)
         if isinstance(enough, Need):
             raise ProofMissing(enough.listed())
         if isinstance(enough, Refuse):
@@ -406,25 +391,25 @@ async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
             raise HandleInvalid
         opened = await _open(ctx, db, sign_in, sign_in.person_id, enough)
         await note(
-            ctx, db, _COMPLETED[sign_in.purpose], tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
-            acr=enough.acr, amr=list(enough.amr), session_id=opened.session["id"], reasons=list(enough.reasons),
+            ctx, db, sign_in.journey.completed, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
+            acr=enough.acr, amr=list(enough.amr), session_id=opened.session["id"], reasons=[enough.reason],
         )  # fmt: skip
         return Finished(opened, await _remember(ctx, db, sign_in, sign_in.person_id) if remember else None)
 
 
 async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough) -> sessions.Opened:
-    if sign_in.purpose == "step_up" and sign_in.session_id:
+    if sign_in.journey.is_step_up and sign_in.session_id:
         replaced = Actor(sign_in.tenant_id, person_id, sign_in.session_id, "", (), 0)
-        await sessions.hold(ctx, db, replaced)
-        await sessions.end(ctx, db, replaced, sign_in.session_id, "stepped_up")
+        async with within(ctx, db, replaced):
+            await sessions.end(ctx, db, replaced, sign_in.session_id, "stepped_up")
     opened = await sessions.open_session(
         ctx, db, tenant_id=sign_in.tenant_id, person_id=person_id, amr=enough.amr, acr=enough.acr, auth_time=ctx.now()
     )
-    if factors(sign_in.proofs) & set(HELD):
-        await recovery.not_lost(ctx, db, sign_in.tenant_id, person_id)
+    if names_of(sign_in.proofs) & set(ctx.factors.possession):
+        await recovery.cancel_drop(ctx, db, sign_in.tenant_id, person_id)
     if sign_in.is_remembered:
         await device.used(ctx, db, str(sign_in.data["browser"]))
-    if opened.is_new_device and sign_in.purpose == "signin":
+    if opened.is_new_device and sign_in.journey is SIGN_IN:
         found = await people.by_id(db, sign_in.tenant_id, person_id)
         if found is not None:
             await mail.lay(ctx, db, sign_in.tenant_id, "new_device", found["email"], service=sign_in.service)
@@ -433,8 +418,9 @@ async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enoug
 
 def may_remember(sign_in: SignIn) -> int:
     """For how many days this browser can be remembered once this sign-in is over; 0: not at all."""
-    is_plain = sign_in.purpose == "signin" and sign_in.rules.least_acr == AAL1
-    return sign_in.rules.remember_days if is_plain and policy.shows_two(sign_in.rules, sign_in.proofs) else 0
+    is_plain = sign_in.journey is SIGN_IN and sign_in.rules.least_acr == AAL1
+    two = is_plain and policy.shows_two(sign_in.rules, sign_in.proofs)
+    return sign_in.rules.remember_days if two else 0
 
 
 async def _remember(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Sign-up: what a stranger hands in, and the birth of a person in the statement that proves the mailed code.
+"""Sign-up: what a stranger hands in, and creating the person in the statement that proves the mailed code.
 
 Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address is taken.
 """
@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from passgate.core import access, people, tenants
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import SignIn, email_code, password
+from passgate.core.events import Event
+from passgate.core.factors import email_code, password
+from passgate.core.pending import SignIn
 from passgate.core.profile import checked
-from passgate.errors import Invalid, ProofRefused, SignupClosed, TenantNameTaken
+from passgate.errors import Invalid, SignupClosed, TenantNameTaken
 from passgate.hashing import Stored
 from passgate.store import Db
 
@@ -21,14 +23,14 @@ from passgate.store import Db
 async def target(ctx: Ctx, db: Db, tenant_name: str | None, new_tenant: str | None) -> tenants.Tenant:
     """The tenant whose rules hold for this sign-up. A new tenant starts with `main`'s."""
     if new_tenant is None:
-        return await tenants.open_one(db, tenant_name)
+        return await tenants.open_one(ctx, db, tenant_name)
     if ctx.settings.tenancy != "multi":
         raise SignupClosed
     if tenant_name is not None:
         raise Invalid({"new_tenant": "value"})
-    if await tenants.find(db, tenants.checked_name(new_tenant, "new_tenant.name")):
+    if await tenants.find(ctx, db, tenants.checked_name(new_tenant, "new_tenant.name")):
         raise TenantNameTaken
-    return await tenants.open_one(db, tenants.MAIN)
+    return await tenants.open_one(ctx, db, tenants.MAIN)
 
 
 async def prepared(
@@ -57,9 +59,9 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     await note(ctx, db, Event.SIGNUP_STARTED, tenant_id=sign_in.tenant_id, personal={"email": sign_in.email})
 
 
-async def born(ctx: Ctx, db: Db, sign_in: SignIn, lost: ProofRefused) -> SignIn:
-    """The person comes to be, in the transaction that took the code. Of several sign-ups of one address the first
-    proof wins, and only the winner's own password counts; the others get `lost`."""
+async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
+    """Create the person, in the transaction that took the code. Of several sign-ups of one address the first proof
+    wins, and only the winner's own password counts; None for the others."""
     tenant_id, role = sign_in.tenant_id, "user"
     if wanted := sign_in.data.get("new_tenant"):
         made = await tenants.create(ctx, db, wanted["name"], wanted["display_name"])
@@ -70,7 +72,7 @@ async def born(ctx: Ctx, db: Db, sign_in: SignIn, lost: ProofRefused) -> SignIn:
     at = people.Address(sign_in.email, sign_in.email_key)
     person_id = await people.create(ctx, db, tenant_id, at, profile=sign_in.data["profile"], verified=True)
     if person_id is None:
-        raise lost
+        return None
     await note(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.shown})
     await access.grant(ctx, db, tenant_id, person_id, role)
     proofs = sign_in.proofs

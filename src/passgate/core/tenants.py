@@ -42,33 +42,33 @@ def checked_name(text: str, field: str = "name") -> str:
     return name
 
 
-async def find(db: Db, name: str | None) -> Tenant | None:
-    return _value(await db.one(_BY_NAME, of_name=(name or MAIN).strip().lower()))
+async def find(ctx: Ctx, db: Db, name: str | None) -> Tenant | None:
+    return _value(ctx, await db.one(_BY_NAME, of_name=(name or MAIN).strip().lower()))
 
 
-async def by_id(db: Db, tenant_id: str) -> Tenant | None:
-    return _value(await db.one(_BY_ID, of_id=tenant_id))
+async def by_id(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
+    return _value(ctx, await db.one(_BY_ID, of_id=tenant_id))
 
 
-async def held(db: Db, tenant_id: str) -> Tenant | None:
+async def lock(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
     """The same, its row locked until the transaction ends."""
-    return _value(await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
+    return _value(ctx, await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
 
 
 _BY_NAME = select(tenant).where(tenant.c.name == bindparam("of_name"))
 _BY_ID = select(tenant).where(tenant.c.id == bindparam("of_id"))
 
 
-def _value(row: RowMapping | None) -> Tenant | None:
+def _value(ctx: Ctx, row: RowMapping | None) -> Tenant | None:
     if row is None:
         return None
-    rules = Rules.from_json(json.loads(row["policy"]))
+    rules = Rules.from_json(json.loads(row["policy"]), ctx.factors)
     return Tenant(row["id"], row["name"], row["display_name"], row["signup"], rules, row["disabled_at"] is not None)
 
 
-async def open_one(db: Db, name: str | None) -> Tenant:
+async def open_one(ctx: Ctx, db: Db, name: str | None) -> Tenant:
     """The tenant that takes sign-ups under this name. Ghost, disabled and closed ones answer alike."""
-    found = await find(db, name)
+    found = await find(ctx, db, name)
     if found is None or found.is_disabled or found.signup != "open":
         raise SignupClosed
     return found
@@ -88,7 +88,7 @@ async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "
 async def ensure_main(house: House) -> None:
     """Every deployment has `main`; racing starts make one."""
     async with house.store.read() as db:
-        if await find(db, MAIN):
+        if await find(Ctx(house), db, MAIN):
             return
     async with house.store.write() as db:
         await create(Ctx(house), db, MAIN, "Passgate")

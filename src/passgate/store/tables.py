@@ -110,7 +110,7 @@ credential = Table(
     ),
 )  # fmt: skip
 
-# core/signin: the running, not yet trusted thing.
+# core/pending: the pending sign-in, not yet trusted.
 sign_in = Table(
     "sign_in", metadata,
     _id(primary_key=True),

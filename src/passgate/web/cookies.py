@@ -30,7 +30,7 @@ def signin_name(settings: Settings) -> str:
 
 
 def set_signin(settings: Settings, value: str) -> str:
-    """The running sign-in's handle, or the seat a form is bound to before there is one; as long as a sign-in lives."""
+    """The pending sign-in's handle, or the seat a form is bound to before there is one; as long as a sign-in lives."""
     return _cookie(settings, signin_name(settings), value, settings.signin.life)
 
 

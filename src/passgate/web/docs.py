@@ -5,17 +5,17 @@ What a door does is said where the door is; here only how the description is ser
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import BaseModel
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from passgate.web import guards
 from passgate.web.api.shapes import Problem, encode
+from passgate.web.guards import Context
 
 STATIC = Path(__file__).parent / "static"
 VIEWER = "swagger-ui@5.35.0"
@@ -82,23 +82,16 @@ _TAGS = {
 }
 
 
-def install(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> None:
-    """The document, the page and its files; `at` is where a host program has put the doors."""
+def install(app: FastAPI) -> None:
+    """The document, the page and its files."""
     app.description = _ABOUT
     app.openapi_tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
-    _open(app, "/openapi.json", partial(_document, app, at, profile))
-    _open(app, "/docs", _page)
-    for path, (name, kind) in FILES.items():
-        _open(app, path, partial(_file, STATIC / name, kind))
+    app.router.routes.extend(router.routes)
 
 
-def _open(app: FastAPI, path: str, door: Callable[[], Awaitable[Response]]) -> None:
-    name = path.removeprefix("/docs/")
-    app.add_api_route(path, door, name=name, include_in_schema=False, dependencies=[Depends(guards.stranger)])
-
-
-async def _document(app: FastAPI, at: str, profile: type[BaseModel] | None) -> Response:
-    return Response(encode(described(app, at, profile)), media_type="application/json")
+async def _document(request: Request, ctx: Context) -> Response:
+    document = described(request.app, ctx.house.at, ctx.house.profile)
+    return Response(encode(document), media_type="application/json")
 
 
 async def _page() -> Response:
@@ -110,8 +103,16 @@ async def _file(path: Path, kind: str) -> Response:
     return FileResponse(path, media_type=kind, headers=headers)
 
 
+router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.stranger)])
+router.add_api_route("/openapi.json", _document, name="/openapi.json")
+router.add_api_route("/docs", _page, name="/docs")
+for _path, (_name, _kind) in FILES.items():
+    router.add_api_route(_path, partial(_file, STATIC / _name, _kind), name=_path.removeprefix("/docs/"))
+
+
 def described(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> dict[str, Any]:
-    """The OpenAPI document, with the one problem shape that every door's refusals have."""
+    """The OpenAPI document, with the one problem shape that every door's refusals have; `at` is where a host program
+    has put the doors."""
     if app.openapi_schema:
         return app.openapi_schema
     schema = app.openapi()

@@ -13,10 +13,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
-from passgate.core import running, sessions
-from passgate.core.audit import Event, note
+from passgate.core import pending, sessions, signin
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import SignIn
+from passgate.core.events import Event
+from passgate.core.pending import SignIn
 from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, CredentialMissing, CsrfRefused, HandleInvalid, SessionEnded
 from passgate.web import body, cookies, csrf
@@ -80,7 +81,7 @@ async def stranger() -> None:
 
 
 async def handle(request: Request, _doc: Annotated[object, Security(_handle_bearer)]) -> str:
-    """Whoever carries a running sign-in's handle."""
+    """Whoever carries a pending sign-in's handle."""
     try:
         given = bearer(request.headers)
     except CredentialInvalid:
@@ -150,7 +151,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """Whoever is half signed in: the cookie holds the handle of a running sign-in."""
+    """Whoever is half signed in: the cookie holds the handle of a pending sign-in."""
 
     guest: Guest
     sign_in: SignIn
@@ -169,7 +170,7 @@ async def guest(request: Request) -> Guest:
     """Anybody, on a page of our own: an unsafe method must come from one, bound to the sign-in cookie."""
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
-    known = value if value and any(ctx.ring.presented(kind, value) for kind in (SEAT, running.PREFIX)) else None
+    known = value if value and any(ctx.ring.presented(kind, value) for kind in (SEAT, pending.PREFIX)) else None
     form = await form_of(request)
     if request.method not in csrf.SAFE:
         await _refuse_foreign(ctx, request, known, form.get("csrf_token"))
@@ -177,9 +178,9 @@ async def guest(request: Request) -> Guest:
 
 
 async def half(request: Request, found: Annotated[Guest, Depends(guest)]) -> Half:
-    """Whoever is half signed in. Without a running sign-in a look leads to its beginning."""
+    """Whoever is half signed in. Without a pending sign-in a look leads to its beginning."""
     try:
-        return Half(found, await running.find(ctx_of(request), found.seat))
+        return Half(found, await signin.find(ctx_of(request), found.seat))
     except HandleInvalid:
         if request.method in csrf.SAFE:
             raise Elsewhere("/signin") from None

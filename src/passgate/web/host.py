@@ -18,8 +18,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from passgate.core import access, sessions
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx, House
+from passgate.core.events import Event
 from passgate.core.policy import is_at_least
 from passgate.core.profile import shown
 from passgate.core.rules import AAL1, LEVELS

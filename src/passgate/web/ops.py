@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
@@ -15,10 +15,10 @@ from passgate.errors import Unavailable
 from passgate.store.migrate import is_behind
 from passgate.store.unit import is_reachable
 from passgate.web import guards
-from passgate.web.api.shapes import Output, refuses
+from passgate.web.api.shapes import Output, operation_id, refuses
 from passgate.web.guards import Context, Operator
 
-router = APIRouter(tags=["ops"])
+router = APIRouter(tags=["ops"], generate_unique_id_function=operation_id)
 
 
 class Health(Output):
@@ -66,14 +66,19 @@ class Mailbox(Mailer, Protocol):
     async def list(self, limit: int = 200) -> list[dict[str, Any]]: ...
 
 
-def developer_router(mailbox: Mailbox) -> APIRouter:
-    """Mounted in development only; the edge keeps everybody but this machine's own browser out."""
-    made = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
+def mailbox_of(request: Request) -> Mailbox:
+    """The application's own: its routes are those of every other application in this process."""
+    kept: Mailbox = request.app.state.mailbox
+    return kept
 
-    @made.get("/mail.json", name="mail", include_in_schema=False)
-    async def mail_json(ctx: Context) -> list[dict[str, Any]]:
-        """Every mail, newest first. What waits is delivered first, so that a test need not."""
-        await outbox.settle(ctx.house, mailbox)
-        return await mailbox.list()
 
-    return made
+developer_router = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
+"""Mounted in development only; the edge keeps everybody but this machine's own browser out."""
+
+
+@developer_router.get("/mail.json", name="mail", include_in_schema=False)
+async def mail_json(request: Request, ctx: Context) -> list[dict[str, Any]]:
+    """Every mail, newest first. What waits is delivered first, so that a test need not."""
+    mailbox = mailbox_of(request)
+    await outbox.settle(ctx.house, mailbox)
+    return await mailbox.list()

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select, update
 
-from passgate.core.audit import Event, note
+from passgate.core import credentials
+from passgate.core.audit import note
+from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Ctx
-from passgate.core.factors import enrolled
-from passgate.core.factors.enrolled import BROWSER
+from passgate.core.events import Event
 from passgate.core.rules import Rules
 from passgate.store import Db
 from passgate.store.tables import credential
@@ -28,7 +29,7 @@ async def remember(ctx: Ctx, db: Db, tenant_id: str, person_id: str, days: int) 
     minted = ctx.ring.mint(PREFIX)
     label = " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part)
     data = json.dumps({"until": ctx.now() + days * _DAY})
-    await enrolled.add(ctx, db, tenant_id, person_id, BROWSER, lookup=minted.hash, label=label, data=data)
+    await credentials.add(ctx, db, tenant_id, person_id, BROWSER, lookup=minted.hash, label=label, data=data)
     await note(ctx, db, Event.BROWSER_REMEMBERED, tenant_id=tenant_id, subject_id=person_id, days=days)
     return minted.token
 
@@ -62,7 +63,7 @@ async def used(ctx: Ctx, db: Db, kept: str) -> None:
 
 async def listed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules: Rules) -> list[dict[str, Any]]:
     """{id, label, created_at, last_used_at, expires_at}, newest first."""
-    rows = await enrolled.of_kind(db, tenant_id, person_id, BROWSER)
+    rows = await credentials.of_kind(db, tenant_id, person_id, BROWSER)
     return [
         {**{name: row[name] for name in ("id", "label", "created_at", "last_used_at")}, "expires_at": until}
         for row in reversed(rows)

@@ -15,14 +15,17 @@ from sqlalchemy import RowMapping, bindparam, or_, select, update
 
 from passgate import ceremony
 from passgate.ceremony import Asserted, Passkey, Unproved
-from passgate.core import mail, once
-from passgate.core.audit import Event, note
+from passgate.core import credentials, mail, once
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, unmarked
-from passgate.errors import Conflict, ProofRefused
+from passgate.core.events import Event
+from passgate.core.factor import BOUND, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
+from passgate.core.pending import SignIn
+from passgate.errors import Conflict
 from passgate.seal import Unreadable, digest
 from passgate.store import Db
 from passgate.store.tables import credential, person
+from passgate.words import N_
 
 name = "passkey"
 LIFE = 300
@@ -50,7 +53,7 @@ async def _challenge(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str,
 
 
 async def _known(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[Passkey]:
-    rows = await enrolled.of_kind(db, tenant_id, person_id, name)
+    rows = await credentials.of_kind(db, tenant_id, person_id, name)
     return [_shown(row) for row in rows if row["rp_id"] == rp_id(ctx)]
 
 
@@ -94,10 +97,10 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         if seen is not None:
             await once.take(ctx, db, seen["id"])
 
-    wrong = Compared(False, sign_in.person_id, unmarked, kept=(burn,))
+    refused = wrong(sign_in.person_id, burn)
     asked = once.carried(ctx, seen) if seen is not None else {}
     if seen is None or is_locked or not asked or asked["person"] != sign_in.person_id:
-        return wrong
+        return refused
     async with ctx.read() as db:
         row = await db.one(
             _BY_LOOKUP, of_lookup=ceremony.named(answer) or b"", of_tenant=sign_in.tenant_id, of_rp=rp_id(ctx)
@@ -105,14 +108,15 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     await ceremony.ready()
     asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
     if row is None or asserted is None or not _is_meant(sign_in, row):
-        return wrong
+        return refused
     if _is_behind(asserted.counter, row["counter"]) and sign_in.rules.passkey_counter != "note":
-        return Compared(False, row["person_id"], unmarked, kept=(burn, _told(ctx, sign_in, row, is_refused=True)))
+        return wrong(row["person_id"], burn, _warn_owner(ctx, sign_in, row, is_refused=True))
 
-    async def mark(db: Db) -> bool:
-        return await once.take(ctx, db, seen["id"]) and await _use(ctx, db, sign_in, row, asserted)
+    async def mark(db: Db) -> str | None:
+        is_first = await once.take(ctx, db, seen["id"]) and await _use(ctx, db, sign_in, row, asserted)
+        return str(row["id"]) if is_first else None
 
-    proof = name if json.loads(row["data"])["synced"] else f"{name}+bound"
+    proof = name if json.loads(row["data"])["synced"] else name + BOUND
     return Compared(True, row["person_id"], mark, proof)
 
 
@@ -127,7 +131,7 @@ def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
 
 def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: RowMapping | None) -> Asserted | None:
     try:
-        key, handle = (enrolled.secret_of(ctx, row), _handle(row["person_id"])) if row else (_nobodys_key(), b"\0")
+        key, handle = (credentials.secret_of(ctx, row), _handle(row["person_id"])) if row else (_nobodys_key(), b"\0")
         return ceremony.assert_passkey(
             answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.settings.url, public_key=key,
             is_synced=bool(row and json.loads(row["data"])["synced"]), user_handle=handle,
@@ -162,11 +166,11 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Ass
         return True
     if sign_in.rules.passkey_counter != "note" or await db.change(same.values(**values)) != 1:
         return False
-    await _told(ctx, sign_in, row, is_refused=False)(db)
+    await _warn_owner(ctx, sign_in, row, is_refused=False)(db)
     return True
 
 
-def _told(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool) -> Any:
+def _warn_owner(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool) -> Any:
     """A counter that does not grow can mean a copy: the trail says so and the owner hears of it, without numbers."""
 
     async def write(db: Db) -> None:
@@ -192,42 +196,45 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
     )  # fmt: skip
 
 
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
-    """The new passkey, or ProofRefused. The challenge is burnt before anything is looked at."""
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
+    """The new passkey. The challenge is burnt before anything is looked at."""
     async with ctx.write() as db:
         live = await once.live(ctx, db, _NEW, who.bound_to)
-        if live is None or not await once.take(ctx, db, live["id"]):
-            raise ProofRefused
+        is_first = live is not None and await once.take(ctx, db, live["id"])
     await ceremony.ready()
-    asked = once.carried(ctx, live)
+    asked = once.carried(ctx, live) if live is not None and is_first else {}
     if asked.get("person") != who.person_id:
-        raise ProofRefused
+        return wrong(who.person_id)
     try:
         challenge = bytes.fromhex(asked["challenge"])
         made = ceremony.register(answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.settings.url)
-    except Unproved as refused:
-        raise ProofRefused from refused
+    except Unproved:
+        return wrong(who.person_id)
 
-    async def bind(db: Db) -> str:
-        label = called(made.aaguid)
-        data = {
-            "aaguid": made.aaguid, "synced": made.is_synced, "backed_up": made.is_backed_up,
-            "transports": list(made.transports),
-        }  # fmt: skip
-        try:
-            added = await enrolled.add(
-                ctx, db, who.tenant_id, who.person_id, name, secret=made.public_key, lookup=made.id, label=label,
-                rp_id=rp_id(ctx), counter=made.counter, data=json.dumps(data),
-            )  # fmt: skip
-        except Conflict:
-            raise ProofRefused from None  # registered already, to whomever: that is nobody's business
-        service, tenant_id = who.service, who.tenant_id
-        await enrolled.changed(
-            ctx, db, tenant_id, who.person_id, name, service=service, is_added=True, label=label
+    async def mark(db: Db) -> str | None:
+        return await _add(ctx, db, who, made)
+
+    return Compared(True, who.person_id, mark, name if made.is_synced else name + BOUND)
+
+
+async def _add(ctx: Ctx, db: Db, who: Enrolling, made: ceremony.Registered) -> str | None:
+    """None where it is registered already, to whomever: that is nobody's business."""
+    label = called(made.aaguid)
+    data = {
+        "aaguid": made.aaguid, "synced": made.is_synced, "backed_up": made.is_backed_up,
+        "transports": list(made.transports),
+    }  # fmt: skip
+    try:
+        added = await credentials.add(
+            ctx, db, who.tenant_id, who.person_id, name, secret=made.public_key, lookup=made.id, label=label,
+            rp_id=rp_id(ctx), counter=made.counter, data=json.dumps(data),
         )  # fmt: skip
-        return added
-
-    return Accepted(bind, name if made.is_synced else f"{name}+bound")
+    except Conflict:
+        return None
+    await credentials.changed(
+        ctx, db, who.tenant_id, who.person_id, name, service=who.service, is_added=True, label=label
+    )
+    return added
 
 
 def called(aaguid: str) -> str:
@@ -237,3 +244,22 @@ def called(aaguid: str) -> str:
 
 
 _UNNAMED = "Passkey"
+
+_VERIFIED = frozenset({Trait.HAS, Trait.IS})
+"""A passkey is had, and its person verified: we accept none without."""
+
+FACTOR = Factor(
+    name=name, amr=("pop", "user"), traits=_VERIFIED, resists_phishing=True, may_be_bound=True, is_first=True,
+    is_second=True, answer="object", order=Order(first=3, second=2, recovery=2, signup=1),
+    challenge=challenge, budget=budget, compare=compare,
+    set_up=SetUp(
+        accept=accept, offer=offer, is_bound_to_session=True, is_many=True, replaced=N_("A new passkey was set up")
+    ),
+    texts=Texts(
+        name=N_("a passkey"), use=N_("Use a passkey"), set_up=N_("Create a passkey instead"),
+        proved=N_("Passkey used"), refused=N_("A passkey was refused"),
+        wrong=N_("That passkey was not accepted. Try once more, or take another way."),
+        proved_meaning="A passkey's signature held.",
+        refused_meaning="A passkey was refused: wrong, unknown, not this person's, or its challenge is over.",
+    ),
+)  # fmt: skip

@@ -10,19 +10,22 @@ import re
 import unicodedata
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, select, update
+from sqlalchemy import RowMapping, select
 from zxcvbn_rs_py import zxcvbn
 
-from passgate.core import throttle
-from passgate.core.audit import Event, note
+from passgate.core import authenticator, credentials
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, unmarked
+from passgate.core.events import Event
+from passgate.core.factor import Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
+from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
-from passgate.errors import Invalid, NoChallenge, PasswordRefused
+from passgate.errors import PasswordRefused
 from passgate.hashing import Stored
 from passgate.seal import Unreadable
 from passgate.store import Db
-from passgate.store.tables import credential, person
+from passgate.store.tables import credential
+from passgate.words import N_
 
 name = "password"
 LONGEST = 256
@@ -36,7 +39,7 @@ async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]
     """The hash of a new password that meets the rules, or PasswordRefused with the reason. Opens no transaction.
     Lengths are code points after NFC; there are no composition rules."""
     text = unicodedata.normalize("NFC", password)
-    if len(text) < rules.shortest_password:
+    if len(text) < rules.shortest_password(ctx.factors):
         raise PasswordRefused("short")
     if len(text) > LONGEST:
         raise PasswordRefused("long")
@@ -64,91 +67,47 @@ def _words(given: str) -> set[str]:
     return {word for word in (*parts, "".join(parts)) if len(word) >= 4}
 
 
-async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> None:
-    """Set or replace the person's password; refusals counted against the old one are forgotten with it, and so are
-    remembered browsers."""
-    await enrolled.end_kinds(ctx, db, tenant_id, person_id, [name, enrolled.BROWSER])
+async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
+    """Set or replace the person's password; its id. Remembered browsers are forgotten."""
+    await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
     # Sealed on top of the hash: a stolen database alone gives nobody anything to guess against.
     phc = stored.phc.encode()
-    await enrolled.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
-    await throttle.clear(ctx, db, throttle.person_key(person_id, name))
+    made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
     await note(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
+    return made
 
 
-async def offer(_ctx: Ctx, _who: Enrolling) -> dict[str, Any]:
-    raise NoChallenge
-
-
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     """A new password that meets the rules, or PasswordRefused."""
-    if not isinstance(answer, str):
-        raise Invalid({"answer": "type"})
     stored = await vetted(ctx, answer, who.rules, (who.email, who.service, who.tenant_name))
 
-    async def bind(db: Db) -> str:
-        await put(ctx, db, who.tenant_id, who.person_id, stored)
-        return ""
+    async def mark(db: Db) -> str:
+        return await put(ctx, db, who.tenant_id, who.person_id, stored)
 
-    return Accepted(bind)
-
-
-async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
-    raise NoChallenge
-
-
-_LIVE = and_(credential.c.kind == name, credential.c.revoked_at.is_(None))
-_LOOK = (
-    select(
-        person.c.id,
-        person.c.disabled_at,
-        credential.c.id.label("credential_id"),
-        credential.c.secret_sealed,
-        credential.c.scheme,
-        credential.c.version,
-    )
-    .select_from(person.outerjoin(credential, and_(credential.c.person_id == person.c.id, _LIVE)))
-    .where(person.c.tenant_id == bindparam("of_tenant"))
-)
-_OF_PERSON = _LOOK.where(person.c.id == bindparam("of_person"))
-_OF_ADDRESS = _LOOK.where(person.c.email_key == bindparam("of_email_key"))
+    return Compared(True, who.person_id, mark)
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """One look for the person and the password, the same for an address that nobody has."""
-    async with ctx.read() as db:
-        if sign_in.person_id:
-            row = await db.one(_OF_PERSON, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id)
-        else:
-            row = await db.one(_OF_ADDRESS, of_tenant=sign_in.tenant_id, of_email_key=sign_in.email_key)
-    if row is None:
-        return throttle.address_key(ctx, sign_in.tenant_id, sign_in.email_key, name), None
-    return throttle.person_key(row["id"], name), row
+    return await authenticator.find(ctx, sign_in, name)
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
     """One round of hashing whoever it is: nobody, disabled, without a password, locked, or old parameters."""
     stored = None
-    if seen is not None and seen["disabled_at"] is None and seen["secret_sealed"] is not None and not is_locked:
+    if seen is not None and authenticator.is_usable(seen) and not is_locked:
         stored = _opened(ctx, seen)
     is_right = await ctx.house.hasher.check(answer, stored)
     if seen is None or stored is None or not is_right:
-        return Compared(False, seen["id"] if seen else None, unmarked)
+        return wrong(seen["person_id"] if seen else None)
     fresh = await ctx.house.hasher.hash(answer) if ctx.house.hasher.is_stale(stored) else None
 
-    async def mark(db: Db) -> bool:
-        # Use does not move `version`: two sign-ins with the same right password must not refuse each other.
-        values: dict[str, Any] = {"last_used_at": ctx.now()}
-        if fresh is not None:
-            values |= {"secret_sealed": _sealed(ctx, seen["credential_id"], fresh), "scheme": fresh.scheme}
-            await note(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["id"])
-        same = update(credential).where(
-            credential.c.id == seen["credential_id"],
-            credential.c.version == seen["version"],
-            credential.c.revoked_at.is_(None),
-        )
-        return await db.change(same.values(**values)) == 1
+    async def mark(db: Db) -> str | None:
+        if fresh is None:
+            return await credentials.use(ctx, db, seen)
+        await note(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["person_id"])
+        return await credentials.use(ctx, db, seen, secret=fresh.phc.encode(), scheme=fresh.scheme)
 
-    return Compared(True, seen["id"], mark)
+    return Compared(True, seen["person_id"], mark)
 
 
 async def schemes(db: Db) -> set[str]:
@@ -157,13 +116,26 @@ async def schemes(db: Db) -> set[str]:
     return {row["scheme"] for row in await db.rows(query)}
 
 
-def _sealed(ctx: Ctx, credential_id: str, stored: Stored) -> bytes:
-    return ctx.ring.seal("credential", f"credential:{credential_id}", stored.phc.encode())
-
-
 def _opened(ctx: Ctx, row: RowMapping) -> Stored | None:
     try:
-        phc = ctx.ring.unseal("credential", f"credential:{row['credential_id']}", row["secret_sealed"])
+        return Stored(credentials.secret_of(ctx, row).decode(), row["scheme"])
     except Unreadable:
         return None
-    return Stored(phc.decode(), row["scheme"])
+
+
+FACTOR = Factor(
+    name=name, amr=("pwd",), traits=frozenset({Trait.KNOWS}), is_first=True, recovers=True, needs_address=True,
+    form_field="password", has_passkey_button=True, order=Order(first=1, second=5, recovery=5, signup=2),
+    budget=budget, compare=compare,
+    set_up=SetUp(
+        accept=accept, page="new-password", form_field="new_password", replaced=N_("Your password was replaced")
+    ),
+    texts=Texts(
+        name=N_("a password"), use=N_("Use your password"), set_up=N_("Choose a password instead"),
+        in_recovery=N_("I no longer have it: give my password instead"),
+        proved=N_("Password given"), refused=N_("Wrong password given"),
+        wrong=N_("That address and password do not belong together. Check both, or choose a new password."),
+        proved_meaning="A password was right.",
+        refused_meaning="A password was refused: wrong, no such person, disabled, or locked.",
+    ),
+)  # fmt: skip

@@ -13,14 +13,16 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import mail, people, throttle
-from passgate.core.audit import Event, note
+from passgate.core import credentials, mail, people, throttle
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Compared, SignIn, enrolled, typed, unmarked
-from passgate.errors import NoChallenge
+from passgate.core.events import Event
+from passgate.core.factor import Compared, Factor, Order, Texts, Trait, typed, wrong
+from passgate.core.pending import SignIn
 from passgate.seal import digest, equal
 from passgate.store import Db
 from passgate.store.tables import credential
+from passgate.words import N_
 
 name = "recovery_code"
 COUNT = 10
@@ -54,27 +56,23 @@ async def fresh(ctx: Ctx) -> Fresh:
 
 async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, made: Fresh) -> None:
     """The new set stands; the old one is dead."""
-    await enrolled.end_kinds(ctx, db, tenant_id, person_id, [name])
+    await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
     await throttle.clear(ctx, db, throttle.person_key(person_id, name))
     data = json.dumps({"salt": made.salt.hex()})
     for found in made.hashes:
         lookup = _lookup(person_id, found)
-        await enrolled.add(ctx, db, tenant_id, person_id, name, lookup=lookup, scheme=made.scheme, data=data)
+        await credentials.add(ctx, db, tenant_id, person_id, name, lookup=lookup, scheme=made.scheme, data=data)
 
 
 def _lookup(person_id: str, found: bytes) -> bytes:
     return digest(b"recovery code", person_id.encode(), found)
 
 
-async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
-    raise NoChallenge
-
-
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, list[RowMapping]]:
     if sign_in.person_id is None:
         return f"h:{sign_in.id}", []
     async with ctx.read() as db:
-        left = await enrolled.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
+        left = await credentials.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
     return throttle.person_key(sign_in.person_id, name), left
 
 
@@ -82,24 +80,24 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping]
     """Blanks, hyphens and capitals do not count; 0, 1 and 8 are in no code, so o, l and b were meant."""
     person_id = sign_in.person_id
     if person_id is None or not seen or is_locked:
-        return Compared(False, person_id, unmarked)
+        return wrong(person_id)
     code, salt = typed(answer).lower().translate(_MEANT), bytes.fromhex(json.loads(seen[0]["data"])["salt"])
     lookup = _lookup(person_id, await ctx.house.hasher.derive(code[:_LONGEST], salt, seen[0]["scheme"]))
     found = next((row for row in seen if equal(row["lookup"], lookup)), None)
     if found is None:
-        return Compared(False, person_id, unmarked)
+        return wrong(person_id)
 
-    async def mark(db: Db) -> bool:
+    async def mark(db: Db) -> str | None:
         return await _use(ctx, db, sign_in, person_id, found["id"])
 
     return Compared(True, person_id, mark)
 
 
-async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) -> bool:
+async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) -> str | None:
     """Gone for exactly one caller. The owner hears of it, and how many are left."""
-    if await enrolled.end(ctx, db, sign_in.tenant_id, person_id, credential.c.id == code_id) != 1:
-        return False
-    left = len(await enrolled.of_kind(db, sign_in.tenant_id, person_id, name))
+    if await credentials.end(ctx, db, sign_in.tenant_id, person_id, credential.c.id == code_id) != 1:
+        return None
+    left = len(await credentials.of_kind(db, sign_in.tenant_id, person_id, name))
     await note(
         ctx, db, Event.RECOVERY_CODE_USED, tenant_id=sign_in.tenant_id, subject_id=person_id, left=left
     )  # fmt: skip
@@ -107,4 +105,17 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) 
     if owner is not None:
         tenant, service = sign_in.tenant_id, sign_in.service
         await mail.lay(ctx, db, tenant, "recovery_code_used", owner["email"], service=service, left=left)
-    return True
+    return code_id
+
+
+FACTOR = Factor(
+    name=name, amr=("otp",), traits=frozenset({Trait.HAS}), is_second=True, is_lasting=False,
+    order=Order(first=5, second=4, recovery=3, signup=5), budget=budget, compare=compare,
+    texts=Texts(
+        name=N_("recovery codes"), use=N_("Use a recovery code"), proved=N_("Recovery code given"),
+        refused=N_("Wrong recovery code given"),
+        wrong=N_("That is none of your recovery codes, or it was used already. Each is good once."),
+        proved_meaning="A recovery code was right.",
+        refused_meaning="A recovery code was refused: wrong, used, or locked.",
+    ),
+)  # fmt: skip

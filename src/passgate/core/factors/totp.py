@@ -10,15 +10,16 @@ import hmac
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import RowMapping, update
+from sqlalchemy import RowMapping
 
-from passgate.core import once, throttle
+from passgate.core import authenticator, credentials, once
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Accepted, Compared, Enrolling, SignIn, enrolled, typed, unmarked
-from passgate.errors import NoChallenge, ProofRefused
+from passgate.core.factor import Compared, Enrolling, Factor, Order, PutAtOnce, SetUp, Texts, Trait, typed, wrong
+from passgate.core.pending import SignIn
+from passgate.core.rules import Rules
 from passgate.seal import Unreadable, equal
 from passgate.store import Db
-from passgate.store.tables import credential
+from passgate.words import N_
 from passgate.world import SECOND
 
 name = "totp"
@@ -66,37 +67,26 @@ def spelled(secret: bytes) -> str:
 # -- proving ---------------------------------------------------------------------------------------
 
 
-async def challenge(_ctx: Ctx, _sign_in: SignIn) -> dict[str, Any]:
-    raise NoChallenge
-
-
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
     if sign_in.person_id is None:
         return f"h:{sign_in.id}", None
-    async with ctx.read() as db:
-        rows = await enrolled.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
-    return throttle.person_key(sign_in.person_id, name), rows[0] if rows else None
+    return await authenticator.find(ctx, sign_in, name)
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    wrong = Compared(False, sign_in.person_id, unmarked)
-    if seen is None or is_locked:
-        return wrong
+    if seen is None or not authenticator.is_usable(seen) or is_locked:
+        return wrong(sign_in.person_id)
     try:
-        secret = enrolled.secret_of(ctx, seen)
+        secret = credentials.secret_of(ctx, seen)
     except Unreadable:
-        return wrong
+        return wrong(sign_in.person_id)
     step = matched(secret, typed(answer), ctx.now(), sign_in.rules.totp_window)
     if step is None or step <= seen["counter"]:
-        return wrong
+        return wrong(sign_in.person_id)
 
-    async def mark(db: Db) -> bool:
+    async def mark(db: Db) -> str | None:
         # The step and not the text is what was used: no spelling of a code opens twice, and none before it any more.
-        unused = update(credential).where(
-            credential.c.id == seen["id"], credential.c.version == seen["version"], credential.c.counter < step,
-            credential.c.revoked_at.is_(None),
-        )  # fmt: skip
-        return await db.change(unused.values(counter=step, last_used_at=ctx.now())) == 1
+        return await credentials.use(ctx, db, seen, counter=step)
 
     return Compared(True, sign_in.person_id, mark)
 
@@ -125,39 +115,54 @@ async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
     return _offered(secret, who) if secret else None
 
 
-async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Accepted:
-    """The first right code, or ProofRefused. It is spent with that: it opens no sign-in afterwards."""
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
+    """The first right code. It is spent with that: it opens no sign-in afterwards."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, _NEW, who.bound_to)
     secret = _pending(ctx, live)
     step = matched(secret, typed(answer), ctx.now(), who.rules.totp_window) if secret else None
     if live is None or secret is None or step is None:
-        raise ProofRefused
+        return wrong(who.person_id)
 
-    async def bind(db: Db) -> str:
-        if not await once.take(ctx, db, live["id"]):
-            raise ProofRefused
-        return await put(ctx, db, who, secret, step)
+    async def mark(db: Db) -> str | None:
+        return await _put(ctx, db, who, secret, step) if await once.take(ctx, db, live["id"]) else None
 
-    return Accepted(bind)
+    return Compared(True, who.person_id, mark)
 
 
-async def put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
-    """The credential stands, in the place of an older one. Refusals counted against that are forgotten with it."""
-    await enrolled.end_kinds(ctx, db, who.tenant_id, who.person_id, [name])
-    await throttle.clear(ctx, db, throttle.person_key(who.person_id, name))
-    made = await enrolled.add(ctx, db, who.tenant_id, who.person_id, name, secret=secret, counter=step)
-    await enrolled.changed(ctx, db, who.tenant_id, who.person_id, name, service=who.service, is_added=True)
-    return made
+async def _put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
+    return await credentials.replace(ctx, db, who, name, secret=secret, counter=step)
 
 
-async def put_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
+def at_once(rules: Rules) -> PutAtOnce | None:
     """Where the tenant's rules take a secret without a first code."""
+    return _put_at_once if rules.totp_at_once else None
+
+
+async def _put_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
     secret = ctx.world.bytes(SECRET)
-    await put(ctx, db, who, secret, 0)
+    await _put(ctx, db, who, secret, 0)
     return _offered(secret, who)
 
 
 def _pending(ctx: Ctx, row: RowMapping | None) -> bytes | None:
     secret = once.carried(ctx, row).get("secret") if row else None
     return bytes.fromhex(secret) if isinstance(secret, str) else None
+
+
+FACTOR = Factor(
+    name=name, amr=("otp",), traits=frozenset({Trait.HAS}), is_second=True,
+    order=Order(first=4, second=1, recovery=1, signup=3), budget=budget, compare=compare,
+    set_up=SetUp(accept=accept, offer=offer, offered=offered, at_once=at_once, is_drawn=True),
+    texts=Texts(
+        name=N_("an authenticator app"), use=N_("Use your authenticator app"),
+        set_up=N_("Set up an authenticator app instead"),
+        proved=N_("Code of the authenticator app given"), refused=N_("Wrong code of an authenticator app given"),
+        wrong=N_(
+            "That code is not right, or it was used already."
+            " Wait for the next one in your app; its clock must be right."
+        ),
+        proved_meaning="A code of an authenticator app was right, and is spent.",
+        refused_meaning="A code of an authenticator app was refused: wrong, used, none set up, or locked.",
+    ),
+)  # fmt: skip

@@ -31,6 +31,7 @@ from passgate.web.api.shapes import (
     Session,
     Tenant,
     User,
+    operation_id,
     page,
     refuses,
     rendered,
@@ -41,7 +42,7 @@ from passgate.web.api.shapes import (
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 
-router = APIRouter(prefix="/api/v1/me", tags=["me"])
+router = APIRouter(prefix="/api/v1/me", tags=["me"], generate_unique_id_function=operation_id)
 
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 

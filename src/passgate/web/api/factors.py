@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -11,14 +12,16 @@ from pydantic import Field
 
 from passgate import qr
 from passgate.core import enrolment
-from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
+from passgate.core.factor import Factor
+from passgate.core.factors import passkey, totp
+from passgate.errors import Conflict, CsrfRefused, Invalid, NoChallenge, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, refuses, shown_as, spelled
+from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as, spelled
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1/me", tags=["factors"])
+router = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
 
 _CHANGES = (*SESSION, CsrfRefused, Invalid, StepUpNeeded)
 Label = Annotated[str, Field(min_length=1, max_length=200, description="At most 60 characters", examples=["My phone"])]
@@ -120,7 +123,7 @@ async def passkeys(ctx: Context, found: Live) -> Any:
 )
 async def begin_passkey(ctx: Context, found: Live) -> Any:
     """Options for `navigator.credentials.create()`. Wants a fresh proof at my own level: else step up."""
-    return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, "passkey")}
+    return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, passkey.name)}
 
 
 @router.post(
@@ -134,7 +137,7 @@ async def begin_passkey(ctx: Context, found: Live) -> Any:
 async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
     """The browser's answer, once for each challenge, right or wrong."""
     acting = ctx.acting(found.actor)
-    made = await enrolment.prove(acting, found.actor, "passkey", given.answer, given.label)
+    made = await enrolment.prove(acting, found.actor, passkey.name, given.answer, given.label)
     rows = await enrolment.passkeys(ctx, found.actor)
     return next(spelled(row) for row in rows if row["id"] == made)
 
@@ -160,7 +163,7 @@ async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> A
 )
 async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
     """Never the last way in."""
-    await enrolment.remove(ctx.acting(found.actor), found.actor, "passkey", id)
+    await enrolment.remove(ctx.acting(found.actor), found.actor, passkey.name, id)
     return Response(status_code=204)
 
 
@@ -177,7 +180,7 @@ async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
 )
 async def begin_totp(ctx: Context, found: Live) -> Any:
     """A secret, which counts from its first right code on. An older app counts until then."""
-    return await enrolment.offer(ctx.acting(found.actor), found.actor, "totp")
+    return await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
 
 
 @router.get(
@@ -190,7 +193,7 @@ async def begin_totp(ctx: Context, found: Live) -> Any:
 )
 async def totp_qr(ctx: Context, found: Live) -> Response:
     """The QR code (PNG) of the secret that waits for its first code."""
-    offered = await enrolment.offered(ctx, found.actor)
+    offered = await enrolment.offered(ctx, found.actor, totp.name)
     if offered is None:
         raise NotFound
     return Response(qr.png(offered["otpauth_uri"]), media_type="image/png")
@@ -205,7 +208,7 @@ async def totp_qr(ctx: Context, found: Live) -> Response:
 )
 async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
     """From now on the app's codes count; this one is spent."""
-    await enrolment.prove(ctx.acting(found.actor), found.actor, "totp", given.answer)
+    await enrolment.prove(ctx.acting(found.actor), found.actor, totp.name, given.answer)
     return Response(status_code=204)
 
 
@@ -218,8 +221,47 @@ async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
 )
 async def remove_totp(ctx: Context, found: Live) -> Response:
     """Its codes count no longer. Without another second factor the recovery codes go too."""
-    await enrolment.remove(ctx.acting(found.actor), found.actor, "totp")
+    await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
     return Response(status_code=204)
+
+
+# -- a host's own ----------------------------------------------------------------------------------
+
+
+def router_of(own: Iterable[Factor]) -> APIRouter:
+    """For each of a host's own factors that can be set up: its offer, its first answer, its end."""
+    made = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
+    for factor in own:
+        if factor.set_up is not None and factor.answer == "text":
+            _add(made, factor)
+    return made
+
+
+def _add(made: APIRouter, factor: Factor) -> None:
+    async def begin(ctx: Context, found: Live) -> Any:
+        return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
+
+    async def prove(ctx: Context, found: Live, given: CodeProof) -> Response:
+        await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given.answer)
+        return Response(status_code=204)
+
+    async def remove(ctx: Context, found: Live) -> Response:
+        await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
+        return Response(status_code=204)
+
+    path, name, what = f"/{factor.path}", factor.name, factor.texts.name
+    made.post(
+        path, responses=refuses(*_CHANGES, NoChallenge), status_code=201, response_model=Offered, name=f"begin_{name}",
+        summary=f"Begin to set up {what}",
+    )(begin)  # fmt: skip
+    made.post(
+        f"{path}/prove", responses=refuses(*_CHANGES, ProofRefused, Throttled), status_code=204, name=f"prove_{name}",
+        summary=f"Set up {what}",
+    )(prove)  # fmt: skip
+    made.delete(
+        path, responses=refuses(*_CHANGES, NotFound, Conflict), status_code=204, name=f"remove_{name}",
+        summary=f"Remove {what}",
+    )(remove)  # fmt: skip
 
 
 # -- recovery codes, remembered browsers -----------------------------------------------------------

@@ -15,11 +15,22 @@ from passgate.core import account, sessions
 from passgate.core.ctx import Ctx
 from passgate.errors import CsrfRefused
 from passgate.web import cookies
-from passgate.web.api.shapes import SESSION, Output, Session, Tenant, User, encode, refuses, rendered, whole
+from passgate.web.api.shapes import (
+    SESSION,
+    Output,
+    Session,
+    Tenant,
+    User,
+    encode,
+    operation_id,
+    refuses,
+    rendered,
+    whole,
+)
 from passgate.web.guards import Context, Look, carried
 from passgate.web.guards import Session as Live
 
-router = APIRouter(prefix="/api/v1", tags=["session"])
+router = APIRouter(prefix="/api/v1", tags=["session"], generate_unique_id_function=operation_id)
 
 
 class Whole(Output):

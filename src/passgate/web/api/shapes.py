@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import Query, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
@@ -24,6 +25,11 @@ from passgate.errors import (
     Unavailable,
 )
 from passgate.world import iso
+
+
+def operation_id(route: APIRoute) -> str:
+    """`<tag>-<name>`: what generated clients call the method, so it must not move."""
+    return f"{route.tags[0]}-{route.name}"
 
 
 class Input(BaseModel):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from passgate.core import signin
-from passgate.core.policy import WAYS_BACK, Enough, Need, Refuse
+from passgate.core.policy import Enough, Need, Refuse
 from passgate.errors import (
     AlreadyProved,
     CsrfRefused,
@@ -37,6 +37,7 @@ from passgate.web.api.shapes import (
     Secret,
     Session,
     TenantName,
+    operation_id,
     refuses,
     shown_as,
     spelled,
@@ -44,7 +45,7 @@ from passgate.web.api.shapes import (
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1", tags=["signin"])
+router = APIRouter(prefix="/api/v1", tags=["signin"], generate_unique_id_function=operation_id)
 
 Needed = Annotated[
     list[list[str]], Field(description="Alternatives, each a list of factors", examples=[[["password"]]])
@@ -230,7 +231,7 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     match decision:
         case Need():
             told = {"enough": False, "need": decision.listed(), "enrol": decision.enrol}
-            waits = await signin.waits_until(ctx, handle) if given.factor in WAYS_BACK else None
+            waits = await signin.waits_until(ctx, handle) if ctx.factors[given.factor].recovers else None
             return {**told, "usable_at": iso(waits) if waits else None}
         case Enough():
             return {"enough": True, "need": [], "enrol": False, "amr": decision.amr, "acr": decision.acr}

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from passgate.core import account, signin, tenants
+from passgate.core import account, credentials, signin, tenants
 from passgate.core.ctx import Ctx
-from passgate.core.factors import enrolled
+from passgate.core.factors import password as password_factor
 from passgate.core.sessions import Found
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
 from passgate.web import cookies, guards
@@ -23,7 +23,7 @@ from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, Visitor
 from passgate.web.pages.page import fields, go, return_to, show
 from passgate.web.pages.steps import HOME, begun
-from passgate.web.pages.telling import shown_by, told
+from passgate.web.pages.telling import label_of, shown_by
 
 router = APIRouter(include_in_schema=False)
 
@@ -58,7 +58,7 @@ async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
 
 async def has_password(ctx: Ctx, found: Found) -> bool:
     async with ctx.read() as db:
-        return "password" in await enrolled.kinds(db, found.actor.tenant_id, found.actor.person_id)
+        return password_factor.name in await credentials.kinds(db, found.actor.tenant_id, found.actor.person_id)
 
 
 @router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
@@ -125,8 +125,8 @@ async def password(request: Request, ctx: Context, found: Visitor) -> Response:
 
 async def _password_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
     async with ctx.read() as db:
-        tenant = await tenants.by_id(db, found.actor.tenant_id)
-    shortest = tenant.rules.shortest_password if tenant else 0
+        tenant = await tenants.by_id(ctx, db, found.actor.tenant_id)
+    shortest = tenant.rules.shortest_password(ctx.factors) if tenant else 0
     has, fresh = await has_password(ctx, found), await is_fresh(ctx, found)
     return page(request, "account-password", found, error, shortest=shortest, fresh=fresh, has_password=has)
 
@@ -172,7 +172,7 @@ async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
     before = request.query_params.get("after")
     rows = await account.my_activity(ctx, found.actor, before=before, limit=_LISTED + 1)
     older = rows[_LISTED - 1]["id"] if len(rows) > _LISTED else None
-    shown = [{**row, "told": told(row["event"])} for row in rows[:_LISTED]]
+    shown = [{**row, "label": label_of(row["event"], ctx.factors)} for row in rows[:_LISTED]]
     return page(request, "account-activity", found, rows=shown, older=quote(older) if older else None)
 
 

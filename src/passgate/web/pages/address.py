@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from passgate.core import address
 from passgate.core.ctx import Ctx
+from passgate.core.factors import email_code
 from passgate.errors import HandleInvalid, PassgateError, StepUpNeeded
 from passgate.web import cookies, guards
 from passgate.web.guards import Context, Link, Visitor
@@ -59,7 +60,15 @@ async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
         return await step_up(ctx, found, f"{HERE}/code")
     except PassgateError as error:
         sent_to, code = await address.waiting(ctx, found.actor), request.state.form.get("code", "")
-        return page(request, "account-address-code", found, error, sent_to=sent_to or "…", code=code)
+        return page(
+            request,
+            "account-address-code",
+            found,
+            error,
+            sent_to=sent_to or "…",
+            code=code,
+            wrong=email_code.FACTOR.texts.wrong,
+        )
     return go(ctx, "/account?done=address")
 
 

@@ -1,7 +1,16 @@
-"""Every page there is, for whoever puts the house together. Nothing else lives here."""
+"""Every page there is, for whoever puts the application together. Nothing else lives here."""
 
-from passgate.web.pages import account, address, factors, files, link, passkey, prove, recover, signin, signup
+from collections.abc import Iterator
 
-PAGES = tuple(
-    module.router for module in (signin, prove, passkey, link, signup, recover, account, factors, address, files)
-)
+from fastapi import APIRouter
+
+from passgate.core.factor import Factors
+from passgate.web.pages import account, address, factors, files, link, own, passkey, prove, recover, signin, signup
+
+
+def pages(of: Factors) -> Iterator[APIRouter]:
+    """The fixed ones, and those of each factor."""
+    for module in (signin, passkey, link, signup, recover, account, factors, address, files):
+        yield module.router
+    yield prove.pages_of(of)
+    yield own.pages_of(of.own)

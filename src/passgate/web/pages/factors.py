@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from passgate.core import enrolment
 from passgate.core.ctx import Ctx
+from passgate.core.factors import passkey, totp
 from passgate.core.sessions import Found
 from passgate.errors import NotFound, PassgateError, StepUpNeeded
 from passgate.web.guards import Context, Visitor
@@ -64,7 +65,7 @@ async def ask_passkey(request: Request, ctx: Context, found: Visitor) -> Respons
 async def passkey_options(request: Request, ctx: Context, found: Visitor) -> Response:
     """Options for the script."""
     fields(request.state.form)
-    offered = await enrolment.offer(ctx.acting(found.actor), found.actor, "passkey")
+    offered = await enrolment.offer(ctx.acting(found.actor), found.actor, passkey.name)
     return optioned(ctx, offered, found.actor.session_id)
 
 
@@ -74,11 +75,12 @@ async def add_passkey(request: Request, ctx: Context, found: Visitor) -> Respons
     try:
         given = fields(request.state.form, optional=("answer",))
         before = await enrolment.overview(ctx, found.actor)
-        await enrolment.prove(ctx.acting(found.actor), found.actor, "passkey", answer_of(given["answer"]))
+        await enrolment.prove(ctx.acting(found.actor), found.actor, passkey.name, answer_of(given["answer"]))
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/passkeys/new")
     except PassgateError as error:
-        return await _changing(request, ctx, found, "account-passkey-new", error, passkeys=True)
+        wrong = passkey.FACTOR.texts.wrong
+        return await _changing(request, ctx, found, "account-passkey-new", error, passkeys=True, wrong=wrong)
     return _after_adding(ctx, before, "passkey")
 
 
@@ -122,7 +124,7 @@ async def remove(request: Request, ctx: Context, found: Visitor, id: Id) -> Resp
     """It opens nothing any more; never the last way in."""
     try:
         fields(request.state.form)
-        await enrolment.remove(ctx.acting(found.actor), found.actor, "passkey", id)
+        await enrolment.remove(ctx.acting(found.actor), found.actor, passkey.name, id)
     except StepUpNeeded:
         return await step_up(ctx, found, f"/account/passkeys/{id}/remove")
     except PassgateError as error:
@@ -144,10 +146,11 @@ async def _totp_page(
     request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None, shown: dict[str, Any] | None = None
 ) -> Response:
     fresh = await is_fresh(ctx, found)
-    offered = shown or (await enrolment.offered(ctx, found.actor) if fresh else None)
+    since = (await enrolment.overview(ctx, found.actor))["totp"]
+    offered = shown or (await enrolment.offered(ctx, found.actor, totp.name) if fresh else None)
     return page(
         request, "account-totp", found, error, fresh=fresh, code="", drawn=picture(offered),
-        active=shown is not None, since=(await enrolment.overview(ctx, found.actor))["totp"],
+        wrong=totp.FACTOR.texts.wrong, active=shown is not None, since=since,
     )  # fmt: skip
 
 
@@ -156,7 +159,7 @@ async def offer_totp(request: Request, ctx: Context, found: Visitor) -> Response
     """Make a secret; the app that counts now counts until the new one has shown its first code."""
     try:
         fields(request.state.form)
-        shown = await enrolment.offer(ctx.acting(found.actor), found.actor, "totp")
+        shown = await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/totp")
     except PassgateError as error:
@@ -172,7 +175,7 @@ async def prove_totp(request: Request, ctx: Context, found: Visitor) -> Response
     try:
         given = fields(request.state.form, "code")
         before = await enrolment.overview(ctx, found.actor)
-        await enrolment.prove(ctx.acting(found.actor), found.actor, "totp", given["code"])
+        await enrolment.prove(ctx.acting(found.actor), found.actor, totp.name, given["code"])
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/totp")
     except PassgateError as error:
@@ -191,7 +194,7 @@ async def remove_totp(request: Request, ctx: Context, found: Visitor) -> Respons
     """Its codes count no longer."""
     try:
         fields(request.state.form)
-        await enrolment.remove(ctx.acting(found.actor), found.actor, "totp")
+        await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/totp/remove")
     except PassgateError as error:

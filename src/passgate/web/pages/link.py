@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from passgate.core import links, recovery, signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import password
 from passgate.errors import HandleInvalid, Invalid, PassgateError
 from passgate.web import cookies, guards
 from passgate.web.guards import Context, Link
@@ -59,13 +60,13 @@ async def enter(request: Request, ctx: Context, link: Link) -> Response:
 async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
     is_open = True
     try:
-        await links.look(ctx, link)
+        await links.find(ctx, link)
     except PassgateError as over:
         is_open, error = False, error or over
     tenant = await tenant_of(ctx)
     return show(
         request, "signin-link", service=tenant.display_name, bound_to=link, error=error, is_open=is_open,
-        by_password="password" in tenant.rules.first,
+        by_password=password.name in tenant.rules.first,
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ async def stop(request: Request, ctx: Context, link: Link) -> Response:
 
 
 async def _stop_page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
-    is_open = await recovery.look(ctx, link) is not None
+    is_open = await recovery.find_stop(ctx, link) is not None
     is_done = not link and request.query_params.get("done") == "stopped"
     if not is_open and not is_done and error is None:
         error = HandleInvalid()

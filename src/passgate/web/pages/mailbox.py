@@ -11,19 +11,18 @@ from starlette.responses import Response
 from passgate.core import outbox
 from passgate.web import guards
 from passgate.web.guards import Context
-from passgate.web.ops import Mailbox
+from passgate.web.ops import mailbox_of
 from passgate.web.pages.page import show
 
 _SHOWN = 12
 
 
-def developer_router(mailbox: Mailbox) -> APIRouter:
-    made = APIRouter(include_in_schema=False, dependencies=[Depends(guards.developer)])
+developer_router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.developer)])
 
-    @made.get("/dev/mail")
-    async def mails(request: Request, ctx: Context) -> Response:
-        """The newest mails. What waits is delivered first."""
-        await outbox.settle(ctx.house, mailbox)
-        return show(request, "dev-mail", service="Passgate", mails=await mailbox.list(_SHOWN))
 
-    return made
+@developer_router.get("/dev/mail")
+async def mails(request: Request, ctx: Context) -> Response:
+    """The newest mails. What waits is delivered first."""
+    mailbox = mailbox_of(request)
+    await outbox.settle(ctx.house, mailbox)
+    return show(request, "dev-mail", service="Passgate", mails=await mailbox.list(_SHOWN))

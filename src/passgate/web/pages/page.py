@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from passgate import look, words
 from passgate.core import tenants
 from passgate.core.ctx import Ctx
-from passgate.errors import Invalid, NotYet, PassgateError, PasswordRefused, Throttled, Unavailable
+from passgate.errors import Invalid, NotYet, PassgateError, PasswordRefused, ProofRefused, Throttled, Unavailable
 from passgate.settings import LookSettings
 from passgate.web import csrf
 from passgate.web.guards import ctx_of
@@ -75,16 +75,16 @@ def catalog(ctx: Ctx) -> NullTranslations:
 
 def show(
     request: Request, template: str, /, *, service: str, bound_to: str = "", error: PassgateError | None = None,
-    set_cookies: tuple[str, ...] = (), passkeys: bool = False, **values: Any,
+    set_cookies: tuple[str, ...] = (), passkeys: bool = False, wrong: str = "", **values: Any,
 ) -> Response:  # fmt: skip
     """The page of that template. With an error: its status, its header fields, and what it says above the form.
-    `passkeys`: with their script."""
+    `passkeys`: with their script; `wrong`: what is said of a wrong answer."""
     ctx = ctx_of(request)
     said_by = catalog(ctx)
     shown = {
         "page": template, "at": ctx.house.at, "service": service,
         "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
-        "version": version(ctx.settings.look), "alert": said(said_by, template, error) if error else None,
+        "version": version(ctx.settings.look), "alert": said(said_by, template, error, wrong) if error else None,
         "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, "passkeys": passkeys, **values,
     }  # fmt: skip
     filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
@@ -130,7 +130,7 @@ async def service_name(ctx: Ctx, tenant: str | None = None) -> str:
 
 async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
     async with ctx.read() as db:
-        found = await tenants.find(db, name)
+        found = await tenants.find(ctx, db, name)
     if found is None:
         raise Unavailable("database")
     return found
@@ -138,28 +138,10 @@ async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
 
 # -- what went wrong, in words ---------------------------------------------------------------------
 
-_PASSKEY = N_("That passkey was not accepted. Try once more, or take another way.")
-_APP = N_("That code is not right, or it was used already. Wait for the next one in your app; its clock must be right.")
 _SAYINGS: dict[tuple[str, str], str] = {
-    ("signin-password", "proof_refused"): N_(
-        "That address and password do not belong together. Check both, or choose a new password."
-    ),
-    ("signin-email-code", "proof_refused"): N_(
-        "That code is not right, or it is too old. Look for the newest mail, or ask for another code."
-    ),
-    ("account-address-code", "proof_refused"): N_(
-        "That code is not right, or it is too old. Look for the newest mail, or ask for another code."
-    ),
     ("account-undo", "handle_invalid"): N_("This link was used already, or it is too old."),
     ("signin-link", "handle_invalid"): N_("This link was used already, stopped, or it is too old."),
     ("recover-stop", "handle_invalid"): N_("This link was used already, or it is too old."),
-    ("signin-passkey", "proof_refused"): _PASSKEY,
-    ("account-passkey-new", "proof_refused"): _PASSKEY,
-    ("signin-totp", "proof_refused"): _APP,
-    ("account-totp", "proof_refused"): _APP,
-    ("signin-recovery-code", "proof_refused"): N_(
-        "That is none of your recovery codes, or it was used already. Each is good once."
-    ),
 }
 _FIELD_SAYINGS: dict[tuple[str, str], str] = {
     ("email", "format"): N_("That does not look like an e-mail address. It should read like name@example.com."),
@@ -175,9 +157,10 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
 }
 
 
-def said(catalog: NullTranslations, page: str, error: PassgateError) -> dict[str, str]:
+def said(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, str]:
     """{code, text} of the alert."""
-    text = catalog.gettext(_SAYINGS.get((page, error.code)) or error.message)
+    by_page = wrong if isinstance(error, ProofRefused) else _SAYINGS.get((page, error.code))
+    text = catalog.gettext(by_page or error.message)
     if isinstance(error, Throttled):
         text = f"{catalog.gettext(N_('Too many tries.'))} {_when(catalog, error.retry_after)}"
     elif isinstance(error, NotYet):

@@ -10,9 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from passgate.core import running, signin
+from passgate.core import signin
 from passgate.core.ctx import Ctx
-from passgate.core.factors import SignIn
+from passgate.core.factors import passkey
+from passgate.core.journey import SIGN_IN
+from passgate.core.pending import SignIn
 from passgate.core.policy import Need
 from passgate.errors import FactorNotOffered, HandleInvalid, Malformed, PassgateError
 from passgate.web import body, cookies, csrf
@@ -49,29 +51,29 @@ async def options(request: Request, ctx: Context, guest: AGuest) -> Response:
     is_anybody = fields(guest.form, optional=("decision",))["decision"] == ANYBODY
     handle = await _offering(request, ctx, guest, is_anybody=is_anybody)
     if handle is not None:
-        return optioned(ctx, await signin.challenge(ctx, handle, "passkey"), handle)
-    if "passkey" not in (await tenant_of(ctx)).rules.first:
+        return optioned(ctx, await signin.challenge(ctx, handle, passkey.name), handle)
+    if passkey.name not in (await tenant_of(ctx)).rules.first:
         raise FactorNotOffered
     handle = (await signin.start(ctx, None, None, return_to(request), browser_of(request, ctx))).handle
-    made = await signin.challenge(ctx, handle, "passkey")
+    made = await signin.challenge(ctx, handle, passkey.name)
     return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle))
 
 
 async def _offering(request: Request, ctx: Ctx, guest: Guest, *, is_anybody: bool) -> str | None:
     """The handle of the sign-in that runs, if it asks for a passkey now."""
     try:
-        sign_in = await running.find(ctx, guest.seat)
+        sign_in = await signin.find(ctx, guest.seat)
     except HandleInvalid:
         return None
     if is_anybody and not _is_blank(sign_in, return_to(request)):
         return None
-    decision = signin.decide(sign_in)
-    return guest.seat if isinstance(decision, Need) and decision.offers("passkey") else None
+    decision = signin.decide(ctx, sign_in)
+    return guest.seat if isinstance(decision, Need) and decision.offers(passkey.name) else None
 
 
 def _is_blank(sign_in: SignIn, wanted: str | None) -> bool:
     """Begun by this door for the same page, and nothing has come of it yet."""
-    return sign_in.purpose == "signin" and is_nobody(sign_in) and sign_in.data.get("return_to") == wanted
+    return sign_in.journey is SIGN_IN and is_nobody(sign_in) and sign_in.data.get("return_to") == wanted
 
 
 @router.get("/signin/passkey")
@@ -83,10 +85,10 @@ async def ask(request: Request, ctx: Context, half: AHalf) -> Response:
 @router.post("/signin/passkey")
 async def prove(request: Request, ctx: Context, half: AHalf) -> Response:
     """Prove the passkey that the browser answered with, or keep the one it made."""
-    needed(half, "passkey")
+    needed(ctx, half, passkey.FACTOR)
     try:
         given = fields(half.guest.form, optional=("answer", "remember"))
-        return await proved(ctx, half, "passkey", answer_of(given["answer"]), remember=remembers(given))
+        return await proved(ctx, half, passkey.FACTOR, answer_of(given["answer"]), remember=remembers(given))
     except HandleInvalid:
         raise
     except PassgateError as error:
@@ -94,5 +96,5 @@ async def prove(request: Request, ctx: Context, half: AHalf) -> Response:
 
 
 async def _page(request: Request, ctx: Ctx, half: Half, error: PassgateError | None = None) -> Response:
-    needed(half, "passkey")
-    return await page(request, ctx, half, "passkey", "signin-passkey", error, passkeys=True)
+    needed(ctx, half, passkey.FACTOR)
+    return await page(request, ctx, half, passkey.FACTOR, "signin-passkey", error, passkeys=True)

@@ -1,4 +1,4 @@
-"""The page to recover an account: an address; a mailed code and a new password follow as in any running sign-in.
+"""The page to recover an account: an address; a mailed code and a new password follow as in any pending sign-in.
 
 Whether there is anything to recover is never told here.
 """
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from passgate.core import signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import password
 from passgate.errors import PassgateError
 from passgate.web.guards import AGuest, Context, Guest
 from passgate.web.pages.page import fields, show, tenant_of
@@ -40,5 +41,5 @@ async def _page(request: Request, ctx: Ctx, guest: Guest, email: str, error: Pas
     tenant = await tenant_of(ctx)
     return show(
         request, "recover", service=tenant.display_name, bound_to=guest.seat, error=error,
-        set_cookies=seated(ctx, guest), email=email, by_password="password" in tenant.rules.first,
+        set_cookies=seated(ctx, guest), email=email, by_password=password.name in tenant.rules.first,
     )  # fmt: skip

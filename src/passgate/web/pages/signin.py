@@ -8,8 +8,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate.core import account, running, sessions, signin
+from passgate.core import account, pending, sessions, signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import passkey
 from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
 from passgate.web import cookies, guards
@@ -32,7 +33,7 @@ async def present(request: Request, ctx: Ctx) -> Found | None:
 async def typed_before(ctx: Ctx, guest: Guest) -> str:
     """The address of the sign-in that runs, so that nobody types it twice."""
     try:
-        return (await running.find(ctx, guest.seat)).email
+        return (await pending.find(ctx, guest.seat)).email
     except HandleInvalid:
         return ""
 
@@ -69,7 +70,8 @@ async def _begin_page(
         request, "signin", service=tenant.display_name, bound_to=guest.seat, error=error,
         set_cookies=seated(ctx, guest), email=email, action=with_return("/signin", back),
         signup=with_return("/signup", back), signed_in=found.of("email") if found else None,
-        passkeys="passkey" in tenant.rules.first, by_address=tenant.rules.first != ("passkey",),
+        passkeys=passkey.name in tenant.rules.first,
+        by_address=any(ctx.factors[name].needs_address for name in tenant.rules.first),
         options=with_return("/signin/passkey/options", back),
     )  # fmt: skip
 

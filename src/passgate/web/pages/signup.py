@@ -1,4 +1,4 @@
-"""The page to sign up: address and password; what follows is a running sign-in like any other.
+"""The page to sign up: address and password; what follows is a pending sign-in like any other.
 
 Who may sign up is decided in `core.signup`.
 """
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from passgate.core import signin
 from passgate.core.ctx import Ctx
+from passgate.core.factors import passkey, password
 from passgate.errors import Invalid, PassgateError
 from passgate.web.guards import AGuest, Context, Guest
 from passgate.web.pages.page import fields, return_to, show, tenant_of, with_return
@@ -44,9 +45,9 @@ async def _fields(ctx: Ctx, guest: Guest) -> dict[str, str]:
     """Whoever signs up with a passkey gives no password; one that a browser filled in does not count."""
     first, more = (await tenant_of(ctx)).rules.first, ("tenant", "organisation", "decision")
     chosen = guest.form.get("decision", "")
-    if chosen not in ("", "passkey") or (chosen and "passkey" not in first):
+    if chosen not in ("", passkey.name) or (chosen and passkey.name not in first):
         raise Invalid({"decision": "value"})
-    if not chosen and "password" in first:
+    if not chosen and password.name in first:
         return fields(guest.form, "email", "password", optional=more)
     return {**fields(guest.form, "email", optional=("password", *more)), "password": ""}
 
@@ -57,7 +58,7 @@ async def _page(request: Request, ctx: Ctx, guest: Guest, error: PassgateError |
         request, "signup", service=tenant.display_name, bound_to=guest.seat, error=error,
         set_cookies=seated(ctx, guest), email=guest.form.get("email", ""),
         organisation=guest.form.get("organisation", ""), tenancy=ctx.settings.tenancy,
-        shortest=tenant.rules.shortest_password, action=with_return("/signup", back),
-        signin=with_return("/signin", back), by_password="password" in tenant.rules.first,
-        by_passkey="passkey" in tenant.rules.first, passkeys="passkey" in tenant.rules.first,
+        shortest=tenant.rules.shortest_password(ctx.factors), action=with_return("/signup", back),
+        signin=with_return("/signin", back), by_password=password.name in tenant.rules.first,
+        by_passkey=passkey.name in tenant.rules.first, passkeys=passkey.name in tenant.rules.first,
     )  # fmt: skip

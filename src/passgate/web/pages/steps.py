@@ -1,41 +1,34 @@
-"""A running sign-in on pages: which page comes next, which other ways it has, proving, and the session at its end.
+"""A pending sign-in on pages: which page comes next, which other ways it has, proving, and the session at its end.
 
 What is asked for is decided in `core.signin`; the handle travels in a cookie, never in a page.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response
 
-from passgate.core import people, recovery, running, signin
+from passgate.core import people, recovery, signin
 from passgate.core.ctx import Ctx
-from passgate.core.factors import Answer, SignIn
-from passgate.core.policy import SET_UP, Enough, Need
+from passgate.core.factor import Answer, Factor
+from passgate.core.pending import SignIn
+from passgate.core.policy import Enough, Need
 from passgate.errors import FactorNotOffered, Invalid, PassgateError
 from passgate.web import cookies
 from passgate.web.guards import Elsewhere, Guest, Half
 from passgate.web.pages.page import go, show
+from passgate.words import N_
 
 HOME = "/account"
 WAITING = "/recover/waiting"
 CODES = "/account/recovery-codes"
-PATHS = {
-    "password": "/signin/password",
-    "passkey": "/signin/passkey",
-    "totp": "/signin/totp",
-    "email_code": "/signin/email-code",
-    "recovery_code": "/signin/recovery-code",
-}
-# A passkey's page comes late: it is the one that needs a script.
-_FIRST = ("password", "email_code", "passkey", "totp", "recovery_code")
-_SECOND = ("totp", "passkey", "email_code", "recovery_code", "password")
-_BACK = ("totp", "passkey", "recovery_code", "email_code", "password")
-_OWN = ("passkey", "password", "totp", "email_code", "recovery_code")
-NEEDS_ADDRESS = frozenset({"password", "email_code"})
+
+
+def path_of(factor: Factor) -> str:
+    return f"/signin/{factor.path}"
 
 
 def seated(ctx: Ctx, guest: Guest) -> tuple[str, ...]:
@@ -51,16 +44,12 @@ def browser_of(request: Request, ctx: Ctx) -> str | None:
 # -- which page ------------------------------------------------------------------------------------
 
 
-def ranked(sign_in: SignIn, need: Need) -> list[str]:
-    """The factors of a need that have a page, the one that is shown first in front."""
-    among = [way[0] for way in need.ways if way and way[0] in PATHS]
-    if need.enrol:
-        order = _OWN if sign_in.purpose == "signup" else _SECOND
-    elif sign_in.purpose == "recovery":
-        order = _BACK
-    else:
-        order = _SECOND if sign_in.proofs else _FIRST
-    return sorted(among, key=order.index)
+def ranked(ctx: Ctx, sign_in: SignIn, need: Need) -> tuple[Factor, ...]:
+    """The factors of a need, the one that is shown first in front."""
+    names = [way[0] for way in need.ways if way and way[0] in ctx.factors]
+    journey = sign_in.journey
+    by = journey.by_set_up if need.enrol else journey.by_next if sign_in.proofs else journey.by_first
+    return tuple(ctx.factors[name] for name in ctx.factors.ranked(names, by))
 
 
 def is_nobody(sign_in: SignIn) -> bool:
@@ -68,32 +57,35 @@ def is_nobody(sign_in: SignIn) -> bool:
     return not sign_in.email_key and sign_in.person_id is None
 
 
-def needed(half: Half, factor: str) -> Need:
+def needed(ctx: Ctx, half: Half, factor: Factor) -> Need:
     """What is asked for now, this factor among it; else on to the page that is."""
-    decision = signin.decide(half.sign_in)
-    if not isinstance(decision, Need) or (is_nobody(half.sign_in) and factor in NEEDS_ADDRESS):
+    decision = signin.decide(ctx, half.sign_in)
+    if not isinstance(decision, Need) or (is_nobody(half.sign_in) and factor.needs_address):
         raise Elsewhere("/signin")
-    if decision.offers(factor):
+    if decision.offers(factor.name):
         return decision
-    raise Elsewhere(PATHS[ranked(half.sign_in, decision)[0]])
+    raise Elsewhere(path_of(ranked(ctx, half.sign_in, decision)[0]))
 
 
 async def onward(ctx: Ctx, handle: str, *set_cookies: str) -> Response:
     """To the page of what is needed next, or home with a session. What that page shows is made here and not by looking
     at it: the mail with a code, the secret of an authenticator app."""
-    sign_in = await running.find(ctx, handle)
-    decision = signin.decide(sign_in)
+    sign_in = await signin.find(ctx, handle)
+    decision = signin.decide(ctx, sign_in)
     if isinstance(decision, Enough):
         return await finished(ctx, handle, sign_in, *set_cookies)
     if not isinstance(decision, Need):
         raise FactorNotOffered
     if not decision.enrol and await signin.waits_until(ctx, handle) is not None:
         return go(ctx, WAITING, *set_cookies)
-    factor = ranked(sign_in, decision)[0]
-    is_mailed = factor == "email_code" and sign_in.purpose in ("signin", "step_up")
-    if is_mailed or (decision.enrol and factor == "totp"):
-        await signin.challenge(ctx, handle, factor)
-    return go(ctx, PATHS[factor], *set_cookies)
+    factor = ranked(ctx, sign_in, decision)[0]
+    if _is_drawn(factor, decision) or (factor.is_sent and not sign_in.journey.mails_at_start):
+        await signin.challenge(ctx, handle, factor.name)
+    return go(ctx, path_of(factor), *set_cookies)
+
+
+def _is_drawn(factor: Factor, need: Need) -> bool:
+    return need.enrol and factor.set_up is not None and factor.set_up.is_drawn
 
 
 async def begun(ctx: Ctx, started: signin.Started, *set_cookies: str) -> Response:
@@ -104,19 +96,45 @@ async def begun(ctx: Ctx, started: signin.Started, *set_cookies: str) -> Respons
 # -- what a page shows -----------------------------------------------------------------------------
 
 
-def others(sign_in: SignIn, need: Need, factor: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A link to another way, or a button where something is sent or made first. `by_script`: its own page asks the
+    browser; `recovers`: it stands beside another one for a lost factor."""
+
+    text: str
+    path: str
+    is_post: bool = False
+    by_script: bool = False
+    recovers: bool = False
+
+
+_BY_ADDRESS = Way(N_("Sign in with your address"), "/signin")
+
+
+def others(ctx: Ctx, sign_in: SignIn, need: Need, shown: Factor | None) -> list[Way]:
     """The other ways of the same need. Without an address those that need one are the page that asks for it."""
-    found = [other for other in ranked(sign_in, need) if other != factor]
-    if not is_nobody(sign_in):
-        return found
-    known = [other for other in found if other not in NEEDS_ADDRESS]
-    return [*known, "address"] if len(known) < len(found) else known
+    found = [factor for factor in ranked(ctx, sign_in, need) if factor is not shown]
+    known = [factor for factor in found if not (is_nobody(sign_in) and factor.needs_address)]
+    ways = [_way(factor, sign_in, need) for factor in known]
+    return [*ways, _BY_ADDRESS] if len(known) < len(found) else ways
 
 
-def days(half: Half, factor: str) -> int:
+def _way(factor: Factor, sign_in: SignIn, need: Need) -> Way:
+    texts, path = factor.texts, path_of(factor)
+    text = texts.set_up if need.enrol else (sign_in.journey.is_recovery and texts.in_recovery) or texts.use
+    if factor.is_sent:
+        return Way(text, f"{path}/again", is_post=True, recovers=factor.recovers)
+    if _is_drawn(factor, need):
+        return Way(text, f"{path}/offer", is_post=True)
+    return Way(text, path, by_script=factor.answer == "object", recovers=factor.recovers)
+
+
+def days(half: Half, factor: Factor | None) -> int:
     """For how many days the browser could be remembered once this factor is proved too; 0: that is not asked here."""
     sign_in = half.sign_in
-    return signin.may_remember(replace(sign_in, proofs=(*sign_in.proofs, factor))) if sign_in.proofs else 0
+    if factor is None or not sign_in.proofs:
+        return 0
+    return signin.may_remember(replace(sign_in, proofs=(*sign_in.proofs, factor.name)))
 
 
 async def whose(ctx: Ctx, sign_in: SignIn) -> str:
@@ -129,16 +147,17 @@ async def whose(ctx: Ctx, sign_in: SignIn) -> str:
 
 
 async def page(
-    request: Request, ctx: Ctx, half: Half, factor: str, name: str, error: PassgateError | None = None, **more: Any
-) -> Response:
-    """The page of one factor of a running sign-in."""
-    sign_in, decision = half.sign_in, signin.decide(half.sign_in)
-    need = decision if isinstance(decision, Need) else Need((), ())
+    request: Request, ctx: Ctx, half: Half, factor: Factor | None, name: str, error: PassgateError | None = None,
+    **more: Any,
+) -> Response:  # fmt: skip
+    """The page of one factor of a pending sign-in, or one between them."""
+    sign_in, decision = half.sign_in, signin.decide(ctx, half.sign_in)
+    need = decision if isinstance(decision, Need) else Need(())
     return show(
-        request, name, service=sign_in.service, bound_to=half.guest.seat, error=error, purpose=sign_in.purpose,
-        email=await whose(ctx, sign_in), shortest=sign_in.rules.shortest_password, enrol=need.enrol,
-        others=others(sign_in, need, factor), is_second=bool(sign_in.proofs),
-        days=0 if need.enrol else days(half, factor), **more,
+        request, name, service=sign_in.service, bound_to=half.guest.seat, error=error, journey=sign_in.journey,
+        email=await whose(ctx, sign_in), shortest=sign_in.rules.shortest_password(ctx.factors), enrol=need.enrol,
+        others=others(ctx, sign_in, need, factor), is_second=bool(sign_in.proofs),
+        days=0 if need.enrol else days(half, factor), wrong=factor.texts.wrong if factor else "", **more,
     )  # fmt: skip
 
 
@@ -152,13 +171,14 @@ def remembers(given: dict[str, str]) -> bool:
     return given.get("remember") == "1"
 
 
-async def proved(ctx: Ctx, half: Half, factor: str, answer: Answer, *, remember: bool = False) -> Response:
+async def proved(ctx: Ctx, half: Half, factor: Factor, answer: Answer, *, remember: bool = False) -> Response:
     """Prove, and go on: to the next factor, or home with a session."""
-    is_set_up = needed(half, factor).enrol
-    decision = await signin.prove(ctx, half.handle, factor, answer)
+    is_set_up = needed(ctx, half, factor).enrol
+    decision = await signin.prove(ctx, half.handle, factor.name, answer)
     if not isinstance(decision, Enough):
         return await onward(ctx, half.handle)
-    is_first = is_set_up and factor in SET_UP and not half.sign_in.enrolled & set(SET_UP)
+    second = {*ctx.factors.set_up_second} & {*ctx.factors.possession}
+    is_first = is_set_up and factor.name in second and not half.sign_in.enrolled & second
     return await finished(ctx, half.handle, half.sign_in, remember=remember, to_codes=is_first)
 
 
@@ -168,7 +188,8 @@ async def finished(
     """Home, or where one wanted to go, with a session. `to_codes`: whoever just set up their first factor is shown
     where to get recovery codes, for the day it is lost."""
     done, settings = await signin.finish(ctx, handle, remember=remember), ctx.settings
-    home = CODES if to_codes and "recovery_code" in sign_in.rules.second_among else HOME
+    has_codes = any(not ctx.factors[name].is_lasting for name in sign_in.rules.second_among)
+    home = CODES if to_codes and has_codes else HOME
     wanted = str(sign_in.data.get("return_to") or home)
     kept = (cookies.set_browser(settings, done.browser),) if done.browser else ()
     # What stood in the sign-in cookie before is cleared last.

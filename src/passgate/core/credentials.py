@@ -1,5 +1,5 @@
-"""What somebody has enrolled: rows of `credential`, added, listed, renamed, ended. Each that comes or goes is noted and
-told to its owner.
+"""What somebody has enrolled: rows of `credential`, added, listed, renamed, ended. Each that comes or goes is audited,
+and its owner hears of it by mail.
 
 What a factor's secret means is its own module's; whether it may go is decided here alone: never the last way in.
 """
@@ -14,24 +14,17 @@ from sqlalchemy import ColumnElement, RowMapping, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core import mail, people
-from passgate.core.audit import Event, note
+from passgate.core.audit import note
 from passgate.core.ctx import Ctx
-from passgate.core.rules import MAILED, Rules
+from passgate.core.events import Event
+from passgate.core.factor import Enrolling
+from passgate.core.rules import Rules
 from passgate.errors import Conflict, NotFound
 from passgate.store import Db
 from passgate.store.tables import credential
-from passgate.words import N_
 
 BROWSER = "browser"
 """A remembered browser: it waives, it never proves."""
-
-CALLED = {
-    "password": N_("a password"),
-    "passkey": N_("a passkey"),
-    "totp": N_("an authenticator app"),
-    "recovery_code": N_("recovery codes"),
-}
-"""What mails and pages call a factor."""
 
 _MINE = (
     credential.c.tenant_id == bindparam("of_tenant"),
@@ -39,6 +32,7 @@ _MINE = (
     credential.c.revoked_at.is_(None),
 )
 _KINDS = select(credential.c.kind).where(*_MINE, credential.c.kind != BROWSER).distinct()
+_OTHERS = select(credential.c.kind).where(*_MINE, credential.c.id != bindparam("leaving")).distinct()
 _OF_KIND = select(credential).where(*_MINE, credential.c.kind == bindparam("of_kind")).order_by(credential.c.id)
 
 
@@ -66,6 +60,30 @@ async def add(
     except IntegrityError:
         raise Conflict("That is enrolled already.") from None
     return made
+
+
+async def replace(ctx: Ctx, db: Db, who: Enrolling, kind: str, *, secret: bytes, **columns: Any) -> str:
+    """The one credential of its kind, in the place of an older one; its id."""
+    await end_kinds(ctx, db, who.tenant_id, who.person_id, [kind])
+    made = await add(ctx, db, who.tenant_id, who.person_id, kind, secret=secret, **columns)
+    await changed(ctx, db, who.tenant_id, who.person_id, kind, service=who.service, is_added=True)
+    return made
+
+
+async def use(
+    ctx: Ctx, db: Db, row: RowMapping, *, counter: int | None = None, secret: bytes | None = None, **columns: Any
+) -> str | None:
+    """Mark a right answer: the id, or None where the credential is no longer the compared one. `counter` must grow.
+    `version` is not moved by use: two sign-ins with the same right password must not refuse each other."""
+    same = update(credential).where(
+        credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
+    )
+    values: dict[str, Any] = {"last_used_at": ctx.now(), **columns}
+    if counter is not None:
+        same, values = same.where(credential.c.counter < counter), {**values, "counter": counter}
+    if secret is not None:
+        values["secret_sealed"] = ctx.ring.seal("credential", f"credential:{row['id']}", secret)
+    return str(row["id"]) if await db.change(same.values(**values)) == 1 else None
 
 
 def secret_of(ctx: Ctx, row: RowMapping) -> bytes:
@@ -102,17 +120,17 @@ async def changed(
     if found is None:
         return
     told = "factor_added" if is_added else "factor_removed"
-    await mail.lay(ctx, db, tenant_id, told, found["email"], service=service, what=CALLED[kind], label=label)
+    what = ctx.factors[kind].texts.name
+    await mail.lay(ctx, db, tenant_id, told, found["email"], service=service, what=what, label=label)
 
 
-async def keep_a_way_in(db: Db, tenant_id: str, person_id: str, rules: Rules, leaving: RowMapping) -> None:
+async def keep_a_way_in(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules: Rules, leaving: RowMapping) -> None:
     """Conflict if without this row the person could not sign in any more, or not by the tenant's rules. Call it with
     the person locked, so that two ways cannot leave as the last but one."""
-    others: dict[str, int] = {}
-    for kind in ("password", "passkey", "totp"):
-        rows = await of_kind(db, tenant_id, person_id, kind)
-        others[kind] = len([row for row in rows if row["id"] != leaving["id"]])
-    left = frozenset(kind for kind, count in others.items() if count) | {MAILED}
+    rows = await db.rows(_OTHERS, of_tenant=tenant_id, of_person=person_id, leaving=leaving["id"])
+    # What answers use up is no way that lasts.
+    lasting = {factor.name for factor in ctx.factors if factor.is_lasting}
+    left = {row["kind"] for row in rows} & lasting | ctx.factors.given
     if leaving["kind"] in rules.first and not left & set(rules.first):
         raise Conflict("This is your last way to sign in. Add another one first.")
     is_second = leaving["kind"] in rules.second_among

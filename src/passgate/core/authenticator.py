@@ -1,0 +1,52 @@
+"""Whose authenticator a pending sign-in is answered with: one look for the person and their credential.
+
+What a credential's secret means is its factor's; how many wrong answers are allowed is `throttle`'s.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping, and_, bindparam, select
+
+from passgate.core import throttle
+from passgate.core.ctx import Ctx
+from passgate.core.pending import SignIn
+from passgate.store.tables import credential, person
+
+_LOOK = (
+    select(
+        person.c.id.label("person_id"), person.c.disabled_at, credential.c.id, credential.c.secret_sealed,
+        credential.c.scheme, credential.c.counter, credential.c.version,
+    )
+    .select_from(
+        person.outerjoin(
+            credential,
+            and_(
+                credential.c.person_id == person.c.id, credential.c.kind == bindparam("of_kind"),
+                credential.c.revoked_at.is_(None),
+            ),
+        )
+    )
+    .where(person.c.tenant_id == bindparam("of_tenant"))
+    .limit(1)
+)  # fmt: skip
+_OF_PERSON = _LOOK.where(person.c.id == bindparam("of_person"))
+_OF_ADDRESS = _LOOK.where(person.c.email_key == bindparam("of_email_key"))
+
+
+async def find(ctx: Ctx, sign_in: SignIn, kind: str) -> tuple[str, RowMapping | None]:
+    """The throttle row, and {person_id, disabled_at, id, secret_sealed, scheme, counter, version} of the named person,
+    or of whom the address means; None for an address that nobody has, which gets the same budget. Without a credential
+    of that kind its columns are None."""
+    async with ctx.read() as db:
+        if sign_in.person_id:
+            row = await db.one(_OF_PERSON, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id, of_kind=kind)
+        else:
+            row = await db.one(_OF_ADDRESS, of_tenant=sign_in.tenant_id, of_email_key=sign_in.email_key, of_kind=kind)
+    if row is None:
+        return throttle.address_key(ctx, sign_in.tenant_id, sign_in.email_key, kind), None
+    return throttle.person_key(row["person_id"], kind), row
+
+
+def is_usable(row: RowMapping | None) -> bool:
+    """There is a live person with such a credential."""
+    return row is not None and row["disabled_at"] is None and row["secret_sealed"] is not None

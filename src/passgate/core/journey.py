@@ -1,0 +1,62 @@
+"""What a sign-in is for: signing in, signing up, recovering, stepping up. One frozen value each, with all its facts.
+
+Values only. What moves a pending sign-in is in `signin`, what is demanded of it in `policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from passgate.core import policy
+from passgate.core.events import Event
+from passgate.core.factor import Order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journey:
+    """`name` is kept with the pending sign-in; nobody asks for it by comparing texts."""
+
+    name: str
+    checks: tuple[policy.Check, ...]
+    completed: Event
+    code_mail: str
+    """The kind of mail that brings a code."""
+    no_code_mail: str = "recovery_none"
+    """And the one in its place, where nobody is meant to get in."""
+    mails_at_start: bool = False
+    """The code goes out when it begins, to the address that was typed; it is good for this sign-in alone and locks
+    nobody out."""
+    start: str = "/signin"
+    """The path of the page where it begins."""
+    makes_person: bool = False
+    is_recovery: bool = False
+    is_step_up: bool = False
+    may_be_remembered: bool = False
+    """A remembered browser may waive its second factor, and it may have its browser remembered."""
+    # In which order pages show the ways of a need.
+    by_first: Callable[[Order], int] = lambda order: order.first
+    by_next: Callable[[Order], int] = lambda order: order.second
+    by_set_up: Callable[[Order], int] = lambda order: order.second
+
+
+SIGN_IN = Journey(
+    name="signin", checks=policy.SIGN_IN, completed=Event.SIGNIN_COMPLETED, code_mail="signin_code",
+    may_be_remembered=True,
+)  # fmt: skip
+SIGN_UP = Journey(
+    name="signup", checks=policy.SIGN_UP, completed=Event.SIGNUP_COMPLETED, code_mail="signup_code",
+    no_code_mail="signup_known", mails_at_start=True, makes_person=True, start="/signup",
+    by_set_up=lambda order: order.signup,
+)  # fmt: skip
+RECOVERY = Journey(
+    name="recovery", checks=policy.RECOVERY, completed=Event.RECOVERY_COMPLETED, code_mail="recovery_code",
+    mails_at_start=True, is_recovery=True, start="/recover",
+    by_first=lambda order: order.recovery, by_next=lambda order: order.recovery,
+)  # fmt: skip
+STEP_UP = Journey(
+    name="step_up", checks=policy.STEP_UP, completed=Event.STEP_UP_COMPLETED, code_mail="signin_code", is_step_up=True,
+    start="/account",
+)  # fmt: skip
+
+JOURNEYS = {journey.name: journey for journey in (SIGN_IN, SIGN_UP, RECOVERY, STEP_UP)}

@@ -1,0 +1,193 @@
+"""The pending sign-in: its row, its value, and every statement on it. Not yet trusted; no session check accepts it.
+
+What is demanded of it is decided in `policy`, what moves it in `signin`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import BigInteger, RowMapping, bindparam, select, update
+
+from passgate.core import tenants
+from passgate.core.audit import canonical
+from passgate.core.ctx import Ctx
+from passgate.core.journey import JOURNEYS, Journey
+from passgate.core.rules import Rules
+from passgate.errors import HandleInvalid
+from passgate.store import Db
+from passgate.store.tables import sign_in as table
+from passgate.store.tables import tenant as tenant_table
+from passgate.world import SECOND
+
+PREFIX = "pg_sin_"
+ATTEMPTS = 10
+"""Refusals after which a handle is dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Whom it names, what it has proved. `data` was sealed at rest; `enrolled` is what the named person has, empty
+    before."""
+
+    id: str
+    tenant_id: str
+    tenant_name: str
+    service: str
+    rules: Rules
+    journey: Journey
+    person_id: str | None
+    session_id: str | None
+    proofs: tuple[str, ...]
+    proofs_text: str
+    created_at: int
+    expires_at: int
+    data: dict[str, Any] = field(repr=False)
+    enrolled: frozenset[str] = frozenset()
+    is_remembered: bool = False
+
+    @property
+    def email_key(self) -> str:
+        return str(self.data.get("email_key", ""))
+
+    @property
+    def email(self) -> str:
+        return str(self.data.get("email", ""))
+
+    @property
+    def personal(self) -> dict[str, str]:
+        """What an audit row about it says of a person."""
+        return {"email": self.email} if self.email else {}
+
+
+_THIS = table.c.id == bindparam("of_sign_in")
+_PENDING = (_THIS, table.c.finished_at.is_(None), table.c.refused < ATTEMPTS)
+_IN_TIME = table.c.expires_at > bindparam("now", type_=BigInteger)
+_SPEND = update(table).where(*_PENDING, table.c.spent < ATTEMPTS).values(spent=table.c.spent + 1)
+_GIVE_BACK = update(table).where(_THIS).values(spent=table.c.spent - 1)
+_REFUSE = update(table).where(_THIS).values(refused=table.c.refused + 1)
+_ADD_PROOF = (
+    update(table)
+    .where(*_PENDING, _IN_TIME, table.c.proofs == bindparam("proofs_before"))
+    .values(proofs=bindparam("proofs_after"), person_id=bindparam("of_person"), spent=table.c.spent - 1)
+)
+_FINISH = update(table).where(*_PENDING, _IN_TIME).values(finished_at=bindparam("now", type_=BigInteger))
+_BY_ID = select(table).where(_THIS)
+_BY_HANDLE = (
+    select(table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at)
+    .join(tenant_table, tenant_table.c.id == table.c.tenant_id)
+    .where(table.c.handle_hash == bindparam("of_handle"))
+)
+
+
+async def begin(
+    ctx: Ctx, db: Db, tenant: tenants.Tenant, journey: Journey, data: dict[str, Any], *,
+    person_id: str | None = None, session_id: str | None = None, proofs: tuple[str, ...] = (),
+) -> tuple[SignIn, str]:  # fmt: skip
+    """A fresh row and its handle, which is shown once. `data` is sealed."""
+    minted = ctx.ring.mint(PREFIX)
+    now = ctx.now()
+    row: dict[str, Any] = {
+        "id": ctx.world.uuid(), "tenant_id": tenant.id, "purpose": journey.name, "handle_hash": minted.hash,
+        "person_id": person_id, "session_id": session_id, "proofs": json.dumps(proofs),
+        "created_at": now, "expires_at": now + ctx.settings.signin.life * SECOND,
+    }  # fmt: skip
+    sealed = ctx.ring.seal("sign_in", f"sign_in:{row['id']}", canonical(data))
+    await db.add(table, **row, data_sealed=sealed)
+    return _value(row, data, tenant.name, tenant.display_name, tenant.rules), minted.token
+
+
+async def find(ctx: Ctx, handle: str) -> SignIn:
+    """The pending sign-in behind a handle, or HandleInvalid: unknown, finished, too old, dead. What its person has
+    enrolled is not looked at."""
+    handle_hash = ctx.ring.presented(PREFIX, handle)
+    if handle_hash is None:
+        raise HandleInvalid
+    async with ctx.read() as db:
+        row = await db.one(_BY_HANDLE, of_handle=handle_hash)
+    if row is None or row["finished_at"] is not None or row["disabled_at"] is not None:
+        raise HandleInvalid
+    if row["expires_at"] <= ctx.now() or row["refused"] >= ATTEMPTS:
+        raise HandleInvalid
+    data = json.loads(ctx.ring.unseal("sign_in", f"sign_in:{row['id']}", row["data_sealed"]))
+    rules = Rules.from_json(json.loads(row["policy"]), ctx.factors)
+    return _value(row, data, row["name"], row["display_name"], rules)
+
+
+def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, service: str, rules: Rules) -> SignIn:
+    return SignIn(
+        id=row["id"], tenant_id=row["tenant_id"], tenant_name=name, service=service, rules=rules,
+        journey=JOURNEYS[row["purpose"]], person_id=row["person_id"], session_id=row["session_id"],
+        proofs=tuple(json.loads(row["proofs"])), proofs_text=row["proofs"],
+        created_at=row["created_at"], expires_at=row["expires_at"], data=data,
+    )  # fmt: skip
+
+
+# -- tries -----------------------------------------------------------------------------------------
+
+
+async def spend(db: Db, sign_in: SignIn) -> bool:
+    """Debit one try; False where none is left or it is over. `add_proof` takes it back, and `give_back`."""
+    return await db.change(_SPEND, of_sign_in=sign_in.id) == 1
+
+
+async def give_back(db: Db, sign_in: SignIn) -> None:
+    await db.change(_GIVE_BACK, of_sign_in=sign_in.id)
+
+
+async def refuse(db: Db, sign_in: SignIn) -> None:
+    """The try was wrong; the tenth kills the handle."""
+    await db.change(_REFUSE, of_sign_in=sign_in.id)
+
+
+# -- proofs ----------------------------------------------------------------------------------------
+
+
+async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: str | None) -> bool:
+    """Only onto the proofs that were there when the answer was compared, and only while the sign-in is pending. Takes
+    the try back that was spent on it."""
+    moved = await db.change(
+        _ADD_PROOF, of_sign_in=sign_in.id, now=ctx.now(), proofs_before=sign_in.proofs_text,
+        proofs_after=json.dumps((*sign_in.proofs, proof)), of_person=person_id,
+    )  # fmt: skip
+    return moved == 1
+
+
+async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
+    """Its proofs as they are now, and whether it is dead."""
+    row = await db.one(_BY_ID, of_sign_in=sign_in.id)
+    return (tuple(json.loads(row["proofs"])), row["refused"] >= ATTEMPTS) if row else ((), True)
+
+
+async def name(db: Db, sign_in: SignIn) -> None:
+    """A sign-up made its person, and perhaps a new tenant."""
+    values = {
+        "person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(sign_in.proofs),
+    }  # fmt: skip
+    await db.change(update(table).where(table.c.id == sign_in.id).values(**values))
+
+
+# -- ends ------------------------------------------------------------------------------------------
+
+
+async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
+    """Take the handle, then look again: what was proved by now counts, and nobody else can take it."""
+    if not await db.change(_FINISH, of_sign_in=before.id, now=ctx.now()):
+        raise HandleInvalid
+    row = await db.one(_BY_ID, of_sign_in=before.id)
+    if row is None:
+        raise HandleInvalid
+    return replace(
+        before, proofs=tuple(json.loads(row["proofs"])), person_id=row["person_id"], tenant_id=row["tenant_id"]
+    )
+
+
+async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:
+    """A factor that is no longer right must not open a session through a sign-in that has proved it already. Sessions
+    are ended after this: a `finish` that was quicker has then laid its session where that will find it."""
+    mine = update(table).where(
+        table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
+    )
+    await db.change(mine.values(finished_at=ctx.now()))

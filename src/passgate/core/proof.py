@@ -1,0 +1,135 @@
+"""Proving anything: spend, compare, mark. One function for sign-ins, set-ups, changes of address and links.
+
+*Spend*: every budget is debited and committed before anything is compared, so that parallel guesses cannot all pass.
+*Compare*: no transaction is open. *Mark*: one transaction that moves only what is still as it was compared. What is
+compared and what moves is the caller's; budgets are `throttle`'s, tries of a pending sign-in are `pending`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+from passgate.core import pending, throttle
+from passgate.core.ctx import Ctx
+from passgate.core.factor import Compared
+from passgate.core.pending import SignIn
+from passgate.errors import AlreadyProved, HandleInvalid, Invalid, ProofRefused, Throttled
+from passgate.store import Db
+from passgate.store.unit import Keep
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Right(Generic[T]):
+    """The answer counts, and this came of it."""
+
+    value: T
+
+
+class Outcome(Enum):
+    """Why an answer does not count: it is wrong, its twin was first, or what it was for is over."""
+
+    WRONG = auto()
+    LOST = auto()
+    OVER = auto()
+
+
+async def _wrong(_db: Db) -> Outcome:
+    return Outcome.WRONG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(Generic[T]):
+    """What is proved. `authenticator` names the row of refusals that is debited beside the origin's; None where nothing
+    can be guessed. `sign_in`: its tries are debited too."""
+
+    tenant_id: str
+    compare: Callable[[bool], Awaitable[Compared]]
+    """Told whether the authenticator is disabled, so that it can spare work; nothing is right then."""
+    mark: Callable[[Db, Compared], Awaitable[Right[T] | Outcome]]
+    """Moves all that a right answer moves, inside the transaction that counts."""
+    authenticator: str | None = None
+    sign_in: SignIn | None = None
+    late: Callable[[Db], Awaitable[Outcome]] = _wrong
+    """Whether an answer that is not right was: its twin has used it up."""
+    refused: Callable[[str | None], tuple[Keep, ...]] = lambda _person_id: ()
+    """What is kept of a wrong answer, about whom."""
+    throttled: tuple[Keep, ...] = ()
+    renewed: str | None = None
+    """The row of refusals of an authenticator that a right answer sets up anew: they are forgotten."""
+
+
+async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
+    """What came of a right answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs nothing."""
+    spent = await _spend(ctx, attempt)
+    compared = await _compare(ctx, attempt, spent)
+    refused = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.keep)
+    async with ctx.write() as db:
+        match await (attempt.mark(db, compared) if compared.is_right else attempt.late(db)):
+            case Right(value):
+                if spent is not None:
+                    await throttle.refund(ctx, db, spent, clear=True)
+                if attempt.renewed is not None:
+                    await throttle.clear(ctx, db, attempt.renewed)
+                return value
+            case Outcome.LOST:
+                raise AlreadyProved(keep=(_giving_back(ctx, attempt, spent),))
+            case Outcome.OVER:
+                raise HandleInvalid
+            case Outcome.WRONG if compared.is_right:
+                raise ProofRefused(keep=refused)  # what moved is undone
+            case Outcome.WRONG:
+                for fact in refused:
+                    await fact(db)
+    raise ProofRefused
+
+
+async def _spend(ctx: Ctx, attempt: Attempt[T]) -> throttle.Spent | None:
+    if attempt.authenticator is None:
+        return None
+    async with ctx.write() as db:
+        if attempt.sign_in is not None and not await pending.spend(db, attempt.sign_in):
+            if (await pending.proofs_now(db, attempt.sign_in))[1]:
+                raise HandleInvalid
+            # The tries in flight fill the budget; they may yet turn out right, so this one only waits.
+            raise Throttled(1, keep=attempt.throttled)
+        try:
+            return await throttle.spend(ctx, db, attempt.tenant_id, attempt.authenticator)
+        except Throttled as late:
+            raise Throttled(late.retry_after, keep=attempt.throttled) from None
+
+
+async def _compare(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) -> Compared:
+    is_locked = spent is not None and spent.is_locked
+    try:
+        compared = await attempt.compare(is_locked)
+        return replace(compared, is_right=False) if is_locked else compared
+    except Invalid as unfit:  # it has no form that could be right, so nothing was guessed
+        unfit.keep = (*unfit.keep, _giving_back(ctx, attempt, spent))
+        async with ctx.write():
+            raise
+
+
+def _counted(attempt: Attempt[T]) -> tuple[Keep, ...]:
+    sign_in = attempt.sign_in
+    if sign_in is None:
+        return ()
+
+    async def count(db: Db) -> None:
+        await pending.refuse(db, sign_in)
+
+    return (count,)
+
+
+def _giving_back(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) -> Keep:
+    async def give_back(db: Db) -> None:
+        if attempt.sign_in is not None:
+            await pending.give_back(db, attempt.sign_in)
+        if spent is not None:
+            await throttle.refund(ctx, db, spent, clear=False)
+
+    return give_back

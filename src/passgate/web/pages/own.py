@@ -1,0 +1,73 @@
+"""The account page of a host's own factor: set it up, replace it, remove it. One for each, made from its value.
+
+What may be added or removed, and how fresh the proof must be, is decided in `core.enrolment`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from passgate.core import enrolment
+from passgate.core.ctx import Ctx
+from passgate.core.factor import Factor
+from passgate.core.sessions import Found
+from passgate.errors import PassgateError, StepUpNeeded
+from passgate.web.guards import Context, Visitor
+from passgate.web.pages.account import is_fresh, page, step_up
+from passgate.web.pages.factors import HERE
+from passgate.web.pages.page import fields, go
+
+
+def pages_of(own: Iterable[Factor]) -> APIRouter:
+    router = APIRouter(include_in_schema=False, prefix="/account")
+    for factor in own:
+        if factor.set_up is not None and factor.answer == "text":
+            _add(router, factor)
+    return router
+
+
+def _add(router: APIRouter, factor: Factor) -> None:
+    path = f"/account/{factor.path}"
+
+    async def ask(request: Request, ctx: Context, found: Visitor) -> Response:
+        return await _page(request, ctx, found, factor)
+
+    async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
+        try:
+            given = fields(request.state.form, "code")
+            await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given["code"])
+        except StepUpNeeded:
+            return await step_up(ctx, found, path)
+        except PassgateError as error:
+            return await _page(request, ctx, found, factor, error)
+        return go(ctx, f"{HERE}?done=own")
+
+    async def remove(request: Request, ctx: Context, found: Visitor) -> Response:
+        try:
+            fields(request.state.form)
+            await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
+        except StepUpNeeded:
+            return await step_up(ctx, found, path)
+        except PassgateError as error:
+            return await _page(request, ctx, found, factor, error)
+        return go(ctx, f"{HERE}?done=no-own")
+
+    ask.__doc__ = f"Set up, replace or remove {factor.texts.name}."
+    prove.__doc__ = f"Set up or replace {factor.texts.name}."
+    remove.__doc__ = f"Remove {factor.texts.name}."
+    router.add_api_route(f"/{factor.path}", ask, methods=["GET"])
+    router.add_api_route(f"/{factor.path}", prove, methods=["POST"])
+    router.add_api_route(f"/{factor.path}/remove", remove, methods=["POST"])
+
+
+async def _page(
+    request: Request, ctx: Ctx, found: Found, factor: Factor, error: PassgateError | None = None
+) -> Response:  # fmt: skip
+    own = {one["factor"]: one["since"] for one in (await enrolment.overview(ctx, found.actor))["own"]}
+    return page(
+        request, "account-factor", found, error, fresh=await is_fresh(ctx, found), path=f"/account/{factor.path}",
+        what=factor.texts.name, since=own[factor], wrong=factor.texts.wrong,
+    )  # fmt: skip
