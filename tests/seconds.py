@@ -21,7 +21,7 @@ ROOM = 1.5
 """What a folder that was never recorded may take, as a multiple of what it took; later budgets are set by hand."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Spent:
     """Seconds of set-up, call and tear-down, over all workers."""
 
@@ -29,7 +29,7 @@ class Spent:
     seconds: float = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Seconds:
     """A plugin of the process that prints. Under xdist the workers' reports come to it as its own would."""
 

@@ -19,7 +19,7 @@ from tests.catalogue.api import ENDPOINTS
 from tests.catalogue.entry import Entry, Fresh, Right, Stop, Writes
 from tests.catalogue.factors import TYPED, Typed, factor_entries, typed_factors
 from tests.catalogue.pages import PAGES
-from tests.kit import settings_for
+from tests.kit import OWN_FACTORS, settings_for
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -28,10 +28,10 @@ def entries(gate: Passgate, *more: Typed) -> dict[str, Entry]:
     """By `POST /signin` and so on: what is known of every endpoint of an application. `more`: what a host's program
     says of factors of its own."""
     made = ENDPOINTS | PAGES
-    paths = typed_factors(gate)
+    typed = typed_factors(gate)
     for factor in (*TYPED, *more):
-        if factor.name in paths:
-            for key, entry in factor_entries(factor, paths[factor.name]).items():
+        if factor.name in typed:
+            for key, entry in factor_entries(factor, typed[factor.name]).items():
                 made[key] = made[key] + entry if key in made else entry
     return made
 
@@ -40,7 +40,7 @@ def entries(gate: Passgate, *more: Typed) -> dict[str, Entry]:
 def application() -> Passgate:
     """The one that tests are made from, before any of them runs."""
     with tempfile.TemporaryDirectory() as folder:
-        gate = Passgate(settings_for(Path(folder)))
+        gate = Passgate(settings_for(Path(folder)), factors=OWN_FACTORS)
         gate.house.hasher.close()
     return gate
 

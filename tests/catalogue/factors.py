@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from passgate.app import Passgate
 from passgate.core import signin
+from passgate.core.factor import Factor
 from passgate.web.pages.steps import path_of
 from tests import kit
 from tests.browser.person import Person
@@ -20,6 +21,7 @@ from tests.catalogue.asks_pages import SIGNIN, as_form
 from tests.catalogue.before import begun, recovering, refused, with_app
 from tests.catalogue.entry import NOTHING, Action, Asks, Entry, Right, Stop, Way, Writes
 from tests.catalogue.outcomes import LADDER, LADDER_PAGE, PASSWORD, PASSWORD_PAGE, PROVE, PROVE_PAGE, Row
+from tests.catalogue.own import Own, own_entries
 from tests.catalogue.pages import HALF, MEMBER
 from tests.core.behind import Folk
 from tests.house.town import Ask, Town
@@ -48,16 +50,20 @@ class Typed:
     page_row: Row = field(default_factory=lambda: LADDER_PAGE)
     least: int = 8
     on_postgres: bool = False
+    own: Own | None = None
+    """Of a host's own factor: how a session adds and removes it."""
 
 
-def typed_factors(gate: Passgate) -> dict[str, str]:
-    """Name and page of each typed factor of an application."""
-    return {factor.name: path_of(factor) for factor in gate.house.factors if factor.answer == "text"}
+def typed_factors(gate: Passgate) -> dict[str, Factor]:
+    """Each typed factor of an application, by its name."""
+    return {factor.name: factor for factor in gate.house.factors if factor.answer == "text"}
 
 
-def factor_entries(factor: Typed, path: str) -> dict[str, Entry]:
+def factor_entries(factor: Typed, it: Factor) -> dict[str, Entry]:
     """Its row in every matrix. What stands already at an endpoint is added to, never replaced."""
-    return {
+    path = path_of(it)
+    own = own_entries(it, factor.own) if factor.own else {}
+    return own | {
         f"POST {API}/signin/prove": Entry(HOLDER, (Right(factor.gives, 200, factor.row),), _writes(factor)),
         f"POST {path}": Entry(HALF, (_right_of_page(factor, path),)),
         f"GET {path}": Entry(HALF, NOTHING, stops=_stops(factor, path)),
@@ -138,7 +144,7 @@ async def _email_code(folk: Folk) -> Asked:
     return handle, answer
 
 
-TYPED = (
+TYPED: list[Typed] = [
     Typed(
         "password", asks.gives_password, _password, stops_signin.password, kit.OTHER_PASSWORD, "guest", "password",
         PASSWORD, PASSWORD_PAGE, on_postgres=True,
@@ -151,4 +157,4 @@ TYPED = (
         "email_code", asks.gives_code, _email_code, stops_signin.mailed, "00000000", "guest",
         row=PROVE, page_row=PROVE_PAGE,
     ),
-)  # fmt: skip
+]  # fmt: skip

@@ -14,16 +14,17 @@ from fastapi import APIRouter, Depends
 
 from passgate.app import Passgate
 from passgate.web.guards import stranger
-from passgate.web.pages.steps import PATHS
 from tests import catalogue
 from tests.browser.person import Person
 from tests.catalogue import factors
 from tests.catalogue.entry import Entry
 from tests.catalogue.factors import Typed, factor_entries
 from tests.catalogue.gaps import gaps
+from tests.catalogue.own import Own
 from tests.core.behind import Folk
 from tests.house.town import Ask, Town
 from tests.kit import settings_for
+from tests.library.codeword import CODEWORD
 
 
 @pytest.fixture
@@ -83,36 +84,38 @@ def test_an_entry_of_nothing_is_named(gate: Passgate) -> None:
 # -- factors ---------------------------------------------------------------------------------------
 
 
-async def _gives_word(town: Town) -> Ask:
-    return Ask("/api/v1/signin/prove", {"factor": "word", "answer": "friend"}, await town.begun(town.anna))
+async def _asks(_town: Town) -> Ask:
+    return Ask("/api/v1/signin/prove", {"factor": "codeword", "answer": "umbrella"})
 
 
-async def _asked_for_word(folk: Folk) -> factors.Asked:
-    raise NotImplementedError
+async def _asked(_folk: Folk) -> factors.Asked:
+    raise LookupError
 
 
-async def _to_word(anna: Person) -> None:
-    await anna.open("/signin/word")
+async def _way(anna: Person) -> None:
+    await anna.open("/signin/codeword")
 
 
-WORD = Typed("word", _gives_word, _asked_for_word, _to_word, "foe")
+KNOWN = Typed("codeword", _asks, _asked, _way, "parasol", own=Own("umbrella", _asks, _asks))
 
 
 def test_a_factor_brings_its_row_to_every_matrix() -> None:
     """An endpoint's entry that was there keeps what it had."""
-    made = factor_entries(WORD, "/signin/word")
-    assert set(made) == {"POST /api/v1/signin/prove", "POST /signin/word", "GET /signin/word"}
+    made = factor_entries(KNOWN, CODEWORD)
+    assert {key for key in made if "codeword" not in key} == {"POST /api/v1/signin/prove"}
     proving = catalogue.catalogue()["POST /api/v1/signin/prove"] + made["POST /api/v1/signin/prove"]
-    assert {right.name for right in proving.rights} >= {"gives_passkey", "gives_app", "_gives_word"}
-    assert [right.name for right in made["POST /signin/word"].rights] == ["page_word"]
-    assert [one.name for one in made["POST /api/v1/signin/prove"].writes] == ["word_right", "word_wrong"]
-    assert [stop.where for stop in made["GET /signin/word"].stops] == ["signin-word", "signin-word:proof_refused"]
+    assert {right.name for right in proving.rights} >= {"gives_passkey", "gives_app", "_asks"}
+    assert [right.name for right in made["POST /signin/codeword"].rights] == ["page_codeword"]
+    assert [one.name for one in made["POST /api/v1/signin/prove"].writes] == ["codeword_right", "codeword_wrong"]
+    stops = [stop.where for stop in made["GET /signin/codeword"].stops]
+    assert stops == ["signin-codeword", "signin-codeword:proof_refused"]
     assert all(right.row for entry in made.values() for right in entry.rights)
 
 
-def test_a_factor_whose_answer_nobody_knows_is_named(gate: Passgate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PATHS, "word", "/signin/word")
-    assert "factor word: nobody knows an answer" in gaps(gate, catalogue.entries(gate))
-    known = catalogue.entries(gate, WORD)
-    assert {"GET /signin/word", "POST /signin/word"} <= set(known)
-    assert not [gap for gap in gaps(gate, known, WORD) if gap.startswith("factor")]
+def test_a_factor_whose_answer_nobody_knows_is_named(tmp_path: Path) -> None:
+    gate = Passgate(settings_for(tmp_path), factors=[CODEWORD])
+    found = gaps(gate, catalogue.entries(gate))
+    assert "factor codeword: nobody knows an answer" in found
+    assert "POST /signin/codeword: no entry" in found
+    assert gaps(gate, catalogue.entries(gate, KNOWN), KNOWN) == []
+    gate.house.hasher.close()

@@ -1,7 +1,7 @@
 """A host's own factor: one file and a template, and it signs people up and in, steps them up and lets them recover; the
 trail, the pages and the reference know it without another word.
 
-How a factor is written is `word`'s; that every matrix has its rows is told in tests/architecture.
+How a factor is written is `codeword`'s; that every matrix has its rows is told in tests/architecture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from passgate.errors import Invalid
 from passgate.world import World
 from tests.house.reference import door_page, event_page
 from tests.kit import Clock, Dice, The, bearer, client_for, code_of, handle_of, settings_for, token_of
-from tests.library.word import WORD
+from tests.library.codeword import CODEWORD
 from tests.web.browsing import Browser, Page, browser, led, rule, told
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -31,7 +31,7 @@ MINE = "umbrella"
 async def the(tmp_path: Path, database_url: str | None) -> AsyncIterator[The]:
     clock = Clock()
     settings = settings_for(tmp_path, database_url, look={"templates": TEMPLATES})
-    gate = Passgate(settings, World(clock, Dice()), factors=[WORD])
+    gate = Passgate(settings, World(clock, Dice()), factors=[CODEWORD])
     async with gate.running(work=False), client_for(gate) as http:
         yield The(gate, clock, http)
 
@@ -39,104 +39,106 @@ async def the(tmp_path: Path, database_url: str | None) -> AsyncIterator[The]:
 async def signed_up(the: The, email: str = "anna@example.com", word: str = MINE) -> str:
     handle = handle_of(await the.signup(email, None))
     proved = await the.prove(handle, "email_code", await the.code(email))
-    assert proved.json() == {"enough": False, "need": [["word"]], "enrol": True}
-    assert (await the.prove(handle, "word", word)).json()["amr"] == ["otp", "kba"]
+    assert proved.json() == {"enough": False, "need": [["codeword"]], "enrol": True}
+    assert (await the.prove(handle, "codeword", word)).json()["amr"] == ["otp", "kba"]
     return token_of(await the.finish(handle))
 
 
 async def test_over_json(the: The) -> None:
-    await rule(the, first=["word"])
+    await rule(the, first=["codeword"])
     token = await signed_up(the)
     handle = handle_of(await the.start("anna@example.com"))
-    wrong = await the.prove(handle, "word", "parasol")
+    wrong = await the.prove(handle, "codeword", "parasol")
     assert (wrong.status_code, code_of(wrong)) == (403, "proof_refused")
-    assert (await the.prove(handle, "word", "Um-brella")).json()["enough"]
+    assert (await the.prove(handle, "codeword", "Um-brella")).json()["enough"]
     assert (await the.finish(handle)).status_code == 201
     up = await the.http.post("/api/v1/signin", json={"step_up": {}}, headers=bearer(token))
-    assert up.json()["need"] == [["word"]]
-    assert (await the.prove(up.json()["handle"], "word", MINE)).json()["enough"]
+    assert up.json()["need"] == [["codeword"]]
+    assert (await the.prove(up.json()["handle"], "codeword", MINE)).json()["enough"]
     assert (await the.finish(up.json()["handle"])).status_code == 201
     back = handle_of(await the.recover("anna@example.com"))
     asked = await the.prove(back, "email_code", await the.code("anna@example.com"))
-    assert asked.json() == {"enough": False, "need": [["word"]], "enrol": True}
-    assert (await the.prove(back, "word", "sunshade")).json()["enough"]
+    assert asked.json() == {"enough": False, "need": [["codeword"]], "enrol": True}
+    assert (await the.prove(back, "codeword", "sunshade")).json()["enough"]
     assert (await the.finish(back)).status_code == 201
     again = handle_of(await the.start("anna@example.com"))
-    assert (await the.prove(again, "word", MINE)).status_code == 403, "the old one opens nothing any more"
+    assert (await the.prove(again, "codeword", MINE)).status_code == 403, "the old one opens nothing any more"
     events = await the.events()
-    assert events.count("signin:word:proved") == 2
-    assert events.count("signin:word:refused") == 2
+    assert events.count("signin:codeword:proved") == 2
+    assert events.count("signin:codeword:refused") == 2
     assert events.count("account:factor:added") == 2
 
 
 async def test_nobody_can_tell_an_address_that_is_not_there(the: The) -> None:
-    await rule(the, first=["word"])
+    await rule(the, first=["codeword"])
     await signed_up(the)
     answers = []
     for email in ("anna@example.com", "nobody@example.com"):
         handle = handle_of(await the.start(email))
-        answers.append([(await the.prove(handle, "word", f"no {n}")).status_code for n in range(11)])
+        answers.append([(await the.prove(handle, "codeword", f"no {n}")).status_code for n in range(11)])
     assert answers[0] == answers[1] == [403] * 10 + [401]
 
 
 async def test_on_pages(the: The) -> None:
-    await rule(the, first=["word"])
+    await rule(the, first=["codeword"])
     async with browser(the) as anna:
         await sign_up(anna)
         anna.http.cookies.clear()
-        assert led(await anna.send("/signin", email="anna@example.com")) == "/signin/word"
-        assert told(await anna.send("/signin/word", code="parasol")) == (403, "signin-word", "proof_refused")
-        assert led(await anna.send("/signin/word", code=MINE)) == "/account"
+        assert led(await anna.send("/signin", email="anna@example.com")) == "/signin/codeword"
+        assert told(await anna.send("/signin/codeword", code="parasol")) == (403, "signin-codeword", "proof_refused")
+        assert led(await anna.send("/signin/codeword", code=MINE)) == "/account"
         rows = (await anna.get("/account/activity")).text
-        assert WORD.texts.proved in rows
-        assert WORD.texts.refused in rows
+        assert CODEWORD.texts.proved in rows
+        assert CODEWORD.texts.refused in rows
 
 
 async def sign_up(anna: Browser) -> None:
     await anna.send("/signup", email="anna@example.com")
     code = await anna.the.code("anna@example.com")
-    assert led(await anna.send("/signin/email-code", code=code)) == "/signin/word"
-    assert led(await anna.send("/signin/word", code=MINE)) == "/account"
+    assert led(await anna.send("/signin/email-code", code=code)) == "/signin/codeword"
+    assert led(await anna.send("/signin/codeword", code=MINE)) == "/account"
 
 
 async def test_beside_a_password(the: The) -> None:
     """Both are known, so the level stays; the account page and its endpoints set it up and remove it."""
-    await rule(the, second="if_enrolled", second_among=["word", "totp"])
+    await rule(the, second="if_enrolled", second_among=["codeword", "totp"])
     async with browser(the) as anna:
         await anna.sign_up()
-        assert "/account/word" in (await anna.page("/account/factors")).links
-        assert told(await anna.send("/account/word", code="abc")) == (403, "account-factor", "proof_refused")
-        assert led(await anna.send("/account/word", code=MINE)) == "/account/factors?done=own"
-        assert led(await anna.give_password()) == "/signin/word"
-        assert led(await anna.send("/signin/word", code=MINE)) == "/account"
+        assert "/account/codeword" in (await anna.page("/account/factors")).links
+        assert told(await anna.send("/account/codeword", code="abc")) == (403, "account-factor", "proof_refused")
+        assert led(await anna.send("/account/codeword", code=MINE)) == "/account/factors?done=own"
+        assert led(await anna.give_password()) == "/signin/codeword"
+        assert led(await anna.send("/signin/codeword", code=MINE)) == "/account"
         bert = await the.person("bert@example.com")
-        made = await the.http.post("/api/v1/me/word/prove", json={"answer": MINE}, headers=bert.auth)
+        made = await the.http.post("/api/v1/me/codeword/prove", json={"answer": MINE}, headers=bert.auth)
         assert made.status_code == 204, made.text
-        offer = await the.http.post("/api/v1/me/word", headers=bert.auth)
-        assert code_of(offer) == "no_challenge"
-        assert (await the.http.delete("/api/v1/me/word", headers=bert.auth)).status_code == 204
-        assert code_of(await the.http.delete("/api/v1/me/word", headers=bert.auth)) == "not_found"
-        assert led(await anna.send("/account/word/remove", at="/account/word")) == "/account/factors?done=no-own"
+        assert (await the.http.delete("/api/v1/me/codeword", headers=bert.auth)).status_code == 204
+        assert code_of(await the.http.delete("/api/v1/me/codeword", headers=bert.auth)) == "not_found"
+        assert (
+            led(await anna.send("/account/codeword/remove", at="/account/codeword")) == "/account/factors?done=no-own"
+        )
         assert Page((await anna.give_password()).text).alert == ""
 
 
 async def test_the_reference_has_its_rows(the: The) -> None:
     events, endpoints = event_page(the.gate.house.factors), door_page(the.gate)
-    assert "`signin:word:proved` | A word was right." in events
-    assert "`signin:word:refused`" in events
-    for row in ("`GET` | `/signin/word`", "`POST` | `/signin/word`", "`POST` | `/api/v1/me/word/prove`"):
+    assert "`signin:codeword:proved` | A word was right." in events
+    assert "`signin:codeword:refused`" in events
+    for row in ("`GET` | `/signin/codeword`", "`POST` | `/signin/codeword`", "`POST` | `/api/v1/me/codeword/prove`"):
         assert row in endpoints
 
 
 def test_what_rules_may_say() -> None:
-    both = Factors(FACTORS, [WORD])
-    assert Rules().changed({"first": ["word"]}, both).first == ("word",)
+    both = Factors(FACTORS, [CODEWORD])
+    assert Rules().changed({"first": ["codeword"]}, both).first == ("codeword",)
     with pytest.raises(Invalid):
-        Rules().changed({"first": ["word"]}, FACTORS)
-    assert Rules.from_json({"first": ["word", "password"]}, FACTORS).first == ("password",), "a host that dropped it"
+        Rules().changed({"first": ["codeword"]}, FACTORS)
+    assert Rules.from_json({"first": ["codeword", "password"]}, FACTORS).first == ("password",), (
+        "a host that dropped it"
+    )
 
 
 def test_names_that_cannot_be() -> None:
     for name in ("password", "link", "browser", "Word", "a word", "", "x" * 25):
         with pytest.raises(ValueError, match=r"factor|name"):
-            Factors(FACTORS, [replace(WORD, name=name)])
+            Factors(FACTORS, [replace(CODEWORD, name=name)])

@@ -146,16 +146,16 @@ async def test_guesses_at_a_first_code_wait(the: The) -> None:
     assert int(late.headers["retry-after"]) >= 1
 
 
-async def test_everything_in_one_look(the: The) -> None:
-    anna = await the.person()
-    nothing = await the.http.get("/api/v1/me/factors", headers=anna.auth)
+async def test_everything_in_one_look(lite: The) -> None:
+    anna = await lite.person()
+    nothing = await lite.http.get("/api/v1/me/factors", headers=anna.auth)
     assert nothing.json() == {
         "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [],
     }  # fmt: skip
-    await add_app(the, anna)
-    one = await add_passkey(the, anna, Authenticator())
-    await add_codes(the, anna)
-    seen = (await the.http.get("/api/v1/me/factors", headers=anna.auth)).json()
+    await add_app(lite, anna)
+    one = await add_passkey(lite, anna, Authenticator())
+    await add_codes(lite, anna)
+    seen = (await lite.http.get("/api/v1/me/factors", headers=anna.auth)).json()
     assert (seen["passkeys"], seen["recovery_codes"]) == ([one], 10)
     assert seen["totp"].endswith("Z")
 
@@ -227,19 +227,19 @@ async def test_no_change_by_cookie_from_elsewhere(
     assert [name for name in before if before[name] != after[name] and name != "audit_event"] == []
 
 
-async def test_somebody_elses_are_not_found(the: The) -> None:
-    anna, bert = await the.person("anna@example.com"), await the.person("bert@example.com")
-    one = await add_passkey(the, anna, Authenticator())
-    before = await the.rows(credential)
+async def test_somebody_elses_are_not_found(lite: The) -> None:
+    anna, bert = await lite.person("anna@example.com"), await lite.person("bert@example.com")
+    one = await add_passkey(lite, anna, Authenticator())
+    before = await lite.rows(credential)
     for method, body in (("PATCH", {"label": "Mine"}), ("DELETE", None)):
         for path in (f"passkeys/{one['id']}", f"passkeys/{NOBODY}"):
-            answer = await me(the, method, path, bert, body)
+            answer = await me(lite, method, path, bert, body)
             assert (answer.status_code, code_of(answer)) == (404, "not_found")
-    assert (await me(the, "DELETE", f"browsers/{one['id']}", anna)).status_code == 404, "a passkey is no browser"
+    assert (await me(lite, "DELETE", f"browsers/{one['id']}", anna)).status_code == 404, "a passkey is no browser"
     for odd in ("1", "x" * 36, NOBODY[:-1]):
-        answer = await me(the, "DELETE", f"passkeys/{odd}", bert)
+        answer = await me(lite, "DELETE", f"passkeys/{odd}", bert)
         assert answer.status_code in (404, 422)
-    assert await the.rows(credential) == before
+    assert await lite.rows(credential) == before
 
 
 async def test_shapes_that_are_refused(lite: The) -> None:
@@ -307,34 +307,34 @@ async def test_a_browser_is_remembered_over_cookies(the: The) -> None:
     assert (await me(the, "DELETE", "browsers", anna)).status_code == 204
 
 
-async def test_only_a_browser_is_remembered(the: The) -> None:
-    anna = await the.person()
-    secret = await add_app(the, anna)
-    handle = await begun(the, anna.email)
-    await shown(the, handle, ("totp", code_of_app(the, secret)))
-    bearer_too = await finish(the, handle, "bearer", remember=True)
+async def test_only_a_browser_is_remembered(lite: The) -> None:
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    handle = await begun(lite, anna.email)
+    await shown(lite, handle, ("totp", code_of_app(lite, secret)))
+    bearer_too = await finish(lite, handle, "bearer", remember=True)
     assert (code_of(bearer_too), bearer_too.json()["fields"]) == ("invalid", {"remember": "value"})
-    unasked = await finish(the, handle)
+    unasked = await finish(lite, handle)
     assert unasked.status_code == 201
     assert not [one for one in unasked.headers.get_list("set-cookie") if "browser" in one]
-    await policy(the, remember_days=0)
-    the.clock.forward(30)
-    handle = await begun(the, anna.email)
-    await shown(the, handle, ("totp", code_of_app(the, secret)))
-    refused = await finish(the, handle, remember=True)
+    await policy(lite, remember_days=0)
+    lite.clock.forward(30)
+    handle = await begun(lite, anna.email)
+    await shown(lite, handle, ("totp", code_of_app(lite, secret)))
+    refused = await finish(lite, handle, remember=True)
     assert refused.status_code == 201
     assert not [one for one in refused.headers.get_list("set-cookie") if "browser" in one]
 
 
-async def test_two_cookies_of_one_name_are_none(the: The) -> None:
+async def test_two_cookies_of_one_name_are_none(lite: The) -> None:
     """A neighbour host planted one."""
-    anna = await the.person()
-    await add_codes(the, anna)
+    anna = await lite.person()
+    await add_codes(lite, anna)
     headers = {"Cookie": "passgate_browser=pg_brw_a; passgate_browser=pg_brw_b"}
-    answer = await the.http.post("/api/v1/signin", json={"email": anna.email}, headers=headers)
+    answer = await lite.http.post("/api/v1/signin", json={"email": anna.email}, headers=headers)
     assert (answer.status_code, code_of(answer)) == (401, "credential_invalid")
-    odd = await the.http.post(
+    odd = await lite.http.post(
         "/api/v1/signin", json={"email": anna.email}, headers={"Cookie": "passgate_browser=nonsense"}
     )
     assert odd.status_code == 201
-    assert (await offered_passkey(the, anna))["user"]["name"] == anna.email
+    assert (await offered_passkey(lite, anna))["user"]["name"] == anna.email

@@ -65,22 +65,22 @@ async def test_a_new_password(the: The) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/password"), ("DELETE", "")])
-async def test_what_wants_a_fresh_proof(the: The, method: str, path: str) -> None:
-    anna = await the.person()
-    the.clock.forward(299)
+async def test_what_wants_a_fresh_proof(lite: The, method: str, path: str) -> None:
+    anna = await lite.person()
+    lite.clock.forward(299)
     body = {"password": OTHER_PASSWORD} if path else None
-    the.clock.forward(2)
-    await the.http.get(ME, headers=anna.auth)  # use is not proof
-    before = await the.everything()
-    answer = await the.http.request(method, ME + path, json=body, headers=anna.auth)
+    lite.clock.forward(2)
+    await lite.http.get(ME, headers=anna.auth)  # use is not proof
+    before = await lite.everything()
+    answer = await lite.http.request(method, ME + path, json=body, headers=anna.auth)
     assert (answer.status_code, code_of(answer)) == (401, "insufficient_user_authentication")
     assert answer.headers["www-authenticate"] == STEP_UP
-    assert await the.everything() == before
-    begun = await the.http.post("/api/v1/signin", json={"step_up": {"max_age": 300}}, headers=anna.auth)
+    assert await lite.everything() == before
+    begun = await lite.http.post("/api/v1/signin", json={"step_up": {"max_age": 300}}, headers=anna.auth)
     handle = handle_of(begun)
-    await the.prove(handle, "password", PASSWORD)
-    token = token_of(await the.finish(handle))
-    assert (await the.http.request(method, ME + path, json=body, headers=bearer(token))).status_code == 204
+    await lite.prove(handle, "password", PASSWORD)
+    token = token_of(await lite.finish(handle))
+    assert (await lite.http.request(method, ME + path, json=body, headers=bearer(token))).status_code == 204
 
 
 async def test_leaving_takes_everything_along(the: The) -> None:

@@ -28,9 +28,9 @@ async def somebody(the: The, role: str, email: str = "anna@example.com") -> tupl
     return who, (await the.session(who.token)).json()["tenant"]["id"]
 
 
-async def test_the_rules_are_read(the: The) -> None:
-    anna, mine = await somebody(the, "admin")
-    answer = await the.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)
+async def test_the_rules_are_read(lite: The) -> None:
+    anna, mine = await somebody(lite, "admin")
+    answer = await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)
     assert (answer.status_code, answer.json()) == (200, Rules().to_json())
 
 
@@ -78,21 +78,21 @@ async def test_faults_are_told_and_change_nothing(lite: The, change: dict[str, o
     ("role", "reads", "writes", "links"),
     [("owner", 200, 200, 201), ("admin", 200, 403, 201), ("user", 403, 403, 403), ("read_only", 403, 403, 403)],
 )
-async def test_who_may(the: The, role: str, reads: int, writes: int, links: int) -> None:
-    anna, mine = await somebody(the, role)
-    other = await the.person("bert@example.com")
-    theirs = (await the.session(other.token)).json()["user"]["id"]
+async def test_who_may(lite: The, role: str, reads: int, writes: int, links: int) -> None:
+    anna, mine = await somebody(lite, role)
+    other = await lite.person("bert@example.com")
+    theirs = (await lite.session(other.token)).json()["user"]["id"]
     if role == "read_only":
-        await operate.take_role(Ctx(the.gate.house), anna.email, "user", tenants.MAIN)
+        await operate.take_role(Ctx(lite.gate.house), anna.email, "user", tenants.MAIN)
     answers = [
-        await the.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth),
-        await the.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
-        await the.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth),
+        await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth),
+        await lite.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
+        await lite.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth),
     ]
     assert [answer.status_code for answer in answers] == [reads, writes, links]
     refused = [answer for answer in answers if answer.status_code == 403]
     assert {code_of(answer) for answer in refused} <= {"permission_missing"}
-    assert (await the.events()).count("access:refused") == len(refused)
+    assert (await lite.events()).count("access:refused") == len(refused)
 
 
 async def test_other_tenants_are_not_found(tmp_path: Path) -> None:
@@ -116,18 +116,18 @@ async def test_other_tenants_are_not_found(tmp_path: Path) -> None:
         assert await the.everything() == before
 
 
-async def test_a_change_wants_a_fresh_proof(the: The) -> None:
-    anna, mine = await somebody(the, "owner")
-    other = await the.person("bert@example.com")
-    theirs = (await the.session(other.token)).json()["user"]["id"]
-    the.clock.forward(301)
+async def test_a_change_wants_a_fresh_proof(lite: The) -> None:
+    anna, mine = await somebody(lite, "owner")
+    other = await lite.person("bert@example.com")
+    theirs = (await lite.session(other.token)).json()["user"]["id"]
+    lite.clock.forward(301)
     for answer in (
-        await the.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
-        await the.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth),
+        await lite.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
+        await lite.http.post(f"/api/v1/users/{theirs}/signin-link", headers=anna.auth),
     ):
         assert (answer.status_code, code_of(answer)) == (401, "insufficient_user_authentication")
         assert 'acr_values="urn:passgate:aal1", max_age=300' in answer.headers["www-authenticate"]
-    assert (await the.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)).status_code == 200
+    assert (await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)).status_code == 200
 
 
 async def test_a_link_for_somebody(the: The) -> None:

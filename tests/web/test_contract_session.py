@@ -113,7 +113,8 @@ async def carrying(town: Town) -> list[tuple[str, Ask]]:
     return [*asked, ("POST", await steps_up(town))]
 
 
-async def test_every_door_wants_a_live_session(town: Town) -> None:
+async def test_every_endpoint_wants_a_live_session(lite_town: Town) -> None:
+    town = lite_town
     asked = await carrying(town)
     over, token = await town.folk.opened(town.ben.tenant_id, town.ben.id)
     await account.end_session(town.folk.acting(over), over, over.session_id)
@@ -238,8 +239,8 @@ async def test_a_cookie_acts_only_for_our_own_pages(lite: The) -> None:
             assert before != f'{{"turn":{number}}}'
 
 
-async def test_every_unsafe_door_is_guarded(the: The) -> None:
-    town = await Town.settled(the)
+async def test_every_unsafe_endpoint_is_guarded(lite_town: Town) -> None:
+    town, the = lite_town, lite_town.the
     asked = await carrying(town)
     unsafe = [(method, ask) for method, ask in asked if method != "GET"]
     the.clock.forward(61)  # so that a slide would show

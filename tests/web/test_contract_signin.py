@@ -68,13 +68,13 @@ async def test_start_prove_finish(the: The) -> None:
     assert len(await the.rows(session)) == 2
 
 
-async def test_one_text_for_every_wrong_proof(the: The) -> None:
+async def test_one_text_for_every_wrong_proof(lite: The) -> None:
     """Wrong, unknown, disabled, without a password: nobody can tell which."""
-    await the.person("anna@example.com")
-    await the.person("bert@example.com")
-    await disable(the, "bert@example.com")
-    half = handle_of(await the.signup("carl@example.com", None))
-    await the.prove(half, "email_code", await the.code("carl@example.com"))  # born, without a password
+    await lite.person("anna@example.com")
+    await lite.person("bert@example.com")
+    await disable(lite, "bert@example.com")
+    half = handle_of(await lite.signup("carl@example.com", None))
+    await lite.prove(half, "email_code", await lite.code("carl@example.com"))  # born, without a password
     seen = []
     for email, word in (
         ("anna@example.com", OTHER_PASSWORD),
@@ -83,9 +83,9 @@ async def test_one_text_for_every_wrong_proof(the: The) -> None:
         ("nobody@example.com", PASSWORD),
         (None, PASSWORD),
     ):
-        begun = await the.start(email)
+        begun = await lite.start(email)
         assert begun.json()["need"] == FIRST
-        answer = await the.prove(handle_of(begun), "password", word)
+        answer = await lite.prove(handle_of(begun), "password", word)
         assert (answer.status_code, code_of(answer)) == (403, "proof_refused")
         seen.append(({**answer.json(), "request_id": ""}, sorted(answer.headers)))
     assert all(answer == seen[0] for answer in seen)
@@ -163,21 +163,21 @@ async def test_a_code_is_for_one_handle_and_once(the: The) -> None:
     assert code_of(await the.prove(one, "email_code", newest)) == "proof_refused"
 
 
-async def test_mailed_codes_as_a_way_in_where_policy_says_so(the: The) -> None:
-    anna = await the.person()
-    await policy(the, first=["password", "email_code"])
-    mails = len(await the.mails())
+async def test_mailed_codes_as_a_way_in_where_policy_says_so(lite: The) -> None:
+    anna = await lite.person()
+    await policy(lite, first=["password", "email_code"])
+    mails = len(await lite.mails())
     for email in (anna.email, "ghost@example.com"):
-        begun = await the.start(email)
+        begun = await lite.start(email)
         assert begun.json()["need"] == [["password"], ["email_code"]]
-        assert code_of(await the.prove(handle_of(begun), "email_code", "12345678")) == "proof_refused"
-        sent = await the.challenge(handle_of(begun), "email_code")
+        assert code_of(await lite.prove(handle_of(begun), "email_code", "12345678")) == "proof_refused"
+        sent = await lite.challenge(handle_of(begun), "email_code")
         assert sent.json() == {"challenge": {"sent_to": f"{email[0]}…@example.com"}}
-    assert len(await the.mails()) == mails + 2
-    assert [mail["kind"] for mail in (await the.mails())[:2]] == ["recovery_none", "signin_code"]
-    handle = handle_of(await the.start(anna.email))
-    await the.challenge(handle, "email_code")
-    proved = await the.prove(handle, "email_code", await the.code(anna.email))
+    assert len(await lite.mails()) == mails + 2
+    assert [mail["kind"] for mail in (await lite.mails())[:2]] == ["recovery_none", "signin_code"]
+    handle = handle_of(await lite.start(anna.email))
+    await lite.challenge(handle, "email_code")
+    proved = await lite.prove(handle, "email_code", await lite.code(anna.email))
     assert proved.json() == {"enough": True, "need": [], "enrol": False, "amr": ["otp"], "acr": AAL1}
 
 
@@ -248,20 +248,20 @@ async def test_a_disabled_person_gets_in_nowhere(the: The) -> None:
 # -- step-up ---------------------------------------------------------------------------------------
 
 
-async def test_step_up_wants_a_live_session(the: The) -> None:
-    anna = await the.person()
+async def test_step_up_wants_a_live_session(lite: The) -> None:
+    anna = await lite.person()
     for headers, code in (
         ({}, "credential_missing"),
         (bearer("pg_ses_nonsense"), "credential_invalid"),
-        (bearer(handle_of(await the.start(anna.email))), "credential_invalid"),
+        (bearer(handle_of(await lite.start(anna.email))), "credential_invalid"),
     ):
-        answer = await the.http.post("/api/v1/signin", json={"step_up": {}}, headers=headers)
+        answer = await lite.http.post("/api/v1/signin", json={"step_up": {}}, headers=headers)
         assert (answer.status_code, code_of(answer)) == (401, code)
-    both = await the.http.post("/api/v1/signin", json={"step_up": {}, "email": anna.email}, headers=anna.auth)
+    both = await lite.http.post("/api/v1/signin", json={"step_up": {}, "email": anna.email}, headers=anna.auth)
     assert (code_of(both), both.json()["fields"]) == ("invalid", {"step_up": "value"})
-    odd = await the.http.post("/api/v1/signin", json={"step_up": {"acr": "urn:nobody"}}, headers=anna.auth)
+    odd = await lite.http.post("/api/v1/signin", json={"step_up": {"acr": "urn:nobody"}}, headers=anna.auth)
     assert (code_of(odd), odd.json()["fields"]) == ("invalid", {"step_up.acr": "value"})
-    high = await the.http.post("/api/v1/signin", json={"step_up": {"acr": "urn:passgate:aal3"}}, headers=anna.auth)
+    high = await lite.http.post("/api/v1/signin", json={"step_up": {"acr": "urn:passgate:aal3"}}, headers=anna.auth)
     assert code_of(high) == "factor_not_offered"
 
 
@@ -308,22 +308,22 @@ async def proved_handle(the: The, email: str) -> str:
     return handle
 
 
-async def test_a_cookie_over_http(the: The) -> None:
-    anna = await the.person()
-    done = await the.finish(await proved_handle(the, anna.email), "cookie")
+async def test_a_cookie_over_http(lite: The) -> None:
+    anna = await lite.person()
+    done = await lite.finish(await proved_handle(lite, anna.email), "cookie")
     assert (done.status_code, done.json().keys()) == (201, {"session"})
     name, value, attributes = flags(done.headers["set-cookie"])
     assert name == "passgate_session"
     assert value.startswith("pg_ses_")
     assert attributes == {"Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=86400"}
     assert value not in done.text
-    the.http.cookies.clear()
-    shown = await the.http.get("/api/v1/session", headers={"Cookie": f"{name}={value}"})
+    lite.http.cookies.clear()
+    shown = await lite.http.get("/api/v1/session", headers={"Cookie": f"{name}={value}"})
     assert shown.json()["session"]["id"] == done.json()["session"]["id"]
-    prefixed = await the.http.get("/api/v1/session", headers={"Cookie": f"__Host-{name}={value}"})
+    prefixed = await lite.http.get("/api/v1/session", headers={"Cookie": f"__Host-{name}={value}"})
     assert code_of(prefixed) == "credential_missing"
     headers = {"Cookie": f"{name}={value}", "Sec-Fetch-Site": "same-origin"}
-    over = await the.http.delete("/api/v1/session", headers=headers)
+    over = await lite.http.delete("/api/v1/session", headers=headers)
     assert over.status_code == 204
     assert flags(over.headers["set-cookie"]) == (
         name, "", {"Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=0"},

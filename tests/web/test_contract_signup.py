@@ -37,8 +37,8 @@ async def disable(the: The, email: str) -> None:
         assert await db.change(update(person).where(person.c.email_key == email.lower()).values(disabled_at=1)) == 1
 
 
-async def test_the_answer_is_the_contracts(the: The) -> None:
-    answer = await the.signup("anna@example.com", profile={"name": "Anna"})
+async def test_the_answer_is_the_contracts(lite: The) -> None:
+    answer = await lite.signup("anna@example.com", profile={"name": "Anna"})
     assert answer.status_code == 202
     assert answer.headers["cache-control"] == "no-store"
     body = answer.json()
@@ -46,20 +46,20 @@ async def test_the_answer_is_the_contracts(the: The) -> None:
     assert (body["need"], body["enrol"]) == ([["email_code"]], False)
     assert body["handle"].startswith("pg_sin_")
     assert body["expires_at"].endswith("Z")
-    mail = (await the.mails("anna@example.com"))[0]
+    mail = (await lite.mails("anna@example.com"))[0]
     assert mail.keys() == {"to", "subject", "text", "html", "kind", "code", "link", "sent_at"}
     assert (mail["kind"], mail["link"]) == ("signup_code", None)
     assert mail["html"].startswith("<!doctype html>")
-    assert await the.rows(person) == []
-    assert await the.rows(credential) == []
-    proved = await the.prove(body["handle"], "email_code", mail["code"])
+    assert await lite.rows(person) == []
+    assert await lite.rows(credential) == []
+    proved = await lite.prove(body["handle"], "email_code", mail["code"])
     assert proved.json() == {
         "enough": True, "need": [], "enrol": False, "amr": ["otp", "pwd"], "acr": "urn:passgate:aal1",
     }  # fmt: skip
-    finished = await the.finish(body["handle"])
+    finished = await lite.finish(body["handle"])
     assert finished.status_code == 201
     assert finished.json().keys() == {"session", "token"}
-    shown = (await the.session(token_of(finished))).json()
+    shown = (await lite.session(token_of(finished))).json()
     assert (shown["user"]["profile"], shown["user"]["roles"]) == ({"name": "Anna"}, ["user"])
 
 

@@ -197,12 +197,12 @@ async def test_bytes_that_nobody_reads(lite_town: Town, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", WITH_BODY)
-async def test_json_of_the_wrong_shape(town: Town, endpoint: str) -> None:
+async def test_json_of_the_wrong_shape(lite_town: Town, endpoint: str) -> None:
     schema = catalogue.schema_of(endpoint)
-    ask = await Asker.at(town, endpoint)
+    ask, the = await Asker.at(lite_town, endpoint), lite_town.the
     assert ask.body is not None
     assert set(ask.body) <= set(schema["properties"])
-    before = await town.the.everything()
+    before = await the.everything()
     for sent in shaped_ones(schema, ask.body):
         answer = await ask(sent.content, sent.headers)
         refused(answer, sent.expected, sent.name)
@@ -213,7 +213,7 @@ async def test_json_of_the_wrong_shape(town: Town, endpoint: str) -> None:
         assert set(fields.values()) <= {"missing", "unknown", "type", "length", "format", "value"}, sent.name
     nothing = await ask()
     refused(nothing, INVALID, "no body at all")
-    assert moved(before, await town.the.everything()) == []
+    assert moved(before, await the.everything()) == []
 
 
 @pytest.mark.parametrize("endpoint", RIGHT)

@@ -33,9 +33,9 @@ async def ids(anna: Browser) -> list[str]:
 # -- passkeys --------------------------------------------------------------------------------------
 
 
-async def test_passkeys_come_are_named_and_go(the: The) -> None:
+async def test_passkeys_come_are_named_and_go(lite: The) -> None:
     phone, key = Authenticator(), Authenticator(be=False, bs=False)
-    async with browser(the) as anna:
+    async with browser(lite) as anna:
         await anna.sign_up()
         assert (await anna.page("/account/factors")).name == "account-factors"
         assert led(await anna.use(phone, "/account/passkeys/new")) == "/account/recovery-codes?done=passkey"
@@ -119,27 +119,27 @@ async def test_somebody_elses_passkey_is_not_found(lite: The) -> None:
 # -- the app, recovery codes -----------------------------------------------------------------------
 
 
-async def test_an_app_comes_is_replaced_and_goes(the: The) -> None:
-    async with browser(the) as anna:
+async def test_an_app_comes_is_replaced_and_goes(lite: The) -> None:
+    async with browser(lite) as anna:
         await anna.sign_up()
         assert (await anna.page("/account/totp")).actions == {"/account/totp/offer"}
         assert led(await anna.send("/account/totp/offer", at="/account/totp")) == "/account/totp"
-        before = await the.everything()
+        before = await lite.everything()
         first = (await anna.page("/account/totp")).secret
         assert (await anna.page("/account/totp")).secret == first
-        assert await the.everything(but=("session",)) == {k: v for k, v in before.items() if k != "session"}
+        assert await lite.everything(but=("session",)) == {k: v for k, v in before.items() if k != "session"}
         wrong = await anna.send("/account/totp", code="000000")
         assert told(wrong) == (403, "account-totp", "proof_refused")
         assert Page(wrong.text).secret == first
-        assert led(await anna.send("/account/totp", code=app(the, first))) == "/account/recovery-codes?done=totp"
+        assert led(await anna.send("/account/totp", code=app(lite, first))) == "/account/recovery-codes?done=totp"
         await anna.add_codes()
-        the.clock.forward(30)
+        lite.clock.forward(30)
         second = await anna.add_app()
         assert second != first
-        assert (await live(the)).count("totp") == 1
+        assert (await live(lite)).count("totp") == 1
         assert (await anna.page("/account/totp/remove")).name == "account-totp-remove"
         assert led(await anna.send("/account/totp/remove")) == "/account/factors?done=no-totp"
-        assert await live(the) == ["password"], "the recovery codes went too"
+        assert await live(lite) == ["password"], "the recovery codes went too"
         missing = await anna.http.post("/account/totp/remove", headers=SAME)
         assert told(missing) == (404, "account-totp-remove", "not_found")
 

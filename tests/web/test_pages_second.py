@@ -26,19 +26,19 @@ async def amr(the: The) -> list[str]:
 # -- passkeys --------------------------------------------------------------------------------------
 
 
-async def test_up_and_in_with_a_passkey_alone(the: The) -> None:
+async def test_up_and_in_with_a_passkey_alone(lite: The) -> None:
     phone = Authenticator()
-    async with browser(the) as anna, browser(the) as again:
+    async with browser(lite) as anna, browser(lite) as again:
         await anna.page("/signup")
         begun = await anna.send("/signup", email=EMAIL, decision="passkey")
         assert led(begun) == "/signin/email-code"
-        assert led(await anna.send("/signin/email-code", code=await the.code(EMAIL))) == "/signin/passkey"
+        assert led(await anna.send("/signin/email-code", code=await lite.code(EMAIL))) == "/signin/passkey"
         assert (await anna.page("/signin/passkey")).name == "signin-passkey"
         assert led(await anna.use(phone, "/signin/passkey")) == "/account/recovery-codes"
         assert (await anna.page("/account/password")).name == "account-password"
         assert led(await again.use(phone, "/signin")) == "/account"
         assert (await again.page("/account")).name == "account"
-    assert await amr(the) == ["pop", "user"]
+    assert await amr(lite) == ["pop", "user"]
 
 
 async def test_looking_at_the_first_page_begins_nothing_and_its_script_one_sign_in(lite: The) -> None:
@@ -141,8 +141,8 @@ async def test_whoever_wants_a_password_after_all(lite: The) -> None:
 # -- an app's code, a recovery code ----------------------------------------------------------------
 
 
-async def test_password_and_app(the: The) -> None:
-    async with browser(the) as anna, browser(the) as other:
+async def test_password_and_app(lite: The) -> None:
+    async with browser(lite) as anna, browser(lite) as other:
         await anna.sign_up()
         secret = await anna.add_app()
         assert led(await other.give_password()) == "/signin/totp"
@@ -153,9 +153,9 @@ async def test_password_and_app(the: The) -> None:
         assert told(wrong) == (403, "signin-totp", "proof_refused")
         assert (await other.page("/account")).name == "signin"
         await other.give_password()
-        code = app(the, secret)
+        code = app(lite, secret)
         assert led(await other.send("/signin/totp", code=f"{code[:3]} {code[3:]}")) == "/account"
-    assert await amr(the) == ["pwd", "otp"]
+    assert await amr(lite) == ["pwd", "otp"]
 
 
 async def test_the_phone_is_lost(lite: The) -> None:
@@ -278,24 +278,24 @@ async def test_a_check_mark_is_one(lite: The) -> None:
 # -- what has to be set up first -------------------------------------------------------------------
 
 
-async def test_a_second_step_that_everybody_needs(the: The) -> None:
-    await the.person()
-    await rule(the, second="always")
-    async with browser(the) as anna, browser(the) as other:
+async def test_a_second_step_that_everybody_needs(lite: The) -> None:
+    await lite.person()
+    await rule(lite, second="always")
+    async with browser(lite) as anna, browser(lite) as other:
         assert led(await anna.give_password()) == "/signin/totp"
-        before = await the.everything()
+        before = await lite.everything()
         page = await anna.page("/signin/totp")
         assert (page.name, page.actions) == ("signin-totp", {"/signin/totp"})
         assert (await anna.page("/signin/totp")).secret == page.secret
-        assert await the.everything() == before, "a GET changes nothing"
+        assert await lite.everything() == before, "a GET changes nothing"
         wrong = await anna.send("/signin/totp", code="000000")
         assert told(wrong) == (403, "signin-totp", "proof_refused")
         assert Page(wrong.text).secret == page.secret
-        assert led(await anna.send("/signin/totp", code=app(the, page.secret))) == "/account/recovery-codes"
-        the.clock.forward(30)
+        assert led(await anna.send("/signin/totp", code=app(lite, page.secret))) == "/account/recovery-codes"
+        lite.clock.forward(30)
         assert led(await other.give_password()) == "/signin/totp"
         assert (await other.page("/signin/totp")).codes == []
-        assert led(await other.send("/signin/totp", code=app(the, page.secret))) == "/account"
+        assert led(await other.send("/signin/totp", code=app(lite, page.secret))) == "/account"
 
 
 async def test_a_passkey_instead_of_the_app(lite: The) -> None:

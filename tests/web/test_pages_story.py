@@ -13,8 +13,8 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of
 from tests.web.browsing import Page, browser, told
 
 
-async def test_sign_up_sign_in_sign_out(the: The) -> None:
-    async with browser(the) as anna, browser(the) as elsewhere:
+async def test_sign_up_sign_in_sign_out(lite: The) -> None:
+    async with browser(lite) as anna, browser(lite) as elsewhere:
         assert (await anna.page("/signup")).name == "signup"
         begun = await anna.send("/signup", email="Anna@example.com", password=PASSWORD)
         assert (begun.status_code, begun.headers["location"]) == (303, "/signin/email-code")
@@ -22,7 +22,7 @@ async def test_sign_up_sign_in_sign_out(the: The) -> None:
         wrong = await anna.send("/signin/email-code", code="1234 5678")
         assert told(wrong) == (403, "signin-email-code", "proof_refused")
         assert (Page(wrong.text).forms[0].fields["code"], Page(wrong.text).marked) == ("1234 5678", {"code"})
-        right = await anna.send("/signin/email-code", code=await the.code("Anna@example.com"))
+        right = await anna.send("/signin/email-code", code=await lite.code("Anna@example.com"))
         assert (right.status_code, right.headers["location"]) == (303, "/account")
         assert (await anna.page("/account")).name == "account"
         assert anna.http.cookies.get("passgate_signin") is None
@@ -71,19 +71,19 @@ async def test_too_many_tries_say_when_to_come_back(lite: The) -> None:
         assert int(late.headers["retry-after"]) >= 1
 
 
-async def test_recovery(the: The) -> None:
-    await the.person()
-    async with browser(the) as anna:
+async def test_recovery(lite: The) -> None:
+    await lite.person()
+    async with browser(lite) as anna:
         assert (await anna.page("/recover")).name == "recover"
         await anna.send("/recover", email="anna@example.com")
-        proved = await anna.send("/signin/email-code", code=await the.code("anna@example.com"))
+        proved = await anna.send("/signin/email-code", code=await lite.code("anna@example.com"))
         assert (proved.status_code, proved.headers["location"]) == (303, "/signin/password")
         assert (await anna.page("/signin/password")).name == "new-password"
         short = await anna.send("/signin/password", new_password="short")
         assert told(short) == (422, "new-password", "password_refused")
         done = await anna.send("/signin/password", new_password=OTHER_PASSWORD)
         assert (done.status_code, done.headers["location"]) == (303, "/account")
-    async with browser(the) as again:
+    async with browser(lite) as again:
         await again.sign_in(password=OTHER_PASSWORD)
 
 
@@ -232,15 +232,15 @@ async def test_the_way_back_ends_after_a_week(lite: The) -> None:
         assert told(await owner.get("/account/address/undo"))[2] == "handle_invalid"
 
 
-async def test_a_taken_address_looks_like_a_free_one(the: The) -> None:
-    anna, ben = await the.person(), await the.person("ben@example.com")
-    free = await the.http.post("/api/v1/me/address", json={"email": "new@example.com"}, headers=anna.auth)
-    taken = await the.http.post("/api/v1/me/address", json={"email": "BEN@example.com"}, headers=anna.auth)
+async def test_a_taken_address_looks_like_a_free_one(lite: The) -> None:
+    anna, ben = await lite.person(), await lite.person("ben@example.com")
+    free = await lite.http.post("/api/v1/me/address", json={"email": "new@example.com"}, headers=anna.auth)
+    taken = await lite.http.post("/api/v1/me/address", json={"email": "BEN@example.com"}, headers=anna.auth)
     assert (free.status_code, taken.status_code) == (202, 202)
     assert (free.json(), taken.json()) == ({"sent_to": "n…@example.com"}, {"sent_to": "B…@example.com"})
-    assert (await the.mails(ben.email))[0]["kind"] == "address_known"
-    old = {"answer": await the.code("new@example.com")}
-    refused = await the.http.post("/api/v1/me/address/prove", json=old, headers=anna.auth)
+    assert (await lite.mails(ben.email))[0]["kind"] == "address_known"
+    old = {"answer": await lite.code("new@example.com")}
+    refused = await lite.http.post("/api/v1/me/address/prove", json=old, headers=anna.auth)
     assert code_of(refused) == "proof_refused"
 
 

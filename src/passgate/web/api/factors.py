@@ -12,9 +12,9 @@ from pydantic import Field
 
 from passgate import qr
 from passgate.core import enrolment
-from passgate.core.factor import Factor
+from passgate.core.factor import Factor, SetUp, no_challenge
 from passgate.core.factors import passkey, totp
-from passgate.errors import Conflict, CsrfRefused, Invalid, NoChallenge, NotFound, ProofRefused, StepUpNeeded, Throttled
+from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as, spelled
 from passgate.web.guards import Context
@@ -233,14 +233,11 @@ def router_of(own: Iterable[Factor]) -> APIRouter:
     made = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
     for factor in own:
         if factor.set_up is not None and factor.answer == "text":
-            _add(made, factor)
+            _add(made, factor, factor.set_up)
     return made
 
 
-def _add(made: APIRouter, factor: Factor) -> None:
-    async def begin(ctx: Context, found: Live) -> Any:
-        return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
-
+def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
     async def prove(ctx: Context, found: Live, given: CodeProof) -> Response:
         await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given.answer)
         return Response(status_code=204)
@@ -250,10 +247,8 @@ def _add(made: APIRouter, factor: Factor) -> None:
         return Response(status_code=204)
 
     path, name, what = f"/{factor.path}", factor.name, factor.texts.name
-    made.post(
-        path, responses=refuses(*_CHANGES, NoChallenge), status_code=201, response_model=Offered, name=f"begin_{name}",
-        summary=f"Begin to set up {what}",
-    )(begin)  # fmt: skip
+    if set_up.offer is not no_challenge:
+        _add_offer(made, factor)
     made.post(
         f"{path}/prove", responses=refuses(*_CHANGES, ProofRefused, Throttled), status_code=204, name=f"prove_{name}",
         summary=f"Set up {what}",
@@ -262,6 +257,16 @@ def _add(made: APIRouter, factor: Factor) -> None:
         path, responses=refuses(*_CHANGES, NotFound, Conflict), status_code=204, name=f"remove_{name}",
         summary=f"Remove {what}",
     )(remove)  # fmt: skip
+
+
+def _add_offer(made: APIRouter, factor: Factor) -> None:
+    async def begin(ctx: Context, found: Live) -> Any:
+        return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
+
+    made.post(
+        f"/{factor.path}", responses=refuses(*_CHANGES), status_code=201, response_model=Offered,
+        name=f"begin_{factor.name}", summary=f"Begin to set up {factor.texts.name}",
+    )(begin)  # fmt: skip
 
 
 # -- recovery codes, remembered browsers -----------------------------------------------------------

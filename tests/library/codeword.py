@@ -1,4 +1,4 @@
-"""A host's own factor in one file: a word that person and service agree on. Its page is templates/signin_word.html.
+"""A host's own factor in one file: a word that person and service agree on. Its page is templates/signin_codeword.html.
 
 Only public names are used; what becomes of it is told in test_factors.
 """
@@ -29,7 +29,7 @@ def read(answer: object) -> bytes:
 
 
 async def budget(ctx: Any, sign_in: Any) -> tuple[str, Any]:
-    return await find(ctx, sign_in, "word")
+    return await find(ctx, sign_in, "codeword")
 
 
 async def compare(ctx: Any, sign_in: Any, answer: object, seen: Any, *, is_locked: bool) -> Compared:
@@ -48,17 +48,17 @@ async def accept(ctx: Any, who: Enrolling, answer: object) -> Compared:
         return wrong(who.person_id)
 
     async def mark(db: Any) -> str | None:
-        return await replace(ctx, db, who, "word", secret=read(answer))
+        return await replace(ctx, db, who, "codeword", secret=read(answer))
 
     return Compared(True, who.person_id, mark)
 
 
-WORD = Factor(
-    name="word", amr=("kba",), traits=frozenset({Trait.KNOWS}), is_first=True, is_second=True, recovers=True,
+CODEWORD = Factor(
+    name="codeword", amr=("kba",), traits=frozenset({Trait.KNOWS}), is_first=True, is_second=True, recovers=True,
     needs_address=True, order=Order(first=1, second=6, recovery=6, signup=1), budget=budget, compare=compare,
     set_up=SetUp(accept=accept, replaced="Your word was replaced"),
     texts=Texts(
-        name="a word", use="Say your word", set_up="Agree on a word instead", proved="Word said",
+        name="a codeword", use="Say your codeword", set_up="Agree on a codeword instead", proved="Word said",
         refused="Wrong word said", wrong="That is not your word.", proved_meaning="A word was right.",
         refused_meaning="A word was refused: wrong, no such person, disabled, or locked.",
     ),

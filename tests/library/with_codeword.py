@@ -1,0 +1,67 @@
+"""A plugin for a test run in which every Passgate has a host's own factor: `pytest -p tests.library.with_codeword`.
+
+What tests must know of the factor is said here once; every matrix then has its rows by itself. No test lives here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from passgate.core import enrolment, signin
+from tests import kit
+from tests.browser.person import Person
+from tests.catalogue import factors
+from tests.catalogue.asks import mine, proof
+from tests.catalogue.own import Own
+from tests.core.behind import Folk
+from tests.core.having import policy
+from tests.house.town import Ask, Town
+from tests.library.codeword import CODEWORD
+from tests.web.browsing import rule
+
+WORD, OTHER, WRONG = "umbrella", "sunshade", "parasol"
+RULES = {"first": ["password", "codeword"]}
+
+kit.OWN_FACTORS.append(CODEWORD)
+kit.OWN_SETTINGS["look"] = {"templates": Path(__file__).parent / "templates"}
+
+
+async def adds(town: Town) -> Ask:
+    return mine(town, "/me/codeword/prove", {"answer": WORD})
+
+
+async def removes(town: Town) -> Ask:
+    await town.done("POST", "/me/codeword/prove", {"answer": WORD}, town.anna.token)
+    return mine(town, "/me/codeword")
+
+
+async def gives(town: Town) -> Ask:
+    """Anna's, first; Cara's is another."""
+    await town.rules(**RULES)
+    for who, word in ((town.anna, WORD), (town.cara, OTHER)):
+        await town.done("POST", "/me/codeword/prove", {"answer": word}, who.token)
+    return proof(await town.begun(town.anna), "codeword", WORD, OTHER)
+
+
+async def asked(folk: Folk) -> factors.Asked:
+    await policy(folk.the, **RULES)
+    actor = await folk.born()
+    await enrolment.prove(folk.acting(actor), actor, "codeword", WORD)
+    started = await signin.start(folk.ctx, await folk.email(actor), None)
+
+    async def answer() -> str:
+        return WORD
+
+    return started.handle, answer
+
+
+async def way(anna: Person) -> None:
+    await rule(anna.face, **RULES)
+    await anna.open("/signin")
+    await anna.send("/signin", email=anna.email)
+    await anna.open("/signin/codeword")
+
+
+factors.TYPED.append(
+    factors.Typed("codeword", gives, asked, way, WRONG, "guest", least=7, own=Own(WORD, adds, removes))
+)
