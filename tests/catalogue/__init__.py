@@ -7,7 +7,7 @@ A new endpoint or page is one entry in `api` or `pages`, a new typed factor one 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,10 @@ def messages() -> list[tuple[str, Right]]:
 
 def writing() -> dict[str, Writes]:
     """Every action that writes, by its name, whether an endpoint leads to it or not."""
-    found: Iterable[Writes] = (one for entry in catalogue().values() for one in entry.writes)
-    return {one.name: one for one in (*found, *BEHIND)}
+    made: dict[str, Writes] = {}
+    for one in (*(one for entry in catalogue().values() for one in entry.writes), *BEHIND):
+        assert made.setdefault(one.name, one) == one, f"two actions are called {one.name}"
+    return made
 
 
 def fresh() -> dict[str, Fresh]:
