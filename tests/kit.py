@@ -32,6 +32,7 @@ OTHER_PASSWORD = "seventeen purple umbrellas"
 
 OWN_FACTORS: list[Factor] = []
 OWN_SETTINGS: dict[str, Any] = {}
+OWN_PLUGINS: list[str] = []
 """What every Passgate of a test run has besides: a run with a host's own factor fills them (see tests/library)."""
 
 

@@ -6,6 +6,7 @@ Run as a module it is the server itself, with its settings from PASSGATE_… alo
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import json
 import os
@@ -21,8 +22,9 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
-from passgate.app import Passgate, create_app
-from tests.kit import CHEAP, Clock, The, settings_for
+from passgate.app import Passgate
+from passgate.settings import Settings
+from tests.kit import CHEAP, OWN_FACTORS, OWN_PLUGINS, OWN_SETTINGS, Clock, The, settings_for
 from tests.servers import free_port
 
 T = TypeVar("T")
@@ -80,7 +82,7 @@ class Server:
         """Start it, waiting for nothing."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", "tests.processes"],
+                [*self._prefix, sys.executable, "-m", "tests.processes", *OWN_PLUGINS],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -206,7 +208,7 @@ async def deployed(
 @asynccontextmanager
 async def seen(servers: list[Server], data: Path, database_url: str | None = None) -> AsyncIterator[Deployment]:
     """A view of servers that somebody else starts and stops."""
-    inside = Passgate(settings_for(data, database_url))
+    inside = Passgate(settings_for(data, database_url), factors=OWN_FACTORS)
     clients = [client_for(server) for server in servers]
     try:
         yield Deployment(servers, [Face(inside, Clock(), http) for http in clients], inside)
@@ -265,10 +267,12 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The server: one uvicorn process on 127.0.0.1, nothing but the environment decides."""
+    """The server: one uvicorn process on 127.0.0.1; the environment decides, and the plugins of this test run."""
     import uvicorn  # noqa: PLC0415  only the server process pays for it
 
-    app = create_app(_env_file=None)
+    for plugin in sys.argv[1:]:
+        importlib.import_module(plugin)
+    app = Passgate(Settings.load(_env_file=None, **OWN_SETTINGS), factors=OWN_FACTORS)
     uvicorn.run(
         app,
         host="127.0.0.1",

@@ -24,8 +24,8 @@ Way = Callable[[Person], Awaitable[object]]
 @dataclass(frozen=True)
 class Right:
     """A request that is right in every way, and the status it is answered with. `row`: what each broken rule makes of
-    it; empty where it yields nothing. `optional`: members of its body that may be left out, `x-` one whose text may be
-    shorter; None where another request sends the same message."""
+    it; empty where it yields nothing. `optional`: members of its body that may be left out, `name-` one whose text
+    may be shorter; None where another request sends the same message."""
 
     asks: Asks
     status: int

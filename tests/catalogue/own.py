@@ -60,7 +60,7 @@ def own_entries(it: Factor, own: Own) -> dict[str, Entry]:
     return {
         f"POST {API}{me}/prove": Entry(
             SESSION,
-            (Right(own.adds, 204, row, "x-answer"),),
+            (Right(own.adds, 204, row, optional="answer-"),),
             (Writes(arranged_add, 5, called=f"add_{it.name}"),),
             to_add,
         ),

@@ -149,8 +149,10 @@ def test_names_that_cannot_be() -> None:
 
 @pytest.mark.parametrize(
     ("what", "least"),
-    [("not browser and not soak and not pg", 20), ("browser and not soak", 3)],
-    ids=["matrices", "axe"],
+    [
+        pytest.param("not browser and not soak and not pg", 20, id="matrices"),
+        pytest.param("browser and not soak", 4, id="axe", marks=pytest.mark.browser),
+    ],
 )
 def test_every_matrix_has_its_rows(what: str, least: int) -> None:
     """A test run in which every Passgate has the factor: nothing but what `with_codeword` says was written for it."""

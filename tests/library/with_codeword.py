@@ -22,6 +22,7 @@ from tests.web.browsing import rule
 WORD, OTHER, WRONG = "umbrella", "sunshade", "parasol"
 RULES = {"first": ["password", "codeword"]}
 
+kit.OWN_PLUGINS.append("tests.library.with_codeword")
 kit.OWN_FACTORS.append(CODEWORD)
 kit.OWN_SETTINGS["look"] = {"templates": Path(__file__).parent / "templates"}
 
