@@ -40,11 +40,18 @@ class Server:
     """One Passgate process on a port of its own. `kill9` and `launch` again is a power cut and the next start."""
 
     def __init__(
-        self, data: Path, database_url: str | None = None, *, prefix: Sequence[str] = (), **settings: str
+        self,
+        data: Path,
+        database_url: str | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        program: str = __name__,
+        **settings: str,
     ) -> None:
-        """`settings` by their names without PASSGATE_, `prefix` a command that ends in running ours."""
+        """`settings` by their names without PASSGATE_, `prefix` a command that ends in running ours, `program` a
+        module that serves."""
         self.port = free_port()
-        self._prefix = prefix
+        self._prefix, self._program = prefix, program
         self._log = data.parent / f"{data.name}-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
         given = {
@@ -80,7 +87,7 @@ class Server:
         """Start it, waiting for nothing."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", "tests.processes"],
+                [*self._prefix, sys.executable, "-m", self._program],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -266,13 +273,17 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """The server: one uvicorn process on 127.0.0.1, nothing but the environment decides."""
+    gate = create_app(_env_file=None)
+    serve(gate, gate.settings.port)
+
+
+def serve(app: Any, port: int) -> None:
     import uvicorn  # noqa: PLC0415  only the server process pays for it
 
-    app = create_app(_env_file=None)
     uvicorn.run(
         app,
         host="127.0.0.1",
-        port=app.settings.port,
+        port=port,
         log_level="warning",
         access_log=False,
         proxy_headers=False,
