@@ -42,11 +42,18 @@ class Server:
     """One Passgate process on a port of its own. `kill9` and `launch` again is a power cut and the next start."""
 
     def __init__(
-        self, data: Path, database_url: str | None = None, *, prefix: Sequence[str] = (), **settings: str
+        self,
+        data: Path,
+        database_url: str | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        program: str = __name__,
+        **settings: str,
     ) -> None:
-        """`settings` by their names without PASSGATE_, `prefix` a command that ends in running ours."""
+        """`settings` by their names without PASSGATE_, `prefix` a command that ends in running ours, `program` a
+        module that serves."""
         self.port = free_port()
-        self._prefix = prefix
+        self._prefix, self._program = prefix, program
         self._log = data.parent / f"{data.name}-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
         given = {
@@ -82,7 +89,7 @@ class Server:
         """Start it, waiting for nothing."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, sys.executable, "-m", "tests.processes", *OWN_PLUGINS],
+                [*self._prefix, sys.executable, "-m", self._program, *OWN_PLUGINS],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -268,15 +275,19 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """The server: one uvicorn process on 127.0.0.1; the environment decides, and the plugins of this test run."""
-    import uvicorn  # noqa: PLC0415  only the server process pays for it
-
     for plugin in sys.argv[1:]:
         importlib.import_module(plugin)
-    app = Passgate(Settings.load(_env_file=None, **OWN_SETTINGS), factors=OWN_FACTORS)
+    gate = Passgate(Settings.load(_env_file=None, **OWN_SETTINGS), factors=OWN_FACTORS)
+    serve(gate, gate.settings.port)
+
+
+def serve(app: Any, port: int) -> None:
+    import uvicorn  # noqa: PLC0415  only the server process pays for it
+
     uvicorn.run(
         app,
         host="127.0.0.1",
-        port=app.settings.port,
+        port=port,
         log_level="warning",
         access_log=False,
         proxy_headers=False,

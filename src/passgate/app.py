@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -165,12 +165,10 @@ class Passgate:
         finally:
             stop.set()
             self.house.wake.set()
-            if workers:
-                _, late = await asyncio.wait(workers, timeout=_LAST_WORDS)
-                for worker in late:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-            await self.close()
+            try:
+                await _ended(workers)
+            finally:
+                await self.close()
 
     def _jobs(self, stop: asyncio.Event) -> Iterator[Coroutine[None, None, None]]:
         yield jobs.run(self.house, self.mailer, stop)
@@ -178,10 +176,23 @@ class Passgate:
             yield observers.run(self.house, self._observers, stop)
 
     async def close(self) -> None:
+        """Every part, whatever becomes of the others."""
         self._is_running, self._is_closed = False, True
-        await self.house.store.close()
-        await self.house.breach.close()
-        self.house.hasher.close()
+        async with AsyncExitStack() as parts:
+            parts.callback(self.house.hasher.close)
+            parts.push_async_callback(self.house.breach.close)
+            parts.push_async_callback(self.house.store.close)
+
+
+async def _ended(workers: list[asyncio.Task[None]]) -> None:
+    """In their own time, within limits."""
+    try:
+        if workers:
+            await asyncio.wait(workers, timeout=_LAST_WORDS)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
 
 
 def build_house(settings: Settings, world: World) -> House:

@@ -18,7 +18,7 @@ from passgate.world import iso
 
 EXTRA = (
     "request_id", "method", "route", "status", "ms", "down", "cause", "mail", "kind", "permanent", "address", "worker",
-    "signal", "code",
+    "code", "observer", "event", "credential", "faults",
 )  # fmt: skip
 """What our own lines may carry beside their message."""
 

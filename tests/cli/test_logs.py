@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from passgate import logs
 from passgate.errors import Unavailable
+from tests.house.reference import modules
 
 PRIVATE = "anna@example.com"
 
@@ -67,3 +70,21 @@ def test_a_line_stays_one_line() -> None:
     readable = logs.Readable().format(logging.makeLogRecord({"msg": "x\x1b[2J", "name": "passgate", "down": "a\nb"}))
     assert "\n" not in readable
     assert "\x1b" not in readable
+
+
+def _given(tree: ast.Module) -> Iterator[str]:
+    """The names of every `extra=` of a call to a logger. One that is not written out there cannot be looked through."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LEVELS:
+            for given in (keyword.value for keyword in node.keywords if keyword.arg == "extra"):
+                assert isinstance(given, ast.Dict), ast.unparse(node)
+                yield from (ast.literal_eval(name) for name in given.keys if name is not None)
+                assert None not in given.keys, ast.unparse(node)
+
+
+_LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
+
+
+def test_what_is_given_to_a_line_is_on_the_list() -> None:
+    """And what is on the list is given to some line: a name that is not there is dropped without a word."""
+    assert {name for tree in modules().values() for name in _given(tree)} == set(logs.EXTRA)

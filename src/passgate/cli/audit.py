@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -47,7 +47,7 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['at']}  {row['event']}  {who}  {about.get('ip') or '-'}"
 
 
-def verify(ctx: typer.Context, as_json: AsJson = False) -> None:
+def verify(ctx: typer.Context, as_json: AsJson = False) -> NoReturn:
     """Walk every chain. Exit 1 if anything does not fit, naming each row; what waits for its seal is only counted."""
     from dataclasses import asdict  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import BigInteger, Integer, bindparam, case, delete, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -135,7 +135,7 @@ async def window(ctx: Ctx, db: Db, key: str, *, limit: int, seconds: int) -> Non
         await _wait(ctx, db, key)
 
 
-async def _wait(ctx: Ctx, db: Db, key: str) -> None:
+async def _wait(ctx: Ctx, db: Db, key: str) -> NoReturn:
     until = await db.value(select(budget.c.until_at).where(budget.c.key == key)) or 0
     raise Throttled(-(-(until - ctx.now()) // SECOND))
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
+_Opened = tuple[Connection, RootTransaction]
 
 _BUSY_MS = 10_000
 _WAIT = 10
@@ -39,6 +41,7 @@ class Sqlite:
     def __init__(self, engine: Engine, threads: int) -> None:
         self.sync_engine = engine
         self._turn = asyncio.Lock()
+        self._latest: Connection | None = None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
 
     @classmethod
@@ -77,56 +80,69 @@ class Sqlite:
         return cls(engine, 4)
 
     async def close(self) -> None:
-        await self._hop(self.sync_engine.dispose)
-        self._pool.shutdown(wait=True)
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        """To the thread and back. Shielded: a caller that is cancelled must not leave the connection in mid-air."""
-        task = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        """What is in hand ends first. What does not is rolled back: a pool that is thrown away closes no connection
+        that is out."""
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task])
-            raise
+            with suppress(PoolTimeout):
+                await self._take_turn()
+                self._turn.release()
+        finally:
+            self._pool.shutdown()
+            if self._latest is not None:
+                self._latest.close()
+            self.sync_engine.dispose()
 
-    @asynccontextmanager
-    async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:
-        """One transaction; rolled back unless the block ends well. `heavy`: every statement goes to the thread."""
+    async def _take_turn(self) -> None:
         try:
             async with asyncio.timeout(_WAIT):
                 await self._turn.acquire()
         except TimeoutError as late:
             raise PoolTimeout("no turn at the writer") from late
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        """To the thread and back. Who is cancelled leaves at once: work that has begun goes on, other work is dropped.
+        So it must not hand anything out that has to be given back."""
+        return await asyncio.wrap_future(self._send(work))
+
+    def _send(self, work: Callable[[], T]) -> Future[T]:
         try:
-            connection, transaction = await self._hop(self._open)
-            try:
+            return self._pool.submit(work)
+        except RuntimeError as closed:
+            raise PoolTimeout("closed meanwhile") from closed
 
-                async def run(work: Callable[[Connection], T]) -> T:
-                    return await self._hop(lambda: work(connection)) if heavy else work(connection)
+    @asynccontextmanager
+    async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:
+        """One transaction; rolled back unless the block ends well. `heavy`: every statement goes to the thread.
 
-                yield run
-            except BaseException:
-                await self._hop(connection.close)  # rolls back
-                raise
-            await self._hop(lambda: self._end(connection, transaction))
-        finally:
+        However often the caller is cancelled, the thread ends what it began, and the turn is free when it has: nothing
+        of that waits for an await of the caller's. A commit that has begun is a commit."""
+        await self._take_turn()
+        try:
+            opening = self._send(self._open)
+        except PoolTimeout:
             self._turn.release()
+            raise
+        end = partial(_roll_back, opening)
+        try:
+            connection, transaction = await asyncio.wrap_future(opening)
 
-    def _open(self) -> Any:
-        connection = self.sync_engine.connect()
+            async def run(work: Callable[[Connection], T]) -> T:
+                return await self._hop(lambda: work(connection)) if heavy else work(connection)
+
+            yield run
+            end = partial(_commit, connection, transaction)
+        finally:
+            ended = asyncio.wrap_future(self._send(end))
+            ended.add_done_callback(lambda _: self._turn.release())
+            await asyncio.shield(ended)
+
+    def _open(self) -> _Opened:
+        connection = self._latest = self.sync_engine.connect()
         try:
             return connection, connection.begin()
         except BaseException:
             connection.close()
             raise
-
-    @staticmethod
-    def _end(connection: Connection, transaction: Any) -> None:
-        """Both in one hop."""
-        try:
-            transaction.commit()
-        finally:
-            connection.close()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Run]:
@@ -140,6 +156,21 @@ class Sqlite:
             return await self._hop(alone)
 
         yield run
+
+
+def _commit(connection: Connection, transaction: RootTransaction) -> None:
+    """Both in one hop."""
+    try:
+        transaction.commit()
+    finally:
+        connection.close()
+
+
+def _roll_back(opening: Future[_Opened]) -> None:
+    """Whatever became of it: its caller may have been cancelled before it was begun, or before the answer came."""
+    if not opening.cancelled() and opening.exception() is None:
+        connection, _ = opening.result()
+        connection.close()
 
 
 _LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "60s"}

@@ -38,8 +38,11 @@ class _SqlitePoint:
     def __init__(self, path: str) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._is_closed = False
 
     async def one(self, lookup: Lookup, key: Any) -> Any | None:
+        if self._is_closed:  # a connection that is opened now would be closed by nobody
+            raise Unavailable("database")
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(
@@ -47,10 +50,14 @@ class _SqlitePoint:
                 )
             return self._connection.execute(lookup.sqlite, (key,)).fetchone()
         except sqlite3.Error as fault:
-            await self.close()
+            self._drop()
             raise Unavailable("database") from fault
 
     async def close(self) -> None:
+        self._is_closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -61,18 +68,14 @@ class _PostgresPoint:
         self._dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._pool: Any = None
         self._opening = asyncio.Lock()
+        self._is_closed = False
 
     async def one(self, lookup: Lookup, key: Any) -> Any | None:
         import asyncpg  # noqa: PLC0415  an extra: only deployments on PostgreSQL have it
 
         try:
             if self._pool is None:
-                async with self._opening:
-                    if self._pool is None:
-                        self._pool = await asyncpg.create_pool(
-                            self._dsn, min_size=1, max_size=8, timeout=5, command_timeout=5,
-                            server_settings={"default_transaction_read_only": "on"}, reset=_nothing,
-                        )  # fmt: skip
+                await self._open()
             async with self._pool.acquire() as connection:
                 try:
                     return await connection.fetchrow(lookup.postgres, key)
@@ -85,10 +88,23 @@ class _PostgresPoint:
         ) as fault:  # fmt: skip
             raise Unavailable("database") from fault
 
+    async def _open(self) -> None:
+        import asyncpg  # noqa: PLC0415
+
+        async with self._opening:
+            if self._is_closed:  # a pool that is opened now would be closed by nobody
+                raise Unavailable("database")
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn, min_size=1, max_size=8, timeout=5, command_timeout=5,
+                    server_settings={"default_transaction_read_only": "on"}, reset=_nothing,
+                )  # fmt: skip
+
     async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
-            self._pool = None
+        self._is_closed = True
+        async with self._opening:
+            if self._pool is not None:
+                await self._pool.close()
 
 
 async def _nothing(_connection: Any) -> None:

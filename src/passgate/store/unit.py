@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -83,11 +83,15 @@ class Store:
         engine: type[Sqlite | Postgres] = Sqlite if self.is_sqlite else Postgres
         self.writer, self.reader = engine.writer(self.url), engine.reader(self.url)
         self.point: PointReader = point_reader(self.url)
+        self._is_closed = False
 
     async def close(self) -> None:
-        await self.point.close()
-        await self.writer.close()
-        await self.reader.close()
+        """Every part, whatever becomes of the others. Who comes later is refused: PostgreSQL's engine would connect
+        anew, and nobody would close that."""
+        self._is_closed = True
+        async with AsyncExitStack() as parts:
+            for part in (self.reader, self.writer, self.point):
+                parts.push_async_callback(part.close)
 
     @asynccontextmanager
     async def write(self, *, heavy: bool = False) -> AsyncIterator[Db]:
@@ -114,6 +118,7 @@ class Store:
 
     @asynccontextmanager
     async def _begun(self, *, heavy: bool = False) -> AsyncIterator[Db]:
+        self._refuse_if_closed()
         async with _mapped(), self.writer.begin(heavy=heavy) as run:
             db = Db(run, is_postgres=not self.is_sqlite)
             yield db
@@ -123,8 +128,13 @@ class Store:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Db]:
         """Reads on the read-only engine; each statement sees what is committed when it runs."""
+        self._refuse_if_closed()
         async with _mapped(), self.reader.connect() as run:
             yield Db(run, is_postgres=not self.is_sqlite)
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise Unavailable("database")
 
 
 @asynccontextmanager

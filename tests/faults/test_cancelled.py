@@ -1,0 +1,292 @@
+"""Whoever is cancelled leaves nothing behind at the database: no turn, no transaction, no connection.
+
+Every await of each kind of work is cancelled in turn here, in one process. Requests by the hundred, in two processes,
+live in `test_cancel_storm`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import Engine, QueuePool, bindparam, delete, select, text
+
+from passgate.app import Passgate
+from passgate.errors import ProofRefused, Unavailable
+from passgate.settings import Settings
+from passgate.store import Db, Store
+from passgate.store.migrate import upgrade
+from passgate.store.point import Lookup
+from passgate.store.tables import observer
+from tests.kit import settings_for
+from tests.servers import Postgres
+
+SOON = 1.0
+"""Seconds within which the next write is answered, whatever was cancelled before it."""
+
+
+@dataclass
+class Impatient:
+    """Awaits `work`, whose await with number `at` is cancelled: before there is an answer, or (`late`) when the answer
+    is there and was not taken yet. `stubborn`: each await after that too, as some frameworks cancel."""
+
+    work: Coroutine[Any, Any, None]
+    at: int
+    late: bool
+    stubborn: bool
+    awaits: int = 0
+
+    def __await__(self) -> Generator[Any, None, None]:
+        inside, thrown = self.work.__await__(), None
+        while True:
+            try:
+                waits_for = inside.send(None) if thrown is None else inside.throw(thrown)
+            except StopIteration:
+                return
+            self._cancel(waits_for)
+            try:
+                yield waits_for
+                thrown = None
+            except BaseException as fault:  # noqa: BLE001  handed on
+                thrown = fault
+
+    def _cancel(self, waits_for: asyncio.Future[Any] | None) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.awaits += 1
+        if self.awaits - 1 != self.at and not (self.stubborn and self.awaits > self.at):
+            return
+        if not self.late:
+            task.cancel()
+        elif waits_for is None:
+            asyncio.get_running_loop().call_soon(task.cancel)
+        else:
+            waits_for.add_done_callback(lambda _: task.cancel())
+
+
+# -- what is cancelled -----------------------------------------------------------------------------
+
+Work = Callable[[Store, int], Coroutine[Any, Any, None]]
+
+
+async def _add(name: str, number: int, db: Db) -> None:
+    await db.add(observer, name=f"{name}{number}", tenant_id="here", seq=0)
+
+
+async def write(store: Store, number: int, *, heavy: bool = False) -> None:
+    async with store.write(heavy=heavy) as db:
+        await _add("one", number, db)
+        await _add("two", number, db)
+
+
+async def write_much(store: Store, number: int) -> None:
+    await write(store, number, heavy=True)
+
+
+async def be_refused(store: Store, number: int) -> None:
+    """What it keeps is written in a second transaction."""
+    with suppress(ProofRefused):
+        async with store.write() as db:
+            await _add("undone", number, db)
+            raise ProofRefused(keep=(partial(_add, "kept", number),))
+
+
+async def read(store: Store, _number: int) -> None:
+    async with store.read() as db:
+        await db.rows(select(observer))
+        await db.rows(select(observer))
+
+
+BY_NAME = Lookup(select(observer.c.seq).where(observer.c.name == bindparam("name")))
+
+
+async def look(store: Store, _number: int) -> None:
+    await store.point.one(BY_NAME, "one0")
+
+
+LATE = pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+STUBBORN = pytest.mark.parametrize("stubborn", [False, True], ids=["once", "always"])
+KINDS = pytest.mark.parametrize("work", [write, write_much, be_refused, read, look])
+
+# -- what is left ----------------------------------------------------------------------------------
+
+
+async def serves_at_once(store: Store) -> None:
+    async with asyncio.timeout(SOON):
+        async with store.write() as db:
+            await db.change(delete(observer).where(observer.c.name == "nobody"))
+        async with store.read() as db:
+            await db.rows(select(observer))
+        await store.point.one(BY_NAME, "nobody")
+        while any(_out(side.sync_engine) for side in (store.writer, store.reader)):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+def _out(engine: Engine) -> int:
+    """Connections that nobody has given back."""
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool.checkedout()
+
+
+async def all_or_nothing(store: Store, number: int) -> None:
+    async with store.read() as db:
+        found = {row["name"].removesuffix(str(number)) for row in await db.rows(select(observer))}
+    assert "undone" not in found
+    assert found <= {"kept"} or found == {"one", "two"}
+    async with store.write() as db:
+        await db.change(delete(observer))
+
+
+@dataclass
+class Scene:
+    """A database with our tables, and how many connections there are to it: at first none."""
+
+    settings: Settings
+    connected: Callable[[], int]
+
+    async def closed(self, store: Store) -> None:
+        await store.close()
+        async with asyncio.timeout(SOON):
+            while self.connected():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def cancel(self, store: Store, impatient: Impatient) -> bool:
+        """True if there was an await with that number."""
+        with suppress(asyncio.CancelledError):
+            await asyncio.create_task(_awaited(impatient))
+        await serves_at_once(store)
+        await all_or_nothing(store, impatient.at)
+        return impatient.awaits > impatient.at
+
+    async def cancel_each_await(self, work: Work, *, late: bool, stubborn: bool) -> None:
+        store = Store(self.settings)
+        await serves_at_once(store)
+        at = 0
+        while await self.cancel(store, Impatient(work(store, at), at, late, stubborn)):
+            at += 1
+        assert at or work is look, "nothing was cancelled"
+        await self.closed(store)
+
+    async def cancel_each_first_await(self, work: Work, *, late: bool, stubborn: bool) -> None:
+        """Each time by the first who come to the database, and open it."""
+        for at in itertools.count():
+            store = Store(self.settings)
+            there_was_one = await self.cancel(store, Impatient(work(store, at), at, late, stubborn))
+            await self.closed(store)
+            if not there_was_one:
+                return
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest, settings: Settings) -> Scene:
+    if settings.is_sqlite:
+        files = psutil.Process().open_files
+        return Scene(settings, lambda: sum(Path(file.path).is_relative_to(settings.data) for file in files()))
+    server: Postgres = request.getfixturevalue("postgres")
+    count = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{settings.database.rpartition('/')[2]}'"
+    return Scene(settings, lambda: int(server.sql(count)))
+
+
+@pytest.fixture
+async def settings(tmp_path: Path, database_url: str | None) -> Settings:
+    made = settings_for(tmp_path, database_url)
+    store = Store(made)
+    await upgrade(store, lock=tmp_path / "lock")
+    await store.close()
+    return made
+
+
+@LATE
+@STUBBORN
+@KINDS
+async def test_every_await_may_be_cancelled(scene: Scene, work: Work, late: bool, stubborn: bool) -> None:
+    await scene.cancel_each_await(work, late=late, stubborn=stubborn)
+
+
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@ON_SQLITE
+@LATE
+@STUBBORN
+@KINDS
+async def test_so_may_the_first_ones(scene: Scene, work: Work, late: bool, stubborn: bool) -> None:
+    await scene.cancel_each_first_await(work, late=late, stubborn=stubborn)
+
+
+@pytest.mark.soak
+@pytest.mark.pg
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@LATE
+@STUBBORN
+@KINDS
+async def test_so_may_the_first_ones_of_postgres(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, work: Work, late: bool, stubborn: bool
+) -> None:
+    # Cancelled while it asks for TLS, the driver leaves a future that nobody reads: a line in a log and nothing else.
+    monkeypatch.setenv("PGSSLMODE", "disable")
+    await scene.cancel_each_first_await(work, late=late, stubborn=stubborn)
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+async def read_slowly(store: Store) -> None:
+    counting = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 500000) SELECT count(*) FROM n"
+    async with store.read() as db:
+        await db.value(text(counting))
+
+
+@ON_SQLITE
+async def test_the_end_waits_for_work_whose_caller_is_gone(scene: Scene) -> None:
+    store = Store(scene.settings)
+    callers = [asyncio.create_task(read_slowly(store)) for _ in range(3)]
+    callers.append(asyncio.create_task(write(store, 0)))
+    await asyncio.sleep(0.02)
+    for caller in callers:
+        caller.cancel()
+    await store.close()
+    assert scene.connected() == 0
+    await asyncio.wait(callers)
+
+
+async def test_nobody_connects_after_the_end(scene: Scene) -> None:
+    store = Store(scene.settings)
+    await serves_at_once(store)
+    await scene.closed(store)
+    for work in (write, write_much, read, look):
+        with pytest.raises(Unavailable):
+            await work(store, 0)
+    assert scene.connected() == 0
+    await store.close()
+
+
+@ON_SQLITE
+@LATE
+@STUBBORN
+async def test_a_whole_life_may_be_cancelled(scene: Scene, late: bool, stubborn: bool) -> None:
+    """From the start to the end, with the jobs beside it."""
+
+    async def live() -> None:
+        async with Passgate(scene.settings).running():
+            await asyncio.sleep(0)
+
+    for at in itertools.count():
+        impatient = Impatient(live(), at, late, stubborn)
+        with suppress(asyncio.CancelledError):
+            await asyncio.create_task(_awaited(impatient))
+        assert scene.connected() == 0
+        if impatient.awaits <= at:
+            break
