@@ -353,8 +353,6 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         shown = compared.proof or factor.name
         if not await pending.add_proof(ctx, db, sign_in, shown, who.person_id):
             return await _late(db, sign_in, factor, Outcome.OVER)
-        if sign_in.journey.is_recovery:
-            await pending.end_all(ctx, db, who.tenant_id, who.person_id, but=sign_in.id)
         if not await compared.mark(db):
             return Outcome.WRONG
         if sign_in.journey.is_recovery:
