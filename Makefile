@@ -36,11 +36,11 @@ demo: $(READY) ## Serve a sign-in system with demo data on http://localhost:8000
 
 .PHONY: test
 test: $(READY) $(CHROMIUM) ## Run every test, on SQLite, on a real PostgreSQL, in a real browser (ARGS=… for pytest)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --durations=10 -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --durations=10 -m "not soak" $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(READY) ## Run the tests that need neither database server nor browser
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(QUICK_NOT)" $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 -m "$(QUICK_NOT)" $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Check format, lint, types and who imports whom

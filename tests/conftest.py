@@ -9,6 +9,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    groups.keep_together(items)
+    groups.tell_apart(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.InGroups | None:
+    return groups.InGroups(config, log) if config.getvalue("dist") == "load" else None
 
 
 def pytest_collection_finish() -> None:

@@ -41,6 +41,14 @@ class Action:
     other: RowMapping | None = None
 
 
+async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str, *, but: str = "") -> int:
+    """Everything that lets somebody act as a person, whom the caller has locked; how many sessions there were. Pending
+    sign-ins first: one that was finished meanwhile has laid its session where that will be found. `but`: a pending
+    sign-in that goes on."""
+    await pending.end_all(ctx, db, tenant_id, person_id, but=but)
+    return await sessions.end_all(ctx, db, tenant_id, person_id, reason)
+
+
 @asynccontextmanager
 async def action(
     ctx: Ctx, actor: Actor, *, ends: Ends = Ends.NOTHING, reason: str = "ended", about: str | None = None,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import account, mail, mailed_code, once, pending, people, proof, recovery, sessions, tenants
-from passgate.core.action import Ends, action, within
+from passgate.core import account, mail, mailed_code, once, people, proof, recovery, tenants
+from passgate.core.action import Ends, action, end_all, within
 from passgate.core.audit import kept, note
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
@@ -113,14 +113,13 @@ async def undo(ctx: Ctx, token: str) -> None:
         tenant = await tenants.by_id(ctx, db, tenant_id)
         if found is None or tenant is None or tenant.is_disabled or "email" not in back:
             raise HandleInvalid
-        await pending.end_all(ctx, db, tenant_id, person_id)
+        ended = await end_all(ctx, db, tenant_id, person_id, "address_undone")
         if not await once.take(ctx, db, row["id"]):
             raise HandleInvalid
         await once.end(ctx, db, _UNDO, person_id, since=row["created_at"])
         await once.end(ctx, db, _CODE, person_id)
         if not await people.set_address(ctx, db, tenant_id, person_id, Address(back["email"], back["email_key"])):
             raise Conflict("That address belongs to another account by now.")
-        ended = await sessions.end_all(ctx, db, tenant_id, person_id, "address_undone")
         about = {"email": back["email"], "email_before": found["email"]}
         await note(ctx, db, Event.ADDRESS_UNDONE, tenant_id=tenant_id, subject_id=person_id, personal=about)
         await note(

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core import mail, people
@@ -136,6 +136,11 @@ async def keep_a_way_in(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules:
     is_second = leaving["kind"] in rules.second_among
     if rules.second == "always" and is_second and not left & set(rules.second_among):
         raise Conflict("A second factor is asked for here. Add another one first.")
+
+
+async def purge_browsers(db: Db, before: int) -> None:
+    """Drop remembered browsers that were made before then."""
+    await db.change(delete(credential).where(credential.c.kind == BROWSER, credential.c.created_at < before))
 
 
 async def one(db: Db, tenant_id: str, person_id: str, kind: str, credential_id: str) -> RowMapping:

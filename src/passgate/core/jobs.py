@@ -10,17 +10,15 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
+from sqlalchemy import RowMapping, func, select, update
 
-from passgate.core import ledger, outbox, throttle
-from passgate.core.credentials import BROWSER
+from passgate.core import credentials, ledger, once, outbox, pending, sessions, throttle
 from passgate.core.ctx import Ctx, House
 from passgate.core.factors import password
 from passgate.core.message import Mailer
 from passgate.errors import Unavailable
 from passgate.seal import Unreadable
-from passgate.store.tables import credential, session, sign_in, ticket
-from passgate.store.tables import outbox as mails
+from passgate.store.tables import credential
 from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
@@ -98,13 +96,11 @@ async def purge(house: House) -> None:
     over still tells a known device from a new one), remembered browsers after the longest time that rules can name."""
     now = house.world.now()
     async with house.store.write(heavy=True) as db:
-        await db.change(delete(ticket).where(ticket.c.expires_at < now - _HOUR))
-        await db.change(delete(sign_in).where(sign_in.c.expires_at < now - _HOUR))
-        await db.change(delete(mails).where(mails.c.message_sealed.is_(None), mails.c.created_at < now - _MONTH))
-        over = and_(session.c.ended_at.is_not(None), session.c.ended_at < now - _MONTH)
-        await db.change(delete(session).where(or_(over, session.c.expires_at < now - _MONTH)))
-        gone = and_(credential.c.kind == BROWSER, credential.c.created_at < now - _YEAR)
-        await db.change(delete(credential).where(gone))
+        await once.purge(db, now - _HOUR)
+        await pending.purge(db, now - _HOUR)
+        await outbox.purge(db, now - _MONTH)
+        await sessions.purge(db, now - _MONTH)
+        await credentials.purge_browsers(db, now - _YEAR)
         await throttle.purge(Ctx(house), db)
 
 

@@ -44,6 +44,11 @@ async def forget(db: Db, bound_to: str) -> None:
     await db.change(delete(ticket).where(ticket.c.bound_to == bound_to))
 
 
+async def purge(db: Db, before: int) -> None:
+    """Drop those that were over by then."""
+    await db.change(delete(ticket).where(ticket.c.expires_at < before))
+
+
 def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
     """What the ticket was issued with; empty where that cannot be read any more."""
     if row["data_sealed"] is None:

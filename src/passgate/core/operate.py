@@ -16,7 +16,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
-from passgate.core import access, credentials, jobs, links, pending, people, policy, sessions, tenants
+from passgate.core import access, credentials, jobs, links, people, policy, tenants
+from passgate.core.action import end_all
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -101,12 +102,10 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
     """Every session and pending sign-in ends at once, and none begins. Twice is once. The last owner stays."""
     async with ctx.write() as db:
         tenant, found = await _named(ctx, db, email, tenant_name)
-        # The person's lock first, as everywhere; pending sign-ins before sessions: see `pending.end_all`.
         if await people.lock(db, tenant.id, found["id"]):
             await access.keep_an_owner(db, tenant.id, found["id"])
             await people.disable(ctx, db, tenant.id, found["id"])
-            await pending.end_all(ctx, db, tenant.id, found["id"])
-            ended = await sessions.end_all(ctx, db, tenant.id, found["id"], "disabled")
+            ended = await end_all(ctx, db, tenant.id, found["id"], "disabled")
             await note(
                 ctx, db, Event.ACCOUNT_DISABLED, tenant_id=tenant.id, subject_id=found["id"], by="operator",
                 sessions=ended,
@@ -159,7 +158,7 @@ async def _named(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenant
 
 
 async def _held(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
-    """Locked, as everybody does first who moves what hangs on a person."""
+    """The same, locked."""
     tenant, found = await _named(ctx, db, email, tenant_name)
     held = await people.lock(db, tenant.id, found["id"])
     if held is None:

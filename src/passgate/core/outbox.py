@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, delete, select, update
 
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx, House
 from passgate.core.events import Event
 from passgate.core.message import Mailer, MailFailed, Message
 from passgate.seal import Unreadable
+from passgate.store import Db
 from passgate.store.tables import outbox
 from passgate.world import SECOND
 
@@ -24,6 +25,11 @@ _LEASE = 60
 """Seconds a worker has for one mail; after that another may try."""
 _PAUSES = (2, 10, 30, 60, 300, 900)
 _BATCH = 50
+
+
+async def purge(db: Db, before: int) -> None:
+    """Drop what was emptied and is older than that."""
+    await db.change(delete(outbox).where(outbox.c.message_sealed.is_(None), outbox.c.created_at < before))
 
 
 async def deliver(house: House, mailer: Mailer) -> int:

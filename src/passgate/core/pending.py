@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, RowMapping, bindparam, select, update
+from sqlalchemy import BigInteger, RowMapping, bindparam, delete, select, update
 
 from passgate.core import tenants
 from passgate.core.audit import canonical
@@ -184,9 +184,13 @@ async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
     )
 
 
+async def purge(db: Db, before: int) -> None:
+    """Drop those that were over by then."""
+    await db.change(delete(table).where(table.c.expires_at < before))
+
+
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:
-    """A factor that is no longer right must not open a session through a sign-in that has proved it already. Sessions
-    are ended after this: a `finish` that was quicker has then laid its session where that will find it."""
+    """A factor that is no longer right must not open a session through a sign-in that has proved it already."""
     mine = update(table).where(
         table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
     )

@@ -89,8 +89,7 @@ async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str,
 
 
 async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
-    """The live person, held until the transaction ends. Whoever moves what hangs on a person takes this lock first
-    (SQLite: the one write transaction is lock enough), so that such deeds neither cross nor deadlock."""
+    """The live person, locked until the transaction ends; the order of locks is told in `action`."""
     return await db.one(_LOCK, of_tenant=tenant_id, of_person=person_id)
 
 

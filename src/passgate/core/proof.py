@@ -38,6 +38,10 @@ class Outcome(Enum):
     OVER = auto()
 
 
+Comparing = Callable[[bool], Awaitable[Compared]]
+Marking = Callable[[Db, Compared], Awaitable[Right[T] | Outcome]]
+
+
 async def _wrong(_db: Db) -> Outcome:
     return Outcome.WRONG
 
@@ -48,9 +52,9 @@ class Attempt(Generic[T]):
     can be guessed. `sign_in`: its tries are debited too."""
 
     tenant_id: str
-    compare: Callable[[bool], Awaitable[Compared]]
+    compare: Comparing
     """Told whether the authenticator is disabled, so that it can spare work; nothing is right then."""
-    mark: Callable[[Db, Compared], Awaitable[Right[T] | Outcome]]
+    mark: Marking[T]
     """Moves all that a right answer moves, inside the transaction that counts."""
     authenticator: str | None = None
     sign_in: SignIn | None = None

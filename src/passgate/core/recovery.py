@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import credentials, mail, once, pending, people, sessions, tenants
+from passgate.core import credentials, mail, once, pending, people, tenants
+from passgate.core.action import end_all
 from passgate.core.audit import note
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -48,7 +49,7 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
     that mail."""
     if sign_in.person_id is None:
         return
-    ended = await sessions.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered")
+    ended = await end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered", but=sign_in.id)
     if ended:
         await note(
             ctx, db, Event.SESSIONS_ENDED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
@@ -77,7 +78,6 @@ async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
         return False
     if not await _has_waited(ctx, db, sign_in, sign_in.person_id):
         return False
-    await pending.end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, but=sign_in.id)
     await credentials.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*possession, credentials.BROWSER])
     await note(
         ctx, db, Event.FACTORS_RELEASED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,

@@ -10,7 +10,20 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, String, and_, bindparam, exists, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    String,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.rules import AAL3
@@ -180,6 +193,12 @@ async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnEl
     mine = and_(session.c.tenant_id == tenant_id, session.c.person_id == person_id)
     move = update(session).where(mine, which, session.c.ended_at.is_(None))
     return await db.change(move.values(ended_at=ctx.now(), end_reason=reason))
+
+
+async def purge(db: Db, before: int) -> None:
+    """Drop those that were over by then."""
+    ended = and_(session.c.ended_at.is_not(None), session.c.ended_at < before)
+    await db.change(delete(session).where(or_(ended, session.c.expires_at < before)))
 
 
 async def listed(ctx: Ctx, db: Db, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:

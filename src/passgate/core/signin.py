@@ -32,7 +32,7 @@ from passgate.core.factors import device
 from passgate.core.journey import RECOVERY, SIGN_IN, SIGN_UP, STEP_UP
 from passgate.core.pending import SignIn
 from passgate.core.policy import Decision, Enough, Need, Refuse, own_level
-from passgate.core.proof import Attempt, Outcome, Right
+from passgate.core.proof import Attempt, Comparing, Marking, Outcome, Right
 from passgate.core.rules import AAL1, LEVELS
 from passgate.errors import (
     AlreadyProved,
@@ -258,7 +258,7 @@ async def _proving(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) ->
 
 
 def _attempt(
-    ctx: Ctx, sign_in: SignIn, factor: Factor, authenticator: str, compare: Any, mark: Any
+    ctx: Ctx, sign_in: SignIn, factor: Factor, authenticator: str, compare: Comparing, mark: Marking[Decision]
 ) -> Attempt[Decision]:
     """What a sign-in keeps of a refused or throttled answer, the same for every factor."""
 
@@ -285,15 +285,17 @@ async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> 
 async def _mark(
     ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared
 ) -> Right[Decision] | Outcome:  # fmt: skip
-    """Everything a right answer moves."""
-    shown = compared.proof or factor.name
-    if compared.person_id and not await people.lock(db, sign_in.tenant_id, compared.person_id):
+    """Everything a right answer moves. It names somebody, unless it makes them, and nobody but whom others named."""
+    shown, named = compared.proof or factor.name, compared.person_id
+    if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
-    if not await pending.add_proof(ctx, db, sign_in, shown, compared.person_id):
+    if named and not await people.lock(db, sign_in.tenant_id, named):
+        return Outcome.WRONG
+    if not await pending.add_proof(ctx, db, sign_in, shown, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
     if not await compared.mark(db):
         return Outcome.WRONG
-    proved = replace(sign_in, proofs=(*sign_in.proofs, shown), person_id=compared.person_id)
+    proved = replace(sign_in, proofs=(*sign_in.proofs, shown), person_id=named)
     if sign_in.journey.makes_person and proved.person_id is None:
         made = await signup.create(ctx, db, proved)
         if made is None:
@@ -351,8 +353,6 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         shown = compared.proof or factor.name
         if not await pending.add_proof(ctx, db, sign_in, shown, who.person_id):
             return await _late(db, sign_in, factor, Outcome.OVER)
-        if sign_in.journey.is_recovery:
-            await pending.end_all(ctx, db, who.tenant_id, who.person_id, but=sign_in.id)
         if not await compared.mark(db):
             return Outcome.WRONG
         if sign_in.journey.is_recovery:

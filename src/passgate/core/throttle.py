@@ -143,7 +143,6 @@ async def _wait(ctx: Ctx, db: Db, key: str) -> NoReturn:
 async def refund(ctx: Ctx, db: Db, spent: Spent, *, clear: bool) -> None:
     """Give the origin its try back. `clear`: the authenticator was right, its row of refusals is over; otherwise
     only this one try is taken back."""
-    # In the order of `spend`: two transactions that take two locks in two orders wait for each other for ever.
     await db.change(_TAKE_BACK, of=spent.origin)
     if clear:
         await db.change(_CLEAR, of=spent.authenticator, now=ctx.now())
