@@ -23,7 +23,7 @@ from passgate.store.tables import tenant
 from passgate.web.docs import described
 from passgate.web.pages.telling import label_of
 from tests import catalogue
-from tests.house.reference import PAGES
+from tests.house import reference
 from tests.kit import running, settings_for
 
 
@@ -67,10 +67,12 @@ def of_factor(name: str) -> dict[str, Any]:
 
 
 def rows(page: str, word: str) -> list[str]:
-    return [line for line in (PAGES / page).read_text().splitlines() if word in line]
+    return [line for line in (reference.PAGES / page).read_text().splitlines() if word in line]
 
 
 def main(event: str, field: str, factor: str) -> None:
+    """The references are written first, as `make reference` does."""
+    reference.main()
     told = {"event": of_event(event), "field": asyncio.run(of_field(field, 5, 10, "5")), "factor": of_factor(factor)}
     sys.stdout.write(json.dumps({"package": str(Path(passgate.__file__).parent), **told}))
 

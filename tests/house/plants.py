@@ -41,10 +41,10 @@ class Copy:
                 file = self.root / path
                 file.write_text(edit(file.read_text() if file.exists() else ""))
 
-    def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`python -m`, with the copy's package before the installed one."""
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Python, with the copy's package before the installed one."""
         told = {**os.environ, "PYTHONPATH": str(self.root / "src")}
-        command = [sys.executable, "-m", module, *arguments]
+        command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=self.root, env=told, capture_output=True, text=True, check=False)
 
 
