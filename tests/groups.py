@@ -12,9 +12,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 SHARING = (
     "tests/browser/", "tests/cli/test_serve.py", "tests/conformance/", "tests/house/test_machine.py",
-    "tests/house/test_matrix.py", "tests/library/test_wheel.py", "tests/races/",
+    "tests/house/test_matrix.py", "tests/house/test_places.py", "tests/library/test_wheel.py", "tests/races/",
 )  # fmt: skip
-"""Files and folders with something of their own for all their tests: a server, a built wheel, a town of people."""
+"""Files and folders with something of their own for all their tests: a server, a built wheel, a town of people, a
+copy of the project."""
 
 
 POSTGRES = ("postgres", "::test_migrate_a_server", "::test_not_ready_without_its_database")

@@ -1,4 +1,4 @@
-"""The pages under docs/reference, written from the code itself: settings, errors, events, schema, doors.
+"""The pages under docs/reference, written from the code itself: settings, policy, errors, events, schema, doors.
 
 `make reference` writes them and a house test compares; nothing there is ever written by hand.
 """
@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -25,6 +27,9 @@ from passgate.app import Passgate
 from passgate.core.events import Event
 from passgate.core.factor import Factors
 from passgate.core.factors import FACTORS
+from passgate.core.journey import JOURNEYS
+from passgate.core.policy import CHECKS
+from passgate.core.rules import Rules
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.session import HOT
@@ -86,6 +91,43 @@ def settings() -> str:
     return table(("Variable", "Kind", "Default", "What it is"), rows)
 
 
+# -- policy ----------------------------------------------------------------------------------------
+
+
+def _bounds(name: str, field: FieldInfo) -> str:
+    """What the field may hold, beside its kind."""
+    if name in (lists := {"first": FACTORS.first, "second_among": FACTORS.second}):
+        return ", ".join(code(word) for word in lists[name])
+    words = [word for one in field.metadata for word in getattr(getattr(one, "func", None), "words", ())]
+    bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
+    return f"{bounds['ge']} to {bounds['le']}" if bounds else ", ".join(code(word) for word in words)
+
+
+def _field_default(value: object) -> str:
+    return ", ".join(code(word) for word in value) if isinstance(value, tuple) else code(json.dumps(value).strip('"'))
+
+
+def policy_page() -> str:
+    fields: list[tuple[object, ...]] = [
+        (code(name), _kind(field.annotation), _field_default(field.default), _bounds(name, field), field.description)
+        for name, field in Rules.model_fields.items()
+    ]
+    asked = {name: [one.name for one in JOURNEYS.values() if check in one.checks] for name, check in CHECKS.items()}
+    # Those of every journey come last in each.
+    ordered = sorted(CHECKS.values(), key=lambda check: len(asked[check.name]) == len(JOURNEYS))
+    checks: list[tuple[object, ...]] = [
+        (code(check.name), check.why, ", ".join(code(name) for name in asked[check.name])) for check in ordered
+    ]
+    told = table(("Field", "Kind", "Default", "Values", "What it says"), fields)
+    return f"{told}\n\n{_CHECKS}\n\n" + table(("Check", "Why", "Journeys"), checks)
+
+
+_CHECKS = """## Checks
+
+A journey asks its own from top to bottom. The first that answers decides; its name is the reason that the audit row and
+`passgate policy explain` print."""
+
+
 # -- errors and events -----------------------------------------------------------------------------
 
 
@@ -114,7 +156,7 @@ def error_page() -> str:
 def used_in(event: Event) -> list[str]:
     """The modules that name an event, as paths below src/passgate."""
     word = re.compile(rf"\bEvent\.{event.name}\b")
-    return sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if word.search(path.read_text()))
+    return sorted(name for name, text in _texts().items() if word.search(text))
 
 
 def event_page(factors: Factors = FACTORS) -> str:
@@ -236,8 +278,9 @@ def door_page(gate: Passgate | None = None) -> str:
 
 GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
     "settings.md": ("Settings", "`settings.py`", settings),
+    "policy.md": ("A tenant's policy", "`core/rules.py` and `core/policy.py`", policy_page),
     "errors.md": ("Errors", "`errors.py`", error_page),
-    "events.md": ("Audit events", "`core/audit.py`", event_page),
+    "events.md": ("Audit events", "`core/events.py` and the factors", event_page),
     "schema.md": ("Schema", "`store/tables.py`", schema),
     "doors.md": ("Doors", "the routes of a development server", door_page),
 }
@@ -251,9 +294,14 @@ def page(name: str) -> str:
 # -- reading the source ----------------------------------------------------------------------------
 
 
+@cache
+def _texts() -> dict[str, str]:
+    return {str(path.relative_to(SRC)): path.read_text() for path in sorted(SRC.rglob("*.py"))}
+
+
 def modules() -> dict[str, ast.Module]:
     """Every module of the package by its path below src/passgate, parsed."""
-    return {str(path.relative_to(SRC)): ast.parse(path.read_text()) for path in sorted(SRC.rglob("*.py"))}
+    return {name: ast.parse(text) for name, text in _texts().items()}
 
 
 def main() -> None:

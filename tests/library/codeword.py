@@ -1,6 +1,6 @@
-"""A host's own factor in one file: a word that person and service agree on. Its page is templates/signin_codeword.html.
+"""A factor of one's own: a word that person and service agree on. Its page is templates/signin_codeword.html.
 
-Only public names are used; what becomes of it is told in test_factors.
+Only public names are used, and nothing else is written for it.
 """
 
 import hmac
@@ -32,7 +32,7 @@ async def budget(ctx: Any, sign_in: Any) -> tuple[str, Any]:
     return await find(ctx, sign_in, "codeword")
 
 
-async def compare(ctx: Any, sign_in: Any, answer: object, seen: Any, *, is_locked: bool) -> Compared:
+async def compare(ctx: Any, _sign_in: Any, answer: object, seen: Any, *, is_locked: bool) -> Compared:
     expected = secret_of(ctx, seen) if is_usable(seen) and not is_locked else b""
     if not expected or not hmac.compare_digest(read(answer), expected):
         return wrong(seen["person_id"] if seen else None)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from passgate import factors
 from passgate.app import Passgate
 from passgate.core.factor import Factors
 from passgate.core.factors import FACTORS
@@ -129,6 +130,19 @@ async def test_the_reference_has_its_rows(the: The) -> None:
     assert "`signin:codeword:refused`" in events
     for row in ("`GET` | `/signin/codeword`", "`POST` | `/signin/codeword`", "`POST` | `/api/v1/me/codeword/prove`"):
         assert row in endpoints
+
+
+@pytest.mark.parametrize("file", ["codeword.py", "templates/signin_codeword.html"])
+def test_the_guide_shows_the_tested_file(file: str) -> None:
+    blocks = re.findall(r"```\w+\n(.*?)```", (ROOT / "docs/guide/factors.md").read_text(), re.DOTALL)
+    assert (TEMPLATES.parent / file).read_text() in blocks
+
+
+def test_it_is_made_of_public_names() -> None:
+    source = (TEMPLATES.parent / "codeword.py").read_text()
+    assert set(re.findall(r"^(?:from|import) (passgate[\w.]*)", source, re.MULTILINE)) == {"passgate.factors"}
+    for name in re.findall(r"^    (\w+),$", source.partition("import (")[2].partition(")")[0], re.MULTILINE):
+        assert name in factors.__all__
 
 
 def test_what_rules_may_say() -> None:

@@ -27,8 +27,8 @@ LONGEST_LABEL = 60
 
 
 async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
-    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […], own: a
-    host's factors as {factor, since: instant or None}}."""
+    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […], own:
+    the factors without a page by hand, as {factor, since: instant or None}}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, actor)
         kinds = await credentials.kinds(db, actor.tenant_id, actor.person_id)

@@ -186,6 +186,8 @@ class SetUp:
     page: str = ""
     """The name of the page that sets it up during a sign-in, where that is another one than the factor's own."""
     form_field: str = "code"
+    has_account_page: bool = False
+    """Its account page and endpoints are written by hand; otherwise they are made from this value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,8 +261,7 @@ class Factors:
 
     def __init__(self, factors: Iterable[Factor], own: Iterable[Factor] = ()) -> None:
         """`own`: those of a host's program, behind ours."""
-        self.own = tuple(own)
-        self._all = (*factors, *self.own)
+        self._all = (*factors, *own)
         self._by_name = {factor.name: factor for factor in self._all}
         if len(self._by_name) < len(self._all):
             raise ValueError("two factors have one name")
@@ -309,6 +310,13 @@ class Factors:
     def enrolled(self) -> tuple[str, ...]:
         """Those that a credential stands for."""
         return self._names(lambda one: one.is_enrolled)
+
+    @cached_property
+    def own(self) -> tuple[Factor, ...]:
+        """Those with an account page and endpoints that are made from their value: a host's, and each of ours for which
+        nobody wrote any."""
+        made = (one for one in self._all if one.set_up is not None and not one.set_up.has_account_page)
+        return tuple(one for one in made if one.answer == "text")
 
     @cached_property
     def given(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ document and the reference are made from this model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -21,13 +22,20 @@ LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each holds whatever the one before asks."""
 
 
-def _one_of(*words: str) -> BeforeValidator:
-    def known(given: object) -> object:
-        if given not in words:
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The words that a field may hold; the reference lists them."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, given: object) -> object:
+        if given not in self.words:
             raise ValueError
         return given
 
-    return BeforeValidator(known)
+
+def _one_of(*words: str) -> BeforeValidator:
+    return BeforeValidator(OneOf(words))
 
 
 def _distinct(given: object) -> object:

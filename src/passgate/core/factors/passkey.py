@@ -253,7 +253,8 @@ FACTOR = Factor(
     is_second=True, answer="object", order=Order(first=3, second=2, recovery=2, signup=1),
     challenge=challenge, budget=budget, compare=compare,
     set_up=SetUp(
-        accept=accept, offer=offer, is_bound_to_session=True, is_many=True, replaced=N_("A new passkey was set up")
+        accept=accept, offer=offer, is_bound_to_session=True, is_many=True, replaced=N_("A new passkey was set up"),
+        has_account_page=True,
     ),
     texts=Texts(
         name=N_("a passkey"), use=N_("Use a passkey"), set_up=N_("Create a passkey instead"),

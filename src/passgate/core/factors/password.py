@@ -128,7 +128,8 @@ FACTOR = Factor(
     form_field="password", has_passkey_button=True, order=Order(first=1, second=5, recovery=5, signup=2),
     budget=budget, compare=compare,
     set_up=SetUp(
-        accept=accept, page="new-password", form_field="new_password", replaced=N_("Your password was replaced")
+        accept=accept, page="new-password", form_field="new_password", replaced=N_("Your password was replaced"),
+        has_account_page=True,
     ),
     texts=Texts(
         name=N_("a password"), use=N_("Use your password"), set_up=N_("Choose a password instead"),

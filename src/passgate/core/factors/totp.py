@@ -153,7 +153,7 @@ def _pending(ctx: Ctx, row: RowMapping | None) -> bytes | None:
 FACTOR = Factor(
     name=name, amr=("otp",), traits=frozenset({Trait.HAS}), is_second=True,
     order=Order(first=4, second=1, recovery=1, signup=3), budget=budget, compare=compare,
-    set_up=SetUp(accept=accept, offer=offer, offered=offered, at_once=at_once, is_drawn=True),
+    set_up=SetUp(accept=accept, offer=offer, offered=offered, at_once=at_once, is_drawn=True, has_account_page=True),
     texts=Texts(
         name=N_("an authenticator app"), use=N_("Use your authenticator app"),
         set_up=N_("Set up an authenticator app instead"),

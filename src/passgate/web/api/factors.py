@@ -225,14 +225,14 @@ async def remove_totp(ctx: Context, found: Live) -> Response:
     return Response(status_code=204)
 
 
-# -- a host's own ----------------------------------------------------------------------------------
+# -- factors without endpoints by hand -------------------------------------------------------------
 
 
 def router_of(own: Iterable[Factor]) -> APIRouter:
-    """For each of a host's own factors that can be set up: its offer, its first answer, its end."""
+    """For each factor that has none by hand, like a host's own: its offer, its first answer, its end."""
     made = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
     for factor in own:
-        if factor.set_up is not None and factor.answer == "text":
+        if factor.set_up is not None:
             _add(made, factor, factor.set_up)
     return made
 

@@ -1,4 +1,5 @@
-"""The account page of a host's own factor: set it up, replace it, remove it. One for each, made from its value.
+"""The account page of a factor that has none by hand, like a host's own: set it up, replace it, remove it. One for
+each, made from its value.
 
 What may be added or removed, and how fresh the proof must be, is decided in `core.enrolment`.
 """
@@ -24,8 +25,7 @@ from passgate.web.pages.page import fields, go
 def pages_of(own: Iterable[Factor]) -> APIRouter:
     router = APIRouter(include_in_schema=False, prefix="/account")
     for factor in own:
-        if factor.set_up is not None and factor.answer == "text":
-            _add(router, factor)
+        _add(router, factor)
     return router
 
 

@@ -1,0 +1,81 @@
+"""What an application knows of an event, a policy field and a factor, as one JSON document: `python -m
+tests.house.asked EVENT FIELD FACTOR`, for a copy of the project that has one more of each.
+
+What must be in the answer is told in test_places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import passgate
+from passgate.core import operate, tenants
+from passgate.core.ctx import Ctx
+from passgate.core.factors import FACTORS
+from passgate.core.observers import Happened
+from passgate.core.rules import Rules
+from passgate.store.tables import tenant
+from passgate.web.docs import described
+from passgate.web.pages.telling import label_of
+from tests import catalogue
+from tests.house import reference
+from tests.kit import running, settings_for
+
+
+def of_event(name: str) -> dict[str, Any]:
+    """Its row, the label that people read, and whether a host's program can be told of it."""
+
+    def told(happened: Happened) -> None: ...
+
+    catalogue.application().on(name, told, name="asked")
+    return {"rows": rows("events.md", f"| `{name}` |"), "label": label_of(name, FACTORS)}
+
+
+async def of_field(name: str, good: object, *bad: object) -> dict[str, Any]:
+    """Its row, what the OpenAPI document says, what a change is answered with, and what is kept of it."""
+    schemas = described(catalogue.application().api)["components"]["schemas"]
+    described_by = [schemas[schema]["properties"][name]["description"] for schema in ("Policy", "PolicyChange")]
+    with tempfile.TemporaryDirectory() as folder:
+        async with running(settings_for(Path(folder))) as the:
+            anna = await the.person()
+            await operate.give_role(Ctx(the.gate.house), anna.email, "owner", tenants.MAIN)
+            mine = (await the.session(anna.token)).json()["tenant"]["id"]
+            path = f"/api/v1/tenants/{mine}/policy"
+            answers = [await the.http.patch(path, json={name: one}, headers=anna.auth) for one in (good, *bad)]
+            [row] = await the.rows(tenant)
+    return {
+        "rows": rows("policy.md", f"| `{name}` |"), "described_by": described_by, "taken": answers[0].json()[name],
+        "refused": [answer.json()["fields"] for answer in answers[1:]], "kept": json.loads(row["policy"]),
+    }  # fmt: skip
+
+
+def of_factor(name: str) -> dict[str, Any]:
+    """Its rows in the references, the labels of its events, and what rules may say of it."""
+    factor = FACTORS[name]
+    rules = Rules().changed({"first": [name], "second_among": [name]}, FACTORS)
+    return {
+        "events": rows("events.md", name), "endpoints": rows("doors.md", f"/{factor.path}"),
+        "fields": rows("policy.md", f"`{name}`"),
+        "labels": [label_of(event, FACTORS) for event in (factor.proved_event, factor.refused_event)],
+        "rules": [*rules.first, *rules.second_among],
+    }  # fmt: skip
+
+
+def rows(page: str, word: str) -> list[str]:
+    return [line for line in (reference.PAGES / page).read_text().splitlines() if word in line]
+
+
+def main(event: str, field: str, factor: str) -> None:
+    """The references are written first, as `make reference` does."""
+    reference.main()
+    told = {"event": of_event(event), "field": asyncio.run(of_field(field, 5, 10, "5")), "factor": of_factor(factor)}
+    sys.stdout.write(json.dumps({"package": str(Path(passgate.__file__).parent), **told}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
