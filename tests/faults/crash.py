@@ -33,7 +33,7 @@ from tests.processes import Deployment, facts
 
 FLOWS = 5
 """People at the same time."""
-MAIL_WITHIN = 5.0
+MAIL_WITHIN = 20.0
 
 
 class PlugPulled(Exception):
