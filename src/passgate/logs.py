@@ -22,7 +22,7 @@ EXTRA = (
 )  # fmt: skip
 """What our own lines may carry beside their message."""
 
-_QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "sqlalchemy", "asyncio", "aiosqlite", "uvicorn.access")
+_QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "sqlalchemy", "asyncio", "uvicorn.access")
 """Loggers whose chatter is of no use to operators; one names addresses that are asked for leaked passwords."""
 
 _DEEP = 8

@@ -153,8 +153,6 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Processes on this machine")
     nodes: int = Field(1, ge=1, description="Machines that share the database")
     database_url: SecretStr | None = Field(None, description="postgresql://…; empty: SQLite in the data folder")
-    redis_url: SecretStr | None = Field(None, description="Read by later parts; nothing uses it yet")
-    broker_url: SecretStr | None = Field(None, description="Read by later parts; nothing uses it yet")
     secrets: Words = Field((), description="Root secrets, newest first, each at least 32 bytes", repr=False)
     secrets_file: Path | None = Field(None, description="The same in a file, one a line")
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(

@@ -5,14 +5,18 @@ What a setting does is told where it is used.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+import passgate
 from passgate.settings import Settings, refusals
 
+SOURCE = "\n".join(path.read_text() for path in Path(passgate.__path__[0]).rglob("*.py"))
 SECRET = "9fK2vB7qLx0ZtR4nYw8mDc3hJs6pGa1u"
 GOOD: dict[str, Any] = {
     "public_url": "https://id.example.com",
@@ -225,3 +229,16 @@ def test_the_database(given: str | None, is_sqlite: bool) -> None:
     settings = Settings.development(database_url=given)
     assert settings.is_sqlite is is_sqlite
     assert settings.database.startswith("sqlite" if is_sqlite else "postgresql+asyncpg://")
+
+
+def _names(part: type[BaseModel]) -> Iterator[str]:
+    for name, field in part.model_fields.items():
+        yield name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation)
+
+
+@pytest.mark.parametrize("name", sorted(set(_names(Settings))))
+def test_every_setting_is_read(name: str) -> None:
+    """By its name behind a dot. One that nobody reads tells operators that it does something."""
+    assert re.search(rf"\.{name}\b", SOURCE)

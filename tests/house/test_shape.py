@@ -10,7 +10,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -287,6 +289,30 @@ def test_importing_the_package_reads_no_environment() -> None:
         [sys.executable, "-c", LOOKED_AT], capture_output=True, text=True, env=told, cwd=ROOT, check=True
     )
     assert done.stdout.split() == ["[]", "False"]
+
+
+BY_THE_SERVER = {"httptools"}
+"""uvicorn imports it for the protocol we give it."""
+
+
+def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*named["dependencies"], *named["optional-dependencies"]["postgres"]]
+    depended_on = {re.split(r"[^\w-]", text)[0] for text in wanted}
+    kept_in = packages_distributions()
+    roots = {word.partition(".")[0] for tree in source.values() for word in _imported(tree)}
+    imported = {re.sub("[_.]", "-", name).lower() for root in roots for name in kept_in.get(root, [])}
+    assert depended_on - imported == BY_THE_SERVER
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Call) and uses(node.func, "import_module"):
+            yield from (str(given.value) for given in node.args if isinstance(given, ast.Constant))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: str(path.name))

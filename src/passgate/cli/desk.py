@@ -28,7 +28,7 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API would.")]
 TenantName = Annotated[str, typer.Option("--tenant", help="The tenant's name.")]
 
-_SECRET = ("secrets", "database_url", "redis_url", "broker_url", "pepper", "token", "url")
+_SECRET = ("secrets", "database_url", "pepper", "token", "url")
 _SAFE_TO_WRITE = ("SECRETS_", "PEPPER_", "HASH_")
 """Reasons that also hold for a command that writes: with them it would seal or hash what nobody should rely on."""
 
