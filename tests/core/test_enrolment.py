@@ -239,7 +239,7 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
     actor = await folk.born()
     assert await enrolment.overview(folk.ctx, actor) == {
         "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [], "remember_days": 30,
-        "own": [],
+        "own": [{"factor": one, "since": None} for one in folk.ctx.factors.own],
     }  # fmt: skip
     await folk.add_app(actor)
     keys = [await folk.add_passkey(actor, Authenticator(be=synced, bs=False)) for synced in (True, False)]

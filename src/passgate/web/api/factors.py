@@ -239,10 +239,12 @@ def router_of(own: Iterable[Factor]) -> APIRouter:
 
 def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
     async def prove(ctx: Context, found: Live, given: CodeProof) -> Response:
+        """It counts from now on, in the place of an older one."""
         await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given.answer)
         return Response(status_code=204)
 
     async def remove(ctx: Context, found: Live) -> Response:
+        """It counts no longer. Never the last way in."""
         await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
         return Response(status_code=204)
 
@@ -261,6 +263,7 @@ def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
 
 def _add_offer(made: APIRouter, factor: Factor) -> None:
     async def begin(ctx: Context, found: Live) -> Any:
+        """What must be known before the first answer."""
         return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
 
     made.post(
