@@ -47,7 +47,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Depl
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """The distribution's Chromium, as `make test` installs it. Root cannot have its sandbox."""
-    program = shutil.which("chromium")
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     assert program, "no chromium on PATH: `make test` installs it, or says what to do"
     sandbox = os.geteuid() != 0
     async with async_playwright() as playwright:
