@@ -3,6 +3,7 @@
 Its clock and mailbox are used all over this folder; here the rest.
 """
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,7 @@ def test_a_program_that_does_not_run() -> None:
     gate.mount(app)
     with pytest.raises(AssertionError, match="503"):
         testing.sign_in(TestClient(app), "anna@example.com")
+    asyncio.run(gate.close())  # nobody else does: it answered, though it never ran
 
 
 def test_a_folder_of_its_own_that_goes_with_the_process() -> None:
