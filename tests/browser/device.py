@@ -88,8 +88,9 @@ class App:
 
     @classmethod
     async def scan(cls, picture: Locator) -> App:
-        """As a camera does it: from what is on the screen."""
-        [found] = zxingcpp.read_barcodes(Image.open(io.BytesIO(await picture.screenshot())))
+        """As a camera does it: from what is on the screen. Some dots of it can look like a code of another kind."""
+        screen = Image.open(io.BytesIO(await picture.screenshot()))
+        [found] = zxingcpp.read_barcodes(screen, formats=zxingcpp.BarcodeFormat.QRCode)
         return cls(found.text)
 
     def code(self, later: int = 0) -> str:
