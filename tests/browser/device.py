@@ -90,7 +90,7 @@ class App:
     async def scan(cls, picture: Locator) -> App:
         """As a camera does it: from what is on the screen. Some dots of it can look like a code of another kind."""
         screen = Image.open(io.BytesIO(await picture.screenshot()))
-        [found] = zxingcpp.read_barcodes(screen, formats=zxingcpp.BarcodeFormat.QRCode)
+        [found] = zxingcpp.read_barcodes(screen, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
         return cls(found.text)
 
     def code(self, later: int = 0) -> str:
