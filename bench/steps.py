@@ -60,9 +60,11 @@ def bare_checks() -> dict[str, float]:
     """µs: what checking one answer costs that is right, with nothing around it."""
     device, origin = Authenticator(), "http://localhost:8000"
     options: dict[str, Any] = {
-        "rp": {"id": "localhost"}, "user": {"id": "AAAA"}, "challenge": "AAAA",
+        "rp": {"id": "localhost"},
+        "user": {"id": "AAAA"},
+        "challenge": "AAAA",
         "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
-    }  # fmt: skip
+    }
     device.create(options, origin)
     answer = device.get({"challenge": "AAAA", "rpId": "localhost"}, origin)
     key = cose_key(device.held[0].key)
@@ -71,9 +73,14 @@ def bare_checks() -> dict[str, float]:
 
     def signature() -> None:
         verify_authentication_response(
-            credential=answer, expected_challenge=bytes(3), expected_rp_id="localhost", expected_origin=origin,
-            credential_public_key=key, credential_current_sign_count=0, require_user_verification=True,
-        )  # fmt: skip
+            credential=answer,
+            expected_challenge=bytes(3),
+            expected_rp_id="localhost",
+            expected_origin=origin,
+            credential_public_key=key,
+            credential_current_sign_count=0,
+            require_user_verification=True,
+        )
 
     return {"passkey": micro(signature, 2_000), "totp": micro(lambda: totp.matched(secret, code, now, 1))}
 

@@ -157,9 +157,13 @@ class Authenticator:
 
     def _answer(self, one: Held, response: dict[str, Any], extensions: dict[str, Any]) -> dict[str, Any]:
         return {
-            "id": b64(one.id), "rawId": b64(one.id), "type": "public-key", "response": response,
-            "authenticatorAttachment": self.attachment, "clientExtensionResults": extensions,
-        }  # fmt: skip
+            "id": b64(one.id),
+            "rawId": b64(one.id),
+            "type": "public-key",
+            "response": response,
+            "authenticatorAttachment": self.attachment,
+            "clientExtensionResults": extensions,
+        }
 
 
 def _client_data(kind: str, challenge: str, origin: str, told: Twists) -> bytes:

@@ -11,9 +11,15 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 SHARING = (
-    "tests/browser/", "tests/cli/test_serve.py", "tests/conformance/", "tests/house/test_machine.py",
-    "tests/house/test_matrix.py", "tests/house/test_places.py", "tests/library/test_wheel.py", "tests/races/",
-)  # fmt: skip
+    "tests/browser/",
+    "tests/cli/test_serve.py",
+    "tests/conformance/",
+    "tests/house/test_machine.py",
+    "tests/house/test_matrix.py",
+    "tests/house/test_places.py",
+    "tests/library/test_wheel.py",
+    "tests/races/",
+)
 """Files and folders with something of their own for all their tests: a server, a built wheel, a town of people, a
 copy of the project."""
 

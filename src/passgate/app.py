@@ -55,10 +55,15 @@ class Passgate:
     the command line and for tests."""
 
     def __init__(
-        self, settings: Settings, world: World | None = None, *,
-        profile: type[BaseModel] | None = None, claims: host.Claims | None = None, mailer: Mailer | None = None,
+        self,
+        settings: Settings,
+        world: World | None = None,
+        *,
+        profile: type[BaseModel] | None = None,
+        claims: host.Claims | None = None,
+        mailer: Mailer | None = None,
         factors: Iterable[Factor] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`profile` is what a person's profile must look like; `claims` says more of a user than we know (a plan, a
         team); `mailer` takes the place of the one the settings name; `factors` stand beside our own.
         Raises UnsafeSettings."""
@@ -231,9 +236,14 @@ def _api(gate: Passgate) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Passgate", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
-        redirect_slashes=False, lifespan=lifespan,
-    )  # fmt: skip
+        title="Passgate",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
     problems.install(app)
     for room in (signin, session, account, factors, admin, ops):
         _take(app, room.router)
@@ -266,10 +276,14 @@ def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
     if not settings.cors.origins:
         return app
     open_api = CORSMiddleware(
-        app, allow_origins=settings.cors.origins, allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        app,
+        allow_origins=settings.cors.origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-        expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate"], allow_credentials=False, max_age=600,
-    )  # fmt: skip
+        expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate"],
+        allow_credentials=False,
+        max_age=600,
+    )
 
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
         is_api = scope["type"] == "http" and scope["path"].startswith("/api/v1/")

@@ -99,11 +99,13 @@ def creation_options(
         "timeout": TIMEOUT,
         "excludeCredentials": [passkey.descriptor() for passkey in known],
         "authenticatorSelection": {
-            "residentKey": "required", "requireResidentKey": True, "userVerification": "required",
+            "residentKey": "required",
+            "requireResidentKey": True,
+            "userVerification": "required",
         },
         "attestation": "none",
         "extensions": {"credProps": True},
-    }  # fmt: skip
+    }
 
 
 def request_options(*, challenge: bytes, rp_id: str, allowed: Sequence[Passkey]) -> dict[str, Any]:
@@ -126,9 +128,13 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
     _check_client_data(response["clientDataJSON"], "webauthn.create", challenge, origin)
     try:
         found = _library().verify_registration_response(
-            credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
-            require_user_verification=True, supported_pub_key_algs=list(ALGORITHMS),
-        )  # fmt: skip
+            credential=given,
+            expected_challenge=challenge,
+            expected_rp_id=rp_id,
+            expected_origin=origin,
+            require_user_verification=True,
+            supported_pub_key_algs=list(ALGORITHMS),
+        )
         is_key = _is_key(found.credential_public_key)
     except Exception as refused:  # bytes of strangers reach many parsers; whatever they raise is a no
         raise Unproved("ceremony") from refused
@@ -137,10 +143,14 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
     if found.credential_id != _bytes(given, "id"):
         raise Unproved("id")
     return Registered(
-        found.credential_id, found.credential_public_key, found.sign_count, found.aaguid,
-        found.credential_device_type == "multi_device", found.credential_backed_up,
+        found.credential_id,
+        found.credential_public_key,
+        found.sign_count,
+        found.aaguid,
+        found.credential_device_type == "multi_device",
+        found.credential_backed_up,
         _transports(given["response"]),
-    )  # fmt: skip
+    )
 
 
 def _is_key(cose: bytes) -> bool:
@@ -167,9 +177,16 @@ def named(answer: object) -> bytes | None:
 
 
 def assert_passkey(
-    answer: object, *, challenge: bytes, rp_id: str, origin: str, public_key: bytes, is_synced: bool,
-    user_handle: bytes, is_named: bool,
-) -> Asserted:  # fmt: skip
+    answer: object,
+    *,
+    challenge: bytes,
+    rp_id: str,
+    origin: str,
+    public_key: bytes,
+    is_synced: bool,
+    user_handle: bytes,
+    is_named: bool,
+) -> Asserted:
     """§7.2 for the browser's AuthenticationResponseJSON. `is_named`: another factor said who it is, so the answer may
     leave the user handle out (step 6). Raises Unproved."""
     given, response = _read(answer, "clientDataJSON", "authenticatorData", "signature")
@@ -179,9 +196,14 @@ def assert_passkey(
         # A count of 0 switches the library's own rule off: it would refuse with the numbers in its text, and whether
         # to refuse at all is the tenant's to say.
         found = _library().verify_authentication_response(
-            credential=given, expected_challenge=challenge, expected_rp_id=rp_id, expected_origin=origin,
-            credential_public_key=public_key, credential_current_sign_count=0, require_user_verification=True,
-        )  # fmt: skip
+            credential=given,
+            expected_challenge=challenge,
+            expected_rp_id=rp_id,
+            expected_origin=origin,
+            credential_public_key=public_key,
+            credential_current_sign_count=0,
+            require_user_verification=True,
+        )
     except Exception as refused:  # as in `register`
         raise Unproved("ceremony") from refused
     # After the signature, although the standard has it first: an unknown passkey must cost the same check.

@@ -17,9 +17,24 @@ from passgate.errors import PassgateError
 from passgate.world import iso
 
 EXTRA = (
-    "request_id", "method", "route", "status", "ms", "down", "cause", "mail", "kind", "permanent", "address", "worker",
-    "code", "observer", "event", "credential", "faults",
-)  # fmt: skip
+    "request_id",
+    "method",
+    "route",
+    "status",
+    "ms",
+    "down",
+    "cause",
+    "mail",
+    "kind",
+    "permanent",
+    "address",
+    "worker",
+    "code",
+    "observer",
+    "event",
+    "credential",
+    "faults",
+)
 """What our own lines may carry beside their message."""
 
 _QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "sqlalchemy", "asyncio", "uvicorn.access")
@@ -51,9 +66,12 @@ _encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).enco
 class Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": iso(int(record.created * 1_000_000)), "level": record.levelname.lower(), "logger": record.name,
-            "message": message(record), **extras(record),
-        }  # fmt: skip
+            "time": iso(int(record.created * 1_000_000)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message(record),
+            **extras(record),
+        }
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = described(record.exc_info[1])
         return _encode(line).decode()

@@ -22,10 +22,14 @@ def environment(look: LookSettings, language: str) -> Environment:
     """Templates of one language. A name that was not given is a fault, never an empty place."""
     folders = [TEMPLATES] if look.templates is None else [look.templates, TEMPLATES]
     made = Environment(
-        loader=FileSystemLoader(folders), undefined=StrictUndefined, extensions=["jinja2.ext.i18n"],
-        autoescape=select_autoescape(default=True, disabled_extensions=("txt",)), trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(folders),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        autoescape=select_autoescape(default=True, disabled_extensions=("txt",)),
+        trim_blocks=True,
+        lstrip_blocks=True,
         auto_reload=False,
-    )  # fmt: skip
+    )
     made.policies["ext.i18n.trimmed"] = True
     catalog = words.catalog(language, look.texts)
     made.install_gettext_translations(catalog, newstyle=True)  # type: ignore[attr-defined]

@@ -11,9 +11,17 @@ def svg(text: str) -> str:
     """An SVG element, dark on light whatever the page's colours: cameras want it so."""
     picture = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
-        picture, kind="svg", border=4, dark="#000", light="#fff", xmldecl=False, nl=False, omitsize=True,
-        svgclass="qr", lineclass=None,
-    )  # fmt: skip
+        picture,
+        kind="svg",
+        border=4,
+        dark="#000",
+        light="#fff",
+        xmldecl=False,
+        nl=False,
+        omitsize=True,
+        svgclass="qr",
+        lineclass=None,
+    )
     return picture.getvalue().decode()
 
 

@@ -20,7 +20,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-)  # fmt: skip
+)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -139,9 +139,13 @@ class Settings(BaseSettings):
     """All settings. `Settings.development()` and `Settings.production(…)` are the two presets."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PASSGATE_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True,
+        env_prefix="PASSGATE_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
         populate_by_name=True,
-    )  # fmt: skip
+    )
 
     environment: Literal["development", "production"] = "development"
     data: Path = Field(Path(".passgate"), description="Folder of passgate.db and passgate.keys")

@@ -88,9 +88,14 @@ _made: list[weakref.ref[Gate]] = []
 
 
 def gate(
-    *, profile: type[BaseModel] | None = None, claims: Claims | None = None, factors: Iterable[Factor] = (),
-    clock: Clock | None = None, mailbox: Mailbox | None = None, **settings: Any,
-) -> Gate:  # fmt: skip
+    *,
+    profile: type[BaseModel] | None = None,
+    claims: Claims | None = None,
+    factors: Iterable[Factor] = (),
+    clock: Clock | None = None,
+    mailbox: Mailbox | None = None,
+    **settings: Any,
+) -> Gate:
     """Development's settings, cheap hashes, data in a temporary folder that goes with the process at the latest. No
     variable and no file is read; `settings` are those of `Settings`."""
     folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
@@ -142,18 +147,33 @@ Way = Generator[_Ask | None, httpx2.Response | None, SignedIn]
 
 @overload
 def sign_in(
-    client: httpx2.AsyncClient, email: str, password: str = PASSWORD, *, profile: dict[str, Any] | None = None,
-    carrier: Carrier = "cookie", gate: Gate | None = None,
-) -> Awaitable[SignedIn]: ...  # fmt: skip
+    client: httpx2.AsyncClient,
+    email: str,
+    password: str = PASSWORD,
+    *,
+    profile: dict[str, Any] | None = None,
+    carrier: Carrier = "cookie",
+    gate: Gate | None = None,
+) -> Awaitable[SignedIn]: ...
 @overload
 def sign_in(
-    client: httpx2.Client, email: str, password: str = PASSWORD, *, profile: dict[str, Any] | None = None,
-    carrier: Carrier = "cookie", gate: Gate | None = None,
-) -> SignedIn: ...  # fmt: skip
+    client: httpx2.Client,
+    email: str,
+    password: str = PASSWORD,
+    *,
+    profile: dict[str, Any] | None = None,
+    carrier: Carrier = "cookie",
+    gate: Gate | None = None,
+) -> SignedIn: ...
 def sign_in(
-    client: httpx2.AsyncClient | httpx2.Client, email: str, password: str = PASSWORD, *,
-    profile: dict[str, Any] | None = None, carrier: Carrier = "cookie", gate: Gate | None = None,
-) -> Awaitable[SignedIn] | SignedIn:  # fmt: skip
+    client: httpx2.AsyncClient | httpx2.Client,
+    email: str,
+    password: str = PASSWORD,
+    *,
+    profile: dict[str, Any] | None = None,
+    carrier: Carrier = "cookie",
+    gate: Gate | None = None,
+) -> Awaitable[SignedIn] | SignedIn:
     """Sign somebody in with this client, and up before that where nobody has this address yet: from now on it speaks
     for them, like a browser on one of our own pages. Through the doors of `gate`, the one made last where none is
     named. An httpx2.AsyncClient is awaited; Starlette's TestClient needs no await."""

@@ -72,10 +72,16 @@ class Pocket:
             self._cdp.append(await self.page.context.new_cdp_session(self.page))
             await self._cdp[0].send("WebAuthn.enable")
         options = {
-            "protocol": "ctap2", "ctap2Version": "ctap2_1", "transport": transport, "hasResidentKey": True,
-            "hasUserVerification": True, "isUserVerified": True, "automaticPresenceSimulation": is_there,
-            "defaultBackupEligibility": synced, "defaultBackupState": synced,
-        }  # fmt: skip
+            "protocol": "ctap2",
+            "ctap2Version": "ctap2_1",
+            "transport": transport,
+            "hasResidentKey": True,
+            "hasUserVerification": True,
+            "isUserVerified": True,
+            "automaticPresenceSimulation": is_there,
+            "defaultBackupEligibility": synced,
+            "defaultBackupState": synced,
+        }
         made = await self._cdp[0].send("WebAuthn.addVirtualAuthenticator", {"options": options})
         return Device(self._cdp[0], made["authenticatorId"])
 

@@ -142,8 +142,14 @@ async def test_data_taken_along_and_leaving(house: House, js: bool) -> None:
     assert await anna.sign_in() == "signin-password:proof_refused"
 
 
-AWAY = ("//evil.example", "/\\evil.example", "https://evil.example/account", "javascript:alert(1)",
-        "/account//evil.example", "/%09/evil.example")  # fmt: skip
+AWAY = (
+    "//evil.example",
+    "/\\evil.example",
+    "https://evil.example/account",
+    "javascript:alert(1)",
+    "/account//evil.example",
+    "/%09/evil.example",
+)
 
 
 async def test_nobody_is_led_away(house: House, js: bool) -> None:

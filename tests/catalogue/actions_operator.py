@@ -110,9 +110,20 @@ async def rewrap(folk: Folk) -> Action:
 
 
 BEHIND = (
-    Writes(give, 2), Writes(take, 2, on_postgres=True), Writes(create_tenant, 1), Writes(add_person, 6),
-    Writes(disable_person, 4), Writes(give_role, 2), Writes(take_role, 2), Writes(add_tenant, 2),
-    Writes(rotate_keys, 2), Writes(make_link, 5), Writes(deliver, 2), Writes(deliver_too_late, 3, on_postgres=True),
-    Writes(seal, 3, on_postgres=True), Writes(purge, 5), Writes(rewrap, 1),
-)  # fmt: skip
+    Writes(give, 2),
+    Writes(take, 2, on_postgres=True),
+    Writes(create_tenant, 1),
+    Writes(add_person, 6),
+    Writes(disable_person, 4),
+    Writes(give_role, 2),
+    Writes(take_role, 2),
+    Writes(add_tenant, 2),
+    Writes(rotate_keys, 2),
+    Writes(make_link, 5),
+    Writes(deliver, 2),
+    Writes(deliver_too_late, 3, on_postgres=True),
+    Writes(seal, 3, on_postgres=True),
+    Writes(purge, 5),
+    Writes(rewrap, 1),
+)
 """No endpoint leads here, so each is entered by hand."""

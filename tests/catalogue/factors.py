@@ -146,15 +146,27 @@ async def _email_code(folk: Folk) -> Asked:
 
 TYPED: list[Typed] = [
     Typed(
-        "password", asks.gives_password, _password, stops_signin.password, kit.OTHER_PASSWORD, "guest", "password",
-        PASSWORD, PASSWORD_PAGE, on_postgres=True,
+        "password",
+        asks.gives_password,
+        _password,
+        stops_signin.password,
+        kit.OTHER_PASSWORD,
+        "guest",
+        "password",
+        PASSWORD,
+        PASSWORD_PAGE,
+        on_postgres=True,
     ),
     Typed("totp", asks.gives_app, _totp, stops_signin.app_code, "000000", least=7),
+    Typed("recovery_code", asks.gives_recovery_code, _recovery_code, stops_signin.recovery_code, "aaaa-aaaa-aaaa-aaaa"),
     Typed(
-        "recovery_code", asks.gives_recovery_code, _recovery_code, stops_signin.recovery_code, "aaaa-aaaa-aaaa-aaaa"
+        "email_code",
+        asks.gives_code,
+        _email_code,
+        stops_signin.mailed,
+        "00000000",
+        "guest",
+        row=PROVE,
+        page_row=PROVE_PAGE,
     ),
-    Typed(
-        "email_code", asks.gives_code, _email_code, stops_signin.mailed, "00000000", "guest",
-        row=PROVE, page_row=PROVE_PAGE,
-    ),
-]  # fmt: skip
+]

@@ -73,16 +73,18 @@ BEFORE: dict[str, Entry] = {
     ),
     "POST /signin/link": does(
         Right(
-            asks.page_enters_by_link, 303,
+            asks.page_enters_by_link,
+            303,
             dict.fromkeys((Rule.PERSON, Rule.TENANT, Rule.HANDLE, Rule.SESSION), INVALID),
         ),
-        Writes(ways.open_link, 3, on_postgres=True), Writes(ways.open_link_to_recover, 3),
+        Writes(ways.open_link, 3, on_postgres=True),
+        Writes(ways.open_link_to_recover, 3),
         who=LINK,
     ),
     "GET /signout": shows(Stop("signout", signin.leave, MEMBER), Stop("signout", signin.left), who=STRANGER),
     "POST /signout": Entry(VISITING, NOTHING),
     "GET /dev/mail": shows(Stop("dev-mail", signin.mailbox, PERSON), who=DEVELOPER),
-}  # fmt: skip
+}
 
 PROVING: dict[str, Entry] = {
     "GET /signin/password": shows(
@@ -92,11 +94,13 @@ PROVING: dict[str, Entry] = {
         Stop("error:handle_invalid", signin.too_late),
         who=HALF,
     ),
-    "POST /signin/password": Entry(HALF, (
-        Right(asks.page_opens_session, 303, PASSWORD_PAGE),
-        Right(asks.page_new_password, 303,
-              {**HALF_PAGE, Rule.PERSON: INVALID, Rule.SECOND: Said(422, "invalid")}),
-    )),
+    "POST /signin/password": Entry(
+        HALF,
+        (
+            Right(asks.page_opens_session, 303, PASSWORD_PAGE),
+            Right(asks.page_new_password, 303, {**HALF_PAGE, Rule.PERSON: INVALID, Rule.SECOND: Said(422, "invalid")}),
+        ),
+    ),
     "GET /signin/email-code": shows(
         Stop("signin-email-code", signin.sent_again),
         Stop("signin-email-code", signin.mailed_as_second, MEMBER),
@@ -110,18 +114,19 @@ PROVING: dict[str, Entry] = {
         Stop("signin-passkey", signin.passkey_to_make),
         who=HALF,
     ),
-    "POST /signin/passkey": Entry(HALF, (
-        Right(asks.page_passkey, 303, PROVE_PAGE),
-        Right(asks.page_sets_up_passkey, 303, {**SET_UP, Rule.SECOND: Said(303, "/signin/totp")}),
-    )),
+    "POST /signin/passkey": Entry(
+        HALF,
+        (
+            Right(asks.page_passkey, 303, PROVE_PAGE),
+            Right(asks.page_sets_up_passkey, 303, {**SET_UP, Rule.SECOND: Said(303, "/signin/totp")}),
+        ),
+    ),
     "GET /signin/totp": Entry(
         HALF, (Right(asks.page_shows_app, 200, LOOK),), stops=(Stop("signin-totp", signin.app_to_set_up, PERSON),)
     ),
     "POST /signin/totp": does(Right(asks.page_sets_up_app, 303, SET_UP), who=HALF),
-    "POST /signin/totp/offer": does(
-        Right(asks.page_offers_app, 303, {**HALF_PAGE, Rule.PERSON: INVALID}), who=HALF
-    ),
-}  # fmt: skip
+    "POST /signin/totp/offer": does(Right(asks.page_offers_app, 303, {**HALF_PAGE, Rule.PERSON: INVALID}), who=HALF),
+}
 
 ACCOUNT: dict[str, Entry] = {
     "GET /account": shows(Stop("account", account.named, MEMBER), Stop("error:not_found", signin.nowhere)),

@@ -16,9 +16,11 @@ from tests.house.town import Town
 from tests.kit import running, settings_for
 
 HOURS: dict[str, Any] = {
-    "tenancy": "multi", "mail": {"per_hour": 10_000, "code_life": 6 * 3600},
-    "signin": {"fresh": 6 * 3600, "life": 6 * 3600}, "session": {"idle": 80_000, "touch": 80_000},
-}  # fmt: skip
+    "tenancy": "multi",
+    "mail": {"per_hour": 10_000, "code_life": 6 * 3600},
+    "signin": {"fresh": 6 * 3600, "life": 6 * 3600},
+    "session": {"idle": 80_000, "touch": 80_000},
+}
 """Everything that is fresh stays so, and using a session leaves no trace, until a rule is broken."""
 
 

@@ -96,9 +96,15 @@ class Running:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            cwd=self.data.parent, env=self._env, start_new_session=True,
-        )  # fmt: skip
+            self._argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.data.parent,
+            env=self._env,
+            start_new_session=True,
+        )
         pairs = ((self.process.stdout, self.out), (self.process.stderr, self.err))
         self._readers = [threading.Thread(target=_drain, args=pair, daemon=True) for pair in pairs]
         for reader in self._readers:
@@ -145,7 +151,7 @@ class Running:
         # No certificate store is read for plain HTTP: it costs more than the rest of the test.
         return httpx2.Client(
             base_url=f"http://{address}:{self.port}", headers=headers, trust_env=False, timeout=30, verify=False
-        )  # fmt: skip
+        )
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -23,8 +23,11 @@ def test_policy_says_why(shell: Shell) -> None:
     shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
     told = shell("policy", "explain", "anna@example.com", "--proved", "password", "--json").json
     assert (told["decision"], told["amr"], told["acr"], told["has"]) == (
-        "enough", ["pwd"], "urn:passgate:aal1", ["password"],
-    )  # fmt: skip
+        "enough",
+        ["pwd"],
+        "urn:passgate:aal1",
+        ["password"],
+    )
     assert told["reasons"]
     with_app = ("policy", "explain", "--has", "password,totp", "--proved", "password")
     told = shell(*with_app, "--json").json
@@ -75,9 +78,17 @@ def test_people(shell: Shell) -> None:
     assert len(shell("user", "list").out.splitlines()) == 2
     events = [row["event"] for row in shell("audit", "tail", "-n", "100", "--json").json["items"]]
     assert events == [
-        "account:created", "role:given", "account:password:set", "account:created", "role:given", "role:given",
-        "role:taken", "account:disabled", "signin:link:made", "signin:link:made",
-    ]  # fmt: skip
+        "account:created",
+        "role:given",
+        "account:password:set",
+        "account:created",
+        "role:given",
+        "role:given",
+        "role:taken",
+        "account:disabled",
+        "signin:link:made",
+        "signin:link:made",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -205,15 +216,25 @@ def test_nothing_is_made_by_looking(lite_shell: Shell) -> None:
 
 def test_doctor_names_every_reason(lite_shell: Shell) -> None:
     unsafe = {
-        "ENVIRONMENT": "production", "PUBLIC_URL": "http://localhost:8000", "SECRETS": "changeme", "NODES": "2",
+        "ENVIRONMENT": "production",
+        "PUBLIC_URL": "http://localhost:8000",
+        "SECRETS": "changeme",
+        "NODES": "2",
         "CORS__ORIGINS": "*",
-    }  # fmt: skip
+    }
     told = lite_shell("doctor", "--json", **unsafe)
     assert told.code == 1
     assert {item["code"] for item in told.json["items"]} == {
-        "SECRETS_SHORT", "SECRETS_DEFAULT", "URL_NOT_HTTPS", "URL_LOCALHOST", "MAIL_NOT_REAL", "CORS_ANY",
-        "SQLITE_NODES", "HASH_WEAK", "METRICS_OPEN",
-    }  # fmt: skip
+        "SECRETS_SHORT",
+        "SECRETS_DEFAULT",
+        "URL_NOT_HTTPS",
+        "URL_LOCALHOST",
+        "MAIL_NOT_REAL",
+        "CORS_ANY",
+        "SQLITE_NODES",
+        "HASH_WEAK",
+        "METRICS_OPEN",
+    }
     served = lite_shell("serve", **unsafe)
     assert served.code == 1
     assert set(served.codes) == {item["code"] for item in told.json["items"]}

@@ -49,8 +49,11 @@ def test_an_exception_is_its_classes_and_frames() -> None:
     (line,) = _lines(write)
     assert PRIVATE not in json.dumps(line)
     assert (line["level"], line["logger"], line["message"], line["request_id"]) == (
-        "error", "passgate.test", "fault", "r1",
-    )  # fmt: skip
+        "error",
+        "passgate.test",
+        "fault",
+        "r1",
+    )
     found = line["exception"]
     assert (found["type"], found["code"]) == ("passgate.errors.Unavailable", "unavailable")
     assert found["cause"]["type"] == "builtins.ValueError"

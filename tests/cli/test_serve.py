@@ -110,9 +110,7 @@ def test_commands_beside_a_running_server(server: Running, capsys: pytest.Captur
 
 def _started(http: httpx2.Client, email: str, password: str) -> str:
     handle = str(http.post("/api/v1/signin", json={"email": email}).json()["handle"])
-    proved = http.post(
-        "/api/v1/signin/prove", json={"factor": "password", "answer": password}, headers=bearer(handle)
-    )  # fmt: skip
+    proved = http.post("/api/v1/signin/prove", json={"factor": "password", "answer": password}, headers=bearer(handle))
     assert proved.status_code == 200, proved.text
     return handle
 
@@ -233,10 +231,17 @@ def test_each_family_has_its_own_socket() -> None:
 @pytest.mark.pg
 def test_production_on_postgresql(tmp_path: Path, postgres: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {
-        "ENVIRONMENT": "production", "PUBLIC_URL": "https://id.example.com", "SECRETS": SECRET, "WORKERS": "2",
-        "DATABASE_URL": postgres.create_database(), "MAIL__URL": "smtp://127.0.0.1:1", "METRICS__TOKEN": SECRET,
-        "HASH__MEMORY_KIB": str(19 * 1024), "HASH__PASSES": "2", "PORT": str(free_port()),
-    }  # fmt: skip
+        "ENVIRONMENT": "production",
+        "PUBLIC_URL": "https://id.example.com",
+        "SECRETS": SECRET,
+        "WORKERS": "2",
+        "DATABASE_URL": postgres.create_database(),
+        "MAIL__URL": "smtp://127.0.0.1:1",
+        "METRICS__TOKEN": SECRET,
+        "HASH__MEMORY_KIB": str(19 * 1024),
+        "HASH__PASSES": "2",
+        "PORT": str(free_port()),
+    }
     shell = Shell(tmp_path / "data", capsys, **settings)
     assert shell("serve").codes == ["DATABASE_BEHIND"]
     assert shell("migrate").code == 0

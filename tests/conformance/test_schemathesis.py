@@ -39,7 +39,7 @@ CONFIG = {
         # It fits the template of one passkey too, whose PATCH and DELETE answer that no id reads so.
         {"include-path": "/api/v1/me/passkeys/prove", "checks": {"unsupported_method": {"enabled": False}}},
     ],
-}  # fmt: skip
+}
 
 QUICK = settings(
     max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

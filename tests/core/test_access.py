@@ -60,8 +60,11 @@ async def test_who_may_give_and_take_what(lite: The, verb: Verb) -> None:
             has_it_now = (verb is access.give) is (told == "ok")
             assert (role in await roles(folk, whom)) is (has_it_now or (verb is access.give and role == "user"))
     assert allowed == {
-        *(("owner", role) for role in ROLES), ("admin", "admin"), ("admin", "user"), ("admin", "read_only"),
-    }  # fmt: skip
+        *(("owner", role) for role in ROLES),
+        ("admin", "admin"),
+        ("admin", "user"),
+        ("admin", "read_only"),
+    }
 
 
 @pytest.mark.parametrize("verb", VERBS)

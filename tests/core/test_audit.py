@@ -217,9 +217,12 @@ async def test_a_forged_row_is_named(folk: Folk) -> None:
     (row,) = [row for row in await folk.the.rows(audit_event) if row["id"] == ids[-1]]
     salt, personal = b"1" * 16, "{}"
     forged = row | {
-        "id": "forged", "seq": ROWS + 1, "personal": personal, "personal_salt": salt,
+        "id": "forged",
+        "seq": ROWS + 1,
+        "personal": personal,
+        "personal_salt": salt,
         "personal_hash": digest(salt, personal.encode()),
-    }  # fmt: skip
+    }
     async with folk.ctx.write() as db:
         await db.add(audit_event, **forged)
     assert Finding((await folk.tenant()).id, "changed", ROWS + 1, "forged") in await findings(folk)

@@ -42,9 +42,7 @@ async def folk(the: The) -> Folk:
 
 async def live(folk: Folk, actor: Actor) -> list[str]:
     rows = await folk.the.rows(credential)
-    return sorted(
-        row["kind"] for row in rows if row["person_id"] == actor.person_id and row["revoked_at"] is None
-    )  # fmt: skip
+    return sorted(row["kind"] for row in rows if row["person_id"] == actor.person_id and row["revoked_at"] is None)
 
 
 async def told(folk: Folk, actor: Actor) -> list[str]:
@@ -122,9 +120,7 @@ async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
     actor = await folk.born()
     folk.the.clock.forward(100)
     secret = await enrolment.offer(folk.acting(actor), actor, "totp")
-    await enrolment.prove(
-        folk.acting(actor), actor, "totp", code_of_app(folk.the, unspelled(secret["secret"]))
-    )  # fmt: skip
+    await enrolment.prove(folk.acting(actor), actor, "totp", code_of_app(folk.the, unspelled(secret["secret"])))
     [row] = await folk.the.rows(session)
     assert (row["acr"], row["amr"], row["auth_time"]) == (AAL2, '["pwd", "otp"]', actor.auth_time)
     other = await folk.session(actor.tenant_id, actor.person_id)
@@ -238,9 +234,14 @@ async def test_a_name_is_one_line(folk: Folk, label: str, kept: str) -> None:
 async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
     actor = await folk.born()
     assert await enrolment.overview(folk.ctx, actor) == {
-        "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [], "remember_days": 30,
+        "password": True,
+        "passkeys": [],
+        "totp": None,
+        "recovery_codes": 0,
+        "browsers": [],
+        "remember_days": 30,
         "own": [{"factor": one, "since": None} for one in folk.ctx.factors.own],
-    }  # fmt: skip
+    }
     await folk.add_app(actor)
     keys = [await folk.add_passkey(actor, Authenticator(be=synced, bs=False)) for synced in (True, False)]
     await folk.add_codes(actor)

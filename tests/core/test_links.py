@@ -64,9 +64,7 @@ async def test_it_opens_once(folk: Folk) -> None:
 
 async def test_fifty_at_once(folk: Folk) -> None:
     token = await made_for(folk, await folk.email(await folk.born()))
-    tries = await asyncio.gather(
-        *(signin.start_by_link(folk.ctx, token) for _ in range(50)), return_exceptions=True
-    )  # fmt: skip
+    tries = await asyncio.gather(*(signin.start_by_link(folk.ctx, token) for _ in range(50)), return_exceptions=True)
     opened = [found for found in tries if isinstance(found, signin.Started)]
     assert len(opened) == 1
     assert all(isinstance(found, HandleInvalid) for found in tries if not isinstance(found, signin.Started))
@@ -183,11 +181,18 @@ async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
 @pytest.mark.parametrize(
     ("mine", "theirs", "may"),
     [
-        ("owner", "user", True), ("owner", "admin", True), ("owner", "owner", True), ("admin", "user", True),
-        ("admin", "read_only", True), ("admin", "admin", True), ("admin", "owner", False), ("user", "user", False),
-        ("read_only", "user", False), ("user", "owner", False),
+        ("owner", "user", True),
+        ("owner", "admin", True),
+        ("owner", "owner", True),
+        ("admin", "user", True),
+        ("admin", "read_only", True),
+        ("admin", "admin", True),
+        ("admin", "owner", False),
+        ("user", "user", False),
+        ("read_only", "user", False),
+        ("user", "owner", False),
     ],
-)  # fmt: skip
+)
 async def test_only_for_those_who_may_no_more(folk: Folk, mine: str, theirs: str, may: bool) -> None:
     boss, other = await folk.born(None, mine), await folk.born(None, theirs)
     await folk.the.mails()

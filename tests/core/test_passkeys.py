@@ -61,8 +61,12 @@ async def test_it_signs_in_with_and_without_an_address(the: The, email: str | No
     assert len(unb64(options["challenge"])) == 32
     proved = await prove(the, handle, "passkey", key.get(options, URL))
     assert proved.json() == {
-        "enough": True, "need": [], "enrol": False, "amr": ["pop", "user"], "acr": "urn:passgate:aal2",
-    }  # fmt: skip
+        "enough": True,
+        "need": [],
+        "enrol": False,
+        "amr": ["pop", "user"],
+        "acr": "urn:passgate:aal2",
+    }
     opened = (await the.session(token_of(await the.finish(handle)))).json()
     assert opened["user"]["email"] == "anna@example.com"
 

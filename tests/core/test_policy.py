@@ -26,9 +26,14 @@ PURPOSES = tuple(JOURNEYS)
 
 
 def decide(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str] = frozenset(), floor: str = AAL1,
-    *, is_remembered: bool = False,
-) -> Decision:  # fmt: skip
+    rules: Rules,
+    purpose: str,
+    proofs: tuple[str, ...],
+    has: frozenset[str] = frozenset(),
+    floor: str = AAL1,
+    *,
+    is_remembered: bool = False,
+) -> Decision:
     return policy.decide(FACTORS, rules, JOURNEYS[purpose], proofs, has, floor, is_remembered=is_remembered)
 
 
@@ -63,9 +68,12 @@ def is_meetable(rules: Rules) -> bool:
 
 
 RULES = st.builds(
-    Rules, first=some(FIRST), second=st.sampled_from(["never", "if_enrolled", "always"]), second_among=some(SECOND),
+    Rules,
+    first=some(FIRST),
+    second=st.sampled_from(["never", "if_enrolled", "always"]),
+    second_among=some(SECOND),
     least_acr=st.sampled_from(LEVELS),
-).filter(is_meetable)  # fmt: skip
+).filter(is_meetable)
 PROOFS = st.lists(st.sampled_from(sorted(PROVABLE)), unique_by=lambda proof: proof.partition("+")[0]).map(tuple)
 ENROLLED = st.frozensets(st.sampled_from(OWN))
 PURPOSE, FLOOR = st.sampled_from(PURPOSES), st.sampled_from(LEVELS)
@@ -245,9 +253,7 @@ class Walk:
             self.has -= set(HELD)
 
 
-WALKS = st.builds(
-    Walk, RULES, PURPOSE, FLOOR, ENROLLED, is_remembered=st.booleans(), lost=st.booleans()
-)  # fmt: skip
+WALKS = st.builds(Walk, RULES, PURPOSE, FLOOR, ENROLLED, is_remembered=st.booleans(), lost=st.booleans())
 
 
 def begun(walk: Walk, by_link: bool) -> None:
@@ -378,10 +384,16 @@ def test_where_a_second_factor_is_always_asked_for() -> None:
 @pytest.mark.parametrize(
     ("has", "level"),
     [
-        ((), AAL1), (("password",), AAL1), (("totp",), AAL1), (("password", "recovery_code"), AAL1),
-        (("totp", "recovery_code"), AAL1), (("password", "totp"), AAL2), (("passkey",), AAL2), (OWN, AAL2),
+        ((), AAL1),
+        (("password",), AAL1),
+        (("totp",), AAL1),
+        (("password", "recovery_code"), AAL1),
+        (("totp", "recovery_code"), AAL1),
+        (("password", "totp"), AAL2),
+        (("passkey",), AAL2),
+        (OWN, AAL2),
     ],
-)  # fmt: skip
+)
 def test_what_is_asked_of_a_person_before_factors_change_hands(has: tuple[str, ...], level: str) -> None:
     assert own_level(frozenset(has)) == level
     assert own_level(frozenset({*has, "of a later version"})) == level

@@ -50,9 +50,13 @@ class Trial:
     def attempt(self, **more: Any) -> Attempt[str]:
         refused = kept(self.folk.ctx, Event.FACTOR_REFUSED, tenant_id=self.tenant_id)
         return Attempt(
-            tenant_id=self.tenant_id, authenticator=KEY, compare=self.compare, mark=self.mark,
-            refused=lambda _person: (refused,), **more,
-        )  # fmt: skip
+            tenant_id=self.tenant_id,
+            authenticator=KEY,
+            compare=self.compare,
+            mark=self.mark,
+            refused=lambda _person: (refused,),
+            **more,
+        )
 
     async def used(self) -> dict[str, int]:
         return {row["key"][:1]: row["used"] for row in await self.folk.the.rows(budget)}

@@ -57,8 +57,14 @@ async def test_however_it_is_typed(lite: The) -> None:
     anna = await lite.person()
     codes = iter(await add_codes(lite, anna))
     misread = str.maketrans("olb", "018")
-    for spell in (str.upper, str.title, lambda code: code.replace("-", " "), lambda code: f" {code} ",
-                  lambda code: code.replace("-", ""), lambda code: code.translate(misread)):  # fmt: skip
+    for spell in (
+        str.upper,
+        str.title,
+        lambda code: code.replace("-", " "),
+        lambda code: f" {code} ",
+        lambda code: code.replace("-", ""),
+        lambda code: code.translate(misread),
+    ):
         await signed_in(lite, anna, ("recovery_code", spell(next(codes))))
 
 
@@ -81,9 +87,8 @@ async def test_a_new_set_kills_the_old_one(the: The) -> None:
         assert code_of(await prove(the, handle, "recovery_code", code)) == "proof_refused"
     assert (await prove(the, handle, "recovery_code", new[0])).status_code == 200
     live = [
-        row for row in await the.rows(credential)
-        if row["kind"] == recovery_code.name and row["revoked_at"] is None
-    ]  # fmt: skip
+        row for row in await the.rows(credential) if row["kind"] == recovery_code.name and row["revoked_at"] is None
+    ]
     assert len(live) == 9
 
 

@@ -89,8 +89,12 @@ async def test_two_different_ways_stand_for_it(the: The) -> None:
     await add_passkey(the, anna, Authenticator())
     handle, proved = await two_ways(the, anna.email)
     assert proved.json() == {
-        "enough": True, "need": [], "enrol": False, "amr": ["otp", "pwd"], "acr": "urn:passgate:aal1",
-    }  # fmt: skip
+        "enough": True,
+        "need": [],
+        "enrol": False,
+        "amr": ["otp", "pwd"],
+        "acr": "urn:passgate:aal1",
+    }
     assert await factors_of(the) == {"password"}
     assert code_of(await the.session(anna.token)) == "session_ended"
     assert (await the.mails(anna.email))[0]["kind"] == "recovered"

@@ -19,13 +19,22 @@ def some(words: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(words), unique=True, min_size=1)
 
 
-CHANGES = st.fixed_dictionaries({}, optional={
-    "first": some(FACTORS.first), "second": st.sampled_from(["never", "if_enrolled", "always"]),
-    "second_among": some(FACTORS.second),
-    "least_acr": st.sampled_from(LEVELS), "max_age": st.integers(0, 86_400), "password_alone": st.integers(8, 64),
-    "password_beside": st.integers(8, 64), "totp_window": st.integers(0, 2), "totp_at_once": st.booleans(),
-    "passkey_counter": st.sampled_from(["refuse", "note"]), "remember_days": st.integers(0, 365),
-})  # fmt: skip
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "first": some(FACTORS.first),
+        "second": st.sampled_from(["never", "if_enrolled", "always"]),
+        "second_among": some(FACTORS.second),
+        "least_acr": st.sampled_from(LEVELS),
+        "max_age": st.integers(0, 86_400),
+        "password_alone": st.integers(8, 64),
+        "password_beside": st.integers(8, 64),
+        "totp_window": st.integers(0, 2),
+        "totp_at_once": st.booleans(),
+        "passkey_counter": st.sampled_from(["refuse", "note"]),
+        "remember_days": st.integers(0, 365),
+    },
+)
 
 
 @given(CHANGES)
@@ -46,22 +55,52 @@ def test_what_a_tenant_keeps_is_read_again(change: dict[str, object]) -> None:
 
 
 FAULTS: list[tuple[str, object, str]] = [
-    ("first", "password", "type"), ("first", None, "type"), ("first", [1], "type"), ("first", [["password"]], "type"),
-    ("first", [], "value"), ("first", ["totp"], "value"), ("first", ["recovery_code"], "value"),
-    ("first", ["password", "password"], "value"), ("first", ["Password"], "value"), ("first", {}, "type"),
-    ("second_among", [], "value"), ("second_among", ["password"], "value"), ("second_among", "totp", "type"),
-    ("second_among", ["totp", "totp"], "value"), ("second_among", ["browser"], "value"),
-    ("second", "sometimes", "value"), ("second", None, "value"), ("second", True, "value"), ("second", [], "value"),
-    ("least_acr", "aal2", "value"), ("least_acr", "", "value"), ("least_acr", 2, "value"),
-    ("passkey_counter", "off", "value"), ("passkey_counter", {}, "value"),
-    ("max_age", -1, "value"), ("max_age", 86_401, "value"), ("max_age", "300", "type"), ("max_age", True, "type"),
-    ("max_age", 1.0, "type"), ("max_age", None, "type"),
-    ("password_alone", 7, "value"), ("password_alone", 65, "value"), ("password_beside", 7, "value"),
-    ("password_beside", "8", "type"), ("totp_window", 3, "value"), ("totp_window", -1, "value"),
-    ("totp_window", False, "type"), ("remember_days", 366, "value"), ("remember_days", -1, "value"),
-    ("totp_at_once", 1, "type"), ("totp_at_once", "true", "type"), ("totp_at_once", None, "type"),
-    ("nonsense", 1, "unknown"), ("", 1, "unknown"), ("First", ["password"], "unknown"),
-]  # fmt: skip
+    ("first", "password", "type"),
+    ("first", None, "type"),
+    ("first", [1], "type"),
+    ("first", [["password"]], "type"),
+    ("first", [], "value"),
+    ("first", ["totp"], "value"),
+    ("first", ["recovery_code"], "value"),
+    ("first", ["password", "password"], "value"),
+    ("first", ["Password"], "value"),
+    ("first", {}, "type"),
+    ("second_among", [], "value"),
+    ("second_among", ["password"], "value"),
+    ("second_among", "totp", "type"),
+    ("second_among", ["totp", "totp"], "value"),
+    ("second_among", ["browser"], "value"),
+    ("second", "sometimes", "value"),
+    ("second", None, "value"),
+    ("second", True, "value"),
+    ("second", [], "value"),
+    ("least_acr", "aal2", "value"),
+    ("least_acr", "", "value"),
+    ("least_acr", 2, "value"),
+    ("passkey_counter", "off", "value"),
+    ("passkey_counter", {}, "value"),
+    ("max_age", -1, "value"),
+    ("max_age", 86_401, "value"),
+    ("max_age", "300", "type"),
+    ("max_age", True, "type"),
+    ("max_age", 1.0, "type"),
+    ("max_age", None, "type"),
+    ("password_alone", 7, "value"),
+    ("password_alone", 65, "value"),
+    ("password_beside", 7, "value"),
+    ("password_beside", "8", "type"),
+    ("totp_window", 3, "value"),
+    ("totp_window", -1, "value"),
+    ("totp_window", False, "type"),
+    ("remember_days", 366, "value"),
+    ("remember_days", -1, "value"),
+    ("totp_at_once", 1, "type"),
+    ("totp_at_once", "true", "type"),
+    ("totp_at_once", None, "type"),
+    ("nonsense", 1, "unknown"),
+    ("", 1, "unknown"),
+    ("First", ["password"], "unknown"),
+]
 
 
 @pytest.mark.parametrize(("field", "value", "word"), FAULTS)
@@ -108,12 +147,16 @@ def test_words_of_a_later_version_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("rules", "shortest"),
     [
-        (Rules(second="never"), 15), (Rules(), 15), (Rules(second="always"), 15),
-        (Rules(second="always", remember_days=0), 8), (Rules(second="if_enrolled", remember_days=0), 15),
+        (Rules(second="never"), 15),
+        (Rules(), 15),
+        (Rules(second="always"), 15),
+        (Rules(second="always", remember_days=0), 8),
+        (Rules(second="if_enrolled", remember_days=0), 15),
         (Rules(second="always", remember_days=0, second_among=("totp", "email_code")), 15),
-        (Rules(second="always", remember_days=0, password_beside=12), 12), (Rules(password_alone=20), 20),
+        (Rules(second="always", remember_days=0, password_beside=12), 12),
+        (Rules(password_alone=20), 20),
     ],
-)  # fmt: skip
+)
 def test_a_password_that_stands_alone_is_longer(rules: Rules, shortest: int) -> None:
     """NIST SP 800-63B-4 §3.1.1.2. A mailed code is nothing beside it, and a remembered browser leaves it alone."""
     assert rules.shortest_password(FACTORS) == shortest

@@ -26,9 +26,20 @@ EXAMPLES = settings(
 )
 ENDINGS = ("end", "end_by_other", "end_others", "end_all", "idle", "absolute", "disable_person", "disable_tenant")
 DEEDS = (
-    "find", "touch", "stale_touch", "hold", "end", "end_others", "profile", "open", "step_up", "enable", "clock_back",
-    "password", "forward",
-)  # fmt: skip
+    "find",
+    "touch",
+    "stale_touch",
+    "hold",
+    "end",
+    "end_others",
+    "profile",
+    "open",
+    "step_up",
+    "enable",
+    "clock_back",
+    "password",
+    "forward",
+)
 
 
 class Life:
@@ -196,8 +207,9 @@ async def test_the_list_is_what_lives(lite: The) -> None:
     life = await fresh_life(folk)
     listed = await account.my_sessions(folk.ctx, life.other, before=None, limit=10)
     assert [(one["id"], one["current"]) for one in listed] == [
-        (life.actor.session_id, False), (life.other.session_id, True),
-    ]  # fmt: skip
+        (life.actor.session_id, False),
+        (life.other.session_id, True),
+    ]
     await life.ending("end")
     listed = await account.my_sessions(folk.ctx, life.other, before=None, limit=10)
     assert [one["id"] for one in listed] == [life.other.session_id]

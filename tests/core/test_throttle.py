@@ -166,6 +166,4 @@ async def test_purging_forgets_strangers_and_keeps_people(lite: The) -> None:
     await spent(folk.elsewhere, "a:password:fresh")
     async with folk.ctx.write() as db:
         await throttle.purge(folk.ctx, db)
-    assert {row["key"] for row in await lite.rows(budget)} == {
-        "p:password:person", "a:password:fresh", "o:203.0.113.7",
-    }  # fmt: skip
+    assert {row["key"] for row in await lite.rows(budget)} == {"p:password:person", "a:password:fresh", "o:203.0.113.7"}

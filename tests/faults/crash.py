@@ -27,7 +27,7 @@ from passgate.store.tables import (
     session,
     sign_in,
     ticket,
-)  # fmt: skip
+)
 from tests.kit import PASSWORD, bearer
 from tests.processes import Deployment, facts
 

@@ -39,8 +39,14 @@ class Storm:
         """Seconds that a request takes in this crowd; 0: not known yet, and nobody is cut short."""
         self.dice, self.cut_short = random.Random(5), 0
         self.kinds: list[Ask] = [
-            self.sign_up, self.start, self.prove, self.finish, self.recover, self.change, self.look,
-        ]  # fmt: skip
+            self.sign_up,
+            self.start,
+            self.prove,
+            self.finish,
+            self.recover,
+            self.change,
+            self.look,
+        ]
 
     def hurried(self) -> dict[str, str]:
         if not self.whole:

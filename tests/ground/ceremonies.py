@@ -22,9 +22,13 @@ HANDLE = b"h" * 32
 
 def creation(*known: bytes) -> dict[str, Any]:
     return ceremony.creation_options(
-        challenge=NEW, rp_id=RP_ID, service="Example", user_handle=HANDLE, name="anna@example.com",
+        challenge=NEW,
+        rp_id=RP_ID,
+        service="Example",
+        user_handle=HANDLE,
+        name="anna@example.com",
         known=[Passkey(one) for one in known],
-    )  # fmt: skip
+    )
 
 
 def request(*allowed: bytes) -> dict[str, Any]:
@@ -37,9 +41,15 @@ def register(answer: object) -> Registered:
 
 def sign_in(answer: object, kept: Registered, *, is_named: bool = False) -> Asserted:
     return ceremony.assert_passkey(
-        answer, challenge=KNOWN, rp_id=RP_ID, origin=ORIGIN, public_key=kept.public_key, is_synced=kept.is_synced,
-        user_handle=HANDLE, is_named=is_named,
-    )  # fmt: skip
+        answer,
+        challenge=KNOWN,
+        rp_id=RP_ID,
+        origin=ORIGIN,
+        public_key=kept.public_key,
+        is_synced=kept.is_synced,
+        user_handle=HANDLE,
+        is_named=is_named,
+    )
 
 
 def enrolled(**of: Any) -> tuple[Authenticator, Registered]:

@@ -109,10 +109,22 @@ CLIENT_DATA: list[tuple[dict[str, Any], str]] = [
     *(
         ({"origin": origin}, "origin")
         for origin in (
-            "https://id.example.org.evil.example", "https://evil-id.example.org", "https://evil.example",
-            "https://example.org", "http://id.example.org", "https://id.example.org:8443", "https://id.example.org:443",
-            "https://id.example.org/", "https://ID.example.org", "https://id.example.org@evil.example",
-            "android:apk-key-hash:AAAA", "null", "", None, ["https://id.example.org"], OMIT,
+            "https://id.example.org.evil.example",
+            "https://evil-id.example.org",
+            "https://evil.example",
+            "https://example.org",
+            "http://id.example.org",
+            "https://id.example.org:8443",
+            "https://id.example.org:443",
+            "https://id.example.org/",
+            "https://ID.example.org",
+            "https://id.example.org@evil.example",
+            "android:apk-key-hash:AAAA",
+            "null",
+            "",
+            None,
+            ["https://id.example.org"],
+            OMIT,
         )
     ),
     *(({"cross_origin": told}, "frame") for told in FRAMES),
@@ -129,16 +141,24 @@ CLIENT_DATA: list[tuple[dict[str, Any], str]] = [
     ({"client_data": lambda _: b"[" * 8000}, "client_data"),
     ({"client_data": lambda _: b"[]"}, "type"),
     ({"client_data": lambda raw: raw + b" " * 8192}, "shape"),
-]  # fmt: skip
+]
 AUTH_DATA: list[dict[str, Any]] = [
-    {"rp_id": "example.org"}, {"rp_id": "evil.example"}, {"rp_id": "ID.example.org"}, {"rp_id": ORIGIN}, {"rp_id": ""},
-    {"up": False}, {"uv": False}, {"up": False, "uv": False},
+    {"rp_id": "example.org"},
+    {"rp_id": "evil.example"},
+    {"rp_id": "ID.example.org"},
+    {"rp_id": ORIGIN},
+    {"rp_id": ""},
+    {"up": False},
+    {"uv": False},
+    {"up": False, "uv": False},
     {"be": False, "bs": True},
-    {"auth_data": lambda raw: raw + b"\0"}, {"auth_data": lambda raw: raw[:-1]}, {"auth_data": lambda raw: raw[:36]},
+    {"auth_data": lambda raw: raw + b"\0"},
+    {"auth_data": lambda raw: raw[:-1]},
+    {"auth_data": lambda raw: raw[:36]},
     {"auth_data": lambda _: b""},
     {"auth_data": lambda raw: raw[:32] + bytes([raw[32] | 128]) + raw[33:]},  # extensions promised, none there
     {"auth_data": lambda raw: raw[:32] + bytes([raw[32] ^ 64]) + raw[33:]},  # a credential too few or too many
-]  # fmt: skip
+]
 LIES = [*CLIENT_DATA, *((twists, "ceremony") for twists in AUTH_DATA)]
 
 
@@ -220,9 +240,19 @@ def respelled(text: str) -> list[str]:
     are 42 letters and two thirds."""
     rest, last = text[1:], text[:-1] + chr(ord(text[-1]) + 1)
     return [
-        text + "=", text + "==", " " + text, text + "\n", text[:4] + "\n" + text[4:], last, text + "AA",
-        "+" + rest, "/" + rest, text + "\0", "\N{FULLWIDTH LATIN CAPITAL LETTER A}" + rest, "\ud800" + rest,
-    ]  # fmt: skip
+        text + "=",
+        text + "==",
+        " " + text,
+        text + "\n",
+        text[:4] + "\n" + text[4:],
+        last,
+        text + "AA",
+        "+" + rest,
+        "/" + rest,
+        text + "\0",
+        "\N{FULLWIDTH LATIN CAPITAL LETTER A}" + rest,
+        "\ud800" + rest,
+    ]
 
 
 @pytest.mark.parametrize("spelling", range(12))

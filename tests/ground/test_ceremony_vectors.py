@@ -102,17 +102,27 @@ def test_the_library_and_our_door_at_a_sign_in(name: str) -> None:
     public_key, is_synced = attested(name)
     said = library_says(
         lambda: verify_authentication_response(
-            credential=given, expected_challenge=challenge, expected_rp_id=RP_ID, expected_origin=ORIGIN,
-            credential_public_key=public_key, credential_current_sign_count=0,
+            credential=given,
+            expected_challenge=challenge,
+            expected_rp_id=RP_ID,
+            expected_origin=ORIGIN,
+            credential_public_key=public_key,
+            credential_current_sign_count=0,
         )
-    )  # fmt: skip
+    )
     assert_said(said, library)
     said = we_say(
         lambda: ceremony.assert_passkey(
-            given, challenge=challenge, rp_id=RP_ID, origin=ORIGIN, public_key=public_key, is_synced=is_synced,
-            user_handle=b"anybody", is_named=True,
+            given,
+            challenge=challenge,
+            rp_id=RP_ID,
+            origin=ORIGIN,
+            public_key=public_key,
+            is_synced=is_synced,
+            user_handle=b"anybody",
+            is_named=True,
         )
-    )  # fmt: skip
+    )
     assert_said(said, ours)
 
 

@@ -173,9 +173,20 @@ def spellings(made: Minted) -> list[str]:
         PREFIX + base64.b64encode(raw).decode(),
         PREFIX + base64.urlsafe_b64encode(raw).decode(),
         *(PREFIX + text[:place] + "\n" + text[place + 1 :] for place in (0, 35, 69)),
-        f" {made.token}", f"{made.token} ", f"{made.token}=", f"{made.token}\n", made.token.upper(), made.token[:-1],
-        PREFIX.upper() + text, PREFIX + "é" * 70, PREFIX + text[:-1] + "é", PREFIX, "", text, PREFIX * 2 + text,
-    ]  # fmt: skip
+        f" {made.token}",
+        f"{made.token} ",
+        f"{made.token}=",
+        f"{made.token}\n",
+        made.token.upper(),
+        made.token[:-1],
+        PREFIX.upper() + text,
+        PREFIX + "é" * 70,
+        PREFIX + text[:-1] + "é",
+        PREFIX,
+        "",
+        text,
+        PREFIX * 2 + text,
+    ]
 
 
 def test_exactly_one_spelling_is_accepted() -> None:

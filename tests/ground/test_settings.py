@@ -67,13 +67,24 @@ def test_each_reason_alone(code: str, given: dict[str, Any]) -> None:
 
 def test_all_reasons_at_once() -> None:
     bad = Settings.production(
-        secrets=("changeme",), public_url="http://localhost:8000", cors={"origins": "*"}, nodes=2,
+        secrets=("changeme",),
+        public_url="http://localhost:8000",
+        cors={"origins": "*"},
+        nodes=2,
         hash={"memory_kib": 1024, "passes": 1, "pepper": ("short",)},
-    )  # fmt: skip
+    )
     assert {code for code, _ in refusals(bad)} == {
-        "SECRETS_SHORT", "SECRETS_DEFAULT", "PEPPER_SHORT", "URL_NOT_HTTPS", "URL_LOCALHOST", "MAIL_NOT_REAL",
-        "CORS_ANY", "SQLITE_NODES", "HASH_WEAK", "METRICS_OPEN",
-    }  # fmt: skip
+        "SECRETS_SHORT",
+        "SECRETS_DEFAULT",
+        "PEPPER_SHORT",
+        "URL_NOT_HTTPS",
+        "URL_LOCALHOST",
+        "MAIL_NOT_REAL",
+        "CORS_ANY",
+        "SQLITE_NODES",
+        "HASH_WEAK",
+        "METRICS_OPEN",
+    }
 
 
 def test_reasons_repeat_no_secret() -> None:
@@ -134,9 +145,14 @@ def test_a_pause_may_be_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["https://a.example, https://b.example", "https://a.example https://b.example",
-             '["https://a.example","https://b.example"]', "https://a.example,\nhttps://b.example,"],
-)  # fmt: skip
+    "text",
+    [
+        "https://a.example, https://b.example",
+        "https://a.example https://b.example",
+        '["https://a.example","https://b.example"]',
+        "https://a.example,\nhttps://b.example,",
+    ],
+)
 def test_lists(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PASSGATE_CORS__ORIGINS", text)

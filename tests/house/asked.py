@@ -49,9 +49,12 @@ async def of_field(name: str, good: object, *bad: object) -> dict[str, Any]:
             answers = [await the.http.patch(path, json={name: one}, headers=anna.auth) for one in (good, *bad)]
             [row] = await the.rows(tenant)
     return {
-        "rows": rows("policy.md", f"| `{name}` |"), "described_by": described_by, "taken": answers[0].json()[name],
-        "refused": [answer.json()["fields"] for answer in answers[1:]], "kept": json.loads(row["policy"]),
-    }  # fmt: skip
+        "rows": rows("policy.md", f"| `{name}` |"),
+        "described_by": described_by,
+        "taken": answers[0].json()[name],
+        "refused": [answer.json()["fields"] for answer in answers[1:]],
+        "kept": json.loads(row["policy"]),
+    }
 
 
 def of_factor(name: str) -> dict[str, Any]:
@@ -59,11 +62,12 @@ def of_factor(name: str) -> dict[str, Any]:
     factor = FACTORS[name]
     rules = Rules().changed({"first": [name], "second_among": [name]}, FACTORS)
     return {
-        "events": rows("events.md", name), "endpoints": rows("doors.md", f"/{factor.path}"),
+        "events": rows("events.md", name),
+        "endpoints": rows("doors.md", f"/{factor.path}"),
         "fields": rows("policy.md", f"`{name}`"),
         "labels": [label_of(event, FACTORS) for event in (factor.proved_event, factor.refused_event)],
         "rules": [*rules.first, *rules.second_among],
-    }  # fmt: skip
+    }
 
 
 def rows(page: str, word: str) -> list[str]:

@@ -279,14 +279,19 @@ class Attacker:
         theirs = self.victim.who
         answers = [*self.victim.said["new_passkey"][-2:], *self._by_device(session)]
         deeds: list[tuple[str, str, Any]] = [
-            ("POST", "/me/passkeys", None), ("POST", "/me/totp", None), ("POST", "/me/recovery-codes", None),
+            ("POST", "/me/passkeys", None),
+            ("POST", "/me/totp", None),
+            ("POST", "/me/recovery-codes", None),
             *(("POST", "/me/passkeys/prove", {"answer": answer}) for answer in answers),
             *(("POST", "/me/totp/prove", {"answer": code}) for code in self._offered_code(session)),
             *((method, f"/me/passkeys/{theirs.passkey or theirs.id}", body) for method, body in _ON_PASSKEY),
-            ("POST", "/me/address", {"email": theirs.email}), ("POST", "/me/address", {"email": "c2@example.com"}),
-            ("POST", f"/users/{theirs.id}/signin-link", None), ("POST", "/me/password", {"password": PASSWORD}),
-            ("PATCH", f"/tenants/{theirs.tenant_id}/policy", {"second": "never"}), ("GET", "/me/export", None),
-        ]  # fmt: skip
+            ("POST", "/me/address", {"email": theirs.email}),
+            ("POST", "/me/address", {"email": "c2@example.com"}),
+            ("POST", f"/users/{theirs.id}/signin-link", None),
+            ("POST", "/me/password", {"password": PASSWORD}),
+            ("PATCH", f"/tenants/{theirs.tenant_id}/policy", {"second": "never"}),
+            ("GET", "/me/export", None),
+        ]
         method, path, body = deeds[pick % len(deeds)]
         answered = await self.ask(method, path, body, session)
         if path in ("/me/passkeys", "/me/totp") and answered.status_code == 201:

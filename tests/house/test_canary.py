@@ -153,9 +153,13 @@ class Story:
         """Secrets where they do not belong: wrong types, unknown members, broken bodies, wrong fields, wrong doors."""
         http = self.the.http
         for body in (
-            {"email": EMAIL, "password": [STRAY]}, {"email": EMAIL, STRAY: STRAY}, {"email": STRAY},
-            {"email": {"a": STRAY}}, {"email": EMAIL, "tenant": STRAY}, {"email": EMAIL, "password": STRAY * 300},
-        ):  # fmt: skip
+            {"email": EMAIL, "password": [STRAY]},
+            {"email": EMAIL, STRAY: STRAY},
+            {"email": STRAY},
+            {"email": {"a": STRAY}},
+            {"email": EMAIL, "tenant": STRAY},
+            {"email": EMAIL, "password": STRAY * 300},
+        ):
             assert (await http.post("/api/v1/signup", json=body)).status_code in (403, 422)
         for raw in (
             f'{{"email": "{STRAY}',

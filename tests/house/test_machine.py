@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
     run_state_machine_as_test,
-)  # fmt: skip
+)
 from sqlalchemy import bindparam, select
 
 from passgate.store.tables import credential, person, session
@@ -197,9 +197,14 @@ class Attack(RuleBasedStateMachine):
 # -- runs ------------------------------------------------------------------------------------------
 
 QUICK = settings(
-    max_examples=18, stateful_step_count=30, deadline=None, derandomize=True, database=None, print_blob=False,
+    max_examples=18,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=False,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 LONG = settings(QUICK, max_examples=100, stateful_step_count=60, derandomize=False)
 
 

@@ -35,16 +35,21 @@ PLANTS = (EVENT, FIELD, ENDPOINT, PAGE, FACTOR, FACTOR_PAGE)
 ENTRIES = (ENDPOINT_ENTRY, PAGE_ENTRY, FACTOR_ENTRY)
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 WATCHFUL = (
-    "tests/house/test_catalogue.py", "tests/house/test_shape.py", "tests/house/test_reference.py",
+    "tests/house/test_catalogue.py",
+    "tests/house/test_shape.py",
+    "tests/house/test_reference.py",
     "tests/core/test_enrolment.py::test_everything_one_has_at_a_glance",
     "tests/web/test_docs.py::test_every_door_is_told_in_words",
     "tests/web/test_pages_look.py::test_german_says_everything_and_nothing_more",
-)  # fmt: skip
+)
 """What could complain of something new: the shape, the references, the document, the translations."""
 MATRICES = (
-    "tests/house/test_matrix.py", "tests/house/test_order.py", "tests/house/test_refusals.py",
-    "tests/web/test_hostile_input.py", "tests/browser/test_access.py",
-)  # fmt: skip
+    "tests/house/test_matrix.py",
+    "tests/house/test_order.py",
+    "tests/house/test_refusals.py",
+    "tests/web/test_hostile_input.py",
+    "tests/browser/test_access.py",
+)
 CATALOGUE = "tests/house/test_catalogue.py::test_every_endpoint_is_in_the_catalogue"
 
 
@@ -93,10 +98,14 @@ def test_a_factor(told: dict[str, Any]) -> None:
     assert [row.split("`")[1] for row in known["events"]] == ["signin:motto:proved", "signin:motto:refused"]
     assert [row.split("`")[1] for row in known["fields"]] == ["first", "second_among"]
     assert [tuple(row.split("`")[1:4:2]) for row in known["endpoints"]] == [
-        ("GET", "/account/motto"), ("POST", "/account/motto"), ("POST", "/account/motto/remove"),
-        ("DELETE", "/api/v1/me/motto"), ("POST", "/api/v1/me/motto/prove"),
-        ("GET", "/signin/motto"), ("POST", "/signin/motto"),
-    ]  # fmt: skip
+        ("GET", "/account/motto"),
+        ("POST", "/account/motto"),
+        ("POST", "/account/motto/remove"),
+        ("DELETE", "/api/v1/me/motto"),
+        ("POST", "/api/v1/me/motto/prove"),
+        ("GET", "/signin/motto"),
+        ("POST", "/signin/motto"),
+    ]
 
 
 def test_a_factor_is_under_the_import_contract(tmp_path: Path) -> None:
@@ -118,8 +127,10 @@ def test_what_the_catalogue_does_not_know_is_named_by_one_test(copy: Copy, told:
     assert re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE) == [CATALOGUE], done.stdout[-3000:]
     named = {*re.findall(r"^E +\+ +'(.+)',$", done.stdout, re.MULTILINE)}
     assert {gap for gap in named if "motto: no entry" not in gap and "motto/" not in gap} == {
-        "POST /api/v1/me/wave: no entry", "GET /account/wave: no entry", "factor motto: nobody knows an answer",
-    }  # fmt: skip
+        "POST /api/v1/me/wave: no entry",
+        "GET /account/wave: no entry",
+        "factor motto: nobody knows an answer",
+    }
 
 
 def test_what_it_knows_is_in_every_matrix(tmp_path: Path) -> None:
@@ -146,10 +157,13 @@ def test_what_it_knows_is_in_every_matrix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("thing", "files"),
     [
-        ("event", EVENT), ("policy field", FIELD), ("factor", FACTOR), ("endpoint", ENDPOINT),
+        ("event", EVENT),
+        ("policy field", FIELD),
+        ("factor", FACTOR),
+        ("endpoint", ENDPOINT),
         ("page", PAGE | PAGE_ENTRY),
     ],
-)  # fmt: skip
+)
 def test_the_count_is_what_is_planted(thing: str, files: Plant) -> None:
     [count] = re.findall(rf"^\| an? {thing} \| (\d)\b", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     assert int(count) == len(files)

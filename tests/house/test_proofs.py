@@ -18,14 +18,36 @@ from tests.house.reference import ROOT
 SEEDS, ASVS = ROOT / "docs/seeds.md", ROOT / "docs/security/asvs.md"
 PAGES = (SEEDS, ASVS)
 GROUPS = {
-    "A": 19, "B": 11, "C": 15, "D": 7, "E": 13, "F": 7, "G": 8, "H": 10, "I": 9, "J": 10, "K": 7, "L": 3, "M": 5,
-    "N": 3, "O": 6, "P": 8,
-}  # fmt: skip
+    "A": 19,
+    "B": 11,
+    "C": 15,
+    "D": 7,
+    "E": 13,
+    "F": 7,
+    "G": 8,
+    "H": 10,
+    "I": 9,
+    "J": 10,
+    "K": 7,
+    "L": 3,
+    "M": 5,
+    "N": 3,
+    "O": 6,
+    "P": 8,
+}
 """How many features of the seeds each group has."""
 PARTS = (
-    "pages", "library", "tenancy", "provider", "BFF", "tokens", "federation", "admin console", "React",
+    "pages",
+    "library",
+    "tenancy",
+    "provider",
+    "BFF",
+    "tokens",
+    "federation",
+    "admin console",
+    "React",
     "operation",
-)  # fmt: skip
+)
 """What is still to come, by name."""
 
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
@@ -112,9 +134,11 @@ def test_every_requirement_has_a_state_and_its_proof() -> None:
     assert {len(row) for row in rows} == {5}
     for id_, level, _, state, proof in rows:
         told = {
-            "proved by": bool(_TEST.search(proof)), "by design": bool(_NAME.match(proof.strip("`"))),
-            "later": proof.startswith(PARTS), "operator/document": bool(_PAGE.match(proof)),
+            "proved by": bool(_TEST.search(proof)),
+            "by design": bool(_NAME.match(proof.strip("`"))),
+            "later": proof.startswith(PARTS),
+            "operator/document": bool(_PAGE.match(proof)),
             "not by machine": len(proof) > 20,
-        }  # fmt: skip
+        }
         assert told[state], id_
         assert level in {"1", "2", "3"}

@@ -81,9 +81,12 @@ def test_operation_ids_are_unique(gate: Passgate) -> None:
 
 def test_production_has_no_developer_door(tmp_path: Path) -> None:
     settings = Settings.production(
-        data=tmp_path, public_url="https://id.example.com", secrets=("7Qz-" * 9,), metrics={"token": "t" * 20},
+        data=tmp_path,
+        public_url="https://id.example.com",
+        secrets=("7Qz-" * 9,),
+        metrics={"token": "t" * 20},
         mail={"url": "smtps://mail.example.com"},
-    )  # fmt: skip
+    )
     gate = Passgate(settings)
     found: list[Door] = doors(gate)
     gate.house.hasher.close()

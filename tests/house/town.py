@@ -83,8 +83,11 @@ class Town:
         async with town.folk.ctx.write() as db:
             await tenants.create(town.folk.ctx, db, "other", "Other")
         for name, role, at in (
-            ("anna", "owner", "main"), ("ben", "user", "main"), ("cara", "user", "main"), ("otto", "owner", "other"),
-        ):  # fmt: skip
+            ("anna", "owner", "main"),
+            ("ben", "user", "main"),
+            ("cara", "user", "main"),
+            ("otto", "owner", "other"),
+        ):
             actor = await town.folk.born(f"{name}@example.com", role, at=at)
             _, token = await town.folk.opened(actor.tenant_id, actor.person_id)
             town.people[name] = Somebody(actor.person_id, f"{name}@example.com", actor.tenant_id, token)

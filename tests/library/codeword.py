@@ -54,12 +54,25 @@ async def accept(ctx: Any, who: Enrolling, answer: object) -> Compared:
 
 
 CODEWORD = Factor(
-    name="codeword", amr=("kba",), traits=frozenset({Trait.KNOWS}), is_first=True, is_second=True, recovers=True,
-    needs_address=True, order=Order(first=1, second=6, recovery=6, signup=1), budget=budget, compare=compare,
+    name="codeword",
+    amr=("kba",),
+    traits=frozenset({Trait.KNOWS}),
+    is_first=True,
+    is_second=True,
+    recovers=True,
+    needs_address=True,
+    order=Order(first=1, second=6, recovery=6, signup=1),
+    budget=budget,
+    compare=compare,
     set_up=SetUp(accept=accept, replaced="Your word was replaced"),
     texts=Texts(
-        name="a codeword", use="Say your codeword", set_up="Agree on a codeword instead", proved="Word said",
-        refused="Wrong word said", wrong="That is not your word.", proved_meaning="A word was right.",
+        name="a codeword",
+        use="Say your codeword",
+        set_up="Agree on a codeword instead",
+        proved="Word said",
+        refused="Wrong word said",
+        wrong="That is not your word.",
+        proved_meaning="A word was right.",
         refused_meaning="A word was refused: wrong, no such person, disabled, or locked.",
     ),
-)  # fmt: skip
+)

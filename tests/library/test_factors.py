@@ -162,10 +162,15 @@ def test_names_that_cannot_be() -> None:
 
 
 MATRICES = (
-    "tests/core/test_enrolment.py", "tests/house/test_catalogue.py", "tests/house/test_matrix.py",
-    "tests/house/test_order.py", "tests/house/test_refusals.py", "tests/web/test_hostile_input.py",
-    "tests/web/test_omission.py", "tests/web/test_pages_csrf.py",
-)  # fmt: skip
+    "tests/core/test_enrolment.py",
+    "tests/house/test_catalogue.py",
+    "tests/house/test_matrix.py",
+    "tests/house/test_order.py",
+    "tests/house/test_refusals.py",
+    "tests/web/test_hostile_input.py",
+    "tests/web/test_omission.py",
+    "tests/web/test_pages_csrf.py",
+)
 AXE = ("tests/browser/test_access.py",)
 
 
@@ -178,8 +183,11 @@ def test_every_matrix_has_its_rows(files: tuple[str, ...], least: int) -> None:
     asked = ("-p", "tests.library.with_codeword", "-k", "codeword", "-m", "not soak and not pg", *files)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
     assert passed, done.stdout[-3000:]

@@ -46,8 +46,12 @@ async def test_who_is_asking(http: httpx2.AsyncClient, carrier: testing.Carrier)
     who = await anna(http, carrier)
     answer = await http.get("/me")
     assert answer.json() == {
-        "id": who.id, "email": "anna@example.com", "name": "Anna", "roles": ["user"], "tenant": "main",
-    }  # fmt: skip
+        "id": who.id,
+        "email": "anna@example.com",
+        "name": "Anna",
+        "roles": ["user"],
+        "tenant": "main",
+    }
     assert (await http.post("/notes", json={"a": "b"})).json() == {"by": "anna@example.com", "a": "b"}
 
 

@@ -23,8 +23,17 @@ from tests.kit import CHEAP, OTHER_PASSWORD, PASSWORD, The, bearer, code_of, han
 from tests.neutrality.watch import Work, told, watched
 
 KINDS = (
-    "unknown", "known", "owner", "disabled", "no_password", "old_hash", "passkey_only", "with_app", "locked", "ghost",
-)  # fmt: skip
+    "unknown",
+    "known",
+    "owner",
+    "disabled",
+    "no_password",
+    "old_hash",
+    "passkey_only",
+    "with_app",
+    "locked",
+    "ghost",
+)
 TWINS = {"locked": "ghost", "ghost": "ghost"}
 """Whom a kind must look like, where that is not an unknown address: `ghost` is one that was refused as often."""
 
@@ -179,9 +188,11 @@ async def by_passkey(town: Town, email: str) -> Seen:
 
 
 CREATION: dict[str, Any] = {
-    "rp": {"id": "localhost"}, "user": {"id": "AAAAAAAAAAAAAAAAAAAAAA"}, "challenge": "AA",
+    "rp": {"id": "localhost"},
+    "user": {"id": "AAAAAAAAAAAAAAAAAAAAAA"},
+    "challenge": "AA",
     "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
-}  # fmt: skip
+}
 """Nobody here asked for it."""
 
 WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering, by_passkey)

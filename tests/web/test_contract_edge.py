@@ -85,12 +85,19 @@ async def test_the_document_can_be_switched_off(tmp_path: Path) -> None:
 async def test_headers_of_every_answer(lite: The) -> None:
     anna = await lite.person()
     answers = [
-        await lite.session(anna.token), await lite.session("nonsense"), await lite.http.get("/nowhere"),
-        await lite.http.post("/healthz"), await lite.http.post("/api/v1/signup", content=b"{"),
-        await lite.start(), await lite.http.get("/openapi.json"), await lite.http.get("/dev/mail.json"),
-        await lite.http.delete("/api/v1/session", headers=anna.auth), await lite.http.get("/api/v1/me?a=1&a=2"),
-        await lite.http.request("BREW", "/api/v1/me"), await lite.http.options("/api/v1/me"),
-    ]  # fmt: skip
+        await lite.session(anna.token),
+        await lite.session("nonsense"),
+        await lite.http.get("/nowhere"),
+        await lite.http.post("/healthz"),
+        await lite.http.post("/api/v1/signup", content=b"{"),
+        await lite.start(),
+        await lite.http.get("/openapi.json"),
+        await lite.http.get("/dev/mail.json"),
+        await lite.http.delete("/api/v1/session", headers=anna.auth),
+        await lite.http.get("/api/v1/me?a=1&a=2"),
+        await lite.http.request("BREW", "/api/v1/me"),
+        await lite.http.options("/api/v1/me"),
+    ]
     for answer in answers:
         for name, value in STANDARD.items():
             assert answer.headers.get_list(name) == [value], (answer.request.url, name)
@@ -117,10 +124,15 @@ async def test_a_request_id_is_kept_if_it_is_one(lite: The) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("PUT", "/api/v1/me", {"GET", "PATCH", "DELETE"}), ("GET", "/api/v1/signin", {"POST"}),
-     ("POST", "/api/v1/session", {"GET", "DELETE"}), ("POST", "/api/v1/me/sessions", {"GET", "DELETE"}),
-     ("GET", "/api/v1/me/sessions/00000000-0000-7000-8000-000000000000", {"DELETE"}), ("DELETE", "/healthz", {"GET"})],
-)  # fmt: skip
+    [
+        ("PUT", "/api/v1/me", {"GET", "PATCH", "DELETE"}),
+        ("GET", "/api/v1/signin", {"POST"}),
+        ("POST", "/api/v1/session", {"GET", "DELETE"}),
+        ("POST", "/api/v1/me/sessions", {"GET", "DELETE"}),
+        ("GET", "/api/v1/me/sessions/00000000-0000-7000-8000-000000000000", {"DELETE"}),
+        ("DELETE", "/healthz", {"GET"}),
+    ],
+)
 async def test_a_wrong_method_is_told_the_right_ones(lite: The, method: str, path: str, allowed: set[str]) -> None:
     answer = await lite.http.request(method, path)
     assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
@@ -129,9 +141,22 @@ async def test_a_wrong_method_is_told_the_right_ones(lite: The, method: str, pat
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", "/api/v1", "/api/v1/", "/api/v1/me/", "/api/v1/sessions", "/API/V1/me", "//api/v1/me", "/api/v1//me",
-     "/api/v1/%6De%2F", "/metrics", "/.env", "/api/v1/me;x=1"],
-)  # fmt: skip
+    [
+        "/",
+        "/api",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v1/me/",
+        "/api/v1/sessions",
+        "/API/V1/me",
+        "//api/v1/me",
+        "/api/v1//me",
+        "/api/v1/%6De%2F",
+        "/metrics",
+        "/.env",
+        "/api/v1/me;x=1",
+    ],
+)
 async def test_what_is_no_door(lite: The, path: str) -> None:
     answer = await lite.http.get(path)
     assert (answer.status_code, code_of(answer)) == (404, "not_found")
@@ -141,13 +166,29 @@ async def test_what_is_no_door(lite: The, path: str) -> None:
 # -- developers ------------------------------------------------------------------------------------
 
 NOT_HERE: list[dict[str, str]] = [
-    {"Host": "evil.test"}, {"Host": "localhost.evil.test"}, {"Host": "evil-localhost"}, {"Host": "127.0.0.1.nip.io"},
-    {"Host": "notlocalhost:8000"}, {"Host": "10.0.0.1"}, {"Host": "[2001:db8::1]:8000"}, {"Host": ""},
-    {"Host": "0"}, {"Host": "localhost@evil.test"}, {"Host": "localhost, evil.test"}, {"Host": "localhost/"},
-    {"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-Host": "localhost"}, {"X-Forwarded-Proto": "http"},
-    {"X-Real-IP": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"}, {"Via": "1.1 proxy"}, {"X-Forwarded-For": ""},
-    {"X-Forwarded-Port": "8000"}, {"X-Forwarded-Server": "proxy"}, {"X-Forwarded-Prefix": "/x"},
-]  # fmt: skip
+    {"Host": "evil.test"},
+    {"Host": "localhost.evil.test"},
+    {"Host": "evil-localhost"},
+    {"Host": "127.0.0.1.nip.io"},
+    {"Host": "notlocalhost:8000"},
+    {"Host": "10.0.0.1"},
+    {"Host": "[2001:db8::1]:8000"},
+    {"Host": ""},
+    {"Host": "0"},
+    {"Host": "localhost@evil.test"},
+    {"Host": "localhost, evil.test"},
+    {"Host": "localhost/"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"X-Forwarded-Host": "localhost"},
+    {"X-Forwarded-Proto": "http"},
+    {"X-Real-IP": "127.0.0.1"},
+    {"Forwarded": "for=127.0.0.1"},
+    {"Via": "1.1 proxy"},
+    {"X-Forwarded-For": ""},
+    {"X-Forwarded-Port": "8000"},
+    {"X-Forwarded-Server": "proxy"},
+    {"X-Forwarded-Prefix": "/x"},
+]
 
 
 @pytest.mark.parametrize("headers", NOT_HERE, ids=str)
@@ -156,8 +197,19 @@ async def test_mails_are_for_this_machine_only(lite: The, headers: dict[str, str
     assert (answer.status_code, code_of(answer)) == (404, "not_found")
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "app.localhost", "127.0.0.1", "127.0.0.1:8000",
-                                  "[::1]", "[::1]:8000", "LOCALHOST:80"])  # fmt: skip
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8000",
+        "app.localhost",
+        "127.0.0.1",
+        "127.0.0.1:8000",
+        "[::1]",
+        "[::1]:8000",
+        "LOCALHOST:80",
+    ],
+)
 async def test_mails_under_every_name_of_this_machine(lite: The, host: str) -> None:
     assert (await lite.http.get("/dev/mail.json", headers={"Host": host})).status_code == 200
 
@@ -190,11 +242,19 @@ async def test_mails_newest_first(lite: The) -> None:
 # -- proxies ---------------------------------------------------------------------------------------
 
 SAID = {
-    "X-Forwarded-For": "198.51.100.9", "X-Real-IP": "198.51.100.9", "Forwarded": "for=198.51.100.9;host=evil.test",
-    "X-Forwarded-Host": "evil.test", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/evil",
-    "X-Original-URL": "/healthz", "X-Rewrite-URL": "/healthz", "X-Client-IP": "198.51.100.9",
-    "CF-Connecting-IP": "198.51.100.9", "True-Client-IP": "198.51.100.9", "Host": "evil.test",
-}  # fmt: skip
+    "X-Forwarded-For": "198.51.100.9",
+    "X-Real-IP": "198.51.100.9",
+    "Forwarded": "for=198.51.100.9;host=evil.test",
+    "X-Forwarded-Host": "evil.test",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Original-URL": "/healthz",
+    "X-Rewrite-URL": "/healthz",
+    "X-Client-IP": "198.51.100.9",
+    "CF-Connecting-IP": "198.51.100.9",
+    "True-Client-IP": "198.51.100.9",
+    "Host": "evil.test",
+}
 
 
 async def signed_in_ip(the: The, **headers: str) -> httpx2.Response:
@@ -265,9 +325,10 @@ APP = "https://app.test"
 
 def asks(origin: str, method: str = "POST") -> dict[str, str]:
     return {
-        "Origin": origin, "Access-Control-Request-Method": method,
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "authorization, content-type",
-    }  # fmt: skip
+    }
 
 
 async def test_cors_is_closed_by_default(lite: The) -> None:
@@ -303,11 +364,18 @@ async def test_cors_for_named_origins_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "content", "status"),
-    [("GET", "/api/v1/session", b"", 200), ("GET", "/api/v1/session?x=1", b"", 200), ("GET", "/api/v1/me", b"", 200),
-     ("POST", "/api/v1/signin", b"{}", 201), ("POST", "/api/v1/signin", b"{", 400),
-     ("POST", "/api/v1/signin", b"x" * 70_000, 413), ("POST", "/api/v1/signin", b'{"email": 1}', 422),
-     ("GET", "/api/v1/me?a=1&a=2", b"", 400), ("GET", "/api/v1/nowhere", b"", 404)],
-)  # fmt: skip
+    [
+        ("GET", "/api/v1/session", b"", 200),
+        ("GET", "/api/v1/session?x=1", b"", 200),
+        ("GET", "/api/v1/me", b"", 200),
+        ("POST", "/api/v1/signin", b"{}", 201),
+        ("POST", "/api/v1/signin", b"{", 400),
+        ("POST", "/api/v1/signin", b"x" * 70_000, 413),
+        ("POST", "/api/v1/signin", b'{"email": 1}', 422),
+        ("GET", "/api/v1/me?a=1&a=2", b"", 400),
+        ("GET", "/api/v1/nowhere", b"", 404),
+    ],
+)
 async def test_a_named_origin_can_read_every_answer(
     tmp_path: Path, method: str, path: str, content: bytes, status: int
 ) -> None:

@@ -38,16 +38,23 @@ ICLOUD = bytes.fromhex("fbfc3007154e4ecc8c0b6e020557d7bd")
 
 Door = tuple[str, str, dict[str, Any] | None]
 CHANGES: list[Door] = [
-    ("POST", "passkeys", None), ("POST", "passkeys/prove", {"answer": {}}),
-    ("PATCH", f"passkeys/{NOBODY}", {"label": "x"}), ("DELETE", f"passkeys/{NOBODY}", None), ("POST", "totp", None),
-    ("GET", "totp/qr", None), ("POST", "totp/prove", {"answer": "000000"}), ("DELETE", "totp", None),
+    ("POST", "passkeys", None),
+    ("POST", "passkeys/prove", {"answer": {}}),
+    ("PATCH", f"passkeys/{NOBODY}", {"label": "x"}),
+    ("DELETE", f"passkeys/{NOBODY}", None),
+    ("POST", "totp", None),
+    ("GET", "totp/qr", None),
+    ("POST", "totp/prove", {"answer": "000000"}),
+    ("DELETE", "totp", None),
     ("POST", "recovery-codes", None),
-]  # fmt: skip
+]
 """Doors that want a fresh proof."""
 OTHERS: list[Door] = [
-    ("GET", "passkeys", None), ("GET", "browsers", None), ("DELETE", "browsers", None),
+    ("GET", "passkeys", None),
+    ("GET", "browsers", None),
+    ("DELETE", "browsers", None),
     ("DELETE", f"browsers/{NOBODY}", None),
-]  # fmt: skip
+]
 
 
 # -- passkeys --------------------------------------------------------------------------------------
@@ -60,9 +67,16 @@ async def test_a_passkey_from_its_making_to_its_end(the: The) -> None:
     assert (begun_.status_code, begun_.json().keys()) == (201, {"challenge"})
     options = begun_.json()["challenge"]
     assert options.keys() == {
-        "rp", "user", "challenge", "pubKeyCredParams", "timeout", "excludeCredentials", "authenticatorSelection",
-        "attestation", "extensions",
-    }  # fmt: skip
+        "rp",
+        "user",
+        "challenge",
+        "pubKeyCredParams",
+        "timeout",
+        "excludeCredentials",
+        "authenticatorSelection",
+        "attestation",
+        "extensions",
+    }
     assert [one["alg"] for one in options["pubKeyCredParams"]] == [-7, -8, -257]
     key = Authenticator(aaguid=ICLOUD, bs=False)
     made = await me(the, "POST", "passkeys/prove", anna, {"answer": key.create(options, URL)})
@@ -149,9 +163,7 @@ async def test_guesses_at_a_first_code_wait(the: The) -> None:
 async def test_everything_in_one_look(lite: The) -> None:
     anna = await lite.person()
     nothing = await lite.http.get("/api/v1/me/factors", headers=anna.auth)
-    assert nothing.json() == {
-        "password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": [],
-    }  # fmt: skip
+    assert nothing.json() == {"password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": []}
     await add_app(lite, anna)
     one = await add_passkey(lite, anna, Authenticator())
     await add_codes(lite, anna)
@@ -210,9 +222,7 @@ async def test_nobody_without_a_session(lite: The, method: str, path: str, body:
     assert await lite.everything() == before
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"), [door for door in CHANGES + OTHERS if door[0] != "GET"]
-)  # fmt: skip
+@pytest.mark.parametrize(("method", "path", "body"), [door for door in CHANGES + OTHERS if door[0] != "GET"])
 async def test_no_change_by_cookie_from_elsewhere(
     lite: The, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
@@ -245,12 +255,14 @@ async def test_somebody_elses_are_not_found(lite: The) -> None:
 async def test_shapes_that_are_refused(lite: The) -> None:
     anna = await lite.person()
     for path, body, fields in (
-        ("passkeys/prove", {}, {"answer": "missing"}), ("passkeys/prove", {"answer": "text"}, {"answer": "type"}),
+        ("passkeys/prove", {}, {"answer": "missing"}),
+        ("passkeys/prove", {"answer": "text"}, {"answer": "type"}),
         ("passkeys/prove", {"answer": {}, "label": 1}, {"label": "type"}),
         ("passkeys/prove", {"answer": {}, "label": "x" * 61}, {"label": "length"}),
-        ("totp/prove", {"answer": 123456}, {"answer": "type"}), ("totp/prove", {"answer": ""}, {"answer": "length"}),
+        ("totp/prove", {"answer": 123456}, {"answer": "type"}),
+        ("totp/prove", {"answer": ""}, {"answer": "length"}),
         ("totp/prove", {"answer": "1", "more": 1}, {"body": "unknown"}),
-    ):  # fmt: skip
+    ):
         answer = await me(lite, "POST", path, anna, body)
         assert (answer.status_code, code_of(answer)) == (422, "invalid"), (path, body)
         assert answer.json()["fields"] == fields

@@ -112,9 +112,17 @@ async def test_sessions_one_by_one(the: The) -> None:
     items = listed.json()["items"]
     assert [item["current"] for item in items] == [False, True]
     assert items[0].keys() == {
-        "id", "created_at", "last_used_at", "idle_expires_at", "expires_at", "auth_time", "amr", "acr", "current",
+        "id",
+        "created_at",
+        "last_used_at",
+        "idle_expires_at",
+        "expires_at",
+        "auth_time",
+        "amr",
+        "acr",
+        "current",
         "client",
-    }  # fmt: skip
+    }
     theirs = (await the.http.get(f"{ME}/sessions", headers=bert.auth)).json()["items"][0]["id"]
     for not_mine in (theirs, "00000000-0000-7000-8000-000000000000"):
         answer = await the.http.delete(f"{ME}/sessions/{not_mine}", headers=anna.auth)
@@ -152,8 +160,20 @@ async def test_pages(the: The, list_: str) -> None:
     assert len(seen) >= 5
     nothing = await the.http.get(f"{ME}/{list_}?after=00000000-0000-0000-0000-000000000000", headers=anna.auth)
     assert nothing.json() == {"items": [], "next": None}
-    for query in ("limit=0", "limit=101", "limit=-1", "limit=1.5", "limit=", "limit=ten", "limit=1e1", "limit=%2B",
-                  "after=x", "after=", f"after={'g' * 36}", f"limit={'9' * 400}"):  # fmt: skip
+    for query in (
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=1.5",
+        "limit=",
+        "limit=ten",
+        "limit=1e1",
+        "limit=%2B",
+        "after=x",
+        "after=",
+        f"after={'g' * 36}",
+        f"limit={'9' * 400}",
+    ):
         answer = await the.http.get(f"{ME}/{list_}?{query}", headers=anna.auth)
         assert (answer.status_code, code_of(answer)) == (422, "invalid"), query
         assert answer.json()["fields"].keys() == {query.partition("=")[0]}

@@ -56,15 +56,19 @@ async def test_they_are_changed_and_count_at_once(the: The) -> None:
 @pytest.mark.parametrize(
     ("change", "fields"),
     [
-        ({"first": []}, {"first": "value"}), ({"first": ["totp"]}, {"first": "value"}),
+        ({"first": []}, {"first": "value"}),
+        ({"first": ["totp"]}, {"first": "value"}),
         ({"second": "sometimes", "max_age": -1}, {"second": "value", "max_age": "value"}),
-        ({"least_acr": "aal2"}, {"least_acr": "value"}), ({"totp_window": 3}, {"totp_window": "value"}),
+        ({"least_acr": "aal2"}, {"least_acr": "value"}),
+        ({"totp_window": 3}, {"totp_window": "value"}),
         ({"first": ["password"], "second_among": ["totp"], "least_acr": "phr"}, {"least_acr": "value"}),
         ({"second": "always", "second_among": ["recovery_code"]}, {"second_among": "value"}),
-        ({"nonsense": 1}, {"body": "unknown"}), ({"max_age": "60"}, {"max_age": "type"}),
-        ({"totp_at_once": 1}, {"totp_at_once": "type"}), ({"first": None}, {"first": "type"}),
+        ({"nonsense": 1}, {"body": "unknown"}),
+        ({"max_age": "60"}, {"max_age": "type"}),
+        ({"totp_at_once": 1}, {"totp_at_once": "type"}),
+        ({"first": None}, {"first": "type"}),
     ],
-)  # fmt: skip
+)
 async def test_faults_are_told_and_change_nothing(lite: The, change: dict[str, object], fields: dict[str, str]) -> None:
     anna, mine = await somebody(lite, "owner")
     before = await lite.everything()

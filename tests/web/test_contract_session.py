@@ -49,9 +49,17 @@ async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
     assert body["user"].keys() == {"id", "email", "email_verified", "profile", "roles", "created_at"}
     assert body["tenant"].keys() == {"id", "name", "display_name"}
     assert body["session"].keys() == {
-        "id", "created_at", "last_used_at", "idle_expires_at", "expires_at", "auth_time", "amr", "acr", "current",
+        "id",
+        "created_at",
+        "last_used_at",
+        "idle_expires_at",
+        "expires_at",
+        "auth_time",
+        "amr",
+        "acr",
+        "current",
         "client",
-    }  # fmt: skip
+    }
     assert body["session"]["client"].keys() == {"browser", "os", "ip"}
     assert (body["session"]["current"], body["session"]["amr"]) == (True, ["otp", "pwd"])
     assert "current" in body["session"]
@@ -69,34 +77,52 @@ async def test_credentials(the: The, query: str) -> None:
     token, handle = anna.token, handle_of(await the.start(anna.email))
     odd = next(letter for letter in "ABCDEFGHIJ" if letter != token[-1])
     good: list[list[tuple[str, str]]] = [
-        [("Authorization", f"Bearer {token}")], [("Authorization", f"bearer {token}")],
-        [("Authorization", f"BEARER  {token} ")], [("Cookie", f"{NAME}={token}")],
-        [("Cookie", f"a=b; {NAME}={token}; c=d")], [("Cookie", f"x={NAME}={handle}; {NAME}={token}")],
+        [("Authorization", f"Bearer {token}")],
+        [("Authorization", f"bearer {token}")],
+        [("Authorization", f"BEARER  {token} ")],
+        [("Cookie", f"{NAME}={token}")],
+        [("Cookie", f"a=b; {NAME}={token}; c=d")],
+        [("Cookie", f"x={NAME}={handle}; {NAME}={token}")],
         [("Authorization", f"Bearer {token}"), ("Cookie", f"{NAME}=rubbish")],
-    ]  # fmt: skip
+    ]
     for headers in good:
         assert (await ask(the, *headers, query=query)).status_code == 200, headers
     missing: list[list[tuple[str, str]]] = [
-        [], [("Cookie", "a=b")], [("Cookie", f"{NAME}=")], [("Cookie", f"__Host-{NAME}={token}")],
-        [("Cookie", f"{NAME.upper()}={token}")], [("Cookie", f"passgate_signin={token}")],
-    ]  # fmt: skip
+        [],
+        [("Cookie", "a=b")],
+        [("Cookie", f"{NAME}=")],
+        [("Cookie", f"__Host-{NAME}={token}")],
+        [("Cookie", f"{NAME.upper()}={token}")],
+        [("Cookie", f"passgate_signin={token}")],
+    ]
     for headers in missing:
         answer = await ask(the, *headers, query=query)
         assert (answer.status_code, code_of(answer)) == (401, "credential_missing"), headers
         assert answer.headers["www-authenticate"] == "Bearer"
     invalid: list[list[tuple[str, str]]] = [
-        [("Authorization", "")], [("Authorization", "Bearer")], [("Authorization", "Bearer ")],
-        [("Authorization", token)], [("Authorization", f"Basic {token}")], [("Authorization", f"DPoP {token}")],
+        [("Authorization", "")],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", token)],
+        [("Authorization", f"Basic {token}")],
+        [("Authorization", f"DPoP {token}")],
         [("Authorization", f"Bearer {token}")] * 2,
         [("Authorization", f"Bearer {token}"), ("Authorization", "Basic x")],
-        [("Authorization", f"Bearer {handle}")], [("Authorization", f"Bearer {token}{token}")],
-        [("Authorization", f"Bearer {token}, Bearer {token}")], [("Authorization", f"Bearer {token[:-1]}{odd}")],
-        [("Authorization", f"Bearer {token[:-1]}")], [("Authorization", f"Bearer {token}=")],
-        [("Authorization", f"Bearer {token.upper()}")], [("Authorization", f"Bearer pg_ses_{'A' * 70}")],
-        [("Authorization", "Bearer pg_ses_" + "é" * 70)], [("Authorization", "Basic x"), ("Cookie", f"{NAME}={token}")],
-        [("Cookie", f"{NAME}={handle}")], [("Cookie", f"{NAME}={token}; {NAME}={token}")],
-        [("Cookie", f"{NAME}={token}"), ("Cookie", f"{NAME}={handle}")], [("Cookie", f'{NAME}="{token}"')],
-    ]  # fmt: skip
+        [("Authorization", f"Bearer {handle}")],
+        [("Authorization", f"Bearer {token}{token}")],
+        [("Authorization", f"Bearer {token}, Bearer {token}")],
+        [("Authorization", f"Bearer {token[:-1]}{odd}")],
+        [("Authorization", f"Bearer {token[:-1]}")],
+        [("Authorization", f"Bearer {token}=")],
+        [("Authorization", f"Bearer {token.upper()}")],
+        [("Authorization", f"Bearer pg_ses_{'A' * 70}")],
+        [("Authorization", "Bearer pg_ses_" + "é" * 70)],
+        [("Authorization", "Basic x"), ("Cookie", f"{NAME}={token}")],
+        [("Cookie", f"{NAME}={handle}")],
+        [("Cookie", f"{NAME}={token}; {NAME}={token}")],
+        [("Cookie", f"{NAME}={token}"), ("Cookie", f"{NAME}={handle}")],
+        [("Cookie", f'{NAME}="{token}"')],
+    ]
     for headers in invalid:
         raw = [(name, value.encode("latin-1")) for name, value in headers]
         answer = await the.http.get(f"/api/v1/session{query}", headers=raw)  # type: ignore[arg-type]
@@ -122,9 +148,11 @@ async def test_every_endpoint_wants_a_live_session(lite_town: Town) -> None:
     before = await town.the.everything()
     for method, ask in asked:
         for headers, code in (
-            ({}, "credential_missing"), (bearer(handle), "credential_invalid"), (bearer(token), "session_ended"),
+            ({}, "credential_missing"),
+            (bearer(handle), "credential_invalid"),
+            (bearer(token), "session_ended"),
             (cookie(token), "session_ended"),
-        ):  # fmt: skip
+        ):
             answer = await town.the.http.request(method, ask.path, json=ask.body, headers=headers)
             assert (answer.status_code, code_of(answer)) == (401, code), (method, ask.path)
             assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -246,10 +274,19 @@ async def test_every_unsafe_endpoint_is_guarded(lite_town: Town) -> None:
     the.clock.forward(61)  # so that a slide would show
     before, events = await the.everything(but=("audit_event",)), (await the.events()).count("access:refused")
     hostile: list[dict[str, str]] = [
-        {}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.test"},
-        {"Origin": "null"}, {"Origin": f"{OURS}/"}, {"Origin": OURS.upper()}, {"Origin": "http://localhost"},
-        {"Referer": OURS}, {"X-CSRF-Token": "00"}, {"X-CSRF-Token": "zz"}, {"Sec-Fetch-Site": "Same-Origin"},
-    ]  # fmt: skip
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.test"},
+        {"Origin": "null"},
+        {"Origin": f"{OURS}/"},
+        {"Origin": OURS.upper()},
+        {"Origin": "http://localhost"},
+        {"Referer": OURS},
+        {"X-CSRF-Token": "00"},
+        {"X-CSRF-Token": "zz"},
+        {"Sec-Fetch-Site": "Same-Origin"},
+    ]
     for (method, ask), more in itertools.product(unsafe, hostile):
         answer = await the.http.request(method, ask.path, json=ask.body, headers={**cookie(ask.secret), **more})
         assert (answer.status_code, code_of(answer)) == (403, "csrf_refused"), (method, ask.path, more)

@@ -53,9 +53,17 @@ async def test_start_prove_finish(the: The) -> None:
     assert done.json().keys() == {"session", "token"}
     assert done.json()["token"].startswith("pg_ses_")
     assert done.json()["session"].keys() == {
-        "id", "created_at", "last_used_at", "idle_expires_at", "expires_at", "auth_time", "amr", "acr", "current",
+        "id",
+        "created_at",
+        "last_used_at",
+        "idle_expires_at",
+        "expires_at",
+        "auth_time",
+        "amr",
+        "acr",
+        "current",
         "client",
-    }  # fmt: skip
+    }
     assert done.json()["session"]["current"] is True
     assert "set-cookie" not in done.headers
     for late in (
@@ -325,18 +333,20 @@ async def test_a_cookie_over_http(lite: The) -> None:
     headers = {"Cookie": f"{name}={value}", "Sec-Fetch-Site": "same-origin"}
     over = await lite.http.delete("/api/v1/session", headers=headers)
     assert over.status_code == 204
-    assert flags(over.headers["set-cookie"]) == (
-        name, "", {"Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=0"},
-    )  # fmt: skip
+    assert flags(over.headers["set-cookie"]) == (name, "", {"Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=0"})
 
 
 def production(data: Path, **more: object) -> Settings:
     return Settings.production(
         **{
-            "data": data, "public_url": "https://id.passgate.test", "secrets": ("r4" * 8 + "Kq7Wz0" * 6,),
-            "mail": {"url": "smtp://127.0.0.1:1"}, "metrics": {"token": "m3trics-t0ken-of-the-tests"}, **more,
+            "data": data,
+            "public_url": "https://id.passgate.test",
+            "secrets": ("r4" * 8 + "Kq7Wz0" * 6,),
+            "mail": {"url": "smtp://127.0.0.1:1"},
+            "metrics": {"token": "m3trics-t0ken-of-the-tests"},
+            **more,
         }
-    )  # fmt: skip
+    )
 
 
 async def test_a_cookie_over_https(tmp_path: Path) -> None:
@@ -412,13 +422,21 @@ async def test_what_is_no_handle(lite: The) -> None:
     last = handle[-1]
     odd = next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != last)
     values: list[list[tuple[str, str]]] = [
-        [], [("Authorization", "")], [("Authorization", "Bearer")], [("Authorization", "Bearer ")],
-        [("Authorization", f"Basic {handle}")], [("Authorization", handle)],
-        [("Authorization", f"Bearer {anna.token}")], [("Authorization", f"Bearer {handle[:-1]}{odd}")],
-        [("Authorization", f"Bearer {handle}=")], [("Authorization", f"Bearer {handle} {handle}")],
-        [("Authorization", f"Bearer {handle}")] * 2, [("Authorization", f"Bearer PG{handle[2:]}")],
-        [("Cookie", f"passgate_signin={handle}")], [("Cookie", f"passgate_session={handle}")],
-    ]  # fmt: skip
+        [],
+        [("Authorization", "")],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", f"Basic {handle}")],
+        [("Authorization", handle)],
+        [("Authorization", f"Bearer {anna.token}")],
+        [("Authorization", f"Bearer {handle[:-1]}{odd}")],
+        [("Authorization", f"Bearer {handle}=")],
+        [("Authorization", f"Bearer {handle} {handle}")],
+        [("Authorization", f"Bearer {handle}")] * 2,
+        [("Authorization", f"Bearer PG{handle[2:]}")],
+        [("Cookie", f"passgate_signin={handle}")],
+        [("Cookie", f"passgate_session={handle}")],
+    ]
     for headers in values:
         for door, body in (
             ("challenge", {"factor": "password"}),

@@ -54,8 +54,12 @@ async def test_the_answer_is_the_contracts(lite: The) -> None:
     assert await lite.rows(credential) == []
     proved = await lite.prove(body["handle"], "email_code", mail["code"])
     assert proved.json() == {
-        "enough": True, "need": [], "enrol": False, "amr": ["otp", "pwd"], "acr": "urn:passgate:aal1",
-    }  # fmt: skip
+        "enough": True,
+        "need": [],
+        "enrol": False,
+        "amr": ["otp", "pwd"],
+        "acr": "urn:passgate:aal1",
+    }
     finished = await lite.finish(body["handle"])
     assert finished.status_code == 201
     assert finished.json().keys() == {"session", "token"}
@@ -231,10 +235,23 @@ async def test_a_leaked_password_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "email",
-    ["anna", "@example.com", "anna@", "anna@@example.com", "an na@example.com", "anna@exa mple.com", "a@b@c.de",
-     "anna@-x.de", "anna@example.com, bert@example.com", "<anna@example.com>",
-     f"anna@{'x' * 64}.de", "anna@example.com\u202e", "anna@[127.0.0.1]", '"a b"@example.com'],
-)  # fmt: skip
+    [
+        "anna",
+        "@example.com",
+        "anna@",
+        "anna@@example.com",
+        "an na@example.com",
+        "anna@exa mple.com",
+        "a@b@c.de",
+        "anna@-x.de",
+        "anna@example.com, bert@example.com",
+        "<anna@example.com>",
+        f"anna@{'x' * 64}.de",
+        "anna@example.com\u202e",
+        "anna@[127.0.0.1]",
+        '"a b"@example.com',
+    ],
+)
 async def test_what_is_no_address_is_refused_everywhere(lite: The, email: str) -> None:
     before = await lite.everything()
     for answer in (await lite.signup(email), await lite.start(email), await lite.recover(email)):

@@ -120,10 +120,19 @@ async def raw_status(the: The, path: str) -> int:
     seen: list[int] = []
     raw = path.encode()
     scope: dict[str, Any] = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
-        "path": unquote_to_bytes(raw).decode(), "raw_path": raw, "query_string": b"", "root_path": "",
-        "headers": [(b"host", b"localhost:8000")], "client": ("127.0.0.1", 50000), "server": ("localhost", 8000),
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote_to_bytes(raw).decode(),
+        "raw_path": raw,
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost:8000")],
+        "client": ("127.0.0.1", 50000),
+        "server": ("localhost", 8000),
+    }
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}

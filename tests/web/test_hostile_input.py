@@ -28,8 +28,12 @@ RIGHT = catalogue.asked()
 WITH_BODY = [key for key, told in catalogue.operations().items() if "requestBody" in told and key in RIGHT]
 
 STRANGE = {
-    "email": f"{MARK}@example.com", "password": f"{MARK} horse battery staple", "name": MARK, "label": MARK, "id": MARK,
-}  # fmt: skip
+    "email": f"{MARK}@example.com",
+    "password": f"{MARK} horse battery staple",
+    "name": MARK,
+    "label": MARK,
+    "id": MARK,
+}
 
 
 def marked(body: Any) -> Any:
@@ -67,30 +71,56 @@ def raw_ones(body: dict[str, Any] | None) -> Iterator[Sent]:
     right = json.dumps(body or {}).encode()
     name = next(iter(body or {"x": 1}))
     for case, content in {
-        "not json": as_bytes(f"{MARK}"), "form": as_bytes(f"email={MARK}"), "half": right[:-1],
-        "two values": right + right, "trailing": right + as_bytes(MARK), "single quotes": b"{'a': 1}",
-        "comment": right + b"// x", "empty": b"", "blank": b"  \n", "bom": b"\xef\xbb\xbf" + right,
-        "utf-16": right.decode().encode("utf-16"), "truncated utf-8": b'{"email": "' + as_bytes(MARK) + b"\xf0\x9f",
-        "overlong": b'{"a": "\xc0\xaf"}', "latin-1": b'{"a": "\xe9"}',
-        "raw nul": as_bytes('{"a": "' + MARK + '\x00"}'), "escaped nul": as_bytes('{"a": "' + MARK + '\\u0000"}'),
-        "lone surrogate": as_bytes('{"a": "' + MARK + '\\ud800"}'), "raw surrogate": as_bytes('{"a": "\ud800"}'),
-        "control": as_bytes('{"a": "' + MARK + '\\u001b[2J"}'), "delete": as_bytes('{"a": "\\u007f"}'),
-        "c1": as_bytes('{"a": "\u0085"}'), "nul in a name": as_bytes('{"a\\u0000": 1}'),
+        "not json": as_bytes(f"{MARK}"),
+        "form": as_bytes(f"email={MARK}"),
+        "half": right[:-1],
+        "two values": right + right,
+        "trailing": right + as_bytes(MARK),
+        "single quotes": b"{'a': 1}",
+        "comment": right + b"// x",
+        "empty": b"",
+        "blank": b"  \n",
+        "bom": b"\xef\xbb\xbf" + right,
+        "utf-16": right.decode().encode("utf-16"),
+        "truncated utf-8": b'{"email": "' + as_bytes(MARK) + b"\xf0\x9f",
+        "overlong": b'{"a": "\xc0\xaf"}',
+        "latin-1": b'{"a": "\xe9"}',
+        "raw nul": as_bytes('{"a": "' + MARK + '\x00"}'),
+        "escaped nul": as_bytes('{"a": "' + MARK + '\\u0000"}'),
+        "lone surrogate": as_bytes('{"a": "' + MARK + '\\ud800"}'),
+        "raw surrogate": as_bytes('{"a": "\ud800"}'),
+        "control": as_bytes('{"a": "' + MARK + '\\u001b[2J"}'),
+        "delete": as_bytes('{"a": "\\u007f"}'),
+        "c1": as_bytes('{"a": "\u0085"}'),
+        "nul in a name": as_bytes('{"a\\u0000": 1}'),
         "doubled": as_bytes('{"' + name + '": 1, "' + name + '": 2}'),
         "doubled by escape": as_bytes('{"' + name + '": 1, "' + f"\\u{ord(name[0]):04x}" + name[1:] + '": 2}'),
-        "NaN": as_bytes('{"' + name + '": NaN}'), "Infinity": as_bytes('{"' + name + '": -Infinity}'),
-        "1e400": as_bytes('{"' + name + '": 1e400}'), "huge integer": as_bytes('{"' + name + '": ' + "9" * 5000 + "}"),
-        "33 deep": as_bytes('{"' + name + '": ' + "[" * 32 + "]" * 32 + "}"), "60,000 brackets": b"[" * 60_000,
-        "60,000 braces": b'{"a":' * 12_000, "prototype": b'{"a": 1, "__proto__": {}, "a": 2}',
-    }.items():  # fmt: skip
+        "NaN": as_bytes('{"' + name + '": NaN}'),
+        "Infinity": as_bytes('{"' + name + '": -Infinity}'),
+        "1e400": as_bytes('{"' + name + '": 1e400}'),
+        "huge integer": as_bytes('{"' + name + '": ' + "9" * 5000 + "}"),
+        "33 deep": as_bytes('{"' + name + '": ' + "[" * 32 + "]" * 32 + "}"),
+        "60,000 brackets": b"[" * 60_000,
+        "60,000 braces": b'{"a":' * 12_000,
+        "prototype": b'{"a": 1, "__proto__": {}, "a": 2}',
+    }.items():
         yield Sent(case, MALFORMED, content, JSON)
     yield Sent("1 MB", TOO_LARGE, b'"' + b"x" * 1_000_000 + b'"', JSON)
     yield Sent("65 KiB of blanks", TOO_LARGE, b" " * 65 * 1024 + right, JSON)
     for kind in (
-        "text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-        "application/json; charset=utf-16", "application/json; charset=latin1", "application/jsonx", "application/xml",
-        "application/json, text/plain", "application/json; charset=utf-8; charset=utf-16", "*/*", MARK,
-    ):  # fmt: skip
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "application/json; charset=latin1",
+        "application/jsonx",
+        "application/xml",
+        "application/json, text/plain",
+        "application/json; charset=utf-8; charset=utf-16",
+        "*/*",
+        MARK,
+    ):
         yield Sent(f"as {kind}", NOT_JSON, right, {"Content-Type": kind})
     yield Sent("as nothing", NOT_JSON, right, {})
     yield Sent("gzip", NOT_JSON, gzip.compress(right), {**JSON, "Content-Encoding": "gzip"})
@@ -98,9 +128,14 @@ def raw_ones(body: dict[str, Any] | None) -> Iterator[Sent]:
 
 
 OTHERS: list[tuple[str, Any]] = [
-    ("null", None), ("boolean", True), ("integer", 7), ("number", 1.5), ("string", MARK), ("array", [MARK]),
+    ("null", None),
+    ("boolean", True),
+    ("integer", 7),
+    ("number", 1.5),
+    ("string", MARK),
+    ("array", [MARK]),
     ("object", {MARK: MARK}),
-]  # fmt: skip
+]
 
 
 def kinds_of(schema: dict[str, Any]) -> set[str]:
@@ -134,9 +169,20 @@ def shaped_ones(schema: dict[str, Any], body: dict[str, Any]) -> Iterator[Sent]:
 
 
 QUERIES = [
-    "a=1&a=2", "%00=1", "a=%00", "a=%0a", "a=%1b", "a=%ff", "a=%c0%af", "a=%ed%a0%80", "a=%", "a=%zz", "%61=1&a=2",
-    "&".join(f"a{n}=1" for n in range(101)), f"{MARK}=%7f",
-]  # fmt: skip
+    "a=1&a=2",
+    "%00=1",
+    "a=%00",
+    "a=%0a",
+    "a=%1b",
+    "a=%ff",
+    "a=%c0%af",
+    "a=%ed%a0%80",
+    "a=%",
+    "a=%zz",
+    "%61=1&a=2",
+    "&".join(f"a{n}=1" for n in range(101)),
+    f"{MARK}=%7f",
+]
 
 
 # -- what comes back -------------------------------------------------------------------------------
@@ -222,10 +268,26 @@ async def test_odd_headers(lite_town: Town, endpoint: str) -> None:
     ask, announced = await Asker.at(lite_town, endpoint), catalogue.operations()[endpoint]["responses"]
     odd = [b"", b"\xff\xfe", b"x" * 8000, "ü".encode(), b"{}", b";;=;", b"Bearer", b"-1", b"\t"]
     names = [
-        "User-Agent", "X-Request-ID", "Cookie", "Origin", "Sec-Fetch-Site", "X-CSRF-Token", "Accept", "Accept-Encoding",
-        "Accept-Language", "X-Forwarded-For", "Host", "Referer", "If-None-Match", "Range", "Expect", "DPoP", "Via",
-        "Authorization", "traceparent",
-    ]  # fmt: skip
+        "User-Agent",
+        "X-Request-ID",
+        "Cookie",
+        "Origin",
+        "Sec-Fetch-Site",
+        "X-CSRF-Token",
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "X-Forwarded-For",
+        "Host",
+        "Referer",
+        "If-None-Match",
+        "Range",
+        "Expect",
+        "DPoP",
+        "Via",
+        "Authorization",
+        "traceparent",
+    ]
     for name in names:
         for value in odd:
             headers = {key: text.encode() for key, text in ask.credential.items()} | {name: value}
@@ -242,10 +304,24 @@ async def test_odd_headers(lite_town: Town, endpoint: str) -> None:
 
 
 IDS = [
-    "1", "%2e%2e", NOBODY[:-1], NOBODY + "0", NOBODY.replace("-", ""), NOBODY.replace("0", "g"), "%00" * 36,
-    quote("é" * 36), quote("' OR '1'='1" + "a" * 25), "%ff" * 36, "0" * 5000, NOBODY.upper().replace("7", "A"),
-    quote("\ud7ff" * 36), quote("\n".join("a" * 18)), "null", "%0a", quote(NOBODY[:-1] + "\n"),
-]  # fmt: skip
+    "1",
+    "%2e%2e",
+    NOBODY[:-1],
+    NOBODY + "0",
+    NOBODY.replace("-", ""),
+    NOBODY.replace("0", "g"),
+    "%00" * 36,
+    quote("é" * 36),
+    quote("' OR '1'='1" + "a" * 25),
+    "%ff" * 36,
+    "0" * 5000,
+    NOBODY.upper().replace("7", "A"),
+    quote("\ud7ff" * 36),
+    quote("\n".join("a" * 18)),
+    "null",
+    "%0a",
+    quote(NOBODY[:-1] + "\n"),
+]
 
 
 async def test_odd_ids_in_a_path(the: The) -> None:

@@ -23,10 +23,13 @@ from tests.kit import bearer, code_of
 
 Path = tuple[str, ...]
 FREE = {
-    "profile.name", "answer.response.authenticatorData", "answer.response.publicKey",
-    "answer.response.publicKeyAlgorithm", "answer.clientExtensionResults.credProps",
+    "profile.name",
+    "answer.response.authenticatorData",
+    "answer.response.publicKey",
+    "answer.response.publicKeyAlgorithm",
+    "answer.clientExtensionResults.credProps",
     "answer.clientExtensionResults.credProps.rk",
-}  # fmt: skip
+}
 """Members that nobody reads: whatever stands there."""
 OTHERS: tuple[object, ...] = (None, True, 7, 1.5, "text", [], ["text"], {"a": 1})
 

@@ -23,10 +23,23 @@ from tests.kit import PASSWORD, The, handle_of, running, settings_for
 from tests.web.browsing import Browser, Page, browser
 
 OURS = "http://localhost:8000"
-SITES = {"same-origin": "same-origin", "same-site": "same-site", "cross-site": "cross-site", "none": "none",
-         "absent": None, "unknown": "nobody-knows", "empty": ""}  # fmt: skip
-ORIGINS = {"ours": OURS, "foreign": "https://evil.example", "port": "http://localhost:8001", "null": "null",
-           "absent": None, "shouted": OURS.upper()}  # fmt: skip
+SITES = {
+    "same-origin": "same-origin",
+    "same-site": "same-site",
+    "cross-site": "cross-site",
+    "none": "none",
+    "absent": None,
+    "unknown": "nobody-knows",
+    "empty": "",
+}
+ORIGINS = {
+    "ours": OURS,
+    "foreign": "https://evil.example",
+    "port": "http://localhost:8001",
+    "null": "null",
+    "absent": None,
+    "shouted": OURS.upper(),
+}
 TOKENS = ("right", "wrong", "another's", "absent")
 
 
@@ -54,8 +67,12 @@ class Doors:
         """The code it is refused with, or what it answered."""
         ctx = Ctx(self.the.gate.house)
         right = csrf.token(ctx, self.bound[kind])
-        given = {"right": right, "wrong": right[:-1] + ("0" if right[-1] != "0" else "1"), "absent": "",
-                 "another's": csrf.token(ctx, "somebody-else")}[token]  # fmt: skip
+        given = {
+            "right": right,
+            "wrong": right[:-1] + ("0" if right[-1] != "0" else "1"),
+            "absent": "",
+            "another's": csrf.token(ctx, "somebody-else"),
+        }[token]
         headers = {"cookie": self.running[kind], "content-type": "application/x-www-form-urlencoded"}
         headers |= {"sec-fetch-site": value} if (value := SITES[site]) is not None else {}
         headers |= {"origin": value} if (value := ORIGINS[origin]) is not None else {}
@@ -92,8 +109,12 @@ async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
         seat, link = ctx.ring.mint(SEAT).token, ctx.ring.mint(address.UNDO).token
         handle = handle_of(await the.start("anna@example.com"))
         shown: Any = (await the.session(anna.session)).json()["session"]
-        cookies = {"guest": f"passgate_signin={seat}", "half": f"passgate_signin={handle}",
-                   "session": f"passgate_session={anna.session}", "link": f"passgate_link={link}"}  # fmt: skip
+        cookies = {
+            "guest": f"passgate_signin={seat}",
+            "half": f"passgate_signin={handle}",
+            "session": f"passgate_session={anna.session}",
+            "link": f"passgate_link={link}",
+        }
         bound = {"guest": seat, "half": handle, "session": shown["id"], "link": link}
         yield Doors(the, anna, cookies, bound)
 

@@ -90,8 +90,10 @@ async def test_bad_names_and_wrong_answers(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
         assert told(await anna.use(phone, "/account/passkeys/new", uv=False)) == (
-            403, "account-passkey-new", "proof_refused",
-        )  # fmt: skip
+            403,
+            "account-passkey-new",
+            "proof_refused",
+        )
         broken = await anna.http.post("/account/passkeys", data={"answer": "[]"}, headers=SAME)
         assert told(broken) == (403, "account-passkey-new", "proof_refused")
         await anna.use(phone, "/account/passkeys/new")
@@ -205,17 +207,31 @@ async def test_every_change_wants_a_fresh_proof(lite: The) -> None:
         secret = await anna.add_app()
         await anna.use(phone, "/account/passkeys/new")
         [mine] = await ids(anna)
-        paths = ["/account/passkeys/new", f"/account/passkeys/{mine}", f"/account/passkeys/{mine}/remove",
-                 "/account/totp", "/account/totp/remove", "/account/recovery-codes", "/account/password",
-                 "/account/address", "/account/delete"]  # fmt: skip
+        paths = [
+            "/account/passkeys/new",
+            f"/account/passkeys/{mine}",
+            f"/account/passkeys/{mine}/remove",
+            "/account/totp",
+            "/account/totp/remove",
+            "/account/recovery-codes",
+            "/account/password",
+            "/account/address",
+            "/account/delete",
+        ]
         lite.clock.forward(400)
         before = await live(lite)
         for path in paths:
             page = await anna.page(path)
             assert [form.action for form in page.forms] == [f"/account/confirm?return_to={path}"], path
-        deeds = {f"/account/passkeys/{mine}": {"label": "x"}, f"/account/passkeys/{mine}/remove": {},
-                 "/account/totp/offer": {}, "/account/totp": {"code": "123456"}, "/account/totp/remove": {},
-                 "/account/recovery-codes": {}, "/account/passkeys": {"answer": "{}"}}  # fmt: skip
+        deeds = {
+            f"/account/passkeys/{mine}": {"label": "x"},
+            f"/account/passkeys/{mine}/remove": {},
+            "/account/totp/offer": {},
+            "/account/totp": {"code": "123456"},
+            "/account/totp/remove": {},
+            "/account/recovery-codes": {},
+            "/account/passkeys": {"answer": "{}"},
+        }
         for path, form in deeds.items():
             assert led(await anna.http.post(path, data=form, headers=SAME)) == "/signin/password", path
         late = await anna.http.post("/account/passkeys/options", headers=SAME)

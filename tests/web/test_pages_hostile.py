@@ -55,10 +55,15 @@ async def test_a_form_is_read_strictly(lite: The, content: bytes, expected: tupl
 
 @pytest.mark.parametrize(
     "kind",
-    ["application/json", "multipart/form-data; boundary=x", "text/plain",
-     "application/x-www-form-urlencoded; charset=utf-16",
-     "application/x-www-form-urlencoded, text/plain", ""],
-)  # fmt: skip
+    [
+        "application/json",
+        "multipart/form-data; boundary=x",
+        "text/plain",
+        "application/x-www-form-urlencoded; charset=utf-16",
+        "application/x-www-form-urlencoded, text/plain",
+        "",
+    ],
+)
 async def test_only_one_kind_of_form(lite: The, kind: str) -> None:
     answer = await lite.http.post("/signin", content=b"email=a%40example.com", headers={**SAME, "content-type": kind})
     assert told(answer) == (415, "error", "not_form")
@@ -82,19 +87,54 @@ async def test_what_was_typed_is_kept_escaped_and_no_secret(lite: The) -> None:
 # -- where one is led to ---------------------------------------------------------------------------
 
 AWAY = [
-    "//evil.example", "///evil.example", "////evil.example/account", "/\\evil.example", "\\\\evil.example",
-    "https://evil.example/account", "https:/evil.example", "http:evil.example", "javascript:alert(1)",
+    "//evil.example",
+    "///evil.example",
+    "////evil.example/account",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "https://evil.example/account",
+    "https:/evil.example",
+    "http:evil.example",
+    "javascript:alert(1)",
     "data:text/html,x",
-    "/account\\@evil.example", "/account/../../evil", "/account/..%2f..", "/account/%2e%2e/x", "/account//evil.example",
-    "/account@evil.example", "/accountevil", "/account:80@evil.example", "account", "", " /account", "/account ",
-    "/account#x", "/account/./x", "/signin", "/api/v1/me", "/static/passgate.css", "/evil", "/%09/evil.example",
-    "/account?x=<script>", "/account?x=\\", "/account/\u202eevil", "https://localhost:8000/account",
+    "/account\\@evil.example",
+    "/account/../../evil",
+    "/account/..%2f..",
+    "/account/%2e%2e/x",
+    "/account//evil.example",
+    "/account@evil.example",
+    "/accountevil",
+    "/account:80@evil.example",
+    "account",
+    "",
+    " /account",
+    "/account ",
+    "/account#x",
+    "/account/./x",
+    "/signin",
+    "/api/v1/me",
+    "/static/passgate.css",
+    "/evil",
+    "/%09/evil.example",
+    "/account?x=<script>",
+    "/account?x=\\",
+    "/account/\u202eevil",
+    "https://localhost:8000/account",
     "/account%0d%0aX: y",
-    "/account?" + "a" * 2000, "http://localhost:8000@evil.example/", "/dev/mail", "/account/é",
-]  # fmt: skip
-HOME_TOO = ["/account", "/account/sessions", "/account/activity?after=1", "/admin",
-            "/oauth2/authorize?client_id=a&state=%2F",
-            "/demo/", "/consent?x=y"]  # fmt: skip
+    "/account?" + "a" * 2000,
+    "http://localhost:8000@evil.example/",
+    "/dev/mail",
+    "/account/é",
+]
+HOME_TOO = [
+    "/account",
+    "/account/sessions",
+    "/account/activity?after=1",
+    "/admin",
+    "/oauth2/authorize?client_id=a&state=%2F",
+    "/demo/",
+    "/consent?x=y",
+]
 
 
 @pytest.mark.parametrize("wanted", AWAY)
@@ -137,12 +177,22 @@ async def test_who_is_not_signed_in_comes_back_to_where_they_wanted(lite: The) -
 # -- header fields ---------------------------------------------------------------------------------
 
 LIES: list[dict[str, str]] = [
-    {"host": "evil.example"}, {"host": "evil.example:8000"}, {"host": "localhost:8000@evil.example"}, {"host": ""},
-    {"x-forwarded-host": "evil.example"}, {"x-forwarded-proto": "https"}, {"x-forwarded-for": "203.0.113.9"},
-    {"forwarded": "for=203.0.113.9;host=evil.example;proto=https"}, {"x-real-ip": "203.0.113.9"},
-    {"x-forwarded-prefix": "/evil"}, {"x-original-url": "/admin"}, {"x-rewrite-url": "/admin"},
-    {"x-http-method-override": "DELETE"}, {"via": "1.1 evil"}, {"true-client-ip": "203.0.113.9"},
-]  # fmt: skip
+    {"host": "evil.example"},
+    {"host": "evil.example:8000"},
+    {"host": "localhost:8000@evil.example"},
+    {"host": ""},
+    {"x-forwarded-host": "evil.example"},
+    {"x-forwarded-proto": "https"},
+    {"x-forwarded-for": "203.0.113.9"},
+    {"forwarded": "for=203.0.113.9;host=evil.example;proto=https"},
+    {"x-real-ip": "203.0.113.9"},
+    {"x-forwarded-prefix": "/evil"},
+    {"x-original-url": "/admin"},
+    {"x-rewrite-url": "/admin"},
+    {"x-http-method-override": "DELETE"},
+    {"via": "1.1 evil"},
+    {"true-client-ip": "203.0.113.9"},
+]
 
 
 def same_page(answer: httpx2.Response) -> tuple[int, list[str], list[str], dict[str, str]]:
@@ -203,10 +253,17 @@ async def test_doubled_cookies_are_nobody(lite: The) -> None:
 
 @pytest.mark.parametrize(
     ("headers", "ip"),
-    [({"host": "evil.example"}, "127.0.0.1"), ({"host": "192.0.2.1:8000"}, "127.0.0.1"), ({}, "192.0.2.1"),
-     ({"forwarded": "for=127.0.0.1"}, "127.0.0.1"), ({"via": "1.1 proxy"}, "127.0.0.1"), ({}, "2001:db8::1"),
-     ({"x-forwarded-for": "127.0.0.1"}, "127.0.0.1"), ({"x-forwarded-host": "localhost"}, "127.0.0.1")],
-)  # fmt: skip
+    [
+        ({"host": "evil.example"}, "127.0.0.1"),
+        ({"host": "192.0.2.1:8000"}, "127.0.0.1"),
+        ({}, "192.0.2.1"),
+        ({"forwarded": "for=127.0.0.1"}, "127.0.0.1"),
+        ({"via": "1.1 proxy"}, "127.0.0.1"),
+        ({}, "2001:db8::1"),
+        ({"x-forwarded-for": "127.0.0.1"}, "127.0.0.1"),
+        ({"x-forwarded-host": "localhost"}, "127.0.0.1"),
+    ],
+)
 async def test_the_mailbox_is_this_machines_alone(lite: The, headers: dict[str, str], ip: str) -> None:
     await lite.signup("anna@example.com")
     async with client_for(lite.gate, ip) as http:

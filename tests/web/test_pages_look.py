@@ -67,9 +67,20 @@ def test_the_compiled_catalog_is_the_written_one() -> None:
 
 @pytest.mark.parametrize(
     ("accept", "language"),
-    [("", "en"), ("de", "de"), ("de-CH,en;q=0.5", "de"), ("en,de;q=0.9", "en"), ("fr, de;q=0.3, en;q=0.2", "de"),
-     ("*", "en"), ("de;q=0", "en"), ("de;q=x", "en"), ("DE_de", "en"), ("x" * 5000, "en"), ("fr", "en")],
-)  # fmt: skip
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("de-CH,en;q=0.5", "de"),
+        ("en,de;q=0.9", "en"),
+        ("fr, de;q=0.3, en;q=0.2", "de"),
+        ("*", "en"),
+        ("de;q=0", "en"),
+        ("de;q=x", "en"),
+        ("DE_de", "en"),
+        ("x" * 5000, "en"),
+        ("fr", "en"),
+    ],
+)
 def test_the_best_language_is_chosen(accept: str, language: str) -> None:
     assert words.choose(accept) == language
 
@@ -112,9 +123,21 @@ async def test_every_mail_has_both_parts_with_the_same_facts(lite: The) -> None:
 # -- colours ---------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"--([\w-]+): light-dark\(oklch\((.+?)\), oklch\((.+)\)\);")
-PAIRS = [("ink", "card"), ("ink", "ground"), ("ink", "well"), ("soft", "card"), ("soft", "ground"), ("soft", "well"),
-         ("brand", "card"), ("brand", "ground"), ("on-brand", "brand"), ("bad", "bad-ground"), ("bad", "card"),
-         ("good", "good-ground"), ("good", "card")]  # fmt: skip
+PAIRS = [
+    ("ink", "card"),
+    ("ink", "ground"),
+    ("ink", "well"),
+    ("soft", "card"),
+    ("soft", "ground"),
+    ("soft", "well"),
+    ("brand", "card"),
+    ("brand", "ground"),
+    ("on-brand", "brand"),
+    ("bad", "bad-ground"),
+    ("bad", "card"),
+    ("good", "good-ground"),
+    ("good", "card"),
+]
 EDGES = [("field", "card"), ("field", "well"), ("bad", "well"), ("brand", "well")]
 
 
@@ -184,12 +207,33 @@ async def every_page(the: The, anna: Browser) -> dict[str, str]:
     await anna.send("/account/totp", code=app(the, Page(drawn).secret))
     made = (await anna.send("/account/recovery-codes")).text
     await anna.send("/account/address", email="new@example.com")
-    paths = ["/signin", "/signup", "/recover", "/signout", "/account", "/account/sessions", "/account/activity",
-             "/account/password", "/account/address", "/account/address/code", "/account/address/undo",
-             "/account/export",
-             "/account/delete", "/account/factors", "/account/passkeys/new", mine, mine.removesuffix("/remove"),
-             "/account/totp", "/account/totp/remove", "/account/recovery-codes", "/signin/link", "/recover/stop",
-             "/recover/stop?done=stopped", "/dev/mail", "/account/nothing"]  # fmt: skip
+    paths = [
+        "/signin",
+        "/signup",
+        "/recover",
+        "/signout",
+        "/account",
+        "/account/sessions",
+        "/account/activity",
+        "/account/password",
+        "/account/address",
+        "/account/address/code",
+        "/account/address/undo",
+        "/account/export",
+        "/account/delete",
+        "/account/factors",
+        "/account/passkeys/new",
+        mine,
+        mine.removesuffix("/remove"),
+        "/account/totp",
+        "/account/totp/remove",
+        "/account/recovery-codes",
+        "/signin/link",
+        "/recover/stop",
+        "/recover/stop?done=stopped",
+        "/dev/mail",
+        "/account/nothing",
+    ]
     shown = {path: (await anna.get(path)).text for path in paths} | {"drawn": drawn, "made": made}
     await anna.send("/signin", email="anna@example.com")
     shown["/signin/password"] = (await anna.get("/signin/password")).text
@@ -237,8 +281,17 @@ async def test_every_page_carries_its_header_fields(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
         asking = {"/signin", "/signup", "/account/passkeys/new"}
-        for path in (*sorted(asking), "/recover", "/signout", "/account", "/account/password", "/account/factors",
-                     "/account/recovery-codes", "/dev/mail", "/account/x"):  # fmt: skip
+        for path in (
+            *sorted(asking),
+            "/recover",
+            "/signout",
+            "/account",
+            "/account/password",
+            "/account/factors",
+            "/account/recovery-codes",
+            "/dev/mail",
+            "/account/x",
+        ):
             sent = (await anna.get(path)).headers
             policy = (
                 "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "

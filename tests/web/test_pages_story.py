@@ -289,8 +289,14 @@ async def test_what_an_address_change_leaves_in_the_trail(lite: The) -> None:
 
 def test_every_event_about_a_person_has_words() -> None:
     nobody = {
-        Event.SIGNUP_STARTED, Event.SIGNIN_STARTED, Event.EMAIL_CODE_SENT, Event.SIGNIN_THROTTLED,
-        Event.ACCOUNT_DELETED, Event.TENANT_CREATED, Event.MAIL_FAILED, Event.KEY_ROTATED,
+        Event.SIGNUP_STARTED,
+        Event.SIGNIN_STARTED,
+        Event.EMAIL_CODE_SENT,
+        Event.SIGNIN_THROTTLED,
+        Event.ACCOUNT_DELETED,
+        Event.TENANT_CREATED,
+        Event.MAIL_FAILED,
+        Event.KEY_ROTATED,
         Event.POLICY_CHANGED,
-    }  # fmt: skip
+    }
     assert {event for event in Event if not event.label} == nobody

@@ -16,9 +16,13 @@ class Console:
     async def send(self, message: Message) -> None:
         """Prints the text part only; never fails."""
         lines = [
-            _RULE, f"To:      {_line(message.to)}", f"Subject: {_line(message.subject)}", "",
-            *(_line(line) for line in message.text.splitlines()), _RULE,
-        ]  # fmt: skip
+            _RULE,
+            f"To:      {_line(message.to)}",
+            f"Subject: {_line(message.subject)}",
+            "",
+            *(_line(line) for line in message.text.splitlines()),
+            _RULE,
+        ]
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 

@@ -72,10 +72,16 @@ class Smtp:
 
     def _client(self) -> aiosmtplib.SMTP:
         return aiosmtplib.SMTP(
-            hostname=self._host, port=self._port, username=self._user, password=self._password, timeout=_STEP,
-            use_tls=self._scheme == "smtps", start_tls=self._scheme == "smtp+starttls", tls_context=self._tls,
+            hostname=self._host,
+            port=self._port,
+            username=self._user,
+            password=self._password,
+            timeout=_STEP,
+            use_tls=self._scheme == "smtps",
+            start_tls=self._scheme == "smtp+starttls",
+            tls_context=self._tls,
             local_hostname=self._sender.domain,  # else the library asks the resolver, and waits for it
-        )  # fmt: skip
+        )
 
 
 async def _deliver(client: aiosmtplib.SMTP, mail: EmailMessage) -> None:

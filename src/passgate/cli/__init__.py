@@ -19,9 +19,13 @@ from passgate.cli.desk import Given, explain
 from passgate.errors import PassgateError
 
 app = typer.Typer(
-    name="passgate", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name="passgate",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="Passgate signs your users in. Settings come from PASSGATE_… variables, .env and secret files.",
-)  # fmt: skip
+)
 for room in (serve, operate, people, policy, audit):
     room.install(app)
 

@@ -37,9 +37,15 @@ def explain(
     async def work() -> dict[str, Any]:
         async with desk.house(ctx.obj) as house:
             return await operate.explained(
-                Ctx(house), email, tenant, purpose=purpose, proofs=_words(proved), has=_words(has),
-                acr=_SHORT.get(acr, acr), is_remembered=remembered,
-            )  # fmt: skip
+                Ctx(house),
+                email,
+                tenant,
+                purpose=purpose,
+                proofs=_words(proved),
+                has=_words(has),
+                acr=_SHORT.get(acr, acr),
+                is_remembered=remembered,
+            )
 
     told = desk.run(work())
     desk.show(told, _lines(told), as_json=as_json)

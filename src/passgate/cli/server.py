@@ -53,9 +53,16 @@ class Server(uvicorn.Server):
 
     def __init__(self, gate: Passgate, listening: Listening) -> None:
         config = uvicorn.Config(
-            gate, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, timeout_graceful_shutdown=GRACE,
-        )  # fmt: skip
+            gate,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE,
+        )
         super().__init__(config)
         self._listening = listening
         self._telling: asyncio.Task[None] | None = None

@@ -16,9 +16,16 @@ from passgate.store.tables import person, role_grant, tenant
 
 _USER = frozenset({"me:read", "me:write"})
 _ADMIN = _USER | {
-    "users:read", "users:write", "users:disable", "users:recover", "roles:give", "invitations:write", "audit:read",
-    "sessions:end", "policy:read",
-}  # fmt: skip
+    "users:read",
+    "users:write",
+    "users:disable",
+    "users:recover",
+    "roles:give",
+    "invitations:write",
+    "audit:read",
+    "sessions:end",
+    "policy:read",
+}
 _OWNER = _ADMIN | {"tenant:write", "policy:write", "clients:write", "users:delete"}
 
 ROLES: dict[str, frozenset[str]] = {

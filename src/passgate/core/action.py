@@ -51,9 +51,14 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str,
 
 @asynccontextmanager
 async def action(
-    ctx: Ctx, actor: Actor, *, ends: Ends = Ends.NOTHING, reason: str = "ended", about: str | None = None,
+    ctx: Ctx,
+    actor: Actor,
+    *,
+    ends: Ends = Ends.NOTHING,
+    reason: str = "ended",
+    about: str | None = None,
     heavy: bool = False,
-) -> AsyncIterator[Action]:  # fmt: skip
+) -> AsyncIterator[Action]:
     """A write transaction of its own. `about`: the id of somebody else in the tenant, who is locked too."""
     async with ctx.write(heavy=heavy) as db, within(ctx, db, actor, ends=ends, reason=reason, about=about) as acting:
         yield acting

@@ -78,9 +78,12 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
 
     refused = kept(ctx, Event.ADDRESS_REFUSED)
     attempt = Attempt(
-        tenant_id=actor.tenant_id, authenticator=f"h:address:{actor.person_id}", compare=compare, mark=mark,
+        tenant_id=actor.tenant_id,
+        authenticator=f"h:address:{actor.person_id}",
+        compare=compare,
+        mark=mark,
         refused=lambda _person_id: (refused,),
-    )  # fmt: skip
+    )
     await proof.prove(ctx, attempt)
 
 
@@ -123,9 +126,14 @@ async def undo(ctx: Ctx, token: str) -> None:
         about = {"email": back["email"], "email_before": found["email"]}
         await note(ctx, db, Event.ADDRESS_UNDONE, tenant_id=tenant_id, subject_id=person_id, personal=about)
         await note(
-            ctx, db, Event.SESSIONS_ENDED, tenant_id=tenant_id, subject_id=person_id, reason="address_undone",
+            ctx,
+            db,
+            Event.SESSIONS_ENDED,
+            tenant_id=tenant_id,
+            subject_id=person_id,
+            reason="address_undone",
             count=ended,
-        )  # fmt: skip
+        )
         service = await _service(ctx, db, tenant_id)
         await mail.lay(ctx, db, tenant_id, "address_restored", back["email"], service=service)
 

@@ -67,9 +67,7 @@ async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
         if person_id == actor.person_id or not theirs <= mine:
             raise _missing(ctx, "users:recover", person_id)
         wait = ctx.settings.recovery.waiting(ctx.settings)
-        return await links.make(
-            ctx, db, actor.tenant_id, person_id, wait=wait, life=links.LIFE_OF_ADMINS, by="admin"
-        )  # fmt: skip
+        return await links.make(ctx, db, actor.tenant_id, person_id, wait=wait, life=links.LIFE_OF_ADMINS, by="admin")
 
 
 async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str) -> None:

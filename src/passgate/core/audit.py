@@ -28,9 +28,15 @@ def canonical(value: object) -> bytes:
 
 
 async def note(
-    ctx: Ctx, db: Db, event: str, *, tenant_id: str | None = None, subject_id: str | None = None,
-    personal: Mapping[str, Any] | None = None, **facts: Any,
-) -> None:  # fmt: skip
+    ctx: Ctx,
+    db: Db,
+    event: str,
+    *,
+    tenant_id: str | None = None,
+    subject_id: str | None = None,
+    personal: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> None:
     """Write one row. `facts` must hold nothing secret and nothing personal; an address goes into `personal`."""
     actor = ctx.actor
     tenant = tenant_id or (actor.tenant_id if actor else SYSTEM)

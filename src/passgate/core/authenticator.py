@@ -14,21 +14,27 @@ from passgate.store.tables import credential, person
 
 _LOOK = (
     select(
-        person.c.id.label("person_id"), person.c.disabled_at, credential.c.id, credential.c.secret_sealed,
-        credential.c.scheme, credential.c.counter, credential.c.version,
+        person.c.id.label("person_id"),
+        person.c.disabled_at,
+        credential.c.id,
+        credential.c.secret_sealed,
+        credential.c.scheme,
+        credential.c.counter,
+        credential.c.version,
     )
     .select_from(
         person.outerjoin(
             credential,
             and_(
-                credential.c.person_id == person.c.id, credential.c.kind == bindparam("of_kind"),
+                credential.c.person_id == person.c.id,
+                credential.c.kind == bindparam("of_kind"),
                 credential.c.revoked_at.is_(None),
             ),
         )
     )
     .where(person.c.tenant_id == bindparam("of_tenant"))
     .limit(1)
-)  # fmt: skip
+)
 _OF_PERSON = _LOOK.where(person.c.id == bindparam("of_person"))
 _OF_ADDRESS = _LOOK.where(person.c.email_key == bindparam("of_email_key"))
 

@@ -146,9 +146,12 @@ async def purge_browsers(db: Db, before: int) -> None:
 async def one(db: Db, tenant_id: str, person_id: str, kind: str, credential_id: str) -> RowMapping:
     """The person's own live row; NotFound for anything else."""
     query = select(credential).where(
-        credential.c.id == credential_id, credential.c.tenant_id == tenant_id, credential.c.person_id == person_id,
-        credential.c.kind == kind, credential.c.revoked_at.is_(None),
-    )  # fmt: skip
+        credential.c.id == credential_id,
+        credential.c.tenant_id == tenant_id,
+        credential.c.person_id == person_id,
+        credential.c.kind == kind,
+        credential.c.revoked_at.is_(None),
+    )
     row = await db.one(query)
     if row is None:
         raise NotFound
@@ -163,7 +166,10 @@ def shown(row: RowMapping) -> dict[str, Any]:
     """{id, label, created_at, last_used_at, synced, backed_up} of a passkey; instants as stored."""
     data = json.loads(row["data"])
     return {
-        "id": row["id"], "label": row["label"], "created_at": row["created_at"],
-        "last_used_at": row["last_used_at"], "synced": bool(data.get("synced")),
+        "id": row["id"],
+        "label": row["label"],
+        "created_at": row["created_at"],
+        "last_used_at": row["last_used_at"],
+        "synced": bool(data.get("synced")),
         "backed_up": bool(data.get("backed_up")),
-    }  # fmt: skip
+    }

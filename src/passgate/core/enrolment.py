@@ -119,9 +119,13 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
 
     refused = kept(ctx, Event.FACTOR_REFUSED, factor=name)
     attempt = Attempt(
-        tenant_id=actor.tenant_id, authenticator=f"h:{name}:{actor.person_id}", compare=compare, mark=mark,
-        refused=lambda _person_id: (refused,), renewed=throttle.person_key(actor.person_id, name),
-    )  # fmt: skip
+        tenant_id=actor.tenant_id,
+        authenticator=f"h:{name}:{actor.person_id}",
+        compare=compare,
+        mark=mark,
+        refused=lambda _person_id: (refused,),
+        renewed=throttle.person_key(actor.person_id, name),
+    )
     return await proof.prove(ctx, attempt)
 
 
@@ -230,6 +234,11 @@ async def _who(ctx: Ctx, actor: Actor, set_up: SetUp | None = None) -> Enrolling
         raise SessionEnded
     by_session = set_up is not None and set_up.is_bound_to_session
     return Enrolling(
-        tenant.id, tenant.name, actor.person_id, found["email"], tenant.display_name, tenant.rules,
+        tenant.id,
+        tenant.name,
+        actor.person_id,
+        found["email"],
+        tenant.display_name,
+        tenant.rules,
         actor.session_id if by_session else actor.person_id,
-    )  # fmt: skip
+    )

@@ -41,22 +41,41 @@ class Journey:
 
 
 SIGN_IN = Journey(
-    name="signin", checks=policy.SIGN_IN, completed=Event.SIGNIN_COMPLETED, code_mail="signin_code",
+    name="signin",
+    checks=policy.SIGN_IN,
+    completed=Event.SIGNIN_COMPLETED,
+    code_mail="signin_code",
     may_be_remembered=True,
-)  # fmt: skip
+)
 SIGN_UP = Journey(
-    name="signup", checks=policy.SIGN_UP, completed=Event.SIGNUP_COMPLETED, code_mail="signup_code",
-    no_code_mail="signup_known", mails_at_start=True, makes_person=True, start="/signup",
+    name="signup",
+    checks=policy.SIGN_UP,
+    completed=Event.SIGNUP_COMPLETED,
+    code_mail="signup_code",
+    no_code_mail="signup_known",
+    mails_at_start=True,
+    makes_person=True,
+    start="/signup",
     by_set_up=lambda order: order.signup,
-)  # fmt: skip
+)
 RECOVERY = Journey(
-    name="recovery", checks=policy.RECOVERY, completed=Event.RECOVERY_COMPLETED, code_mail="recovery_code",
-    mails_at_start=True, is_recovery=True, start="/recover",
-    by_first=lambda order: order.recovery, by_next=lambda order: order.recovery,
-)  # fmt: skip
+    name="recovery",
+    checks=policy.RECOVERY,
+    completed=Event.RECOVERY_COMPLETED,
+    code_mail="recovery_code",
+    mails_at_start=True,
+    is_recovery=True,
+    start="/recover",
+    by_first=lambda order: order.recovery,
+    by_next=lambda order: order.recovery,
+)
 STEP_UP = Journey(
-    name="step_up", checks=policy.STEP_UP, completed=Event.STEP_UP_COMPLETED, code_mail="signin_code", is_step_up=True,
+    name="step_up",
+    checks=policy.STEP_UP,
+    completed=Event.STEP_UP_COMPLETED,
+    code_mail="signin_code",
+    is_step_up=True,
     start="/account",
-)  # fmt: skip
+)
 
 JOURNEYS = {journey.name: journey for journey in (SIGN_IN, SIGN_UP, RECOVERY, STEP_UP)}

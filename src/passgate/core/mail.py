@@ -50,13 +50,17 @@ WORDS: dict[str, Letter] = {
         N_("You are here already"),
         N_("Somebody, perhaps you, tried to sign up with this address. There is an account already."),
         (N_("Forgotten your password? You can choose a new one."), _NOT_YOU),
-        N_("Sign in"), "/signin", recover=True,
+        N_("Sign in"),
+        "/signin",
+        recover=True,
     ),
     "signin_code": Letter(
         _CODE, N_("Sign in"), N_("Enter this code to sign in to %(service)s."), (_ONCE_HERE, _NOT_YOU)
     ),
     "recovery_code": Letter(
-        _CODE, N_("Choose a new password"), N_("Enter this code to choose a new password at %(service)s."),
+        _CODE,
+        N_("Choose a new password"),
+        N_("Enter this code to choose a new password at %(service)s."),
         (_ONCE_HERE, _NOT_YOU),
     ),
     "recovery_none": Letter(
@@ -67,37 +71,43 @@ WORDS: dict[str, Letter] = {
             " Perhaps you signed up with another address."
         ),
         (),
-        N_("Sign up"), "/signup",
+        N_("Sign up"),
+        "/signup",
     ),
     "recovered": Letter(
         N_("Your account at %(service)s was recovered"),
         "%(what)s",
         N_("Somebody, we hope you, recovered your account. All sessions were ended."),
-        (_ACT,), recover=True,
+        (_ACT,),
+        recover=True,
     ),
     "factor_added": Letter(
         N_("A new way to sign in at %(service)s"),
         N_("A new way to sign in"),
         N_("From now on your account can be used with %(what)s%(label)s."),
-        (_ACT,), recover=True,
+        (_ACT,),
+        recover=True,
     ),
     "factor_removed": Letter(
         N_("A way to sign in was removed at %(service)s"),
         N_("A way to sign in was removed"),
         N_("Your account cannot be used with %(what)s%(label)s any longer."),
-        (_ACT,), recover=True,
+        (_ACT,),
+        recover=True,
     ),
     "recovery_code_used": Letter(
         N_("A recovery code was used at %(service)s"),
         N_("A recovery code was used"),
         N_("Somebody, we hope you, signed in with a recovery code. Codes left: %(left)s."),
-        (N_("If few are left, make new ones in your account."), _ACT), recover=True,
+        (N_("If few are left, make new ones in your account."), _ACT),
+        recover=True,
     ),
     "passkey_counter": Letter(
         N_("Look at a passkey of yours at %(service)s"),
         N_("A passkey looks copied"),
         N_("A sign-in with a passkey%(label)s does not fit what we saw of it before. There may be a copy of it."),
-        (N_("If you cannot explain that, remove the passkey and make a new one."), _ACT), recover=True,
+        (N_("If you cannot explain that, remove the passkey and make a new one."), _ACT),
+        recover=True,
     ),
     "recovery_asked": Letter(
         N_("Somebody wants to remove your second factors at %(service)s"),
@@ -120,16 +130,20 @@ WORDS: dict[str, Letter] = {
         N_("Your password at %(service)s was changed"),
         N_("Your password was changed"),
         N_("Your password was changed, and all your other sessions were ended."),
-        (_ACT,), recover=True,
+        (_ACT,),
+        recover=True,
     ),
     "new_device": Letter(
         N_("New sign-in at %(service)s"),
         N_("A new sign-in"),
         N_("Your account was just used from a browser or program we have not seen before."),
-        (_ACT,), recover=True,
+        (_ACT,),
+        recover=True,
     ),
     "address_code": Letter(
-        _CODE, N_("Confirm your new address"), N_("Enter this code to use this address at %(service)s from now on."),
+        _CODE,
+        N_("Confirm your new address"),
+        N_("Enter this code to use this address at %(service)s from now on."),
         (_ONCE_HERE, _NOT_YOU),
     ),
     "address_known": Letter(
@@ -149,15 +163,25 @@ WORDS: dict[str, Letter] = {
         N_("Your address at %(service)s is back"),
         N_("Your address is back"),
         N_("The change of address was taken back, and all sessions were ended. Now choose a new password."),
-        (), N_("Choose a new password"), "/recover",
+        (),
+        N_("Choose a new password"),
+        "/recover",
     ),
-}  # fmt: skip
+}
 
 
 def render(
-    ctx: Ctx, kind: str, to: str, *, service: str, code: str | None = None, link: str | None = None, what: str = "",
-    label: str = "", left: int = 0,
-) -> Message:  # fmt: skip
+    ctx: Ctx,
+    kind: str,
+    to: str,
+    *,
+    service: str,
+    code: str | None = None,
+    link: str | None = None,
+    what: str = "",
+    label: str = "",
+    left: int = 0,
+) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
     `label` name a factor, `left` counts recovery codes."""
     letter, said = WORDS[kind], words.catalog(ctx.language, ctx.settings.look.texts).gettext
@@ -165,35 +189,63 @@ def render(
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
     given |= {"what": said(what) if what else "", "label": f" ({label})" if label else "", "left": left}
     shown: dict[str, Any] = {
-        "service": service, "to": to, "code": code, "link": link, "button": said(letter.button) if link else "",
+        "service": service,
+        "to": to,
+        "code": code,
+        "link": link,
+        "button": said(letter.button) if link else "",
         "recover": f"{ctx.house.base}/recover" if letter.recover else None,
-        "heading": said(letter.heading) % given, "lead": said(letter.lead) % given,
+        "heading": said(letter.heading) % given,
+        "lead": said(letter.lead) % given,
         "notes": [said(note) % given for note in letter.notes],
-        "asked_at": iso(ctx.now())[:16].replace("T", " ") + " UTC", "ip": ctx.origin.ip,
+        "asked_at": iso(ctx.now())[:16].replace("T", " ") + " UTC",
+        "ip": ctx.origin.ip,
         "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
         "colours": look.mail_colours(ctx.settings.look),
-    }  # fmt: skip
+    }
     templates = look.environment(ctx.settings.look, ctx.language)
     text, html = (templates.get_template(f"mail/letter.{form}").render(shown) for form in ("txt", "html"))
     return Message(
-        id=ctx.world.uuid(), kind=kind, to=to, subject=said(letter.subject) % given, text=text, html=html,
-        code=code, link=link, created_at=ctx.now(),
-    )  # fmt: skip
+        id=ctx.world.uuid(),
+        kind=kind,
+        to=to,
+        subject=said(letter.subject) % given,
+        text=text,
+        html=html,
+        code=code,
+        link=link,
+        created_at=ctx.now(),
+    )
 
 
 async def lay(
-    ctx: Ctx, db: Db, tenant_id: str, kind: str, to: str, *, service: str, code: str | None = None,
-    link: str | None = None, what: str = "", label: str = "", left: int = 0,
-) -> None:  # fmt: skip
+    ctx: Ctx,
+    db: Db,
+    tenant_id: str,
+    kind: str,
+    to: str,
+    *,
+    service: str,
+    code: str | None = None,
+    link: str | None = None,
+    what: str = "",
+    label: str = "",
+    left: int = 0,
+) -> None:
     """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
     message = render(ctx, kind, to, service=service, code=code, link=link, what=what, label=label, left=left)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _KEEP
     await db.add(
-        outbox, id=message.id, tenant_id=tenant_id, kind=kind, created_at=now, due_at=now,
+        outbox,
+        id=message.id,
+        tenant_id=tenant_id,
+        kind=kind,
+        created_at=now,
+        due_at=now,
         expires_at=now + life * SECOND,
         message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()),
-    )  # fmt: skip
+    )
     db.once_kept(ctx.house.wake.set)
 
 

@@ -155,15 +155,23 @@ async def _lay_out(house: House, each: Observer, tenant_id: str) -> bool:
         end = await db.value(select(audit_head.c.seq).where(audit_head.c.tenant_id == tenant_id))
         upto = min(seen + _BATCH, end)
         stretch = select(audit_event.c.id, audit_event.c.subject_id, audit_event.c.seq).where(
-            audit_event.c.tenant_id == tenant_id, audit_event.c.seq > seen, audit_event.c.seq <= upto,
+            audit_event.c.tenant_id == tenant_id,
+            audit_event.c.seq > seen,
+            audit_event.c.seq <= upto,
             audit_event.c.event.in_(sorted(each.events)),
-        )  # fmt: skip
+        )
         for row in await db.rows(stretch.order_by(audit_event.c.seq)):
             await db.add(
-                telling, name=each.name, event_id=row["id"], tenant_id=tenant_id, seq=row["seq"],
+                telling,
+                name=each.name,
+                event_id=row["id"],
+                tenant_id=tenant_id,
+                seq=row["seq"],
                 # What is about nobody waits for nothing.
-                about=row["subject_id"] or row["id"], attempts=0, due_at=house.world.now(),
-            )  # fmt: skip
+                about=row["subject_id"] or row["id"],
+                attempts=0,
+                due_at=house.world.now(),
+            )
         await db.change(update(observer).where(*mine).values(seq=upto))
         return bool(upto < end)
 
@@ -229,6 +237,11 @@ async def _call(fn: Told, happened: Happened) -> None:
 
 def _happened(row: RowMapping) -> Happened:
     return Happened(
-        id=row["id"], event=row["event"], at=datetime.fromtimestamp(row["at"] / SECOND, UTC),
-        tenant_id=row["tenant_id"], user_id=row["subject_id"], actor_id=row["actor_id"], facts=json.loads(row["facts"]),
-    )  # fmt: skip
+        id=row["id"],
+        event=row["event"],
+        at=datetime.fromtimestamp(row["at"] / SECOND, UTC),
+        tenant_id=row["tenant_id"],
+        user_id=row["subject_id"],
+        actor_id=row["actor_id"],
+        facts=json.loads(row["facts"]),
+    )

@@ -19,9 +19,17 @@ from passgate.world import SECOND
 
 
 async def issue(
-    ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, secret_hash: bytes, *,
-    life: int, data: Mapping[str, Any] | None = None, beside: bool = False,
-) -> None:  # fmt: skip
+    ctx: Ctx,
+    db: Db,
+    tenant_id: str,
+    kind: str,
+    bound_to: str,
+    secret_hash: bytes,
+    *,
+    life: int,
+    data: Mapping[str, Any] | None = None,
+    beside: bool = False,
+) -> None:
     """A fresh ticket; older ones of the same kind and binding die with it, unless it stands `beside` them. `life` in
     seconds; `data` is sealed, and read again with `carried`."""
     now, made = ctx.now(), ctx.world.uuid()
@@ -29,9 +37,16 @@ async def issue(
         await end(ctx, db, kind, bound_to)
     sealed = ctx.ring.seal("ticket", f"ticket:{made}", json.dumps(data).encode()) if data is not None else None
     await db.add(
-        ticket, id=made, tenant_id=tenant_id, kind=kind, bound_to=bound_to, secret_hash=secret_hash,
-        data_sealed=sealed, created_at=now, expires_at=now + life * SECOND,
-    )  # fmt: skip
+        ticket,
+        id=made,
+        tenant_id=tenant_id,
+        kind=kind,
+        bound_to=bound_to,
+        secret_hash=secret_hash,
+        data_sealed=sealed,
+        created_at=now,
+        expires_at=now + life * SECOND,
+    )
 
 
 async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> None:
@@ -63,9 +78,11 @@ def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
 async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMapping | None:
     """The ticket a mailed link names, if it can still be taken."""
     query = select(ticket).where(
-        ticket.c.kind == kind, ticket.c.secret_hash == secret_hash, ticket.c.taken_at.is_(None),
+        ticket.c.kind == kind,
+        ticket.c.secret_hash == secret_hash,
+        ticket.c.taken_at.is_(None),
         ticket.c.expires_at > ctx.now(),
-    )  # fmt: skip
+    )
     return await db.one(query)
 
 
@@ -78,19 +95,22 @@ _NEWEST = (
 _TAKE = (
     update(ticket)
     .where(
-        ticket.c.id == bindparam("of"), ticket.c.taken_at.is_(None),
+        ticket.c.id == bindparam("of"),
+        ticket.c.taken_at.is_(None),
         ticket.c.expires_at > bindparam("now", type_=BigInteger),
     )
     .values(taken_at=bindparam("now", type_=BigInteger))
-)  # fmt: skip
+)
 _END = (
     update(ticket)
     .where(
-        ticket.c.kind == bindparam("of_kind"), ticket.c.bound_to == bindparam("of"), ticket.c.taken_at.is_(None),
+        ticket.c.kind == bindparam("of_kind"),
+        ticket.c.bound_to == bindparam("of"),
+        ticket.c.taken_at.is_(None),
         ticket.c.created_at >= bindparam("since", type_=BigInteger),
     )
     .values(taken_at=bindparam("now", type_=BigInteger))
-)  # fmt: skip
+)
 
 
 async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
@@ -103,9 +123,11 @@ async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
 async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMapping]:
     """Those that stand beside each other, oldest first."""
     query = select(ticket).where(
-        ticket.c.kind == kind, ticket.c.bound_to == bound_to, ticket.c.taken_at.is_(None),
+        ticket.c.kind == kind,
+        ticket.c.bound_to == bound_to,
+        ticket.c.taken_at.is_(None),
         ticket.c.expires_at > ctx.now(),
-    )  # fmt: skip
+    )
     return list(await db.rows(query.order_by(ticket.c.id)))
 
 

@@ -50,9 +50,7 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
         if made is None:
             raise Conflict("Somebody has that address in this tenant already.")
         about = {"email": at.shown}
-        await note(
-            ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about, by="operator"
-        )  # fmt: skip
+        await note(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about, by="operator")
         await access.grant(ctx, db, tenant.id, made, role)
         if stored is not None:
             await password.put(ctx, db, tenant.id, made, stored)
@@ -67,15 +65,24 @@ async def signin_link(ctx: Ctx, email: str, tenant_name: str, *, life: int = lin
 
 
 async def explained(
-    ctx: Ctx, email: str | None, tenant_name: str, *, purpose: str, proofs: tuple[str, ...], has: tuple[str, ...],
-    acr: str, is_remembered: bool,
-) -> dict[str, Any]:  # fmt: skip
+    ctx: Ctx,
+    email: str | None,
+    tenant_name: str,
+    *,
+    purpose: str,
+    proofs: tuple[str, ...],
+    has: tuple[str, ...],
+    acr: str,
+    is_remembered: bool,
+) -> dict[str, Any]:
     """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, why, has}. `email`:
     with what that person has set up, else with `has`."""
     known = {
-        "purpose": purpose in JOURNEYS, "acr": acr in LEVELS, "proved": set(proofs) <= ctx.factors.proofs.keys(),
+        "purpose": purpose in JOURNEYS,
+        "acr": acr in LEVELS,
+        "proved": set(proofs) <= ctx.factors.proofs.keys(),
         "has": set(has) <= set(ctx.factors.enrolled),
-    }  # fmt: skip
+    }
     if not all(known.values()):
         raise Invalid({name: "value" for name, is_right in known.items() if not is_right})
     async with ctx.read() as db:
@@ -107,9 +114,14 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
             await people.disable(ctx, db, tenant.id, found["id"])
             ended = await end_all(ctx, db, tenant.id, found["id"], "disabled")
             await note(
-                ctx, db, Event.ACCOUNT_DISABLED, tenant_id=tenant.id, subject_id=found["id"], by="operator",
+                ctx,
+                db,
+                Event.ACCOUNT_DISABLED,
+                tenant_id=tenant.id,
+                subject_id=found["id"],
+                by="operator",
                 sessions=ended,
-            )  # fmt: skip
+            )
         return await _shown(db, tenant.id, found["id"])
 
 

@@ -83,17 +83,30 @@ _BY_HANDLE = (
 
 
 async def begin(
-    ctx: Ctx, db: Db, tenant: tenants.Tenant, journey: Journey, data: dict[str, Any], *,
-    person_id: str | None = None, session_id: str | None = None, proofs: tuple[str, ...] = (),
-) -> tuple[SignIn, str]:  # fmt: skip
+    ctx: Ctx,
+    db: Db,
+    tenant: tenants.Tenant,
+    journey: Journey,
+    data: dict[str, Any],
+    *,
+    person_id: str | None = None,
+    session_id: str | None = None,
+    proofs: tuple[str, ...] = (),
+) -> tuple[SignIn, str]:
     """A fresh row and its handle, which is shown once. `data` is sealed."""
     minted = ctx.ring.mint(PREFIX)
     now = ctx.now()
     row: dict[str, Any] = {
-        "id": ctx.world.uuid(), "tenant_id": tenant.id, "purpose": journey.name, "handle_hash": minted.hash,
-        "person_id": person_id, "session_id": session_id, "proofs": json.dumps(proofs),
-        "created_at": now, "expires_at": now + ctx.settings.signin.life * SECOND,
-    }  # fmt: skip
+        "id": ctx.world.uuid(),
+        "tenant_id": tenant.id,
+        "purpose": journey.name,
+        "handle_hash": minted.hash,
+        "person_id": person_id,
+        "session_id": session_id,
+        "proofs": json.dumps(proofs),
+        "created_at": now,
+        "expires_at": now + ctx.settings.signin.life * SECOND,
+    }
     sealed = ctx.ring.seal("sign_in", f"sign_in:{row['id']}", canonical(data))
     await db.add(table, **row, data_sealed=sealed)
     return _value(row, data, tenant.name, tenant.display_name, tenant.rules), minted.token
@@ -118,11 +131,20 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
 
 def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, service: str, rules: Rules) -> SignIn:
     return SignIn(
-        id=row["id"], tenant_id=row["tenant_id"], tenant_name=name, service=service, rules=rules,
-        journey=JOURNEYS[row["purpose"]], person_id=row["person_id"], session_id=row["session_id"],
-        proofs=tuple(json.loads(row["proofs"])), proofs_text=row["proofs"],
-        created_at=row["created_at"], expires_at=row["expires_at"], data=data,
-    )  # fmt: skip
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        tenant_name=name,
+        service=service,
+        rules=rules,
+        journey=JOURNEYS[row["purpose"]],
+        person_id=row["person_id"],
+        session_id=row["session_id"],
+        proofs=tuple(json.loads(row["proofs"])),
+        proofs_text=row["proofs"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        data=data,
+    )
 
 
 # -- tries -----------------------------------------------------------------------------------------
@@ -149,9 +171,13 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
     """Only onto the proofs that were there when the answer was compared, and only while the sign-in is pending. Takes
     the try back that was spent on it."""
     moved = await db.change(
-        _ADD_PROOF, of_sign_in=sign_in.id, now=ctx.now(), proofs_before=sign_in.proofs_text,
-        proofs_after=json.dumps((*sign_in.proofs, proof)), of_person=person_id,
-    )  # fmt: skip
+        _ADD_PROOF,
+        of_sign_in=sign_in.id,
+        now=ctx.now(),
+        proofs_before=sign_in.proofs_text,
+        proofs_after=json.dumps((*sign_in.proofs, proof)),
+        of_person=person_id,
+    )
     return moved == 1
 
 
@@ -163,9 +189,7 @@ async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
 
 async def name(db: Db, sign_in: SignIn) -> None:
     """A sign-up made its person, and perhaps a new tenant."""
-    values = {
-        "person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(sign_in.proofs),
-    }  # fmt: skip
+    values = {"person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(sign_in.proofs)}
     await db.change(update(table).where(table.c.id == sign_in.id).values(**values))
 
 

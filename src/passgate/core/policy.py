@@ -285,9 +285,15 @@ CHECKS = {check.name: check for check in (*SIGN_IN, *STEP_UP, *SIGN_UP, *RECOVER
 
 
 def decide(
-    factors: Factors, rules: Rules, journey: Journey, proofs: tuple[str, ...], enrolled: frozenset[str] = frozenset(),
-    floor: str = AAL1, *, is_remembered: bool = False,
-) -> Decision:  # fmt: skip
+    factors: Factors,
+    rules: Rules,
+    journey: Journey,
+    proofs: tuple[str, ...],
+    enrolled: frozenset[str] = frozenset(),
+    floor: str = AAL1,
+    *,
+    is_remembered: bool = False,
+) -> Decision:
     """The answer of the journey's first check that has one. An unknown person gets the same first Need as a known
     one."""
     floor = max(floor, rules.least_acr, key=LEVELS.index)

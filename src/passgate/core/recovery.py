@@ -39,9 +39,13 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
     await email_code.send(ctx, db, sign_in, is_meant=found is not None and found["disabled_at"] is None)
     await note(
-        ctx, db, Event.RECOVERY_STARTED, tenant_id=sign_in.tenant_id, subject_id=found["id"] if found else None,
+        ctx,
+        db,
+        Event.RECOVERY_STARTED,
+        tenant_id=sign_in.tenant_id,
+        subject_id=found["id"] if found else None,
         personal={"email": sign_in.email},
-    )  # fmt: skip
+    )
 
 
 async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
@@ -52,9 +56,14 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
     ended = await end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered", but=sign_in.id)
     if ended:
         await note(
-            ctx, db, Event.SESSIONS_ENDED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
-            reason="recovered", count=ended,
-        )  # fmt: skip
+            ctx,
+            db,
+            Event.SESSIONS_ENDED,
+            tenant_id=sign_in.tenant_id,
+            subject_id=sign_in.person_id,
+            reason="recovered",
+            count=ended,
+        )
     for to in await _addresses(ctx, db, sign_in.tenant_id, sign_in.person_id):
         await mail.lay(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=what)
 
@@ -80,9 +89,14 @@ async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
         return False
     await credentials.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*possession, credentials.BROWSER])
     await note(
-        ctx, db, Event.FACTORS_RELEASED, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
-        factors=sorted(lost), ways=sorted(ways),
-    )  # fmt: skip
+        ctx,
+        db,
+        Event.FACTORS_RELEASED,
+        tenant_id=sign_in.tenant_id,
+        subject_id=sign_in.person_id,
+        factors=sorted(lost),
+        ways=sorted(ways),
+    )
     await complete(ctx, db, sign_in, N_("Your second factors were removed"))
     return True
 

@@ -43,18 +43,34 @@ _ROLES = select(
 ).where(role_grant.c.person_id == person.c.id)
 LOOKUP = Lookup(
     select(
-        session.c.id, session.c.tenant_id, session.c.person_id, session.c.created_at, session.c.last_used_at,
-        session.c.idle_expires_at, session.c.expires_at, session.c.ended_at, session.c.auth_time, session.c.amr,
-        session.c.acr, session.c.browser, session.c.os, session.c.ip,
-        person.c.email, person.c.email_verified_at, person.c.profile,
-        person.c.created_at.label("person_created_at"), person.c.disabled_at.label("person_disabled_at"),
-        tenant.c.name, tenant.c.display_name, tenant.c.disabled_at.label("tenant_disabled_at"),
+        session.c.id,
+        session.c.tenant_id,
+        session.c.person_id,
+        session.c.created_at,
+        session.c.last_used_at,
+        session.c.idle_expires_at,
+        session.c.expires_at,
+        session.c.ended_at,
+        session.c.auth_time,
+        session.c.amr,
+        session.c.acr,
+        session.c.browser,
+        session.c.os,
+        session.c.ip,
+        person.c.email,
+        person.c.email_verified_at,
+        person.c.profile,
+        person.c.created_at.label("person_created_at"),
+        person.c.disabled_at.label("person_disabled_at"),
+        tenant.c.name,
+        tenant.c.display_name,
+        tenant.c.disabled_at.label("tenant_disabled_at"),
         _ROLES.scalar_subquery().label("roles"),
     )
     .join(person, person.c.id == session.c.person_id)
     .join(tenant, tenant.c.id == session.c.tenant_id)
     .where(session.c.secret_hash == b"")
-)  # fmt: skip
+)
 """Everything a request wants to know of a session, in one indexed look."""
 
 
@@ -142,9 +158,13 @@ async def find(ctx: Ctx, token: str) -> Found:
     if is_over or row[at["person_disabled_at"]] is not None or row[at["tenant_disabled_at"]] is not None:
         raise SessionEnded
     actor = Actor(
-        row[at["tenant_id"]], row[at["person_id"]], row[at["id"]], row[at["acr"]],
-        tuple(json.loads(row[at["amr"]])), row[at["auth_time"]],
-    )  # fmt: skip
+        row[at["tenant_id"]],
+        row[at["person_id"]],
+        row[at["id"]],
+        row[at["acr"]],
+        tuple(json.loads(row[at["amr"]])),
+        row[at["auth_time"]],
+    )
     return Found(row, actor)
 
 

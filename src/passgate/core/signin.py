@@ -82,9 +82,14 @@ async def start(
 
 
 async def start_signup(
-    ctx: Ctx, email: str, secret: str | None, profile: dict[str, Any] | None, tenant_name: str | None,
-    new_tenant: str | None, return_to: str | None = None,
-) -> Started:  # fmt: skip
+    ctx: Ctx,
+    email: str,
+    secret: str | None,
+    profile: dict[str, Any] | None,
+    tenant_name: str | None,
+    new_tenant: str | None,
+    return_to: str | None = None,
+) -> Started:
     """Begin to sign up. Touches no person: everything lies in the sign-in until the mailed code is proved."""
     async with ctx.read() as db:
         tenant = await signup.target(ctx, db, tenant_name, new_tenant)
@@ -194,9 +199,14 @@ async def _known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
 def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
     floor = str(sign_in.data.get("floor") or AAL1)
     return policy.decide(
-        ctx.factors, sign_in.rules, sign_in.journey, sign_in.proofs, sign_in.enrolled, floor,
+        ctx.factors,
+        sign_in.rules,
+        sign_in.journey,
+        sign_in.proofs,
+        sign_in.enrolled,
+        floor,
         is_remembered=sign_in.is_remembered,
-    )  # fmt: skip
+    )
 
 
 def _offered(ctx: Ctx, sign_in: SignIn, name: str) -> tuple[Need, Factor]:
@@ -271,9 +281,15 @@ def _attempt(
 
     throttled = kept(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=sign_in.personal)
     return Attempt(
-        tenant_id=sign_in.tenant_id, authenticator=authenticator, sign_in=sign_in, compare=compare, mark=mark,
-        late=late, refused=refused, throttled=(throttled,),
-    )  # fmt: skip
+        tenant_id=sign_in.tenant_id,
+        authenticator=authenticator,
+        sign_in=sign_in,
+        compare=compare,
+        mark=mark,
+        late=late,
+        refused=refused,
+        throttled=(throttled,),
+    )
 
 
 async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
@@ -282,9 +298,7 @@ async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> 
     return Outcome.LOST if factor.name in names_of(proofs) and not is_dead else otherwise
 
 
-async def _mark(
-    ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared
-) -> Right[Decision] | Outcome:  # fmt: skip
+async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared) -> Right[Decision] | Outcome:
     """Everything a right answer moves. It names somebody, unless it makes them, and nobody but whom others named."""
     shown, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
@@ -391,9 +405,16 @@ async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
             raise HandleInvalid
         opened = await _open(ctx, db, sign_in, sign_in.person_id, enough)
         await note(
-            ctx, db, sign_in.journey.completed, tenant_id=sign_in.tenant_id, subject_id=sign_in.person_id,
-            acr=enough.acr, amr=list(enough.amr), session_id=opened.session["id"], reasons=[enough.reason],
-        )  # fmt: skip
+            ctx,
+            db,
+            sign_in.journey.completed,
+            tenant_id=sign_in.tenant_id,
+            subject_id=sign_in.person_id,
+            acr=enough.acr,
+            amr=list(enough.amr),
+            session_id=opened.session["id"],
+            reasons=[enough.reason],
+        )
         return Finished(opened, await _remember(ctx, db, sign_in, sign_in.person_id) if remember else None)
 
 

@@ -34,9 +34,13 @@ async def target(ctx: Ctx, db: Db, tenant_name: str | None, new_tenant: str | No
 
 
 async def prepared(
-    ctx: Ctx, tenant: tenants.Tenant, email: str, secret: str | None, profile: dict[str, Any] | None,
+    ctx: Ctx,
+    tenant: tenants.Tenant,
+    email: str,
+    secret: str | None,
+    profile: dict[str, Any] | None,
     new_tenant: str | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What lies sealed in the sign-in until the code comes. The password is hashed here, whoever asks."""
     at = people.address(email)
     kept = people.profile_text(checked(ctx.house.profile, profile))

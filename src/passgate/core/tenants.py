@@ -78,9 +78,13 @@ async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "
     """The new tenant's id, or None where the name is taken."""
     tenant_id = ctx.world.uuid()
     row = {
-        "id": tenant_id, "name": name, "display_name": display_name, "signup": signup,
-        "created_at": ctx.now(), "policy": "{}",
-    }  # fmt: skip
+        "id": tenant_id,
+        "name": name,
+        "display_name": display_name,
+        "signup": signup,
+        "created_at": ctx.now(),
+        "policy": "{}",
+    }
     made = await db.change(db.upsert(tenant).values(**row).on_conflict_do_nothing())
     return tenant_id if made else None
 

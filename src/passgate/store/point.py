@@ -84,8 +84,12 @@ class _PostgresPoint:
                     connection.terminate()
                     raise
         except (
-            asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
-        ) as fault:  # fmt: skip
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            TimeoutError,
+        ) as fault:
             raise Unavailable("database") from fault
 
     async def _open(self) -> None:
@@ -96,9 +100,14 @@ class _PostgresPoint:
                 raise Unavailable("database")
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
-                    self._dsn, min_size=1, max_size=8, timeout=5, command_timeout=5,
-                    server_settings={"default_transaction_read_only": "on"}, reset=_nothing,
-                )  # fmt: skip
+                    self._dsn,
+                    min_size=1,
+                    max_size=8,
+                    timeout=5,
+                    command_timeout=5,
+                    server_settings={"default_transaction_read_only": "on"},
+                    reset=_nothing,
+                )
 
     async def close(self) -> None:
         self._is_closed = True

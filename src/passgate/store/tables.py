@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
-)  # fmt: skip
+)
 
 metadata = MetaData(
     naming_convention={
@@ -49,7 +49,8 @@ def _person(*, null: bool = False) -> Column[str]:
 
 # core/tenants: a realm of people with rules of its own. `policy` is what differs from the default.
 tenant = Table(
-    "tenant", metadata,
+    "tenant",
+    metadata,
     _id(primary_key=True),
     Column("name", String(40), nullable=False, unique=True),
     Column("display_name", String(200), nullable=False),
@@ -57,11 +58,12 @@ tenant = Table(
     Column("policy", Text, nullable=False, server_default=text("'{}'")),
     _at("created_at"),
     _at("disabled_at", null=True),
-)  # fmt: skip
+)
 
 # core/people: one person in one tenant. The same address in two tenants is two people.
 person = Table(
-    "person", metadata,
+    "person",
+    metadata,
     _id(primary_key=True),
     _tenant(),
     Column("email", String(320), nullable=False),
@@ -71,21 +73,23 @@ person = Table(
     _at("created_at"),
     _at("disabled_at", null=True),
     UniqueConstraint("tenant_id", "email_key"),
-)  # fmt: skip
+)
 
 # core/access: who has which role.
 role_grant = Table(
-    "role_grant", metadata,
+    "role_grant",
+    metadata,
     _tenant(),
     Column("person_id", String(36), ForeignKey("person.id", ondelete="CASCADE"), primary_key=True),
     Column("role", String(40), primary_key=True),
     _at("created_at"),
     Index(None, "tenant_id", "role"),
-)  # fmt: skip
+)
 
 # core/factors: everything a person can prove again and again. A compare names `version`, a mark moves it.
 credential = Table(
-    "credential", metadata,
+    "credential",
+    metadata,
     _id(primary_key=True),
     _tenant(),
     _person(),
@@ -104,15 +108,18 @@ credential = Table(
     Index(None, "tenant_id", "person_id", "kind"),
     # A person has one password: two enrolments that race cannot both stand.
     Index(
-        "uq_credential_password", "person_id", unique=True,
+        "uq_credential_password",
+        "person_id",
+        unique=True,
         sqlite_where=text("kind = 'password' AND revoked_at IS NULL"),
         postgresql_where=text("kind = 'password' AND revoked_at IS NULL"),
     ),
-)  # fmt: skip
+)
 
 # core/pending: the pending sign-in, not yet trusted.
 sign_in = Table(
-    "sign_in", metadata,
+    "sign_in",
+    metadata,
     _id(primary_key=True),
     _tenant(),
     Column("purpose", String(12), nullable=False),
@@ -128,11 +135,12 @@ sign_in = Table(
     _at("finished_at", null=True),
     Index(None, "tenant_id", "person_id"),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 # core/once: everything that may be used once.
 ticket = Table(
-    "ticket", metadata,
+    "ticket",
+    metadata,
     _id(primary_key=True),
     _tenant(),
     Column("kind", String(24), nullable=False),
@@ -144,22 +152,24 @@ ticket = Table(
     _at("taken_at", null=True),
     Index(None, "kind", "bound_to"),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 # core/throttle: how many refusals a thing has cost so far, and until when it must wait.
 budget = Table(
-    "budget", metadata,
+    "budget",
+    metadata,
     Column("key", String(120), primary_key=True),
     _id("tenant_id"),
     Column("used", Integer, nullable=False),
     _at("until_at"),
     _at("updated_at"),
     Index(None, "updated_at"),
-)  # fmt: skip
+)
 
 # core/sessions: the result of a sign-in. An ended row is never live again.
 session = Table(
-    "session", metadata,
+    "session",
+    metadata,
     _id(primary_key=True),
     _tenant(),
     _person(),
@@ -178,11 +188,12 @@ session = Table(
     Column("ip", String(45), nullable=False),
     Index(None, "tenant_id", "person_id"),
     Index(None, "expires_at"),
-)  # fmt: skip
+)
 
 # core/audit: what happened. Rows outlive people; `personal` is emptied when its person is erased.
 audit_event = Table(
-    "audit_event", metadata,
+    "audit_event",
+    metadata,
     _id(primary_key=True),
     Column("tenant_id", String(36), nullable=False),
     _at("at"),
@@ -200,24 +211,28 @@ audit_event = Table(
     Index(None, "tenant_id", "subject_id"),
     Index(None, "tenant_id", "actor_id"),
     Index(
-        "ix_audit_event_unsealed", "tenant_id",
-        sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL"),
+        "ix_audit_event_unsealed",
+        "tenant_id",
+        sqlite_where=text("seq IS NULL"),
+        postgresql_where=text("seq IS NULL"),
     ),
-)  # fmt: skip
+)
 
 # core/audit: how far a tenant's chain is sealed; `mac` covers the row.
 audit_head = Table(
-    "audit_head", metadata,
+    "audit_head",
+    metadata,
     Column("tenant_id", String(36), primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("link", LargeBinary, nullable=False),
     _at("sealed_at"),
     Column("mac", LargeBinary, nullable=False),
-)  # fmt: skip
+)
 
 # core/mail: what leaves the process later. `message_sealed` is emptied on delivery or expiry.
 outbox = Table(
-    "outbox", metadata,
+    "outbox",
+    metadata,
     _id(primary_key=True),
     _tenant(),
     Column("kind", String(24), nullable=False),
@@ -227,29 +242,32 @@ outbox = Table(
     _at("due_at"),
     _at("expires_at"),
     _at("sent_at", null=True),
-    Index("ix_outbox_waiting", "due_at", sqlite_where=text("message_sealed IS NOT NULL"),
-          postgresql_where=text("message_sealed IS NOT NULL")),
-)  # fmt: skip
+    Index(
+        "ix_outbox_waiting",
+        "due_at",
+        sqlite_where=text("message_sealed IS NOT NULL"),
+        postgresql_where=text("message_sealed IS NOT NULL"),
+    ),
+)
 
 # adapters/mailbox: the mailbox that only development has.
 dev_mail = Table(
-    "dev_mail", metadata,
-    _id(primary_key=True),
-    Column("message_sealed", LargeBinary, nullable=False),
-    _at("sent_at"),
-)  # fmt: skip
+    "dev_mail", metadata, _id(primary_key=True), Column("message_sealed", LargeBinary, nullable=False), _at("sent_at")
+)
 
 # core/observers: how far along each tenant's trail a host's observer has been.
 observer = Table(
-    "observer", metadata,
+    "observer",
+    metadata,
     Column("name", String(200), primary_key=True),
     Column("tenant_id", String(36), primary_key=True),
     Column("seq", BigInteger, nullable=False),
-)  # fmt: skip
+)
 
 # core/observers: an event that an observer still has to be told. `about` is the person, whose events keep their order.
 telling = Table(
-    "telling", metadata,
+    "telling",
+    metadata,
     Column("name", String(200), primary_key=True),
     Column("event_id", String(36), primary_key=True),
     Column("tenant_id", String(36), nullable=False),
@@ -258,4 +276,4 @@ telling = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _at("due_at"),
     Index(None, "name", "about", "seq"),
-)  # fmt: skip
+)

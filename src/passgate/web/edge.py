@@ -55,10 +55,13 @@ class Edge:
             access.info(
                 "request",
                 extra={
-                    "request_id": request_id, "method": scope["method"], "route": _route(scope),
-                    "status": answer.status, "ms": (self._house.world.now() - started) / 1000,
+                    "request_id": request_id,
+                    "method": scope["method"],
+                    "route": _route(scope),
+                    "status": answer.status,
+                    "ms": (self._house.world.now() - started) / 1000,
                 },
-            )  # fmt: skip
+            )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

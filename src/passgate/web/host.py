@@ -103,13 +103,22 @@ def _user(house: House, found: Found) -> User:
     actor = found.actor
     tenant = Tenant(actor.tenant_id, found.of("name"), found.of("display_name"))
     session = Session(
-        actor.session_id, actor.acr, actor.amr, _instant(actor.auth_time),
-        _instant(found.of("created_at")), _instant(found.of("expires_at")),
-    )  # fmt: skip
+        actor.session_id,
+        actor.acr,
+        actor.amr,
+        _instant(actor.auth_time),
+        _instant(found.of("created_at")),
+        _instant(found.of("expires_at")),
+    )
     return User(
-        id=actor.person_id, email=found.of("email"), email_verified=found.of("email_verified_at") is not None,
-        profile=shown(house.profile, found.of("profile")), roles=found.roles, tenant=tenant, session=session,
-    )  # fmt: skip
+        id=actor.person_id,
+        email=found.of("email"),
+        email_verified=found.of("email_verified_at") is not None,
+        profile=shown(house.profile, found.of("profile")),
+        roles=found.roles,
+        tenant=tenant,
+        session=session,
+    )
 
 
 def _instant(value: int) -> datetime:

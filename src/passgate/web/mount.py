@@ -18,8 +18,17 @@ WELL_KNOWN = "/.well-known/"
 """What browsers and programs look for at the root of a host (RFC 8615), wherever the doors are."""
 _AT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _OURS = (
-    "type", "asgi", "http_version", "method", "scheme", "query_string", "headers", "client", "server", "extensions",
-)  # fmt: skip
+    "type",
+    "asgi",
+    "http_version",
+    "method",
+    "scheme",
+    "query_string",
+    "headers",
+    "client",
+    "server",
+    "extensions",
+)
 """What of a request our doors see: nothing that the host's middleware or router laid beside it."""
 
 

@@ -17,15 +17,7 @@ from starlette.routing import Match
 
 from passgate.core.ctx import Ctx
 from passgate.core.profile import words
-from passgate.errors import (
-    Invalid,
-    Malformed,
-    MethodNotAllowed,
-    NotFound,
-    PassgateError,
-    Refusal,
-    Unavailable,
-)  # fmt: skip
+from passgate.errors import Invalid, Malformed, MethodNotAllowed, NotFound, PassgateError, Refusal, Unavailable
 from passgate.web.guards import Elsewhere
 from passgate.web.pages.page import error_page, go, is_page
 

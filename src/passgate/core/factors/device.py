@@ -43,9 +43,12 @@ def presented(ctx: Ctx, token: str | None) -> str | None:
 async def is_known(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kept: str, rules: Rules) -> bool:
     """Whether that browser is remembered for this person, and the tenant still remembers any."""
     look = select(credential).where(
-        credential.c.lookup == bytes.fromhex(kept), credential.c.kind == BROWSER, credential.c.tenant_id == tenant_id,
-        credential.c.person_id == person_id, credential.c.revoked_at.is_(None),
-    )  # fmt: skip
+        credential.c.lookup == bytes.fromhex(kept),
+        credential.c.kind == BROWSER,
+        credential.c.tenant_id == tenant_id,
+        credential.c.person_id == person_id,
+        credential.c.revoked_at.is_(None),
+    )
     row = await db.one(look) if rules.remember_days else None
     if row is None:
         return False

@@ -84,14 +84,25 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 
 FACTOR = Factor(
-    name=name, amr=("otp",), is_first=True, is_second=True, recovers=True, is_enrolled=False, needs_address=True,
-    is_sent=True, order=Order(first=2, second=3, recovery=4, signup=4),
-    challenge=challenge, budget=budget, compare=compare,
+    name=name,
+    amr=("otp",),
+    is_first=True,
+    is_second=True,
+    recovers=True,
+    is_enrolled=False,
+    needs_address=True,
+    is_sent=True,
+    order=Order(first=2, second=3, recovery=4, signup=4),
+    challenge=challenge,
+    budget=budget,
+    compare=compare,
     texts=Texts(
-        name=N_("mailed codes"), use=N_("Mail me a code"), proved=N_("Mailed code given"),
+        name=N_("mailed codes"),
+        use=N_("Mail me a code"),
+        proved=N_("Mailed code given"),
         refused=N_("Wrong mailed code given"),
         wrong=N_("That code is not right, or it is too old. Look for the newest mail, or ask for another code."),
         proved_meaning="A mailed code was right.",
         refused_meaning="A mailed code was refused: wrong, too old, or none was meant.",
     ),
-)  # fmt: skip
+)

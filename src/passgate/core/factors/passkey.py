@@ -83,11 +83,13 @@ _BY_LOOKUP = (
     select(credential, person.c.email, person.c.email_key, person.c.disabled_at)
     .join(person, person.c.id == credential.c.person_id)
     .where(
-        credential.c.lookup == bindparam("of_lookup"), credential.c.kind == name,
-        credential.c.tenant_id == bindparam("of_tenant"), credential.c.rp_id == bindparam("of_rp"),
+        credential.c.lookup == bindparam("of_lookup"),
+        credential.c.kind == name,
+        credential.c.tenant_id == bindparam("of_tenant"),
+        credential.c.rp_id == bindparam("of_rp"),
         credential.c.revoked_at.is_(None),
     )
-)  # fmt: skip
+)
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
@@ -133,10 +135,15 @@ def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: Row
     try:
         key, handle = (credentials.secret_of(ctx, row), _handle(row["person_id"])) if row else (_nobodys_key(), b"\0")
         return ceremony.assert_passkey(
-            answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.settings.url, public_key=key,
-            is_synced=bool(row and json.loads(row["data"])["synced"]), user_handle=handle,
+            answer,
+            challenge=challenge,
+            rp_id=rp_id(ctx),
+            origin=ctx.settings.url,
+            public_key=key,
+            is_synced=bool(row and json.loads(row["data"])["synced"]),
+            user_handle=handle,
             is_named=sign_in.person_id is not None,
-        )  # fmt: skip
+        )
     except (Unproved, Unreadable):
         return None
 
@@ -191,9 +198,13 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
         known = await _known(ctx, db, who.tenant_id, who.person_id)
         fresh = await _challenge(ctx, db, who.tenant_id, _NEW, who.bound_to, who.person_id)
     return ceremony.creation_options(
-        challenge=fresh, rp_id=rp_id(ctx), service=who.service, user_handle=_handle(who.person_id), name=who.email,
+        challenge=fresh,
+        rp_id=rp_id(ctx),
+        service=who.service,
+        user_handle=_handle(who.person_id),
+        name=who.email,
         known=known,
-    )  # fmt: skip
+    )
 
 
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
@@ -221,14 +232,25 @@ async def _add(ctx: Ctx, db: Db, who: Enrolling, made: ceremony.Registered) -> s
     """None where it is registered already, to whomever: that is nobody's business."""
     label = called(made.aaguid)
     data = {
-        "aaguid": made.aaguid, "synced": made.is_synced, "backed_up": made.is_backed_up,
+        "aaguid": made.aaguid,
+        "synced": made.is_synced,
+        "backed_up": made.is_backed_up,
         "transports": list(made.transports),
-    }  # fmt: skip
+    }
     try:
         added = await credentials.add(
-            ctx, db, who.tenant_id, who.person_id, name, secret=made.public_key, lookup=made.id, label=label,
-            rp_id=rp_id(ctx), counter=made.counter, data=json.dumps(data),
-        )  # fmt: skip
+            ctx,
+            db,
+            who.tenant_id,
+            who.person_id,
+            name,
+            secret=made.public_key,
+            lookup=made.id,
+            label=label,
+            rp_id=rp_id(ctx),
+            counter=made.counter,
+            data=json.dumps(data),
+        )
     except Conflict:
         return None
     await credentials.changed(
@@ -249,18 +271,34 @@ _VERIFIED = frozenset({Trait.HAS, Trait.IS})
 """A passkey is had, and its person verified: we accept none without."""
 
 FACTOR = Factor(
-    name=name, amr=("pop", "user"), traits=_VERIFIED, resists_phishing=True, may_be_bound=True, is_first=True,
-    is_second=True, answer="object", order=Order(first=3, second=2, recovery=2, signup=1),
-    challenge=challenge, budget=budget, compare=compare,
+    name=name,
+    amr=("pop", "user"),
+    traits=_VERIFIED,
+    resists_phishing=True,
+    may_be_bound=True,
+    is_first=True,
+    is_second=True,
+    answer="object",
+    order=Order(first=3, second=2, recovery=2, signup=1),
+    challenge=challenge,
+    budget=budget,
+    compare=compare,
     set_up=SetUp(
-        accept=accept, offer=offer, is_bound_to_session=True, is_many=True, replaced=N_("A new passkey was set up"),
+        accept=accept,
+        offer=offer,
+        is_bound_to_session=True,
+        is_many=True,
+        replaced=N_("A new passkey was set up"),
         has_account_page=True,
     ),
     texts=Texts(
-        name=N_("a passkey"), use=N_("Use a passkey"), set_up=N_("Create a passkey instead"),
-        proved=N_("Passkey used"), refused=N_("A passkey was refused"),
+        name=N_("a passkey"),
+        use=N_("Use a passkey"),
+        set_up=N_("Create a passkey instead"),
+        proved=N_("Passkey used"),
+        refused=N_("A passkey was refused"),
         wrong=N_("That passkey was not accepted. Try once more, or take another way."),
         proved_meaning="A passkey's signature held.",
         refused_meaning="A passkey was refused: wrong, unknown, not this person's, or its challenge is over.",
     ),
-)  # fmt: skip
+)

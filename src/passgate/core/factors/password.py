@@ -124,19 +124,33 @@ def _opened(ctx: Ctx, row: RowMapping) -> Stored | None:
 
 
 FACTOR = Factor(
-    name=name, amr=("pwd",), traits=frozenset({Trait.KNOWS}), is_first=True, recovers=True, needs_address=True,
-    form_field="password", has_passkey_button=True, order=Order(first=1, second=5, recovery=5, signup=2),
-    budget=budget, compare=compare,
+    name=name,
+    amr=("pwd",),
+    traits=frozenset({Trait.KNOWS}),
+    is_first=True,
+    recovers=True,
+    needs_address=True,
+    form_field="password",
+    has_passkey_button=True,
+    order=Order(first=1, second=5, recovery=5, signup=2),
+    budget=budget,
+    compare=compare,
     set_up=SetUp(
-        accept=accept, page="new-password", form_field="new_password", replaced=N_("Your password was replaced"),
+        accept=accept,
+        page="new-password",
+        form_field="new_password",
+        replaced=N_("Your password was replaced"),
         has_account_page=True,
     ),
     texts=Texts(
-        name=N_("a password"), use=N_("Use your password"), set_up=N_("Choose a password instead"),
+        name=N_("a password"),
+        use=N_("Use your password"),
+        set_up=N_("Choose a password instead"),
         in_recovery=N_("I no longer have it: give my password instead"),
-        proved=N_("Password given"), refused=N_("Wrong password given"),
+        proved=N_("Password given"),
+        refused=N_("Wrong password given"),
         wrong=N_("That address and password do not belong together. Check both, or choose a new password."),
         proved_meaning="A password was right.",
         refused_meaning="A password was refused: wrong, no such person, disabled, or locked.",
     ),
-)  # fmt: skip
+)

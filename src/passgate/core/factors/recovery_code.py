@@ -98,9 +98,7 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) 
     if await credentials.end(ctx, db, sign_in.tenant_id, person_id, credential.c.id == code_id) != 1:
         return None
     left = len(await credentials.of_kind(db, sign_in.tenant_id, person_id, name))
-    await note(
-        ctx, db, Event.RECOVERY_CODE_USED, tenant_id=sign_in.tenant_id, subject_id=person_id, left=left
-    )  # fmt: skip
+    await note(ctx, db, Event.RECOVERY_CODE_USED, tenant_id=sign_in.tenant_id, subject_id=person_id, left=left)
     owner = await people.by_id(db, sign_in.tenant_id, person_id)
     if owner is not None:
         tenant, service = sign_in.tenant_id, sign_in.service
@@ -109,13 +107,21 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) 
 
 
 FACTOR = Factor(
-    name=name, amr=("otp",), traits=frozenset({Trait.HAS}), is_second=True, is_lasting=False,
-    order=Order(first=5, second=4, recovery=3, signup=5), budget=budget, compare=compare,
+    name=name,
+    amr=("otp",),
+    traits=frozenset({Trait.HAS}),
+    is_second=True,
+    is_lasting=False,
+    order=Order(first=5, second=4, recovery=3, signup=5),
+    budget=budget,
+    compare=compare,
     texts=Texts(
-        name=N_("recovery codes"), use=N_("Use a recovery code"), proved=N_("Recovery code given"),
+        name=N_("recovery codes"),
+        use=N_("Use a recovery code"),
+        proved=N_("Recovery code given"),
         refused=N_("Wrong recovery code given"),
         wrong=N_("That is none of your recovery codes, or it was used already. Each is good once."),
         proved_meaning="A recovery code was right.",
         refused_meaning="A recovery code was refused: wrong, used, or locked.",
     ),
-)  # fmt: skip
+)

@@ -151,13 +151,20 @@ def _pending(ctx: Ctx, row: RowMapping | None) -> bytes | None:
 
 
 FACTOR = Factor(
-    name=name, amr=("otp",), traits=frozenset({Trait.HAS}), is_second=True,
-    order=Order(first=4, second=1, recovery=1, signup=3), budget=budget, compare=compare,
+    name=name,
+    amr=("otp",),
+    traits=frozenset({Trait.HAS}),
+    is_second=True,
+    order=Order(first=4, second=1, recovery=1, signup=3),
+    budget=budget,
+    compare=compare,
     set_up=SetUp(accept=accept, offer=offer, offered=offered, at_once=at_once, is_drawn=True, has_account_page=True),
     texts=Texts(
-        name=N_("an authenticator app"), use=N_("Use your authenticator app"),
+        name=N_("an authenticator app"),
+        use=N_("Use your authenticator app"),
         set_up=N_("Set up an authenticator app instead"),
-        proved=N_("Code of the authenticator app given"), refused=N_("Wrong code of an authenticator app given"),
+        proved=N_("Code of the authenticator app given"),
+        refused=N_("Wrong code of an authenticator app given"),
         wrong=N_(
             "That code is not right, or it was used already."
             " Wait for the next one in your app; its clock must be right."
@@ -165,4 +172,4 @@ FACTOR = Factor(
         proved_meaning="A code of an authenticator app was right, and is spent.",
         refused_meaning="A code of an authenticator app was refused: wrong, used, none set up, or locked.",
     ),
-)  # fmt: skip
+)

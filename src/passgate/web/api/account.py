@@ -17,7 +17,7 @@ from passgate.errors import (
     ProofRefused,
     StepUpNeeded,
     Throttled,
-)  # fmt: skip
+)
 from passgate.web import cookies
 from passgate.web.api.shapes import (
     SESSION,
@@ -38,7 +38,7 @@ from passgate.web.api.shapes import (
     shown_as,
     spelled,
     whole,
-)  # fmt: skip
+)
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 

@@ -252,13 +252,19 @@ def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
     if set_up.offer is not no_challenge:
         _add_offer(made, factor)
     made.post(
-        f"{path}/prove", responses=refuses(*_CHANGES, ProofRefused, Throttled), status_code=204, name=f"prove_{name}",
+        f"{path}/prove",
+        responses=refuses(*_CHANGES, ProofRefused, Throttled),
+        status_code=204,
+        name=f"prove_{name}",
         summary=f"Set up {what}",
-    )(prove)  # fmt: skip
+    )(prove)
     made.delete(
-        path, responses=refuses(*_CHANGES, NotFound, Conflict), status_code=204, name=f"remove_{name}",
+        path,
+        responses=refuses(*_CHANGES, NotFound, Conflict),
+        status_code=204,
+        name=f"remove_{name}",
         summary=f"Remove {what}",
-    )(remove)  # fmt: skip
+    )(remove)
 
 
 def _add_offer(made: APIRouter, factor: Factor) -> None:
@@ -267,9 +273,13 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
         return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
 
     made.post(
-        f"/{factor.path}", responses=refuses(*_CHANGES), status_code=201, response_model=Offered,
-        name=f"begin_{factor.name}", summary=f"Begin to set up {factor.texts.name}",
-    )(begin)  # fmt: skip
+        f"/{factor.path}",
+        responses=refuses(*_CHANGES),
+        status_code=201,
+        response_model=Offered,
+        name=f"begin_{factor.name}",
+        summary=f"Begin to set up {factor.texts.name}",
+    )(begin)
 
 
 # -- recovery codes, remembered browsers -----------------------------------------------------------

@@ -143,9 +143,7 @@ class Finished(Output):
 
 def _started(begun: signin.Started) -> dict[str, Any]:
     need = begun.need
-    return {
-        "handle": begun.handle, "need": need.listed(), "enrol": need.enrol, "expires_at": iso(begun.expires_at),
-    }  # fmt: skip
+    return {"handle": begun.handle, "need": need.listed(), "enrol": need.enrol, "expires_at": iso(begun.expires_at)}
 
 
 @router.post(

@@ -36,10 +36,16 @@ def page(request: Request, name: str, found: Found, error: PassgateError | None 
     profile = json.loads(found.of("profile"))
     label = profile.get("name")
     return show(
-        request, name, service=found.of("display_name"), bound_to=found.actor.session_id, error=error,
-        email=found.of("email"), name=label if isinstance(label, str) else "", done=request.query_params.get("done"),
+        request,
+        name,
+        service=found.of("display_name"),
+        bound_to=found.actor.session_id,
+        error=error,
+        email=found.of("email"),
+        name=label if isinstance(label, str) else "",
+        done=request.query_params.get("done"),
         **more,
-    )  # fmt: skip
+    )
 
 
 async def is_fresh(ctx: Ctx, found: Found) -> bool:

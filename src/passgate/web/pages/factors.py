@@ -149,9 +149,17 @@ async def _totp_page(
     since = (await enrolment.overview(ctx, found.actor))["totp"]
     offered = shown or (await enrolment.offered(ctx, found.actor, totp.name) if fresh else None)
     return page(
-        request, "account-totp", found, error, fresh=fresh, code="", drawn=picture(offered),
-        wrong=totp.FACTOR.texts.wrong, active=shown is not None, since=since,
-    )  # fmt: skip
+        request,
+        "account-totp",
+        found,
+        error,
+        fresh=fresh,
+        code="",
+        drawn=picture(offered),
+        wrong=totp.FACTOR.texts.wrong,
+        active=shown is not None,
+        since=since,
+    )
 
 
 @router.post("/totp/offer")
@@ -230,9 +238,7 @@ async def _codes_page(
     left = (await enrolment.overview(ctx, found.actor))["recovery_codes"]
     text = "\r\n".join((f"{found.of('display_name')}, {found.of('email')}", "", *(codes or ()), ""))
     file = f"data:text/plain;charset=utf-8,{quote(text)}"
-    return await _changing(
-        request, ctx, found, "account-recovery-codes", error, codes=codes, left=left, file=file
-    )  # fmt: skip
+    return await _changing(request, ctx, found, "account-recovery-codes", error, codes=codes, left=left, file=file)
 
 
 # -- remembered browsers ---------------------------------------------------------------------------

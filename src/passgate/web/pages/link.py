@@ -65,9 +65,14 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
         is_open, error = False, error or over
     tenant = await tenant_of(ctx)
     return show(
-        request, "signin-link", service=tenant.display_name, bound_to=link, error=error, is_open=is_open,
+        request,
+        "signin-link",
+        service=tenant.display_name,
+        bound_to=link,
+        error=error,
+        is_open=is_open,
         by_password=password.name in tenant.rules.first,
-    )  # fmt: skip
+    )
 
 
 # -- stopping --------------------------------------------------------------------------------------
@@ -102,6 +107,11 @@ async def _stop_page(request: Request, ctx: Ctx, link: str, error: PassgateError
     if not is_open and not is_done and error is None:
         error = HandleInvalid()
     return show(
-        request, "recover-stop", service=await service_name(ctx), bound_to=link, error=error, is_open=is_open,
+        request,
+        "recover-stop",
+        service=await service_name(ctx),
+        bound_to=link,
+        error=error,
+        is_open=is_open,
         is_done=is_done,
-    )  # fmt: skip
+    )

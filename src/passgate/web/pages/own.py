@@ -65,9 +65,16 @@ def _add(router: APIRouter, factor: Factor) -> None:
 
 async def _page(
     request: Request, ctx: Ctx, found: Found, factor: Factor, error: PassgateError | None = None
-) -> Response:  # fmt: skip
+) -> Response:
     own = {one["factor"]: one["since"] for one in (await enrolment.overview(ctx, found.actor))["own"]}
     return page(
-        request, "account-factor", found, error, fresh=await is_fresh(ctx, found), path=f"/account/{factor.path}",
-        what=factor.texts.name, since=own[factor], wrong=factor.texts.wrong,
-    )  # fmt: skip
+        request,
+        "account-factor",
+        found,
+        error,
+        fresh=await is_fresh(ctx, found),
+        path=f"/account/{factor.path}",
+        what=factor.texts.name,
+        since=own[factor],
+        wrong=factor.texts.wrong,
+    )

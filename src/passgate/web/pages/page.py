@@ -74,19 +74,35 @@ def catalog(ctx: Ctx) -> NullTranslations:
 
 
 def show(
-    request: Request, template: str, /, *, service: str, bound_to: str = "", error: PassgateError | None = None,
-    set_cookies: tuple[str, ...] = (), passkeys: bool = False, wrong: str = "", **values: Any,
-) -> Response:  # fmt: skip
+    request: Request,
+    template: str,
+    /,
+    *,
+    service: str,
+    bound_to: str = "",
+    error: PassgateError | None = None,
+    set_cookies: tuple[str, ...] = (),
+    passkeys: bool = False,
+    wrong: str = "",
+    **values: Any,
+) -> Response:
     """The page of that template. With an error: its status, its header fields, and what it says above the form.
     `passkeys`: with their script; `wrong`: what is said of a wrong answer."""
     ctx = ctx_of(request)
     said_by = catalog(ctx)
     shown = {
-        "page": template, "at": ctx.house.at, "service": service,
+        "page": template,
+        "at": ctx.house.at,
+        "service": service,
         "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
-        "version": version(ctx.settings.look), "alert": said(said_by, template, error, wrong) if error else None,
-        "bad": marked(error), "ago": partial(ago, said_by, ctx.now()), "day": day, "passkeys": passkeys, **values,
-    }  # fmt: skip
+        "version": version(ctx.settings.look),
+        "alert": said(said_by, template, error, wrong) if error else None,
+        "bad": marked(error),
+        "ago": partial(ago, said_by, ctx.now()),
+        "day": day,
+        "passkeys": passkeys,
+        **values,
+    }
     filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
     answer = HTMLResponse(filled.render(shown), status_code=error.status if error else 200)
     answer.headers.update(HEADERS | (_ASKING if passkeys else {}))
@@ -106,11 +122,18 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
     """What went wrong, as a page. Needs nothing that could be down."""
     said_by = catalog(ctx)
     shown = {
-        "page": "error", "at": ctx.house.at, "service": "",
-        "csrf_token": "", "version": version(ctx.settings.look), "status": error.status,
-        "title": said_by.gettext(error.title), "alert": said(said_by, "error", error), "bad": frozenset[str](),
-        "request_id": ctx.request_id, "passkeys": False,
-    }  # fmt: skip
+        "page": "error",
+        "at": ctx.house.at,
+        "service": "",
+        "csrf_token": "",
+        "version": version(ctx.settings.look),
+        "status": error.status,
+        "title": said_by.gettext(error.title),
+        "alert": said(said_by, "error", error),
+        "bad": frozenset[str](),
+        "request_id": ctx.request_id,
+        "passkeys": False,
+    }
     answer = HTMLResponse(templates(ctx).get_template("error.html").render(shown), status_code=error.status)
     answer.headers.update({**HEADERS, **_fields(error)})
     return answer
@@ -211,8 +234,16 @@ def day(then: int) -> str:
 
 # -- reading a form --------------------------------------------------------------------------------
 
-_LONGEST = {"email": 320, "code": 40, "tenant": 80, "organisation": 80, "name": 200, "decision": 40, "label": 200,
-            "answer": 60_000}  # fmt: skip
+_LONGEST = {
+    "email": 320,
+    "code": 40,
+    "tenant": 80,
+    "organisation": 80,
+    "name": 200,
+    "decision": 40,
+    "label": 200,
+    "answer": 60_000,
+}
 
 
 def fields(form: dict[str, str], *required: str, optional: tuple[str, ...] = ()) -> dict[str, str]:

@@ -71,9 +71,11 @@ async def _form(
     shown: dict[str, Any] = {"code": "", "drawn": None, "passkeys": False}
     if factor.is_sent:
         shown |= {
-            "code": half.guest.form.get("code", "") if error else "", "again": request.query_params.get("again") == "1",
-            "sent_to": people.hidden(await whose(ctx, half.sign_in)), "minutes": ctx.settings.mail.code_life // 60,
-        }  # fmt: skip
+            "code": half.guest.form.get("code", "") if error else "",
+            "again": request.query_params.get("again") == "1",
+            "sent_to": people.hidden(await whose(ctx, half.sign_in)),
+            "minutes": ctx.settings.mail.code_life // 60,
+        }
     if set_up is not None and set_up.is_drawn:
         shown["drawn"] = picture(await signin.offered(ctx, half.handle, factor.name))
     if factor.has_passkey_button and not need.enrol:

@@ -40,6 +40,12 @@ async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
 async def _page(request: Request, ctx: Ctx, guest: Guest, email: str, error: PassgateError | None = None) -> Response:
     tenant = await tenant_of(ctx)
     return show(
-        request, "recover", service=tenant.display_name, bound_to=guest.seat, error=error,
-        set_cookies=seated(ctx, guest), email=email, by_password=password.name in tenant.rules.first,
-    )  # fmt: skip
+        request,
+        "recover",
+        service=tenant.display_name,
+        bound_to=guest.seat,
+        error=error,
+        set_cookies=seated(ctx, guest),
+        email=email,
+        by_password=password.name in tenant.rules.first,
+    )

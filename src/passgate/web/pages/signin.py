@@ -67,13 +67,20 @@ async def _begin_page(
 ) -> Response:
     back, found, tenant = return_to(request), await present(request, ctx), await tenant_of(ctx)
     return show(
-        request, "signin", service=tenant.display_name, bound_to=guest.seat, error=error,
-        set_cookies=seated(ctx, guest), email=email, action=with_return("/signin", back),
-        signup=with_return("/signup", back), signed_in=found.of("email") if found else None,
+        request,
+        "signin",
+        service=tenant.display_name,
+        bound_to=guest.seat,
+        error=error,
+        set_cookies=seated(ctx, guest),
+        email=email,
+        action=with_return("/signin", back),
+        signup=with_return("/signup", back),
+        signed_in=found.of("email") if found else None,
         passkeys=passkey.name in tenant.rules.first,
         by_address=any(ctx.factors[name].needs_address for name in tenant.rules.first),
         options=with_return("/signin/passkey/options", back),
-    )  # fmt: skip
+    )
 
 
 # -- out -------------------------------------------------------------------------------------------

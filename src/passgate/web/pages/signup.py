@@ -31,9 +31,14 @@ async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
     try:
         given = await _fields(ctx, guest)
         started = await signin.start_signup(
-            ctx, given["email"], given["password"] or None, None, given["tenant"] or None,
-            given["organisation"] or None, return_to(request),
-        )  # fmt: skip
+            ctx,
+            given["email"],
+            given["password"] or None,
+            None,
+            given["tenant"] or None,
+            given["organisation"] or None,
+            return_to(request),
+        )
     except PassgateError as error:
         if isinstance(error, Invalid) and "new_tenant.name" in error.fields:
             error = Invalid({"organisation": error.fields["new_tenant.name"]})
@@ -55,10 +60,19 @@ async def _fields(ctx: Ctx, guest: Guest) -> dict[str, str]:
 async def _page(request: Request, ctx: Ctx, guest: Guest, error: PassgateError | None = None) -> Response:
     tenant, back = await tenant_of(ctx), return_to(request)
     return show(
-        request, "signup", service=tenant.display_name, bound_to=guest.seat, error=error,
-        set_cookies=seated(ctx, guest), email=guest.form.get("email", ""),
-        organisation=guest.form.get("organisation", ""), tenancy=ctx.settings.tenancy,
-        shortest=tenant.rules.shortest_password(ctx.factors), action=with_return("/signup", back),
-        signin=with_return("/signin", back), by_password=password.name in tenant.rules.first,
-        by_passkey=passkey.name in tenant.rules.first, passkeys=passkey.name in tenant.rules.first,
-    )  # fmt: skip
+        request,
+        "signup",
+        service=tenant.display_name,
+        bound_to=guest.seat,
+        error=error,
+        set_cookies=seated(ctx, guest),
+        email=guest.form.get("email", ""),
+        organisation=guest.form.get("organisation", ""),
+        tenancy=ctx.settings.tenancy,
+        shortest=tenant.rules.shortest_password(ctx.factors),
+        action=with_return("/signup", back),
+        signin=with_return("/signin", back),
+        by_password=password.name in tenant.rules.first,
+        by_passkey=passkey.name in tenant.rules.first,
+        passkeys=passkey.name in tenant.rules.first,
+    )

@@ -147,18 +147,33 @@ async def whose(ctx: Ctx, sign_in: SignIn) -> str:
 
 
 async def page(
-    request: Request, ctx: Ctx, half: Half, factor: Factor | None, name: str, error: PassgateError | None = None,
+    request: Request,
+    ctx: Ctx,
+    half: Half,
+    factor: Factor | None,
+    name: str,
+    error: PassgateError | None = None,
     **more: Any,
-) -> Response:  # fmt: skip
+) -> Response:
     """The page of one factor of a pending sign-in, or one between them."""
     sign_in, decision = half.sign_in, signin.decide(ctx, half.sign_in)
     need = decision if isinstance(decision, Need) else Need(())
     return show(
-        request, name, service=sign_in.service, bound_to=half.guest.seat, error=error, journey=sign_in.journey,
-        email=await whose(ctx, sign_in), shortest=sign_in.rules.shortest_password(ctx.factors), enrol=need.enrol,
-        others=others(ctx, sign_in, need, factor), is_second=bool(sign_in.proofs),
-        days=0 if need.enrol else days(half, factor), wrong=factor.texts.wrong if factor else "", **more,
-    )  # fmt: skip
+        request,
+        name,
+        service=sign_in.service,
+        bound_to=half.guest.seat,
+        error=error,
+        journey=sign_in.journey,
+        email=await whose(ctx, sign_in),
+        shortest=sign_in.rules.shortest_password(ctx.factors),
+        enrol=need.enrol,
+        others=others(ctx, sign_in, need, factor),
+        is_second=bool(sign_in.proofs),
+        days=0 if need.enrol else days(half, factor),
+        wrong=factor.texts.wrong if factor else "",
+        **more,
+    )
 
 
 # -- proving ---------------------------------------------------------------------------------------
