@@ -67,7 +67,7 @@ fmt: $(READY) ## Format the code and apply the safe fixes
 
 .PHONY: reference
 reference: $(READY) ## Write docs/reference anew from the code
-	@$(BIN)/python -m tests.house.reference
+	@$(BIN)/python -m tests.architecture.reference
 
 .PHONY: setup
 setup: $(READY) ## Build .venv (the other targets do it when needed)

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import load, people, servers, steps
-from bench.people import born, json_request, sign_ins, sign_up
+from bench.people import create_person, json_request, sign_ins, sign_up
 from bench.servers import Server
 from tests.servers import Postgres
 
@@ -42,10 +42,10 @@ def heading(*names: str) -> None:
 
 
 def row(name: str, *cells: float | str) -> None:
-    print(f"| {name} | {' | '.join(_shown(cell) for cell in cells)} |", flush=True)
+    print(f"| {name} | {' | '.join(_formatted(cell) for cell in cells)} |", flush=True)
 
 
-def _shown(cell: float | str) -> str:
+def _formatted(cell: float | str) -> str:
     if isinstance(cell, str):
         return cell
     return f"{cell:,.0f}" if cell >= 100 else f"{cell:.3g}"
@@ -97,7 +97,7 @@ def sign_in_rows(stack: ExitStack, times: int, count: int) -> None:
     row("Argon2id 19 MiB t=2 p=1, nothing else", alone, (os.cpu_count() or 1) / alone * 1e3, "", "100 %")
     whole = stack.enter_context(servers.passgate(data / "whole"))
     tiny = stack.enter_context(servers.passgate(data / "tiny", **TINY))
-    crowd = {server.port: [asyncio.run(born(server.port, name)) for name in names] for server in (whole, tiny)}
+    crowd = {server.port: [asyncio.run(create_person(server.port, name)) for name in names] for server in (whole, tiny)}
     cpu, rate, spread = rounds(times, lambda: sign_ins(whole, crowd[whole.port], people.sign_in, count, 16))
     row("passgate, 19 MiB t=2 p=1", rate, cpu, spread, f"{rate / alone:.0%}")
     cpu, rate, spread = rounds(times, lambda: sign_ins(tiny, crowd[tiny.port], people.sign_in, count, 16))
@@ -116,15 +116,17 @@ def factor_rows(stack: ExitStack, times: int, count: int) -> None:
     async def by_passkey(link: load.Connection, who: people.Person) -> None:
         await people.by_passkey(link, who, origin)
 
-    for factor, deed, name in (
+    for factor, action, name in (
         ("passkey", by_passkey, "with a passkey (start, challenge, prove, finish)"),
         ("totp", people.by_app, "with password and app (start, prove, prove, finish)"),
     ):
-        crowd = [asyncio.run(born(server.port, f"{factor}{number}@example.com", factor)) for number in range(count)]
+        crowd = [
+            asyncio.run(create_person(server.port, f"{factor}{number}@example.com", factor)) for number in range(count)
+        ]
 
-        def measure(crowd: list[people.Person] = crowd, deed: people.Deed = deed) -> tuple[float, float]:
+        def measure(crowd: list[people.Person] = crowd, action: people.Action = action) -> tuple[float, float]:
             people.forget_codes(data / "tiny")
-            return sign_ins(server, crowd, deed, count, 8)
+            return sign_ins(server, crowd, action, count, 8)
 
         measure()
         cpu, rate, spread = rounds(times, measure)

@@ -1,4 +1,4 @@
-"""People of a measured Passgate: signed up over its doors, given a passkey or an app, signed in again and again.
+"""People of a measured Passgate: signed up over its endpoints, given a passkey or an app, signed in again and again.
 
 Nothing is measured here but how long a crowd of them took.
 """
@@ -21,7 +21,7 @@ from passgate.core.factors import totp
 from tests.authenticator import Authenticator
 
 PASSWORD = "correct horse battery staple"
-Deed = Callable[[load.Connection, "Person"], Awaitable[None]]
+Action = Callable[[load.Connection, "Person"], Awaitable[None]]
 
 
 def json_request(method: str, path: str, body: object = None, token: str | None = None) -> bytes:
@@ -102,7 +102,7 @@ def forget_codes(data: Path) -> None:
     db.close()
 
 
-async def born(port: int, email: str, factor: str = "") -> Person:
+async def create_person(port: int, email: str, factor: str = "") -> Person:
     token, who = await sign_up(port, email), Person(email, Authenticator())
     link = await load.Connection.open(port)
     if factor == "passkey":
@@ -110,14 +110,14 @@ async def born(port: int, email: str, factor: str = "") -> Person:
         answer = who.device.create(offered["challenge"], f"http://localhost:{port}")
         await ask(link, "/me/passkeys/prove", {"answer": answer}, token, 201)
     elif factor == "totp":
-        spelled = (await ask(link, "/me/totp", None, token, 201))["secret"]
-        who.secret = base64.b32decode(spelled + "=" * (-len(spelled) % 8))
+        code = (await ask(link, "/me/totp", None, token, 201))["secret"]
+        who.secret = base64.b32decode(code + "=" * (-len(code) % 8))
         await ask(link, "/me/totp/prove", {"answer": code_now(who)}, token, 204)
     link.close()
     return who
 
 
-def sign_ins(server: Server, people: list[Person], deed: Deed, count: int, at_once: int) -> tuple[float, float]:
+def sign_ins(server: Server, people: list[Person], action: Action, count: int, at_once: int) -> tuple[float, float]:
     """(CPU ms, sign-ins per second)."""
 
     async def all_of_them() -> float:
@@ -129,7 +129,7 @@ def sign_ins(server: Server, people: list[Person], deed: Deed, count: int, at_on
 
         async def one(_number: int) -> None:
             link = await free.get()
-            await deed(link, next(names))
+            await action(link, next(names))
             free.put_nowait(link)
 
         return await load.crowd(one, count=count, at_once=at_once)

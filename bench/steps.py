@@ -1,4 +1,4 @@
-"""Where the microseconds go: each step of the hot doors alone, in this process.
+"""Where the microseconds go: each step of the hot endpoints alone, in this process.
 
 What a whole request costs is `__main__`'s.
 """
@@ -67,7 +67,7 @@ def bare_checks() -> dict[str, float]:
     }
     device.create(options, origin)
     answer = device.get({"challenge": "AAAA", "rpId": "localhost"}, origin)
-    key = cose_key(device.held[0].key)
+    key = cose_key(device.credentials[0].key)
     now, secret = 1_800_000_000 * SECOND, bytes(range(totp.SECRET))
     code = totp.code_at(secret, now // SECOND // totp.PERIOD)
 
@@ -89,9 +89,9 @@ async def _steps() -> list[tuple[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         async with kit.running(kit.settings_for(Path(folder)), real_world=True) as the:
             anna = await the.person()
-            ctx = sessions.Ctx(the.gate.house)
+            ctx = sessions.Ctx(the.gate.services)
             found = await sessions.find(ctx, anna.token)
-            ring, point = the.gate.house.ring, the.gate.house.store.point
+            ring, point = the.gate.services.ring, the.gate.services.store.point
             key = ring.presented(sessions.PREFIX, anna.token)
 
             def looked_up() -> None:

@@ -58,7 +58,7 @@ class Twists:
 
 
 @dataclass(slots=True)
-class Held:
+class StoredCredential:
     """One credential of an authenticator."""
 
     id: bytes
@@ -84,26 +84,26 @@ class Authenticator:
     fmt: Literal["none", "packed"] = "none"
     attachment: str = "platform"
     transports: tuple[str, ...] = ("hybrid", "internal")
-    held: list[Held] = field(default_factory=list)
+    credentials: list[StoredCredential] = field(default_factory=list)
 
     def create(self, options: dict[str, Any], origin: str, /, **twists: Any) -> dict[str, Any]:
         """navigator.credentials.create(): a RegistrationResponseJSON. The authenticator keeps the credential."""
-        told, rp_id = Twists(**twists), options["rp"]["id"]
+        twist, rp_id = Twists(**twists), options["rp"]["id"]
         if self._among(options.get("excludeCredentials", []), rp_id):
             raise NotAllowed("InvalidStateError")
         if NUMBERS[self.alg] not in {offered["alg"] for offered in options["pubKeyCredParams"]}:
             raise NotAllowed("NotSupportedError")
-        one = Held(
+        one = StoredCredential(
             secrets.token_bytes(self.id_length), new_key(self.alg), rp_id, unb64(options["user"]["id"]), self.counter
         )
-        self.held.append(one)
-        client_data = _client_data("webauthn.create", options["challenge"], origin, told)
-        cose = cose_key(one.key) if told.public_key is HONEST else told.public_key
+        self.credentials.append(one)
+        client_data = _client_data("webauthn.create", options["challenge"], origin, twist)
+        cose = cose_key(one.key) if twist.public_key is HONEST else twist.public_key
         attested = self.aaguid + len(one.id).to_bytes(2) + one.id + cose
-        auth_data = told.auth_data(self._auth_data(one, told, attested))
+        auth_data = twist.auth_data(self._auth_data(one, twist, attested))
         response = {
             "clientDataJSON": b64(client_data),
-            "attestationObject": b64(self._attestation(one, auth_data, client_data, told)),
+            "attestationObject": b64(self._attestation(one, auth_data, client_data, twist)),
             "authenticatorData": b64(auth_data),
             "publicKey": b64(_spki(one.key)),
             "publicKeyAlgorithm": NUMBERS[self.alg],
@@ -114,48 +114,48 @@ class Authenticator:
 
     def get(self, options: dict[str, Any], origin: str, /, **twists: Any) -> dict[str, Any]:
         """navigator.credentials.get(): an AuthenticationResponseJSON, from the newest credential that may answer."""
-        told, allowed = Twists(**twists), options.get("allowCredentials", [])
-        mine = [one for one in self.held if one.rp_id == options["rpId"]]
+        twist, allowed = Twists(**twists), options.get("allowCredentials", [])
+        mine = [one for one in self.credentials if one.rp_id == options["rpId"]]
         able = self._among(allowed, options["rpId"]) if allowed else mine
         if not able:
             raise NotAllowed("NotAllowedError")
         one = able[-1]
         one.counter += self.step
-        client_data = _client_data("webauthn.get", options["challenge"], origin, told)
-        auth_data = told.auth_data(self._auth_data(one, told))
-        handle = one.user_handle if told.user_handle is HONEST else told.user_handle
+        client_data = _client_data("webauthn.get", options["challenge"], origin, twist)
+        auth_data = twist.auth_data(self._auth_data(one, twist))
+        handle = one.user_handle if twist.user_handle is HONEST else twist.user_handle
         response = {
             "clientDataJSON": b64(client_data),
             "authenticatorData": b64(auth_data),
-            "signature": b64(told.signature(sign(one.key, auth_data + hashlib.sha256(client_data).digest()))),
+            "signature": b64(twist.signature(sign(one.key, auth_data + hashlib.sha256(client_data).digest()))),
             **({} if handle is OMIT else {"userHandle": b64(handle)}),
         }
         return self._answer(one, response, {})
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _among(self, descriptors: list[dict[str, Any]], rp_id: str) -> list[Held]:
+    def _among(self, descriptors: list[dict[str, Any]], rp_id: str) -> list[StoredCredential]:
         listed = {unb64(descriptor["id"]) for descriptor in descriptors}
-        return [one for one in self.held if one.rp_id == rp_id and one.id in listed]
+        return [one for one in self.credentials if one.rp_id == rp_id and one.id in listed]
 
-    def _auth_data(self, one: Held, told: Twists, attested: bytes = b"") -> bytes:
+    def _auth_data(self, one: StoredCredential, twist: Twists, attested: bytes = b"") -> bytes:
         """§6.1. The bits of the flags: UP, UV, BE, BS, AT."""
         honest = {"up": self.up, "uv": self.uv, "be": self.be, "bs": self.bs}
-        bits = [is_set if getattr(told, name) is HONEST else getattr(told, name) for name, is_set in honest.items()]
+        bits = [is_set if getattr(twist, name) is HONEST else getattr(twist, name) for name, is_set in honest.items()]
         flags = sum(bit * is_set for bit, is_set in zip((1, 4, 8, 16), bits, strict=True)) | (64 if attested else 0)
-        counter = one.counter if told.counter is HONEST else told.counter
-        rp_id = one.rp_id if told.rp_id is HONEST else told.rp_id
+        counter = one.counter if twist.counter is HONEST else twist.counter
+        rp_id = one.rp_id if twist.rp_id is HONEST else twist.rp_id
         return hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + counter.to_bytes(4) + attested
 
-    def _attestation(self, one: Held, auth_data: bytes, client_data: bytes, told: Twists) -> bytes:
-        fmt = self.fmt if told.fmt is HONEST else told.fmt
+    def _attestation(self, one: StoredCredential, auth_data: bytes, client_data: bytes, twist: Twists) -> bytes:
+        fmt = self.fmt if twist.fmt is HONEST else twist.fmt
         statement: dict[str, Any] = {}
         if fmt == "packed":  # self attestation (§8.2): signed with the credential's own key
-            signature = told.signature(sign(one.key, auth_data + hashlib.sha256(client_data).digest()))
+            signature = twist.signature(sign(one.key, auth_data + hashlib.sha256(client_data).digest()))
             statement = {"alg": NUMBERS[self.alg], "sig": signature}
         return cbor2.dumps({"fmt": fmt, "attStmt": statement, "authData": auth_data})
 
-    def _answer(self, one: Held, response: dict[str, Any], extensions: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, one: StoredCredential, response: dict[str, Any], extensions: dict[str, Any]) -> dict[str, Any]:
         return {
             "id": b64(one.id),
             "rawId": b64(one.id),
@@ -166,18 +166,18 @@ class Authenticator:
         }
 
 
-def _client_data(kind: str, challenge: str, origin: str, told: Twists) -> bytes:
+def _client_data(kind: str, challenge: str, origin: str, twist: Twists) -> bytes:
     members = {
-        "type": kind if told.type is HONEST else told.type,
-        "challenge": challenge if told.challenge is HONEST else told.challenge,
-        "origin": origin if told.origin is HONEST else told.origin,
-        "crossOrigin": False if told.cross_origin is HONEST else told.cross_origin,
-        "topOrigin": told.top_origin,
+        "type": kind if twist.type is HONEST else twist.type,
+        "challenge": challenge if twist.challenge is HONEST else twist.challenge,
+        "origin": origin if twist.origin is HONEST else twist.origin,
+        "crossOrigin": False if twist.cross_origin is HONEST else twist.cross_origin,
+        "topOrigin": twist.top_origin,
     }
     if isinstance(members["challenge"], bytes):
         members["challenge"] = b64(members["challenge"])
-    kept = {name: value for name, value in members.items() if value is not OMIT}
-    return told.client_data(json.dumps(kept, separators=(",", ":")).encode())
+    present = {name: value for name, value in members.items() if value is not OMIT}
+    return twist.client_data(json.dumps(present, separators=(",", ":")).encode())
 
 
 # -- keys ------------------------------------------------------------------------------------------

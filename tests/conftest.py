@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from passgate.app import build_house
+from passgate.app import build_services
 from passgate.store.migrate import upgrade
 from passgate.world import World
 from tests import groups, kit, seconds, storage
@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    groups.tell_apart(items)
+    groups.rename_duplicates(items)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -82,10 +82,10 @@ async def pg_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
     """The name of a migrated, empty database to copy: 20 ms instead of a migration for each test."""
     folder = tmp_path_factory.mktemp("template")
     url = postgres.create_database()
-    house = build_house(kit.settings_for(folder, url), World.real())
-    await upgrade(house.store, lock=folder / "lock")
-    await house.store.close()
-    house.hasher.close()
+    services = build_services(kit.settings_for(folder, url), World.real())
+    await upgrade(services.store, lock=folder / "lock")
+    await services.store.close()
+    services.hasher.close()
     return url.rpartition("/")[2]
 
 

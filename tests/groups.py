@@ -14,13 +14,13 @@ SHARING = (
     "tests/browser/",
     "tests/cli/test_serve.py",
     "tests/conformance/",
-    "tests/house/test_machine.py",
-    "tests/house/test_matrix.py",
-    "tests/house/test_places.py",
+    "tests/architecture/test_machine.py",
+    "tests/architecture/test_matrix.py",
+    "tests/architecture/test_places.py",
     "tests/library/test_wheel.py",
     "tests/races/",
 )
-"""Files and folders with something of their own for all their tests: a server, a built wheel, a town of people, a
+"""Files and folders with something of their own for all their tests: a server, a built wheel, a population of people, a
 copy of the project."""
 
 
@@ -42,7 +42,7 @@ def group_of(nodeid: str) -> str | None:
     return next((place for place in SHARING if nodeid.startswith(place)), None)
 
 
-def tell_apart(items: list[pytest.Item]) -> None:
+def rename_duplicates(items: list[pytest.Item]) -> None:
     """Schemathesis gives all its tests one id; of such tests xdist, in groups, would run one and say nothing."""
     seen = Counter(item.nodeid for item in items)
     for item in items:

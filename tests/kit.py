@@ -1,6 +1,6 @@
 """What tests are told with: a world turned by hand, a running Passgate, a client, some people and the mails they got.
 
-Never a mock: everything here drives the real thing through its public doors.
+Never a mock: everything here drives the real thing through its public endpoints.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 from sqlalchemy import Connection, Dialect, Table, event, select
 
-from passgate.app import Passgate, build_house
+from passgate.app import Passgate, build_services
 from passgate.core.factor import Factor
 from passgate.settings import Settings
 from passgate.store import Store
@@ -87,7 +87,7 @@ class The:
     clock: Clock
     http: httpx2.AsyncClient
 
-    # -- the doors ---------------------------------------------------------------------------------
+    # -- the endpoints ---------------------------------------------------------------------------------
 
     async def signup(self, email: str, password: str | None = PASSWORD, **more: Any) -> httpx2.Response:
         body = {"email": email, **({"password": password} if password is not None else {}), **more}
@@ -124,7 +124,7 @@ class The:
         return str(next(mail["code"] for mail in await self.mails(email) if mail["code"]))
 
     async def person(self, email: str = "anna@example.com", password: str = PASSWORD) -> Person:
-        """Signed up and signed in, through the doors."""
+        """Signed up and signed in, through the endpoints."""
         handle = handle_of(await self.signup(email, password))
         assert (await self.prove(handle, "email_code", await self.code(email))).status_code == 200
         return Person(email, password, token_of(await self.finish(handle)))
@@ -135,15 +135,15 @@ class The:
         assert (await self.prove(handle, "password", person.password)).status_code == 200
         return Person(person.email, person.password, token_of(await self.finish(handle)))
 
-    # -- behind the doors --------------------------------------------------------------------------
+    # -- behind the endpoints --------------------------------------------------------------------------
 
     async def rows(self, table: Table) -> list[dict[str, Any]]:
-        async with self.gate.house.store.read() as db:
+        async with self.gate.services.store.read() as db:
             return [dict(row) for row in await db.rows(select(table).order_by(*table.primary_key.columns))]
 
     async def everything(self, *, but: tuple[str, ...] = ()) -> Tables:
         """All tables as they are, to compare byte for byte."""
-        async with self.gate.house.store.read() as db:
+        async with self.gate.services.store.read() as db:
             found = await db.run(all_tables)
         return {name: rows for name, rows in found.items() if name not in but}
 
@@ -176,8 +176,8 @@ async def running(settings: Settings, *, ip: str = "127.0.0.1", real_world: bool
     """A Passgate in this process, asked over ASGI. Its jobs do not run by themselves: `mails` delivers what waits."""
     clock = Clock()
     gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), factors=OWN_FACTORS)
-    _share_compiled(gate.house.store)
-    if gate.house.store.is_sqlite:
+    _share_compiled(gate.services.store)
+    if gate.services.store.is_sqlite:
         await _make_quick(gate)
     async with gate.running(work=False), client_for(gate, ip) as http:
         yield The(gate, clock, http)
@@ -197,7 +197,7 @@ def _share_compiled(store: Store) -> None:
 
 async def _make_quick(gate: Passgate) -> None:
     """A new SQLite file begins as a copy of a migrated one, and waits for no disk: no test here cuts the power."""
-    engine = gate.house.store.writer.sync_engine
+    engine = gate.services.store.writer.sync_engine
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
     if not _migrated:
         with TemporaryDirectory() as folder:
@@ -211,10 +211,10 @@ _migrated: list[bytes] = []
 
 
 async def _migrate(data: Path) -> None:
-    house = build_house(settings_for(data), World.real())
-    await upgrade(house.store, lock=data / "lock")
-    await house.store.close()
-    house.hasher.close()
+    services = build_services(settings_for(data), World.real())
+    await upgrade(services.store, lock=data / "lock")
+    await services.store.close()
+    services.hasher.close()
 
 
 def _content(file: Path) -> bytes:

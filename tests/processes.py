@@ -163,7 +163,7 @@ class Face(The):
 
 @dataclass
 class Deployment:
-    """Some processes over one data folder and database, each as a `Face`; and a look behind their doors."""
+    """Some processes over one data folder and database, each as a `Face`; and a look behind their endpoints."""
 
     servers: list[Server]
     faces: list[Face]
@@ -257,7 +257,7 @@ def tally(answers: Iterable[httpx2.Response]) -> dict[str, int]:
     return found
 
 
-class Said(dict[str, int]):
+class Outcomes(dict[str, int]):
     """A tally that reads as 0 what never came."""
 
     def __missing__(self, _key: str) -> int:

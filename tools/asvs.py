@@ -1,6 +1,7 @@
 """Writes docs/security/asvs.md from docs/security/asvs.csv: each requirement with its state and what proves it.
 
-It decides nothing: state and proof are written into the list by hand, and a house test resolves every name in it.
+It decides nothing: state and proof are written into the list by hand, and an architecture test resolves every name in
+it.
 
     python tools/asvs.py    write the page anew
 """
@@ -25,7 +26,7 @@ STATES = {
 
 HEAD = """# OWASP ASVS 5.0, requirement by requirement
 
-Written by `tools/asvs.py` from [asvs.csv](asvs.csv); change the list, never this page. A house test resolves
+Written by `tools/asvs.py` from [asvs.csv](asvs.csv); change the list, never this page. An architecture test resolves
 every test, name and page given as a proof.
 
 Identifiers, levels and chapters are those of the

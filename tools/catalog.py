@@ -13,8 +13,8 @@ from pathlib import Path
 
 from jinja2.ext import extract_from_ast
 
-from passgate import errors, look
-from passgate.settings import LookSettings
+from passgate import errors, theme
+from passgate.settings import ThemeSettings
 
 SRC = Path(__file__).parents[1] / "src" / "passgate"
 LOCALES = SRC / "web" / "locales"
@@ -66,8 +66,8 @@ def needed() -> set[str]:
     found = set(_of_errors())
     for path in SRC.rglob("*.py"):
         found |= set(_of_module(ast.parse(path.read_text("utf-8"))))
-    environment = look.environment(LookSettings(), "en")
-    for path in look.TEMPLATES.rglob("*.*"):
+    environment = theme.environment(ThemeSettings(), "en")
+    for path in theme.TEMPLATES.rglob("*.*"):
         for _, _, message in extract_from_ast(environment.parse(path.read_text("utf-8"))):
             parts = (message,) if isinstance(message, str) else message or ()
             found |= {"\0".join(part for part in parts if part is not None)} if parts else set()

@@ -21,12 +21,12 @@ from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
 from passgate.core import jobs, observers, tenants
-from passgate.core.ctx import House
+from passgate.core.ctx import Services
 from passgate.core.events import Event
 from passgate.core.factor import Factor, Factors
 from passgate.core.factors import FACTORS
 from passgate.core.message import Mailer
-from passgate.core.observers import Observers, Told
+from passgate.core.observers import ObserverFunction, Observers
 from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
 from passgate.seal import Ring
@@ -46,13 +46,13 @@ from passgate.world import World
 log = logging.getLogger(__name__)
 
 KEY_FILE = "passgate.keys"
-_LAST_WORDS = 10
+_SHUTDOWN_GRACE = 10
 """Seconds that jobs have to finish what they have in hand."""
 
 
 class Passgate:
-    """One Passgate: an ASGI application, or the doors and guards of a host's own program; and the parts behind it for
-    the command line and for tests."""
+    """One Passgate: an ASGI application, or the endpoints and guards of a host's own program; and the parts behind it
+    for the command line and for tests."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class Passgate:
 
     def _build(self) -> None:
         """The parts. They belong to one event loop, so a gate that was closed makes new ones when it runs again."""
-        house = build_house(self.settings, self._world)
-        self._assemble(replace(house, profile=self._profile, at=self._at, factors=self._factors))
+        services = build_services(self.settings, self._world)
+        self._assemble(replace(services, profile=self._profile, at=self._at, factors=self._factors))
 
-    def _assemble(self, house: House) -> None:
-        self.house = house
-        self.mailer = self._given_mailer or mailer_for(house)
+    def _assemble(self, services: Services) -> None:
+        self.services = services
+        self.mailer = self._given_mailer or mailer_for(services)
         for made in ("api", "asgi"):
             self.__dict__.pop(made, None)
 
@@ -94,7 +94,7 @@ class Passgate:
 
     @cached_property
     def asgi(self) -> ASGIApp:
-        return Edge(self.api, self.house, session.HOT, partial(_with_cors, settings=self.settings))
+        return Edge(self.api, self.services, session.HOT, partial(_with_cors, settings=self.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
@@ -102,38 +102,38 @@ class Passgate:
     # -- in a host's own program -------------------------------------------------------------------
 
     def mount(self, app: FastAPI, at: str = "/auth") -> None:
-        """Our doors below `at` (and `/.well-known/…` at the root), our start and end around the host's. Nothing else of
-        the host is touched. Once for each gate and each program."""
+        """Our endpoints below `at` (and `/.well-known/…` at the root), our start and end around the host's. Nothing
+        else of the host is touched. Once for each gate and each program."""
         if self._mounted or self._is_running:
             raise RuntimeError("this Passgate is mounted, or runs, already")
-        doors = mounting.Doors(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
-        mounting.mount(app, doors, self.running)
+        endpoints = mounting.MountedEndpoints(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
+        mounting.mount(app, endpoints, self.running)
         host.answer_refusals(app)
         self._at, self._mounted = at, True
-        self._assemble(replace(self.house, at=at))
+        self._assemble(replace(self.services, at=at))
 
     async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
         """`Depends(gate.user)`: whoever carries a live session, by bearer or cookie. By cookie, an unsafe method must
         come from our own pages."""
-        return host.with_claims(await host.user(self.house, request), self._claims)
+        return host.with_claims(await host.user(self.services, request), self._claims)
 
     async def public(self) -> None:
         """`Depends(gate.public)`: anybody, and on purpose."""
 
     def may(self, permission: str) -> Guard:
         """`Depends(gate.may("users:read"))`: a user whose roles allow it; 403 `permission_missing` for others."""
-        return host.may(lambda: self.house, self.user, permission)
+        return host.may(lambda: self.services, self.user, permission)
 
     def fresh(self, minutes: float = 5, acr: str | None = None) -> Guard:
         """`Depends(gate.fresh(minutes=5))`: a user who proved who they are that lately, and at that level
         (`acr="urn:passgate:aal2"`, `"phr"`); 401 asks others to step up."""
-        return host.fresh(lambda: self.house, self.user, int(minutes * 60), acr)
+        return host.fresh(lambda: self.services, self.user, int(minutes * 60), acr)
 
     def unguarded(self, app: FastAPI) -> list[str]:
         """The host's routes that name none of these four guards, as `GET /path`."""
         return host.unguarded(app, (self.user, self.public))
 
-    def on(self, event: str, fn: Told, *, name: str | None = None) -> None:
+    def on(self, event: str, fn: ObserverFunction, *, name: str | None = None) -> None:
         """Tell `fn` of every `event` from the first start with it on: after the commit, at least once, in order for
         each person. `name` is where its place in the trail is kept; the function's own where none is given."""
         if self._is_running:
@@ -144,13 +144,13 @@ class Passgate:
 
     async def prepare(self) -> None:
         """SQLite migrates itself; another database must have been migrated."""
-        if self.house.store.is_sqlite:
-            await upgrade(self.house.store, lock=self.settings.data / "passgate.lock")
-        elif await is_behind(self.house.store):
+        if self.services.store.is_sqlite:
+            await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
+        elif await is_behind(self.services.store):
             raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
-        await tenants.ensure_main(self.house)
-        await jobs.tidy(self.house)
-        await observers.join(self.house, self._observers)
+        await tenants.ensure_main(self.services)
+        await jobs.tidy(self.services)
+        await observers.join(self.services, self._observers)
 
     @asynccontextmanager
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:
@@ -169,38 +169,38 @@ class Passgate:
             yield self
         finally:
             stop.set()
-            self.house.wake.set()
+            self.services.wake.set()
             try:
                 await _ended(workers)
             finally:
                 await self.close()
 
     def _jobs(self, stop: asyncio.Event) -> Iterator[Coroutine[None, None, None]]:
-        yield jobs.run(self.house, self.mailer, stop)
+        yield jobs.run(self.services, self.mailer, stop)
         if self._observers:
-            yield observers.run(self.house, self._observers, stop)
+            yield observers.run(self.services, self._observers, stop)
 
     async def close(self) -> None:
         """Every part, whatever becomes of the others."""
         self._is_running, self._is_closed = False, True
         async with AsyncExitStack() as parts:
-            parts.callback(self.house.hasher.close)
-            parts.push_async_callback(self.house.breach.close)
-            parts.push_async_callback(self.house.store.close)
+            parts.callback(self.services.hasher.close)
+            parts.push_async_callback(self.services.breach.close)
+            parts.push_async_callback(self.services.store.close)
 
 
 async def _ended(workers: list[asyncio.Task[None]]) -> None:
     """In their own time, within limits."""
     try:
         if workers:
-            await asyncio.wait(workers, timeout=_LAST_WORDS)
+            await asyncio.wait(workers, timeout=_SHUTDOWN_GRACE)
     finally:
         for worker in workers:
             worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
 
 
-def build_house(settings: Settings, world: World) -> House:
+def build_services(settings: Settings, world: World) -> Services:
     """The long-lived parts. The data folder is made here, readable by nobody else."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     roots = settings.root_secrets()
@@ -212,7 +212,7 @@ def build_house(settings: Settings, world: World) -> House:
     if settings.is_sqlite and settings.database_url is None:
         _private_file(settings)
     store, hasher = Store(settings), Hasher(settings.hash, world)
-    return House(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS)
+    return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS)
 
 
 def _private_file(settings: Settings) -> None:
@@ -220,10 +220,10 @@ def _private_file(settings: Settings) -> None:
     (settings.data / "passgate.db").touch(mode=0o600)
 
 
-def mailer_for(house: House) -> Mailer:
-    mail = house.settings.mail
+def mailer_for(services: Services) -> Mailer:
+    mail = services.settings.mail
     if mail.url.startswith("dev:"):
-        return Mailbox(house.store, house.ring, house.world)
+        return Mailbox(services.store, services.ring, services.world)
     if mail.url.startswith("console:"):
         return Console()
     return Smtp(mail.url, mail.sender)
@@ -247,10 +247,10 @@ def _api(gate: Passgate) -> FastAPI:
     problems.install(app)
     for room in (signin, session, account, factors, admin, ops):
         _take(app, room.router)
-    _take(app, factors.router_of(gate.house.factors.own))
+    _take(app, factors.router_of(gate.services.factors.own))
     if gate.settings.docs:
         docs.install(app)
-    for page in pages(gate.house.factors):
+    for page in pages(gate.services.factors):
         _take(app, page)
     if isinstance(gate.mailer, Mailbox):
         app.state.mailbox = gate.mailer

@@ -1,7 +1,7 @@
 """One hierarchy of errors: what a caller may be told, and with which status. Texts for logs never live here.
 
     PassgateError
-    ├── Refusal            the answer is no; the facts in `keep` are written all the same, the rest is undone
+    ├── Refusal            the answer is no; the facts in `deferred` are written all the same, the rest is undone
     │   ├── Malformed 400 · NotJson/NotForm 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
     │   ├── CredentialMissing/CredentialInvalid/SessionEnded/HandleInvalid/StepUpNeeded 401
     │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed 403 · NotFound 404
@@ -41,16 +41,16 @@ class PassgateError(Exception):
 
 
 class Refusal(PassgateError):
-    """A wrong answer, a closed door, a late ticket.
+    """A wrong answer, a closed endpoint, a late ticket.
 
-    `keep` holds what must survive the rollback: callables `async (db) -> None`, run in a second short transaction.
+    `deferred` holds what must survive the rollback: callables `async (db) -> None`, run in a second short transaction.
     """
 
     title = "Refused"
 
-    def __init__(self, message: str | None = None, *, keep: tuple[Any, ...] = ()) -> None:
+    def __init__(self, message: str | None = None, *, deferred: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
-        self.keep = keep
+        self.deferred = deferred
 
 
 class Malformed(Refusal):
@@ -70,7 +70,7 @@ class NotForm(Refusal):
 
 class TooLarge(Refusal):
     code, status, title = "too_large", 413, "Too large"
-    message = "The request is larger than this door takes."
+    message = "The request is larger than this endpoint takes."
 
 
 class Invalid(Refusal):
@@ -79,8 +79,10 @@ class Invalid(Refusal):
     code, status, title = "invalid", 422, "Invalid input"
     message = "Some fields need another look."
 
-    def __init__(self, fields: Mapping[str, str], message: str | None = None, *, keep: tuple[Any, ...] = ()) -> None:
-        super().__init__(message, keep=keep)
+    def __init__(
+        self, fields: Mapping[str, str], message: str | None = None, *, deferred: tuple[Any, ...] = ()
+    ) -> None:
+        super().__init__(message, deferred=deferred)
         self.fields = dict(fields)
 
     def extra(self) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class HandleInvalid(_Unauthenticated):
 
 
 class StepUpNeeded(_Unauthenticated):
-    """RFC 9470: the session is real but too old or too weak for this deed."""
+    """RFC 9470: the session is real but too old or too weak for this action."""
 
     code, title = "insufficient_user_authentication", "Confirm it is you"
     message = "Confirm that it is you, then try again."
@@ -178,7 +180,7 @@ class NotFound(Refusal):
 
 class MethodNotAllowed(Refusal):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
-    message = "This door does not answer that method."
+    message = "This endpoint does not answer that method."
 
     def __init__(self, allow: str = "") -> None:
         super().__init__()
@@ -247,8 +249,8 @@ class Throttled(Refusal):
     code, status, title = "throttled", 429, "Too many tries"
     message = "Too many tries. Wait a little, then try again."
 
-    def __init__(self, retry_after: int, *, keep: tuple[Any, ...] = ()) -> None:
-        super().__init__(keep=keep)
+    def __init__(self, retry_after: int, *, deferred: tuple[Any, ...] = ()) -> None:
+        super().__init__(deferred=deferred)
         self.retry_after = max(1, retry_after)
 
     def headers(self) -> dict[str, str]:

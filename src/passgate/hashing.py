@@ -1,4 +1,4 @@
-"""The one door to Argon2id: hash and check passwords in a few threads, never on the event loop.
+"""The one endpoint to Argon2id: hash and check passwords in a few threads, never on the event loop.
 
 Rules about passwords (length, known ones) live in `core/factors/password`; this room only turns text into hashes.
 

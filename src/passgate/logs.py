@@ -105,18 +105,18 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
 def described(error: BaseException, deep: int = _DEEP) -> dict[str, Any]:
     """{type, frames, code?, cause?}: where it happened, never what it said. Our own errors' codes are harmless."""
     kind = type(error)
-    shown: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "type": f"{kind.__module__}.{kind.__qualname__}",
         "frames": [f"{_short(f.filename)}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)],
     }
     if isinstance(error, PassgateError):
-        shown["code"] = error.code
+        entry["code"] = error.code
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is None and isinstance(error, BaseExceptionGroup) and error.exceptions:
         cause = error.exceptions[0]
     if cause is not None and deep:
-        shown["cause"] = described(cause, deep - 1)
-    return shown
+        entry["cause"] = described(cause, deep - 1)
+    return entry
 
 
 def _short(filename: str) -> str:

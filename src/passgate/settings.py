@@ -32,7 +32,7 @@ def _seconds(value: object) -> object:
     return value
 
 
-def _words(value: object) -> object:
+def _str_list(value: object) -> object:
     """A JSON list, or words parted by commas or blanks."""
     if not isinstance(value, str):
         return value
@@ -56,7 +56,7 @@ def _no_slash(value: str) -> str:
 
 Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
 Pause = Annotated[int, BeforeValidator(_seconds), Field(ge=0)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+StrList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_str_list)]
 
 
 class _Part(BaseModel):
@@ -82,7 +82,7 @@ class SessionSettings(_Part):
 
 class SigninSettings(_Part):
     life: Seconds = Field(900, description="How long a pending sign-in, sign-up or recovery may take")
-    fresh: Seconds = Field(300, description="How old a proof may be for a deed that asks for a fresh one")
+    fresh: Seconds = Field(300, description="How old a proof may be for an action that asks for a fresh one")
 
 
 class RecoverySettings(_Part):
@@ -103,7 +103,7 @@ class HashSettings(_Part):
     passes: int = Field(2, ge=1, le=64, description="Passes over that memory")
     threads: int = Field(0, ge=0, le=256, description="Hashes at the same time; 0: one per core")
     deadline: Seconds = Field(5, description="A hash that cannot start within this time answers 503")
-    pepper: Words = Field((), description="Optional keys mixed into each password, newest first", repr=False)
+    pepper: StrList = Field((), description="Optional keys mixed into each password, newest first", repr=False)
 
     @property
     def meets_owasp(self) -> bool:
@@ -119,10 +119,10 @@ class BreachSettings(_Part):
 
 
 class CorsSettings(_Part):
-    origins: Words = Field((), description="Origins whose pages may call /api/v1")
+    origins: StrList = Field((), description="Origins whose pages may call /api/v1")
 
 
-class LookSettings(_Part):
+class ThemeSettings(_Part):
     """A brand is a hue and a chroma; every colour comes from them."""
 
     hue: int = Field(262, ge=0, le=360, description="The brand's hue in degrees (OKLCH)")
@@ -157,9 +157,9 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Processes on this machine")
     nodes: int = Field(1, ge=1, description="Machines that share the database")
     database_url: SecretStr | None = Field(None, description="postgresql://…; empty: SQLite in the data folder")
-    secrets: Words = Field((), description="Root secrets, newest first, each at least 32 bytes", repr=False)
+    secrets: StrList = Field((), description="Root secrets, newest first, each at least 32 bytes", repr=False)
     secrets_file: Path | None = Field(None, description="The same in a file, one a line")
-    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(
+    trusted_proxies: Annotated[StrList, AfterValidator(_networks)] = Field(
         (), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed"
     )
     tenancy: Literal["single", "multi"] = "single"
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     breach: BreachSettings = Field(default_factory=BreachSettings)
     cors: CorsSettings = Field(default_factory=CorsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
-    look: LookSettings = Field(default_factory=LookSettings)
+    look: ThemeSettings = Field(default_factory=ThemeSettings)
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,6 @@
 """For the tests of a host's program: a Passgate in a folder of its own, a clock turned by hand, a mailbox, `sign_in`.
 
-Everything here goes through the real doors; nothing is mocked, no network is used, and no server ever imports this.
+Everything here goes through the real endpoints; nothing is mocked, no network is used, and no server ever imports this.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class Gate(Passgate):
 
     async def settle(self) -> None:
         """Do now what is done beside requests: deliver mails, seal the trail, tell observers."""
-        await outbox.settle(self.house, self.mailer)
-        await ledger.seal(self.house)
-        while await observers.tell(self.house, self._observers):
+        await outbox.settle(self.services, self.mailer)
+        await ledger.seal(self.services)
+        while await observers.notify(self.services, self._observers):
             pass
 
 
@@ -175,7 +175,7 @@ def sign_in(
     gate: Gate | None = None,
 ) -> Awaitable[SignedIn] | SignedIn:
     """Sign somebody in with this client, and up before that where nobody has this address yet: from now on it speaks
-    for them, like a browser on one of our own pages. Through the doors of `gate`, the one made last where none is
+    for them, like a browser on one of our own pages. Through the endpoints of `gate`, the one made last where none is
     named. An httpx2.AsyncClient is awaited; Starlette's TestClient needs no await."""
     found = gate or _last()
     way = _way(found, email, password, profile, carrier)
@@ -199,9 +199,9 @@ async def _walked(client: httpx2.AsyncClient, gate: Gate, way: Way, carrier: Car
         while True:
             ask, answer = way.send(answer), None
             if ask is None:
-                await outbox.settle(gate.house, gate.mailer)
+                await outbox.settle(gate.services, gate.mailer)
             else:
-                answer = await client.request(**ask.given(gate.house.at))
+                answer = await client.request(**ask.given(gate.services.at))
     except StopIteration as end:
         return _carrying(client, end.value, carrier)
 
@@ -214,7 +214,7 @@ def _stepped(client: httpx2.Client, gate: Gate, way: Way, carrier: Carrier) -> S
             if ask is None:
                 time.sleep(0.005)
             else:
-                answer = client.request(**ask.given(gate.house.at))
+                answer = client.request(**ask.given(gate.services.at))
     except StopIteration as end:
         return _carrying(client, end.value, carrier)
 
@@ -238,8 +238,8 @@ def _way(gate: Gate, email: str, password: str, profile: dict[str, Any] | None, 
         proof = {"factor": "password", "answer": password}
     _right((yield _Ask("signin/prove", proof, handle)), 200)
     done = _right((yield _Ask("signin/finish", {"carrier": carrier}, handle)), 201)
-    shown = _right((yield _Ask("session", None, done.get("token"))), 200)
-    return SignedIn(shown["user"]["id"], email, password, done["session"]["id"], done.get("token"))
+    answer = _right((yield _Ask("session", None, done.get("token"))), 200)
+    return SignedIn(answer["user"]["id"], email, password, done["session"]["id"], done.get("token"))
 
 
 def _mailed(mailbox: Mailbox, email: str, since: int) -> Generator[None, httpx2.Response | None, Message]:

@@ -332,10 +332,10 @@ def test_settings_that_cannot_work(url: str, sender: str) -> None:
 
 async def test_the_console_shows_the_code_and_no_escape(capsys: pytest.CaptureFixture[str]) -> None:
     await Console().send(replace(MESSAGE, text="12345678\n\x1b[2Jx\n", subject="a\x1b]0;b\x07"))
-    shown = capsys.readouterr().out
-    assert MESSAGE.to in shown
-    assert "12345678" in shown
-    assert "\x1b" not in shown
+    out = capsys.readouterr().out
+    assert MESSAGE.to in out
+    assert "12345678" in out
+    assert "\x1b" not in out
 
 
 @pytest.fixture
@@ -368,7 +368,7 @@ async def test_the_mailbox_keeps_what_it_is_sent(store: Store) -> None:
 
 
 async def test_the_mailbox_forgets_the_oldest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("passgate.adapters.mailbox._KEPT", 5)
+    monkeypatch.setattr("passgate.adapters.mailbox._LIMIT", 5)
     world = World.real()
     box = Mailbox(store, Ring([b"k" * 32], world), world)
     for count in range(8):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.person import House
+from tests.browser.person import BrowserSite
 from tests.processes import Deployment, deployed
 from tests.web.browsing import rule
 
@@ -57,18 +57,18 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def house(served: Deployment, chromium: Browser) -> AsyncIterator[House]:
-    house = House(served, chromium)
-    yield house
-    await house.leave()
+async def site(served: Deployment, chromium: Browser) -> AsyncIterator[BrowserSite]:
+    site = BrowserSite(served, chromium)
+    yield site
+    await site.leave()
 
 
 @pytest.fixture
-async def rules(house: House) -> AsyncIterator[Rule]:
+async def rules(site: BrowserSite) -> AsyncIterator[Rule]:
     """Changes the tenant's policy until the end of the story."""
 
     async def change(**changes: Any) -> None:
-        await rule(house.deployment.a, **changes)
+        await rule(site.deployment.a, **changes)
 
     yield change
     await change()

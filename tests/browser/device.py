@@ -53,8 +53,8 @@ class Device:
         await self.cdp.send(
             "WebAuthn.removeCredential", {"authenticatorId": self.id, "credentialId": one["credentialId"]}
         )
-        kept = {**one, "signCount": count}
-        await self.cdp.send("WebAuthn.addCredential", {"authenticatorId": self.id, "credential": kept})
+        saved = {**one, "signCount": count}
+        await self.cdp.send("WebAuthn.addCredential", {"authenticatorId": self.id, "credential": saved})
 
     async def leave(self) -> None:
         await self.cdp.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": self.id})

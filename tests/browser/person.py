@@ -113,7 +113,7 @@ class Person:
 
 
 @dataclass
-class House:
+class BrowserSite:
     """One real server and one real browser; each `person` has a context of their own."""
 
     deployment: Deployment
@@ -133,13 +133,13 @@ class House:
         def asked(request: Request) -> None:
             made.asked.append(request.url)
 
-        def said(message: ConsoleMessage) -> None:
+        def on_console(message: ConsoleMessage) -> None:
             # A refusal's own status (403, 422, 429) is told there, too; that is none.
             if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
                 made.complaints.append(message.text)
 
         context.on("request", asked)
-        context.on("console", said)
+        context.on("console", on_console)
         context.on("weberror", lambda error: made.complaints.append(str(error.error)))
         self.people.append(made)
         return made

@@ -17,7 +17,7 @@ from sqlalchemy import update
 from passgate.store.tables import session
 from passgate.world import SECOND
 from tests import catalogue
-from tests.browser.person import DESKTOP, PHONE, House
+from tests.browser.person import DESKTOP, PHONE, BrowserSite
 from tests.catalogue.entry import Stop
 
 # Besides what axe asks by itself: targets of a decent size (WCAG 2.2, 2.5.8).
@@ -34,14 +34,14 @@ STOPS = list(catalogue.stops())
 @pytest.mark.parametrize("views", [pytest.param(TWO, id="two"), pytest.param(FOUR, id="four", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 @pytest.mark.usefixtures("rules")
-async def test_axe_finds_nothing(house: House, stop: Stop, views: Views) -> None:
-    anna = await house.person()
+async def test_axe_finds_nothing(site: BrowserSite, stop: Stop, views: Views) -> None:
+    anna = await site.person()
     if stop.by_whom == "person":
         await anna.exist()
-    elif stop.by_whom != "guest":
+    elif stop.by_whom != "anonymous_visitor":
         await anna.be_signed_in()
     if stop.by_whom == "stale":
-        await age_proofs(house)
+        await age_proofs(site)
     await stop.way(anna)
     assert await anna.where() == stop.where
     await anna.page.evaluate(AXE_SCRIPT)
@@ -56,8 +56,8 @@ async def test_axe_finds_nothing(house: House, stop: Stop, views: Views) -> None
         assert await anna.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
 
 
-async def age_proofs(house: House) -> None:
+async def age_proofs(site: BrowserSite) -> None:
     """Everybody proved themselves a while ago."""
-    inside = house.deployment.inside
-    async with inside.house.store.write() as db:
+    inside = site.deployment.inside
+    async with inside.services.store.write() as db:
         await db.change(update(session).values(auth_time=session.c.auth_time - 400 * SECOND))

@@ -7,7 +7,7 @@ What axe finds on the pages is told in test_access.
 from __future__ import annotations
 
 from tests.browser.device import App, Pocket
-from tests.browser.person import House, Person
+from tests.browser.person import BrowserSite, Person
 from tests.kit import OTHER_PASSWORD, PASSWORD
 
 
@@ -36,9 +36,9 @@ async def typed(anna: Person, field: str, text: str) -> None:
     await anna.page.keyboard.type(text)
 
 
-async def test_by_keyboard_alone(house: House, js: bool) -> None:
+async def test_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
     """Up, out, in after a wrong password, a new name, another session ended, and out: Tab and Enter do."""
-    anna, other = await house.person(js=js), await house.person(js=js)
+    anna, other = await site.person(js=js), await site.person(js=js)
     other.email = anna.email
     await anna.open("/signin")
     await tab_to(anna, href="/signup")
@@ -79,9 +79,9 @@ async def test_by_keyboard_alone(house: House, js: bool) -> None:
     assert await other.open("/account") == "signin"
 
 
-async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(house: House, js: bool) -> None:
+async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
     """The rest of the way: a forgotten password, another address and back, the data taken along, and gone."""
-    anna = await house.person(js=js)
+    anna = await site.person(js=js)
     await anna.exist()
     await anna.open("/signin")
     await typed(anna, "email", anna.email)
@@ -115,8 +115,8 @@ async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(house: House
     assert await entered(anna) == "signout"
 
 
-async def test_the_way_back_to_an_address_by_keyboard_alone(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
+async def test_the_way_back_to_an_address_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
+    anna = await site.person(js=js)
     await anna.be_signed_in()
     old, new = anna.email, f"new-{anna.email}"
     await anna.open("/account/address")
@@ -127,9 +127,9 @@ async def test_the_way_back_to_an_address_by_keyboard_alone(house: House, js: bo
     assert await entered(anna) == "recover"
 
 
-async def test_showing_a_password_by_keyboard(house: House) -> None:
+async def test_showing_a_password_by_keyboard(site: BrowserSite) -> None:
     """The one thing the script adds: a button after the field, which is sent hidden all the same."""
-    anna = await house.person()
+    anna = await site.person()
     await anna.exist()
     await anna.open("/signin")
     await anna.send("/signin", email=anna.email)
@@ -145,9 +145,9 @@ async def test_showing_a_password_by_keyboard(house: House) -> None:
     assert await entered(anna) == "account"
 
 
-async def test_a_second_step_by_keyboard_alone(house: House, js: bool) -> None:
+async def test_a_second_step_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
     """An app is set up, codes are made; then in with one of them, and the app is removed."""
-    anna = await house.person(js=js)
+    anna = await site.person(js=js)
     await anna.be_signed_in()
     await anna.open("/account")
     await tab_to(anna, href="/account/factors")
@@ -161,7 +161,7 @@ async def test_a_second_step_by_keyboard_alone(house: House, js: bool) -> None:
     assert await entered(anna) == "account-recovery-codes"
     await tab_to(anna, action="/account/recovery-codes")
     assert await entered(anna) == "account-recovery-codes"
-    [kept, *_] = await anna.page.locator(".codes code").all_inner_texts()
+    [saved, *_] = await anna.page.locator(".codes code").all_inner_texts()
     await tab_to(anna, href="/signout")
     assert await entered(anna) == "signout"
     await tab_to(anna, tag="button")
@@ -173,7 +173,7 @@ async def test_a_second_step_by_keyboard_alone(house: House, js: bool) -> None:
     assert await entered(anna) == "signin-totp"
     await tab_to(anna, href="/signin/recovery-code")
     assert await entered(anna) == "signin-recovery-code"
-    await typed(anna, "code", kept)
+    await typed(anna, "code", saved)
     await tab_to(anna, name="remember")
     await anna.page.keyboard.press("Space")
     assert await entered(anna) == "account"
@@ -184,8 +184,8 @@ async def test_a_second_step_by_keyboard_alone(house: House, js: bool) -> None:
     assert await entered(anna) == "account-factors"
 
 
-async def test_passkeys_by_keyboard_alone(house: House) -> None:
-    anna = await house.person()
+async def test_passkeys_by_keyboard_alone(site: BrowserSite) -> None:
+    anna = await site.person()
     await anna.page.add_init_script("PublicKeyCredential.isConditionalMediationAvailable = async () => false")
     await Pocket(anna.page).device()
     await anna.open("/signup")

@@ -7,7 +7,7 @@ Every lie of an answer is told in tests/ground; the pages without a script in te
 from __future__ import annotations
 
 from tests.browser.device import Device, Pocket
-from tests.browser.person import House, Person
+from tests.browser.person import BrowserSite, Person
 from tests.kit import PASSWORD
 
 BUTTON = "form[data-passkey] button"
@@ -17,9 +17,9 @@ delete PublicKeyCredential.parseRequestOptionsFromJSON
 delete PublicKeyCredential.prototype.toJSON"""
 
 
-async def up(house: House, *scripts: str, synced: bool = True) -> tuple[Person, Pocket, Device]:
+async def up(site: BrowserSite, *scripts: str, synced: bool = True) -> tuple[Person, Pocket, Device]:
     """Somebody who signed up with a passkey alone."""
-    anna = await house.person()
+    anna = await site.person()
     for script in scripts:
         await anna.page.add_init_script(script)
     pocket = Pocket(anna.page)
@@ -47,9 +47,9 @@ async def refused(anna: Person, where: str) -> None:
     assert await anna.page.locator(BUTTON).is_enabled(), "and one can try again"
 
 
-async def test_up_and_in_by_autofill(house: House) -> None:
+async def test_up_and_in_by_autofill(site: BrowserSite) -> None:
     """The address field offers passkeys; with one at hand and its person there nothing is typed."""
-    anna, _, _ = await up(house)
+    anna, _, _ = await up(site)
     await out(anna)
     async with anna.page.expect_navigation(url="**/account"):
         await anna.page.goto(f"{anna.origin}/signin")
@@ -57,8 +57,8 @@ async def test_up_and_in_by_autofill(house: House) -> None:
     assert await anna.open("/account/sessions") == "account-sessions"
 
 
-async def test_in_by_the_button(house: House) -> None:
-    anna, _, _ = await up(house, NO_AUTOFILL)
+async def test_in_by_the_button(site: BrowserSite) -> None:
+    anna, _, _ = await up(site, NO_AUTOFILL)
     await out(anna)
     assert await anna.open("/account/sessions") == "signin"
     first = anna.page.locator("main button:visible").first
@@ -67,9 +67,9 @@ async def test_in_by_the_button(house: House) -> None:
     assert await anna.press(BUTTON) == "account-sessions", "where one wanted to go"
 
 
-async def test_the_button_while_autofill_waits(house: House) -> None:
+async def test_the_button_while_autofill_waits(site: BrowserSite) -> None:
     """The request that waits is taken back: a browser has one at a time."""
-    anna, _, phone = await up(house)
+    anna, _, phone = await up(site)
     await out(anna)
     await phone.present(is_there=False)
     async with anna.page.expect_response("**/signin/passkey/options"):
@@ -78,8 +78,8 @@ async def test_the_button_while_autofill_waits(house: House) -> None:
     assert await anna.press(BUTTON) == "account"
 
 
-async def test_an_address_typed_while_autofill_waits(house: House) -> None:
-    anna, _, phone = await up(house)
+async def test_an_address_typed_while_autofill_waits(site: BrowserSite) -> None:
+    anna, _, phone = await up(site)
     await anna.open("/account/password")
     await anna.send("/account/password", new_password=PASSWORD)
     await out(anna)
@@ -90,17 +90,17 @@ async def test_an_address_typed_while_autofill_waits(house: House) -> None:
     assert await anna.press(BUTTON) == "account"
 
 
-async def test_a_browser_that_spells_nothing_itself(house: House) -> None:
+async def test_a_browser_that_spells_nothing_itself(site: BrowserSite) -> None:
     """Without the three JSON functions ours does it."""
-    anna, _, _ = await up(house, NO_AUTOFILL, OLD)
+    anna, _, _ = await up(site, NO_AUTOFILL, OLD)
     await out(anna)
     await anna.open("/signin")
     assert await anna.press(BUTTON) == "account"
 
 
-async def test_a_browser_without_passkeys(house: House) -> None:
+async def test_a_browser_without_passkeys(site: BrowserSite) -> None:
     """Nothing of them is shown, and the other way is the primary one."""
-    anna = await house.person()
+    anna = await site.person()
     await anna.page.add_init_script("delete window.PublicKeyCredential")
     await anna.exist()
     await anna.open("/signin")
@@ -112,8 +112,8 @@ async def test_a_browser_without_passkeys(house: House) -> None:
     assert await anna.page.locator("[data-unable]").is_visible()
 
 
-async def test_without_a_script_the_page_says_so(house: House) -> None:
-    anna = await house.person(js=False)
+async def test_without_a_script_the_page_says_so(site: BrowserSite) -> None:
+    anna = await site.person(js=False)
     await anna.exist()
     await anna.open("/signin")
     assert await anna.page.locator(BUTTON).is_hidden()
@@ -123,8 +123,8 @@ async def test_without_a_script_the_page_says_so(house: House) -> None:
     assert await anna.press('.ways a[href="/signin/password"]') == "signin-password"
 
 
-async def test_a_second_device_and_the_first_one_gone(house: House) -> None:
-    anna, pocket, phone = await up(house, NO_AUTOFILL)
+async def test_a_second_device_and_the_first_one_gone(site: BrowserSite) -> None:
+    anna, pocket, phone = await up(site, NO_AUTOFILL)
     await anna.open("/account/factors")
     assert await anna.press('a[href="/account/passkeys/new"]') == "account-passkey-new"
     await refused(anna, "account-passkey-new:passkey_known")
@@ -150,8 +150,8 @@ async def test_a_second_device_and_the_first_one_gone(house: House) -> None:
     assert await anna.press(BUTTON) == "account", "with the key"
 
 
-async def test_a_device_that_is_not_unlocked(house: House) -> None:
-    anna, _, phone = await up(house, NO_AUTOFILL)
+async def test_a_device_that_is_not_unlocked(site: BrowserSite) -> None:
+    anna, _, phone = await up(site, NO_AUTOFILL)
     await out(anna)
     await phone.verify(does=False)
     await anna.open("/signin")
@@ -160,9 +160,9 @@ async def test_a_device_that_is_not_unlocked(house: House) -> None:
     assert await anna.press(BUTTON) == "account"
 
 
-async def test_a_passkey_that_says_something_else_of_itself(house: House) -> None:
+async def test_a_passkey_that_says_something_else_of_itself(site: BrowserSite) -> None:
     """Whether it may leave its device is for life (WebAuthn §6.1.3)."""
-    anna, _, phone = await up(house, NO_AUTOFILL)
+    anna, _, phone = await up(site, NO_AUTOFILL)
     await out(anna)
     await phone.claim(backupEligibility=False, backupState=False)
     await anna.open("/signin")
@@ -171,8 +171,8 @@ async def test_a_passkey_that_says_something_else_of_itself(house: House) -> Non
     assert await anna.press(BUTTON) == "account"
 
 
-async def test_a_copied_passkey(house: House) -> None:
-    anna, _, phone = await up(house, NO_AUTOFILL, synced=False)
+async def test_a_copied_passkey(site: BrowserSite) -> None:
+    anna, _, phone = await up(site, NO_AUTOFILL, synced=False)
     await out(anna)
     await anna.open("/signin")
     assert await anna.press(BUTTON) == "account"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.browser.person import House
+from tests.browser.person import BrowserSite
 from tests.kit import OTHER_PASSWORD, PASSWORD
 
 
-async def test_up_out_and_in(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
+async def test_up_out_and_in(site: BrowserSite, js: bool) -> None:
+    anna = await site.person(js=js)
     assert await anna.open("/account") == "signin"
     assert await anna.press('a[href^="/signup"]') == "signup"
     assert await anna.send("/signup", email=anna.email, password=PASSWORD) == "signin-email-code"
@@ -29,8 +29,8 @@ async def test_up_out_and_in(house: House, js: bool) -> None:
     assert await anna.send("/signin/password", password=PASSWORD) == "account-sessions", "where one wanted to go"
 
 
-async def test_back_shows_nothing_after_the_way_out(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
+async def test_back_shows_nothing_after_the_way_out(site: BrowserSite, js: bool) -> None:
+    anna = await site.person(js=js)
     await anna.be_signed_in()
     assert await anna.open("/account") == "account"
     assert await anna.press('a[href="/signout"]') == "signout"
@@ -41,8 +41,8 @@ async def test_back_shows_nothing_after_the_way_out(house: House, js: bool) -> N
         await anna.page.go_back()
 
 
-async def test_a_wrong_password(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
+async def test_a_wrong_password(site: BrowserSite, js: bool) -> None:
+    anna = await site.person(js=js)
     await anna.exist()
     assert await anna.sign_in(OTHER_PASSWORD) == "signin-password:proof_refused"
     alert = anna.page.locator("[role=alert]")
@@ -54,8 +54,8 @@ async def test_a_wrong_password(house: House, js: bool) -> None:
     assert await anna.send("/signin/password", password=PASSWORD) == "account"
 
 
-async def test_too_many_tries(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
+async def test_too_many_tries(site: BrowserSite, js: bool) -> None:
+    anna = await site.person(js=js)
     await anna.exist()
     for _ in range(10):  # ten cost no wait; here they are somebody else's
         handle = (await anna.face.start(anna.email)).json()["handle"]
@@ -73,8 +73,8 @@ async def test_too_many_tries(house: House, js: bool) -> None:
     assert await anna.send("/signin/password", password=PASSWORD) == "account"
 
 
-async def test_a_forgotten_password_ends_all_other_sessions(house: House, js: bool) -> None:
-    anna, thief = await house.person(js=js), await house.person(js=js)
+async def test_a_forgotten_password_ends_all_other_sessions(site: BrowserSite, js: bool) -> None:
+    anna, thief = await site.person(js=js), await site.person(js=js)
     await thief.be_signed_in()
     anna.email = thief.email
     assert await thief.open("/account/sessions") == "account-sessions"
@@ -92,8 +92,8 @@ async def test_a_forgotten_password_ends_all_other_sessions(house: House, js: bo
     assert await anna.page.locator(".rows > li").count() == 1
 
 
-async def test_one_browser_ends_the_other(house: House, js: bool) -> None:
-    here, there = await house.person(js=js), await house.person(js=js)
+async def test_one_browser_ends_the_other(site: BrowserSite, js: bool) -> None:
+    here, there = await site.person(js=js), await site.person(js=js)
     await here.exist()
     there.email = here.email
     assert await here.sign_in() == "account"
@@ -107,8 +107,8 @@ async def test_one_browser_ends_the_other(house: House, js: bool) -> None:
     assert await here.page.locator(".rows > li").count() == 1
 
 
-async def test_another_address_and_the_way_back(house: House, js: bool) -> None:
-    anna, owner = await house.person(js=js), await house.person(js=js)
+async def test_another_address_and_the_way_back(site: BrowserSite, js: bool) -> None:
+    anna, owner = await site.person(js=js), await site.person(js=js)
     await anna.be_signed_in()
     old, new = anna.email, f"new-{anna.email}"
     await anna.open("/account")
@@ -117,21 +117,21 @@ async def test_another_address_and_the_way_back(house: House, js: bool) -> None:
     wrong = await anna.send("/account/address/code", code="00000000")
     assert wrong == "account-address-code:proof_refused"
     assert await anna.send("/account/address/code", code=await anna.code(new)) == "account"
-    told = {to: (await anna.face.mails_of(to, "address_changed"))[0] for to in (old, new)}
-    assert told[new]["link"] is None
-    await owner.page.goto(told[old]["link"])
+    result = {to: (await anna.face.mails_of(to, "address_changed"))[0] for to in (old, new)}
+    assert result[new]["link"] is None
+    await owner.page.goto(result[old]["link"])
     assert (await owner.where(), owner.path) == ("account-undo", "/account/address/undo"), "no secret stays in sight"
     assert await owner.send("/account/address/undo") == "recover"
     assert await anna.open("/account") == "signin", "whoever moved it is out"
     assert await owner.send("/recover", email=old) == "signin-email-code"
     assert await owner.send("/signin/email-code", code=await owner.code(old)) == "new-password"
     assert await owner.send("/signin/password", new_password=OTHER_PASSWORD) == "account"
-    await owner.page.goto(told[old]["link"])
+    await owner.page.goto(result[old]["link"])
     assert await owner.where() == "account-undo:handle_invalid", "a link works once"
 
 
-async def test_data_taken_along_and_leaving(house: House, js: bool) -> None:
-    anna = await house.person(js=js)
+async def test_data_taken_along_and_leaving(site: BrowserSite, js: bool) -> None:
+    anna = await site.person(js=js)
     await anna.be_signed_in()
     await anna.open("/account/export")
     async with anna.page.expect_download() as taking:
@@ -152,10 +152,10 @@ AWAY = (
 )
 
 
-async def test_nobody_is_led_away(house: House, js: bool) -> None:
+async def test_nobody_is_led_away(site: BrowserSite, js: bool) -> None:
     """The whole list is in tests/web; here are those that browsers are known to read in their own way. That no other
     origin was asked for anything is seen when the house is left."""
-    anna = await house.person(js=js)
+    anna = await site.person(js=js)
     await anna.exist()
     for wanted in AWAY:
         spelt = wanted.replace("%", "%25").replace("\\", "%5C").replace("/", "%2F")

@@ -41,7 +41,7 @@ def application() -> Passgate:
     """The one that tests are made from, before any of them runs."""
     with tempfile.TemporaryDirectory() as folder:
         gate = Passgate(settings_for(Path(folder)), factors=OWN_FACTORS)
-        gate.house.hasher.close()
+        gate.services.hasher.close()
     return gate
 
 
@@ -59,7 +59,7 @@ def _document() -> dict[str, Any]:
 def operations() -> dict[str, dict[str, Any]]:
     """What the OpenAPI document says of each endpoint that stands in it, by the catalogue's keys."""
     paths = _document()["paths"]
-    return {f"{method.upper()} {path}": told for path, methods in paths.items() for method, told in methods.items()}
+    return {f"{method.upper()} {path}": result for path, methods in paths.items() for method, result in methods.items()}
 
 
 def schema_of(key: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def asked() -> dict[str, Right]:
 
 def messages() -> list[tuple[str, Right]]:
     """Every message that programs send: each body once."""
-    with_body = [key for key, told in operations().items() if "requestBody" in told and key in catalogue()]
+    with_body = [key for key, result in operations().items() if "requestBody" in result and key in catalogue()]
     return [(key, right) for key in with_body for right in catalogue()[key].rights if right.optional is not None]
 
 

@@ -12,23 +12,23 @@ from tests.kit import OTHER_PASSWORD
 
 
 async def set_profile(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: account.set_profile(folk.acting(actor), actor, {"nickname": "Anna"})
 
 
 async def set_password(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.session(actor.tenant_id, actor.person_id)
     return lambda: account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
 
 
 async def address_start(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: address.start(folk.acting(actor), actor, f"new{next(folk.numbers)}@example.com")
 
 
 async def address_prove(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await address.start(folk.acting(actor), actor, f"new{next(folk.numbers)}@example.com")
     code = await folk.code()
     return lambda: address.prove(folk.acting(actor), actor, code)
@@ -42,33 +42,33 @@ async def address_undo(folk: Folk) -> Action:
 
 
 async def end_session(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: account.end_session(folk.acting(actor), actor, actor.session_id)
 
 
 async def end_other_sessions(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.session(actor.tenant_id, actor.person_id)
     return lambda: account.end_other_sessions(folk.acting(actor), actor)
 
 
 async def exported(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: account.exported(folk.acting(actor), actor)
 
 
 async def delete(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: account.delete(folk.acting(actor), actor)
 
 
 async def make_link_as_admin(folk: Folk) -> Action:
-    boss, other = await folk.born(None, "admin"), await folk.born()
+    boss, other = await folk.create(None, "admin"), await folk.create()
     return lambda: admin.signin_link(folk.acting(boss), boss, other.person_id)
 
 
 async def change_policy(folk: Folk) -> Action:
-    boss = await folk.born(None, "owner")
+    boss = await folk.create(None, "owner")
     tenant = await folk.tenant(tenants.MAIN)
     data = {"remember_days": 29 if tenant.rules.remember_days != 29 else 30}
     return lambda: admin.change_policy(folk.acting(boss), boss, tenant.id, data)

@@ -16,12 +16,12 @@ from tests.kit import OTHER_PASSWORD
 
 
 async def offer_app(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: enrolment.offer(folk.acting(actor), actor, "totp")
 
 
 async def offer_app_at_once(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await policy(folk.the, totp_at_once=True)
 
     async def act() -> None:
@@ -32,14 +32,14 @@ async def offer_app_at_once(folk: Folk) -> Action:
 
 
 async def add_app(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await policy(folk.the)
     secret = unspelled((await enrolment.offer(folk.acting(actor), actor, "totp"))["secret"])
     return lambda: enrolment.prove(folk.acting(actor), actor, "totp", totp.code_at(secret, folk.step))
 
 
 async def add_passkey(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
 
     async def act() -> None:
         answer = Authenticator().create(await enrolment.offer(folk.acting(actor), actor, "passkey"), url(folk))
@@ -49,20 +49,20 @@ async def add_passkey(folk: Folk) -> Action:
 
 
 async def make_codes(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_codes(actor)
     return lambda: enrolment.recovery_codes(folk.acting(actor), actor)
 
 
 async def rename(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     made = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
     return lambda: enrolment.rename(folk.acting(strong), strong, made, "My phone")
 
 
 async def remove_passkey(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     made = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
     return lambda: enrolment.remove(folk.acting(strong), strong, "passkey", made)
@@ -77,7 +77,7 @@ async def remove_app(folk: Folk) -> Action:
 
 
 async def set_first_password(folk: Folk) -> Action:
-    actor = await folk.born(hashed=None)
+    actor = await folk.create(hashed=None)
     return lambda: account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
 
 

@@ -24,12 +24,12 @@ def in_a_write(folk: Folk, work: Callable[[Any], Awaitable[object]]) -> Action:
 
 
 async def give(folk: Folk) -> Action:
-    owner, other = await folk.born(None, "owner"), await folk.born()
+    owner, other = await folk.create(None, "owner"), await folk.create()
     return in_a_write(folk, lambda db: access.give(folk.acting(owner), db, other.tenant_id, other.person_id, "admin"))
 
 
 async def take(folk: Folk) -> Action:
-    owner, other = await folk.born(None, "owner"), await folk.born(None, "admin")
+    owner, other = await folk.create(None, "owner"), await folk.create(None, "admin")
     return in_a_write(folk, lambda db: access.take(folk.acting(owner), db, other.tenant_id, other.person_id, "admin"))
 
 
@@ -43,17 +43,17 @@ async def add_person(folk: Folk) -> Action:
 
 
 async def disable_person(folk: Folk) -> Action:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     return lambda: operate.disable_person(folk.ctx, email, "main")
 
 
 async def give_role(folk: Folk) -> Action:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     return lambda: operate.give_role(folk.ctx, email, "admin", "main")
 
 
 async def take_role(folk: Folk) -> Action:
-    email = await folk.email(await folk.born(None, "admin"))
+    email = await folk.email(await folk.create(None, "admin"))
     return lambda: operate.take_role(folk.ctx, email, "admin", "main")
 
 
@@ -62,12 +62,12 @@ async def add_tenant(folk: Folk) -> Action:
 
 
 async def rotate_keys(folk: Folk) -> Action:
-    await folk.born()
+    await folk.create()
     return lambda: operate.rotate_keys(folk.ctx)
 
 
 async def make_link(folk: Folk) -> Action:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     return lambda: operate.signin_link(folk.ctx, email, "main")
 
 
@@ -79,34 +79,34 @@ class Letterbox:
 
 
 async def deliver(folk: Folk) -> Action:
-    await outbox.deliver(folk.the.gate.house, Letterbox())
+    await outbox.deliver(folk.the.gate.services, Letterbox())
     await signin.start_recovery(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
-    return lambda: outbox.deliver(folk.the.gate.house, Letterbox())
+    return lambda: outbox.deliver(folk.the.gate.services, Letterbox())
 
 
 async def deliver_too_late(folk: Folk) -> Action:
-    await outbox.deliver(folk.the.gate.house, Letterbox())
+    await outbox.deliver(folk.the.gate.services, Letterbox())
     await signin.start_recovery(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
     folk.the.clock.forward(25 * 3600)
-    return lambda: outbox.deliver(folk.the.gate.house, Letterbox())
+    return lambda: outbox.deliver(folk.the.gate.services, Letterbox())
 
 
 async def seal(folk: Folk) -> Action:
-    await folk.born()
-    return lambda: ledger.seal(folk.the.gate.house)
+    await folk.create()
+    return lambda: ledger.seal(folk.the.gate.services)
 
 
 async def purge(folk: Folk) -> Action:
-    await signin.start_recovery(folk.ctx, await folk.email(await folk.born()), None)
-    await outbox.deliver(folk.the.gate.house, Letterbox())
+    await signin.start_recovery(folk.ctx, await folk.email(await folk.create()), None)
+    await outbox.deliver(folk.the.gate.services, Letterbox())
     folk.the.clock.forward(61 * 24 * 3600)
-    return lambda: jobs.purge(folk.the.gate.house)
+    return lambda: jobs.purge(folk.the.gate.services)
 
 
 async def rewrap(folk: Folk) -> Action:
-    await folk.born()
+    await folk.create()
     folk.ctx.ring.rotate()
-    return lambda: jobs.rewrap(folk.the.gate.house)
+    return lambda: jobs.rewrap(folk.the.gate.services)
 
 
 BEHIND = (

@@ -19,7 +19,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD
 
 
 async def passkey_asked(folk: Folk, counter: int = 0) -> tuple[Authenticator, str, Any]:
-    actor, key = await folk.born(), Authenticator(counter=counter)
+    actor, key = await folk.create(), Authenticator(counter=counter)
     await folk.add_passkey(actor, key)
     started = await signin.start(folk.ctx, await folk.email(actor), None)
     return key, started.handle, await signin.challenge(folk.ctx, started.handle, "passkey")
@@ -27,7 +27,7 @@ async def passkey_asked(folk: Folk, counter: int = 0) -> tuple[Authenticator, st
 
 async def password_rehashed(folk: Folk) -> Action:
     """The stored hash has other parameters than the present ones, so a right answer replaces it."""
-    actor = await folk.born(hashed=OLDER)
+    actor = await folk.create(hashed=OLDER)
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
     return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
 
@@ -38,13 +38,13 @@ async def password_of_nobody(folk: Folk) -> Action:
 
 
 async def step_up_right(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     begun = await signin.start_step_up(folk.acting(actor), actor, None)
     return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
 
 
 async def step_up_wrong(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     begun = await signin.start_step_up(folk.acting(actor), actor, None)
     return refused(lambda: signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD))
 
@@ -107,14 +107,14 @@ async def recovery_set_up(folk: Folk) -> Action:
 
 async def app_on_the_way(folk: Folk) -> Action:
     await policy(folk.the, second="always")
-    handle = await begun(folk, await folk.born())
+    handle = await begun(folk, await folk.create())
     secret = unspelled((await signin.challenge(folk.ctx, handle, "totp"))["secret"])
     return lambda: signin.prove(folk.ctx, handle, "totp", totp.code_at(secret, folk.step))
 
 
 async def passkey_on_the_way(folk: Folk) -> Action:
     await policy(folk.the, second="always")
-    handle = await begun(folk, await folk.born())
+    handle = await begun(folk, await folk.create())
 
     async def act() -> None:
         options = await signin.challenge(folk.ctx, handle, "passkey")

@@ -25,17 +25,17 @@ async def start_signup(folk: Folk) -> Action:
 
 
 async def start_signup_known(folk: Folk) -> Action:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     return lambda: signin.start_signup(folk.ctx, email, None, None, None, None)
 
 
 async def start_recovery(folk: Folk) -> Action:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     return lambda: signin.start_recovery(folk.ctx, email, None)
 
 
 async def start_step_up(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: signin.start_step_up(folk.acting(actor), actor, None)
 
 
@@ -54,7 +54,7 @@ async def passkey_challenge(folk: Folk) -> Action:
 
 async def finish_signin(folk: Folk) -> Action:
     """From another browser than the session before, so that the mail about a new device is laid too."""
-    actor = await folk.born()
+    actor = await folk.create()
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     return lambda: signin.finish(folk.elsewhere, begun.handle)
@@ -74,7 +74,7 @@ async def finish_recovery(folk: Folk) -> Action:
 
 
 async def finish_step_up(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     begun = await signin.start_step_up(folk.acting(actor), actor, None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     return lambda: signin.finish(folk.ctx, begun.handle)
@@ -107,18 +107,18 @@ async def finish_found_again(folk: Folk) -> Action:
 
 
 async def stop(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     await link_for(folk, actor)
-    told = (await folk.the.mails(await folk.email(actor)))[0]
-    token = str(told["link"]).rpartition("/")[2]
+    result = (await folk.the.mails(await folk.email(actor)))[0]
+    token = str(result["link"]).rpartition("/")[2]
     return lambda: recovery.stop(folk.ctx, token)
 
 
 async def open_link(folk: Folk) -> Action:
-    token = await link_for(folk, await folk.born())
+    token = await link_for(folk, await folk.create())
     return lambda: signin.start_by_link(folk.ctx, token)
 
 
 async def open_link_to_recover(folk: Folk) -> Action:
-    token = await link_for(folk, await folk.born())
+    token = await link_for(folk, await folk.create())
     return lambda: signin.start_by_link(folk.ctx, token, is_recovery=True)

@@ -6,8 +6,9 @@ Pages are in `pages`; what a factor that is typed adds to an endpoint comes from
 from __future__ import annotations
 
 from passgate.core import account, address, admin, enrolment
+from tests.architecture.population import Ask, Population
 from tests.catalogue import actions_account as own
-from tests.catalogue import actions_factors as held
+from tests.catalogue import actions_factors as credentials
 from tests.catalogue import actions_proofs as proofs
 from tests.catalogue import actions_signin as ways
 from tests.catalogue import asks
@@ -30,10 +31,9 @@ from tests.catalogue.outcomes import (
     UNOFFERED,
     Rule,
 )
-from tests.house.town import Ask, Town
 from tests.kit import OTHER_PASSWORD
 
-STRANGER, HOLDER, LOOK, SESSION = "stranger", "handle", "look", "session"
+STRANGER, HOLDER, PEEK, SESSION = "stranger", "handle", "peek", "session"
 OPERATOR, DEVELOPER = "operator", "developer"
 
 _ANSWER = (
@@ -47,21 +47,21 @@ _ANSWER = (
 def reads(path: str) -> Right:
     """A signed-in person looks at something of their own."""
 
-    async def reads(town: Town) -> Ask:
-        return asks.mine(town, path)
+    async def reads(population: Population) -> Ask:
+        return asks.mine(population, path)
 
     return Right(reads, 200)
 
 
-async def reads_policy(town: Town) -> Ask:
-    return asks.mine(town, f"/tenants/{town.anna.tenant_id}/policy")
+async def reads_policy(population: Population) -> Ask:
+    return asks.mine(population, f"/tenants/{population.anna.tenant_id}/policy")
 
 
-async def asks_health(town: Town) -> Ask:
+async def asks_health(population: Population) -> Ask:
     return Ask("/healthz")
 
 
-async def asks_readiness(town: Town) -> Ask:
+async def asks_readiness(population: Population) -> Ask:
     return Ask("/readyz")
 
 
@@ -100,7 +100,7 @@ SIGNING_IN: dict[str, Entry] = {
         (
             Right(asks.gives_passkey, 200, PROVE, "answer.authenticatorAttachment answer.clientExtensionResults"),
             Right(asks.gives_passkey_second, 200, PROVE, None),
-            Right(asks.is_born, 200, BIRTH, None),
+            Right(asks.completes_signup, 200, BIRTH, None),
             Right(asks.gives_new_password, 200, NEW_PASSWORD, None),
             Right(asks.sets_up_passkey, 200, {**SET_UP, Rule.SECOND: UNOFFERED}, None),
             Right(asks.sets_up_app, 200, SET_UP, None),
@@ -143,7 +143,7 @@ SIGNING_IN: dict[str, Entry] = {
             Writes(ways.finish_found_again, 7),
         ),
     ),
-    f"GET {API}/session": Entry(LOOK, (reads("/session"),)),
+    f"GET {API}/session": Entry(PEEK, (reads("/session"),)),
     f"DELETE {API}/session": Entry(SESSION, (Right(asks.ends_session, 204),), (Writes(own.end_session, 2),)),
 }
 
@@ -163,7 +163,7 @@ OWN: dict[str, Entry] = {
     f"POST {API}/me/password": Entry(
         SESSION,
         (Right(asks.sets_password, 204, FRESH, "password-"),),
-        (Writes(own.set_password, 8, on_postgres=True), Writes(held.set_first_password, 9)),
+        (Writes(own.set_password, 8, on_postgres=True), Writes(credentials.set_first_password, 9)),
         Fresh(lambda folk, who: account.set_password(folk.acting(who), who, OTHER_PASSWORD)),
     ),
     f"POST {API}/me/address": Entry(
@@ -186,31 +186,31 @@ OWN: dict[str, Entry] = {
     f"POST {API}/me/passkeys": Entry(
         SESSION,
         (Right(asks.adds_passkey, 201, FRESH),),
-        (Writes(held.add_passkey, 10, on_postgres=True),),
+        (Writes(credentials.add_passkey, 10, on_postgres=True),),
         Fresh(lambda folk, who: enrolment.offer(folk.acting(who), who, "passkey")),
     ),
     f"POST {API}/me/passkeys/prove": Entry(
         SESSION,
         (Right(asks.proves_passkey, 201, BY_CODE, f"label label- {_ANSWER}"),),
-        (Writes(held.add_passkey, 10, on_postgres=True),),
+        (Writes(credentials.add_passkey, 10, on_postgres=True),),
         Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, "passkey", {})),
     ),
     f"PATCH {API}/me/passkeys/{{id}}": Entry(
         SESSION,
         (Right(asks.renames_passkey, 200, BY_ID, "label-"),),
-        (Writes(held.rename, 2),),
+        (Writes(credentials.rename, 2),),
         Fresh(lambda folk, who: enrolment.rename(folk.acting(who), who, NEVER, "My key")),
     ),
     f"DELETE {API}/me/passkeys/{{id}}": Entry(
         SESSION,
         (Right(asks.removes_passkey, 204, BY_ID),),
-        (Writes(held.remove_passkey, 5),),
+        (Writes(credentials.remove_passkey, 5),),
         Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, "passkey", NEVER)),
     ),
     f"POST {API}/me/totp": Entry(
         SESSION,
         (Right(asks.begins_app, 201, FRESH),),
-        (Writes(held.offer_app, 3), Writes(held.offer_app_at_once, 6)),
+        (Writes(credentials.offer_app, 3), Writes(credentials.offer_app_at_once, 6)),
         Fresh(lambda folk, who: enrolment.offer(folk.acting(who), who, "totp")),
     ),
     f"GET {API}/me/totp/qr": Entry(
@@ -221,25 +221,27 @@ OWN: dict[str, Entry] = {
     f"POST {API}/me/totp/prove": Entry(
         SESSION,
         (Right(asks.proves_app, 204, BY_CODE),),
-        (Writes(held.add_app, 10, on_postgres=True),),
+        (Writes(credentials.add_app, 10, on_postgres=True),),
         Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, "totp", "123456")),
     ),
     f"DELETE {API}/me/totp": Entry(
         SESSION,
         (Right(asks.removes_app, 204, FRESH),),
-        (Writes(held.remove_app, 6),),
+        (Writes(credentials.remove_app, 6),),
         Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, "totp")),
     ),
     f"POST {API}/me/recovery-codes": Entry(
         SESSION,
         (Right(asks.makes_codes, 201, FRESH),),
-        (Writes(held.make_codes, 15, on_postgres=True),),
+        (Writes(credentials.make_codes, 15, on_postgres=True),),
         Fresh(lambda folk, who: enrolment.recovery_codes(folk.acting(who), who)),
     ),
     f"GET {API}/me/browsers": Entry(SESSION, (reads("/me/browsers"),)),
-    f"DELETE {API}/me/browsers": Entry(SESSION, (Right(asks.forgets_browsers, 204),), (Writes(held.forget_all, 2),)),
+    f"DELETE {API}/me/browsers": Entry(
+        SESSION, (Right(asks.forgets_browsers, 204),), (Writes(credentials.forget_all, 2),)
+    ),
     f"DELETE {API}/me/browsers/{{id}}": Entry(
-        SESSION, (Right(asks.forgets_browser, 204),), (Writes(held.forget_one, 2),)
+        SESSION, (Right(asks.forgets_browser, 204),), (Writes(credentials.forget_one, 2),)
     ),
 }
 

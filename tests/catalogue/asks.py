@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from passgate.core.rules import AAL2
-from tests.house.town import Ask, Somebody, Town
+from tests.architecture.population import Ask, Population, Somebody
 from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
 
 API = "/api/v1"
@@ -17,55 +17,59 @@ NEVER = "00000000-0000-7000-8000-000000000000"
 # -- beginning -------------------------------------------------------------------------------------
 
 
-async def signs_in(town: Town) -> Ask:
-    return Ask(f"{API}/signin", {"email": town.anna.email, "tenant": "main"})
+async def signs_in(population: Population) -> Ask:
+    return Ask(f"{API}/signin", {"email": population.anna.email, "tenant": "main"})
 
 
-async def steps_up(town: Town) -> Ask:
-    return Ask(f"{API}/signin", {"step_up": {"acr": AAL2, "max_age": 300}}, town.anna.token)
+async def steps_up(population: Population) -> Ask:
+    return Ask(f"{API}/signin", {"step_up": {"acr": AAL2, "max_age": 300}}, population.anna.token)
 
 
-async def signs_up(town: Town) -> Ask:
-    body = {"email": town.fresh_address(), "password": PASSWORD, "profile": {"name": "New"}, "tenant": "main"}
+async def signs_up(population: Population) -> Ask:
+    body = {"email": population.fresh_address(), "password": PASSWORD, "profile": {"name": "New"}, "tenant": "main"}
     return Ask(f"{API}/signup", body)
 
 
-async def recovers(town: Town) -> Ask:
-    return Ask(f"{API}/recover", {"email": town.anna.email, "tenant": "main"})
+async def recovers(population: Population) -> Ask:
+    return Ask(f"{API}/recover", {"email": population.anna.email, "tenant": "main"})
 
 
 # -- challenges ------------------------------------------------------------------------------------
 
 
-async def asks_passkey(town: Town) -> Ask:
-    return Ask(f"{API}/signin/challenge", {"factor": "passkey"}, await town.begun(town.anna))
+async def asks_passkey(population: Population) -> Ask:
+    return Ask(f"{API}/signin/challenge", {"factor": "passkey"}, await population.begun(population.anna))
 
 
-async def asks_passkey_second(town: Town) -> Ask:
+async def asks_passkey_second(population: Population) -> Ask:
     """Here the options name the person's passkeys."""
-    return Ask(f"{API}/signin/challenge", {"factor": "passkey"}, await town.after_password(town.anna), behind=())
+    return Ask(
+        f"{API}/signin/challenge", {"factor": "passkey"}, await population.after_password(population.anna), behind=()
+    )
 
 
-async def asks_code(town: Town) -> Ask:
-    handle = handle_of(await town.the.recover(town.anna.email))
+async def asks_code(population: Population) -> Ask:
+    handle = handle_of(await population.the.recover(population.anna.email))
     return Ask(f"{API}/signin/challenge", {"factor": "email_code"}, handle)
 
 
-async def asks_to_enrol(town: Town, factor: str) -> Ask:
+async def asks_to_enrol(population: Population, factor: str) -> Ask:
     """Cara showed password and app; a passkey is demanded beside. Ben has nothing to show, so an app is set up."""
     if factor == "passkey":
-        await town.rules(second="always", second_among=["passkey"], least_acr="phr")
-        return Ask(f"{API}/signin/challenge", {"factor": factor}, await town.after_app(town.cara))
-    await town.rules(second="always", second_among=["totp"])
-    return Ask(f"{API}/signin/challenge", {"factor": factor}, await town.after_password(town.ben), behind=())
+        await population.rules(second="always", second_among=["passkey"], least_acr="phr")
+        return Ask(f"{API}/signin/challenge", {"factor": factor}, await population.after_app(population.cara))
+    await population.rules(second="always", second_among=["totp"])
+    return Ask(
+        f"{API}/signin/challenge", {"factor": factor}, await population.after_password(population.ben), behind=()
+    )
 
 
-async def asks_to_enrol_passkey(town: Town) -> Ask:
-    return await asks_to_enrol(town, "passkey")
+async def asks_to_enrol_passkey(population: Population) -> Ask:
+    return await asks_to_enrol(population, "passkey")
 
 
-async def asks_to_enrol_app(town: Town) -> Ask:
-    return await asks_to_enrol(town, "totp")
+async def asks_to_enrol_app(population: Population) -> Ask:
+    return await asks_to_enrol(population, "totp")
 
 
 # -- proofs ----------------------------------------------------------------------------------------
@@ -76,176 +80,195 @@ def proof(handle: str, factor: str, answer: Any, *others: Any, behind: tuple[str
     return ask.with_others(*({"answer": other} for other in others))
 
 
-async def gives_password(town: Town) -> Ask:
-    return proof(await town.begun(town.anna), "password", PASSWORD)
+async def gives_password(population: Population) -> Ask:
+    return proof(await population.begun(population.anna), "password", PASSWORD)
 
 
-async def gives_passkey(town: Town) -> Ask:
+async def gives_passkey(population: Population) -> Ask:
     """First, and nobody is named but by the address. Otto's passkey is of another tenant."""
-    handle = await town.begun(town.anna)
-    return proof(handle, "passkey", *await town.asserted(handle, town.anna, town.otto))
+    handle = await population.begun(population.anna)
+    return proof(handle, "passkey", *await population.asserted(handle, population.anna, population.otto))
 
 
-async def gives_passkey_second(town: Town) -> Ask:
-    handle = await town.after_password(town.anna)
-    return proof(handle, "passkey", *await town.asserted(handle, town.anna, town.otto))
+async def gives_passkey_second(population: Population) -> Ask:
+    handle = await population.after_password(population.anna)
+    return proof(handle, "passkey", *await population.asserted(handle, population.anna, population.otto))
 
 
-async def gives_app(town: Town) -> Ask:
-    return proof(await town.after_password(town.anna), "totp", town.code(town.anna), town.code(town.cara))
+async def gives_app(population: Population) -> Ask:
+    return proof(
+        await population.after_password(population.anna),
+        "totp",
+        population.code(population.anna),
+        population.code(population.cara),
+    )
 
 
-async def gives_recovery_code(town: Town) -> Ask:
-    handle = await town.after_password(town.anna)
-    return proof(handle, "recovery_code", town.anna.codes[0], town.cara.codes[0])
+async def gives_recovery_code(population: Population) -> Ask:
+    handle = await population.after_password(population.anna)
+    return proof(handle, "recovery_code", population.anna.codes[0], population.cara.codes[0])
 
 
-async def gives_code(town: Town) -> Ask:
+async def gives_code(population: Population) -> Ask:
     """Of a recovery; another recovery's code is nobody's here."""
-    other = handle_of(await town.the.recover(town.ben.email))
-    handle = handle_of(await town.the.recover(town.anna.email))
+    other = handle_of(await population.the.recover(population.ben.email))
+    handle = handle_of(await population.the.recover(population.anna.email))
     assert other != handle
-    return proof(handle, "email_code", await town.the.code(town.anna.email), await town.the.code(town.ben.email))
+    return proof(
+        handle,
+        "email_code",
+        await population.the.code(population.anna.email),
+        await population.the.code(population.ben.email),
+    )
 
 
-async def is_born(town: Town) -> Ask:
-    mine, another = town.fresh_address(), town.fresh_address()
-    handle = handle_of(await town.the.signup(mine))
-    await town.the.signup(another)
-    return proof(handle, "email_code", await town.the.code(mine), await town.the.code(another))
+async def completes_signup(population: Population) -> Ask:
+    mine, another = population.fresh_address(), population.fresh_address()
+    handle = handle_of(await population.the.signup(mine))
+    await population.the.signup(another)
+    return proof(handle, "email_code", await population.the.code(mine), await population.the.code(another))
 
 
-async def gives_new_password(town: Town) -> Ask:
+async def gives_new_password(population: Population) -> Ask:
     """Anna recovers: the mailed code and her app, then a new password. Without the app it is no new one yet."""
-    handle = await town.recovering(town.anna)
-    assert (await town.the.prove(handle, "totp", town.code(town.anna))).status_code == 200
+    handle = await population.recovering(population.anna)
+    assert (await population.the.prove(handle, "totp", population.code(population.anna))).status_code == 200
     return proof(handle, "password", OTHER_PASSWORD, behind=("email_code",))
 
 
-async def sets_up_passkey(town: Town) -> Ask:
-    asked = await asks_to_enrol_passkey(town)
-    offered = await town.done("POST", "/signin/challenge", asked.body, asked.secret)
-    answer, another = town.make(offered), await town.new_passkey(town.ben)
+async def sets_up_passkey(population: Population) -> Ask:
+    asked = await asks_to_enrol_passkey(population)
+    offered = await population.done("POST", "/signin/challenge", asked.body, asked.secret)
+    answer, another = population.make(offered), await population.new_passkey(population.ben)
     return proof(asked.secret, "passkey", answer, another)
 
 
-async def sets_up_app(town: Town) -> Ask:
-    asked = await asks_to_enrol_app(town)
-    offered = await town.done("POST", "/signin/challenge", asked.body, asked.secret)
-    return proof(asked.secret, "totp", town.first_code(offered), await town.new_code(town.anna))
+async def sets_up_app(population: Population) -> Ask:
+    asked = await asks_to_enrol_app(population)
+    offered = await population.done("POST", "/signin/challenge", asked.body, asked.secret)
+    return proof(asked.secret, "totp", population.first_code(offered), await population.new_code(population.anna))
 
 
-async def finishes(town: Town) -> Ask:
-    return Ask(f"{API}/signin/finish", {"carrier": "bearer"}, await town.after_app(town.anna))
+async def finishes(population: Population) -> Ask:
+    return Ask(f"{API}/signin/finish", {"carrier": "bearer"}, await population.after_app(population.anna))
 
 
-async def finishes_by_cookie(town: Town) -> Ask:
-    return Ask(f"{API}/signin/finish", {"carrier": "cookie", "remember": True}, await town.after_app(town.anna))
+async def finishes_by_cookie(population: Population) -> Ask:
+    return Ask(
+        f"{API}/signin/finish", {"carrier": "cookie", "remember": True}, await population.after_app(population.anna)
+    )
 
 
-async def finishes_recovered(town: Town) -> Ask:
-    ask = await gives_new_password(town)
-    await town.done("POST", "/signin/prove", ask.body, ask.secret)
+async def finishes_recovered(population: Population) -> Ask:
+    ask = await gives_new_password(population)
+    await population.done("POST", "/signin/prove", ask.body, ask.secret)
     return Ask(f"{API}/signin/finish", {"carrier": "bearer"}, ask.secret, behind=("email_code",))
 
 
 # -- one's own account -----------------------------------------------------------------------------
 
 
-def mine(town: Town, path: str, body: dict[str, Any] | None = None, who: Somebody | None = None) -> Ask:
-    return Ask(f"{API}{path}", body, (who or town.anna).token)
+def mine(population: Population, path: str, body: dict[str, Any] | None = None, who: Somebody | None = None) -> Ask:
+    return Ask(f"{API}{path}", body, (who or population.anna).token)
 
 
-async def ends_session(town: Town) -> Ask:
+async def ends_session(population: Population) -> Ask:
     """One more of anna's, so that the other stays."""
-    _, token = await town.folk.opened(town.anna.tenant_id, town.anna.id)
+    _, token = await population.folk.opened(population.anna.tenant_id, population.anna.id)
     return Ask(f"{API}/session", None, token)
 
 
-async def ends_one(town: Town) -> Ask:
-    actor, _ = await town.folk.opened(town.anna.tenant_id, town.anna.id)
-    return mine(town, f"/me/sessions/{actor.session_id}")
+async def ends_one(population: Population) -> Ask:
+    actor, _ = await population.folk.opened(population.anna.tenant_id, population.anna.id)
+    return mine(population, f"/me/sessions/{actor.session_id}")
 
 
-async def ends_others(town: Town) -> Ask:
-    return mine(town, "/me/sessions")
+async def ends_others(population: Population) -> Ask:
+    return mine(population, "/me/sessions")
 
 
-async def forgets_browsers(town: Town) -> Ask:
-    return mine(town, "/me/browsers")
+async def forgets_browsers(population: Population) -> Ask:
+    return mine(population, "/me/browsers")
 
 
-async def changes_profile(town: Town) -> Ask:
-    return mine(town, "/me", {"profile": {"name": "Anna"}})
+async def changes_profile(population: Population) -> Ask:
+    return mine(population, "/me", {"profile": {"name": "Anna"}})
 
 
-async def leaves(town: Town) -> Ask:
-    return mine(town, "/me", who=town.cara)
+async def leaves(population: Population) -> Ask:
+    return mine(population, "/me", who=population.cara)
 
 
-async def sets_password(town: Town) -> Ask:
-    return mine(town, "/me/password", {"password": OTHER_PASSWORD})
+async def sets_password(population: Population) -> Ask:
+    return mine(population, "/me/password", {"password": OTHER_PASSWORD})
 
 
-async def moves(town: Town) -> Ask:
-    return mine(town, "/me/address", {"email": town.fresh_address()})
+async def moves(population: Population) -> Ask:
+    return mine(population, "/me/address", {"email": population.fresh_address()})
 
 
-async def has_moved(town: Town) -> Ask:
-    to, bens = town.fresh_address(), town.fresh_address()
-    await town.done("POST", "/me/address", {"email": to}, town.anna.token)
-    await town.done("POST", "/me/address", {"email": bens}, town.ben.token)
-    asked = mine(town, "/me/address/prove", {"answer": await town.the.code(to)})
-    return asked.with_others({"answer": await town.the.code(bens)})
+async def has_moved(population: Population) -> Ask:
+    to, bens = population.fresh_address(), population.fresh_address()
+    await population.done("POST", "/me/address", {"email": to}, population.anna.token)
+    await population.done("POST", "/me/address", {"email": bens}, population.ben.token)
+    asked = mine(population, "/me/address/prove", {"answer": await population.the.code(to)})
+    return asked.with_others({"answer": await population.the.code(bens)})
 
 
-async def adds_passkey(town: Town) -> Ask:
-    return mine(town, "/me/passkeys")
+async def adds_passkey(population: Population) -> Ask:
+    return mine(population, "/me/passkeys")
 
 
-async def proves_passkey(town: Town) -> Ask:
-    answer, bens = await town.new_passkey(town.anna), await town.new_passkey(town.ben)
-    return mine(town, "/me/passkeys/prove", {"answer": answer, "label": "My phone"}).with_others({"answer": bens})
+async def proves_passkey(population: Population) -> Ask:
+    answer, bens = await population.new_passkey(population.anna), await population.new_passkey(population.ben)
+    return mine(population, "/me/passkeys/prove", {"answer": answer, "label": "My phone"}).with_others({"answer": bens})
 
 
-async def renames_passkey(town: Town) -> Ask:
-    asked = mine(town, f"/me/passkeys/{town.anna.passkey}", {"label": "My phone"})
-    return asked.with_others(*({"path": f"{API}/me/passkeys/{one}"} for one in (town.otto.passkey, NEVER)))
+async def renames_passkey(population: Population) -> Ask:
+    asked = mine(population, f"/me/passkeys/{population.anna.passkey}", {"label": "My phone"})
+    return asked.with_others(*({"path": f"{API}/me/passkeys/{one}"} for one in (population.otto.passkey, NEVER)))
 
 
-async def removes_passkey(town: Town) -> Ask:
-    asked = mine(town, f"/me/passkeys/{town.anna.passkey}")
-    strange = (town.otto.passkey, NEVER, await town.live(town.anna, "totp"), await town.live(town.anna, "password"))
+async def removes_passkey(population: Population) -> Ask:
+    asked = mine(population, f"/me/passkeys/{population.anna.passkey}")
+    strange = (
+        population.otto.passkey,
+        NEVER,
+        await population.live(population.anna, "totp"),
+        await population.live(population.anna, "password"),
+    )
     return asked.with_others(*({"path": f"{API}/me/passkeys/{one}"} for one in strange))
 
 
-async def begins_app(town: Town) -> Ask:
-    return mine(town, "/me/totp")
+async def begins_app(population: Population) -> Ask:
+    return mine(population, "/me/totp")
 
 
-async def shows_picture(town: Town) -> Ask:
-    await town.new_code(town.anna)
-    return mine(town, "/me/totp/qr")
+async def shows_picture(population: Population) -> Ask:
+    await population.new_code(population.anna)
+    return mine(population, "/me/totp/qr")
 
 
-async def proves_app(town: Town) -> Ask:
-    bens = await town.new_code(town.ben)
-    return mine(town, "/me/totp/prove", {"answer": await town.new_code(town.anna)}).with_others({"answer": bens})
+async def proves_app(population: Population) -> Ask:
+    bens = await population.new_code(population.ben)
+    return mine(population, "/me/totp/prove", {"answer": await population.new_code(population.anna)}).with_others(
+        {"answer": bens}
+    )
 
 
-async def removes_app(town: Town) -> Ask:
-    return mine(town, "/me/totp")
+async def removes_app(population: Population) -> Ask:
+    return mine(population, "/me/totp")
 
 
-async def makes_codes(town: Town) -> Ask:
-    return mine(town, "/me/recovery-codes")
+async def makes_codes(population: Population) -> Ask:
+    return mine(population, "/me/recovery-codes")
 
 
-async def forgets_browser(town: Town) -> Ask:
-    remembering = await finishes_by_cookie(town)
-    await town.done("POST", "/signin/finish", remembering.body, remembering.secret)
-    known = await town.done("GET", "/me/browsers", None, town.anna.token)
-    return mine(town, f"/me/browsers/{known['items'][0]['id']}")
+async def forgets_browser(population: Population) -> Ask:
+    remembering = await finishes_by_cookie(population)
+    await population.done("POST", "/signin/finish", remembering.body, remembering.secret)
+    known = await population.done("GET", "/me/browsers", None, population.anna.token)
+    return mine(population, f"/me/browsers/{known['items'][0]['id']}")
 
 
 # -- an admin's ------------------------------------------------------------------------------------
@@ -254,11 +277,11 @@ async def forgets_browser(town: Town) -> Ask:
 RULES = {"second": "always", "second_among": ["totp", "passkey"], "max_age": 600, "totp_at_once": True}
 
 
-async def changes_policy(town: Town) -> Ask:
-    asked = mine(town, f"/tenants/{town.anna.tenant_id}/policy", RULES)
-    return asked.with_others(*({"path": f"{API}/tenants/{one}/policy"} for one in (town.otto.tenant_id, NEVER)))
+async def changes_policy(population: Population) -> Ask:
+    asked = mine(population, f"/tenants/{population.anna.tenant_id}/policy", RULES)
+    return asked.with_others(*({"path": f"{API}/tenants/{one}/policy"} for one in (population.otto.tenant_id, NEVER)))
 
 
-async def makes_link(town: Town) -> Ask:
-    asked = mine(town, f"/users/{town.ben.id}/signin-link")
-    return asked.with_others(*({"path": f"{API}/users/{one}/signin-link"} for one in (town.otto.id, NEVER)))
+async def makes_link(population: Population) -> Ask:
+    asked = mine(population, f"/users/{population.ben.id}/signin-link")
+    return asked.with_others(*({"path": f"{API}/users/{one}/signin-link"} for one in (population.otto.id, NEVER)))

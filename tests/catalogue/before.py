@@ -23,8 +23,8 @@ def refused(proving: Action) -> Action:
     async def act() -> None:
         try:
             await proving()
-        except ProofRefused as told:
-            if told.keep:
+        except ProofRefused as refusal:
+            if refusal.deferred:
                 raise
 
     return act
@@ -35,7 +35,7 @@ def url(folk: Folk) -> str:
 
 
 async def with_app(folk: Folk) -> Actor:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     return actor
 
@@ -63,7 +63,7 @@ async def signing_up(folk: Folk, secret: str | None) -> tuple[str, str]:
 
 
 async def recovering(folk: Folk) -> tuple[str, str]:
-    begun = await signin.start_recovery(folk.ctx, await folk.email(await folk.born()), None)
+    begun = await signin.start_recovery(folk.ctx, await folk.email(await folk.create()), None)
     return begun.handle, await folk.code()
 
 
@@ -76,7 +76,7 @@ async def one_way(folk: Folk, actor: Actor) -> str:
 def slow(folk: Folk) -> Ctx:
     """Where a release waits for a day."""
     settings = folk.the.gate.settings.model_copy(update={"recovery": RecoverySettings(wait=24 * 3600)})
-    return replace(folk.ctx, house=replace(folk.ctx.house, settings=settings))
+    return replace(folk.ctx, services=replace(folk.ctx.services, settings=settings))
 
 
 async def link_for(folk: Folk, actor: Actor) -> str:

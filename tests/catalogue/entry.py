@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from passgate.core.ctx import Actor
+from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
 from tests.catalogue.outcomes import Row
 from tests.core.behind import Folk
-from tests.house.town import Ask, Town
 
-Asks = Callable[[Town], Awaitable[Ask]]
+Asks = Callable[[Population], Awaitable[Ask]]
 Action = Callable[[], Awaitable[object]]
 Arrange = Callable[[Folk], Awaitable[Action]]
 Way = Callable[[Person], Awaitable[object]]
@@ -68,7 +68,7 @@ class Stop:
 
     where: str
     way: Way
-    by_whom: str = "guest"
+    by_whom: str = "anonymous_visitor"
     called: str = ""
 
     @property

@@ -13,6 +13,7 @@ from passgate.core import signin
 from passgate.core.factor import Factor
 from passgate.web.pages.steps import path_of
 from tests import kit
+from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
 from tests.catalogue import asks, stops_signin
 from tests.catalogue.api import HOLDER
@@ -22,9 +23,8 @@ from tests.catalogue.before import begun, recovering, refused, with_app
 from tests.catalogue.entry import NOTHING, Action, Asks, Entry, Right, Stop, Way, Writes
 from tests.catalogue.outcomes import LADDER, LADDER_PAGE, PASSWORD, PASSWORD_PAGE, PROVE, PROVE_PAGE, Row
 from tests.catalogue.own import Own, own_entries
-from tests.catalogue.pages import HALF, MEMBER
+from tests.catalogue.pages import MEMBER, PENDING
 from tests.core.behind import Folk
-from tests.house.town import Ask, Town
 
 Asked = tuple[str, Callable[[], Awaitable[str]]]
 """A handle that asks for the factor, and how its right answer is made."""
@@ -56,7 +56,7 @@ class Typed:
 
 def typed_factors(gate: Passgate) -> dict[str, Factor]:
     """Each typed factor of an application, by its name."""
-    return {factor.name: factor for factor in gate.house.factors if factor.answer == "text"}
+    return {factor.name: factor for factor in gate.services.factors if factor.answer == "text"}
 
 
 def factor_entries(factor: Typed, it: Factor) -> dict[str, Entry]:
@@ -65,14 +65,14 @@ def factor_entries(factor: Typed, it: Factor) -> dict[str, Entry]:
     own = own_entries(it, factor.own) if factor.own else {}
     return own | {
         f"POST {API}/signin/prove": Entry(HOLDER, (Right(factor.gives, 200, factor.row),), _writes(factor)),
-        f"POST {path}": Entry(HALF, (_right_of_page(factor, path),)),
-        f"GET {path}": Entry(HALF, NOTHING, stops=_stops(factor, path)),
+        f"POST {path}": Entry(PENDING, (_right_of_page(factor, path),)),
+        f"GET {path}": Entry(PENDING, NOTHING, stops=_stops(factor, path)),
     }
 
 
 def _right_of_page(factor: Typed, path: str) -> Right:
-    async def sends(town: Town) -> Ask:
-        return as_form(await factor.gives(town), path, SIGNIN, factor.typed_as)
+    async def sends(population: Population) -> Ask:
+        return as_form(await factor.gives(population), path, SIGNIN, factor.typed_as)
 
     return Right(sends, 303, factor.page_row, called=f"page_{factor.name}")
 
@@ -112,7 +112,7 @@ def _stops(factor: Typed, path: str) -> tuple[Stop, ...]:
 
 
 async def _password(folk: Folk) -> Asked:
-    started = await signin.start(folk.ctx, await folk.email(await folk.born()), None)
+    started = await signin.start(folk.ctx, await folk.email(await folk.create()), None)
 
     async def answer() -> str:
         return kit.PASSWORD
@@ -126,7 +126,7 @@ async def _totp(folk: Folk) -> Asked:
 
 
 async def _recovery_code(folk: Folk) -> Asked:
-    actor = await folk.born()
+    actor = await folk.create()
     [code, *_] = await folk.add_codes(actor)
 
     async def answer() -> str:
@@ -151,7 +151,7 @@ TYPED: list[Typed] = [
         _password,
         stops_signin.password,
         kit.OTHER_PASSWORD,
-        "guest",
+        "anonymous_visitor",
         "password",
         PASSWORD,
         PASSWORD_PAGE,
@@ -165,7 +165,7 @@ TYPED: list[Typed] = [
         _email_code,
         stops_signin.mailed,
         "00000000",
-        "guest",
+        "anonymous_visitor",
         row=PROVE,
         page_row=PROVE_PAGE,
     ),

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from passgate.app import Passgate
 from passgate.web.pages.page import is_page
+from tests.architecture.reference import Endpoint, endpoints
 from tests.catalogue import SAFE
 from tests.catalogue.entry import Entry
 from tests.catalogue.factors import TYPED, Typed, typed_factors
 from tests.catalogue.outcomes import STEP_UP, Rule
-from tests.house.reference import Door as Endpoint
-from tests.house.reference import doors as endpoints
 
 FILES = ("GET /docs", "GET /static/")
 """What begins so is the same file for everybody."""

@@ -26,7 +26,7 @@ class Rule(StrEnum):
     SESSION = "session"
 
 
-class Said(NamedTuple):
+class Expected(NamedTuple):
     """A status, and the code of the refusal; of a page that leads on, where to. `opens`: tables that grow all the same,
     because the answer must be the same for anybody."""
 
@@ -35,22 +35,22 @@ class Said(NamedTuple):
     opens: tuple[str, ...] = ()
 
 
-Row = dict[Rule, Said]
+Row = dict[Rule, Expected]
 """What a rule that is not named says nothing about at this endpoint: there the cell is the honest request's."""
 
 BEGUN = ("sign_in", "ticket", "outbox")
-INVALID, ENDED = Said(401, "handle_invalid"), Said(401, "session_ended")
-REFUSED, STEP_UP = Said(403, "proof_refused"), Said(401, "insufficient_user_authentication")
-CLOSED, NOT_FOUND = Said(403, "signup_closed"), Said(404, "not_found")
-UNOFFERED, MISSING = Said(409, "factor_not_offered"), Said(409, "proof_missing")
-THROTTLED = Said(429, "throttled")
+INVALID, ENDED = Expected(401, "handle_invalid"), Expected(401, "session_ended")
+REFUSED, STEP_UP = Expected(403, "proof_refused"), Expected(401, "insufficient_user_authentication")
+CLOSED, NOT_FOUND = Expected(403, "signup_closed"), Expected(404, "not_found")
+UNOFFERED, MISSING = Expected(409, "factor_not_offered"), Expected(409, "proof_missing")
+THROTTLED = Expected(429, "throttled")
 
-ALIKE = {status: {Rule.TENANT: CLOSED, Rule.PERSON: Said(status, "", BEGUN)} for status in (201, 202)}
+ALIKE = {status: {Rule.TENANT: CLOSED, Rule.PERSON: Expected(status, "", BEGUN)} for status in (201, 202)}
 """Beginning tells nobody who is disabled."""
-TO_PASSWORD: Row = {Rule.TENANT: CLOSED, Rule.PERSON: Said(303, "/signin/password", BEGUN)}
-TO_CODE: Row = {Rule.TENANT: CLOSED, Rule.PERSON: Said(303, "/signin/email-code", BEGUN)}
+TO_PASSWORD: Row = {Rule.TENANT: CLOSED, Rule.PERSON: Expected(303, "/signin/password", BEGUN)}
+TO_CODE: Row = {Rule.TENANT: CLOSED, Rule.PERSON: Expected(303, "/signin/email-code", BEGUN)}
 HANDLE: Row = {Rule.TENANT: INVALID, Rule.STALE: INVALID, Rule.SESSION: INVALID}
-ASK: Row = {**HANDLE, Rule.PERSON: Said(200, "", ("ticket", "outbox"))}
+ASK: Row = {**HANDLE, Rule.PERSON: Expected(200, "", ("ticket", "outbox"))}
 PASSWORD: Row = {**HANDLE, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED, Rule.PERSON: REFUSED}
 LADDER: Row = {**PASSWORD, Rule.OTHERS: REFUSED}
 BIRTH: Row = {**HANDLE, Rule.THROTTLED: THROTTLED, Rule.OTHERS: REFUSED}
@@ -58,23 +58,23 @@ PROVE: Row = {**BIRTH, Rule.PERSON: REFUSED}
 NEW_PASSWORD: Row = {**HANDLE, Rule.PERSON: INVALID, Rule.SECOND: REFUSED}
 SET_UP: Row = {**HANDLE, Rule.PERSON: INVALID, Rule.OTHERS: REFUSED}
 FINISH: Row = {**HANDLE, Rule.PERSON: INVALID, Rule.SECOND: MISSING}
-CARRIED: Row = {Rule.PERSON: ENDED, Rule.TENANT: ENDED, Rule.HANDLE: Said(401, "credential_invalid")}
+CARRIED: Row = {Rule.PERSON: ENDED, Rule.TENANT: ENDED, Rule.HANDLE: Expected(401, "credential_invalid")}
 FRESH: Row = {**CARRIED, Rule.SECOND: STEP_UP, Rule.STALE: STEP_UP}
 BY_ID: Row = {**FRESH, Rule.OTHERS: NOT_FOUND}
 BY_CODE: Row = {**FRESH, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}
 
-HALF_PAGE: Row = {Rule.TENANT: INVALID, Rule.STALE: INVALID, Rule.SESSION: INVALID}
-OUT = Said(303, "/signin")
+PENDING_PAGE: Row = {Rule.TENANT: INVALID, Rule.STALE: INVALID, Rule.SESSION: INVALID}
+OUT = Expected(303, "/signin")
 VISITOR: Row = {Rule.PERSON: OUT, Rule.TENANT: OUT, Rule.HANDLE: OUT}
-AGAIN = Said(303, "/signin/password", ("sign_in",))
+AGAIN = Expected(303, "/signin/password", ("sign_in",))
 """A page that wants a fresh proof leads to one."""
 FRESH_PAGE: Row = {**VISITOR, Rule.STALE: AGAIN, Rule.SECOND: AGAIN}
 
 CODE_PAGE: Row = {**FRESH_PAGE, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}
-PROVE_PAGE: Row = {**HALF_PAGE, Rule.PERSON: REFUSED, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED}
-PASSWORD_PAGE: Row = {**HALF_PAGE, Rule.PERSON: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}
+PROVE_PAGE: Row = {**PENDING_PAGE, Rule.PERSON: REFUSED, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED}
+PASSWORD_PAGE: Row = {**PENDING_PAGE, Rule.PERSON: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}
 LADDER_PAGE: Row = {**PASSWORD_PAGE, Rule.OTHERS: REFUSED}
-LOOK: Row = dict.fromkeys((Rule.TENANT, Rule.STALE, Rule.SESSION), OUT) | {Rule.PERSON: INVALID}
-NEW = Said(200, "", ("sign_in", "ticket"))
+PEEK: Row = dict.fromkeys((Rule.TENANT, Rule.STALE, Rule.SESSION), OUT) | {Rule.PERSON: INVALID}
+NEW = Expected(200, "", ("sign_in", "ticket"))
 OPTIONS: Row = {Rule.TENANT: CLOSED, Rule.PERSON: NEW, Rule.STALE: NEW, Rule.SESSION: NEW}
 """Where no sign-in runs, one begins."""

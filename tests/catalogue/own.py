@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from passgate.core import enrolment
 from passgate.core.factor import Factor
+from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
 from tests.catalogue.api import SESSION
 from tests.catalogue.asks import API
@@ -18,7 +19,6 @@ from tests.catalogue.entry import Action, Asks, Entry, Fresh, Right, Stop, Write
 from tests.catalogue.outcomes import BY_CODE, CODE_PAGE, FRESH, FRESH_PAGE, Row, Rule
 from tests.catalogue.pages import MEMBER, does, shows
 from tests.core.behind import Folk
-from tests.house.town import Ask, Town
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ def own_entries(it: Factor, own: Own) -> dict[str, Entry]:
     """The endpoints and the page with which a factor is set up and removed."""
     me, page = f"/me/{it.path}", f"/account/{it.path}"
 
-    async def add_by_page(town: Town) -> Ask:
-        return as_form(await own.adds(town), page, COOKIE, "code")
+    async def add_by_page(population: Population) -> Ask:
+        return as_form(await own.adds(population), page, COOKIE, "code")
 
-    async def remove_by_page(town: Town) -> Ask:
-        return form(f"{page}/remove", (await own.removes(town)).secret, COOKIE)
+    async def remove_by_page(population: Population) -> Ask:
+        return form(f"{page}/remove", (await own.removes(population)).secret, COOKIE)
 
     async def arranged_add(folk: Folk) -> Action:
-        actor = await folk.born()
+        actor = await folk.create()
         return lambda: enrolment.prove(folk.acting(actor), actor, it.name, own.answer)
 
     async def arranged_remove(folk: Folk) -> Action:
-        actor = await folk.born()
+        actor = await folk.create()
         await enrolment.prove(folk.acting(actor), actor, it.name, own.answer)
         return lambda: enrolment.remove(folk.acting(actor), actor, it.name)
 
     to_add = Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, it.name, own.answer))
     to_remove = Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, it.name))
-    row: Row = {rule: said for rule, said in BY_CODE.items() if rule is not Rule.OTHERS}
-    page_row: Row = {rule: said for rule, said in CODE_PAGE.items() if rule is not Rule.OTHERS}
+    row: Row = {rule: expected for rule, expected in BY_CODE.items() if rule is not Rule.OTHERS}
+    page_row: Row = {rule: expected for rule, expected in CODE_PAGE.items() if rule is not Rule.OTHERS}
 
-    async def look(anna: Person) -> None:
+    async def open_page(anna: Person) -> None:
         await anna.open(page)
 
     return {
@@ -70,7 +70,7 @@ def own_entries(it: Factor, own: Own) -> dict[str, Entry]:
             (Writes(arranged_remove, 4, called=f"remove_{it.name}"),),
             to_remove,
         ),
-        f"GET {page}": shows(*(Stop("account-factor", look, by_whom, it.name) for by_whom in (MEMBER, "stale"))),
+        f"GET {page}": shows(*(Stop("account-factor", open_page, by_whom, it.name) for by_whom in (MEMBER, "stale"))),
         f"POST {page}": does(Right(add_by_page, 303, page_row, called=f"page_adds_{it.name}")),
         f"POST {page}/remove": does(Right(remove_by_page, 303, FRESH_PAGE, called=f"page_removes_{it.name}")),
     }

@@ -15,23 +15,23 @@ from tests.catalogue.entry import NOTHING, Entry, Right, Stop, Writes
 from tests.catalogue.outcomes import (
     CODE_PAGE,
     FRESH_PAGE,
-    HALF_PAGE,
     INVALID,
-    LOOK,
     NOT_FOUND,
     OPTIONS,
     PASSWORD_PAGE,
+    PEEK,
+    PENDING_PAGE,
     PROVE_PAGE,
     SET_UP,
     STEP_UP,
     TO_CODE,
     TO_PASSWORD,
     VISITOR,
+    Expected,
     Rule,
-    Said,
 )
 
-GUEST, HALF, VISITING, LINK = "guest", "half", "visitor", "link"
+ANONYMOUS, PENDING, VISITING, LINK = "anonymous_visitor", "pending_visitor", "visitor", "link"
 PERSON, MEMBER, STALE = "person", "member", "stale"
 
 _LEADS_ON = Entry(STRANGER, NOTHING, leads_on=True)
@@ -51,17 +51,17 @@ BEFORE: dict[str, Entry] = {
     "POST /login": _LEADS_ON,
     "GET /.well-known/change-password": _LEADS_ON,
     "GET /signin": shows(
-        Stop("signin", signin.look),
+        Stop("signin", signin.open_page),
         Stop("signin", signin.already_in, MEMBER),
         Stop("signin:invalid", signin.no_address),
-        who=GUEST,
+        who=ANONYMOUS,
     ),
-    "POST /signin": does(Right(asks.page_signs_in, 303, TO_PASSWORD), who=GUEST),
-    "GET /signup": shows(Stop("signup", signin.first), Stop("signup:password_refused", signin.weak), who=GUEST),
-    "POST /signup": does(Right(asks.page_signs_up, 303, TO_CODE), who=GUEST),
-    "GET /recover": shows(Stop("recover", signin.lost), Stop("recover:invalid", signin.lost_no_address), who=GUEST),
-    "POST /recover": does(Right(asks.page_recovers, 303, TO_CODE), who=GUEST),
-    "GET /recover/waiting": shows(Stop("recover-waiting", signin.waiting, MEMBER), who=HALF),
+    "POST /signin": does(Right(asks.page_signs_in, 303, TO_PASSWORD), who=ANONYMOUS),
+    "GET /signup": shows(Stop("signup", signin.first), Stop("signup:password_refused", signin.weak), who=ANONYMOUS),
+    "POST /signup": does(Right(asks.page_signs_up, 303, TO_CODE), who=ANONYMOUS),
+    "GET /recover": shows(Stop("recover", signin.lost), Stop("recover:invalid", signin.lost_no_address), who=ANONYMOUS),
+    "POST /recover": does(Right(asks.page_recovers, 303, TO_CODE), who=ANONYMOUS),
+    "GET /recover/waiting": shows(Stop("recover-waiting", signin.waiting, MEMBER), who=PENDING),
     "GET /recover/stop/{token}": _LEADS_ON,
     "GET /recover/stop": shows(
         Stop("recover-stop", signin.stop_link, PERSON), Stop("recover-stop", signin.stopped, PERSON), who=LINK
@@ -92,40 +92,46 @@ PROVING: dict[str, Entry] = {
         Stop("new-password", signin.new_password, PERSON),
         Stop("new-password:password_refused", signin.weak_new_password, PERSON),
         Stop("error:handle_invalid", signin.too_late),
-        who=HALF,
+        who=PENDING,
     ),
     "POST /signin/password": Entry(
-        HALF,
+        PENDING,
         (
             Right(asks.page_opens_session, 303, PASSWORD_PAGE),
-            Right(asks.page_new_password, 303, {**HALF_PAGE, Rule.PERSON: INVALID, Rule.SECOND: Said(422, "invalid")}),
+            Right(
+                asks.page_new_password,
+                303,
+                {**PENDING_PAGE, Rule.PERSON: INVALID, Rule.SECOND: Expected(422, "invalid")},
+            ),
         ),
     ),
     "GET /signin/email-code": shows(
         Stop("signin-email-code", signin.sent_again),
         Stop("signin-email-code", signin.mailed_as_second, MEMBER),
-        who=HALF,
+        who=PENDING,
     ),
-    "POST /signin/email-code/again": does(Right(asks.page_code_again, 303, HALF_PAGE), who=HALF),
-    "POST /signin/passkey/options": does(Right(asks.page_options, 200, OPTIONS), who=GUEST),
+    "POST /signin/email-code/again": does(Right(asks.page_code_again, 303, PENDING_PAGE), who=PENDING),
+    "POST /signin/passkey/options": does(Right(asks.page_options, 200, OPTIONS), who=ANONYMOUS),
     "GET /signin/passkey": shows(
         Stop("signin-passkey", signin.passkey, MEMBER),
         Stop("signin-passkey:proof_refused", signin.no_passkey, PERSON),
         Stop("signin-passkey", signin.passkey_to_make),
-        who=HALF,
+        who=PENDING,
     ),
     "POST /signin/passkey": Entry(
-        HALF,
+        PENDING,
         (
             Right(asks.page_passkey, 303, PROVE_PAGE),
-            Right(asks.page_sets_up_passkey, 303, {**SET_UP, Rule.SECOND: Said(303, "/signin/totp")}),
+            Right(asks.page_sets_up_passkey, 303, {**SET_UP, Rule.SECOND: Expected(303, "/signin/totp")}),
         ),
     ),
     "GET /signin/totp": Entry(
-        HALF, (Right(asks.page_shows_app, 200, LOOK),), stops=(Stop("signin-totp", signin.app_to_set_up, PERSON),)
+        PENDING, (Right(asks.page_shows_app, 200, PEEK),), stops=(Stop("signin-totp", signin.app_to_set_up, PERSON),)
     ),
-    "POST /signin/totp": does(Right(asks.page_sets_up_app, 303, SET_UP), who=HALF),
-    "POST /signin/totp/offer": does(Right(asks.page_offers_app, 303, {**HALF_PAGE, Rule.PERSON: INVALID}), who=HALF),
+    "POST /signin/totp": does(Right(asks.page_sets_up_app, 303, SET_UP), who=PENDING),
+    "POST /signin/totp/offer": does(
+        Right(asks.page_offers_app, 303, {**PENDING_PAGE, Rule.PERSON: INVALID}), who=PENDING
+    ),
 }
 
 ACCOUNT: dict[str, Entry] = {
@@ -193,7 +199,7 @@ FACTORS: dict[str, Entry] = {
     ),
     "GET /account/totp": Entry(
         VISITING,
-        (Right(asks.page_shows_own_app, 200, {**VISITOR, Rule.SECOND: Said(200), Rule.STALE: Said(200)}),),
+        (Right(asks.page_shows_own_app, 200, {**VISITOR, Rule.SECOND: Expected(200), Rule.STALE: Expected(200)}),),
         stops=(Stop("account-totp", account.new_app, MEMBER), Stop("account-totp", account.another_app, MEMBER)),
     ),
     "POST /account/totp/offer": does(Right(asks.page_begins_app, 303, FRESH_PAGE)),

@@ -1,6 +1,7 @@
-"""The town that the catalogue's requests come from, settled once and then copied: fixtures for the folders that ask.
+"""The population that the catalogue's requests come from, settled once and then copied: fixtures for the folders that
+ask.
 
-Who lives there is told in the town itself.
+Who lives there is told in the population itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.house.town import Town
+from tests.architecture.population import Population
 from tests.kit import running, settings_for
 
 HOURS: dict[str, Any] = {
@@ -25,26 +26,28 @@ HOURS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-async def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Town]:
-    """The town as it is before anything happens; each test moves into a copy of it."""
-    folder = tmp_path_factory.mktemp("town")
+async def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Population]:
+    """The population as it is before anything happens; each test moves into a copy of it."""
+    folder = tmp_path_factory.mktemp("population")
     async with running(settings_for(folder, **HOURS)) as the:
-        return folder, await Town.settled(the)
+        return folder, await Population.settled(the)
 
 
 @pytest.fixture
-async def lite_town(settled: tuple[Path, Town], tmp_path: Path) -> AsyncIterator[Town]:
-    folder, town = settled
-    shutil.copytree(folder, tmp_path / "town")
-    async with running(settings_for(tmp_path / "town", **HOURS)) as the:
-        yield town.moved(the)
+async def lite_population(settled: tuple[Path, Population], tmp_path: Path) -> AsyncIterator[Population]:
+    folder, population = settled
+    shutil.copytree(folder, tmp_path / "population")
+    async with running(settings_for(tmp_path / "population", **HOURS)) as the:
+        yield population.moved(the)
 
 
 @pytest.fixture
-async def town(settled: tuple[Path, Town], tmp_path: Path, database_url: str | None) -> AsyncIterator[Town]:
+async def population(
+    settled: tuple[Path, Population], tmp_path: Path, database_url: str | None
+) -> AsyncIterator[Population]:
     """On each database; on PostgreSQL it is settled anew."""
     folder, people = settled
     if database_url is None:
-        shutil.copytree(folder, tmp_path / "town")
-    async with running(settings_for(tmp_path / "town", database_url, **HOURS)) as the:
-        yield people.moved(the) if database_url is None else await Town.settled(the)
+        shutil.copytree(folder, tmp_path / "population")
+    async with running(settings_for(tmp_path / "population", database_url, **HOURS)) as the:
+        yield people.moved(the) if database_url is None else await Population.settled(the)

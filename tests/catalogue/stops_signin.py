@@ -24,7 +24,7 @@ async def weak(anna: Person) -> None:
     await anna.send("/signup", email=anna.email, password="password" * 3)
 
 
-async def look(anna: Person) -> None:
+async def open_page(anna: Person) -> None:
     await anna.open("/signin")
 
 
@@ -143,13 +143,13 @@ async def waiting(anna: Person) -> None:
     found = await anna.page.context.cookies()
     [handle] = [str(cookie.get("value")) for cookie in found if cookie.get("name") == "passgate_signin"]
     gate = Passgate(settings_for(anna.face.gate.settings.data, recovery={"wait": "24h"}))
-    await signin.prove(Ctx(gate.house), handle, "password", PASSWORD)
+    await signin.prove(Ctx(gate.services), handle, "password", PASSWORD)
     await gate.close()
     await anna.open("/recover/waiting")
 
 
 async def link(anna: Person) -> None:
-    made = await operate.signin_link(Ctx(anna.face.gate.house), anna.email, "main")
+    made = await operate.signin_link(Ctx(anna.face.gate.services), anna.email, "main")
     await anna.open("/signin/link/" + made.url.rpartition("/")[2])
 
 

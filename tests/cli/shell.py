@@ -67,8 +67,8 @@ class Shell:
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
             with pytest.raises(SystemExit) as left:
                 main()
-        said = self._capsys.readouterr()
-        return Done(int(left.value.code or 0), said.out, said.err)
+        captured = self._capsys.readouterr()
+        return Done(int(left.value.code or 0), captured.out, captured.err)
 
 
 @contextmanager

@@ -21,17 +21,17 @@ SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
 
 def test_policy_says_why(shell: Shell) -> None:
     shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
-    told = shell("policy", "explain", "anna@example.com", "--proved", "password", "--json").json
-    assert (told["decision"], told["amr"], told["acr"], told["has"]) == (
+    result = shell("policy", "explain", "anna@example.com", "--proved", "password", "--json").json
+    assert (result["decision"], result["amr"], result["acr"], result["has"]) == (
         "enough",
         ["pwd"],
         "urn:passgate:aal1",
         ["password"],
     )
-    assert told["reasons"]
+    assert result["reasons"]
     with_app = ("policy", "explain", "--has", "password,totp", "--proved", "password")
-    told = shell(*with_app, "--json").json
-    assert (told["decision"], told["need"]) == ("need", [["totp"]])
+    result = shell(*with_app, "--json").json
+    assert (result["decision"], result["need"]) == ("need", [["totp"]])
     assert shell(*with_app, "--remembered", "--json").json["decision"] == "enough"
     assert shell(*with_app, "--remembered", "--acr", "aal2", "--json").json["decision"] == "need"
     assert (
@@ -179,13 +179,13 @@ def test_the_trail_names_what_was_changed(lite_shell: Shell, tmp_path: Path) -> 
         db.execute("UPDATE audit_event SET facts = '{}' WHERE event = 'role:given'")
     wrong = lite_shell("audit", "verify", "--json")
     assert (wrong.code, [one["what"] for one in wrong.json["findings"]]) == (1, ["changed"])
-    kept = tmp_path / "trail.jsonl"
-    assert lite_shell("audit", "export", str(kept)).code == 0
-    assert _mode(kept) == 0o600
-    lines = [json.loads(line) for line in kept.read_text().splitlines()]
+    stored = tmp_path / "trail.jsonl"
+    assert lite_shell("audit", "export", str(stored)).code == 0
+    assert _mode(stored) == 0o600
+    lines = [json.loads(line) for line in stored.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["account:created", "role:given"]
-    assert lite_shell("audit", "export", str(kept)).codes == ["conflict"]
-    assert lite_shell("audit", "export").out == kept.read_text()
+    assert lite_shell("audit", "export", str(stored)).codes == ["conflict"]
+    assert lite_shell("audit", "export").out == stored.read_text()
 
 
 def test_backup_and_restore(lite_shell: Shell, tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_backup_and_restore(lite_shell: Shell, tmp_path: Path) -> None:
 
 
 def test_nothing_is_made_by_looking(lite_shell: Shell) -> None:
-    looks = (("user", "list"), ("user", "disable", "a@example.com"), ("audit", "verify"), ("key", "rotate"))
-    for argv in (*looks, ("backup", "copy.db"), ("role", "give", "a@example.com", "owner")):
+    reads = (("user", "list"), ("user", "disable", "a@example.com"), ("audit", "verify"), ("key", "rotate"))
+    for argv in (*reads, ("backup", "copy.db"), ("role", "give", "a@example.com", "owner")):
         assert lite_shell(*argv).codes == ["not_found"], argv
     assert lite_shell("doctor").out == "ok\n"
     assert not lite_shell.data.exists()
@@ -222,9 +222,9 @@ def test_doctor_names_every_reason(lite_shell: Shell) -> None:
         "NODES": "2",
         "CORS__ORIGINS": "*",
     }
-    told = lite_shell("doctor", "--json", **unsafe)
-    assert told.code == 1
-    assert {item["code"] for item in told.json["items"]} == {
+    result = lite_shell("doctor", "--json", **unsafe)
+    assert result.code == 1
+    assert {item["code"] for item in result.json["items"]} == {
         "SECRETS_SHORT",
         "SECRETS_DEFAULT",
         "URL_NOT_HTTPS",
@@ -237,8 +237,8 @@ def test_doctor_names_every_reason(lite_shell: Shell) -> None:
     }
     served = lite_shell("serve", **unsafe)
     assert served.code == 1
-    assert set(served.codes) == {item["code"] for item in told.json["items"]}
-    assert "changeme" not in told.out + served.err
+    assert set(served.codes) == {item["code"] for item in result.json["items"]}
+    assert "changeme" not in result.out + served.err
     assert not lite_shell.data.exists()
 
 
@@ -293,8 +293,8 @@ def test_migrate_a_server(lite_shell: Shell, postgres: Postgres) -> None:
     for command in (("serve",), ("worker",), ("user", "list"), ("user", "add", "anna@example.com")):
         behind = lite_shell(*command, DATABASE_URL=url)
         assert (behind.code, behind.codes) == (1, ["DATABASE_BEHIND"]), command
-    told = lite_shell("doctor", "--json", DATABASE_URL=url).json
-    assert [item["code"] for item in told["items"]] == ["DATABASE_BEHIND"]
+    result = lite_shell("doctor", "--json", DATABASE_URL=url).json
+    assert [item["code"] for item in result["items"]] == ["DATABASE_BEHIND"]
     assert lite_shell("migrate", DATABASE_URL=url).out == "migrated\n"
     assert lite_shell("migrate", DATABASE_URL=url).out == "already current\n"
     assert lite_shell("doctor", DATABASE_URL=url).code == 0

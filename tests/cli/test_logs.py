@@ -11,7 +11,7 @@ from typing import Any
 
 from passgate import logs
 from passgate.errors import Unavailable
-from tests.house.reference import modules
+from tests.architecture.reference import modules
 
 PRIVATE = "anna@example.com"
 

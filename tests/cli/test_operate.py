@@ -7,7 +7,7 @@ import asyncio
 from sqlalchemy import delete, update
 
 from passgate.core import ledger, operate
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.errors import Conflict
@@ -16,7 +16,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of
 
 
 async def test_an_added_person_signs_in(the: The) -> None:
-    ctx = Ctx(the.gate.house)
+    ctx = Ctx(the.gate.services)
     await operate.add_person(ctx, "Anna@example.com", "main", "admin", PASSWORD)
     handle = handle_of(await the.start("anna@example.com"))
     assert (await the.prove(handle, "password", PASSWORD)).json()["enough"] is True
@@ -24,7 +24,7 @@ async def test_an_added_person_signs_in(the: The) -> None:
 
 
 async def test_a_person_without_a_password_recovers_one(the: The) -> None:
-    await operate.add_person(Ctx(the.gate.house), "anna@example.com", "main", "user", None)
+    await operate.add_person(Ctx(the.gate.services), "anna@example.com", "main", "user", None)
     assert await the.rows(credential) == []
     handle = handle_of(await the.recover("anna@example.com"))
     await the.prove(handle, "email_code", await the.code("anna@example.com"))
@@ -33,7 +33,7 @@ async def test_a_person_without_a_password_recovers_one(the: The) -> None:
 
 
 async def test_disabling_ends_everything_at_once(the: The) -> None:
-    ctx = Ctx(the.gate.house)
+    ctx = Ctx(the.gate.services)
     anna = await the.person()
     proved = handle_of(await the.start(anna.email))
     await the.prove(proved, "password", anna.password)
@@ -51,7 +51,7 @@ async def test_disabling_ends_everything_at_once(the: The) -> None:
 
 
 async def test_of_two_last_owners_one_stays(the: The) -> None:
-    ctx = Ctx(the.gate.house)
+    ctx = Ctx(the.gate.services)
     names = ["anna@example.com", "bert@example.com"]
     for name in names:
         await operate.add_person(ctx, name, "main", "owner", None)
@@ -62,23 +62,23 @@ async def test_of_two_last_owners_one_stays(the: The) -> None:
 
 
 async def test_deeds_on_one_person_neither_cross_nor_deadlock(the: The) -> None:
-    ctx = Ctx(the.gate.house)
+    ctx = Ctx(the.gate.services)
     await operate.add_person(ctx, "owner@example.com", "main", "owner", None)
     await operate.add_person(ctx, "anna@example.com", "main", "owner", None)
-    deeds = [
+    actions = [
         verb(ctx, "anna@example.com", role, "main")
         for _ in range(2)
         for role in ("admin", "owner")
         for verb in (operate.give_role, operate.take_role)
     ]
     await asyncio.gather(
-        *deeds, *(operate.add_person(ctx, f"p{n}@example.com", "main", "user", None) for n in range(5))
+        *actions, *(operate.add_person(ctx, f"p{n}@example.com", "main", "user", None) for n in range(5))
     )
     assert len([one async for one in operate.everybody(ctx, "main")]) == 7
 
 
 async def test_people_are_listed_page_by_page(lite: The) -> None:
-    ctx = Ctx(lite.gate.house)
+    ctx = Ctx(lite.gate.services)
     for number in range(operate.PAGE + 1):
         await operate.add_person(ctx, f"p{number}@example.com", "main", "user", None)
     listed = [one["email"] async for one in operate.everybody(ctx, "main")]
@@ -87,33 +87,33 @@ async def test_people_are_listed_page_by_page(lite: The) -> None:
 
 async def test_a_trail_that_grows_meanwhile_is_still_whole(the: The) -> None:
     """`verify` beside a server at work: a seal between two of its looks is no finding."""
-    house = the.gate.house
+    services = the.gate.services
 
     async def grow() -> None:
         for _ in range(12):
-            async with house.store.write() as db:
-                await note(Ctx(house), db, Event.SIGNIN_STARTED)
-            await ledger.seal(house)
+            async with services.store.write() as db:
+                await record(Ctx(services), db, Event.SIGNIN_STARTED)
+            await ledger.seal(services)
 
     growing, found = asyncio.create_task(grow()), []
     while not growing.done():
-        found += (await ledger.verify(house)).findings
+        found += (await ledger.verify(services)).findings
     await growing
     assert found == []
-    whole = await ledger.verify(house)
+    whole = await ledger.verify(services)
     assert (whole.sealed, whole.waiting) == (12, 0)
 
 
 async def test_what_is_cut_off_or_turned_back_is_found(the: The) -> None:
-    house = the.gate.house
-    await operate.add_person(Ctx(house), "anna@example.com", "main", "user", PASSWORD)
-    await ledger.seal(house)
+    services = the.gate.services
+    await operate.add_person(Ctx(services), "anna@example.com", "main", "user", PASSWORD)
+    await ledger.seal(services)
     (head,) = await the.rows(audit_head)
-    await operate.give_role(Ctx(house), "anna@example.com", "admin", "main")
-    await ledger.seal(house)
-    async with house.store.write() as db:
+    await operate.give_role(Ctx(services), "anna@example.com", "admin", "main")
+    await ledger.seal(services)
+    async with services.store.write() as db:
         await db.change(update(audit_head).values(**head))
-    assert [one.what for one in (await ledger.verify(house)).findings] == ["head"]
-    async with house.store.write() as db:
+    assert [one.what for one in (await ledger.verify(services)).findings] == ["head"]
+    async with services.store.write() as db:
         await db.change(delete(audit_event).where(audit_event.c.seq >= head["seq"]))
-    assert [(one.what, one.seq) for one in (await ledger.verify(house)).findings] == [("truncated", head["seq"])]
+    assert [(one.what, one.seq) for one in (await ledger.verify(services)).findings] == [("truncated", head["seq"])]

@@ -77,7 +77,7 @@ def test_a_request_is_found_in_the_log(server: Running) -> None:
 def test_an_endless_header_ends(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
         raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
-        said = b""
+        head = b""
         for _ in range(2 * HEAD // 4096):
             try:
                 raw.sendall(b"a" * 4096)
@@ -85,10 +85,10 @@ def test_an_endless_header_ends(server: Running) -> None:
                 break
             time.sleep(0.002)
         try:
-            said = raw.recv(4096)
+            head = raw.recv(4096)
         except ConnectionResetError:
-            said = b"HTTP/1.1 400 "
-    assert said.startswith(b"HTTP/1.1 400 ")
+            head = b"HTTP/1.1 400 "
+    assert head.startswith(b"HTTP/1.1 400 ")
 
 
 def test_commands_beside_a_running_server(server: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -194,16 +194,16 @@ def test_demo(tmp_path: Path) -> None:
     elsewhere = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x", "HOST": "192.0.2.1", "ENVIRONMENT": "production"}
     with Running("demo", data, "--port", "0", **elsewhere) as demo:
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
-        shown = json.loads(ready.read_text())
-        assert set(shown) == {"url", "signup", "mail", "docs", "admin_link", "clients"}
-        assert (shown["url"], shown["clients"]) == (f"http://localhost:{demo.port}", [])
-        assert demo.out[0] == f"Passgate is ready: {shown['url']}\n"
+        listed = json.loads(ready.read_text())
+        assert set(listed) == {"url", "signup", "mail", "docs", "admin_link", "clients"}
+        assert (listed["url"], listed["clients"]) == (f"http://localhost:{demo.port}", [])
+        assert demo.out[0] == f"Passgate is ready: {listed['url']}\n"
         with demo.http() as http:
             # Whoever follows the link changes nothing by that; it is opened by a click on the page behind it.
-            followed = http.get(shown["admin_link"].removeprefix(shown["url"]), follow_redirects=False)
+            followed = http.get(listed["admin_link"].removeprefix(listed["url"]), follow_redirects=False)
             assert (followed.status_code, followed.headers["location"]) == (303, "/signin/link")
             for name in ("signup", "mail", "docs"):
-                assert http.get(shown[name].removeprefix(shown["url"])).status_code == 200
+                assert http.get(listed[name].removeprefix(listed["url"])).status_code == 200
         assert demo.stop(signal.SIGINT) == 0
     assert not ready.exists()
 
@@ -223,7 +223,7 @@ def test_each_family_has_its_own_socket() -> None:
         assert [one.family for one in both] == [socket.AF_INET, socket.AF_INET6]
         assert both[1].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
     with sockets.bound(Settings.production(host="127.0.0.1", port=0)) as one, pytest.raises(UnsafeSettings) as refused:
-        assert sockets.spelled(one) == f"127.0.0.1:{sockets.port_of(one)}"
+        assert sockets.addresses_of(one) == f"127.0.0.1:{sockets.port_of(one)}"
         sockets.bind(Settings.production(host="no.such.host.invalid"))
     assert [code for code, _ in refused.value.reasons] == ["ADDRESS_UNKNOWN"]
 

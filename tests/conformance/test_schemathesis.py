@@ -115,7 +115,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def document() -> dict[str, Any]:
-    """Before any server runs: the tests are made from it, one for each door."""
+    """Before any server runs: the tests are made from it, one for each endpoint."""
     with tempfile.TemporaryDirectory() as folder:
         gate = Passgate(kit.settings_for(Path(folder)))
         try:
@@ -133,15 +133,15 @@ def names_a_documented_code(_ctx: schemathesis.CheckContext, response: Any, case
         return
     problem = response.json()
     assert problem["status"] == response.status_code
-    told = case.operation.definition.raw["responses"][str(response.status_code)]["description"]
-    assert problem["code"] in re.findall(r"[a-z_]+", told), (problem["code"], told)
+    result = case.operation.definition.raw["responses"][str(response.status_code)]["description"]
+    assert problem["code"] in re.findall(r"[a-z_]+", result), (problem["code"], result)
 
 
-doors = schemathesis.openapi.from_dict(document(), config=schemathesis.Config.from_dict(CONFIG))
+endpoints = schemathesis.openapi.from_dict(document(), config=schemathesis.Config.from_dict(CONFIG))
 
 
 def test_the_server_serves_this_document(server: Running) -> None:
-    assert server.http.get(f"{server.url}/openapi.json", timeout=10).json() == doors.raw_schema
+    assert server.http.get(f"{server.url}/openapi.json", timeout=10).json() == endpoints.raw_schema
 
 
 def ask(case: schemathesis.Case[Any], server: Running) -> None:
@@ -150,14 +150,14 @@ def ask(case: schemathesis.Case[Any], server: Running) -> None:
     case.call_and_validate(base_url=server.url, session=server.http, headers=headers)
 
 
-@doors.parametrize()
+@endpoints.parametrize()
 @QUICK
 def test_every_answer_is_announced(case: schemathesis.Case[Any], server: Running) -> None:
     ask(case, server)
 
 
 @pytest.mark.soak
-@doors.parametrize()
+@endpoints.parametrize()
 @LONG
 def test_every_answer_is_announced_for_long(case: schemathesis.Case[Any], server: Running) -> None:
     ask(case, server)

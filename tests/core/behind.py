@@ -1,4 +1,5 @@
-"""People put into the house from behind, and verbs called without doors: quick, where a door is not the question.
+"""People put into the house from behind, and verbs called without endpoints: quick, where an endpoint is not the
+question.
 
 No rule is told here, and nothing is asserted.
 """
@@ -41,12 +42,12 @@ class Folk:
 
     @property
     def ctx(self) -> Ctx:
-        return Ctx(self.the.gate.house, HERE, request_id="request-of-a-test")
+        return Ctx(self.the.gate.services, HERE, request_id="request-of-a-test")
 
     @property
     def elsewhere(self) -> Ctx:
         """The same from a browser nobody has seen before."""
-        return Ctx(self.the.gate.house, ELSEWHERE)
+        return Ctx(self.the.gate.services, ELSEWHERE)
 
     def acting(self, actor: Actor) -> Ctx:
         return self.ctx.acting(actor)
@@ -60,12 +61,12 @@ class Folk:
     async def hashed(self, parameters: HashSettings = CHEAP) -> Stored:
         """PASSWORD, hashed with these parameters."""
         if parameters not in self.stored:
-            hasher = Hasher(parameters, self.the.gate.house.world)
+            hasher = Hasher(parameters, self.the.gate.services.world)
             self.stored[parameters] = await hasher.hash(PASSWORD)
             hasher.close()
         return self.stored[parameters]
 
-    async def born(
+    async def create(
         self, email: str | None = None, *roles: str, hashed: HashSettings | None = CHEAP, at: str = tenants.MAIN
     ) -> Actor:
         """A live person with one session, whose actor this is. `hashed`: the password's parameters, None for none."""
@@ -78,7 +79,7 @@ class Folk:
             for role in roles or ("user",):
                 await access.grant(self.ctx, db, tenant.id, person_id, role)
             if stored is not None:
-                await password.put(self.ctx, db, tenant.id, person_id, stored)
+                await password.replace(self.ctx, db, tenant.id, person_id, stored)
         return await self.session(tenant.id, person_id)
 
     async def session(self, tenant_id: str, person_id: str) -> Actor:

@@ -1,4 +1,4 @@
-"""What people have besides a password: apps, passkeys, recovery codes, all set up and shown through the doors.
+"""What people have besides a password: apps, passkeys, recovery codes, all set up and shown through the endpoints.
 
 No rule is told here; a step that a story only needs behind it is asserted to have worked.
 """
@@ -23,18 +23,18 @@ Proof = tuple[str, Any]
 
 async def policy(the: The, **rules: object) -> None:
     """The rules of every tenant, from behind."""
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         await db.change(update(tenant).values(policy=json.dumps(rules)))
 
 
 async def disable(the: The, email: str) -> None:
     """From behind, so that nothing but the column says so."""
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         assert await db.change(update(person).where(person.c.email_key == email).values(disabled_at=1)) == 1
 
 
 async def me(the: The, method: str, path: str, who: Person, body: object = None) -> httpx2.Response:
-    """One of the doors below /api/v1/me."""
+    """One of the endpoints below /api/v1/me."""
     given = {} if body is None else {"json": body}
     return await the.http.request(method, f"/api/v1/me/{path}", headers=who.auth, **given)  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ async def asserted(the: The, handle: str, key: Authenticator, **twists: Any) -> 
     return key.get(await challenged(the, handle, "passkey"), the.gate.settings.url, **twists)
 
 
-async def shown(the: The, handle: str, *proofs: Proof) -> None:
+async def prove_each(the: The, handle: str, *proofs: Proof) -> None:
     for factor, answer in proofs:
         proved = await prove(the, handle, factor, answer)
         assert proved.status_code == 200, (factor, proved.text)
@@ -111,14 +111,14 @@ async def shown(the: The, handle: str, *proofs: Proof) -> None:
 async def signed_in(the: The, who: Person, *proofs: Proof) -> Person:
     """The same person, with one more session."""
     handle = handle_of(await the.start(who.email))
-    await shown(the, handle, ("password", who.password), *proofs)
+    await prove_each(the, handle, ("password", who.password), *proofs)
     return Person(who.email, who.password, token_of(await the.finish(handle)))
 
 
 async def begun(the: The, email: str, password: str = PASSWORD) -> str:
     """A sign-in whose person is named: the password is proved."""
     handle = handle_of(await the.start(email))
-    await shown(the, handle, ("password", password))
+    await prove_each(the, handle, ("password", password))
     return handle
 
 

@@ -1,6 +1,6 @@
 """Roles: nobody gives more than they have, nobody changes their own, the last owner stays. Unknown means no.
 
-Which door asks for which permission is told where the door is.
+Which endpoint asks for which permission is told where the endpoint is.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ async def done(folk: Folk, verb: Verb, by: Actor | None, whom: Actor, role: str,
     try:
         async with ctx.write() as db:
             await verb(ctx, db, at or whom.tenant_id, whom.person_id, role)
-    except Refusal as told:
-        return told.code
+    except Refusal as result:
+        return result.code
     return "ok"
 
 
@@ -47,17 +47,17 @@ async def test_who_may_give_and_take_what(lite: The, verb: Verb) -> None:
     """The whole table: each role as giver, each role as gift. Only those that hold all of a role's permissions, and
     may give at all."""
     folk = Folk(lite)
-    await folk.born(None, "owner")  # so that nobody here is the last
+    await folk.create(None, "owner")  # so that nobody here is the last
     allowed = set()
     for mine in (*ROLES, "nothing"):
-        giver = await folk.born(None, *([mine] if mine in ROLES else ["unknown_role"]))
+        giver = await folk.create(None, *([mine] if mine in ROLES else ["unknown_role"]))
         for role in ROLES:
-            whom = await folk.born(None, *(["user"] if verb is access.give else [role]))
-            told = await done(folk, verb, giver, whom, role)
-            assert told in ("ok", PermissionMissing.code)
-            if told == "ok":
+            whom = await folk.create(None, *(["user"] if verb is access.give else [role]))
+            result = await done(folk, verb, giver, whom, role)
+            assert result in ("ok", PermissionMissing.code)
+            if result == "ok":
                 allowed.add((mine, role))
-            has_it_now = (verb is access.give) is (told == "ok")
+            has_it_now = (verb is access.give) is (result == "ok")
             assert (role in await roles(folk, whom)) is (has_it_now or (verb is access.give and role == "user"))
     assert allowed == {
         *(("owner", role) for role in ROLES),
@@ -71,7 +71,7 @@ async def test_who_may_give_and_take_what(lite: The, verb: Verb) -> None:
 @pytest.mark.parametrize("role", ROLES)
 async def test_never_to_oneself(lite: The, verb: Verb, role: str) -> None:
     folk = Folk(lite)
-    owner = await folk.born(None, "owner")
+    owner = await folk.create(None, "owner")
     before = await lite.rows(role_grant)
     assert await done(folk, verb, owner, owner, role) == PermissionMissing.code
     assert await lite.rows(role_grant) == before
@@ -80,7 +80,7 @@ async def test_never_to_oneself(lite: The, verb: Verb, role: str) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 async def test_never_in_another_tenant(lite: The, verb: Verb) -> None:
     folk = Folk(lite)
-    owner, other = await folk.born(None, "owner"), await folk.born()
+    owner, other = await folk.create(None, "owner"), await folk.create()
     async with folk.ctx.write() as db:
         await db.add(tenant, id="elsewhere", name="elsewhere", display_name="E", signup="open", created_at=1)
     before = await lite.rows(role_grant)
@@ -90,14 +90,14 @@ async def test_never_in_another_tenant(lite: The, verb: Verb) -> None:
 
 async def test_an_unknown_role_is_refused(lite: The) -> None:
     folk = Folk(lite)
-    owner, other = await folk.born(None, "owner"), await folk.born()
+    owner, other = await folk.create(None, "owner"), await folk.create()
     for by in (owner, None):
         assert await done(folk, access.give, by, other, "superuser") == Invalid.code
 
 
 async def test_twice_is_once(lite: The) -> None:
     folk = Folk(lite)
-    owner, other = await folk.born(None, "owner"), await folk.born()
+    owner, other = await folk.create(None, "owner"), await folk.create()
     before = len(await lite.events())
     for _ in range(2):
         assert await done(folk, access.give, owner, other, "admin") == "ok"
@@ -112,7 +112,7 @@ async def test_twice_is_once(lite: The) -> None:
 
 async def test_the_last_owner_stays(the: The) -> None:
     folk = Folk(the)
-    owner, other = await folk.born(None, "owner"), await folk.born(None, "admin")
+    owner, other = await folk.create(None, "owner"), await folk.create(None, "admin")
     assert await done(folk, access.take, None, owner, "owner") == Conflict.code
     with pytest.raises(Conflict):
         await account.delete(folk.acting(owner), owner)
@@ -124,7 +124,7 @@ async def test_the_last_owner_stays(the: The) -> None:
 
 async def test_a_disabled_owner_does_not_count(lite: The) -> None:
     folk = Folk(lite)
-    owner, other = await folk.born(None, "owner"), await folk.born(None, "owner")
+    owner, other = await folk.create(None, "owner"), await folk.create(None, "owner")
     async with folk.ctx.write() as db:
         await people.disable(folk.ctx, db, other.tenant_id, other.person_id)
     assert await done(folk, access.take, None, owner, "owner") == Conflict.code
@@ -133,17 +133,17 @@ async def test_a_disabled_owner_does_not_count(lite: The) -> None:
 
 async def test_of_owners_who_leave_at_once_one_stays(the: The) -> None:
     folk = Folk(the)
-    owners = [await folk.born(None, "owner") for _ in range(6)]
+    owners = [await folk.create(None, "owner") for _ in range(6)]
 
     async def leave(owner: Actor) -> str:
         try:
             await account.delete(folk.acting(owner), owner)
-        except Conflict as told:
-            return told.code
+        except Conflict as result:
+            return result.code
         return "ok"
 
-    told = await asyncio.gather(*(leave(owner) for owner in owners))
-    assert sorted(told) == [Conflict.code, *["ok"] * 5]
+    result = await asyncio.gather(*(leave(owner) for owner in owners))
+    assert sorted(result) == [Conflict.code, *["ok"] * 5]
     assert [row["role"] for row in await the.rows(role_grant)] == ["owner"]
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.app import build_house
+from passgate.app import build_services
 from passgate.core import account, ledger
-from passgate.core.audit import kept, note
+from passgate.core.audit import deferred, record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.ledger import Finding
@@ -33,10 +33,10 @@ async def written(folk: Folk, count: int = ROWS) -> list[str]:
     tenant = await folk.tenant()
     async with folk.ctx.write() as db:
         for number in range(count):
-            await note(
+            await record(
                 folk.ctx, db, Event.PROFILE_CHANGED, tenant_id=tenant.id, personal={"email": "a@b.example"}, n=number
             )
-    await ledger.seal(folk.the.gate.house)
+    await ledger.seal(folk.the.gate.services)
     rows = [row for row in await folk.the.rows(audit_event) if row["tenant_id"] == tenant.id]
     return [row["id"] for row in sorted(rows, key=lambda row: int(row["seq"]))]
 
@@ -44,7 +44,7 @@ async def written(folk: Folk, count: int = ROWS) -> list[str]:
 @pytest.fixture
 async def folk(the: The) -> AsyncIterator[Folk]:
     made = Folk(the)
-    await ledger.seal(the.gate.house)
+    await ledger.seal(the.gate.services)
     yield made
 
 
@@ -54,16 +54,16 @@ async def tamper(folk: Folk, row_id: str, **values: Any) -> None:
 
 
 async def findings(folk: Folk) -> list[Finding]:
-    return (await ledger.verify(folk.the.gate.house)).findings
+    return (await ledger.verify(folk.the.gate.services)).findings
 
 
 async def test_an_untouched_chain_is_whole(folk: Folk) -> None:
     await written(folk)
-    report = await ledger.verify(folk.the.gate.house)
+    report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.sealed, report.waiting) == (True, ROWS, 0)
     async with folk.ctx.write() as db:
-        await note(folk.ctx, db, Event.ACCOUNT_EXPORTED)
-    report = await ledger.verify(folk.the.gate.house)
+        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED)
+    report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.sealed, report.waiting) == (True, ROWS, 1)
 
 
@@ -116,7 +116,7 @@ async def test_a_changed_link_is_named(folk: Folk) -> None:
 
 async def test_a_row_that_waits_is_proved_by_its_own_mac(folk: Folk) -> None:
     async with folk.ctx.write() as db:
-        await note(folk.ctx, db, Event.ACCOUNT_EXPORTED)
+        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED)
     (row,) = [row for row in await folk.the.rows(audit_event) if row["seq"] is None]
     await tamper(folk, row["id"], event="signin:completed")
     assert await findings(folk) == [Finding("system", "changed", None, row["id"])]
@@ -146,8 +146,8 @@ async def test_a_truncated_chain_is_named(folk: Folk, last: int) -> None:
         await db.change(delete(audit_event).where(audit_event.c.id.in_(ids[-last:])))
     tenant = (await folk.tenant()).id
     assert await findings(folk) == [Finding(tenant, "truncated", seq) for seq in range(ROWS - last + 1, ROWS + 1)]
-    await folk.born()  # the chain goes on; the gap stays
-    await ledger.seal(folk.the.gate.house)
+    await folk.create()  # the chain goes on; the gap stays
+    await ledger.seal(folk.the.gate.services)
     assert {(one.what, one.seq) for one in await findings(folk)} >= {("missing", ROWS)}
 
 
@@ -177,7 +177,7 @@ async def test_a_row_made_to_wait_again_is_named(folk: Folk) -> None:
     ids = await written(folk)
     await tamper(folk, ids[-1], seq=None, link=None)
     assert await findings(folk) == [Finding((await folk.tenant()).id, "truncated", ROWS)]
-    await ledger.seal(folk.the.gate.house)
+    await ledger.seal(folk.the.gate.services)
     assert ("missing", ROWS) in {(one.what, one.seq) for one in await findings(folk)}
 
 
@@ -229,12 +229,12 @@ async def test_a_forged_row_is_named(folk: Folk) -> None:
 
 
 async def test_erasing_a_person_keeps_the_chain_whole(folk: Folk) -> None:
-    actor = await folk.born("erased@example.com")
+    actor = await folk.create("erased@example.com")
     await account.set_profile(folk.acting(actor), actor, {"nickname": "x"})
     await written(folk)
     await account.delete(folk.acting(actor), actor)
-    await ledger.seal(folk.the.gate.house)
-    report = await ledger.verify(folk.the.gate.house)
+    await ledger.seal(folk.the.gate.services)
+    report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.waiting) == (True, 0)
     about = [row for row in await folk.the.rows(audit_event) if actor.person_id in (row["subject_id"], row["actor_id"])]
     assert len(about) >= 4
@@ -253,38 +253,43 @@ async def test_half_an_erasure_is_named(folk: Folk) -> None:
 
 async def test_what_a_refusal_keeps_is_part_of_the_chain(folk: Folk) -> None:
     async with folk.ctx.write() as db:
-        await kept(folk.ctx, Event.ACCESS_REFUSED, why="test")(db)
-    assert await ledger.seal(folk.the.gate.house) == 1
-    assert (await ledger.verify(folk.the.gate.house)).ok
+        await deferred(folk.ctx, Event.ACCESS_REFUSED, why="test")(db)
+    assert await ledger.seal(folk.the.gate.services) == 1
+    assert (await ledger.verify(folk.the.gate.services)).ok
 
 
 async def test_sealing_in_several_places_at_once(folk: Folk, tmp_path: Path) -> None:
     """Two processes' worth of houses on one database, and two tasks in each: every row gets one number, none twice."""
-    house = folk.the.gate.house
+    services = folk.the.gate.services
     tenant = await folk.tenant()
-    url = house.settings.database_url
-    settings = settings_for(house.settings.data, url.get_secret_value() if url else None)
-    other = build_house(settings, World(folk.the.clock, folk.the.gate.house.world.dice))
+    url = services.settings.database_url
+    settings = settings_for(services.settings.data, url.get_secret_value() if url else None)
+    other = build_services(settings, World(folk.the.clock, folk.the.gate.services.world.dice))
 
     async def writing(ctx: Ctx) -> None:
         for _ in range(15):
             async with ctx.write() as db:
-                await note(ctx, db, Event.PROFILE_CHANGED, tenant_id=tenant.id)
+                await record(ctx, db, Event.PROFILE_CHANGED, tenant_id=tenant.id)
 
     async def sealing(at: Any) -> int:
         return sum([await ledger.seal(at) for _ in range(8)])
 
     try:
         await asyncio.gather(
-            writing(Ctx(house)), writing(Ctx(other)), sealing(house), sealing(house), sealing(other), sealing(other)
+            writing(Ctx(services)),
+            writing(Ctx(other)),
+            sealing(services),
+            sealing(services),
+            sealing(other),
+            sealing(other),
         )
-        await ledger.seal(house)
+        await ledger.seal(services)
     finally:
         await other.store.close()
         other.hasher.close()
     rows = [row for row in await folk.the.rows(audit_event) if row["tenant_id"] == tenant.id]
     assert sorted(row["seq"] for row in rows) == list(range(1, 31))
-    assert (await ledger.verify(house)).ok
+    assert (await ledger.verify(services)).ok
 
 
 async def test_verifying_while_rows_are_written_and_sealed(lite: The) -> None:
@@ -296,7 +301,7 @@ async def test_verifying_while_rows_are_written_and_sealed(lite: The) -> None:
 
     growth = asyncio.create_task(growing())
     while not growth.done():
-        assert (await ledger.verify(lite.gate.house)).ok
+        assert (await ledger.verify(lite.gate.services)).ok
         await asyncio.sleep(0)
     await growth
 
@@ -306,12 +311,12 @@ async def test_a_chain_longer_than_a_page(lite: The) -> None:
     tenant = await folk.tenant()
     async with folk.ctx.write() as db:
         for _ in range(1203):
-            await note(folk.ctx, db, Event.PROFILE_CHANGED, tenant_id=tenant.id)
-    while await ledger.seal(lite.gate.house):
+            await record(folk.ctx, db, Event.PROFILE_CHANGED, tenant_id=tenant.id)
+    while await ledger.seal(lite.gate.services):
         pass
-    report = await ledger.verify(lite.gate.house)
+    report = await ledger.verify(lite.gate.services)
     assert (report.ok, report.sealed) == (True, 1203)
-    exported = [row["id"] async for row in ledger.export(lite.gate.house)]
+    exported = [row["id"] async for row in ledger.export(lite.gate.services)]
     assert exported == sorted(row["id"] for row in await lite.rows(audit_event))
 
 
@@ -320,10 +325,10 @@ async def test_a_new_key_keeps_old_rows_provable(folk: Folk) -> None:
     ids = await written(folk)
     tenant = await folk.tenant()
     async with folk.ctx.write() as db:
-        await note(folk.ctx, db, Event.ACCOUNT_EXPORTED, tenant_id=tenant.id)
+        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED, tenant_id=tenant.id)
     folk.ctx.ring.rotate()
     await written(folk, 2)
-    report = await ledger.verify(folk.the.gate.house)
+    report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.sealed) == (True, ROWS + 3)
     await tamper(folk, ids[0], facts="{}")
     assert [(one.what, one.seq) for one in await findings(folk)] == [("changed", 1)]
@@ -335,11 +340,11 @@ async def test_under_other_keys_nothing_is_genuine(tmp_path: Path) -> None:
         await written(Folk(the), 3)
     (tmp_path / "passgate.keys").unlink()
     settings = settings_for(tmp_path, secrets=("another-machine-" * 3,))
-    house = build_house(settings, World.real())
+    services = build_services(settings, World.real())
     try:
-        found = (await ledger.verify(house)).findings
+        found = (await ledger.verify(services)).findings
     finally:
-        await house.store.close()
-        house.hasher.close()
+        await services.store.close()
+        services.hasher.close()
     assert {one.what for one in found} == {"changed", "reordered", "head"}
     assert len([one for one in found if one.what == "changed"]) == 3

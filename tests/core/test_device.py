@@ -43,7 +43,7 @@ class Remembered:
 
 async def remembered(the: The, email: str | None = None) -> Remembered:
     folk = Folk(the)
-    actor = await folk.born(email)
+    actor = await folk.create(email)
     await folk.add_app(actor)
     return Remembered(folk, actor, await folk.email(actor), await remember(folk, actor))
 
@@ -156,7 +156,7 @@ async def test_it_ends_with_what_it_stood_for(lite: The, how: str) -> None:
 async def test_only_two_factors_are_remembered(the: The) -> None:
     """Not a password alone, not a link, not what is asked at a higher level, not where the tenant says no."""
     folk = Folk(the)
-    actor = await folk.born()
+    actor = await folk.create()
     email = await folk.email(actor)
 
     async def finished() -> str | None:
@@ -203,7 +203,7 @@ async def test_only_ones_own_are_forgotten(the: The) -> None:
 
 async def test_a_row_that_is_over_waives_nothing_and_opens_nothing(the: The) -> None:
     anna = await remembered(the)
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         await db.change(update(credential).where(credential.c.kind == "browser").values(data=json.dumps({"until": 0})))
     assert not await anna.is_waived()
     assert code_of(await the.session(anna.browser)) == "credential_invalid"

@@ -11,11 +11,11 @@ from tests.kit import The, code_of, handle_of, running, settings_for, token_of
 
 
 async def test_spaces_and_hyphens_do_not_count(lite: The) -> None:
-    for number, spelled in enumerate(("{0} {1}", " {0}-{1} ", "{0}\u00a0{1}")):
+    for number, format_times in enumerate(("{0} {1}", " {0}-{1} ", "{0}\u00a0{1}")):
         email = f"anna{number}@example.com"
         handle = handle_of(await lite.signup(email))
         code = await lite.code(email)
-        assert (await lite.prove(handle, "email_code", spelled.format(code[:4], code[4:]))).status_code == 200
+        assert (await lite.prove(handle, "email_code", format_times.format(code[:4], code[4:]))).status_code == 200
 
 
 async def test_a_code_opens_its_own_sign_in_alone(the: The) -> None:
@@ -66,5 +66,5 @@ async def test_somebody_of_main_founds_a_tenant(tmp_path: Path) -> None:
                 await the.challenge(handle, "email_code")
             proved = await the.prove(handle, "email_code", await the.code("anna@example.com"))
             assert proved.json()["enough"] is True
-            shown = (await the.session(token_of(await the.finish(handle)))).json()
-            assert (shown["tenant"]["name"], shown["user"]["roles"]) == (name, ["owner"])
+            displayed = (await the.session(token_of(await the.finish(handle)))).json()
+            assert (displayed["tenant"]["name"], displayed["user"]["roles"]) == (name, ["owner"])

@@ -45,7 +45,7 @@ async def live(folk: Folk, actor: Actor) -> list[str]:
     return sorted(row["kind"] for row in rows if row["person_id"] == actor.person_id and row["revoked_at"] is None)
 
 
-async def told(folk: Folk, actor: Actor) -> list[str]:
+async def mail_kinds(folk: Folk, actor: Actor) -> list[str]:
     """Kinds of the mails this person got, oldest first."""
     return [mail["kind"] for mail in reversed(await folk.the.mails(await folk.email(actor)))]
 
@@ -56,7 +56,7 @@ async def told(folk: Folk, actor: Actor) -> list[str]:
 @pytest.mark.parametrize("endpoint", FRESH)
 async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, endpoint: str) -> None:
     folk, wanted = Folk(lite), FRESH[endpoint]
-    actor = await folk.born(None, wanted.role)
+    actor = await folk.create(None, wanted.role)
     for aged, level in ((301, AAL1), (0, AAL2)):
         who = replace(actor, auth_time=lite.clock.now - aged * 10**6)
         if level == AAL2:
@@ -73,7 +73,7 @@ async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, endpoi
 async def test_how_old_a_proof_may_be_is_the_tenants(lite: The, endpoint: str) -> None:
     folk, wanted = Folk(lite), FRESH[endpoint]
     await policy(lite, max_age=60)
-    actor = await folk.born(None, wanted.role)
+    actor = await folk.create(None, wanted.role)
     lite.clock.forward(60)
     with pytest.raises(StepUpNeeded) as refused:
         await wanted.act(folk, actor)
@@ -83,7 +83,7 @@ async def test_how_old_a_proof_may_be_is_the_tenants(lite: The, endpoint: str) -
 @pytest.mark.parametrize("endpoint", [key for key in FRESH if not key.startswith("GET ")])
 async def test_a_session_that_ended_does_nothing(lite: The, endpoint: str) -> None:
     folk, wanted = Folk(lite), FRESH[endpoint]
-    actor = await folk.born(None, wanted.role)
+    actor = await folk.create(None, wanted.role)
     await account.end_session(folk.acting(actor), actor, actor.session_id)
     with pytest.raises((SessionEnded, ProofRefused)):
         await wanted.act(folk, actor)
@@ -94,30 +94,30 @@ async def test_a_session_that_ended_does_nothing(lite: The, endpoint: str) -> No
 
 
 async def test_each_that_comes_or_goes_is_told(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     made = await folk.add_passkey(actor, Authenticator())
     await folk.add_codes(actor)
     strong = await folk.strong(actor)
     await enrolment.remove(folk.acting(strong), strong, "passkey", made)
     await enrolment.remove(folk.acting(strong), strong, "totp")
-    assert await told(folk, actor) == ["factor_added"] * 3 + ["factor_removed"] * 2
+    assert await mail_kinds(folk, actor) == ["factor_added"] * 3 + ["factor_removed"] * 2
     events = await folk.the.events()
     assert (events.count("account:factor:added"), events.count("account:factor:removed")) == (3, 2)
     assert events.count("account:recovery_codes:made") == 1
 
 
 async def test_the_first_password_is_a_factor_too(folk: Folk) -> None:
-    actor = await folk.born(hashed=None)
+    actor = await folk.create(hashed=None)
     await account.set_password(folk.acting(actor), actor, PASSWORD)
-    assert await told(folk, actor) == ["factor_added"]
+    assert await mail_kinds(folk, actor) == ["factor_added"]
     await account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
-    assert await told(folk, actor) == ["factor_added", "password_changed"]
+    assert await mail_kinds(folk, actor) == ["factor_added", "password_changed"]
 
 
 async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
-    """The next deed does not ask for a code that is spent already; the proof grows no younger by it."""
-    actor = await folk.born()
+    """The next action does not ask for a code that is spent already; the proof grows no younger by it."""
+    actor = await folk.create()
     folk.the.clock.forward(100)
     secret = await enrolment.offer(folk.acting(actor), actor, "totp")
     await enrolment.prove(folk.acting(actor), actor, "totp", code_of_app(folk.the, unspelled(secret["secret"])))
@@ -130,7 +130,7 @@ async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
 
 
 async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     await enrolment.recovery_codes(folk.acting(actor), actor)
     [row] = await folk.the.rows(session)
     assert row["acr"] == AAL1
@@ -140,7 +140,7 @@ async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
 async def test_what_was_half_done_is_over(folk: Folk) -> None:
     """A sign-in that proved a password before there was a second factor does not go on without it."""
     for change in (folk.add_app, folk.add_codes, lambda who: folk.add_passkey(who, Authenticator())):
-        actor = await folk.born()
+        actor = await folk.create()
         begun = await signin.start(folk.ctx, await folk.email(actor), None)
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         await change(actor)
@@ -152,7 +152,7 @@ async def test_what_was_half_done_is_over(folk: Folk) -> None:
 
 
 async def test_the_last_way_in_stays(folk: Folk) -> None:
-    actor = await folk.born(hashed=None)
+    actor = await folk.create(hashed=None)
     keys = [await folk.add_passkey(actor, Authenticator()) for _ in range(2)]
     strong = await folk.strong(actor)
     await folk.add_app(actor)
@@ -165,7 +165,7 @@ async def test_the_last_way_in_stays(folk: Folk) -> None:
 
 
 async def test_the_last_second_factor_stays_where_one_is_always_asked_for(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     await folk.add_codes(actor)
     await policy(folk.the, second="always")
@@ -181,7 +181,7 @@ async def test_the_last_second_factor_stays_where_one_is_always_asked_for(folk: 
 
 
 async def test_recovery_codes_go_with_the_last_factor(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     key = await folk.add_passkey(actor, Authenticator())
     await folk.add_codes(actor)
@@ -195,7 +195,7 @@ async def test_recovery_codes_go_with_the_last_factor(folk: Folk) -> None:
 
 
 async def test_somebody_elses_are_not_found(folk: Folk) -> None:
-    actor, other = await folk.born(), await folk.born()
+    actor, other = await folk.create(), await folk.create()
     key = await folk.add_passkey(actor, Authenticator())
     before = await folk.the.everything()
     for factor in ("passkey", "totp"):
@@ -209,7 +209,7 @@ async def test_somebody_elses_are_not_found(folk: Folk) -> None:
 
 
 async def test_what_is_gone_is_not_found_again(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     key = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
     await enrolment.remove(folk.acting(strong), strong, "passkey", key)
@@ -219,20 +219,20 @@ async def test_what_is_gone_is_not_found_again(folk: Folk) -> None:
         await enrolment.rename(folk.acting(strong), strong, key, "Gone")
 
 
-@pytest.mark.parametrize(("label", "kept"), [("  My \t phone ", "My phone"), ("x" * 60, "x" * 60), ("🔑", "🔑")])
-async def test_a_name_is_one_line(folk: Folk, label: str, kept: str) -> None:
-    actor = await folk.born()
+@pytest.mark.parametrize(("label", "stored"), [("  My \t phone ", "My phone"), ("x" * 60, "x" * 60), ("🔑", "🔑")])
+async def test_a_name_is_one_line(folk: Folk, label: str, stored: str) -> None:
+    actor = await folk.create()
     key = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
-    assert (await enrolment.rename(folk.acting(strong), strong, key, label))["label"] == kept
-    assert [one["label"] for one in await enrolment.passkeys(folk.ctx, actor)] == [kept]
+    assert (await enrolment.rename(folk.acting(strong), strong, key, label))["label"] == stored
+    assert [one["label"] for one in await enrolment.passkeys(folk.ctx, actor)] == [stored]
     for odd in ("", "   ", "x" * 61):
         with pytest.raises(Invalid):
             await enrolment.rename(folk.acting(strong), strong, key, odd)
 
 
 async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     assert await enrolment.overview(folk.ctx, actor) == {
         "password": True,
         "passkeys": [],
@@ -255,7 +255,7 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
 
 
 async def test_first_codes_are_not_guessed(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     await enrolment.offer(folk.acting(actor), actor, "totp")
     for _ in range(10):
         with pytest.raises(ProofRefused):
@@ -271,7 +271,7 @@ async def test_first_codes_are_not_guessed(folk: Folk) -> None:
 
 async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk) -> None:
     await policy(folk.the, second="always")
-    actor = await folk.born()
+    actor = await folk.create()
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
     asked = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     assert isinstance(asked, Need)
@@ -285,13 +285,13 @@ async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk)
     assert done.acr == AAL2
     finished = await signin.finish(folk.ctx, begun.handle)
     assert finished.opened.session["acr"] == AAL2
-    assert await told(folk, actor) == ["factor_added"]
+    assert await mail_kinds(folk, actor) == ["factor_added"]
 
 
 async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
     """The other shows what is there now."""
     await policy(folk.the, second="always", second_among=["passkey", "totp"])
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     handles, options = [], []
     for _ in range(2):
         begun = await signin.start(folk.ctx, email, None)
@@ -307,7 +307,7 @@ async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
 
 async def test_nobody_sets_up_what_was_offered_elsewhere(folk: Folk) -> None:
     await policy(folk.the, second="always")
-    one, two = await folk.born(), await folk.born()
+    one, two = await folk.create(), await folk.create()
     handles = []
     for actor in (one, two):
         begun = await signin.start(folk.ctx, await folk.email(actor), None)

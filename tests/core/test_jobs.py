@@ -30,33 +30,33 @@ async def counted(the: The) -> tuple[int, ...]:
 
 async def test_what_is_over_goes_in_its_time(the: The) -> None:
     """Sign-ins and tickets an hour after their end (they live 15 minutes), mails and sessions a month after theirs."""
-    folk, house = Folk(the), the.gate.house
-    actor = await folk.born("anna@example.com")
+    folk, services = Folk(the), the.gate.services
+    actor = await folk.create("anna@example.com")
     await signin.start_recovery(folk.ctx, "anna@example.com", None)
-    await outbox.deliver(house, Anywhere())
+    await outbox.deliver(services, Anywhere())
     assert await counted(the) == (1, 1, 1, 1)
     the.clock.forward(15 * MINUTE + HOUR - 2)
-    await jobs.purge(house)
+    await jobs.purge(services)
     assert await counted(the) == (1, 1, 1, 1)
     the.clock.forward(4)
-    await jobs.purge(house)
+    await jobs.purge(services)
     assert await counted(the) == (0, 0, 1, 1)
     async with folk.ctx.write() as db:
         await sessions.end(folk.ctx, db, actor, actor.session_id)
     the.clock.forward(30 * DAY - HOUR)
-    await jobs.purge(house)
+    await jobs.purge(services)
     assert (await counted(the))[3] == 1, "an ended session still tells a known device from a new one"
     the.clock.forward(2 * HOUR)
-    await jobs.purge(house)
+    await jobs.purge(services)
     assert await counted(the) == (0, 0, 0, 0)
 
 
 async def test_people_and_the_trail_are_never_purged(lite: The) -> None:
     folk = Folk(lite)
-    await folk.born()
+    await folk.create()
     before = [await lite.rows(table) for table in (person, credential, audit_event)]
     lite.clock.forward(1000 * DAY)
-    await jobs.purge(lite.gate.house)
+    await jobs.purge(lite.gate.services)
     assert [await lite.rows(table) for table in (person, credential, audit_event)] == before
 
 
@@ -65,36 +65,36 @@ async def test_a_mail_that_still_waits_is_kept(lite: The) -> None:
     folk = Folk(lite)
     await signin.start_recovery(folk.ctx, "anna@example.com", None)
     lite.clock.forward(60 * DAY)
-    await jobs.purge(lite.gate.house)
+    await jobs.purge(lite.gate.services)
     assert len(await lite.rows(mails)) == 1
-    await outbox.deliver(lite.gate.house, Anywhere())
-    await jobs.purge(lite.gate.house)
+    await outbox.deliver(lite.gate.services, Anywhere())
+    await jobs.purge(lite.gate.services)
     assert await lite.rows(mails) == []
 
 
 async def test_a_live_session_is_kept(lite: The) -> None:
     folk = Folk(lite)
-    actor = await folk.born()
+    actor = await folk.create()
     lite.clock.forward(HOUR - 2)
-    await jobs.purge(lite.gate.house)
+    await jobs.purge(lite.gate.services)
     assert [row["id"] for row in await lite.rows(session)] == [actor.session_id]
 
 
 async def test_refusals_of_a_person_are_kept(lite: The) -> None:
     folk = Folk(lite)
-    actor = await folk.born()
+    actor = await folk.create()
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
     with pytest.raises(ProofRefused):
         await signin.prove(folk.ctx, begun.handle, "password", "wrong")
     lite.clock.forward(400 * DAY)
-    await jobs.purge(lite.gate.house)
+    await jobs.purge(lite.gate.services)
     assert [(row["key"], row["used"]) for row in await lite.rows(budget)] == [(f"p:password:{actor.person_id}", 1)]
 
 
 async def test_tidying_tells_the_hasher_what_is_in_use(lite: The) -> None:
     folk = Folk(lite)
-    await folk.born(hashed=OLDER)
-    hasher = lite.gate.house.hasher
+    await folk.create(hashed=OLDER)
+    hasher = lite.gate.services.hasher
     assert hasher._schemes == {hasher.scheme}
-    await jobs.tidy(lite.gate.house)
+    await jobs.tidy(lite.gate.services)
     assert hasher._schemes == {hasher.scheme, "m=8192,t=2"}

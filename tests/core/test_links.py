@@ -46,7 +46,7 @@ async def made_for(folk: Folk, email: str) -> str:
 
 
 async def test_it_opens_once(folk: Folk) -> None:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     token = await made_for(folk, email)
     assert token not in repr(await folk.the.everything(but=("outbox", "dev_mail")))
     assert (await links.find(folk.ctx, token))["taken_at"] is None, "a look takes nothing"
@@ -63,7 +63,7 @@ async def test_it_opens_once(folk: Folk) -> None:
 
 
 async def test_fifty_at_once(folk: Folk) -> None:
-    token = await made_for(folk, await folk.email(await folk.born()))
+    token = await made_for(folk, await folk.email(await folk.create()))
     tries = await asyncio.gather(*(signin.start_by_link(folk.ctx, token) for _ in range(50)), return_exceptions=True)
     opened = [found for found in tries if isinstance(found, signin.Started)]
     assert len(opened) == 1
@@ -71,7 +71,7 @@ async def test_fifty_at_once(folk: Folk) -> None:
 
 
 async def test_it_is_one_proof_and_no_second_factor(folk: Folk) -> None:
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(actor)))
     assert begun.need.listed() == [["totp"]]
@@ -82,13 +82,13 @@ async def test_it_is_one_proof_and_no_second_factor(folk: Folk) -> None:
 
 async def test_where_a_second_factor_is_always_asked_for_it_is_set_up(folk: Folk) -> None:
     await policy(folk.the, second="always")
-    begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(await folk.born())))
+    begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(await folk.create())))
     assert isinstance(begun.decision, Need)
     assert begun.decision.enrol
 
 
 async def test_it_is_good_for_fifteen_minutes(folk: Folk) -> None:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     token = await made_for(folk, email)
     folk.the.clock.forward(links.LIFE - 1)
     assert await links.find(folk.ctx, token)
@@ -99,7 +99,7 @@ async def test_it_is_good_for_fifteen_minutes(folk: Folk) -> None:
 
 
 async def test_a_newer_one_kills_it(folk: Folk) -> None:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     older, newer = await made_for(folk, email), await made_for(folk, email)
     with pytest.raises(HandleInvalid):
         await signin.start_by_link(folk.ctx, older)
@@ -114,12 +114,12 @@ async def test_what_is_no_link(folk: Folk, odd: str) -> None:
 
 
 async def test_the_person_is_told_and_can_stop_it(folk: Folk) -> None:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     token = await made_for(folk, email)
-    told = (await folk.the.mails(email))[0]
-    assert told["kind"] == "signin_link"
-    assert token not in told["text"] + str(told["html"]), "the mail stops it; it does not carry it"
-    await recovery.stop(folk.ctx, str(told["link"]).rpartition("/")[2])
+    result = (await folk.the.mails(email))[0]
+    assert result["kind"] == "signin_link"
+    assert token not in result["text"] + str(result["html"]), "the mail stops it; it does not carry it"
+    await recovery.stop(folk.ctx, str(result["link"]).rpartition("/")[2])
     with pytest.raises(HandleInvalid):
         await signin.start_by_link(folk.ctx, token)
     assert [row for row in await folk.the.rows(ticket) if row["taken_at"] is None] == []
@@ -127,17 +127,17 @@ async def test_the_person_is_told_and_can_stop_it(folk: Folk) -> None:
 
 async def test_stopped_after_it_was_opened(folk: Folk) -> None:
     """The sign-in that it began is over too."""
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     token = await made_for(folk, email)
     begun = await signin.start_by_link(folk.ctx, token)
-    told = (await folk.the.mails(email))[0]
-    await recovery.stop(folk.ctx, str(told["link"]).rpartition("/")[2])
+    result = (await folk.the.mails(email))[0]
+    await recovery.stop(folk.ctx, str(result["link"]).rpartition("/")[2])
     with pytest.raises(HandleInvalid):
         await signin.finish(folk.ctx, begun.handle)
 
 
 async def test_nobody_disabled_gets_in(folk: Folk) -> None:
-    email = await folk.email(await folk.born())
+    email = await folk.email(await folk.create())
     token = await made_for(folk, email)
     await disable(folk.the, email)
     with pytest.raises(HandleInvalid):
@@ -150,7 +150,7 @@ async def test_nobody_disabled_gets_in(folk: Folk) -> None:
 
 
 async def test_an_admins_waits(slow: Folk) -> None:
-    boss, anna = await slow.born(None, "admin"), await slow.born()
+    boss, anna = await slow.create(None, "admin"), await slow.create()
     made = await admin.signin_link(slow.acting(boss), boss, anna.person_id)
     assert made.usable_at - slow.the.clock.now == pytest.approx(DAY * 10**6, abs=1000)
     assert made.expires_at - made.usable_at == DAY * 10**6
@@ -166,12 +166,12 @@ async def test_an_admins_waits(slow: Folk) -> None:
 
 
 async def test_an_operators_waits_for_nothing(slow: Folk) -> None:
-    token = await made_for(slow, await slow.email(await slow.born()))
+    token = await made_for(slow, await slow.email(await slow.create()))
     assert isinstance((await signin.start_by_link(slow.ctx, token)).decision, Enough)
 
 
 async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
-    boss, anna = await slow.born(None, "admin"), await slow.born()
+    boss, anna = await slow.create(None, "admin"), await slow.create()
     token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
     slow.the.clock.forward(2 * DAY)
     with pytest.raises(HandleInvalid):
@@ -194,7 +194,7 @@ async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
     ],
 )
 async def test_only_for_those_who_may_no_more(folk: Folk, mine: str, theirs: str, may: bool) -> None:
-    boss, other = await folk.born(None, mine), await folk.born(None, theirs)
+    boss, other = await folk.create(None, mine), await folk.create(None, theirs)
     await folk.the.mails()
     before = await folk.the.everything(but=("audit_event",))
     try:
@@ -211,7 +211,7 @@ async def test_only_for_those_who_may_no_more(folk: Folk, mine: str, theirs: str
 
 
 async def test_it_wants_a_fresh_proof(folk: Folk) -> None:
-    boss, anna = await folk.born(None, "admin"), await folk.born()
+    boss, anna = await folk.create(None, "admin"), await folk.create()
     folk.the.clock.forward(301)
     with pytest.raises(StepUpNeeded):
         await admin.signin_link(folk.acting(boss), boss, anna.person_id)
@@ -219,7 +219,7 @@ async def test_it_wants_a_fresh_proof(folk: Folk) -> None:
 
 async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
     """In whatever order the locks are taken, neither waits for ever."""
-    one, two = await folk.born(None, "admin"), await folk.born(None, "admin")
+    one, two = await folk.create(None, "admin"), await folk.create(None, "admin")
     for _ in range(5):
         made = await asyncio.gather(
             admin.signin_link(folk.acting(one), one, two.person_id),
@@ -230,7 +230,7 @@ async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
 
 async def test_refusals_of_a_link_say_nothing_of_it(slow: Folk) -> None:
     """Waiting is told to whoever has the link, and to nobody else."""
-    boss, anna = await slow.born(None, "admin"), await slow.born()
+    boss, anna = await slow.create(None, "admin"), await slow.create()
     token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
     with pytest.raises(Refusal) as odd:
         await links.find(slow.ctx, token[:-1] + ("A" if token[-1] != "A" else "B"))

@@ -20,9 +20,9 @@ from tests.kit import The, bearer, handle_of, running, settings_for
 WITH_CODE = {"signup_code", "signin_code", "recovery_code", "address_code"}
 
 
-@pytest.mark.parametrize("kind", mail.WORDS)
+@pytest.mark.parametrize("kind", mail.LETTERS)
 async def test_each_kind_renders(lite: The, kind: str) -> None:
-    ctx = Ctx(lite.gate.house, Origin("192.0.2.1", "Firefox", "Linux"))
+    ctx = Ctx(lite.gate.services, Origin("192.0.2.1", "Firefox", "Linux"))
     code = "12345678" if kind in WITH_CODE else None
     made = mail.render(ctx, kind, "anna@example.com", service="Acme {0} {code}", code=code)
     assert (made.kind, made.to, made.code) == (kind, "anna@example.com", code)
@@ -32,17 +32,17 @@ async def test_each_kind_renders(lite: The, kind: str) -> None:
     assert "Acme {0} {code}" in made.subject, "a name with braces is a name"
     assert not re.search(r"\{[a-z]+\}", (made.subject + made.text).replace("Acme {0} {code}", ""))
     assert ("12345678" in made.text) is (code is not None)
-    for said in ("anna@example.com", "192.0.2.1", "Firefox", "Linux"):
-        assert said in made.text
+    for outcomes in ("anna@example.com", "192.0.2.1", "Firefox", "Linux"):
+        assert outcomes in made.text
     assert Message.from_json(made.to_json()) == made
 
 
-@pytest.mark.parametrize("kind", mail.WORDS)
+@pytest.mark.parametrize("kind", mail.LETTERS)
 async def test_links_come_from_the_public_url_alone(tmp_path: Path, kind: str) -> None:
     async with running(settings_for(tmp_path, public_url="http://id.localhost:8123")) as the:
-        ctx, letter = Ctx(the.gate.house), mail.WORDS[kind]
+        ctx, letter = Ctx(the.gate.services), mail.LETTERS[kind]
         # A button that leads to no page of its own leads where its ticket is; whoever lays the mail says so.
-        theirs = f"{ctx.house.base}/its/ticket" if letter.button and not letter.path else None
+        theirs = f"{ctx.services.base}/its/ticket" if letter.button and not letter.path else None
         made = mail.render(ctx, kind, "anna@example.com", service="Acme", code="12345678", link=theirs)
         links = re.findall(r"https?://[^\s\"<]+", made.text + (made.html or "")) + ([made.link] if made.link else [])
         assert all(link.startswith("http://id.localhost:8123/") for link in links)
@@ -65,7 +65,7 @@ async def test_what_waits_is_sealed(lite: The) -> None:
     """Neither address, nor text, nor code in clear; after delivery nothing at all."""
     handle_of(await lite.signup("anna@example.com"))
     (row,) = await lite.rows(outbox)
-    plain = lite.gate.house.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"])
+    plain = lite.gate.services.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"])
     message = Message.from_json(plain)
     assert message.code is not None
     assert message.code.encode() not in row["message_sealed"]

@@ -39,11 +39,11 @@ class Post:
             raise self.failing
 
 
-async def laid(folk: Folk, *, code: str | None = None) -> str:
+async def enqueued(folk: Folk, *, code: str | None = None) -> str:
     tenant = await folk.tenant()
     kind = "signup_code" if code else "recovered"
     async with folk.ctx.write() as db:
-        await mail.lay(folk.ctx, db, tenant.id, kind, "anna@example.com", service="Acme", code=code)
+        await mail.enqueue(folk.ctx, db, tenant.id, kind, "anna@example.com", service="Acme", code=code)
     return str((await folk.the.rows(table))[-1]["id"])
 
 
@@ -54,9 +54,9 @@ async def only(the: The) -> dict[str, Any]:
 
 async def test_once_delivered_it_is_empty(the: The) -> None:
     folk, post = Folk(the), Post()
-    made = await laid(folk)
-    assert the.gate.house.wake.is_set()
-    assert [await outbox.deliver(the.gate.house, post) for _ in range(2)] == [1, 0]
+    made = await enqueued(folk)
+    assert the.gate.services.wake.is_set()
+    assert [await outbox.deliver(the.gate.services, post) for _ in range(2)] == [1, 0]
     assert post.got == [made]
     row = await only(the)
     assert (row["message_sealed"], row["attempts"], row["sent_at"] is not None) == (None, 1, True)
@@ -64,8 +64,8 @@ async def test_once_delivered_it_is_empty(the: The) -> None:
 
 async def test_ten_workers_send_once(the: The) -> None:
     folk, post = Folk(the), Post()
-    ids = {await laid(folk) for _ in range(5)}
-    sent = await asyncio.gather(*(outbox.deliver(the.gate.house, post) for _ in range(10)))
+    ids = {await enqueued(folk) for _ in range(5)}
+    sent = await asyncio.gather(*(outbox.deliver(the.gate.services, post) for _ in range(10)))
     assert sum(sent) == 5
     assert sorted(post.got) == sorted(ids)
 
@@ -73,33 +73,33 @@ async def test_ten_workers_send_once(the: The) -> None:
 async def test_while_one_worker_has_it_no_other_does(lite: The) -> None:
     """The lease holds for a minute; after that another may try: at least once, never never."""
     folk = Folk(lite)
-    await laid(folk)
+    await enqueued(folk)
     other = Post()
 
     async def meanwhile() -> None:
-        assert await outbox.deliver(lite.gate.house, other) == 0
+        assert await outbox.deliver(lite.gate.services, other) == 0
         lite.clock.forward(59)
-        assert await outbox.deliver(lite.gate.house, other) == 0
+        assert await outbox.deliver(lite.gate.services, other) == 0
         lite.clock.forward(2)
-        assert await outbox.deliver(lite.gate.house, other) == 1
+        assert await outbox.deliver(lite.gate.services, other) == 1
 
     slow = Post(before=meanwhile)
-    await outbox.deliver(lite.gate.house, slow)
+    await outbox.deliver(lite.gate.services, slow)
     assert slow.got == other.got, "the same Message-ID, so that a mail server may know it again"
 
 
 async def test_trouble_is_tried_again_later_and_later(the: The) -> None:
     folk, post = Folk(the), Post(MailFailed(permanent=False))
-    made = await laid(folk)
+    made = await enqueued(folk)
     for attempt, pause in enumerate((2, 10, 30, 60, 300, 900, 900), start=1):
-        assert await outbox.deliver(the.gate.house, post) == 0
+        assert await outbox.deliver(the.gate.services, post) == 0
         row = await only(the)
         assert (row["attempts"], row["message_sealed"] is not None) == (attempt, True)
         assert 0 <= row["due_at"] - the.clock.now + 1000 <= pause * SECOND + 1000
-        assert await outbox.deliver(the.gate.house, Post()) == 0, "not before its time"
+        assert await outbox.deliver(the.gate.services, Post()) == 0, "not before its time"
         the.clock.forward(pause)
     post.failing = None
-    assert await outbox.deliver(the.gate.house, post) == 1
+    assert await outbox.deliver(the.gate.services, post) == 1
     assert set(post.got) == {made}
     assert Event.MAIL_FAILED not in await the.events()
 
@@ -108,9 +108,9 @@ async def test_trouble_is_tried_again_later_and_later(the: The) -> None:
 async def test_what_is_too_old_is_emptied_unsent(the: The, code: str | None, life: int) -> None:
     """A code's mail lives as long as the code, any other for a day."""
     folk, post = Folk(the), Post()
-    await laid(folk, code=code)
+    await enqueued(folk, code=code)
     the.clock.forward(life)
-    assert await outbox.deliver(the.gate.house, post) == 0
+    assert await outbox.deliver(the.gate.services, post) == 0
     assert post.got == []
     row = await only(the)
     assert (row["message_sealed"], row["sent_at"]) == (None, None)
@@ -125,8 +125,8 @@ async def why(the: The) -> str:
 
 async def test_what_is_refused_for_good_is_noted_and_emptied(the: The) -> None:
     folk, post = Folk(the), Post(MailFailed(permanent=True))
-    await laid(folk)
-    assert [await outbox.deliver(the.gate.house, post) for _ in range(2)] == [0, 0]
+    await enqueued(folk)
+    assert [await outbox.deliver(the.gate.services, post) for _ in range(2)] == [0, 0]
     assert len(post.got) == 1
     row = await only(the)
     assert (row["message_sealed"], row["sent_at"]) == (None, None)
@@ -135,11 +135,11 @@ async def test_what_is_refused_for_good_is_noted_and_emptied(the: The) -> None:
 
 async def test_what_no_key_opens_is_noted_and_stops_nothing(lite: The) -> None:
     folk, post = Folk(lite), Post()
-    first, second = await laid(folk), await laid(folk)
+    first, second = await enqueued(folk), await enqueued(folk)
     (sealed,) = [row["message_sealed"] for row in await lite.rows(table) if row["id"] == second]
     async with folk.ctx.write() as db:
         await db.change(update(table).where(table.c.id == first).values(message_sealed=sealed))  # of another row
-    assert await outbox.deliver(lite.gate.house, post) == 1
+    assert await outbox.deliver(lite.gate.services, post) == 1
     assert post.got == [second]
     assert await why(lite) == "unreadable"
 
@@ -147,13 +147,13 @@ async def test_what_no_key_opens_is_noted_and_stops_nothing(lite: The) -> None:
 async def test_no_write_waits_for_a_mail_server(lite: The) -> None:
     """While a mail is on its way no transaction is open: others write."""
     folk = Folk(lite)
-    await laid(folk)
+    await enqueued(folk)
 
     async def meanwhile() -> None:
         async with asyncio.timeout(2):
             await asyncio.create_task(write())
 
     async def write() -> None:
-        await folk.born()
+        await folk.create()
 
-    assert await outbox.deliver(lite.gate.house, Post(before=meanwhile)) == 1
+    assert await outbox.deliver(lite.gate.services, Post(before=meanwhile)) == 1

@@ -28,7 +28,7 @@ from tests.core.having import (
     offered_passkey,
     policy,
     prove,
-    shown,
+    prove_each,
     step_up,
 )
 from tests.kit import PASSWORD, Person, The, bearer, code_of, handle_of, running, settings_for, token_of
@@ -43,8 +43,8 @@ async def with_passkey(the: The, email: str = "anna@example.com", **made: Any) -
 
 
 async def refused(the: The, handle: str, answer: object) -> None:
-    told = await prove(the, handle, "passkey", answer)
-    assert (told.status_code, code_of(told)) == (403, "proof_refused")
+    result = await prove(the, handle, "passkey", answer)
+    assert (result.status_code, code_of(result)) == (403, "proof_refused")
 
 
 # -- getting in ------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ async def test_a_named_person_is_told_their_own(the: The) -> None:
     anna, key = await with_passkey(the)
     handle = await begun(the, anna.email)
     options = await challenged(the, handle, "passkey")
-    assert [unb64(one["id"]) for one in options["allowCredentials"]] == [key.held[0].id]
+    assert [unb64(one["id"]) for one in options["allowCredentials"]] == [key.credentials[0].id]
     assert options["allowCredentials"][0]["transports"] == ["hybrid", "internal"]
     proved = await prove(the, handle, "passkey", key.get(options, URL))
     assert proved.json()["acr"] == "urn:passgate:aal2"
@@ -85,7 +85,7 @@ async def test_the_user_handle_is_one_for_all_of_a_person(the: The) -> None:
     anna, key = await with_passkey(the)
     other = Authenticator()
     await add_passkey(the, anna, other)
-    mine, theirs = key.held[0].user_handle, other.held[0].user_handle
+    mine, theirs = key.credentials[0].user_handle, other.credentials[0].user_handle
     assert mine == theirs
     assert len(mine) == 16
     nobody = handle_of(await the.start())
@@ -93,7 +93,7 @@ async def test_the_user_handle_is_one_for_all_of_a_person(the: The) -> None:
         await refused(the, nobody, await asserted(the, nobody, key, user_handle=handle))
     named = await begun(the, anna.email)
     await refused(the, named, await asserted(the, named, key, user_handle=bytes(16)))
-    await shown(the, named, ("passkey", await asserted(the, named, key)))
+    await prove_each(the, named, ("passkey", await asserted(the, named, key)))
 
 
 async def test_the_address_that_was_typed_is_the_owners(the: The) -> None:
@@ -103,7 +103,7 @@ async def test_the_address_that_was_typed_is_the_owners(the: The) -> None:
         handle = handle_of(await the.start(email))
         await refused(the, handle, await asserted(the, handle, key))
     handle = handle_of(await the.start("ANNA@Example.com"))
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
 
 
 async def test_another_persons_does_not_answer_for_somebody_named(the: The) -> None:
@@ -114,7 +114,7 @@ async def test_another_persons_does_not_answer_for_somebody_named(the: The) -> N
         await asserted(the, handle, theirs)
     options = await challenged(the, handle, "passkey") | {"allowCredentials": []}
     await refused(the, handle, theirs.get(options, URL))
-    await shown(the, handle, ("passkey", await asserted(the, handle, mine)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, mine)))
     assert len(await the.rows(session)) == 2
 
 
@@ -143,8 +143,8 @@ async def test_an_unknown_one_is_refused_like_any_other(the: The) -> None:
 
 async def test_other_tenants_passkeys_say_nothing_here(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, tenancy="multi")) as the:
-        async with the.gate.house.store.write() as db:
-            await tenants.create(Ctx(the.gate.house), db, "acme", "Acme")
+        async with the.gate.services.store.write() as db:
+            await tenants.create(Ctx(the.gate.services), db, "acme", "Acme")
         _, key = await with_passkey(the)
         handle = handle_of(await the.start(tenant="acme"))
         await refused(the, handle, await asserted(the, handle, key))
@@ -162,7 +162,7 @@ async def test_a_passkey_belongs_to_the_name_it_was_made_under(tmp_path: Path) -
         handle = await begun(the, anna.email)
         options = await challenged(the, handle, "passkey")
         assert (options["rpId"], options["allowCredentials"]) == ("id.localhost", [])
-        key.held[0].rp_id = "id.localhost"
+        key.credentials[0].rp_id = "id.localhost"
         await refused(the, handle, key.get(options, "http://id.localhost:8000"))
 
 
@@ -176,7 +176,7 @@ async def test_a_challenge_is_for_its_own_sign_in_and_once(the: The) -> None:
     await challenged(the, two, "passkey")
     answer = key.get(options, URL)
     await refused(the, two, answer)
-    await shown(the, one, ("passkey", answer))
+    await prove_each(the, one, ("passkey", answer))
     assert code_of(await prove(the, one, "passkey", answer)) == "already_proved"
     three = handle_of(await the.start())
     await refused(the, three, answer)
@@ -190,7 +190,7 @@ async def test_it_is_burnt_by_a_wrong_answer(the: The) -> None:
     options = await challenged(the, handle, "passkey")
     await refused(the, handle, key.get(options, URL, uv=False))
     await refused(the, handle, key.get(options, URL))
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
 
 
 async def test_a_newer_one_kills_it(the: The) -> None:
@@ -215,9 +215,9 @@ async def test_what_was_asked_of_nobody_does_not_answer_for_somebody(the: The) -
     anna, key = await with_passkey(the)
     handle = handle_of(await the.start(anna.email))
     options = await challenged(the, handle, "passkey")
-    await shown(the, handle, ("password", anna.password))
+    await prove_each(the, handle, ("password", anna.password))
     await refused(the, handle, key.get(options, URL))
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
 
 
 async def test_a_challenge_to_make_one_signs_nobody_in(the: The) -> None:
@@ -229,8 +229,8 @@ async def test_a_challenge_to_make_one_signs_nobody_in(the: The) -> None:
     await refused(the, handle, key.get(options, URL))
     asking = await challenged(the, handle, "passkey")
     made = Authenticator().create(creation | {"challenge": asking["challenge"]}, URL)
-    told = await me(the, "POST", "passkeys/prove", anna, {"answer": made})
-    assert code_of(told) == "proof_refused"
+    result = await me(the, "POST", "passkeys/prove", anna, {"answer": made})
+    assert code_of(result) == "proof_refused"
 
 
 async def test_without_a_challenge_nothing_is_right(the: The) -> None:
@@ -246,17 +246,17 @@ async def test_without_a_challenge_nothing_is_right(the: The) -> None:
 async def test_a_counter_that_does_not_grow_is_refused_and_told(the: The) -> None:
     anna, key = await with_passkey(the, counter=5, step=1)
     handle = handle_of(await the.start())
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
     for counter in (6, 5, 0):
         handle = handle_of(await the.start())
         await refused(the, handle, await asserted(the, handle, key, counter=counter))
-        told = (await the.mails(anna.email))[0]
-        assert told["kind"] == "passkey_counter"
+        result = (await the.mails(anna.email))[0]
+        assert result["kind"] == "passkey_counter"
     assert (await the.events()).count("signin:passkey:counter_back") == 3
     [row] = [row for row in await the.rows(credential) if row["kind"] == "passkey"]
     assert row["counter"] == 6
     handle = handle_of(await the.start())
-    await shown(the, handle, ("passkey", await asserted(the, handle, key, counter=2**32 - 1)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key, counter=2**32 - 1)))
 
 
 async def test_or_only_noted_where_the_tenant_says_so(the: The) -> None:
@@ -264,7 +264,7 @@ async def test_or_only_noted_where_the_tenant_says_so(the: The) -> None:
     await policy(the, passkey_counter="note")
     for count, counter in enumerate((5, 0), start=1):
         handle = handle_of(await the.start())
-        await shown(the, handle, ("passkey", await asserted(the, handle, key, counter=counter)))
+        await prove_each(the, handle, ("passkey", await asserted(the, handle, key, counter=counter)))
         assert [mail["kind"] for mail in await the.mails(anna.email)].count("passkey_counter") == count
     assert (await the.events()).count("signin:passkey:counter_back") == 2
     [row] = [row for row in await the.rows(credential) if row["kind"] == "passkey"]
@@ -275,7 +275,7 @@ async def test_one_that_never_counts(the: The) -> None:
     anna, key = await with_passkey(the)
     for _ in range(3):
         handle = handle_of(await the.start())
-        await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+        await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
     assert "passkey_counter" not in [mail["kind"] for mail in await the.mails(anna.email)]
 
 
@@ -285,7 +285,7 @@ async def test_whether_it_may_leave_its_device_stays_as_it_was(the: The) -> None
     handle = handle_of(await the.start())
     await refused(the, handle, await asserted(the, handle, synced, be=False, bs=False))
     await refused(the, handle, await asserted(the, handle, bound, be=True))
-    await shown(the, handle, ("passkey", await asserted(the, handle, synced, bs=False)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, synced, bs=False)))
     rows = [row for row in await the.rows(credential) if row["kind"] == "passkey"]
     assert [json.loads(row["data"])["backed_up"] for row in rows] == [False, False]
 
@@ -298,8 +298,8 @@ async def test_the_strongest_level_wants_a_key_that_stays(the: The) -> None:
     assert (await the.session(token_of(await the.finish(handle)))).json()["session"]["acr"] == aal3
     anna, synced = await with_passkey(the)
     handle = await step_up(the, anna, aal3)
-    told = await prove(the, handle, "passkey", await asserted(the, handle, synced))
-    assert code_of(told) == "factor_not_offered"
+    result = await prove(the, handle, "passkey", await asserted(the, handle, synced))
+    assert code_of(result) == "factor_not_offered"
     late = await the.finish(handle)
     assert code_of(late) == "insufficient_user_authentication"
     assert f'acr_values="{aal3}"' in late.headers["www-authenticate"]
@@ -313,7 +313,7 @@ async def test_the_strongest_level_wants_a_key_that_stays(the: The) -> None:
 async def test_what_is_offered_names_those_that_are_there(the: The) -> None:
     anna, key = await with_passkey(the)
     options = await offered_passkey(the, anna)
-    assert [unb64(one["id"]) for one in options["excludeCredentials"]] == [key.held[0].id]
+    assert [unb64(one["id"]) for one in options["excludeCredentials"]] == [key.credentials[0].id]
     assert options["user"]["name"] == anna.email
     assert options["rp"] == {"id": "localhost", "name": "Passgate"}
     with pytest.raises(NotAllowed):
@@ -328,13 +328,13 @@ async def test_one_that_somebody_has_already_is_refused(the: The) -> None:
     for who in (bert, anna):
         copy = Authenticator()
         options = await offered_passkey(the, who) | {"excludeCredentials": []}
-        answer = copy.create(options, URL, auth_data=lambda raw: raw[:55] + key.held[0].id + raw[87:])
-        answer["id"] = answer["rawId"] = b64(key.held[0].id)
-        told = await me(the, "POST", "passkeys/prove", who, {"answer": answer})
-        assert (told.status_code, code_of(told)) == (403, "proof_refused")
+        answer = copy.create(options, URL, auth_data=lambda raw: raw[:55] + key.credentials[0].id + raw[87:])
+        answer["id"] = answer["rawId"] = b64(key.credentials[0].id)
+        result = await me(the, "POST", "passkeys/prove", who, {"answer": answer})
+        assert (result.status_code, code_of(result)) == (403, "proof_refused")
     assert len(await the.rows(credential)) == before
     handle = handle_of(await the.start())
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
 
 
 async def test_a_challenge_to_make_one_is_once_and_one_sessions(the: The) -> None:
@@ -343,8 +343,8 @@ async def test_a_challenge_to_make_one_is_once_and_one_sessions(the: The) -> Non
     options = await offered_passkey(the, anna)
     answer = Authenticator().create(options, URL)
     for other in (bert, again):
-        told = await me(the, "POST", "passkeys/prove", other, {"answer": answer})
-        assert code_of(told) == "proof_refused"
+        result = await me(the, "POST", "passkeys/prove", other, {"answer": answer})
+        assert code_of(result) == "proof_refused"
     made = await me(the, "POST", "passkeys/prove", anna, {"answer": answer, "label": "  My   phone "})
     assert (made.status_code, made.json()["label"]) == (201, "My phone")
     assert code_of(await me(the, "POST", "passkeys/prove", anna, {"answer": answer})) == "proof_refused"
@@ -358,8 +358,8 @@ async def test_a_wrong_answer_burns_it(the: The) -> None:
     anna, key = await the.person(), Authenticator()
     options = await offered_passkey(the, anna)
     for twist in ({"uv": False}, {}):
-        told = await me(the, "POST", "passkeys/prove", anna, {"answer": key.create(options, URL, **twist)})
-        assert code_of(told) == "proof_refused"
+        result = await me(the, "POST", "passkeys/prove", anna, {"answer": key.create(options, URL, **twist)})
+        assert code_of(result) == "proof_refused"
     assert (await the.events()).count("account:factor:refused") == 2
     assert [row for row in await the.rows(ticket) if row["kind"] == "passkey_new" and row["taken_at"] is None] == []
 
@@ -367,7 +367,7 @@ async def test_a_wrong_answer_burns_it(the: The) -> None:
 async def test_a_passkey_that_was_proved_and_then_removed_opens_nothing(the: The) -> None:
     anna, key = await with_passkey(the)
     handle = handle_of(await the.start())
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
     listed = (await me(the, "GET", "passkeys", anna)).json()["items"]
     assert (await me(the, "DELETE", f"passkeys/{listed[0]['id']}", anna)).status_code == 204
     assert code_of(await the.finish(handle)) == "handle_invalid"
@@ -375,7 +375,7 @@ async def test_a_passkey_that_was_proved_and_then_removed_opens_nothing(the: The
 
 async def test_a_row_that_lost_its_secret_signs_nobody_in(the: The) -> None:
     _, key = await with_passkey(the)
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         await db.change(update(credential).where(credential.c.kind == "passkey").values(secret_sealed=b"x" * 80))
     handle = handle_of(await the.start())
     await refused(the, handle, await asserted(the, handle, key))
@@ -389,7 +389,7 @@ async def test_text_is_no_passkeys_answer_and_an_object_nobody_elses(the: The) -
     assert (code_of(text), text.json()["fields"]) == ("invalid", {"answer": "type"})
     typed = await prove(the, handle, "password", {"password": PASSWORD})
     assert (code_of(typed), typed.json()["fields"]) == ("invalid", {"answer": "type"})
-    await shown(the, handle, ("password", anna.password))
+    await prove_each(the, handle, ("password", anna.password))
     odd = await prove(the, handle, "totp", {"code": code_of_app(the, secret)})
     assert (code_of(odd), odd.json()["fields"]) == ("invalid", {"answer": "type"})
     assert (await the.http.get("/api/v1/session", headers=bearer(anna.token))).status_code == 200

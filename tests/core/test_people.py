@@ -1,6 +1,6 @@
 """Addresses: every spelling of one address has one key, and what is no address is refused. People are one per key.
 
-What happens to a person's rows is told where the deed is.
+What happens to a person's rows is told where the action is.
 """
 
 from __future__ import annotations
@@ -89,21 +89,21 @@ NONE = [
 @pytest.mark.parametrize(("text", "key"), SAME, ids=range(len(SAME)))
 def test_every_spelling_has_one_key(text: str, key: str) -> None:
     assert address(text).key == key
-    assert address(address(text).shown).key == key
+    assert address(address(text).text).key == key
     assert address(key).key == key
 
 
 @pytest.mark.parametrize("text", NONE, ids=range(len(NONE)))
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as result:
         address(text)
-    assert told.value.fields == {"email": "format"}
+    assert result.value.fields == {"email": "format"}
 
 
 def test_the_field_is_named_by_who_asks() -> None:
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as result:
         address("nothing", "invited")
-    assert told.value.fields == {"invited": "format"}
+    assert result.value.fields == {"invited": "format"}
 
 
 @given(st.text(max_size=60))
@@ -116,7 +116,7 @@ def test_any_text_is_answered(text: str) -> None:
         assert found.key == unicodedata.normalize("NFC", found.key)
         assert address(found.key).key == found.key, "a key is its own key"
         assert len(found.key) <= 320
-        assert "\n" not in found.shown + found.key
+        assert "\n" not in found.text + found.key
 
 
 def test_what_is_shown_of_an_address() -> None:
@@ -127,9 +127,9 @@ def test_what_is_shown_of_an_address() -> None:
 def test_a_profile_has_a_size() -> None:
     assert people.profile_text(None) == "{}"
     assert people.profile_text({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'
-    with pytest.raises(Invalid) as told:
+    with pytest.raises(Invalid) as result:
         people.profile_text({"a": "ü" * 9000})
-    assert told.value.fields == {"profile": "length"}
+    assert result.value.fields == {"profile": "length"}
 
 
 async def test_of_twenty_births_of_one_address_one_is(the: The) -> None:
@@ -141,17 +141,17 @@ async def test_of_twenty_births_of_one_address_one_is(the: The) -> None:
             return await people.create(folk.ctx, db, tenant.id, address(spelling), profile="{}", verified=True)
 
     spellings = ["anna@example.com", "ANNA@example.com", "Anna@Example.com", "anna@EXAMPLE.COM"] * 5
-    born = await asyncio.gather(*(birth(spelling) for spelling in spellings))
-    assert len([one for one in born if one]) == 1
+    create = await asyncio.gather(*(birth(spelling) for spelling in spellings))
+    assert len([one for one in create if one]) == 1
     assert len(await the.rows(person)) == 1
 
 
 async def test_the_list_goes_page_by_page(lite: The) -> None:
     folk = Folk(lite)
-    born = [(await folk.born()).person_id for _ in range(5)]
+    create = [(await folk.create()).person_id for _ in range(5)]
     tenant = await folk.tenant()
     async with folk.ctx.read() as db:
         first = await people.listed(db, tenant.id, limit=3)
         rest = await people.listed(db, tenant.id, after=first[-1]["id"], limit=3)
-    assert [one["id"] for one in (*first, *rest)] == born
+    assert [one["id"] for one in (*first, *rest)] == create
     assert {one["disabled"] for one in first} == {False}

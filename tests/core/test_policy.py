@@ -19,7 +19,7 @@ from passgate.core.journey import JOURNEYS
 from passgate.core.policy import CHECKS, Decision, Enough, Need, Refuse, is_at_least, shows_two
 from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
 
-PROVABLE, HELD, FIRST, SECOND = FACTORS.proofs, FACTORS.possession, FACTORS.first, FACTORS.second
+PROVABLE, POSSESSION, FIRST, SECOND = FACTORS.proofs, FACTORS.possession, FACTORS.first, FACTORS.second
 [MAILED] = FACTORS.given
 WAYS_BACK = (*FACTORS.ways_back, "link")
 PURPOSES = tuple(JOURNEYS)
@@ -58,12 +58,12 @@ OWN = ("password", "passkey", "totp", "recovery_code")
 """What a person can have enrolled; a mailed code needs no enrolling."""
 
 
-def some(words: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.lists(st.sampled_from(words), unique=True, min_size=1).map(tuple)
+def some(i18n: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(i18n), unique=True, min_size=1).map(tuple)
 
 
 def is_meetable(rules: Rules) -> bool:
-    """What `Rules.changed` and the door that changes them let through."""
+    """What `Rules.changed` and the endpoint that changes them let through."""
     return is_reachable(rules) and (rules.second != "always" or set(rules.second_among) != {"recovery_code"})
 
 
@@ -199,15 +199,15 @@ def test_a_remembered_browser_waives_what_is_asked_for_aal1_and_proves_nothing(
 def test_recovery_sets_nothing_up_before_a_factor_that_is_held_was_shown(
     rules: Rules, proofs: tuple[str, ...], has: frozenset[str], floor: str
 ) -> None:
-    held = has & set(HELD)
-    if not held or rules.second == "never" or factors(proofs) & held:
+    possessed = has & set(POSSESSION)
+    if not possessed or rules.second == "never" or factors(proofs) & possessed:
         return
     decision = decide(rules, "recovery", proofs, has, floor)
     assert isinstance(decision, Need)
     assert not decision.enrol
     if factors(proofs) & {MAILED, "link"}:
         offered = {factor for way in decision.ways for factor in way}
-        assert held <= offered <= held | set(WAYS_BACK)
+        assert possessed <= offered <= possessed | set(WAYS_BACK)
 
 
 # -- laws of the ways that people really go --------------------------------------------------------
@@ -249,8 +249,13 @@ class Walk:
             self.has |= {factor}
         self.proofs = (*self.proofs, "passkey+bound" if factor == "passkey" and bound and not need.enrol else factor)
         ways_back = factors(self.proofs) & set(WAYS_BACK)
-        if self.purpose == "recovery" and self.lost and len(ways_back) > 1 and not factors(self.proofs) & set(HELD):
-            self.has -= set(HELD)
+        if (
+            self.purpose == "recovery"
+            and self.lost
+            and len(ways_back) > 1
+            and not factors(self.proofs) & set(POSSESSION)
+        ):
+            self.has -= set(POSSESSION)
 
 
 WALKS = st.builds(Walk, RULES, PURPOSE, FLOOR, ENROLLED, is_remembered=st.booleans(), lost=st.booleans())
@@ -274,7 +279,7 @@ def test_every_way_ends_soon_and_asks_only_for_what_is_there(walk: Walk, by_link
         if before.enrol:
             replaced = {"password", "passkey"} if walk.purpose == "recovery" else set()
             assert not offered & walk.has - replaced, "only a kind that the person has none of is set up"
-            mine = walk.has & set(HELD)
+            mine = walk.has & set(POSSESSION)
             if walk.purpose == "signin" and mine:
                 assert factors(walk.proofs) & mine or meets(walk.proofs, AAL2), "what is enrolled was shown first"
             assert walk.purpose != "step_up"
@@ -296,7 +301,7 @@ def test_nobody_gets_past_what_they_have_by_one_trait(walk: Walk, by_link: bool,
     while ways := walk.ways():
         walk.go(data.draw(st.sampled_from(ways)), data.draw(st.booleans()))
     decision = walk.decided()
-    asked_of = first_had & set(walk.rules.second_among) & set(HELD)
+    asked_of = first_had & set(walk.rules.second_among) & set(POSSESSION)
     if not isinstance(decision, Enough) or walk.rules.second == "never" or not asked_of or walk.is_remembered:
         return
     done = factors(walk.proofs)
@@ -306,10 +311,10 @@ def test_nobody_gets_past_what_they_have_by_one_trait(walk: Walk, by_link: bool,
 
 # -- the product's defaults ------------------------------------------------------------------------
 
-Told = tuple[list[list[str]], bool] | str
+Expected = tuple[list[list[str]], bool] | str
 PASSWORD_AND_APP = frozenset({"password", "totp"})
 ALL = frozenset(OWN)
-TABLE: list[tuple[str, tuple[str, ...], frozenset[str], str, Told]] = [
+TABLE: list[tuple[str, tuple[str, ...], frozenset[str], str, Expected]] = [
     ("signin", (), frozenset(), AAL1, ([["password"], ["passkey"]], False)),
     ("signin", ("password",), frozenset({"password"}), AAL1, AAL1),
     ("signin", ("passkey",), frozenset({"passkey"}), AAL1, AAL2),
@@ -344,16 +349,18 @@ TABLE: list[tuple[str, tuple[str, ...], frozenset[str], str, Told]] = [
 ]
 
 
-@pytest.mark.parametrize(("purpose", "proofs", "has", "floor", "told"), TABLE)
-def test_the_defaults(purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, told: Told) -> None:
+@pytest.mark.parametrize(("purpose", "proofs", "has", "floor", "expected"), TABLE)
+def test_the_defaults(
+    purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, expected: Expected
+) -> None:
     decision = decide(Rules(), purpose, proofs, has, floor)
     match decision:
         case Need():
-            assert (decision.listed(), decision.enrol) == told
+            assert (decision.listed(), decision.enrol) == expected
         case Enough():
-            assert decision.acr == told
+            assert decision.acr == expected
         case Refuse():
-            assert told == "refuse"
+            assert expected == "refuse"
 
 
 def test_a_remembered_browser_by_default() -> None:
@@ -370,12 +377,12 @@ def test_where_a_second_factor_is_always_asked_for() -> None:
     asked = decide(rules, "signin", ("password",), frozenset({"password"}))
     assert isinstance(asked, Need)
     assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
-    shown = decide(rules, "signin", ("password",), frozenset({"password", "recovery_code"}))
-    assert isinstance(shown, Need)
-    assert (shown.listed(), shown.enrol) == ([["recovery_code"]], False)
-    born = decide(rules, "signup", ("email_code", "password"), frozenset({"password"}))
-    assert isinstance(born, Need)
-    assert born.enrol
+    displayed = decide(rules, "signin", ("password",), frozenset({"password", "recovery_code"}))
+    assert isinstance(displayed, Need)
+    assert (displayed.listed(), displayed.enrol) == ([["recovery_code"]], False)
+    create = decide(rules, "signup", ("email_code", "password"), frozenset({"password"}))
+    assert isinstance(create, Need)
+    assert create.enrol
     mailed = decide(Rules(second="always", second_among=(MAILED,)), "signin", ("password", MAILED))
     assert isinstance(mailed, Enough)
     assert mailed.acr == AAL1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from passgate.core import proof, throttle
-from passgate.core.audit import kept
+from passgate.core.audit import deferred
 from passgate.core.events import Event
 from passgate.core.factor import Compared, wrong
 from passgate.core.proof import Attempt, Outcome, Right
@@ -44,11 +44,11 @@ class Trial:
 
     async def mark(self, db: Db, _compared: Compared) -> Right[str] | Outcome:
         self.moved += 1
-        await kept(self.folk.ctx, Event.KEY_ROTATED)(db)
+        await deferred(self.folk.ctx, Event.KEY_ROTATED)(db)
         return self.end
 
     def attempt(self, **more: Any) -> Attempt[str]:
-        refused = kept(self.folk.ctx, Event.FACTOR_REFUSED, tenant_id=self.tenant_id)
+        refused = deferred(self.folk.ctx, Event.FACTOR_REFUSED, tenant_id=self.tenant_id)
         return Attempt(
             tenant_id=self.tenant_id,
             authenticator=KEY,
@@ -62,8 +62,8 @@ class Trial:
         return {row["key"][:1]: row["used"] for row in await self.folk.the.rows(budget)}
 
     async def events(self) -> list[str]:
-        told = await self.folk.the.events()
-        return [event for event in told if event in (Event.KEY_ROTATED, Event.FACTOR_REFUSED)]
+        events = await self.folk.the.events()
+        return [event for event in events if event in (Event.KEY_ROTATED, Event.FACTOR_REFUSED)]
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ async def test_nothing_is_right_about_a_disabled_authenticator(trial: Trial) -> 
 
 async def test_who_must_wait_is_not_compared(trial: Trial) -> None:
     trial.is_right = False
-    refused = kept(trial.folk.ctx, Event.SIGNIN_THROTTLED, tenant_id=trial.tenant_id)
+    refused = deferred(trial.folk.ctx, Event.SIGNIN_THROTTLED, tenant_id=trial.tenant_id)
     for _ in range(throttle.FREE):
         with pytest.raises(ProofRefused):
             await proof.prove(trial.folk.ctx, trial.attempt())

@@ -23,10 +23,10 @@ async def test_ten_codes_of_eighty_bits(the: The) -> None:
         assert set("".join(groups)) <= set("abcdefghijklmnopqrstuvwxyz234567")
     rows = [row for row in await the.rows(credential) if row["kind"] == recovery_code.name]
     assert len({row["lookup"] for row in rows}) == 10
-    kept = repr(await the.everything())
+    stored = repr(await the.everything())
     for code in codes:
-        assert code not in kept
-        assert code.replace("-", "") not in kept
+        assert code not in stored
+        assert code.replace("-", "") not in stored
 
 
 async def test_each_is_good_once(the: The) -> None:
@@ -35,11 +35,11 @@ async def test_each_is_good_once(the: The) -> None:
     for number, code in enumerate(codes[:3], start=1):
         await signed_in(the, anna, ("recovery_code", code))
         again = await begun(the, anna.email)
-        for spelled in (code, code.upper(), code.replace("-", "")):
-            assert code_of(await prove(the, again, "recovery_code", spelled)) == "proof_refused"
-        told = (await the.mails(anna.email))[0]
-        assert told["kind"] == "recovery_code_used"
-        assert str(10 - number) in told["text"]
+        for format_times in (code, code.upper(), code.replace("-", "")):
+            assert code_of(await prove(the, again, "recovery_code", format_times)) == "proof_refused"
+        result = (await the.mails(anna.email))[0]
+        assert result["kind"] == "recovery_code_used"
+        assert str(10 - number) in result["text"]
     assert (await the.events()).count("account:recovery_code:used") == 3
 
 

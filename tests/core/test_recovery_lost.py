@@ -17,7 +17,7 @@ from passgate.core.ctx import Ctx
 from passgate.errors import HandleInvalid
 from passgate.store.tables import credential, session
 from tests.authenticator import Authenticator
-from tests.core.having import add_app, add_codes, add_passkey, asserted, code_of_app, me, prove, shown, signed_in
+from tests.core.having import add_app, add_codes, add_passkey, asserted, code_of_app, me, prove, prove_each, signed_in
 from tests.kit import OTHER_PASSWORD, PASSWORD, Person, The, bearer, code_of, handle_of, running, settings_for, token_of
 
 WAIT = 24 * 3600
@@ -39,7 +39,7 @@ async def factors_of(the: The) -> set[str]:
 async def two_ways(the: The, email: str) -> tuple[str, Any]:
     """The mailed code and the password; the handle, and what the second of them answered."""
     handle = handle_of(await the.recover(email))
-    await shown(the, handle, ("email_code", await recovery_code(the, email)))
+    await prove_each(the, handle, ("email_code", await recovery_code(the, email)))
     return handle, await prove(the, handle, "password", PASSWORD)
 
 
@@ -72,10 +72,10 @@ async def test_the_address_alone_sets_nothing_up(the: The) -> None:
 async def test_who_shows_the_factor_sets_a_new_password(the: The) -> None:
     anna, secret = await guarded(the)
     handle = handle_of(await the.recover(anna.email))
-    await shown(the, handle, ("email_code", await recovery_code(the, anna.email)))
-    shown_factor = await prove(the, handle, "totp", code_of_app(the, secret))
-    assert shown_factor.json() == {"enough": False, "need": [["password"]], "enrol": True}
-    await shown(the, handle, ("password", OTHER_PASSWORD))
+    await prove_each(the, handle, ("email_code", await recovery_code(the, anna.email)))
+    proved_factor = await prove(the, handle, "totp", code_of_app(the, secret))
+    assert proved_factor.json() == {"enough": False, "need": [["password"]], "enrol": True}
+    await prove_each(the, handle, ("password", OTHER_PASSWORD))
     opened = (await the.session(token_of(await the.finish(handle)))).json()["session"]
     assert opened["acr"] == "urn:passgate:aal2"
     assert await factors_of(the) == {"password", "totp"}, "the factor stays"
@@ -108,11 +108,11 @@ async def test_one_way_twice_is_one(the: The) -> None:
     """Another code to the same mailbox is no second way, and the same password on two handles neither."""
     anna, _ = await guarded(the)
     handle = handle_of(await the.recover(anna.email))
-    await shown(the, handle, ("email_code", await recovery_code(the, anna.email)))
+    await prove_each(the, handle, ("email_code", await recovery_code(the, anna.email)))
     assert code_of(await the.challenge(handle, "email_code")) == "already_proved"
     assert code_of(await prove(the, handle, "email_code", "12345678")) == "already_proved"
     other = handle_of(await the.recover(anna.email))
-    await shown(the, other, ("email_code", await recovery_code(the, anna.email)))
+    await prove_each(the, other, ("email_code", await recovery_code(the, anna.email)))
     assert code_of(await the.finish(other)) == "proof_missing"
     assert await factors_of(the) == {"password", "totp"}
 
@@ -120,9 +120,11 @@ async def test_one_way_twice_is_one(the: The) -> None:
 async def test_without_a_password_the_mailbox_opens_nothing(the: The) -> None:
     """Who has a passkey alone needs it, recovery codes, or somebody's link."""
     handle = handle_of(await the.signup("anna@example.com", None))
-    await shown(the, handle, ("email_code", await the.code("anna@example.com")))
+    await prove_each(the, handle, ("email_code", await the.code("anna@example.com")))
     key = Authenticator()
-    await shown(the, handle, ("passkey", key.create((await the.challenge(handle, "passkey")).json()["challenge"], URL)))
+    await prove_each(
+        the, handle, ("passkey", key.create((await the.challenge(handle, "passkey")).json()["challenge"], URL))
+    )
     token_of(await the.finish(handle))
     handle = handle_of(await the.recover("anna@example.com"))
     proved = await prove(the, handle, "email_code", await recovery_code(the, "anna@example.com"))
@@ -142,9 +144,9 @@ async def test_it_waits_for_a_day(slow: The) -> None:
     anna, _ = await guarded(slow)
     before = slow.clock.now
     handle, proved = await two_ways(slow, anna.email)
-    told = proved.json()
-    assert (told["enough"], told["need"], told["enrol"]) == (False, [["totp"]], False)
-    usable_at = told["usable_at"]
+    result = proved.json()
+    assert (result["enough"], result["need"], result["enrol"]) == (False, [["totp"]], False)
+    usable_at = result["usable_at"]
     assert usable_at.endswith("Z")
     assert code_of(await slow.finish(handle)) == "proof_missing"
     assert await factors_of(slow) == {"password", "totp"}
@@ -188,7 +190,7 @@ async def test_a_wait_that_nobody_came_back_from_is_over(slow: The) -> None:
 async def test_the_owner_stops_it(slow: The) -> None:
     anna, _ = await guarded(slow)
     handle, _ = await two_ways(slow, anna.email)
-    ctx, token = Ctx(slow.gate.house), await stop_link(slow, anna.email)
+    ctx, token = Ctx(slow.gate.services), await stop_link(slow, anna.email)
     assert await recovery.find_stop(ctx, token) is not None
     await recovery.stop(ctx, token)
     assert (await slow.events()).count("recovery:stopped") == 1
@@ -225,7 +227,7 @@ async def test_every_address_that_still_counts_is_told(slow: The) -> None:
     await two_ways(slow, moved.email)
     tokens = {await stop_link(slow, email) for email in ("anna@example.com", "new@example.com")}
     assert len(tokens) == 1
-    await recovery.stop(Ctx(slow.gate.house), tokens.pop())
+    await recovery.stop(Ctx(slow.gate.services), tokens.pop())
     assert await factors_of(slow) == {"password", "totp"}
 
 
@@ -241,7 +243,7 @@ async def test_a_link_and_a_mailed_code_are_two_ways(the: The) -> None:
     proved = await prove(the, handle, "email_code", await recovery_code(the, anna.email))
     assert proved.json() == {"enough": False, "need": [["password"]], "enrol": True}
     assert await factors_of(the) == {"password"}
-    await shown(the, handle, ("password", OTHER_PASSWORD))
+    await prove_each(the, handle, ("password", OTHER_PASSWORD))
     token_of(await the.finish(handle))
     live = [row for row in await the.rows(session) if row["ended_at"] is None]
     assert len(live) == 1
@@ -251,9 +253,9 @@ async def opened(the: The, email: str) -> str:
     """A recovery that an operator's link began."""
     from passgate.core import operate, signin  # noqa: PLC0415
 
-    made = await operate.signin_link(Ctx(the.gate.house), email, "main")
+    made = await operate.signin_link(Ctx(the.gate.services), email, "main")
     assert made.expires_at - made.usable_at == links.LIFE * 10**6
-    begun = await signin.start_by_link(Ctx(the.gate.house), made.url.rpartition("/")[2], is_recovery=True)
+    begun = await signin.start_by_link(Ctx(the.gate.services), made.url.rpartition("/")[2], is_recovery=True)
     assert begun.need.listed() == [["totp"], ["email_code"], ["password"]]
     return begun.handle
 

@@ -15,8 +15,8 @@ from passgate.core.rules import AAL2, AAL3, LEVELS, PHR, Rules
 from passgate.errors import Invalid
 
 
-def some(words: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(words), unique=True, min_size=1)
+def some(i18n: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(i18n), unique=True, min_size=1)
 
 
 CHANGES = st.fixed_dictionaries(
@@ -140,8 +140,8 @@ def test_no_tenant_shuts_itself_out() -> None:
 
 def test_words_of_a_later_version_are_passed_over() -> None:
     assert Rules.from_json({}, FACTORS) == Rules()
-    told = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1}, FACTORS)
-    assert told == Rules(first=("password",), second="never")
+    result = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1}, FACTORS)
+    assert result == Rules(first=("password",), second="never")
 
 
 @pytest.mark.parametrize(

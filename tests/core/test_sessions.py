@@ -25,7 +25,7 @@ EXAMPLES = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 ENDINGS = ("end", "end_by_other", "end_others", "end_all", "idle", "absolute", "disable_person", "disable_tenant")
-DEEDS = (
+ACTIONS = (
     "find",
     "touch",
     "stale_touch",
@@ -69,11 +69,11 @@ class Life:
             else:
                 await db.change(update(tenant).where(tenant.c.id == self.actor.tenant_id).values(disabled_at=1))
 
-    async def deed(self, what: str) -> None:
+    async def action(self, what: str) -> None:
         with suppress(PassgateError):
-            await self._deed(what)
+            await self._action(what)
 
-    async def _deed(self, what: str) -> None:
+    async def _action(self, what: str) -> None:
         folk, actor, ctx = self.folk, self.actor, self.folk.acting(self.actor)
         if what == "forward":
             folk.the.clock.forward(30)
@@ -103,21 +103,21 @@ class Life:
 
 
 async def fresh_life(folk: Folk) -> Life:
-    other = await folk.born()
+    other = await folk.create()
     actor, token = await folk.opened(other.tenant_id, other.person_id)
     return Life(folk, actor, token, other)
 
 
 @EXAMPLES
-@given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(DEEDS), max_size=8))
-async def test_what_is_over_stays_over(lite: The, how: str, deeds: list[str]) -> None:
+@given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(ACTIONS), max_size=8))
+async def test_what_is_over_stays_over(lite: The, how: str, actions: list[str]) -> None:
     """No sequence of verbs makes an ended session live again, nor moves its row."""
     life = await fresh_life(Folk(lite))
     try:
         await life.ending(how)
         before = await row_of(lite, life.actor)
-        for what in deeds:
-            await life.deed(what)
+        for what in actions:
+            await life.action(what)
             with pytest.raises(SessionEnded):
                 await sessions.find(life.folk.ctx, life.token)
             assert await row_of(lite, life.actor) == before
@@ -137,7 +137,7 @@ async def test_a_late_touch_moves_nothing(the: The) -> None:
     the.clock.forward(120)
     await life.ending("end_by_other")
     before = await row_of(the, life.actor)
-    await life.deed("stale_touch")
+    await life.action("stale_touch")
     assert await row_of(the, life.actor) == before
 
 
@@ -145,7 +145,7 @@ async def test_a_late_touch_after_idleness_moves_nothing(lite: The) -> None:
     life = await fresh_life(Folk(lite))
     await life.ending("idle")
     before = await row_of(lite, life.actor)
-    await life.deed("stale_touch")
+    await life.action("stale_touch")
     assert await row_of(lite, life.actor) == before
 
 

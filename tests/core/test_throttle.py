@@ -46,7 +46,7 @@ STEPS = st.lists(
 @given(STEPS)
 async def test_the_ladder_is_its_model(lite: The, steps: list[str | int]) -> None:
     """`used` and `until`, turned by wrong and right answers, lost races and time."""
-    ctx = Ctx(lite.gate.house, Origin("127.0.0.1", is_loopback=True))
+    ctx = Ctx(lite.gate.services, Origin("127.0.0.1", is_loopback=True))
     key = throttle.person_key(f"person{next(NUMBERS)}", "password")
     used, until = 0, 0
     for step in steps:
@@ -72,7 +72,7 @@ async def test_the_ladder_is_its_model(lite: The, steps: list[str | int]) -> Non
 
 
 async def test_ten_are_free_then_waits_double(the: The) -> None:
-    ctx = Ctx(the.gate.house, Origin("127.0.0.1", is_loopback=True))
+    ctx = Ctx(the.gate.services, Origin("127.0.0.1", is_loopback=True))
     key = throttle.person_key("somebody", "password")
     for _ in range(FREE):
         assert isinstance(await spent(ctx, key), Spent)
@@ -85,15 +85,15 @@ async def test_ten_are_free_then_waits_double(the: The) -> None:
 
 
 async def test_after_a_hundred_it_is_locked_until_recovered(lite: The) -> None:
-    ctx = Ctx(lite.gate.house, Origin("127.0.0.1", is_loopback=True))
+    ctx = Ctx(lite.gate.services, Origin("127.0.0.1", is_loopback=True))
     key = throttle.person_key("somebody", "password")
-    told = []
+    result = []
     for _ in range(LOCKED + 2):
         got = await spent(ctx, key)
         assert isinstance(got, Spent)
-        told.append(got.is_locked)
+        result.append(got.is_locked)
         lite.clock.forward(901)
-    assert told == [False] * LOCKED + [True, True]
+    assert result == [False] * LOCKED + [True, True]
     async with ctx.write() as db:
         await throttle.clear(ctx, db, key)
     got = await spent(ctx, key)
@@ -102,7 +102,7 @@ async def test_after_a_hundred_it_is_locked_until_recovered(lite: The) -> None:
 
 
 async def test_of_many_at_once_only_the_free_ones_pass(the: The) -> None:
-    ctx = Ctx(the.gate.house, Origin("127.0.0.1", is_loopback=True))
+    ctx = Ctx(the.gate.services, Origin("127.0.0.1", is_loopback=True))
     key = throttle.person_key("somebody", "password")
     got = await asyncio.gather(*(spent(ctx, key) for _ in range(30)))
     assert len([one for one in got if isinstance(one, Spent)]) == FREE
@@ -110,19 +110,19 @@ async def test_of_many_at_once_only_the_free_ones_pass(the: The) -> None:
 
 async def test_an_origin_has_a_window(lite: The) -> None:
     """A hundred refusals in ten minutes from one address, whoever they were for; then the window opens anew."""
-    ctx = Ctx(lite.gate.house, Origin("198.51.100.7"))
+    ctx = Ctx(lite.gate.services, Origin("198.51.100.7"))
     for number in range(throttle.ORIGIN_REFUSALS):
         assert isinstance(await spent(ctx, f"p:password:{number}"), Spent)
     wait = await spent(ctx, "p:password:one more")
     assert isinstance(wait, int)
     assert 590 <= wait <= 600
-    assert isinstance(await spent(Ctx(lite.gate.house, Origin("198.51.100.8")), "p:password:one more"), Spent)
+    assert isinstance(await spent(Ctx(lite.gate.services, Origin("198.51.100.8")), "p:password:one more"), Spent)
     lite.clock.forward(wait)
     assert isinstance(await spent(ctx, "p:password:another"), Spent)
 
 
 async def test_right_answers_cost_an_origin_nothing(lite: The) -> None:
-    ctx = Ctx(lite.gate.house, Origin("198.51.100.7"))
+    ctx = Ctx(lite.gate.services, Origin("198.51.100.7"))
     for number in range(throttle.ORIGIN_REFUSALS + 20):
         got = await spent(ctx, f"p:password:{number}")
         assert isinstance(got, Spent)
@@ -142,11 +142,11 @@ async def test_right_answers_cost_an_origin_nothing(lite: The) -> None:
     ],
 )
 async def test_whose_window_it_is(lite: The, ip: str, key: str) -> None:
-    assert throttle.origin_key(Ctx(lite.gate.house, Origin(ip))) == key
+    assert throttle.origin_key(Ctx(lite.gate.services, Origin(ip))) == key
 
 
 async def test_the_table_is_no_list_of_addresses(lite: The) -> None:
-    ctx = Ctx(lite.gate.house, Origin("127.0.0.1", is_loopback=True))
+    ctx = Ctx(lite.gate.services, Origin("127.0.0.1", is_loopback=True))
     keys = {
         throttle.address_key(ctx, tenant, email, factor)
         for tenant in ("a", "b")

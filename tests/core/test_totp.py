@@ -50,9 +50,9 @@ def test_what_the_picture_holds_is_read_back(service: str, email: str) -> None:
     assert unquote(found.path) == f"/{service}:{email}"
     issuer, _, account = found.path[1:].partition(":")
     assert (unquote(issuer), unquote(account)) == (service, email)
-    told = parse_qs(found.query, strict_parsing=True, keep_blank_values=True)
-    secret = totp.spelled(KEY)
-    assert told == {"secret": [secret], "issuer": [service], "algorithm": ["SHA1"], "digits": ["6"], "period": ["30"]}
+    result = parse_qs(found.query, strict_parsing=True, keep_blank_values=True)
+    secret = totp.base32(KEY)
+    assert result == {"secret": [secret], "issuer": [service], "algorithm": ["SHA1"], "digits": ["6"], "period": ["30"]}
     assert unspelled(secret) == KEY
     assert "=" not in secret
 
@@ -77,7 +77,7 @@ def test_what_is_no_code(odd: str) -> None:
     assert totp.matched(KEY, odd, 3 * totp.PERIOD * SECOND, 2) is None
 
 
-# -- through the doors -----------------------------------------------------------------------------
+# -- through the endpoints -----------------------------------------------------------------------------
 
 
 async def test_the_window_is_the_tenants(lite: The) -> None:
@@ -97,10 +97,10 @@ async def test_the_window_is_the_tenants(lite: The) -> None:
 async def test_however_it_is_typed(lite: The) -> None:
     anna = await lite.person()
     secret = await add_app(lite, anna)
-    for spelled in ("{0}{1}", " {0} {1} ", "{0}-{1}", "{0}\u00a0{1}", "{0}\u2009{1}"):
+    for format_times in ("{0}{1}", " {0} {1} ", "{0}-{1}", "{0}\u00a0{1}", "{0}\u2009{1}"):
         code = code_of_app(lite, secret)
         handle = await begun(lite, anna.email)
-        assert (await prove(lite, handle, "totp", spelled.format(code[:3], code[3:]))).status_code == 200
+        assert (await prove(lite, handle, "totp", format_times.format(code[:3], code[3:]))).status_code == 200
         again = await begun(lite, anna.email)
         for other in (code, f"{code[:3]} {code[3:]}", f"{code}-", f"{code[0]}-{code[1:]}"):
             assert code_of(await prove(lite, again, "totp", other)) == "proof_refused", "no spelling opens twice"
@@ -175,12 +175,12 @@ async def test_somebody_elses_code_is_wrong(the: The) -> None:
 
 async def test_what_is_kept_is_sealed(lite: The) -> None:
     anna = await lite.person()
-    spelled = (await me(lite, "POST", "totp", anna)).json()["secret"]
-    secret = unspelled(spelled)
+    format_times = (await me(lite, "POST", "totp", anna)).json()["secret"]
+    secret = unspelled(format_times)
     await me(lite, "POST", "totp/prove", anna, {"answer": code_of_app(lite, secret)})
-    kept = repr([await lite.rows(credential), await lite.rows(ticket)])
-    for form in (spelled, secret.hex(), repr(secret)[2:-1]):
-        assert form not in kept
+    stored = repr([await lite.rows(credential), await lite.rows(ticket)])
+    for form in (format_times, secret.hex(), repr(secret)[2:-1]):
+        assert form not in stored
     assert len(secret) * 8 == 160
 
 

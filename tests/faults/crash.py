@@ -37,7 +37,7 @@ MAIL_WITHIN = 20.0
 
 
 class PlugPulled(Exception):
-    """No answer, or a 503: whether the deed was done is not known, and nobody was told that it was."""
+    """No answer, or a 503: whether the action was done is not known, and nobody was told that it was."""
 
 
 @dataclass
@@ -66,24 +66,24 @@ async def answered(asked: Any, status: int) -> httpx2.Response:
     return answer
 
 
-async def flow(made: Deployment, said: Acknowledged) -> None:
+async def flow(made: Deployment, acknowledged: Acknowledged) -> None:
     """One person's day: sign up, in, out and in again. Ends where the plug is pulled."""
     email, face = made.address(), made.a
     with suppress(PlugPulled):
         handle = str((await answered(face.signup(email), 202)).json()["handle"])
-        said.signups[handle] = email
+        acknowledged.signups[handle] = email
         await answered(face.prove(handle, "email_code", await mailed_code(made, email)), 200)
-        said.people.add(email)
+        acknowledged.people.add(email)
         first = str((await answered(face.finish(handle), 201)).json()["token"])
-        said.signed_in.add(first)
-        said.signed_in.add(await signed_in(made, email))
-        said.signed_in.discard(first)
-        said.ending.add(first)
+        acknowledged.signed_in.add(first)
+        acknowledged.signed_in.add(await signed_in(made, email))
+        acknowledged.signed_in.discard(first)
+        acknowledged.ending.add(first)
         await answered(face.http.delete("/api/v1/session", headers=bearer(first)), 204)
-        said.ending.discard(first)
-        said.ended.add(first)
-        said.signed_in.add(await signed_in(made, email))
-        said.flows += 1
+        acknowledged.ending.discard(first)
+        acknowledged.ended.add(first)
+        acknowledged.signed_in.add(await signed_in(made, email))
+        acknowledged.flows += 1
 
 
 async def signed_in(made: Deployment, email: str) -> str:
@@ -93,7 +93,7 @@ async def signed_in(made: Deployment, email: str) -> str:
 
 
 async def mailed_code(made: Deployment, email: str) -> str:
-    """By the developer's own door, so that delivering goes on while the plug is pulled."""
+    """By the developer's own endpoint, so that delivering goes on while the plug is pulled."""
     with suppress(TimeoutError):
         async with asyncio.timeout(MAIL_WITHIN):
             while True:
@@ -105,20 +105,20 @@ async def mailed_code(made: Deployment, email: str) -> str:
     raise PlugPulled  # a worker had it in its hands when it died: its lease must run out first
 
 
-async def life(made: Deployment, said: Acknowledged, pull: Callable[[], None] | None, after: float) -> None:
+async def life(made: Deployment, acknowledged: Acknowledged, pull: Callable[[], None] | None, after: float) -> None:
     """Some people at once, and the plug after `after` seconds, if at all."""
-    flows = asyncio.gather(*(flow(made, said) for _ in range(FLOWS)))
+    flows = asyncio.gather(*(flow(made, acknowledged) for _ in range(FLOWS)))
     if pull is not None:
         await asyncio.sleep(after)
         pull()
     await flows
 
 
-async def a_whole_life(made: Deployment, said: Acknowledged) -> float:
+async def a_whole_life(made: Deployment, acknowledged: Acknowledged) -> float:
     """How long the people take when nobody pulls the plug."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await life(made, said, None, 0)
+    await life(made, acknowledged, None, 0)
     return loop.time() - began
 
 
@@ -131,35 +131,35 @@ def moments(seed: int, count: int, whole: float) -> list[float]:
 # -- afterwards ------------------------------------------------------------------------------------
 
 
-async def all_kept(made: Deployment, said: Acknowledged) -> None:
+async def all_stored(made: Deployment, acknowledged: Acknowledged) -> None:
     """Everything that was acknowledged is there."""
-    ring, rows = made.inside.house.ring, made.a.rows
+    ring, rows = made.inside.services.ring, made.a.rows
     begun = {row["handle_hash"]: row for row in await rows(sign_in)}
     mails = await mailed(made)
-    for handle, email in said.signups.items():
+    for handle, email in acknowledged.signups.items():
         assert ring.presented("pg_sin_", handle) in begun, f"{email}: acknowledged, and its sign-up is gone"
         assert email in mails, f"{email}: acknowledged, and no mail"
-    born = {row["email_key"]: row["id"] for row in await rows(person)}
-    assert said.people <= born.keys()
-    for token in said.signed_in:
+    create = {row["email_key"]: row["id"] for row in await rows(person)}
+    assert acknowledged.people <= create.keys()
+    for token in acknowledged.signed_in:
         assert (await made.a.session(token)).status_code == 200, "acknowledged, and the session is gone"
-    for token in said.ended:
+    for token in acknowledged.ended:
         assert (await made.a.session(token)).status_code == 401, "an ended session is back"
-    for token in said.ending:
+    for token in acknowledged.ending:
         assert (await made.a.session(token)).status_code in (200, 401)
 
 
 async def mailed(made: Deployment) -> set[str]:
     """Addresses with a mail in the outbox or in the mailbox."""
-    ring, rows = made.inside.house.ring, made.a.rows
+    ring, rows = made.inside.services.ring, made.a.rows
     sealed = [("outbox", row) for row in await rows(outbox) if row["message_sealed"] is not None]
     sealed += [("dev_mail", row) for row in await rows(dev_mail)]
     opened = (ring.unseal(name, f"{name}:{row['id']}", row["message_sealed"]) for name, row in sealed)
     return {Message.from_json(raw).to for raw in opened}
 
 
-async def nothing_half_there(made: Deployment) -> None:
-    """Each deed left all of its rows or none, and its audit row exactly when it was done."""
+async def nothing_incomplete(made: Deployment) -> None:
+    """Each action left all of its rows or none, and its audit row exactly when it was done."""
     rows = made.a.rows
     people, sessions, begun = await rows(person), await rows(session), await rows(sign_in)
     events = await rows(audit_event)
@@ -180,9 +180,9 @@ async def nothing_half_there(made: Deployment) -> None:
     assert {row["bound_to"] for row in await rows(ticket)} == {row["id"] for row in codes}
     assert count["signin:email_code:sent"] == len([row for row in await rows(outbox) if row["kind"] in _ASKED])
     # A proved code is a person, an unproved one nobody.
-    born = [row["person_id"] for row in begun if row["purpose"] == "signup" and row["proofs"] != "[]"]
-    assert sorted(born) == ids
-    assert count["signin:email_code:proved"] == len(born)
+    create = [row["person_id"] for row in begun if row["purpose"] == "signup" and row["proofs"] != "[]"]
+    assert sorted(create) == ids
+    assert count["signin:email_code:proved"] == len(create)
     proved = [row for row in begun if row["purpose"] == "signin" and row["proofs"] != "[]"]
     assert count["signin:password:proved"] == len(proved)
     # A finished sign-in is a session and its audit row.
@@ -199,14 +199,14 @@ _COMPLETED = ("signup:completed", "signin:completed")
 
 async def trail_is_whole(made: Deployment) -> None:
     """Sealed to the end, and nothing is missing, changed or out of order."""
-    while await ledger.seal(made.inside.house):
+    while await ledger.seal(made.inside.services):
         pass
-    report = await ledger.verify(made.inside.house)
+    report = await ledger.verify(made.inside.services)
     assert report.findings == []
     assert report.sealed == len(await made.a.rows(audit_event))
 
 
-async def asked_after_a_crash(made: Deployment, said: Acknowledged) -> None:
-    await all_kept(made, said)
-    await nothing_half_there(made)
+async def asked_after_a_crash(made: Deployment, acknowledged: Acknowledged) -> None:
+    await all_stored(made, acknowledged)
+    await nothing_incomplete(made)
     await trail_is_whole(made)

@@ -50,7 +50,7 @@ class Hasty:
     def left(self) -> int:
         """Connections that nobody has given back. What nobody holds any more is collected, so that it complains."""
         gc.collect()
-        store: Any = self.gate.house.store
+        store: Any = self.gate.services.store
         return int(store.writer.sync_engine.pool.checkedout() + store.reader.sync_engine.pool.checkedout())
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.faults.crash import nothing_half_there, trail_is_whole
+from tests.faults.crash import nothing_incomplete, trail_is_whole
 from tests.faults.hasty import CANCELLED, Hasty
 from tests.kit import PASSWORD, Person, handle_of
 from tests.processes import Deployment, Face, Server, seen
@@ -45,7 +45,7 @@ class Storm:
             self.finish,
             self.recover,
             self.change,
-            self.look,
+            self.open_page,
         ]
 
     def hurried(self) -> dict[str, str]:
@@ -80,7 +80,7 @@ class Storm:
         body = {"profile": {"n": self.dice.random()}}
         return await face.http.patch("/api/v1/me", json=body, headers={**self.anna.auth, **self.hurried()})
 
-    async def look(self, face: Face) -> httpx2.Response:
+    async def open_page(self, face: Face) -> httpx2.Response:
         return await face.http.get("/api/v1/me/sessions", headers={**self.anna.auth, **self.hurried()})
 
     async def rage(self) -> None:
@@ -127,7 +127,7 @@ async def test_cut_short_at_random(tmp_path: Path) -> None:
                 await serves_at_once(face, anna.email)
             with closing(sqlite3.connect(data / "passgate.db", isolation_level=None, timeout=SOON)) as other:
                 other.execute("BEGIN IMMEDIATE")
-            await nothing_half_there(made)
+            await nothing_incomplete(made)
             await trail_is_whole(made)
         for server in servers:
             await server.stop()

@@ -96,7 +96,7 @@ async def be_refused(store: Store, number: int) -> None:
     with suppress(ProofRefused):
         async with store.write() as db:
             await _add("undone", number, db)
-            raise ProofRefused(keep=(partial(_add, "kept", number),))
+            raise ProofRefused(deferred=(partial(_add, "kept", number),))
 
 
 async def read(store: Store, _number: int) -> None:
@@ -108,13 +108,13 @@ async def read(store: Store, _number: int) -> None:
 BY_NAME = Lookup(select(observer.c.seq).where(observer.c.name == bindparam("name")))
 
 
-async def look(store: Store, _number: int) -> None:
+async def open_page(store: Store, _number: int) -> None:
     await store.point.one(BY_NAME, "one0")
 
 
 LATE = pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
 STUBBORN = pytest.mark.parametrize("stubborn", [False, True], ids=["once", "always"])
-KINDS = pytest.mark.parametrize("work", [write, write_much, be_refused, read, look])
+KINDS = pytest.mark.parametrize("work", [write, write_much, be_refused, read, open_page])
 
 # -- what is left ----------------------------------------------------------------------------------
 
@@ -172,7 +172,7 @@ class Scene:
         at = 0
         while await self.cancel(store, Impatient(work(store, at), at, late, stubborn)):
             at += 1
-        assert at or work is look, "nothing was cancelled"
+        assert at or work is open_page, "nothing was cancelled"
         await self.closed(store)
 
     async def cancel_each_first_await(self, work: Work, *, late: bool, stubborn: bool) -> None:
@@ -266,7 +266,7 @@ async def test_nobody_connects_after_the_end(scene: Scene) -> None:
     store = Store(scene.settings)
     await serves_at_once(store)
     await scene.closed(store)
-    for work in (write, write_much, read, look):
+    for work in (write, write_much, read, open_page):
         with pytest.raises(Unavailable):
             await work(store, 0)
     assert scene.connected() == 0

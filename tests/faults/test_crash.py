@@ -11,20 +11,20 @@ KILLS = 5
 
 
 async def test_killed_at_random(tmp_path: Path, database_url: str | None) -> None:
-    data, said = tmp_path / "data", Acknowledged()
+    data, outcomes = tmp_path / "data", Acknowledged()
     server = Server(data, database_url)
     try:
         await server.start()
         async with seen([server], data, database_url) as made:
-            whole = await a_whole_life(made, said)
+            whole = await a_whole_life(made, outcomes)
             for moment in moments(1, KILLS, whole):
-                await life(made, said, server.kill9, moment)
+                await life(made, outcomes, server.kill9, moment)
                 await server.start()  # and that is all: nothing is repaired by hand
-                await asked_after_a_crash(made, said)
-            await a_whole_life(made, said)
-            await asked_after_a_crash(made, said)
+                await asked_after_a_crash(made, outcomes)
+            await a_whole_life(made, outcomes)
+            await asked_after_a_crash(made, outcomes)
         await server.stop()
     finally:
         server.kill9()
     server.no_faults()
-    assert said.flows >= 2 * 5
+    assert outcomes.flows >= 2 * 5

@@ -22,11 +22,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from passgate.app import KEY_FILE, build_house
+from passgate.app import KEY_FILE, build_services
 from passgate.store.migrate import upgrade
 from passgate.store.tables import person, sign_in
 from passgate.world import World
-from tests.faults.crash import nothing_half_there
+from tests.faults.crash import nothing_incomplete
 from tests.kit import PASSWORD, Person, code_of, handle_of, settings_for
 from tests.processes import Deployment, Server, deployed, seen, together
 from tests.servers import Postgres
@@ -64,7 +64,7 @@ async def ready_again(made: Deployment) -> None:
 
 
 async def serves(made: Deployment, anna: Person, handle: str) -> None:
-    """Every door works, at the first try and many at once; nothing of what was answered 503 has happened."""
+    """Every endpoint works, at the first try and many at once; nothing of what was answered 503 has happened."""
     answers = await together(*(made.a.session(anna.token) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert (await made.a.prove(handle, "password", PASSWORD)).status_code == 200
@@ -126,16 +126,16 @@ async def test_postgres_dies_under_load(tmp_path: Path) -> None:
             assert {unavailable(answer) for answer in answers if answer.status_code == 503} == {"database"}
             handle = handle_of(await made.a.start(anna.email))
             await serves(made, anna, handle)
-            await nothing_half_there(made)
+            await nothing_incomplete(made)
 
 
 async def migrated(server: Postgres, folder: Path) -> str:
     """A fresh database with our tables on a server of the test's own."""
     url = server.create_database()
-    house = build_house(settings_for(folder / "migrating", url), World.real())
-    await upgrade(house.store, lock=folder / "migrating" / "lock")
-    await house.store.close()
-    house.hasher.close()
+    services = build_services(settings_for(folder / "migrating", url), World.real())
+    await upgrade(services.store, lock=folder / "migrating" / "lock")
+    await services.store.close()
+    services.hasher.close()
     return url
 
 
@@ -205,8 +205,8 @@ async def on_a_small_disk(data: Path, how: Full) -> AsyncIterator[tuple[Deployme
 async def test_the_disk_is_full(tmp_path: Path, full: Full) -> None:
     async with on_a_small_disk(tmp_path / "data", full) as (made, data):
         anna = await made.a.person()
-        async with looked(made, data) as look:
-            before = len(await look.a.rows(sign_in))
+        async with looked(made, data) as open_page:
+            before = len(await open_page.a.rows(sign_in))
         with full(made.servers[0], data):
             answers = [await big_signup(made)]
             while answers[-1].status_code == 202:
@@ -216,13 +216,13 @@ async def test_the_disk_is_full(tmp_path: Path, full: Full) -> None:
             again = [await big_signup(made) for _ in range(5)]
             assert {unavailable(answer) for answer in again} == {"database"}
             assert (await made.a.session(anna.token)).status_code == 200, "who is in stays in"
-            async with looked(made, data) as look:
-                assert len(await look.a.rows(sign_in)) == before + len(answers) - 1
-                await nothing_half_there(look)
+            async with looked(made, data) as open_page:
+                assert len(await open_page.a.rows(sign_in)) == before + len(answers) - 1
+                await nothing_incomplete(open_page)
         await serves(made, anna, handle_of(await made.a.start(anna.email)))
         assert (await big_signup(made)).status_code == 202
-        async with looked(made, data) as look:
-            await nothing_half_there(look)
+        async with looked(made, data) as open_page:
+            await nothing_incomplete(open_page)
 
 
 @asynccontextmanager
@@ -237,8 +237,8 @@ async def looked(made: Deployment, data: Path) -> AsyncIterator[Deployment]:
                 shutil.copy(data / name, copy / name)
         finally:
             os.kill(made.servers[0].pid, signal.SIGCONT)
-        async with seen(made.servers, copy) as look:
-            yield look
+        async with seen(made.servers, copy) as open_page:
+            yield open_page
 
 
 async def big_signup(made: Deployment) -> httpx2.Response:
@@ -270,7 +270,7 @@ async def test_somebody_else_locks_the_file(tmp_path: Path) -> None:
             other.close()
         assert len(await made.a.rows(person)) == people
         await serves(made, anna, handle)
-        await nothing_half_there(made)
+        await nothing_incomplete(made)
 
 
 async def test_a_short_lock_is_waited_for(tmp_path: Path) -> None:

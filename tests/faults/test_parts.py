@@ -1,4 +1,4 @@
-"""What Passgate leans on is down or slow: breach service, hashing pool, mail server. The door says so, or waits for
+"""What Passgate leans on is down or slow: breach service, hashing pool, mail server. The endpoint says so, or waits for
 nobody. Databases live in `test_database`."""
 
 from __future__ import annotations
@@ -111,19 +111,19 @@ async def test_mail_server_down_then_up(tmp_path: Path, database_url: str | None
     settings = settings_for(tmp_path, database_url, mail={"url": f"smtp://127.0.0.1:{port}"})
     async with running(settings) as the:
         assert (await the.signup("anna@example.com")).status_code == 202
-        await jobs.run_due(the.gate.house, the.gate.mailer)
+        await jobs.run_due(the.gate.services, the.gate.mailer)
         [anna] = await waiting(the)
         async with serving(sink, port):
-            await jobs.run_due(the.gate.house, the.gate.mailer)
+            await jobs.run_due(the.gate.services, the.gate.mailer)
             assert sink.offered == [], "it waits before it tries again"
             the.clock.forward(3)
-            await jobs.run_due(the.gate.house, the.gate.mailer)
+            await jobs.run_due(the.gate.services, the.gate.mailer)
             assert (len(sink.offered), sink.taken) == (1, [])
             the.clock.forward(11)
-            await jobs.run_due(the.gate.house, the.gate.mailer)
+            await jobs.run_due(the.gate.services, the.gate.mailer)
             assert sink.offered[0] == sink.offered[1] == sink.taken[0], "the same mail, by its Message-ID"
             assert sink.taken[0].startswith(anna)
-            await jobs.run_due(the.gate.house, the.gate.mailer)
+            await jobs.run_due(the.gate.services, the.gate.mailer)
             assert len(sink.offered) == 2
         [row] = await the.rows(outbox)
         assert (row["message_sealed"], row["attempts"]) == (None, 3)
@@ -137,14 +137,14 @@ async def test_a_mail_too_old_to_be_of_use(tmp_path: Path) -> None:
     async with running(settings) as the:
         handle_of(await the.signup("anna@example.com"))
         the.clock.forward(16 * 60)
-        await jobs.run_due(the.gate.house, the.gate.mailer)
+        await jobs.run_due(the.gate.services, the.gate.mailer)
         [row] = await the.rows(outbox)
         assert (row["message_sealed"], row["sent_at"]) == (None, None)
         assert "mail:failed" in await the.events()
 
 
 async def test_a_slow_mail_server_slows_nobody(tmp_path: Path) -> None:
-    """Not the door, and not the sealing of the trail, which is to be a second behind at most."""
+    """Not the endpoint, and not the sealing of the trail, which is to be a second behind at most."""
     port, sink = free_port(), Sink(pause=2)
     async with serving(sink, port):
         mail = {"MAIL__URL": f"smtp://127.0.0.1:{port}"}

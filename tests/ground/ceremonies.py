@@ -1,4 +1,5 @@
-"""A person at our passkey door: the same names and challenges in every test, and the two ceremonies in one word each.
+"""A person at our passkey endpoint: the same names and challenges in every test, and the two ceremonies in one word
+each.
 
 What should be refused is told by the tests; nothing here expects anything.
 """
@@ -39,14 +40,14 @@ def register(answer: object) -> Registered:
     return ceremony.register(answer, challenge=NEW, rp_id=RP_ID, origin=ORIGIN)
 
 
-def sign_in(answer: object, kept: Registered, *, is_named: bool = False) -> Asserted:
+def sign_in(answer: object, stored: Registered, *, is_named: bool = False) -> Asserted:
     return ceremony.assert_passkey(
         answer,
         challenge=KNOWN,
         rp_id=RP_ID,
         origin=ORIGIN,
-        public_key=kept.public_key,
-        is_synced=kept.is_synced,
+        public_key=stored.public_key,
+        is_synced=stored.is_synced,
         user_handle=HANDLE,
         is_named=is_named,
     )
@@ -57,7 +58,7 @@ def enrolled(**of: Any) -> tuple[Authenticator, Registered]:
     return one, register(one.create(creation(), ORIGIN))
 
 
-def refusal(deed: Callable[..., object], *given: Any, **more: Any) -> str:
+def refusal(action: Callable[..., object], *given: Any, **more: Any) -> str:
     with pytest.raises(Unproved) as refused:
-        deed(*given, **more)
+        action(*given, **more)
     return refused.value.reason

@@ -1,7 +1,7 @@
 """The two passkey ceremonies: honest answers pass, each single lie is refused by name.
 
 What strangers send that is no answer at all stands in test_ceremony_hostile, the vectors of W3C in
-test_ceremony_vectors; the doors that hold a ceremony are not told here.
+test_ceremony_vectors; the endpoints that hold a ceremony are not told here.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def flip(raw: bytes, bit: int) -> bytes:
 @pytest.mark.parametrize("alg", EVERY)
 def test_each_algorithm_goes_round(alg: Algorithm, fmt: str) -> None:
     aaguid = uuid.uuid4()
-    one, kept = enrolled(alg=alg, fmt=fmt, aaguid=aaguid.bytes, counter=7, step=2, transports=("usb", "nfc", "usb"))
-    assert kept.id == one.held[0].id
-    assert kept.public_key == cose_key(one.held[0].key)
-    assert (kept.counter, kept.aaguid, kept.transports) == (7, str(aaguid), ("nfc", "usb"))
-    assert (kept.is_synced, kept.is_backed_up) == (True, True)
+    one, stored = enrolled(alg=alg, fmt=fmt, aaguid=aaguid.bytes, counter=7, step=2, transports=("usb", "nfc", "usb"))
+    assert stored.id == one.credentials[0].id
+    assert stored.public_key == cose_key(one.credentials[0].key)
+    assert (stored.counter, stored.aaguid, stored.transports) == (7, str(aaguid), ("nfc", "usb"))
+    assert (stored.is_synced, stored.is_backed_up) == (True, True)
     answer = one.get(request(), ORIGIN)
-    assert named(answer) == kept.id
-    assert sign_in(answer, kept) == Asserted(counter=9, is_backed_up=True)
-    assert sign_in(one.get(request(kept.id), ORIGIN), kept, is_named=True) == Asserted(11, is_backed_up=True)
+    assert named(answer) == stored.id
+    assert sign_in(answer, stored) == Asserted(counter=9, is_backed_up=True)
+    assert sign_in(one.get(request(stored.id), ORIGIN), stored, is_named=True) == Asserted(11, is_backed_up=True)
 
 
 def test_what_we_offer_is_what_the_authenticator_speaks() -> None:
@@ -51,21 +51,21 @@ def test_what_we_offer_is_what_the_authenticator_speaks() -> None:
 
 @pytest.mark.parametrize(("be", "bs"), [(False, False), (True, False), (True, True)])
 def test_backup_is_told(be: bool, bs: bool) -> None:
-    one, kept = enrolled(be=be, bs=bs)
-    assert (kept.is_synced, kept.is_backed_up) == (be, bs)
-    assert sign_in(one.get(request(), ORIGIN), kept).is_backed_up is bs
+    one, stored = enrolled(be=be, bs=bs)
+    assert (stored.is_synced, stored.is_backed_up) == (be, bs)
+    assert sign_in(one.get(request(), ORIGIN), stored).is_backed_up is bs
 
 
 def test_a_backup_may_come_and_go() -> None:
-    one, kept = enrolled(be=True, bs=False)
-    assert sign_in(one.get(request(), ORIGIN, bs=True), kept).is_backed_up is True
-    assert sign_in(one.get(request(), ORIGIN), kept).is_backed_up is False
+    one, stored = enrolled(be=True, bs=False)
+    assert sign_in(one.get(request(), ORIGIN, bs=True), stored).is_backed_up is True
+    assert sign_in(one.get(request(), ORIGIN), stored).is_backed_up is False
 
 
 def test_the_counter_is_told_and_not_judged() -> None:
     """One that stands still or falls is the tenant's to judge."""
-    one, kept = enrolled(counter=50)
-    assert [sign_in(one.get(request(), ORIGIN, counter=told), kept).counter for told in (50, 3, 0)] == [50, 3, 0]
+    one, stored = enrolled(counter=50)
+    assert [sign_in(one.get(request(), ORIGIN, counter=result), stored).counter for result in (50, 3, 0)] == [50, 3, 0]
 
 
 def test_one_authenticator_holds_several() -> None:
@@ -84,8 +84,8 @@ def test_one_authenticator_holds_several() -> None:
 
 def test_an_older_browser_says_nothing_of_frames() -> None:
     one = Authenticator()
-    kept = register(one.create(creation(), ORIGIN, cross_origin=OMIT))
-    assert sign_in(one.get(request(), ORIGIN, cross_origin=OMIT), kept) == PASSED
+    stored = register(one.create(creation(), ORIGIN, cross_origin=OMIT))
+    assert sign_in(one.get(request(), ORIGIN, cross_origin=OMIT), stored) == PASSED
 
 
 # -- one lie in either ceremony --------------------------------------------------------------------
@@ -127,8 +127,8 @@ CLIENT_DATA: list[tuple[dict[str, Any], str]] = [
             OMIT,
         )
     ),
-    *(({"cross_origin": told}, "frame") for told in FRAMES),
-    *(({"top_origin": told}, "frame") for told in (ORIGIN, "https://evil.example", None, "")),
+    *(({"cross_origin": result}, "frame") for result in FRAMES),
+    *(({"top_origin": result}, "frame") for result in (ORIGIN, "https://evil.example", None, "")),
     ({"cross_origin": True, "top_origin": ORIGIN}, "frame"),
     ({"client_data": lambda raw: b"\xef\xbb\xbf" + raw}, "client_data"),
     ({"client_data": lambda raw: DOUBLED + raw[1:]}, "client_data"),
@@ -167,30 +167,30 @@ def test_a_registration_with_one_lie_is_refused(twists: dict[str, Any], reason: 
     assert refusal(register, Authenticator().create(creation(), ORIGIN, **twists)) == reason
 
 
-ONE, KEPT = enrolled()
+ONE, SUPPORTED = enrolled()
 
 
 @pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize(("twists", "reason"), LIES)
 def test_a_sign_in_with_one_lie_is_refused(twists: dict[str, Any], reason: str, is_named: bool) -> None:
-    assert refusal(sign_in, ONE.get(request(), ORIGIN, **twists), KEPT, is_named=is_named) == reason
+    assert refusal(sign_in, ONE.get(request(), ORIGIN, **twists), SUPPORTED, is_named=is_named) == reason
 
 
 def test_more_members_of_the_client_data_are_no_lie() -> None:
     """§5.8.1: browsers add some, to see whether anybody compares texts."""
     more = {"client_data": lambda raw: raw[:-1] + b',"other_keys_can_be_added_here":"do not compare"}'}
-    kept = register(Authenticator().create(creation(), ORIGIN, **more))
-    assert kept.is_synced
-    assert sign_in(ONE.get(request(), ORIGIN, **more), KEPT) == PASSED
+    stored = register(Authenticator().create(creation(), ORIGIN, **more))
+    assert stored.is_synced
+    assert sign_in(ONE.get(request(), ORIGIN, **more), SUPPORTED) == PASSED
 
 
 def test_one_ceremony_never_answers_the_other() -> None:
-    one, kept = enrolled()
+    one, stored = enrolled()
     assert refusal(register, one.create(creation(), ORIGIN, type="webauthn.get")) == "type"
-    assert refusal(sign_in, one.get(request(), ORIGIN, type="webauthn.create"), kept) == "type"
+    assert refusal(sign_in, one.get(request(), ORIGIN, type="webauthn.create"), stored) == "type"
     assert refusal(register, one.create(creation(), ORIGIN, challenge=KNOWN)) == "challenge"
-    assert refusal(sign_in, one.get(request(), ORIGIN, challenge=NEW), kept) == "challenge"
-    assert refusal(sign_in, one.create(creation(), ORIGIN), kept) == "shape"
+    assert refusal(sign_in, one.get(request(), ORIGIN, challenge=NEW), stored) == "challenge"
+    assert refusal(sign_in, one.create(creation(), ORIGIN), stored) == "shape"
     assert refusal(register, one.get(request(), ORIGIN)) == "shape"
 
 
@@ -199,22 +199,24 @@ def test_one_ceremony_never_answers_the_other() -> None:
 
 @pytest.mark.parametrize("be", [True, False])
 def test_backup_eligibility_never_changes(be: bool) -> None:
-    one, kept = enrolled(be=be, bs=False)
-    assert refusal(sign_in, one.get(request(), ORIGIN, be=not be), kept) == "backup_eligibility"
+    one, stored = enrolled(be=be, bs=False)
+    assert refusal(sign_in, one.get(request(), ORIGIN, be=not be), stored) == "backup_eligibility"
 
 
 @pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize("handle", [b"", b"x", b"h" * 31, b"h" * 33, b"H" * 32])
 def test_somebody_elses_user_handle_is_refused(handle: bytes, is_named: bool) -> None:
-    assert refusal(sign_in, ONE.get(request(), ORIGIN, user_handle=handle), KEPT, is_named=is_named) == "user_handle"
+    assert (
+        refusal(sign_in, ONE.get(request(), ORIGIN, user_handle=handle), SUPPORTED, is_named=is_named) == "user_handle"
+    )
 
 
 @pytest.mark.parametrize("nothing", [{}, {"userHandle": None}])
 def test_only_the_named_may_leave_the_user_handle_out(nothing: dict[str, None]) -> None:
     answer = ONE.get(request(), ORIGIN, user_handle=OMIT)
     answer["response"] |= nothing
-    assert sign_in(answer, KEPT, is_named=True) == PASSED
-    assert refusal(sign_in, answer, KEPT) == "user_handle"
+    assert sign_in(answer, SUPPORTED, is_named=True) == PASSED
+    assert refusal(sign_in, answer, SUPPORTED) == "user_handle"
 
 
 # -- the id ----------------------------------------------------------------------------------------
@@ -222,11 +224,11 @@ def test_only_the_named_may_leave_the_user_handle_out(nothing: dict[str, None]) 
 
 @pytest.mark.parametrize(("length", "reason"), [(1024, "id"), (1025, "shape"), (0, "id")])
 def test_an_id_has_at_most_1023_bytes(length: int, reason: str) -> None:
-    one, kept = enrolled(id_length=1023)
-    assert sign_in(one.get(request(kept.id), ORIGIN), kept) == PASSED
+    one, stored = enrolled(id_length=1023)
+    assert sign_in(one.get(request(stored.id), ORIGIN), stored) == PASSED
     other = Authenticator(id_length=length)
     assert refusal(register, other.create(creation(), ORIGIN)) == reason
-    assert refusal(sign_in, other.get(request(), ORIGIN), kept) == reason
+    assert refusal(sign_in, other.get(request(), ORIGIN), stored) == reason
     assert named(other.get(request(), ORIGIN)) is None
 
 
@@ -259,12 +261,12 @@ def respelled(text: str) -> list[str]:
 def test_an_id_has_one_spelling(spelling: int) -> None:
     answer = ONE.get(request(), ORIGIN)
     other = respelled(answer["id"])[spelling]
-    assert refusal(sign_in, answer | {"id": other, "rawId": other}, KEPT) == "shape"
-    assert refusal(sign_in, answer | {"id": other}, KEPT) == "shape"
-    assert refusal(sign_in, answer | {"rawId": other}, KEPT) == "shape"
+    assert refusal(sign_in, answer | {"id": other, "rawId": other}, SUPPORTED) == "shape"
+    assert refusal(sign_in, answer | {"id": other}, SUPPORTED) == "shape"
+    assert refusal(sign_in, answer | {"rawId": other}, SUPPORTED) == "shape"
     assert named(answer | {"id": other, "rawId": other}) is None
     answer["response"]["userHandle"] = respelled(answer["response"]["userHandle"])[spelling]
-    assert refusal(sign_in, answer, KEPT, is_named=True) == "shape"
+    assert refusal(sign_in, answer, SUPPORTED, is_named=True) == "shape"
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -310,9 +312,9 @@ def test_a_key_that_its_algorithm_cannot_use_is_refused(key: object, reason: str
 
 def test_another_persons_key_opens_nothing() -> None:
     for alg in EVERY:
-        one, kept = enrolled(alg=alg)
-        one.held[0].key = new_key(alg)
-        assert refusal(sign_in, one.get(request(), ORIGIN), kept) == "ceremony"
+        one, stored = enrolled(alg=alg)
+        one.credentials[0].key = new_key(alg)
+        assert refusal(sign_in, one.get(request(), ORIGIN), stored) == "ceremony"
 
 
 # -- one bit ---------------------------------------------------------------------------------------
@@ -321,12 +323,12 @@ def test_another_persons_key_opens_nothing() -> None:
 @pytest.mark.parametrize("member", ["clientDataJSON", "authenticatorData", "signature"])
 @pytest.mark.parametrize("alg", EVERY)
 def test_no_bit_of_a_sign_in_can_be_turned(alg: Algorithm, member: str) -> None:
-    one, kept = enrolled(alg=alg)
+    one, stored = enrolled(alg=alg)
     answer = one.get(request(), ORIGIN)
     raw = unb64(answer["response"][member])
     for bit in range(len(raw) * 8):
         response = answer["response"] | {member: b64(flip(raw, bit))}
-        assert refusal(sign_in, answer | {"response": response}, kept), (member, bit)
+        assert refusal(sign_in, answer | {"response": response}, stored), (member, bit)
 
 
 @pytest.mark.parametrize("alg", EVERY)
@@ -342,8 +344,8 @@ def test_no_bit_of_a_signed_registration_can_be_turned(alg: Algorithm) -> None:
 
 @pytest.mark.parametrize("alg", EVERY)
 def test_a_wrong_signature_is_refused(alg: Algorithm) -> None:
-    one, kept = enrolled(alg=alg)
+    one, stored = enrolled(alg=alg)
     for wrong in (lambda raw: flip(raw, 9), lambda raw: raw[:-1], lambda raw: raw + b"\0", lambda raw: bytes(len(raw))):
-        assert refusal(sign_in, one.get(request(), ORIGIN, signature=wrong), kept) == "ceremony"
+        assert refusal(sign_in, one.get(request(), ORIGIN, signature=wrong), stored) == "ceremony"
         assert refusal(register, one.create(creation(), ORIGIN, fmt="packed", signature=wrong)) == "ceremony"
-    assert refusal(sign_in, one.get(request(), ORIGIN, signature=lambda _: b""), kept) == "ceremony"
+    assert refusal(sign_in, one.get(request(), ORIGIN, signature=lambda _: b""), stored) == "ceremony"

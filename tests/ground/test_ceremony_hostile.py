@@ -20,11 +20,11 @@ from tests.authenticator import OMIT, Authenticator, b64, unb64
 from tests.ground.ceremonies import ORIGIN, creation, enrolled, refusal, register, request, sign_in
 
 EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True)
-ONE, KEPT = enrolled()
+ONE, SUPPORTED = enrolled()
 CREATED = Authenticator(fmt="packed").create(creation(), ORIGIN)
 GOT = ONE.get(request(), ORIGIN)
 REGISTERED = register(CREATED)
-ASSERTED = sign_in(GOT, KEPT)
+ASSERTED = sign_in(GOT, SUPPORTED)
 
 MEMBERS = ("id", "rawId", "type", "response", "authenticatorAttachment", "clientExtensionResults")
 CREATE_MEMBERS = [*MEMBERS, *(f"response.{name}" for name in CREATED["response"])]
@@ -99,9 +99,9 @@ def test_each_member_of_a_sign_in(member: str, is_named: bool) -> None:
         answer = changed(GOT, member, value)
         absent = is_named and member == "response.userHandle" and (value is OMIT or value is None)
         if absent or is_passed(member, value):
-            assert sign_in(answer, KEPT, is_named=is_named) == ASSERTED, value
+            assert sign_in(answer, SUPPORTED, is_named=is_named) == ASSERTED, value
         else:
-            assert refusal(sign_in, answer, KEPT, is_named=is_named), value
+            assert refusal(sign_in, answer, SUPPORTED, is_named=is_named), value
 
 
 def test_transports_are_those_we_know() -> None:
@@ -113,7 +113,7 @@ def test_members_that_nobody_knows_change_nothing() -> None:
     more = {"next": [1], "__proto__": {}, "signature": 7, "": None}
     assert register(CREATED | more | {"response": CREATED["response"] | more}) == REGISTERED
     more = {"next": [1], "attestationObject": 7}
-    assert sign_in(GOT | more | {"response": GOT["response"] | more}, KEPT) == ASSERTED
+    assert sign_in(GOT | more | {"response": GOT["response"] | more}, SUPPORTED) == ASSERTED
 
 
 @pytest.mark.parametrize("fmt", ["none", "packed"])
@@ -158,7 +158,7 @@ def outcome(answer: object) -> Registered | str:
 
 def assertion(answer: object) -> Asserted | str:
     try:
-        return sign_in(answer, KEPT)
+        return sign_in(answer, SUPPORTED)
     except Unproved as refused:
         return refused.reason
 
@@ -177,7 +177,7 @@ JSON = st.recursive(
 @example("public-key")
 def test_any_json_is_refused(answer: object) -> None:
     assert refusal(register, answer) == "shape"
-    assert refusal(sign_in, answer, KEPT) == "shape"
+    assert refusal(sign_in, answer, SUPPORTED) == "shape"
     assert named(answer) is None
 
 
@@ -193,13 +193,13 @@ def test_any_json_in_a_member_of_a_registration(member: str, value: object) -> N
 def test_any_json_in_a_member_of_a_sign_in(member: str, value: object) -> None:
     made = assertion(changed(GOT, member, value))
     assert isinstance(made, str) or made == ASSERTED
-    assert named(changed(GOT, member, value)) in {None, KEPT.id}
+    assert named(changed(GOT, member, value)) in {None, SUPPORTED.id}
 
 
 @given(st.sampled_from(["clientDataJSON", "authenticatorData", "signature", "userHandle"]), st.binary(max_size=5000))
 @EXAMPLES
 def test_any_bytes_in_a_sign_in_are_refused(member: str, raw: bytes) -> None:
-    assert refusal(sign_in, changed(GOT, f"response.{member}", b64(raw)), KEPT)
+    assert refusal(sign_in, changed(GOT, f"response.{member}", b64(raw)), SUPPORTED)
 
 
 @given(st.sampled_from(["clientDataJSON", "attestationObject"]), st.binary(max_size=5000))

@@ -1,4 +1,4 @@
-"""The test vectors of Web Authentication Level 3: what the library makes of each, and what our door does, and why.
+"""The test vectors of Web Authentication Level 3: what the library makes of each, and what our endpoint does, and why.
 
 The values are W3C's, unmodified; no vector has a user handle, so each sign-in is one whose person is named.
 """
@@ -30,8 +30,8 @@ MEMBERS: dict[Ceremony, tuple[str, ...]] = {
 
 
 Outcome = tuple[str | None, str | None]
-"""What the library says by itself, asking for no user verification, and what our door says: None where it passes, or a
-piece of the library's words, or our own reason where we refuse before it is asked."""
+"""What the library says by itself, asking for no user verification, and what our endpoint says: None where it passes,
+or a piece of the library's words, or our own reason where we refuse before it is asked."""
 
 UV, ALG = "User verification is required", "Unsupported credential public key alg"
 PASSES: Outcome = (None, None)
@@ -83,24 +83,24 @@ def test_every_vector_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_library_and_our_door_at_a_registration(name: str) -> None:
+def test_the_library_and_our_endpoint_at_a_registration(name: str) -> None:
     library, ours = TABLE[name][0]
     given, challenge = answer(name, "registration"), raw(name, "registration", "challenge")
-    said = library_says(
+    outcomes = library_says(
         lambda: verify_registration_response(
             credential=given, expected_challenge=challenge, expected_rp_id=RP_ID, expected_origin=ORIGIN
         )
     )
-    assert_said(said, library)
+    assert_said(outcomes, library)
     assert_said(we_say(lambda: ceremony.register(given, challenge=challenge, rp_id=RP_ID, origin=ORIGIN)), ours)
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_the_library_and_our_door_at_a_sign_in(name: str) -> None:
+def test_the_library_and_our_endpoint_at_a_sign_in(name: str) -> None:
     library, ours = TABLE[name][1]
     given, challenge = answer(name, "authentication"), raw(name, "authentication", "challenge")
     public_key, is_synced = attested(name)
-    said = library_says(
+    outcomes = library_says(
         lambda: verify_authentication_response(
             credential=given,
             expected_challenge=challenge,
@@ -110,8 +110,8 @@ def test_the_library_and_our_door_at_a_sign_in(name: str) -> None:
             credential_current_sign_count=0,
         )
     )
-    assert_said(said, library)
-    said = we_say(
+    assert_said(outcomes, library)
+    outcomes = we_say(
         lambda: ceremony.assert_passkey(
             given,
             challenge=challenge,
@@ -123,37 +123,37 @@ def test_the_library_and_our_door_at_a_sign_in(name: str) -> None:
             is_named=True,
         )
     )
-    assert_said(said, ours)
+    assert_said(outcomes, ours)
 
 
 @pytest.mark.parametrize("name", [name for name, (made, _) in TABLE.items() if made == PASSES])
 def test_what_passes_is_read_right(name: str) -> None:
-    kept = ceremony.register(
+    stored = ceremony.register(
         answer(name, "registration"), challenge=raw(name, "registration", "challenge"), rp_id=RP_ID, origin=ORIGIN
     )
-    assert kept.id == raw(name, "registration", "credential_id")
-    assert kept.aaguid.replace("-", "") == VECTORS[name]["registration"]["aaguid"]
-    assert (kept.public_key, kept.is_synced) == attested(name)
-    assert kept.counter == 0
+    assert stored.id == raw(name, "registration", "credential_id")
+    assert stored.aaguid.replace("-", "") == VECTORS[name]["registration"]["aaguid"]
+    assert (stored.public_key, stored.is_synced) == attested(name)
+    assert stored.counter == 0
 
 
-def library_says(deed: Callable[[], object]) -> str | None:
+def library_says(action: Callable[[], object]) -> str | None:
     try:
-        deed()
+        action()
     except WebAuthnException as refused:
         return str(refused)
     return None
 
 
-def we_say(deed: Callable[[], object]) -> str | None:
+def we_say(action: Callable[[], object]) -> str | None:
     """Our reason, or where it only says that the library refused, the library's words."""
     try:
-        deed()
+        action()
     except Unproved as refused:
         return str(refused.__cause__) if refused.reason == "ceremony" else refused.reason
     return None
 
 
-def assert_said(said: str | None, expected: str | None) -> None:
-    assert (said is None) == (expected is None), said
-    assert (expected or "") in (said or "")
+def assert_said(outcomes: str | None, expected: str | None) -> None:
+    assert (outcomes is None) == (expected is None), outcomes
+    assert (expected or "") in (outcomes or "")

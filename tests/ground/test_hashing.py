@@ -123,13 +123,13 @@ async def test_each_check_pays_for_every_scheme_in_use(verified: list[str]) -> N
     with hasher(passes=2) as older, hasher() as ours:
         old, new = await older.hash(PASSWORD), await ours.hash(PASSWORD)
         ours.know({old.scheme})
-        told = []
+        result = []
         for stored in (None, old, new):
             for password in (PASSWORD, "another one"):
                 verified.clear()
-                told.append(await ours.check(password, stored))
+                result.append(await ours.check(password, stored))
                 assert verified == ["m=64,t=1,p=1", "m=64,t=2,p=1"]
-    assert told == [False, False, True, False, True, False]
+    assert result == [False, False, True, False, True, False]
 
 
 async def test_a_scheme_nobody_has_told_of_costs_its_own_hash(verified: list[str]) -> None:
@@ -192,9 +192,9 @@ async def test_who_waits_too_long_is_told_so(slow: tuple[threading.Event, list[i
     with hasher(threads=1, deadline=1) as ours:
         first = asyncio.create_task(ours.hash(PASSWORD))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(Unavailable) as result:
             await ours.hash(PASSWORD)
-        assert (told.value.down, told.value.retry_after) == ("hashing", 1)
+        assert (result.value.down, result.value.retry_after) == ("hashing", 1)
         gate.set()
         assert (await first).scheme == ours.scheme
         assert (await ours.hash(PASSWORD)).scheme == ours.scheme

@@ -116,10 +116,10 @@ def test_an_unknown_key_opens_nothing() -> None:
 
 
 def test_what_cannot_be_read_says_nothing() -> None:
-    with pytest.raises(Unreadable) as told:
+    with pytest.raises(Unreadable) as result:
         RING.unseal("p", "w", b"secret bytes that are none of ours, long enough to be looked at")
-    assert "secret" not in str(told.value)
-    assert told.value.__cause__ is None
+    assert "secret" not in str(result.value)
+    assert result.value.__cause__ is None
 
 
 # -- keyed hashes ----------------------------------------------------------------------------------
@@ -274,13 +274,13 @@ async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:
     anna = await the.person()
     handle = handle_of(await the.start(anna.email))
     before = await the.rows(credential)
-    the.gate.house.ring.rotate()
+    the.gate.services.ring.rotate()
     assert (await the.session(anna.token)).status_code == 200
     assert (await the.prove(handle, "password", anna.password)).status_code == 200
-    assert await jobs.rewrap(the.gate.house) == 1
-    assert await jobs.rewrap(the.gate.house) == 0
+    assert await jobs.rewrap(the.gate.services) == 1
+    assert await jobs.rewrap(the.gate.services) == 0
     (after,) = await the.rows(credential)
-    assert after["secret_sealed"].startswith(the.gate.house.ring.head)
+    assert after["secret_sealed"].startswith(the.gate.services.ring.head)
     assert after["version"] == before[0]["version"]
     assert after["secret_sealed"] != before[0]["secret_sealed"]
     await the.signed_in(anna)
@@ -292,22 +292,22 @@ async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:
 async def test_sealing_anew_goes_through_many_pages(lite: The) -> None:
     folk = Folk(lite)
     for _ in range(205):
-        await folk.born()
-    lite.gate.house.ring.rotate()
-    assert await jobs.rewrap(lite.gate.house) == 205
-    head = lite.gate.house.ring.head
+        await folk.create()
+    lite.gate.services.ring.rotate()
+    assert await jobs.rewrap(lite.gate.services) == 205
+    head = lite.gate.services.ring.head
     assert all(row["secret_sealed"].startswith(head) for row in await lite.rows(credential))
 
 
 async def test_what_no_key_opens_stays_and_stops_nothing(lite: The) -> None:
     """Sealed under a key that is lost: left as it is, and the others are sealed anew all the same."""
     folk = Folk(lite)
-    people = [await folk.born() for _ in range(3)]
+    people = [await folk.create() for _ in range(3)]
     lost = Ring([TWO], world()).seal("credential", "anywhere", b"lost")
     async with folk.ctx.write() as db:
         mine = update(credential).where(credential.c.person_id == people[1].person_id)
         await db.change(mine.values(secret_sealed=lost))
-    lite.gate.house.ring.rotate()
-    assert await jobs.rewrap(lite.gate.house) == 2
-    kept = [row for row in await lite.rows(credential) if row["person_id"] == people[1].person_id]
-    assert [row["secret_sealed"] for row in kept] == [lost]
+    lite.gate.services.ring.rotate()
+    assert await jobs.rewrap(lite.gate.services) == 2
+    stored = [row for row in await lite.rows(credential) if row["person_id"] == people[1].person_id]
+    assert [row["secret_sealed"] for row in stored] == [lost]

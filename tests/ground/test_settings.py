@@ -98,8 +98,8 @@ def test_no_secret_is_shown_by_repr() -> None:
     settings = Settings.production(
         **GOOD | {"hash": {"pepper": (SECRET[::-1],)}, "database_url": f"postgresql://u:{SECRET[:9]}@db/x"}
     )
-    shown = repr(settings) + str(settings)
-    assert not [secret for secret in (SECRET, SECRET[::-1], SECRET[:9], "kPz4") if secret in shown]
+    displayed = repr(settings) + str(settings)
+    assert not [secret for secret in (SECRET, SECRET[::-1], SECRET[:9], "kPz4") if secret in displayed]
 
 
 @pytest.mark.parametrize(

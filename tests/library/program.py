@@ -20,7 +20,7 @@ from passgate.testing import Gate
 
 class Profile(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=40)]
-    born: date | None = None
+    birthday: date | None = None
 
 
 class Seen(list[str]):

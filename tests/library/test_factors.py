@@ -22,10 +22,10 @@ from passgate.core.factors import FACTORS
 from passgate.core.rules import Rules
 from passgate.errors import Invalid
 from passgate.world import World
-from tests.house.reference import ROOT, door_page, event_page
+from tests.architecture.reference import ROOT, endpoint_page, event_page
 from tests.kit import Clock, Dice, The, bearer, client_for, code_of, handle_of, settings_for, token_of
 from tests.library.codeword import CODEWORD
-from tests.web.browsing import Browser, Page, browser, led, rule, told
+from tests.web.browsing import Browser, Page, browser, led, outcome, rule
 
 TEMPLATES = Path(__file__).parent / "templates"
 MINE = "umbrella"
@@ -89,7 +89,7 @@ async def test_on_pages(the: The) -> None:
         await sign_up(anna)
         anna.http.cookies.clear()
         assert led(await anna.send("/signin", email="anna@example.com")) == "/signin/codeword"
-        assert told(await anna.send("/signin/codeword", code="parasol")) == (403, "signin-codeword", "proof_refused")
+        assert outcome(await anna.send("/signin/codeword", code="parasol")) == (403, "signin-codeword", "proof_refused")
         assert led(await anna.send("/signin/codeword", code=MINE)) == "/account"
         rows = (await anna.get("/account/activity")).text
         assert CODEWORD.texts.proved in rows
@@ -109,7 +109,7 @@ async def test_beside_a_password(the: The) -> None:
     async with browser(the) as anna:
         await anna.sign_up()
         assert "/account/codeword" in (await anna.page("/account/factors")).links
-        assert told(await anna.send("/account/codeword", code="abc")) == (403, "account-factor", "proof_refused")
+        assert outcome(await anna.send("/account/codeword", code="abc")) == (403, "account-factor", "proof_refused")
         assert led(await anna.send("/account/codeword", code=MINE)) == "/account/factors?done=own"
         assert led(await anna.give_password()) == "/signin/codeword"
         assert led(await anna.send("/signin/codeword", code=MINE)) == "/account"
@@ -125,7 +125,7 @@ async def test_beside_a_password(the: The) -> None:
 
 
 async def test_the_reference_has_its_rows(the: The) -> None:
-    events, endpoints = event_page(the.gate.house.factors), door_page(the.gate)
+    events, endpoints = event_page(the.gate.services.factors), endpoint_page(the.gate)
     assert "`signin:codeword:proved` | A word was right." in events
     assert "`signin:codeword:refused`" in events
     for row in ("`GET` | `/signin/codeword`", "`POST` | `/signin/codeword`", "`POST` | `/api/v1/me/codeword/prove`"):
@@ -163,10 +163,10 @@ def test_names_that_cannot_be() -> None:
 
 MATRICES = (
     "tests/core/test_enrolment.py",
-    "tests/house/test_catalogue.py",
-    "tests/house/test_matrix.py",
-    "tests/house/test_order.py",
-    "tests/house/test_refusals.py",
+    "tests/architecture/test_catalogue.py",
+    "tests/architecture/test_matrix.py",
+    "tests/architecture/test_order.py",
+    "tests/architecture/test_refusals.py",
     "tests/web/test_hostile_input.py",
     "tests/web/test_omission.py",
     "tests/web/test_pages_csrf.py",

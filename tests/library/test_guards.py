@@ -1,6 +1,6 @@
 """The guards on a host's own routes: by bearer and cookie, the CSRF rule, may, fresh, public; and what lacks a guard.
 
-What makes a session live is told in the tests of our own doors.
+What makes a session live is told in the tests of our own endpoints.
 """
 
 import base64
@@ -59,15 +59,15 @@ async def test_the_user_is_a_value(gate: Gate) -> None:
     app, users = FastAPI(), []
 
     @app.get("/")
-    async def keep(user: Annotated[User, Depends(gate.user)]) -> None:
+    async def save(user: Annotated[User, Depends(gate.user)]) -> None:
         users.append(user)
 
     gate.mount(app)
     async with asked(app, gate) as http:
-        who = await testing.sign_in(http, "anna@example.com", profile={"name": "Anna", "born": "1990-02-03"})
+        who = await testing.sign_in(http, "anna@example.com", profile={"name": "Anna", "birthday": "1990-02-03"})
         await http.get("/")
     (user,) = users
-    assert user.profile == Profile(name="Anna", born=datetime(1990, 2, 3, tzinfo=UTC).date())
+    assert user.profile == Profile(name="Anna", birthday=datetime(1990, 2, 3, tzinfo=UTC).date())
     assert user.session.id == who.session_id
     assert (user.session.amr, user.session.acr) == (("otp", "pwd"), "urn:passgate:aal1")
     assert user.session.auth_time.tzinfo is UTC
@@ -139,13 +139,13 @@ async def test_may(http: httpx2.AsyncClient, gate: Gate) -> None:
 
 
 async def given(gate: Gate, who: SignedIn, role: str) -> None:
-    async with gate.house.store.write() as db:
+    async with gate.services.store.write() as db:
         tenant_id = await db.value(select(person.c.tenant_id).where(person.c.id == who.id))
-        await access.grant(Ctx(gate.house), db, tenant_id, who.id, role)
+        await access.grant(Ctx(gate.services), db, tenant_id, who.id, role)
 
 
 async def events(gate: Gate) -> list[str]:
-    async with gate.house.store.read() as db:
+    async with gate.services.store.read() as db:
         return [row["event"] for row in await db.rows(select(audit_event.c.event).order_by(audit_event.c.id))]
 
 
@@ -221,7 +221,7 @@ async def test_our_database_is_away(http: httpx2.AsyncClient, gate: Gate) -> Non
     """The host's open routes answer; the guarded ones say what is down."""
     who = await anna(http, "bearer")
     assert who.token
-    await gate.house.store.point.close()
+    await gate.services.store.point.close()
     for path in gate.settings.data.glob("passgate.db*"):
         path.unlink()
     refused = await http.get("/me")
@@ -234,7 +234,7 @@ async def test_claims_of_the_host_come_with_the_user() -> None:
     app, seen = FastAPI(), []
 
     @app.get("/")
-    async def keep(user: Annotated[User, Depends(gate.user)]) -> None:
+    async def save(user: Annotated[User, Depends(gate.user)]) -> None:
         seen.append(user)
 
     gate.mount(app)

@@ -32,7 +32,7 @@ HOSTS = (
 )
 
 
-async def told(app: FastAPI) -> list[tuple[str, int, dict[str, str], bytes]]:
+async def answers_of(app: FastAPI) -> list[tuple[str, int, dict[str, str], bytes]]:
     """Every answer of the host, with its header fields."""
     async with asked(app) as http:
         got = [(path, await http.get(path)) for path in HOSTS]
@@ -46,15 +46,15 @@ async def told(app: FastAPI) -> list[tuple[str, int, dict[str, str], bytes]]:
 async def test_the_host_answers_as_before(at: str) -> None:
     app = program()
     app.get("/api/v1/host")(lambda: "the host's own")
-    before = await told(app)
+    before = await answers_of(app)
     gate = testing.gate()
     gate.mount(app, at=at)
-    assert await told(app) == before
+    assert await answers_of(app) == before
     assert [answer[1] for answer in before] == [200, 200, 200, 200, 200, 404, 200, 200, 405, 422, 200, 405]
 
 
 @pytest.mark.parametrize("at", ["", "/auth", "/a/b"])
-async def test_our_doors_are_below_it(at: str) -> None:
+async def test_our_endpoints_are_below_it(at: str) -> None:
     app = program()
     gate = testing.gate(metrics={"token": "t" * 20})
     gate.mount(app, at=at)
@@ -78,7 +78,7 @@ async def test_our_doors_are_below_it(at: str) -> None:
             assert (await http.get("/api/v1/session")).text == "the host's own 404"
 
 
-async def test_a_mails_links_know_where_the_doors_are() -> None:
+async def test_a_mails_links_know_where_the_endpoints_are() -> None:
     app = program()
     gate = testing.gate()
     gate.mount(app, at="/auth")
@@ -143,7 +143,7 @@ async def test_our_start_and_end_lie_around_the_hosts() -> None:
     async with theirs(app) as state:
         states.append(state)
         assert seen == ["host up"]
-        assert await is_reachable(gate.house.store)
+        assert await is_reachable(gate.services.store)
     assert states == [{"theirs": "kept"}]
     assert seen == ["host up", "host down"]
 
@@ -154,7 +154,7 @@ async def test_what_is_wrong_with_our_start_stops_the_host(database_url: str | N
             testing.gate(port=1, public_url="https://elsewhere.example.com")
         return
     gate = testing.gate(database_url=database_url)
-    async with gate.house.store.write() as db:
+    async with gate.services.store.write() as db:
         await db.change(text("UPDATE alembic_version SET version_num = '0000'"))
     app = program()
     gate.mount(app)

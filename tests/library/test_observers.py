@@ -21,10 +21,10 @@ from sqlalchemy import select
 
 from passgate import Happened, testing
 from passgate.core import observers
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.errors import ProofRefused
-from passgate.store.tables import observer, telling
+from passgate.store.tables import observer, observer_queue
 from passgate.testing import Gate
 from tests.kit import client_for, handle_of
 
@@ -59,8 +59,8 @@ def made(notes: Notes, *events: str, **given: Any) -> Gate:
 
 
 async def left(gate: Gate) -> list[dict[str, Any]]:
-    async with gate.house.store.read() as db:
-        return [dict(row) for row in await db.rows(select(telling).order_by(telling.c.seq))]
+    async with gate.services.store.read() as db:
+        return [dict(row) for row in await db.rows(select(observer_queue).order_by(observer_queue.c.seq))]
 
 
 async def test_what_happened(database_url: str | None) -> None:
@@ -92,8 +92,8 @@ async def test_nothing_is_told_of_what_was_undone(database_url: str | None) -> N
         refused = await http.post("/api/v1/signin/prove", json=wrong, headers={"authorization": f"Bearer {handle}"})
         assert refused.json()["code"] == ProofRefused.code
         with pytest.raises(ZeroDivisionError):
-            async with gate.house.store.write() as db:
-                await note(Ctx(gate.house), db, "signin:password:proved")
+            async with gate.services.store.write() as db:
+                await record(Ctx(gate.services), db, "signin:password:proved")
                 raise ZeroDivisionError
         await gate.settle()
     assert notes.heard == ["signin:password:refused"]
@@ -175,7 +175,7 @@ async def test_a_plain_function_gets_a_thread() -> None:
     async with gate.running(work=False), client_for(gate) as http:
         await testing.sign_in(http, "anna@example.com", gate=gate)
         await gate.settle()
-        async with gate.house.store.read() as db:
+        async with gate.services.store.read() as db:
             names = {row["name"] for row in await db.rows(select(observer.c.name))}
     assert names == {f"{__name__}.plain"}
     assert len(THREADS) == 1

@@ -1,6 +1,6 @@
 """`profile=Model`: what a person may say of themselves is read by the host's model, at sign-up and at change.
 
-What other fields a sign-up has is told in the tests of our own doors.
+What other fields a sign-up has is told in the tests of our own endpoints.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ WRONG: list[tuple[dict[str, Any] | None, dict[str, str]]] = [
     ({}, {"profile.name": "missing"}),
     ({"name": ""}, {"profile.name": "length"}),
     ({"name": 7}, {"profile.name": "type"}),
-    ({"name": "Anna", "born": "yesterday"}, {"profile.born": "type"}),
-    ({"name": None, "born": []}, {"profile.name": "type", "profile.born": "type"}),
+    ({"name": "Anna", "birthday": "yesterday"}, {"profile.birthday": "type"}),
+    ({"name": None, "birthday": []}, {"profile.name": "type", "profile.birthday": "type"}),
 ]
 
 
@@ -60,17 +60,20 @@ async def test_what_does_not_fit(
 
 async def test_what_is_kept_is_what_the_model_made_of_it(http: httpx2.AsyncClient) -> None:
     await testing.sign_in(http, "anna@example.com", profile={"name": "Anna", "role": "owner"})
-    shown = (await http.get("/auth/api/v1/session")).json()["user"]["profile"]
-    assert shown == {"name": "Anna", "born": None}
-    changed = await http.patch("/auth/api/v1/me", json={"profile": {"name": "Ann", "born": "1990-02-03", "x": 1}})
-    assert changed.json()["user"]["profile"] == {"name": "Ann", "born": "1990-02-03"}
-    assert (await http.get("/auth/api/v1/session")).json()["user"]["profile"] == {"name": "Ann", "born": "1990-02-03"}
+    displayed = (await http.get("/auth/api/v1/session")).json()["user"]["profile"]
+    assert displayed == {"name": "Anna", "birthday": None}
+    changed = await http.patch("/auth/api/v1/me", json={"profile": {"name": "Ann", "birthday": "1990-02-03", "x": 1}})
+    assert changed.json()["user"]["profile"] == {"name": "Ann", "birthday": "1990-02-03"}
+    assert (await http.get("/auth/api/v1/session")).json()["user"]["profile"] == {
+        "name": "Ann",
+        "birthday": "1990-02-03",
+    }
     assert (await http.get("/me")).json()["name"] == "Ann"
 
 
 async def test_a_kept_profile_that_no_longer_fits_locks_nobody_out(http: httpx2.AsyncClient, gate: Gate) -> None:
     await testing.sign_in(http, "anna@example.com", profile={"name": "Anna"})
-    async with gate.house.store.write() as db:
+    async with gate.services.store.write() as db:
         await db.change(update(person).values(profile="{}"))
     answer = await http.get("/me")
     assert (answer.status_code, answer.json()["name"]) == (200, None)
@@ -91,8 +94,8 @@ async def test_aliases_forbidden_members_and_parts() -> None:
     gate = testing.gate(profile=Aliased)
     with TestClient(gate, base_url=gate.settings.url) as client:
         testing.sign_in(client, "anna@example.com", profile={"firstName": "Anna"})
-        shown = client.get("/api/v1/session").json()["user"]["profile"]
-        assert shown == {"firstName": "Anna", "home": {"street": ""}}
+        displayed = client.get("/api/v1/session").json()["user"]["profile"]
+        assert displayed == {"firstName": "Anna", "home": {"street": ""}}
         for given, fields in (
             ({"nickname": "A"}, {"profile": "unknown"}),
             ({"home": {"street": 1}}, {"profile.home.street": "type"}),

@@ -64,9 +64,9 @@ def test_a_program_that_does_not_run() -> None:
 
 
 def test_a_folder_of_its_own_that_goes_with_the_process() -> None:
-    told = "from passgate import testing; g = testing.gate(); d = g.settings.data; print(d, oct(d.stat().st_mode))"
+    result = "from passgate import testing; g = testing.gate(); d = g.settings.data; print(d, oct(d.stat().st_mode))"
     src = Path(passgate.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=src)
+    done = subprocess.run([sys.executable, "-c", result], capture_output=True, text=True, check=True, cwd=src)
     folder, mode = done.stdout.split()
     assert mode == "0o40700"
     assert not Path(folder).exists()
@@ -103,9 +103,9 @@ def test_public_names() -> None:
 
 
 def test_settings_alone_stay_cheap() -> None:
-    told = (
+    result = (
         "import sys; from passgate import Settings; print([n for n in ('fastapi', 'sqlalchemy') if n in sys.modules])"
     )
     src = Path(passgate.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=src)
+    done = subprocess.run([sys.executable, "-c", result], capture_output=True, text=True, check=True, cwd=src)
     assert done.stdout.strip() == "[]"

@@ -1,6 +1,6 @@
 """What is shipped: the README's example as printed, and a wheel that serves in an environment with nothing else in it.
 
-What the doors do is told elsewhere; here one person signs up and says hello.
+What the endpoints do is told elsewhere; here one person signs up and says hello.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ async def test_the_wheel_serves(installed: Path, tmp_path: Path) -> None:
     with served(tmp_path, installed.parent / "passgate", "--data", tmp_path / "data", "serve") as port:
         async with client(port) as http:
             token = await signed_up(http, "")
-            shown = (await http.get("/api/v1/session", headers=bearer(token))).json()
-            assert shown["user"]["email"] == "anna@example.com"
+            displayed = (await http.get("/api/v1/session", headers=bearer(token))).json()
+            assert displayed["user"]["email"] == "anna@example.com"
             assert (await http.get("/docs")).status_code == 200
 
 

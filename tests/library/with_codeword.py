@@ -9,13 +9,13 @@ from pathlib import Path
 
 from passgate.core import enrolment, signin
 from tests import kit
+from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
 from tests.catalogue import factors
 from tests.catalogue.asks import mine, proof
 from tests.catalogue.own import Own
 from tests.core.behind import Folk
 from tests.core.having import policy
-from tests.house.town import Ask, Town
 from tests.library.codeword import CODEWORD
 from tests.web.browsing import rule
 
@@ -27,26 +27,26 @@ kit.OWN_FACTORS.append(CODEWORD)
 kit.OWN_SETTINGS["look"] = {"templates": Path(__file__).parent / "templates"}
 
 
-async def adds(town: Town) -> Ask:
-    return mine(town, "/me/codeword/prove", {"answer": WORD})
+async def adds(population: Population) -> Ask:
+    return mine(population, "/me/codeword/prove", {"answer": WORD})
 
 
-async def removes(town: Town) -> Ask:
-    await town.done("POST", "/me/codeword/prove", {"answer": WORD}, town.anna.token)
-    return mine(town, "/me/codeword")
+async def removes(population: Population) -> Ask:
+    await population.done("POST", "/me/codeword/prove", {"answer": WORD}, population.anna.token)
+    return mine(population, "/me/codeword")
 
 
-async def gives(town: Town) -> Ask:
+async def gives(population: Population) -> Ask:
     """Anna's, first; Cara's is another."""
-    await town.rules(**RULES)
-    for who, word in ((town.anna, WORD), (town.cara, OTHER)):
-        await town.done("POST", "/me/codeword/prove", {"answer": word}, who.token)
-    return proof(await town.begun(town.anna), "codeword", WORD, OTHER)
+    await population.rules(**RULES)
+    for who, word in ((population.anna, WORD), (population.cara, OTHER)):
+        await population.done("POST", "/me/codeword/prove", {"answer": word}, who.token)
+    return proof(await population.begun(population.anna), "codeword", WORD, OTHER)
 
 
 async def asked(folk: Folk) -> factors.Asked:
     await policy(folk.the, **RULES)
-    actor = await folk.born()
+    actor = await folk.create()
     await enrolment.prove(folk.acting(actor), actor, "codeword", WORD)
     started = await signin.start(folk.ctx, await folk.email(actor), None)
 
@@ -64,5 +64,5 @@ async def way(anna: Person) -> None:
 
 
 factors.TYPED.append(
-    factors.Typed("codeword", gives, asked, way, WRONG, "guest", least=7, own=Own(WORD, adds, removes))
+    factors.Typed("codeword", gives, asked, way, WRONG, "anonymous_visitor", least=7, own=Own(WORD, adds, removes))
 )

@@ -20,7 +20,7 @@ from passgate.store.tables import budget, outbox
 from tests.authenticator import Authenticator
 from tests.core.behind import OLDER, Folk
 from tests.kit import CHEAP, OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, running, settings_for
-from tests.neutrality.watch import Work, told, watched
+from tests.neutrality.watch import Work, outcome, watched
 
 KINDS = (
     "unknown",
@@ -41,7 +41,7 @@ OURS = "http://localhost:8000"
 
 
 @dataclass
-class Town:
+class Population:
     """One address of each kind, all of one length, so that no answer differs by it. `device` has the passkey of
     `passkey_only`."""
 
@@ -56,17 +56,17 @@ class Town:
         return f"a{KINDS.index(kind)}@example.com"
 
     async def settle(self) -> None:
-        await self.folk.born(self.address("known"))
-        await self.folk.born(self.address("owner"), "owner")
-        disabled = await self.folk.born(self.address("disabled"))
-        await self.folk.born(self.address("no_password"), hashed=None)
-        await self.folk.born(self.address("old_hash"), hashed=OLDER)
-        await self.give_passkey(await self.folk.born(self.address("passkey_only"), hashed=None))
-        await self.give_app(await self.folk.born(self.address("with_app")))
-        await self.folk.born(self.address("locked"))
+        await self.folk.create(self.address("known"))
+        await self.folk.create(self.address("owner"), "owner")
+        disabled = await self.folk.create(self.address("disabled"))
+        await self.folk.create(self.address("no_password"), hashed=None)
+        await self.folk.create(self.address("old_hash"), hashed=OLDER)
+        await self.give_passkey(await self.folk.create(self.address("passkey_only"), hashed=None))
+        await self.give_app(await self.folk.create(self.address("with_app")))
+        await self.folk.create(self.address("locked"))
         async with self.folk.ctx.write() as db:
             await people.disable(self.folk.ctx, db, disabled.tenant_id, disabled.person_id)
-        await jobs.tidy(self.the.gate.house)
+        await jobs.tidy(self.the.gate.services)
 
     async def give_passkey(self, who: Actor) -> None:
         _, token = await self.folk.opened(who.tenant_id, who.person_id)
@@ -99,9 +99,9 @@ class Town:
 
 
 @pytest.fixture
-async def town(tmp_path: Path, database_url: str | None) -> AsyncIterator[Town]:
+async def population(tmp_path: Path, database_url: str | None) -> AsyncIterator[Population]:
     async with running(settings_for(tmp_path, database_url)) as the:
-        made = Town(Folk(the))
+        made = Population(Folk(the))
         await made.settle()
         # Everybody has tried once, so that no counter is written for the first time in what is compared.
         for kind in KINDS:
@@ -114,75 +114,75 @@ async def town(tmp_path: Path, database_url: str | None) -> AsyncIterator[Town]:
 Seen = list[tuple[tuple[object, ...], Work]]
 
 
-async def signing_in(town: Town, email: str) -> Seen:
+async def signing_in(population: Population, email: str) -> Seen:
     """A wrong password, twice, and a look at what else the handle does."""
     seen: Seen = []
-    with watched(town.the) as work:
-        begun = await town.the.start(email)
-    seen.append((told(begun), work))
+    with watched(population.the) as work:
+        begun = await population.the.start(email)
+    seen.append((outcome(begun), work))
     handle = handle_of(begun)
     for factor, answer in (("password", OTHER_PASSWORD), ("password", "short"), ("email_code", "12345678")):
-        with watched(town.the) as work:
-            answered = await town.the.prove(handle, factor, answer)
-        seen.append((told(answered), work))
-    for ask in (town.the.challenge(handle, "password"), town.the.finish(handle)):
-        with watched(town.the) as work:
+        with watched(population.the) as work:
+            answered = await population.the.prove(handle, factor, answer)
+        seen.append((outcome(answered), work))
+    for ask in (population.the.challenge(handle, "password"), population.the.finish(handle)):
+        with watched(population.the) as work:
             answered = await ask
-        seen.append((told(answered), work))
+        seen.append((outcome(answered), work))
     return seen
 
 
-async def _mailed(town: Town, begin: Callable[[], Awaitable[object]]) -> Seen:
+async def _mailed(population: Population, begin: Callable[[], Awaitable[object]]) -> Seen:
     """Begin; a wrong code; another mail; a wrong code again; more mails, past the hourly limit."""
     seen: Seen = []
-    with watched(town.the) as work:
+    with watched(population.the) as work:
         begun = await begin()
     handle = handle_of(begun)  # type: ignore[arg-type]
-    seen.append((told(begun), work))  # type: ignore[arg-type]
+    seen.append((outcome(begun), work))  # type: ignore[arg-type]
     for _ in range(2):
-        with watched(town.the) as work:
-            answered = await town.the.prove(handle, "email_code", "00000000")
-        seen.append((told(answered), work))
+        with watched(population.the) as work:
+            answered = await population.the.prove(handle, "email_code", "00000000")
+        seen.append((outcome(answered), work))
         assert code_of(answered) == "proof_refused"
-        with watched(town.the) as work:
-            answered = await town.the.challenge(handle, "email_code")
-        seen.append((told(answered), work))
+        with watched(population.the) as work:
+            answered = await population.the.challenge(handle, "email_code")
+        seen.append((outcome(answered), work))
     for _ in range(5):
-        with watched(town.the) as work:
-            answered = await town.the.challenge(handle, "email_code")
-        seen.append((told(answered), work))
+        with watched(population.the) as work:
+            answered = await population.the.challenge(handle, "email_code")
+        seen.append((outcome(answered), work))
         assert answered.status_code == 200
     return seen
 
 
-async def signing_up(town: Town, email: str) -> Seen:
-    return await _mailed(town, lambda: town.the.signup(email, PASSWORD))
+async def signing_up(population: Population, email: str) -> Seen:
+    return await _mailed(population, lambda: population.the.signup(email, PASSWORD))
 
 
-async def signing_up_without_a_password(town: Town, email: str) -> Seen:
-    return await _mailed(town, lambda: town.the.signup(email, None))
+async def signing_up_without_a_password(population: Population, email: str) -> Seen:
+    return await _mailed(population, lambda: population.the.signup(email, None))
 
 
-async def recovering(town: Town, email: str) -> Seen:
-    return await _mailed(town, lambda: town.the.recover(email))
+async def recovering(population: Population, email: str) -> Seen:
+    return await _mailed(population, lambda: population.the.recover(email))
 
 
-async def by_passkey(town: Town, email: str) -> Seen:
+async def by_passkey(population: Population, email: str) -> Seen:
     """A stranger's own passkey, at the address of somebody; asked for twice, answered once and once more."""
     device, seen, options = Authenticator(), Seen(), {}
     device.create(CREATION, OURS)
-    handle = handle_of(await town.the.start(email))
+    handle = handle_of(await population.the.start(email))
     for _ in range(2):
-        with watched(town.the) as work:
-            asked = await town.the.challenge(handle, "passkey")
+        with watched(population.the) as work:
+            asked = await population.the.challenge(handle, "passkey")
         options = asked.json()["challenge"]
         assert options["allowCredentials"] == []
-        seen.append((told(asked, options["challenge"]), work))
+        seen.append((outcome(asked, options["challenge"]), work))
     answer = device.get(options, OURS)
     for _ in range(2):
-        with watched(town.the) as work:
-            answered = await town.prove_passkey(handle, answer)
-        seen.append((told(answered), work))
+        with watched(population.the) as work:
+            answered = await population.prove_passkey(handle, answer)
+        seen.append((outcome(answered), work))
         assert code_of(answered) == "proof_refused"
     return seen
 
@@ -199,8 +199,8 @@ WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering, by_pa
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_whoever_it_is(town: Town, way: Callable[[Town, str], Awaitable[Seen]]) -> None:
-    seen = {kind: await way(town, town.address(kind)) for kind in KINDS}
+async def test_whoever_it_is(population: Population, way: Callable[[Population, str], Awaitable[Seen]]) -> None:
+    seen = {kind: await way(population, population.address(kind)) for kind in KINDS}
     for kind in KINDS:
         twin = seen[TWINS.get(kind, "unknown")]
         for step, ((answer, work), (same, normal)) in enumerate(zip(seen[kind], twin, strict=True)):
@@ -213,79 +213,79 @@ async def test_whoever_it_is(town: Town, way: Callable[[Town, str], Awaitable[Se
     assert any(work.statements for _, work in seen["known"])
 
 
-async def test_a_known_passkey_is_no_more_than_an_unknown_one(town: Town) -> None:
+async def test_a_known_passkey_is_no_more_than_an_unknown_one(population: Population) -> None:
     """Whoever has seen the id of somebody's passkey, and their user handle, learns nothing by naming it: at their own
     address, at another's, at nobody's, at none."""
-    [mine] = town.device.held
-    for email in (town.address("passkey_only"), town.address("known"), town.address("unknown"), None):
+    [mine] = population.device.credentials
+    for email in (population.address("passkey_only"), population.address("known"), population.address("unknown"), None):
         seen = []
         for is_known in (False, True):
             device = Authenticator()
             device.create(CREATION, OURS)
             if is_known:
-                device.held[0].id, device.held[0].user_handle = mine.id, mine.user_handle
-            handle = handle_of(await town.the.start(email))
-            options = (await town.the.challenge(handle, "passkey")).json()["challenge"]
-            with watched(town.the) as work:
-                answered = await town.prove_passkey(handle, device.get(options, OURS))
+                device.credentials[0].id, device.credentials[0].user_handle = mine.id, mine.user_handle
+            handle = handle_of(await population.the.start(email))
+            options = (await population.the.challenge(handle, "passkey")).json()["challenge"]
+            with watched(population.the) as work:
+                answered = await population.prove_passkey(handle, device.get(options, OURS))
             assert code_of(answered) == "proof_refused"
-            seen.append((told(answered), work))
+            seen.append((outcome(answered), work))
         assert seen[0] == seen[1], email
         assert seen[0][1].checks == 1
 
 
-async def test_the_work_pays_for_every_scheme_in_use(town: Town) -> None:
+async def test_the_work_pays_for_every_scheme_in_use(population: Population) -> None:
     """One hash per scheme, the old ones among them, in one order."""
-    seen = await signing_in(town, town.address("unknown"))
+    seen = await signing_in(population, population.address("unknown"))
     assert seen[1][1].hashes == [f"verify m={CHEAP.memory_kib},t=1,p=1", "verify m=8192,t=2,p=1"]
 
 
-async def test_over_the_limit_nobody_gets_a_mail(town: Town) -> None:
+async def test_over_the_limit_nobody_gets_a_mail(population: Population) -> None:
     """Five an hour for each address, however they were caused; known or not."""
     for kind in ("unknown", "known"):
-        before = len(await town.the.rows(outbox))
-        await recovering(town, town.address(kind))
-        await signing_up(town, town.address(kind))
-        assert len(await town.the.rows(outbox)) - before == 5
+        before = len(await population.the.rows(outbox))
+        await recovering(population, population.address(kind))
+        await signing_up(population, population.address(kind))
+        assert len(await population.the.rows(outbox)) - before == 5
 
 
-async def test_the_waits_are_the_same(town: Town) -> None:
+async def test_the_waits_are_the_same(population: Population) -> None:
     """The eleventh refusal in a row waits, for somebody as for nobody, and says so in the same words."""
-    told_of: dict[str, list[tuple[object, ...]]] = {}
+    outcomes_by_kind: dict[str, list[tuple[object, ...]]] = {}
     for kind in ("unknown", "known", "disabled", "no_password", "passkey_only", "with_app"):
         answers: list[tuple[object, ...]] = []
         for _ in range(2):
-            handle = handle_of(await town.the.start(town.address(kind)))
-            answers += [told(await town.the.prove(handle, "password", OTHER_PASSWORD)) for _ in range(6)]
-        told_of[kind] = answers
-    assert len({str(answers) for answers in told_of.values()}) == 1
-    statuses = [status for status, *_ in told_of["unknown"]]
+            handle = handle_of(await population.the.start(population.address(kind)))
+            answers += [outcome(await population.the.prove(handle, "password", OTHER_PASSWORD)) for _ in range(6)]
+        outcomes_by_kind[kind] = answers
+    assert len({str(answers) for answers in outcomes_by_kind.values()}) == 1
+    statuses = [status for status, *_ in outcomes_by_kind["unknown"]]
     assert (statuses[0], statuses[-1]) == (403, 429)
 
 
-async def test_a_locked_password_answers_like_a_wrong_one(town: Town) -> None:
+async def test_a_locked_password_answers_like_a_wrong_one(population: Population) -> None:
     """After a hundred refusals even the right one; and so does an address that nobody has."""
     seen = []
     for kind in ("ghost", "locked", "no_password"):  # the last is not locked, just wrong
-        handle = handle_of(await town.the.start(town.address(kind)))
-        with watched(town.the) as work:
-            answered = await town.the.prove(handle, "password", PASSWORD)
-        seen.append((told(answered), work))
+        handle = handle_of(await population.the.start(population.address(kind)))
+        with watched(population.the) as work:
+            answered = await population.the.prove(handle, "password", PASSWORD)
+        seen.append((outcome(answered), work))
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][0][0] == 403
 
 
-async def test_what_is_refused_is_refused_alike(town: Town) -> None:
+async def test_what_is_refused_is_refused_alike(population: Population) -> None:
     """A password that nobody may set is refused before it is asked whose address it is."""
-    answers = [told(await town.the.signup(town.address(kind), "short")) for kind in KINDS]
+    answers = [outcome(await population.the.signup(population.address(kind), "short")) for kind in KINDS]
     assert len({str(answer) for answer in answers}) == 1
 
 
-async def test_a_session_that_is_none(town: Town) -> None:
+async def test_a_session_that_is_none(population: Population) -> None:
     """A secret that we did not mint is settled without a look at the database; a minted one costs one look."""
-    with watched(town.the) as work:
-        answer = await town.the.session("pg_ses_" + "A" * 70)
+    with watched(population.the) as work:
+        answer = await population.the.session("pg_ses_" + "A" * 70)
     assert (code_of(answer), work.statements) == ("credential_invalid", [])
-    with watched(town.the) as work:
-        answer = await town.the.session(town.folk.ctx.ring.mint("pg_ses_").token)
+    with watched(population.the) as work:
+        answer = await population.the.session(population.folk.ctx.ring.mint("pg_ses_").token)
     assert (code_of(answer), len(work.statements)) == ("credential_invalid", 1)

@@ -39,7 +39,7 @@ class Work:
 @contextmanager
 def watched(the: The) -> Iterator[Work]:
     """Counts from outside: what is called is the real thing, and does its work."""
-    work, store = Work(), the.gate.house.store
+    work, store = Work(), the.gate.services.store
 
     def asked(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
         work.statements.append(statement)
@@ -90,7 +90,7 @@ def _count_checks(patch: pytest.MonkeyPatch, work: Work) -> None:
 
 
 def _count_points(patch: pytest.MonkeyPatch, the: The, work: Work) -> None:
-    point = the.gate.house.store.point
+    point = the.gate.services.store.point
     one: Callable[[Lookup, Any], Any] = point.one
 
     async def counted(lookup: Lookup, key: Any) -> Any:
@@ -103,7 +103,7 @@ def _count_points(patch: pytest.MonkeyPatch, the: The, work: Work) -> None:
 _UNLIKE = {"handle", "expires_at", "request_id"}
 
 
-def told(answer: httpx2.Response, drawn: str = "") -> tuple[object, ...]:
+def outcome(answer: httpx2.Response, drawn: str = "") -> tuple[object, ...]:
     """The answer without what differs between any two: request id, handle, instants, and what was `drawn` for it. Even
     the order of header fields counts, and the length of what was left out."""
     headers = [(name, len(value) if name == "x-request-id" else value) for name, value in answer.headers.multi_items()]

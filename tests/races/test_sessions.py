@@ -16,13 +16,13 @@ from passgate.core import access
 from passgate.core.ctx import Ctx
 from passgate.store.tables import audit_event, person, role_grant, session
 from tests.kit import OTHER_PASSWORD, Person, The, code_of, handle_of, token_of
-from tests.processes import Deployment, Said, together
+from tests.processes import Deployment, Outcomes, together
 
 MANY = 50
 
 
 async def rows(pair: Deployment, statement: Any) -> list[dict[str, Any]]:
-    async with pair.inside.house.store.read() as db:
+    async with pair.inside.services.store.read() as db:
         return [dict(row) for row in await db.rows(statement)]
 
 
@@ -76,10 +76,10 @@ async def test_ended_while_in_use(pair: Deployment) -> None:
         ended_at = time.monotonic()
 
     await together(end_soon(), *(keep_using(number, face) for number, face in enumerate(pair.each(MANY))))
-    assert Said.of(answer for _, _, answer in seen).keys() <= {"200", "session_ended"}
+    assert Outcomes.of(answer for _, _, answer in seen).keys() <= {"200", "session_ended"}
     late = [answer for began, _, answer in seen if began > ended_at]
     assert late, "nobody asked after the end"
-    assert Said.of(late) == {"session_ended": len(late)}
+    assert Outcomes.of(late) == {"session_ended": len(late)}
     her = await id_of(pair, anna)
     [over] = await rows(pair, select(session).where(session.c.person_id == her))
     changes = await rows(
@@ -98,7 +98,7 @@ async def test_all_other_sessions_end_while_in_use(pair: Deployment) -> None:
     end = pair.b.http.delete("/api/v1/me/sessions", headers=anna.auth)
     answers = await together(end, *uses)
     assert answers[0].status_code == 204
-    assert Said.of(answers[1:]).keys() <= {"200", "session_ended"}
+    assert Outcomes.of(answers[1:]).keys() <= {"200", "session_ended"}
     for other in others:
         assert code_of(await pair.a.session(other.token)) == "session_ended"
     assert (await pair.a.session(anna.token)).status_code == 200
@@ -123,8 +123,8 @@ async def test_recovery_beside_sign_ins_with_the_old_password(pair: Deployment) 
             *(prove_and_finish(face, handle, anna.password) for face, handle in zip(pair.each(4), begun, strict=True)),
         )
         assert answers[0].status_code == 200, answers[0].text
-        said = Said.of(answers[1:])
-        assert said.keys() <= {"201", "handle_invalid", "proof_refused", "already_proved"}
+        outcomes = Outcomes.of(answers[1:])
+        assert outcomes.keys() <= {"201", "handle_invalid", "proof_refused", "already_proved"}
         await nobody_is_left(pair, anna, [token_of(answer) for answer in answers[1:] if answer.status_code == 201])
         token = token_of(await pair.b.finish(recovering))
         assert (await pair.a.session(token)).status_code == 200
@@ -148,7 +148,7 @@ async def test_a_password_changes_beside_sign_ins_with_the_old_one(pair: Deploym
             *(face.finish(handle) for face, handle in zip(pair.each(6), ready, strict=True)),
         )
         assert answers[0].status_code == 204, answers[0].text
-        assert Said.of(answers[1:]).keys() <= {"201", "handle_invalid"}
+        assert Outcomes.of(answers[1:]).keys() <= {"201", "handle_invalid"}
         await nobody_is_left(pair, anna, [token_of(answer) for answer in answers[1:] if answer.status_code == 201])
         assert (await pair.b.session(anna.token)).status_code == 200
         again = await pair.b.signed_in(Person(anna.email, OTHER_PASSWORD))
@@ -168,9 +168,9 @@ async def test_a_password_changes_beside_step_ups(pair: Deployment) -> None:
             change_password(pair.a, anna, f"{OTHER_PASSWORD} {turn}"),
         )
         assert answers[-1].status_code == 204, answers[-1].text
-        assert Said.of(answers[:-1]).keys() <= {"200", "handle_invalid", "proof_refused", "throttled"}
+        assert Outcomes.of(answers[:-1]).keys() <= {"200", "handle_invalid", "proof_refused", "throttled"}
         finished = [await pair.b.finish(handle) for handle in handles]
-        assert Said.of(finished) == {"handle_invalid": len(handles)}
+        assert Outcomes.of(finished) == {"handle_invalid": len(handles)}
 
 
 async def step_up(face: The, who: Person) -> str:
@@ -183,9 +183,9 @@ async def test_two_step_ups_of_one_session(pair: Deployment) -> None:
     for handle in handles:
         assert (await pair.a.prove(handle, "password", anna.password)).status_code == 200
     answers = await together(*(face.finish(handles[turn % 2]) for turn, face in enumerate(pair.each(MANY))))
-    said = Said.of(answers)
-    assert said["201"] == 1
-    assert said.keys() <= {"201", "session_ended", "handle_invalid"}
+    outcomes = Outcomes.of(answers)
+    assert outcomes["201"] == 1
+    assert outcomes.keys() <= {"201", "session_ended", "handle_invalid"}
     assert code_of(await pair.b.session(anna.token)) == "session_ended"
     [token] = [token_of(answer) for answer in answers if answer.status_code == 201]
     assert (await pair.b.session(token)).status_code == 200
@@ -195,19 +195,19 @@ async def test_two_step_ups_of_one_session(pair: Deployment) -> None:
 async def test_owners_leave_at_the_same_time(pair: Deployment) -> None:
     """One stays. Before that nobody else owns the tenant, for the races share it; after it the owner is made a user."""
     owners = [await pair.a.person(pair.address()) for _ in range(6)]
-    house = pair.inside.house
+    services = pair.inside.services
     ids = [await id_of(pair, owner) for owner in owners]
     [tenant_id] = {row["tenant_id"] for row in await rows(pair, select(person.c.tenant_id))}
     for person_id in ids:
-        async with house.store.write() as db:
-            await access.grant(Ctx(house), db, tenant_id, person_id, "owner")
+        async with services.store.write() as db:
+            await access.grant(Ctx(services), db, tenant_id, person_id, "owner")
     leave = (face.http.delete("/api/v1/me", headers=who.auth) for face, who in zip(pair.each(6), owners, strict=True))
-    said = Said.of(await together(*leave))
-    assert said == {"204": 5, "conflict": 1}
+    outcomes = Outcomes.of(await together(*leave))
+    assert outcomes == {"204": 5, "conflict": 1}
     left = await rows(pair, select(role_grant.c.person_id).where(role_grant.c.role == "owner"))
     assert len(left) == 1
-    async with house.store.write() as db:
-        await access.give(Ctx(house), db, tenant_id, left[0]["person_id"], "user")
+    async with services.store.write() as db:
+        await access.give(Ctx(services), db, tenant_id, left[0]["person_id"], "user")
 
 
 async def test_people_leave_while_they_sign_in(pair: Deployment) -> None:
@@ -227,7 +227,7 @@ async def test_people_leave_while_they_sign_in(pair: Deployment) -> None:
         assert answers[-1].status_code == 204
         # Not offered: who looks while the person goes finds somebody who has nothing any more.
         late = {"handle_invalid", "proof_refused", "throttled", "factor_not_offered"}
-        assert Said.of(answers[:-1]).keys() <= {"200", *late}
+        assert Outcomes.of(answers[:-1]).keys() <= {"200", *late}
         for handle in handles:
             assert code_of(await pair.a.finish(handle)) in ("handle_invalid", "proof_missing")
         assert await rows(pair, select(person).where(person.c.email_key == anna.email)) == []
@@ -237,7 +237,7 @@ async def test_what_happened_is_proved(pair: Deployment) -> None:
     """After all those races the audit trail has no hole and every row of it is genuine."""
     from passgate.core import ledger  # noqa: PLC0415
 
-    await ledger.seal(pair.inside.house)
-    report = await ledger.verify(pair.inside.house)
+    await ledger.seal(pair.inside.services)
+    report = await ledger.verify(pair.inside.services)
     assert report.findings == []
     assert report.sealed > 0

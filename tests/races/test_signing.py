@@ -15,14 +15,14 @@ from sqlalchemy import select
 
 from passgate.store.tables import audit_event, budget, credential, dev_mail, outbox, person, session, sign_in
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of, token_of
-from tests.processes import Deployment, Said, facts, together
+from tests.processes import Deployment, Outcomes, facts, together
 
 MANY = 50
 WRONG = "not the right horse at all"
 
 
 async def rows(pair: Deployment, statement: Any) -> list[dict[str, Any]]:
-    async with pair.inside.house.store.read() as db:
+    async with pair.inside.services.store.read() as db:
         return [dict(row) for row in await db.rows(statement)]
 
 
@@ -48,13 +48,13 @@ async def test_one_mailed_code(pair: Deployment) -> None:
     email = pair.address()
     handle = handle_of(await pair.a.signup(email))
     code = await pair.a.code(email)
-    said = Said.of(await together(*(each.prove(handle, "email_code", code) for each in pair.each(MANY))))
-    assert said["200"] == 1
-    assert set(said) <= {"200", "already_proved", "throttled", "proof_refused"}
-    born = await person_of(pair, email)
-    assert len(born) == 1
+    outcomes = Outcomes.of(await together(*(each.prove(handle, "email_code", code) for each in pair.each(MANY))))
+    assert outcomes["200"] == 1
+    assert set(outcomes) <= {"200", "already_proved", "throttled", "proof_refused"}
+    create = await person_of(pair, email)
+    assert len(create) == 1
     for event in ("account:created", "account:password:set", "role:given", "signin:email_code:proved"):
-        assert len(await events_of(pair, born[0]["id"], event)) == 1, event
+        assert len(await events_of(pair, create[0]["id"], event)) == 1, event
     assert (await pair.b.finish(handle)).status_code == 201, "the losers have not killed the handle"
 
 
@@ -62,20 +62,20 @@ async def test_one_proved_handle(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     handle = handle_of(await pair.b.start(anna.email))
     assert (await pair.b.prove(handle, "password", anna.password)).status_code == 200
-    said = Said.of(await together(*(each.finish(handle) for each in pair.each(MANY))))
-    assert said == {"201": 1, "handle_invalid": MANY - 1}
+    outcomes = Outcomes.of(await together(*(each.finish(handle) for each in pair.each(MANY))))
+    assert outcomes == {"201": 1, "handle_invalid": MANY - 1}
     [her] = await person_of(pair, anna.email)
     assert len(await rows(pair, select(session).where(session.c.person_id == her["id"]))) == 2
     assert len(await events_of(pair, her["id"], "signin:completed")) == 1
 
 
-async def guesses(pair: Deployment, handles: list[str]) -> tuple[Said, float]:
+async def guesses(pair: Deployment, handles: list[str]) -> tuple[Outcomes, float]:
     """A wrong password on each handle, all at once; what was answered, and how long it took."""
     began = time.monotonic()
     faces = pair.each(len(handles))
     works = (each.prove(handle, "password", WRONG) for each, handle in zip(faces, handles, strict=True))
     answers = await together(*works)
-    return Said.of(answers), time.monotonic() - began
+    return Outcomes.of(answers), time.monotonic() - began
 
 
 async def started(pair: Deployment, email: str, count: int = MANY) -> list[str]:
@@ -85,12 +85,12 @@ async def started(pair: Deployment, email: str, count: int = MANY) -> list[str]:
 async def test_guesses_over_many_handles(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     handles = await started(pair, anna.email)
-    said, took = await guesses(pair, handles)
+    outcomes, took = await guesses(pair, handles)
     [her] = await person_of(pair, anna.email)
     compared = len(await events_of(pair, her["id"], "signin:password:refused"))
-    assert compared == said["proof_refused"]
+    assert compared == outcomes["proof_refused"]
     assert 10 <= compared <= ladder(took)
-    assert said == {"proof_refused": compared, "throttled": MANY - compared}
+    assert outcomes == {"proof_refused": compared, "throttled": MANY - compared}
     [used] = await rows(pair, select(budget).where(budget.c.key == f"p:password:{her['id']}"))
     assert used["used"] == compared
 
@@ -98,24 +98,24 @@ async def test_guesses_over_many_handles(pair: Deployment) -> None:
 async def test_guesses_for_an_address_nobody_has(pair: Deployment) -> None:
     ghost = pair.address()
     handles = await started(pair, ghost)
-    said, took = await guesses(pair, handles)
+    outcomes, took = await guesses(pair, handles)
     refused = await rows(pair, select(audit_event).where(audit_event.c.event == "signin:password:refused"))
     compared = sum(json.loads(row["personal"]).get("email") == ghost for row in refused)
-    assert compared == said["proof_refused"]
+    assert compared == outcomes["proof_refused"]
     assert 10 <= compared <= ladder(took)
-    assert said == {"proof_refused": compared, "throttled": MANY - compared}
+    assert outcomes == {"proof_refused": compared, "throttled": MANY - compared}
 
 
 async def test_guesses_on_one_handle(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     handle = handle_of(await pair.a.start(anna.email))
-    said, _ = await guesses(pair, [handle] * MANY)
+    outcomes, _ = await guesses(pair, [handle] * MANY)
     [her] = await person_of(pair, anna.email)
     compared = len(await events_of(pair, her["id"], "signin:password:refused"))
-    assert compared == said["proof_refused"] <= 10
-    assert set(said) <= {"proof_refused", "throttled", "handle_invalid"}
+    assert compared == outcomes["proof_refused"] <= 10
+    assert set(outcomes) <= {"proof_refused", "throttled", "handle_invalid"}
     [row] = await rows(
-        pair, select(sign_in).where(sign_in.c.handle_hash == pair.inside.house.ring.presented("pg_sin_", handle))
+        pair, select(sign_in).where(sign_in.c.handle_hash == pair.inside.services.ring.presented("pg_sin_", handle))
     )
     assert row["refused"] == row["spent"] == compared
 
@@ -123,7 +123,7 @@ async def test_guesses_on_one_handle(pair: Deployment) -> None:
 async def test_sign_ups_of_one_address(pair: Deployment) -> None:
     email = pair.address()
     answers = await together(*(each.signup(email) for each in pair.each(MANY)))
-    assert Said.of(answers) == {"202": MANY}
+    assert Outcomes.of(answers) == {"202": MANY}
     assert await person_of(pair, email) == [], "a sign-up touches no person"
     mails = await pair.a.mails_of(email, "signup_code", 5)
     assert len(mails) == 5
@@ -138,8 +138,8 @@ async def test_sign_ups_of_one_address(pair: Deployment) -> None:
         each.prove(handle, "email_code", code)
         for each, (handle, code) in zip(pair.each(len(tries)), tries, strict=True)
     )
-    said = Said.of(await together(*works))
-    assert said["200"] == 1
+    outcomes = Outcomes.of(await together(*works))
+    assert outcomes["200"] == 1
     assert len(await person_of(pair, email)) == 1
     assert len(await pair.b.mails(email)) == 5
 
@@ -158,9 +158,9 @@ async def test_rival_sign_ups_proved_at_once(pair: Deployment) -> None:
         for each, (handle, code, _) in zip(pair.each(len(tries)), tries, strict=True)
     )
     answers = await together(*works)
-    said = Said.of(answers)
-    assert said["200"] == 1
-    assert set(said) <= {"200", "already_proved", "throttled", "proof_refused", "handle_invalid"}
+    outcomes = Outcomes.of(answers)
+    assert outcomes["200"] == 1
+    assert set(outcomes) <= {"200", "already_proved", "throttled", "proof_refused", "handle_invalid"}
     [her] = await person_of(pair, email)
     assert len(await rows(pair, select(credential).where(credential.c.person_id == her["id"]))) == 1
     won = tries[[answer.status_code for answer in answers].index(200)][2]
@@ -174,13 +174,13 @@ async def test_another_code_is_asked_for_at_once(pair: Deployment) -> None:
     """Each challenge sends a fresh code and the older ones die, however many are asked for at the same time."""
     email = pair.address()
     handle = handle_of(await pair.a.signup(email))
-    said = Said.of(await together(*(each.challenge(handle, "email_code") for each in pair.each(8))))
-    assert said == {"200": 8}
+    outcomes = Outcomes.of(await together(*(each.challenge(handle, "email_code") for each in pair.each(8))))
+    assert outcomes == {"200": 8}
     mails = await pair.a.mails_of(email, "signup_code", 5)
     assert len(mails) == 5
     proved = [await pair.b.prove(handle, "email_code", mail["code"]) for mail in mails]
-    assert Said.of(proved)["200"] <= 1, "one code at most is good"
-    assert len(await person_of(pair, email)) == Said.of(proved)["200"]
+    assert Outcomes.of(proved)["200"] <= 1, "one code at most is good"
+    assert len(await person_of(pair, email)) == Outcomes.of(proved)["200"]
 
 
 async def patient(face: The, handle: str, password: str) -> list[httpx2.Response]:
@@ -199,11 +199,11 @@ async def test_right_sign_ins_of_one_person(pair: Deployment) -> None:
     handles = await started(pair, anna.email)
     pairs = zip(pair.each(MANY), handles, strict=True)
     tries = await together(*(patient(each, handle, anna.password) for each, handle in pairs))
-    assert Said.of(answers[-1] for answers in tries) == {"200": MANY}
+    assert Outcomes.of(answers[-1] for answers in tries) == {"200": MANY}
     finished = await together(*(each.finish(handle) for each, handle in zip(pair.each(MANY), handles, strict=True)))
     tokens = {token_of(answer) for answer in finished}
     assert len(tokens) == MANY
-    assert Said.of(await together(*(pair.a.session(token) for token in tokens))) == {"200": MANY}
+    assert Outcomes.of(await together(*(pair.a.session(token) for token in tokens))) == {"200": MANY}
     [her] = await person_of(pair, anna.email)
     assert await events_of(pair, her["id"], "signin:password:refused") == []
     [used] = await rows(pair, select(budget).where(budget.c.key == f"p:password:{her['id']}"))
@@ -219,17 +219,17 @@ async def test_no_mail_lies_about(pair: Deployment) -> None:
             await asyncio.sleep(0.05)
     assert len([mail for mail in await pair.a.mails() if mail["to"].endswith(f".{email}")]) == 20
     sent = await rows(pair, select(outbox.c.id))
-    kept = {row["id"] for row in await rows(pair, select(dev_mail.c.id))}
-    assert {row["id"] for row in sent} == kept
+    stored = {row["id"] for row in await rows(pair, select(dev_mail.c.id))}
+    assert {row["id"] for row in sent} == stored
 
 
 async def test_a_lost_race_is_no_wrong_answer(pair: Deployment) -> None:
     """A right password proved by many on one handle: one proves it, nobody is counted as wrong."""
     anna = await pair.a.person(pair.address())
     handle = handle_of(await pair.a.start(anna.email))
-    said = Said.of(await together(*(each.prove(handle, "password", PASSWORD) for each in pair.each(MANY))))
-    assert said["200"] == 1
-    assert set(said) <= {"200", "already_proved", "throttled"}
+    outcomes = Outcomes.of(await together(*(each.prove(handle, "password", PASSWORD) for each in pair.each(MANY))))
+    assert outcomes["200"] == 1
+    assert set(outcomes) <= {"200", "already_proved", "throttled"}
     [her] = await person_of(pair, anna.email)
     [used] = await rows(pair, select(budget).where(budget.c.key == f"p:password:{her['id']}"))
     assert (used["used"], used["until_at"]) == (0, 0), "nobody waits for refusals that were none"

@@ -1,6 +1,6 @@
 """Fifty at once for everything that is good once: one gets through, the others are refused, and the owner hears of one.
 
-What has a door is used at two processes; what only a page opens is used at two Passgates over one database. Mailed
+What has an endpoint is used at two processes; what only a page opens is used at two Passgates over one database. Mailed
 sign-up codes and handles are told in test_signing.
 """
 
@@ -25,9 +25,19 @@ from passgate.store.tables import audit_event, credential, person, session
 from passgate.world import World
 from tests.authenticator import Authenticator, b64
 from tests.core.behind import HERE, Folk
-from tests.core.having import add_codes, add_passkey, begun, challenged, me, offered_passkey, prove, shown, unspelled
+from tests.core.having import (
+    add_codes,
+    add_passkey,
+    begun,
+    challenged,
+    me,
+    offered_passkey,
+    prove,
+    prove_each,
+    unspelled,
+)
 from tests.kit import OTHER_PASSWORD, PASSWORD, Clock, Person, The, client_for, handle_of, settings_for
-from tests.processes import Deployment, Face, Said, together
+from tests.processes import Deployment, Face, Outcomes, together
 
 MANY, HANDLES = 50, 10
 REFUSED = {"proof_refused", "throttled", "already_proved", "handle_invalid", "factor_not_offered"}
@@ -35,7 +45,7 @@ REFUSED = {"proof_refused", "throttled", "already_proved", "handle_invalid", "fa
 
 async def events(pair: Deployment, email: str, event: str) -> int:
     """How often it happened to this person."""
-    async with pair.inside.house.store.read() as db:
+    async with pair.inside.services.store.read() as db:
         her = await db.value(select(person.c.id).where(person.c.email_key == email))
         rows = await db.rows(
             select(audit_event.c.id).where(audit_event.c.subject_id == her, audit_event.c.event == event)
@@ -50,14 +60,14 @@ async def of_kind(pair: Deployment, email: str, kind: str) -> int:
         .join(person, person.c.id == credential.c.person_id)
         .where(person.c.email_key == email, credential.c.kind == kind, credential.c.revoked_at.is_(None))
     )
-    async with pair.inside.house.store.read() as db:
+    async with pair.inside.services.store.read() as db:
         return len(await db.rows(query))
 
 
 def once(answers: Iterable[httpx2.Response], right: int, *others: str) -> None:
-    said = Said.of(answers)
-    assert said[str(right)] == 1, said
-    assert set(said) <= {str(right), *REFUSED, *others}, said
+    outcomes = Outcomes.of(answers)
+    assert outcomes[str(right)] == 1, outcomes
+    assert set(outcomes) <= {str(right), *REFUSED, *others}, outcomes
 
 
 async def named(face: Face, who: Person) -> list[str]:
@@ -71,13 +81,13 @@ async def proofs(pair: Deployment, handles: list[str], factor: str, answer: obje
     return await together(*(prove(face, handle, factor, answer) for face, handle in faces))
 
 
-def shown_by(secret: bytes, steps: int = 0) -> str:
+def labels_of_amr(secret: bytes, steps: int = 0) -> str:
     return code_at(secret, int(time.time()) // PERIOD + steps)
 
 
 async def app_of(face: Face, who: Person) -> bytes:
     secret = unspelled((await me(face, "POST", "totp", who)).json()["secret"])
-    proved = await me(face, "POST", "totp/prove", who, {"answer": shown_by(secret)})
+    proved = await me(face, "POST", "totp/prove", who, {"answer": labels_of_amr(secret)})
     assert proved.status_code == 204, proved.text
     return secret
 
@@ -86,7 +96,7 @@ async def test_a_code_of_an_app(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     secret = await app_of(pair.a, anna)
     handles = await named(pair.b, anna)
-    once(await proofs(pair, handles, "totp", shown_by(secret, 1)), 200)
+    once(await proofs(pair, handles, "totp", labels_of_amr(secret, 1)), 200)
     assert await events(pair, anna.email, "signin:totp:proved") == 1
 
 
@@ -123,7 +133,7 @@ async def test_one_passkey_for_two_people(pair: Deployment) -> None:
     people = [await pair.a.person(pair.address()) for _ in range(6)]
     key = Authenticator()
     key.create(await offered_passkey(pair.a, people[0]), pair.a.gate.settings.url)
-    taken = key.held[0].id
+    taken = key.credentials[0].id
     tries = []
     for face, who in zip(pair.each(6), people, strict=True):
         answer = Authenticator().create(
@@ -132,13 +142,13 @@ async def test_one_passkey_for_two_people(pair: Deployment) -> None:
         tries.append(
             me(face, "POST", "passkeys/prove", who, {"answer": answer | {"id": b64(taken), "rawId": b64(taken)}})
         )
-    assert Said.of(await together(*tries)) == {"201": 1, "proof_refused": 5}
+    assert Outcomes.of(await together(*tries)) == {"201": 1, "proof_refused": 5}
 
 
 async def test_the_first_code_of_an_app(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     secret = unspelled((await me(pair.a, "POST", "totp", anna)).json()["secret"])
-    code = shown_by(secret)
+    code = labels_of_amr(secret)
     tries = (me(face, "POST", "totp/prove", anna, {"answer": code}) for face in pair.each(MANY))
     once(await together(*tries), 204, "insufficient_user_authentication")
     assert await of_kind(pair, anna.email, "totp") == 1
@@ -172,14 +182,14 @@ class Twins:
     async def at_once(self, use: Callable[[Ctx, int], Awaitable[object]]) -> Counter[str]:
         """What fifty uses said: "done", or a refusal's code."""
 
-        async def said(number: int) -> str:
+        async def outcomes(number: int) -> str:
             try:
                 await use(self.ctxs[number % 2], number)
             except Refusal as refused:
                 return refused.code
             return "done"
 
-        return Counter(await together(*(said(number) for number in range(MANY))))
+        return Counter(await together(*(outcomes(number) for number in range(MANY))))
 
     async def counted(self, event: str) -> int:
         return (await self.the.events()).count(event)
@@ -191,7 +201,7 @@ async def twins(tmp_path: Path, database_url: str | None) -> AsyncIterator[Twins
     settings = settings_for(tmp_path, database_url, recovery={"wait": "24h"}, mail={"per_hour": 1000})
     one, two = (Passgate(settings, World(clock, World.real().dice)) for _ in range(2))
     async with one.running(work=False), two.running(work=False), client_for(one) as http:
-        yield Twins(The(one, clock, http), [Ctx(gate.house, HERE) for gate in (one, two)])
+        yield Twins(The(one, clock, http), [Ctx(gate.services, HERE) for gate in (one, two)])
 
 
 async def link_for(twins: Twins, email: str) -> str:
@@ -201,20 +211,22 @@ async def link_for(twins: Twins, email: str) -> str:
 
 async def test_a_sign_in_link(twins: Twins) -> None:
     folk = Folk(twins.the)
-    token = await link_for(twins, await folk.email(await folk.born()))
-    said = await twins.at_once(lambda ctx, number: signin.start_by_link(ctx, token, is_recovery=bool(number % 4 // 2)))
-    assert said == {"done": 1, "handle_invalid": MANY - 1}
+    token = await link_for(twins, await folk.email(await folk.create()))
+    outcomes = await twins.at_once(
+        lambda ctx, number: signin.start_by_link(ctx, token, is_recovery=bool(number % 4 // 2))
+    )
+    assert outcomes == {"done": 1, "handle_invalid": MANY - 1}
     assert await twins.counted("signin:link:proved") == 1
 
 
 async def test_a_link_that_stops_beside_the_one_it_stops(twins: Twins) -> None:
     """Whoever is first: after the stop nobody comes in by that link, nor goes on with what it began."""
     folk = Folk(twins.the)
-    actor = await folk.born()
+    actor = await folk.create()
     email = await folk.email(actor)
     token = await link_for(twins, email)
-    told = (await twins.the.mails(email))[0]
-    stop = str(told["link"]).rpartition("/")[2]
+    result = (await twins.the.mails(email))[0]
+    stop = str(result["link"]).rpartition("/")[2]
     handles: list[str] = []
 
     async def use(ctx: Ctx, number: int) -> None:
@@ -223,9 +235,9 @@ async def test_a_link_that_stops_beside_the_one_it_stops(twins: Twins) -> None:
         else:
             handles.append((await signin.start_by_link(ctx, token)).handle)
 
-    said = await twins.at_once(use)
-    assert said["done"] == 1 + len(handles)
-    assert said["handle_invalid"] == MANY - said["done"]
+    outcomes = await twins.at_once(use)
+    assert outcomes["done"] == 1 + len(handles)
+    assert outcomes["handle_invalid"] == MANY - outcomes["done"]
     assert await twins.counted("recovery:stopped") == 1
     for handle in handles:
         with pytest.raises(Refusal) as late:
@@ -235,20 +247,20 @@ async def test_a_link_that_stops_beside_the_one_it_stops(twins: Twins) -> None:
 
 async def test_a_change_of_address_that_is_taken_back(twins: Twins) -> None:
     folk = Folk(twins.the)
-    actor = await folk.born("old@example.com")
+    actor = await folk.create("old@example.com")
     await address.start(folk.acting(actor), actor, "new@example.com")
     await address.prove(folk.acting(actor), actor, await folk.code())
-    told = next(mail for mail in await twins.the.mails("old@example.com") if mail["kind"] == "address_changed")
-    token = str(told["link"]).rpartition("/")[2]
-    said = await twins.at_once(lambda ctx, _: address.undo(ctx, token))
-    assert said == {"done": 1, "handle_invalid": MANY - 1}
+    result = next(mail for mail in await twins.the.mails("old@example.com") if mail["kind"] == "address_changed")
+    token = str(result["link"]).rpartition("/")[2]
+    outcomes = await twins.at_once(lambda ctx, _: address.undo(ctx, token))
+    assert outcomes == {"done": 1, "handle_invalid": MANY - 1}
     assert await twins.counted("account:address:undone") == 1
 
 
 async def test_a_release_that_has_waited(twins: Twins) -> None:
     """One recovery goes on without the lost factor; the others that were as far are over."""
     folk = Folk(twins.the)
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     email = await folk.email(actor)
     await two_ways(twins, email)
@@ -256,16 +268,16 @@ async def test_a_release_that_has_waited(twins: Twins) -> None:
     handles = []
     for _ in range(HANDLES):
         handles.append(handle_of(await twins.the.recover(email)))
-        await shown(twins.the, handles[-1], ("email_code", await folk_code(twins, email)))
+        await prove_each(twins.the, handles[-1], ("email_code", await folk_code(twins, email)))
     opened: list[str] = []
 
     async def use(ctx: Ctx, number: int) -> None:
         await signin.prove(ctx, handles[number % HANDLES], "password", PASSWORD)
         opened.append(handles[number % HANDLES])
 
-    said = await twins.at_once(use)
-    assert said["done"] == 1, said
-    assert set(said) <= {"done", *REFUSED}
+    outcomes = await twins.at_once(use)
+    assert outcomes["done"] == 1, outcomes
+    assert set(outcomes) <= {"done", *REFUSED}
     assert await twins.counted("recovery:factors:released") == 1
     finished = await twins.at_once(lambda ctx, number: signin.finish(ctx, handles[number % HANDLES]))
     assert finished["done"] == 1
@@ -279,4 +291,4 @@ async def folk_code(twins: Twins, email: str) -> str:
 
 async def two_ways(twins: Twins, email: str) -> None:
     handle = handle_of(await twins.the.recover(email))
-    await shown(twins.the, handle, ("email_code", await folk_code(twins, email)), ("password", PASSWORD))
+    await prove_each(twins.the, handle, ("email_code", await folk_code(twins, email)), ("password", PASSWORD))

@@ -18,25 +18,25 @@ FLOWS_IN_ALL = 200
 LIVES = FLOWS_IN_ALL // FLOWS
 
 
-async def finish(made: Deployment, said: Acknowledged) -> None:
+async def finish(made: Deployment, acknowledged: Acknowledged) -> None:
     """Two hundred people have signed up, in, out and in again; what was cut short is not counted."""
-    while said.flows < FLOWS_IN_ALL:
-        await a_whole_life(made, said)
-    await asked_after_a_crash(made, said)
+    while acknowledged.flows < FLOWS_IN_ALL:
+        await a_whole_life(made, acknowledged)
+    await asked_after_a_crash(made, acknowledged)
 
 
 async def test_passgate_is_killed(tmp_path: Path, database_url: str | None) -> None:
-    data, said = tmp_path / "data", Acknowledged()
+    data, acknowledged = tmp_path / "data", Acknowledged()
     server = Server(data, database_url)
     try:
         await server.start()
         async with seen([server], data, database_url) as made:
-            whole = await a_whole_life(made, said)
+            whole = await a_whole_life(made, acknowledged)
             for moment in moments(7, LIVES, whole):
-                await life(made, said, server.kill9, moment)
+                await life(made, acknowledged, server.kill9, moment)
                 await server.start()
-                await asked_after_a_crash(made, said)
-            await finish(made, said)
+                await asked_after_a_crash(made, acknowledged)
+            await finish(made, acknowledged)
         await server.stop()
     finally:
         server.kill9()
@@ -46,20 +46,20 @@ async def test_passgate_is_killed(tmp_path: Path, database_url: str | None) -> N
 @pytest.mark.pg
 async def test_postgres_is_killed(tmp_path: Path) -> None:
     """Passgate itself is never started again."""
-    data, said = tmp_path / "data", Acknowledged()
+    data, acknowledged = tmp_path / "data", Acknowledged()
     with Postgres(durable=True) as database:
         url = await migrated(database, tmp_path)
         server = Server(data, url)
         try:
             await server.start()
             async with seen([server], data, url) as made:
-                whole = await a_whole_life(made, said)
+                whole = await a_whole_life(made, acknowledged)
                 for moment in moments(8, LIVES, whole):
-                    await life(made, said, database.kill9, moment)
+                    await life(made, acknowledged, database.kill9, moment)
                     await asyncio.to_thread(database.start)
                     await ready_again(made)
-                    await asked_after_a_crash(made, said)
-                await finish(made, said)
+                    await asked_after_a_crash(made, acknowledged)
+                await finish(made, acknowledged)
             await server.stop()
         finally:
             server.kill9()

@@ -102,15 +102,15 @@ class Stopwatch:
         """99 % of the median difference, by order statistics (2.58 standard deviations of a coin thrown that often),
         as parts of the median time."""
         scale = statistics.median(value for pair in self.pairs for value in pair)
-        gaps, half = sorted(known - unknown for known, unknown in self.pairs), 2.58 * math.sqrt(len(self.pairs)) / 2
+        gaps, margin = sorted(known - unknown for known, unknown in self.pairs), 2.58 * math.sqrt(len(self.pairs)) / 2
         middle = (len(gaps) - 1) / 2
-        return gaps[math.floor(middle - half)] / scale, gaps[math.ceil(middle + half)] / scale
+        return gaps[math.floor(middle - margin)] / scale, gaps[math.ceil(middle + margin)] / scale
 
     async def _take(self, count: int, first: int) -> None:
         """Every address is asked once, so that no budget is felt."""
         folk = Folk(self.the)
         for number in range(first, first + count):
-            await folk.born(f"known{number:04}@example.com", hashed=USUAL)
+            await folk.create(f"known{number:04}@example.com", hashed=USUAL)
             times = {}
             for kind in self.dice.sample(("known", "guess"), 2):
                 times[kind] = await self.measured(self.the, f"{kind}{number:04}@example.com")

@@ -13,7 +13,7 @@ from tests.core.having import (
     code_of_app,
     me,
     prove,
-    shown,
+    prove_each,
     signed_in,
     step_up,
 )
@@ -26,14 +26,14 @@ async def test_a_life_without_a_password(the: The) -> None:
     """Born with a passkey, in with it and nothing typed, a second one for the day the first is lost."""
     email, key, spare = "anna@example.com", Authenticator(), Authenticator()
     handle = handle_of(await the.signup(email, None))
-    await shown(the, handle, ("email_code", await the.code(email)))
+    await prove_each(the, handle, ("email_code", await the.code(email)))
     options = await challenged(the, handle, "passkey")
-    await shown(the, handle, ("passkey", key.create(options, the.gate.settings.url)))
+    await prove_each(the, handle, ("passkey", key.create(options, the.gate.settings.url)))
     anna = Person(email, "", token_of(await the.finish(handle)))
     assert (await the.session(anna.token)).json()["session"]["acr"] == AAL2
     await add_passkey(the, anna, spare, label="Spare")
     handle = handle_of(await the.start())
-    await shown(the, handle, ("passkey", await asserted(the, handle, spare)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, spare)))
     again = Person(email, "", token_of(await the.finish(handle)))
     first = (await me(the, "GET", "passkeys", again)).json()["items"][1]
     assert (await me(the, "DELETE", f"passkeys/{first['id']}", again)).status_code == 204
@@ -57,7 +57,7 @@ async def test_a_password_and_an_app(the: The) -> None:
     handle = await step_up(the, strong)
     asked = await prove(the, handle, "password", OTHER_PASSWORD)
     assert asked.json() == {"enough": False, "need": [["totp"]], "enrol": False}
-    await shown(the, handle, ("totp", code_of_app(the, secret)))
+    await prove_each(the, handle, ("totp", code_of_app(the, secret)))
     fresh = Person(anna.email, OTHER_PASSWORD, token_of(await the.finish(handle)))
     assert (await me(the, "DELETE", "totp", fresh)).status_code == 204
     plain = await signed_in(the, anna)
@@ -73,9 +73,9 @@ async def test_the_phone_is_lost(the: The) -> None:
     assert (await me(the, "DELETE", "totp", back)).status_code == 204
     secret = await add_app(the, back)
     handle = handle_of(await the.start(anna.email))
-    await shown(the, handle, ("password", anna.password))
+    await prove_each(the, handle, ("password", anna.password))
     assert code_of(await prove(the, handle, "recovery_code", codes[1])) == "factor_not_offered", "they went with it"
-    await shown(the, handle, ("totp", code_of_app(the, secret)))
+    await prove_each(the, handle, ("totp", code_of_app(the, secret)))
     token_of(await the.finish(handle))
     kinds = [mail["kind"] for mail in reversed(await the.mails(anna.email))]
     assert kinds == [

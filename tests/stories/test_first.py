@@ -7,11 +7,11 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of,
 async def test_sign_up_then_sign_in_then_end(the: The) -> None:
     anna = await the.person("Anna@Example.com")
     again = await the.signed_in(anna)
-    shown = (await the.session(again.token)).json()
-    assert shown["user"]["email_verified"] is True
-    assert shown["user"]["roles"] == ["user"]
-    assert shown["tenant"]["name"] == "main"
-    assert shown["session"]["amr"] == ["pwd"]
+    displayed = (await the.session(again.token)).json()
+    assert displayed["user"]["email_verified"] is True
+    assert displayed["user"]["roles"] == ["user"]
+    assert displayed["tenant"]["name"] == "main"
+    assert displayed["session"]["amr"] == ["pwd"]
     listed = (await the.http.get("/api/v1/me/sessions", headers=again.auth)).json()
     assert [item["current"] for item in listed["items"]] == [True, False]
     ended = await the.http.delete(f"/api/v1/me/sessions/{listed['items'][1]['id']}", headers=again.auth)

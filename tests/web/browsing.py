@@ -57,8 +57,8 @@ class Page(HTMLParser):
     @property
     def secret(self) -> bytes:
         """What an authenticator app is given, as one types it by hand."""
-        [spelled] = self.codes
-        return base64.b32decode(spelled.replace(" ", ""))
+        [secret] = self.codes
+        return base64.b32decode(secret.replace(" ", ""))
 
     def handle_data(self, data: str) -> None:
         if self._in_code:
@@ -184,9 +184,9 @@ def app(the: The, secret: bytes) -> str:
 
 async def rule(the: The, **changes: Any) -> None:
     """The tenant's policy, changed from behind."""
-    kept = json.dumps(Rules().changed(changes, the.gate.house.factors).differences())
-    async with the.gate.house.store.write() as db:
-        await db.change(update(tenant).values(policy=kept))
+    stored = json.dumps(Rules().changed(changes, the.gate.services.factors).differences())
+    async with the.gate.services.store.write() as db:
+        await db.change(update(tenant).values(policy=stored))
 
 
 def led(answer: httpx2.Response) -> str:
@@ -195,7 +195,7 @@ def led(answer: httpx2.Response) -> str:
     return str(answer.headers["location"])
 
 
-def told(answer: httpx2.Response) -> tuple[int, str, str]:
+def outcome(answer: httpx2.Response) -> tuple[int, str, str]:
     """(status, data-page, the alert's code)."""
     page = Page(answer.text)
     return answer.status_code, page.name, page.alert

@@ -66,10 +66,10 @@ async def test_not_ready_without_its_database(tmp_path: Path, postgres: Postgres
 async def test_the_document(lite: The) -> None:
     answer = await lite.http.get("/openapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    doors = [door for path in answer.json()["paths"].values() for door in path.values()]
-    ids = [door["operationId"] for door in doors]
+    endpoints = [endpoint for path in answer.json()["paths"].values() for endpoint in path.values()]
+    ids = [endpoint["operationId"] for endpoint in endpoints]
     assert len(set(ids)) == len(ids)
-    assert all(door["operationId"].startswith(f"{door['tags'][0]}-") for door in doors)
+    assert all(endpoint["operationId"].startswith(f"{endpoint['tags'][0]}-") for endpoint in endpoints)
     assert not [path for path in answer.json()["paths"] if path.startswith("/dev")]
 
 
@@ -157,7 +157,7 @@ async def test_a_wrong_method_is_told_the_right_ones(lite: The, method: str, pat
         "/api/v1/me;x=1",
     ],
 )
-async def test_what_is_no_door(lite: The, path: str) -> None:
+async def test_what_is_no_endpoint(lite: The, path: str) -> None:
     answer = await lite.http.get(path)
     assert (answer.status_code, code_of(answer)) == (404, "not_found")
     assert "location" not in answer.headers
@@ -241,7 +241,7 @@ async def test_mails_newest_first(lite: The) -> None:
 
 # -- proxies ---------------------------------------------------------------------------------------
 
-SAID = {
+FORWARDED = {
     "X-Forwarded-For": "198.51.100.9",
     "X-Real-IP": "198.51.100.9",
     "Forwarded": "for=198.51.100.9;host=evil.test",
@@ -271,10 +271,10 @@ async def test_strangers_are_not_believed(lite: The) -> None:
     await lite.person("anna@example.com")
     async with client_for(lite.gate, "203.0.113.9") as http:
         there = The(lite.gate, lite.clock, http)
-        done = await signed_in_ip(there, **SAID)
+        done = await signed_in_ip(there, **FORWARDED)
         assert done.json()["session"]["client"]["ip"] == "203.0.113.9"
         assert "Secure" not in done.headers["set-cookie"]
-        sent = await http.post("/api/v1/recover", json={"email": "ghost@example.com"}, headers=SAID)
+        sent = await http.post("/api/v1/recover", json={"email": "ghost@example.com"}, headers=FORWARDED)
         assert sent.status_code == 202
     mail = (await lite.mails("ghost@example.com"))[0]
     assert mail["link"] == "http://localhost:8000/signup"
@@ -304,18 +304,18 @@ async def test_trusted_proxies_are(tmp_path: Path, peer: str) -> None:
         await the.person("anna@example.com")
         async with client_for(the.gate, peer) as http:
             there = The(the.gate, the.clock, http)
-            for said, ip in CHAINS:
-                done = await signed_in_ip(there, **{"X-Forwarded-For": said})
-                assert done.json()["session"]["client"]["ip"] == ip, said
+            for forwarded, ip in CHAINS:
+                done = await signed_in_ip(there, **{"X-Forwarded-For": forwarded})
+                assert done.json()["session"]["client"]["ip"] == ip, forwarded
                 assert "Secure" not in done.headers["set-cookie"]
 
 
 async def test_a_proxy_on_this_machine_opens_no_mailbox(tmp_path: Path) -> None:
     """Whoever comes through it is not this machine's own browser, whatever address is claimed."""
     async with kit.running(kit.settings_for(tmp_path, trusted_proxies="127.0.0.1")) as the:
-        for said in ("127.0.0.1", "::1", "203.0.113.9"):
-            assert (await the.http.get("/dev/mail.json", headers={"X-Forwarded-For": said})).status_code == 404
-            assert (await the.http.get("/readyz", headers={"X-Forwarded-For": said})).json() == {"status": "ok"}
+        for forwarded in ("127.0.0.1", "::1", "203.0.113.9"):
+            assert (await the.http.get("/dev/mail.json", headers={"X-Forwarded-For": forwarded})).status_code == 404
+            assert (await the.http.get("/readyz", headers={"X-Forwarded-For": forwarded})).json() == {"status": "ok"}
 
 
 # -- CORS ------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ async def test_a_named_origin_can_read_every_answer(
 
 
 async def test_what_opens_an_account_is_not_in_a_url(lite: The) -> None:
-    """No door takes a credential from the query string, where logs and histories would keep it."""
+    """No endpoint takes a credential from the query string, where logs and histories would keep it."""
     anna = await lite.person()
     for name in ("access_token", "token", "session", "passgate_session"):
         answer = await lite.http.get(f"/api/v1/session?{name}={anna.token}")

@@ -23,7 +23,7 @@ from tests.core.having import (
     offered_passkey,
     policy,
     prove,
-    shown,
+    prove_each,
     signed_in,
     step_up,
     unspelled,
@@ -36,8 +36,8 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 PASSKEY = {"id", "label", "created_at", "last_used_at", "synced", "backed_up"}
 ICLOUD = bytes.fromhex("fbfc3007154e4ecc8c0b6e020557d7bd")
 
-Door = tuple[str, str, dict[str, Any] | None]
-CHANGES: list[Door] = [
+Endpoint = tuple[str, str, dict[str, Any] | None]
+CHANGES: list[Endpoint] = [
     ("POST", "passkeys", None),
     ("POST", "passkeys/prove", {"answer": {}}),
     ("PATCH", f"passkeys/{NOBODY}", {"label": "x"}),
@@ -48,8 +48,8 @@ CHANGES: list[Door] = [
     ("DELETE", "totp", None),
     ("POST", "recovery-codes", None),
 ]
-"""Doors that want a fresh proof."""
-OTHERS: list[Door] = [
+"""Endpoints that want a fresh proof."""
+OTHERS: list[Endpoint] = [
     ("GET", "passkeys", None),
     ("GET", "browsers", None),
     ("DELETE", "browsers", None),
@@ -88,7 +88,7 @@ async def test_a_passkey_from_its_making_to_its_end(the: The) -> None:
     renamed = await me(the, "PATCH", f"passkeys/{one['id']}", anna, {"label": " My  phone "})
     assert (renamed.status_code, renamed.json()) == (200, {**one, "label": "My phone"})
     handle = handle_of(await the.start())
-    await shown(the, handle, ("passkey", await asserted(the, handle, key)))
+    await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
     token_of(await the.finish(handle))
     await add_passkey(the, anna, Authenticator(), label="Second")
     listed = (await me(the, "GET", "passkeys", anna)).json()["items"]
@@ -191,7 +191,7 @@ async def test_a_fresh_proof_at_ones_own_level(lite: The, method: str, path: str
             f'Bearer error="insufficient_user_authentication", acr_values="{AAL2}", max_age=300'
         )
     handle = await step_up(lite, stale)
-    await shown(lite, handle, ("password", anna.password), ("totp", code_of_app(lite, secret)))
+    await prove_each(lite, handle, ("password", anna.password), ("totp", code_of_app(lite, secret)))
     fresh = Person(anna.email, anna.password, token_of(await lite.finish(handle)))
     assert (await me(lite, method, path, fresh, body)).status_code != 401
 
@@ -199,10 +199,10 @@ async def test_a_fresh_proof_at_ones_own_level(lite: The, method: str, path: str
 async def remembered(the: The, who: Person, secret: bytes) -> Person:
     """A session at AAL1 of somebody who could show more: their browser is remembered."""
     handle = await begun(the, who.email)
-    await shown(the, handle, ("totp", code_of_app(the, secret)))
+    await prove_each(the, handle, ("totp", code_of_app(the, secret)))
     cookie = browser_cookie(await finish(the, handle, remember=True))
     handle = handle_of(await the.http.post("/api/v1/signin", json={"email": who.email}, headers={"Cookie": cookie}))
-    await shown(the, handle, ("password", who.password))
+    await prove_each(the, handle, ("password", who.password))
     token = token_of(await the.finish(handle))
     assert (await the.session(token)).json()["session"]["acr"] == AAL1
     return Person(who.email, who.password, token)
@@ -222,7 +222,9 @@ async def test_nobody_without_a_session(lite: The, method: str, path: str, body:
     assert await lite.everything() == before
 
 
-@pytest.mark.parametrize(("method", "path", "body"), [door for door in CHANGES + OTHERS if door[0] != "GET"])
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [endpoint for endpoint in CHANGES + OTHERS if endpoint[0] != "GET"]
+)
 async def test_no_change_by_cookie_from_elsewhere(
     lite: The, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
@@ -295,7 +297,7 @@ async def test_a_browser_is_remembered_over_cookies(the: The) -> None:
     anna = await the.person()
     secret = await add_app(the, anna)
     handle = await begun(the, anna.email)
-    await shown(the, handle, ("totp", code_of_app(the, secret)))
+    await prove_each(the, handle, ("totp", code_of_app(the, secret)))
     done = await finish(the, handle, remember=True)
     assert (done.status_code, done.json().keys()) == (201, {"session"})
     cookie = browser_cookie(done)
@@ -323,7 +325,7 @@ async def test_only_a_browser_is_remembered(lite: The) -> None:
     anna = await lite.person()
     secret = await add_app(lite, anna)
     handle = await begun(lite, anna.email)
-    await shown(lite, handle, ("totp", code_of_app(lite, secret)))
+    await prove_each(lite, handle, ("totp", code_of_app(lite, secret)))
     bearer_too = await finish(lite, handle, "bearer", remember=True)
     assert (code_of(bearer_too), bearer_too.json()["fields"]) == ("invalid", {"remember": "value"})
     unasked = await finish(lite, handle)
@@ -332,7 +334,7 @@ async def test_only_a_browser_is_remembered(lite: The) -> None:
     await policy(lite, remember_days=0)
     lite.clock.forward(30)
     handle = await begun(lite, anna.email)
-    await shown(lite, handle, ("totp", code_of_app(lite, secret)))
+    await prove_each(lite, handle, ("totp", code_of_app(lite, secret)))
     refused = await finish(lite, handle, remember=True)
     assert refused.status_code == 201
     assert not [one for one in refused.headers.get_list("set-cookie") if "browser" in one]

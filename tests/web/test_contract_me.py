@@ -17,15 +17,17 @@ STEP_UP = 'Bearer error="insufficient_user_authentication", acr_values="urn:pass
 
 async def test_show_and_change(the: The) -> None:
     anna = await the.person()
-    shown = await the.http.get(ME, headers=anna.auth)
-    assert (shown.status_code, shown.json().keys()) == (200, {"user", "tenant"})
-    assert shown.json()["user"].keys() == {"id", "email", "email_verified", "profile", "roles", "created_at"}
-    assert shown.json()["tenant"].keys() == {"id", "name", "display_name"}
+    displayed = await the.http.get(ME, headers=anna.auth)
+    assert (displayed.status_code, displayed.json().keys()) == (200, {"user", "tenant"})
+    assert displayed.json()["user"].keys() == {"id", "email", "email_verified", "profile", "roles", "created_at"}
+    assert displayed.json()["tenant"].keys() == {"id", "name", "display_name"}
     profile = {"name": "Anna 🦜", "n": 1.5, "deep": [{"a": None}], "": "", "big": 2**63 - 1}
     changed = await the.http.patch(ME, json={"profile": profile}, headers=anna.auth)
     assert changed.status_code == 200
     again = await the.http.get(ME, headers=anna.auth)
-    assert again.json() == changed.json() == {**shown.json(), "user": {**shown.json()["user"], "profile": profile}}
+    assert (
+        again.json() == changed.json() == {**displayed.json(), "user": {**displayed.json()["user"], "profile": profile}}
+    )
     assert (await the.session(anna.token)).json()["user"]["profile"] == profile
     await the.http.patch(ME, json={"profile": {}}, headers=anna.auth)
     assert (await the.http.get(ME, headers=anna.auth)).json()["user"]["profile"] == {}
@@ -182,7 +184,7 @@ async def test_pages(the: The, list_: str) -> None:
 async def test_a_page_holds_a_hundred(the: The) -> None:
     anna = await the.person()
     row = (await the.rows(session))[0]
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         copies = [
             {**row, "id": f"00000000-0000-7000-8000-{number:012x}", "secret_hash": number.to_bytes(32)}
             for number in range(130)

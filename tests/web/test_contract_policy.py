@@ -24,7 +24,7 @@ async def somebody(the: The, role: str, email: str = "anna@example.com") -> tupl
     """With a role, and their tenant's id."""
     who = await the.person(email)
     if role != "user":
-        await operate.give_role(Ctx(the.gate.house), email, role, tenants.MAIN)
+        await operate.give_role(Ctx(the.gate.services), email, role, tenants.MAIN)
     return who, (await the.session(who.token)).json()["tenant"]["id"]
 
 
@@ -37,13 +37,13 @@ async def test_the_rules_are_read(lite: The) -> None:
 async def test_they_are_changed_and_count_at_once(the: The) -> None:
     anna, mine = await somebody(the, "owner")
     await the.person("bert@example.com")
-    running_one = handle_of(await the.start("bert@example.com"))
+    pending_one = handle_of(await the.start("bert@example.com"))
     change = {"second": "always", "second_among": ["totp"], "remember_days": 0}
     answer = await the.http.patch(f"/api/v1/tenants/{mine}/policy", json=change, headers=anna.auth)
     assert (answer.status_code, answer.json()) == (200, {**Rules().to_json(), **change})
     [row] = await the.rows(tenant)
     assert json.loads(row["policy"]) == change, "only what differs is kept"
-    asked = await prove(the, running_one, "password", anna.password)
+    asked = await prove(the, pending_one, "password", anna.password)
     assert asked.json() == {"enough": False, "need": [["totp"]], "enrol": True}
     undone = {name: Rules().to_json()[name] for name in ("second", "second_among")}
     back = await the.http.patch(f"/api/v1/tenants/{mine}/policy", json=undone, headers=anna.auth)
@@ -87,7 +87,7 @@ async def test_who_may(lite: The, role: str, reads: int, writes: int, links: int
     other = await lite.person("bert@example.com")
     theirs = (await lite.session(other.token)).json()["user"]["id"]
     if role == "read_only":
-        await operate.take_role(Ctx(lite.gate.house), anna.email, "user", tenants.MAIN)
+        await operate.take_role(Ctx(lite.gate.services), anna.email, "user", tenants.MAIN)
     answers = [
         await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth),
         await lite.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),
@@ -105,16 +105,16 @@ async def test_other_tenants_are_not_found(tmp_path: Path) -> None:
         handle = handle_of(await the.signup("olga@example.com", new_tenant={"name": "acme"}))
         await prove(the, handle, "email_code", await the.code("olga@example.com"))
         olga = await the.finish(handle)
-        shown = (await the.session(olga.json()["token"])).json()
+        displayed = (await the.session(olga.json()["token"])).json()
         before = await the.everything()
-        for id_ in (shown["tenant"]["id"], NOBODY):
+        for id_ in (displayed["tenant"]["id"], NOBODY):
             path = f"/api/v1/tenants/{id_}/policy"
             for answer in (
                 await the.http.get(path, headers=anna.auth),
                 await the.http.patch(path, json={"max_age": 60}, headers=anna.auth),
             ):
                 assert (answer.status_code, code_of(answer)) == (404, "not_found")
-        for id_ in (shown["user"]["id"], NOBODY):
+        for id_ in (displayed["user"]["id"], NOBODY):
             answer = await the.http.post(f"/api/v1/users/{id_}/signin-link", headers=anna.auth)
             assert (answer.status_code, code_of(answer)) == (404, "not_found")
         assert await the.everything() == before

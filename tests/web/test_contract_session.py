@@ -16,9 +16,9 @@ from passgate.core.ctx import Ctx
 from passgate.store.tables import person
 from passgate.web import csrf
 from tests import catalogue
-from tests.catalogue.api import LOOK, SESSION
+from tests.architecture.population import Ask, Population
+from tests.catalogue.api import PEEK, SESSION
 from tests.catalogue.asks import steps_up
-from tests.house.town import Ask, Town
 from tests.kit import PASSWORD, Person, The, bearer, code_of, handle_of, token_of
 
 NAME = "passgate_session"
@@ -38,7 +38,7 @@ async def ask(the: The, *headers: tuple[str, str], query: str = "") -> httpx2.Re
 
 @pytest.mark.parametrize("query", ["", "?view=whole"], ids=["hot", "through the framework"])
 async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
-    """The edge answers this door by itself; with a query the framework does. Both say the same."""
+    """The edge answers this endpoint by itself; with a query the framework does. Both say the same."""
     anna = await the.person()
     answer = await the.http.get(f"/api/v1/session{query}", headers=anna.auth)
     assert answer.status_code == 200
@@ -130,22 +130,22 @@ async def test_credentials(the: The, query: str) -> None:
         assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-async def carrying(town: Town) -> list[tuple[str, Ask]]:
+async def carrying(population: Population) -> list[tuple[str, Ask]]:
     """Method and right request of each endpoint that a session is carried to, as the catalogue says; and a step-up."""
     known = catalogue.catalogue()
-    rights = {key: right for key, right in catalogue.asked().items() if known[key].who in (LOOK, SESSION)}
+    rights = {key: right for key, right in catalogue.asked().items() if known[key].who in (PEEK, SESSION)}
     assert len(rights) > 20
-    asked = [(key.partition(" ")[0], await right.asks(town)) for key, right in rights.items()]
-    return [*asked, ("POST", await steps_up(town))]
+    asked = [(key.partition(" ")[0], await right.asks(population)) for key, right in rights.items()]
+    return [*asked, ("POST", await steps_up(population))]
 
 
-async def test_every_endpoint_wants_a_live_session(lite_town: Town) -> None:
-    town = lite_town
-    asked = await carrying(town)
-    over, token = await town.folk.opened(town.ben.tenant_id, town.ben.id)
-    await account.end_session(town.folk.acting(over), over, over.session_id)
-    handle = await town.begun(town.anna)
-    before = await town.the.everything()
+async def test_every_endpoint_wants_a_live_session(lite_population: Population) -> None:
+    population = lite_population
+    asked = await carrying(population)
+    over, token = await population.folk.opened(population.ben.tenant_id, population.ben.id)
+    await account.end_session(population.folk.acting(over), over, over.session_id)
+    handle = await population.begun(population.anna)
+    before = await population.the.everything()
     for method, ask in asked:
         for headers, code in (
             ({}, "credential_missing"),
@@ -153,10 +153,10 @@ async def test_every_endpoint_wants_a_live_session(lite_town: Town) -> None:
             (bearer(token), "session_ended"),
             (cookie(token), "session_ended"),
         ):
-            answer = await town.the.http.request(method, ask.path, json=ask.body, headers=headers)
+            answer = await population.the.http.request(method, ask.path, json=ask.body, headers=headers)
             assert (answer.status_code, code_of(answer)) == (401, code), (method, ask.path)
             assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert await town.the.everything() == before
+    assert await population.the.everything() == before
 
 
 # -- how long --------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ async def test_looking_never_slides_it_and_using_does(the: The) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/sessions"), ("GET", "/activity"), ("PATCH", "")])
-async def test_every_other_door_slides_it(lite: The, method: str, path: str) -> None:
+async def test_every_other_endpoint_slides_it(lite: The, method: str, path: str) -> None:
     anna = await lite.person()
     first = (await lite.session(anna.token)).json()["session"]
     lite.clock.forward(61)
@@ -242,7 +242,7 @@ def may_pass(site: str | None, origin: str | None, token: str | None) -> bool:
 
 async def form_token(the: The, who: Person) -> str:
     session_id = (await the.session(who.token)).json()["session"]["id"]
-    return csrf.token(Ctx(the.gate.house), session_id)
+    return csrf.token(Ctx(the.gate.services), session_id)
 
 
 async def test_a_cookie_acts_only_for_our_own_pages(lite: The) -> None:
@@ -267,9 +267,9 @@ async def test_a_cookie_acts_only_for_our_own_pages(lite: The) -> None:
             assert before != f'{{"turn":{number}}}'
 
 
-async def test_every_unsafe_endpoint_is_guarded(lite_town: Town) -> None:
-    town, the = lite_town, lite_town.the
-    asked = await carrying(town)
+async def test_every_unsafe_endpoint_is_guarded(lite_population: Population) -> None:
+    population, the = lite_population, lite_population.the
+    asked = await carrying(population)
     unsafe = [(method, ask) for method, ask in asked if method != "GET"]
     the.clock.forward(61)  # so that a slide would show
     before, events = await the.everything(but=("audit_event",)), (await the.events()).count("access:refused")
@@ -291,7 +291,7 @@ async def test_every_unsafe_endpoint_is_guarded(lite_town: Town) -> None:
         answer = await the.http.request(method, ask.path, json=ask.body, headers={**cookie(ask.secret), **more})
         assert (answer.status_code, code_of(answer)) == (403, "csrf_refused"), (method, ask.path, more)
     doubled = [
-        ("Cookie", f"{NAME}={town.anna.token}"),
+        ("Cookie", f"{NAME}={population.anna.token}"),
         ("Sec-Fetch-Site", "same-origin"),
         ("Sec-Fetch-Site", "same-origin"),
     ]

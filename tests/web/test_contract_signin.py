@@ -23,12 +23,12 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
 
 
 async def disable(the: The, email: str) -> None:
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         assert await db.change(update(person).where(person.c.email == email).values(disabled_at=1)) == 1
 
 
 async def policy(the: The, **rules: object) -> None:
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         await db.change(update(tenant).values(policy=json.dumps(rules)))
 
 
@@ -81,8 +81,8 @@ async def test_one_text_for_every_wrong_proof(lite: The) -> None:
     await lite.person("anna@example.com")
     await lite.person("bert@example.com")
     await disable(lite, "bert@example.com")
-    half = handle_of(await lite.signup("carl@example.com", None))
-    await lite.prove(half, "email_code", await lite.code("carl@example.com"))  # born, without a password
+    pending = handle_of(await lite.signup("carl@example.com", None))
+    await lite.prove(pending, "email_code", await lite.code("carl@example.com"))  # born, without a password
     seen = []
     for email, word in (
         ("anna@example.com", OTHER_PASSWORD),
@@ -127,8 +127,8 @@ async def test_a_handle_lives_fifteen_minutes(the: The) -> None:
     anna = await the.person()
     proved, idle = [handle_of(await the.start(anna.email)) for _ in range(2)]
     await the.prove(proved, "password", PASSWORD)
-    born = (await the.rows(sign_in))[-1]["created_at"]
-    assert (await the.rows(sign_in))[-1]["expires_at"] == born + 900_000_000
+    created = (await the.rows(sign_in))[-1]["created_at"]
+    assert (await the.rows(sign_in))[-1]["expires_at"] == created + 900_000_000
     the.clock.forward(899)
     assert code_of(await the.finish(idle)) == "proof_missing"
     the.clock.forward(1)
@@ -237,8 +237,8 @@ async def test_a_disabled_person_gets_in_nowhere(the: The) -> None:
     stepping = handle_of(await the.http.post("/api/v1/signin", json={"step_up": {}}, headers=anna.auth))
     recovering = handle_of(await the.recover(anna.email))
     code = await the.code(anna.email)
-    half = handle_of(await the.recover(anna.email))
-    await the.prove(half, "email_code", await the.code(anna.email))
+    pending = handle_of(await the.recover(anna.email))
+    await the.prove(pending, "email_code", await the.code(anna.email))
     await disable(the, anna.email)
     assert code_of(await the.session(anna.token)) == "session_ended"
     for method, path in (("GET", "me"), ("GET", "me/sessions"), ("GET", "me/export"), ("DELETE", "session")):
@@ -248,7 +248,7 @@ async def test_a_disabled_person_gets_in_nowhere(the: The) -> None:
     assert code_of(await the.finish(proved)) == "handle_invalid"
     assert code_of(await the.prove(stepping, "password", PASSWORD)) == "proof_refused"
     assert code_of(await the.prove(recovering, "email_code", code)) == "proof_refused"
-    assert code_of(await the.prove(half, "password", OTHER_PASSWORD)) == "handle_invalid"
+    assert code_of(await the.prove(pending, "password", OTHER_PASSWORD)) == "handle_invalid"
     fresh = handle_of(await the.start(anna.email))
     assert code_of(await the.prove(fresh, "password", PASSWORD)) == "proof_refused"
 
@@ -326,8 +326,8 @@ async def test_a_cookie_over_http(lite: The) -> None:
     assert attributes == {"Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=86400"}
     assert value not in done.text
     lite.http.cookies.clear()
-    shown = await lite.http.get("/api/v1/session", headers={"Cookie": f"{name}={value}"})
-    assert shown.json()["session"]["id"] == done.json()["session"]["id"]
+    displayed = await lite.http.get("/api/v1/session", headers={"Cookie": f"{name}={value}"})
+    assert displayed.json()["session"]["id"] == done.json()["session"]["id"]
     prefixed = await lite.http.get("/api/v1/session", headers={"Cookie": f"__Host-{name}={value}"})
     assert code_of(prefixed) == "credential_missing"
     headers = {"Cookie": f"{name}={value}", "Sec-Fetch-Site": "same-origin"}
@@ -361,8 +361,8 @@ async def test_a_cookie_over_https(tmp_path: Path) -> None:
         assert attributes == {"Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=86400", "Secure"}
         assert done.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
         the.http.cookies.clear()
-        shown = await the.http.get("/api/v1/session", headers={"Cookie": f"{name}={value}"})
-        assert shown.status_code == 200
+        displayed = await the.http.get("/api/v1/session", headers={"Cookie": f"{name}={value}"})
+        assert displayed.status_code == 200
         plain = await the.http.get("/api/v1/session", headers={"Cookie": f"passgate_session={value}"})
         assert code_of(plain) == "credential_missing"
         for origin, status in (("https://id.passgate.test", 204), ("http://id.passgate.test", 403)):
@@ -438,13 +438,13 @@ async def test_what_is_no_handle(lite: The) -> None:
         [("Cookie", f"passgate_session={handle}")],
     ]
     for headers in values:
-        for door, body in (
+        for endpoint, body in (
             ("challenge", {"factor": "password"}),
             ("prove", {"factor": "password", "answer": PASSWORD}),
             ("finish", {"carrier": "bearer"}),
         ):
-            answer = await lite.http.post(f"/api/v1/signin/{door}", json=body, headers=headers)
-            assert (answer.status_code, code_of(answer)) == (401, "handle_invalid"), (door, headers)
+            answer = await lite.http.post(f"/api/v1/signin/{endpoint}", json=body, headers=headers)
+            assert (answer.status_code, code_of(answer)) == (401, "handle_invalid"), (endpoint, headers)
             assert answer.headers["www-authenticate"].startswith("Bearer")
     lower = await lite.http.post(
         "/api/v1/signin/finish", json={"carrier": "bearer"}, headers={"Authorization": f"bearer {handle}"}
@@ -459,8 +459,8 @@ async def test_a_new_device_is_told_of(the: The) -> None:
     assert len(await the.mails(anna.email)) == count
     the.http.headers["User-Agent"] = FIREFOX
     await the.signed_in(anna)
-    told = await the.mails(anna.email)
-    assert (len(told), told[0]["kind"], told[0]["code"]) == (count + 1, "new_device", None)
+    result = await the.mails(anna.email)
+    assert (len(result), result[0]["kind"], result[0]["code"]) == (count + 1, "new_device", None)
     await the.signed_in(anna)
     assert len(await the.mails(anna.email)) == count + 1
     listed = (await the.http.get("/api/v1/me/sessions", headers=anna.auth)).json()["items"]

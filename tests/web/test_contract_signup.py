@@ -1,4 +1,4 @@
-"""The sign-up door over HTTP: its answers, its mails, its refusals, tenants and password rules.
+"""The sign-up endpoint over HTTP: its answers, its mails, its refusals, tenants and password rules.
 
 What happens inside a hash or a mail server is never looked at here.
 """
@@ -23,9 +23,9 @@ START = {"handle", "need", "enrol", "expires_at"}
 
 
 async def make_tenant(the: The, name: str, *, signup: str = "open", disabled: bool = False) -> str:
-    """Behind the doors: there is no door for it yet."""
-    async with the.gate.house.store.write() as db:
-        made = await tenants.create(Ctx(the.gate.house), db, name, name.title(), signup)
+    """Behind the endpoints: there is no endpoint for it yet."""
+    async with the.gate.services.store.write() as db:
+        made = await tenants.create(Ctx(the.gate.services), db, name, name.title(), signup)
         assert made is not None
         if disabled:
             await db.change(update(tenant).where(tenant.c.id == made).values(disabled_at=1))
@@ -33,7 +33,7 @@ async def make_tenant(the: The, name: str, *, signup: str = "open", disabled: bo
 
 
 async def disable(the: The, email: str) -> None:
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         assert await db.change(update(person).where(person.c.email_key == email.lower()).values(disabled_at=1)) == 1
 
 
@@ -63,8 +63,8 @@ async def test_the_answer_is_the_contracts(lite: The) -> None:
     finished = await lite.finish(body["handle"])
     assert finished.status_code == 201
     assert finished.json().keys() == {"session", "token"}
-    shown = (await lite.session(token_of(finished))).json()
-    assert (shown["user"]["profile"], shown["user"]["roles"]) == ({"name": "Anna"}, ["user"])
+    displayed = (await lite.session(token_of(finished))).json()
+    assert (displayed["user"]["profile"], displayed["user"]["roles"]) == ({"name": "Anna"}, ["user"])
 
 
 async def test_known_and_new_are_not_told_apart(lite: The) -> None:
@@ -160,8 +160,8 @@ async def test_five_mails_an_hour_and_nobody_is_told(the: The) -> None:
         handle = handle_of(await the.signup(email))
         for _ in range(2):
             assert (await the.challenge(handle, "email_code")).status_code == 200
-        for spelled in (email, email.upper()):
-            assert (await the.recover(spelled)).status_code == 202
+        for format_times in (email, email.upper()):
+            assert (await the.recover(format_times)).status_code == 202
         assert len(await the.mails(email)) == before + 5
         last = [await the.signup(email), await the.recover(email)]
         assert [(answer.status_code, answer.json().keys()) for answer in last] == [(202, START)] * 2
@@ -217,8 +217,8 @@ async def test_a_good_password_of_any_script(lite: The, password: str) -> None:
 
 
 async def test_a_leaked_password_is_refused(tmp_path: Path) -> None:
-    words = (PASSWORD, "another one")
-    leaked = sorted(hashlib.sha1(word.encode(), usedforsecurity=False).hexdigest().upper() for word in words)
+    i18n = (PASSWORD, "another one")
+    leaked = sorted(hashlib.sha1(word.encode(), usedforsecurity=False).hexdigest().upper() for word in i18n)
     ranges = tmp_path / "ranges"
     ranges.write_text("".join(f"{line}:7\n" for line in leaked))
     async with kit.running(kit.settings_for(tmp_path, breach=BreachSettings(ranges=ranges))) as the:
@@ -273,14 +273,14 @@ async def test_ghost_disabled_and_closed_answer_alike(the: The) -> None:
         assert (answer.status_code, code_of(answer)) == (403, "signup_closed")
         seen.append({**answer.json(), "request_id": ""})
     assert all(answer == seen[0] for answer in seen)
-    for door in ("signin", "recover"):
-        told = []
+    for endpoint in ("signin", "recover"):
+        result = []
         for name in ("gone", "ghost"):
             body = {"email": "anna@example.com", "tenant": name}
-            answer = await the.http.post(f"/api/v1/{door}", json=body)
+            answer = await the.http.post(f"/api/v1/{endpoint}", json=body)
             assert (answer.status_code, code_of(answer)) == (403, "signup_closed")
-            told.append({**answer.json(), "request_id": ""})
-        assert told[0] == told[1]
+            result.append({**answer.json(), "request_id": ""})
+        assert result[0] == result[1]
 
 
 async def test_a_tenant_is_joined_by_name_without_case(the: The) -> None:
@@ -288,8 +288,8 @@ async def test_a_tenant_is_joined_by_name_without_case(the: The) -> None:
     handle = handle_of(await the.signup("anna@example.com", tenant="ACME"))
     await the.prove(handle, "email_code", await the.code("anna@example.com"))
     token = token_of(await the.finish(handle))
-    shown = (await the.session(token)).json()
-    assert (shown["tenant"]["name"], shown["tenant"]["display_name"]) == ("acme", "Acme")
+    displayed = (await the.session(token)).json()
+    assert (displayed["tenant"]["name"], displayed["tenant"]["display_name"]) == ("acme", "Acme")
     handle = handle_of(await the.start("anna@example.com"))
     assert code_of(await the.prove(handle, "password", PASSWORD)) == "proof_refused"  # not in `main`
     handle = handle_of(await the.start("anna@example.com", tenant="acme"))
@@ -302,7 +302,7 @@ async def test_a_disabled_tenant_ends_what_runs_in_it(the: The) -> None:
     await the.prove(handle, "email_code", await the.code("anna@example.com"))
     token = token_of(await the.finish(handle))
     running = handle_of(await the.start("anna@example.com", tenant="acme"))
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         await db.change(update(tenant).where(tenant.c.id == made).values(disabled_at=1))
     assert code_of(await the.session(token)) == "session_ended"
     assert code_of(await the.prove(running, "password", PASSWORD)) == "handle_invalid"
@@ -315,9 +315,9 @@ async def test_a_new_tenant_with_its_owner(tmp_path: Path, database_url: str | N
         rival = handle_of(await the.signup("bert@example.com", new_tenant={"name": "acme"}))
         assert len(await the.rows(tenant)) == 1  # nothing is made before the proof
         await the.prove(handle, "email_code", await the.code("anna@example.com"))
-        shown = (await the.session(token_of(await the.finish(handle)))).json()
-        assert (shown["tenant"]["name"], shown["tenant"]["display_name"]) == ("acme", "Acme")
-        assert shown["user"]["roles"] == ["owner"]
+        displayed = (await the.session(token_of(await the.finish(handle)))).json()
+        assert (displayed["tenant"]["name"], displayed["tenant"]["display_name"]) == ("acme", "Acme")
+        assert displayed["user"]["roles"] == ["owner"]
         before = await the.rows(person)
         late = await the.prove(rival, "email_code", await the.code("bert@example.com"))
         assert (late.status_code, code_of(late)) == (409, "tenant_name_taken")
@@ -345,8 +345,8 @@ async def test_a_known_address_may_found_a_tenant(tmp_path: Path, database_url: 
         await disable(the, "anna@example.com")
         proved = await the.prove(handle, "email_code", await the.code("anna@example.com"))
         assert proved.json()["enough"] is True
-        shown = (await the.session(token_of(await the.finish(handle)))).json()
-        assert (shown["tenant"]["name"], shown["user"]["roles"]) == ("acme", ["owner"])
+        displayed = (await the.session(token_of(await the.finish(handle)))).json()
+        assert (displayed["tenant"]["name"], displayed["user"]["roles"]) == ("acme", ["owner"])
         assert len(await the.rows(person)) == 2
 
 

@@ -45,8 +45,8 @@ class Guesser:
 
 
 async def skip_to(the: The, used: int) -> None:
-    """Behind the doors: the row as it stands after so many refusals, long ago. Saves a hundred hashes."""
-    async with the.gate.house.store.write() as db:
+    """Behind the endpoints: the row as it stands after so many refusals, long ago. Saves a hundred hashes."""
+    async with the.gate.services.store.write() as db:
         ladders = update(budget).where(budget.c.key.like("p:%") | budget.c.key.like("a:%"))
         assert await db.change(ladders.values(used=used, until_at=0)) == 1
 
@@ -126,7 +126,7 @@ async def test_all_spellings_share_one_row(lite: The, spellings: list[str], know
         assert (await lite.prove(handle, "email_code", code)).status_code == 200
         assert (await lite.signup(spellings[2])).status_code == 202
         assert (await lite.mails())[0]["kind"] == "signup_known"
-    guessers = [Guesser(lite, spelled) for spelled in spellings]
+    guessers = [Guesser(lite, format_times) for format_times in spellings]
     for turn in range(10):
         await guessers[turn % len(guessers)].wrong(1)
     for guesser in guessers:

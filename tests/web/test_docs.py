@@ -1,6 +1,6 @@
-"""/docs: the page, its files, their hashes and the words of the doors it shows. How it looks is checked by hand.
+"""/docs: the page, its files, their hashes and the words of the endpoints it shows. How it looks is checked by hand.
 
-What the doors do is tested where they are; see docs/decisions/0007 for what was seen in a browser.
+What the endpoints do is tested where they are; see docs/decisions/0007 for what was seen in a browser.
 """
 
 from __future__ import annotations
@@ -171,10 +171,10 @@ def test_vendored_files_are_those_of_the_manifest_and_of_the_lock() -> None:
     assert [folder.name for folder in folders] == [docs.VIEWER]
     for folder in folders:
         manifest = tomllib.loads((folder / "VENDOR.toml").read_text())
-        kept = {path.name for path in folder.iterdir()} - {"VENDOR.toml"}
-        assert kept == set(manifest["sha256"])
-        assert "LICENSE" in kept
-        for name in kept:
+        stored = {path.name for path in folder.iterdir()} - {"VENDOR.toml"}
+        assert stored == set(manifest["sha256"])
+        assert "LICENSE" in stored
+        for name in stored:
             assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == manifest["sha256"][name], name
         pin = lock[f"node_modules/{manifest['name']}"]
         assert folder.name.endswith(f"@{manifest['version']}")
@@ -218,29 +218,29 @@ def test_the_wheel_holds_static_files_and_migrations(tmp_path: Path) -> None:
         assert wanted <= inside, wanted - inside
 
 
-async def test_every_door_is_told_in_words(lite: The) -> None:
+async def test_every_endpoint_is_told_in_words(lite: The) -> None:
     document = (await lite.http.get("/openapi.json")).json()
-    told = {tag["name"] for tag in document["tags"] if tag["description"]}
+    result = {tag["name"] for tag in document["tags"] if tag["description"]}
     ids = []
-    for path, doors in document["paths"].items():
-        for method, door in doors.items():
-            [tag] = door["tags"]
-            assert tag in told, (method, path)
-            assert door["summary"] and door["description"], (method, path)
-            assert re.fullmatch(rf"{tag}-[a-z][a-z_]*", door["operationId"]), door["operationId"]
-            ids.append(door["operationId"])
+    for path, endpoints in document["paths"].items():
+        for method, endpoint in endpoints.items():
+            [tag] = endpoint["tags"]
+            assert tag in result, (method, path)
+            assert endpoint["summary"] and endpoint["description"], (method, path)
+            assert re.fullmatch(rf"{tag}-[a-z][a-z_]*", endpoint["operationId"]), endpoint["operationId"]
+            ids.append(endpoint["operationId"])
     assert len(ids) == len(set(ids))
 
 
-async def test_every_body_offers_an_example_a_door_takes_or_one_value_each(lite: The) -> None:
-    """The viewer fills what has no example with "string", and every member at once: a body no door takes."""
+async def test_every_body_offers_an_example_a_endpoint_takes_or_one_value_each(lite: The) -> None:
+    """The viewer fills what has no example with "string", and every member at once: a body no endpoint takes."""
     document = (await lite.http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
-    for path, doors in document["paths"].items():
-        for door in doors.values():
-            if "requestBody" not in door:
+    for path, endpoints in document["paths"].items():
+        for endpoint in endpoints.values():
+            if "requestBody" not in endpoint:
                 continue
-            shape = door["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            shape = endpoint["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             schema = schemas[shape]
             whole = "examples" in schema
             each = all("examples" in part or "enum" in part for part in schema["properties"].values())

@@ -18,14 +18,14 @@ import httpx2
 import pytest
 
 from tests import catalogue, kit
-from tests.house.town import Town
+from tests.architecture.population import Population
 from tests.kit import The, bearer, code_of, handle_of
 
 MARK = "zq7mark"
 """In everything hostile that is text: it must never come back."""
 NOBODY = "00000000-0000-7000-8000-000000000000"
 RIGHT = catalogue.asked()
-WITH_BODY = [key for key, told in catalogue.operations().items() if "requestBody" in told and key in RIGHT]
+WITH_BODY = [key for key, result in catalogue.operations().items() if "requestBody" in result and key in RIGHT]
 
 STRANGE = {
     "email": f"{MARK}@example.com",
@@ -73,7 +73,7 @@ def raw_ones(body: dict[str, Any] | None) -> Iterator[Sent]:
     for case, content in {
         "not json": as_bytes(f"{MARK}"),
         "form": as_bytes(f"email={MARK}"),
-        "half": right[:-1],
+        "truncated": right[:-1],
         "two values": right + right,
         "trailing": right + as_bytes(MARK),
         "single quotes": b"{'a': 1}",
@@ -199,11 +199,11 @@ class Asker:
     credential: dict[str, str]
 
     @classmethod
-    async def at(cls, town: Town, endpoint: str) -> Asker:
-        right = await RIGHT[endpoint].asks(town)
-        await town.the.mails()  # nothing is left to deliver, so that all rows stand still
+    async def at(cls, population: Population, endpoint: str) -> Asker:
+        right = await RIGHT[endpoint].asks(population)
+        await population.the.mails()  # nothing is left to deliver, so that all rows stand still
         credential = bearer(right.secret) if right.secret else {}
-        return cls(town.the, endpoint.partition(" ")[0], right.path, marked(right.body), credential)
+        return cls(population.the, endpoint.partition(" ")[0], right.path, marked(right.body), credential)
 
     async def __call__(
         self, content: bytes = b"", headers: dict[str, str] | None = None, query: str = ""
@@ -226,9 +226,9 @@ def moved(before: dict[str, list[dict[str, Any]]], after: dict[str, list[dict[st
 
 
 @pytest.mark.parametrize("endpoint", RIGHT)
-async def test_bytes_that_nobody_reads(lite_town: Town, endpoint: str) -> None:
-    ask = await Asker.at(lite_town, endpoint)
-    before = await lite_town.the.everything()
+async def test_bytes_that_nobody_reads(lite_population: Population, endpoint: str) -> None:
+    ask = await Asker.at(lite_population, endpoint)
+    before = await lite_population.the.everything()
     for sent in raw_ones(ask.body):
         answer = await ask(sent.content, sent.headers)
         if endpoint == "GET /api/v1/session":  # answered before anybody looks for a body: a GET has none
@@ -239,13 +239,13 @@ async def test_bytes_that_nobody_reads(lite_town: Town, endpoint: str) -> None:
     for query in QUERIES:
         right = json.dumps(ask.body).encode() if ask.body else b""
         refused(await ask(right, JSON if right else {}, query), MALFORMED, query)
-    assert moved(before, await lite_town.the.everything()) == []
+    assert moved(before, await lite_population.the.everything()) == []
 
 
 @pytest.mark.parametrize("endpoint", WITH_BODY)
-async def test_json_of_the_wrong_shape(lite_town: Town, endpoint: str) -> None:
+async def test_json_of_the_wrong_shape(lite_population: Population, endpoint: str) -> None:
     schema = catalogue.schema_of(endpoint)
-    ask, the = await Asker.at(lite_town, endpoint), lite_town.the
+    ask, the = await Asker.at(lite_population, endpoint), lite_population.the
     assert ask.body is not None
     assert set(ask.body) <= set(schema["properties"])
     before = await the.everything()
@@ -263,9 +263,9 @@ async def test_json_of_the_wrong_shape(lite_town: Town, endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", RIGHT)
-async def test_odd_headers(lite_town: Town, endpoint: str) -> None:
+async def test_odd_headers(lite_population: Population, endpoint: str) -> None:
     """Whatever stands in a header, the answer is one of the endpoint's own, and no fault."""
-    ask, announced = await Asker.at(lite_town, endpoint), catalogue.operations()[endpoint]["responses"]
+    ask, announced = await Asker.at(lite_population, endpoint), catalogue.operations()[endpoint]["responses"]
     odd = [b"", b"\xff\xfe", b"x" * 8000, "ü".encode(), b"{}", b";;=;", b"Bearer", b"-1", b"\t"]
     names = [
         "User-Agent",
@@ -295,7 +295,7 @@ async def test_odd_headers(lite_town: Town, endpoint: str) -> None:
             url = ask.path + ("?a=1&a=2" if ask.method != "GET" and not ask.body else "")
             content = b"{}" if ask.body else b""
             headers |= {"Content-Type": b"application/json"} if content else {}
-            answer = await lite_town.the.http.request(ask.method, url, content=content, headers=headers)  # type: ignore[arg-type]
+            answer = await lite_population.the.http.request(ask.method, url, content=content, headers=headers)  # type: ignore[arg-type]
             assert answer.status_code < 500, (name, value)
             assert str(answer.status_code) in announced, (name, value)
             assert answer.headers["x-request-id"]

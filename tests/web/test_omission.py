@@ -17,8 +17,8 @@ from sqlalchemy import delete
 
 from passgate.store.tables import budget
 from tests import catalogue
+from tests.architecture.population import Ask, Population
 from tests.catalogue.entry import Right
-from tests.house.town import Ask, Town
 from tests.kit import bearer, code_of
 
 Path = tuple[str, ...]
@@ -103,10 +103,10 @@ def lies(body: dict[str, Any], optional: set[str]) -> Iterator[tuple[str, bytes]
 def still(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Without what counts refusals, and without when a challenge was burnt."""
     aside = {"sign_in": {"spent", "refused"}}
-    kept = {name: rows for name, rows in tables.items() if name not in ("audit_event", "audit_head", "budget")}
+    stored = {name: rows for name, rows in tables.items() if name not in ("audit_event", "audit_head", "budget")}
     made = {
         name: [{key: value for key, value in row.items() if key not in aside.get(name, ())} for row in rows]
-        for name, rows in kept.items()
+        for name, rows in stored.items()
     }
     for row in made["ticket"]:
         if row["kind"] in ("passkey", "passkey_new"):
@@ -116,13 +116,13 @@ def still(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, A
     return made
 
 
-async def sent(town: Town, method: str, right: Ask, content: bytes) -> httpx2.Response:
-    async with town.folk.ctx.write() as db:
+async def sent(population: Population, method: str, right: Ask, content: bytes) -> httpx2.Response:
+    async with population.folk.ctx.write() as db:
         await db.change(delete(budget))  # every lie is looked at, none merely waits
     credential = bearer(right.secret) if right.secret else {}
     headers = {**credential, "Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
-    answer = await town.the.http.request(method, right.path, content=content, headers=headers)
-    town.the.http.cookies.clear()
+    answer = await population.the.http.request(method, right.path, content=content, headers=headers)
+    population.the.http.cookies.clear()
     return answer
 
 
@@ -135,22 +135,22 @@ MESSAGES = catalogue.messages()
 
 
 @pytest.mark.parametrize(("endpoint", "right"), MESSAGES, ids=[f"{key} {right.name}" for key, right in MESSAGES])
-async def test_one_thing_is_wrong(lite_town: Town, endpoint: str, right: Right) -> None:
-    town, method, optional = lite_town, endpoint.partition(" ")[0], set((right.optional or "").split())
-    told = [name for name, _ in lies(body_of(await right.asks(town)), optional)]
-    assert len(told) > 10
-    for number, name in enumerate(told):
-        async with town.folk.ctx.write() as db:
+async def test_one_thing_is_wrong(lite_population: Population, endpoint: str, right: Right) -> None:
+    population, method, optional = lite_population, endpoint.partition(" ")[0], set((right.optional or "").split())
+    result = [name for name, _ in lies(body_of(await right.asks(population)), optional)]
+    assert len(result) > 10
+    for number, name in enumerate(result):
+        async with population.folk.ctx.write() as db:
             await db.change(delete(budget))
-        ask = await right.asks(town)
-        await town.the.mails()
+        ask = await right.asks(population)
+        await population.the.mails()
         content = list(lies(body_of(ask), optional))[number][1]
-        before = still(await town.the.everything())
-        answer = await sent(town, method, ask, content)
+        before = still(await population.the.everything())
+        answer = await sent(population, method, ask, content)
         assert 400 <= answer.status_code < 500, (name, answer.text)
         assert code_of(answer) not in ("throttled", "handle_invalid", "session_ended"), name
-        after = still(await town.the.everything())
+        after = still(await population.the.everything())
         assert [table for table in before if before[table] != after[table]] == [], name
-    ask = await right.asks(town)
-    done = await sent(town, method, ask, json.dumps(body_of(ask)).encode())
+    ask = await right.asks(population)
+    done = await sent(population, method, ask, json.dumps(body_of(ask)).encode())
     assert done.status_code == right.status, done.text

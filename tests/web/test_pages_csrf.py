@@ -1,7 +1,7 @@
-"""Every unsafe door that comes by cookie, against every way a request can say where it comes from: only what the
-contract allows passes. The doors are read from the routes: a new one is in the matrix before anybody thinks of it.
+"""Every unsafe endpoint that comes by cookie, against every way a request can say where it comes from: only what the
+contract allows passes. The endpoints are read from the routes: a new one is in the matrix before anybody thinks of it.
 
-What the doors do is told in the stories.
+What the endpoints do is told in the stories.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastapi.routing import iter_route_contexts
 from passgate.core import address
 from passgate.core.ctx import Ctx
 from passgate.web import csrf
-from passgate.web.guards import SEAT
+from passgate.web.guards import BINDING
 from tests.kit import PASSWORD, The, handle_of, running, settings_for
 from tests.web.browsing import Browser, Page, browser
 
@@ -55,8 +55,8 @@ def allowed(site: str, origin: str, token: str) -> bool:
 
 
 @dataclass
-class Doors:
-    """Unsafe doors by what they are bound to, each with the cookie that is its credential."""
+class Endpoints:
+    """Unsafe endpoints by what they are bound to, each with the cookie that is its credential."""
 
     the: The
     anna: Browser
@@ -65,7 +65,7 @@ class Doors:
 
     async def asked(self, kind: str, method: str, path: str, site: str, origin: str, token: str) -> str:
         """The code it is refused with, or what it answered."""
-        ctx = Ctx(self.the.gate.house)
+        ctx = Ctx(self.the.gate.services)
         right = csrf.token(ctx, self.bound[kind])
         given = {
             "right": right,
@@ -90,7 +90,13 @@ class Doors:
 def unsafe(the: The) -> list[tuple[str, str, str]]:
     """(guard, method, path) of every unsafe route whose credential is a cookie."""
     found = []
-    guards = {"guest": "guest", "half": "half", "visitor": "session", "link": "link", "session": "session"}
+    guards = {
+        "anonymous_visitor": "anonymous_visitor",
+        "pending_visitor": "pending_visitor",
+        "visitor": "session",
+        "link": "link",
+        "session": "session",
+    }
     for route in iter_route_contexts(the.gate.api.routes):
         names = [str(getattr(below.call, "__name__", "")) for below in route.dependant.dependencies]
         [guard] = [name for name in names if name in guards] or [""]
@@ -102,49 +108,54 @@ def unsafe(the: The) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-async def doors(tmp_path: Path) -> AsyncIterator[Doors]:
+async def endpoints(tmp_path: Path) -> AsyncIterator[Endpoints]:
     async with running(settings_for(tmp_path)) as the, browser(the) as anna:
         await anna.sign_up()
-        ctx = Ctx(the.gate.house)
-        seat, link = ctx.ring.mint(SEAT).token, ctx.ring.mint(address.UNDO).token
+        ctx = Ctx(the.gate.services)
+        binding, link = ctx.ring.mint(BINDING).token, ctx.ring.mint(address.UNDO).token
         handle = handle_of(await the.start("anna@example.com"))
-        shown: Any = (await the.session(anna.session)).json()["session"]
+        displayed: Any = (await the.session(anna.session)).json()["session"]
         cookies = {
-            "guest": f"passgate_signin={seat}",
-            "half": f"passgate_signin={handle}",
+            "anonymous_visitor": f"passgate_signin={binding}",
+            "pending_visitor": f"passgate_signin={handle}",
             "session": f"passgate_session={anna.session}",
             "link": f"passgate_link={link}",
         }
-        bound = {"guest": seat, "half": handle, "session": shown["id"], "link": link}
-        yield Doors(the, anna, cookies, bound)
+        bound = {"anonymous_visitor": binding, "pending_visitor": handle, "session": displayed["id"], "link": link}
+        yield Endpoints(the, anna, cookies, bound)
 
 
-async def test_only_what_the_contract_allows_passes(doors: Doors) -> None:
-    """One page door and one JSON door of each kind, through the whole matrix."""
+async def test_only_what_the_contract_allows_passes(endpoints: Endpoints) -> None:
+    """One page endpoint and one JSON endpoint of each kind, through the whole matrix."""
     chosen: dict[tuple[str, bool], tuple[str, str]] = {}
-    for kind, method, path in unsafe(doors.the):
-        # This sign-in asks for a password; and a DELETE that passes would do its deed.
+    for kind, method, path in unsafe(endpoints.the):
+        # This sign-in asks for a password; and a DELETE that passes would do its action.
         if path not in ("/signin/email-code", "/signin/email-code/again") and method != "DELETE":
             chosen.setdefault((kind, path.startswith("/api/")), (method, path))
-    assert {kind for kind, _ in chosen} == {"guest", "half", "session", "link"}
+    assert {kind for kind, _ in chosen} == {"anonymous_visitor", "pending_visitor", "session", "link"}
     for (kind, _), (method, path) in chosen.items():
         for site, origin, token in product(SITES, ORIGINS, TOKENS):
-            code = await doors.asked(kind, method, path, site, origin, token)
+            code = await endpoints.asked(kind, method, path, site, origin, token)
             case = f"{method} {path}: {site}, {origin}, {token}: {code}"
             assert (code != "csrf_refused") is allowed(site, origin, token), case
 
 
-async def test_every_door_refuses_what_the_contract_does(doors: Doors) -> None:
-    """Every unsafe door, in every case that the contract refuses; each leaves a row in the trail and nothing else."""
-    found = unsafe(doors.the)
+async def test_every_endpoint_refuses_what_the_contract_does(endpoints: Endpoints) -> None:
+    """Every unsafe endpoint, in every case that the contract refuses; each leaves a row in the trail and nothing
+    else."""
+    found = unsafe(endpoints.the)
     assert len(found) > 20
     refused = [case for case in product(SITES, ORIGINS, TOKENS) if not allowed(*case)]
-    before = await doors.the.everything(but=("budget", "audit_event"))
+    before = await endpoints.the.everything(but=("budget", "audit_event"))
     for kind, method, path in found:
         for site, origin, token in refused:
-            assert await doors.asked(kind, method, path, site, origin, token) == "csrf_refused", (method, path, site)
-    assert await doors.the.everything(but=("budget", "audit_event")) == before
-    assert (await doors.the.events()).count("access:refused") == len(found) * len(refused)
+            assert await endpoints.asked(kind, method, path, site, origin, token) == "csrf_refused", (
+                method,
+                path,
+                site,
+            )
+    assert await endpoints.the.everything(but=("budget", "audit_event")) == before
+    assert (await endpoints.the.events()).count("access:refused") == len(found) * len(refused)
 
 
 async def test_another_sessions_token_fits_nobody_else(lite: The) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from passgate.store.tables import credential
 from tests.authenticator import Authenticator
 from tests.kit import OTHER_PASSWORD, PASSWORD, The
-from tests.web.browsing import SAME, Browser, Page, app, browser, led, rule, told
+from tests.web.browsing import SAME, Browser, Page, app, browser, led, outcome, rule
 
 EMAIL = "anna@example.com"
 
@@ -22,8 +22,8 @@ async def live(the: The) -> list[str]:
 
 async def labels(anna: Browser) -> list[str]:
     """Newest first."""
-    shown = await anna.http.get("/api/v1/me/passkeys")
-    return [row["label"] for row in shown.json()["items"]]
+    displayed = await anna.http.get("/api/v1/me/passkeys")
+    return [row["label"] for row in displayed.json()["items"]]
 
 
 async def ids(anna: Browser) -> list[str]:
@@ -52,8 +52,8 @@ async def test_passkeys_come_are_named_and_go(lite: The) -> None:
         assert led(await anna.send(f"/account/passkeys/{newest}/remove")) == "/account/factors?done=removed"
         assert await ids(anna) == [oldest]
         gone = await anna.http.post(f"/account/passkeys/{newest}/remove", headers=SAME)
-        assert told(gone) == (404, "error", "not_found")
-        assert told(await anna.get(f"/account/passkeys/{newest}")) == (404, "error", "not_found")
+        assert outcome(gone) == (404, "error", "not_found")
+        assert outcome(await anna.get(f"/account/passkeys/{newest}")) == (404, "error", "not_found")
 
 
 async def test_the_last_way_in_stays(lite: The) -> None:
@@ -64,8 +64,8 @@ async def test_the_last_way_in_stays(lite: The) -> None:
         await anna.send("/signin/email-code", code=await lite.code(EMAIL))
         await anna.use(phone, "/signin/passkey")
         [only] = await ids(anna)
-        kept = await anna.send(f"/account/passkeys/{only}/remove")
-        assert told(kept) == (409, "account-passkey-remove", "conflict")
+        stored = await anna.send(f"/account/passkeys/{only}/remove")
+        assert outcome(stored) == (409, "account-passkey-remove", "conflict")
         assert await ids(anna) == [only]
         assert (
             led(await anna.send("/account/password", new_password=OTHER_PASSWORD)) == "/account/password?done=password"
@@ -89,18 +89,18 @@ async def test_bad_names_and_wrong_answers(lite: The) -> None:
     phone = Authenticator()
     async with browser(lite) as anna:
         await anna.sign_up()
-        assert told(await anna.use(phone, "/account/passkeys/new", uv=False)) == (
+        assert outcome(await anna.use(phone, "/account/passkeys/new", uv=False)) == (
             403,
             "account-passkey-new",
             "proof_refused",
         )
         broken = await anna.http.post("/account/passkeys", data={"answer": "[]"}, headers=SAME)
-        assert told(broken) == (403, "account-passkey-new", "proof_refused")
+        assert outcome(broken) == (403, "account-passkey-new", "proof_refused")
         await anna.use(phone, "/account/passkeys/new")
         [mine] = await ids(anna)
         for label in ("", "   ", "x" * 61, "x" * 300):
             refused = await anna.send(f"/account/passkeys/{mine}", label=label)
-            assert told(refused) == (422, "account-passkey", "invalid"), label
+            assert outcome(refused) == (422, "account-passkey", "invalid"), label
             assert Page(refused.text).marked == {"label"}
 
 
@@ -112,9 +112,9 @@ async def test_somebody_elses_passkey_is_not_found(lite: The) -> None:
         await ben.sign_up("ben@example.com")
         [hers] = await ids(anna)
         for path in (f"/account/passkeys/{hers}", f"/account/passkeys/{hers}/remove"):
-            assert told(await ben.get(path)) == (404, "error", "not_found")
+            assert outcome(await ben.get(path)) == (404, "error", "not_found")
             form = {"label": "mine"} if not path.endswith("remove") else {}
-            assert told(await ben.http.post(path, data=form, headers=SAME)) == (404, "error", "not_found")
+            assert outcome(await ben.http.post(path, data=form, headers=SAME)) == (404, "error", "not_found")
         assert await ids(anna) == [hers]
 
 
@@ -131,7 +131,7 @@ async def test_an_app_comes_is_replaced_and_goes(lite: The) -> None:
         assert (await anna.page("/account/totp")).secret == first
         assert await lite.everything(but=("session",)) == {k: v for k, v in before.items() if k != "session"}
         wrong = await anna.send("/account/totp", code="000000")
-        assert told(wrong) == (403, "account-totp", "proof_refused")
+        assert outcome(wrong) == (403, "account-totp", "proof_refused")
         assert Page(wrong.text).secret == first
         assert led(await anna.send("/account/totp", code=app(lite, first))) == "/account/recovery-codes?done=totp"
         await anna.add_codes()
@@ -143,28 +143,28 @@ async def test_an_app_comes_is_replaced_and_goes(lite: The) -> None:
         assert led(await anna.send("/account/totp/remove")) == "/account/factors?done=no-totp"
         assert await live(lite) == ["password"], "the recovery codes went too"
         missing = await anna.http.post("/account/totp/remove", headers=SAME)
-        assert told(missing) == (404, "account-totp-remove", "not_found")
+        assert outcome(missing) == (404, "account-totp-remove", "not_found")
 
 
 async def test_an_app_that_counts_at_once(lite: The) -> None:
     await rule(lite, totp_at_once=True)
     async with browser(lite) as anna, browser(lite) as other:
         await anna.sign_up()
-        shown = await anna.send("/account/totp/offer", at="/account/totp")
-        assert told(shown) == (200, "account-totp", "")
+        displayed = await anna.send("/account/totp/offer", at="/account/totp")
+        assert outcome(displayed) == (200, "account-totp", "")
         await other.give_password()
-        assert led(await other.send("/signin/totp", code=app(lite, Page(shown.text).secret))) == "/account"
+        assert led(await other.send("/signin/totp", code=app(lite, Page(displayed.text).secret))) == "/account"
 
 
 async def test_recovery_codes_are_shown_once(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
         await anna.add_app()
-        shown = await anna.send("/account/recovery-codes")
-        assert told(shown) == (200, "account-recovery-codes", "")
-        codes = Page(shown.text).codes
+        displayed = await anna.send("/account/recovery-codes")
+        assert outcome(displayed) == (200, "account-recovery-codes", "")
+        codes = Page(displayed.text).codes
         assert len(set(codes)) == 10
-        [file] = [given for tag, given in Page(shown.text).tags if tag == "a" and "download" in given]
+        [file] = [given for tag, given in Page(displayed.text).tags if tag == "a" and "download" in given]
         assert file["download"] == "recovery-codes.txt"
         kind, _, text = file["href"].partition(",")
         assert kind == "data:text/plain;charset=utf-8"
@@ -192,7 +192,7 @@ async def test_remembered_browsers_are_listed_and_forgotten(lite: The) -> None:
         assert led(await anna.send(one, at="/account/factors")) == "/account/factors?done=browser"
         assert (await live(lite)).count("browser") == 1
         again = await anna.http.post(one, headers=SAME)
-        assert told(again) == (404, "account-factors", "not_found")
+        assert outcome(again) == (404, "account-factors", "not_found")
         assert led(await anna.http.post("/account/browsers", headers=SAME)) == "/account/factors?done=browsers"
         assert "browser" not in await live(lite)
 
@@ -223,7 +223,7 @@ async def test_every_change_wants_a_fresh_proof(lite: The) -> None:
         for path in paths:
             page = await anna.page(path)
             assert [form.action for form in page.forms] == [f"/account/confirm?return_to={path}"], path
-        deeds = {
+        actions = {
             f"/account/passkeys/{mine}": {"label": "x"},
             f"/account/passkeys/{mine}/remove": {},
             "/account/totp/offer": {},
@@ -232,10 +232,10 @@ async def test_every_change_wants_a_fresh_proof(lite: The) -> None:
             "/account/recovery-codes": {},
             "/account/passkeys": {"answer": "{}"},
         }
-        for path, form in deeds.items():
+        for path, form in actions.items():
             assert led(await anna.http.post(path, data=form, headers=SAME)) == "/signin/password", path
         late = await anna.http.post("/account/passkeys/options", headers=SAME)
-        assert told(late) == (401, "error", "insufficient_user_authentication")
+        assert outcome(late) == (401, "error", "insufficient_user_authentication")
         assert await live(lite) == before
         assert led(await anna.send("/account/confirm", at=f"/account/passkeys/{mine}")) == "/signin/password"
         assert led(await anna.send("/signin/password", password=PASSWORD)) == "/signin/totp"

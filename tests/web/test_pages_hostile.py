@@ -16,7 +16,7 @@ from passgate.app import Passgate
 from passgate.settings import Settings, refusals
 from passgate.store.tables import budget, session
 from tests.kit import PASSWORD, The, client_for, code_of, settings_for
-from tests.web.browsing import SAME, Page, browser, told
+from tests.web.browsing import SAME, Page, browser, outcome
 
 FORM = {**SAME, "content-type": "application/x-www-form-urlencoded"}
 MARK = "zq7mark"
@@ -66,10 +66,10 @@ async def test_a_form_is_read_strictly(lite: The, content: bytes, expected: tupl
 )
 async def test_only_one_kind_of_form(lite: The, kind: str) -> None:
     answer = await lite.http.post("/signin", content=b"email=a%40example.com", headers={**SAME, "content-type": kind})
-    assert told(answer) == (415, "error", "not_form")
+    assert outcome(answer) == (415, "error", "not_form")
 
 
-async def test_programs_doors_take_no_form(lite: The) -> None:
+async def test_programs_endpoints_take_no_form(lite: The) -> None:
     for path in ("/api/v1/signin", "/api/v1/me/password", "/docs", "/nowhere"):
         assert code_of(await lite.http.post(path, content=b"email=a", headers=FORM)) == "not_json"
 
@@ -77,7 +77,7 @@ async def test_programs_doors_take_no_form(lite: The) -> None:
 async def test_what_was_typed_is_kept_escaped_and_no_secret(lite: The) -> None:
     typed = {"email": '"><script>alert(1)</script>', "password": "a-Secret-Thing-9"}
     answer = await lite.http.post("/signup", data=typed, headers=SAME)
-    assert told(answer) == (422, "signup", "invalid")
+    assert outcome(answer) == (422, "signup", "invalid")
     assert "<script>alert" not in answer.text
     assert "a-Secret-Thing-9" not in answer.text
     page = Page(answer.text)
@@ -171,7 +171,7 @@ async def test_who_is_not_signed_in_comes_back_to_where_they_wanted(lite: The) -
     login = await lite.http.get("/login?return_to=%2Faccount%2Fsessions")
     assert (login.status_code, login.headers["location"]) == (308, "/signin?return_to=%2Faccount%2Fsessions")
     doubled = await lite.http.get("/signin?return_to=/account&return_to=//evil.example")
-    assert told(doubled) == (400, "error", "malformed")
+    assert outcome(doubled) == (400, "error", "malformed")
 
 
 # -- header fields ---------------------------------------------------------------------------------
@@ -198,10 +198,12 @@ LIES: list[dict[str, str]] = [
 def same_page(answer: httpx2.Response) -> tuple[int, list[str], list[str], dict[str, str]]:
     """Status, links, form actions, and the header fields that matter."""
     page = Page(answer.text)
-    kept = {name: value for name, value in answer.headers.items() if name not in ("x-request-id", "set-cookie", "date")}
-    kept["set-cookie"] = answer.headers.get("set-cookie", "").partition("=")[0]
-    kept["flags"] = answer.headers.get("set-cookie", "").partition(";")[2]
-    return answer.status_code, page.links, [form.action for form in page.forms], kept
+    stored = {
+        name: value for name, value in answer.headers.items() if name not in ("x-request-id", "set-cookie", "date")
+    }
+    stored["set-cookie"] = answer.headers.get("set-cookie", "").partition("=")[0]
+    stored["flags"] = answer.headers.get("set-cookie", "").partition(";")[2]
+    return answer.status_code, page.links, [form.action for form in page.forms], stored
 
 
 @pytest.mark.parametrize("lie", LIES, ids=str)
@@ -240,10 +242,14 @@ async def test_doubled_cookies_are_nobody(lite: The) -> None:
         await anna.sign_up()
         mine = f"passgate_session={anna.session}"
     for line in (f"{mine}; passgate_session=planted", f"passgate_session=planted; {mine}", f"{mine}; {mine}"):
-        assert told(await lite.http.get("/account", headers={"cookie": line})) == (401, "error", "credential_invalid")
+        assert outcome(await lite.http.get("/account", headers={"cookie": line})) == (
+            401,
+            "error",
+            "credential_invalid",
+        )
     line = "passgate_signin=a; passgate_signin=b"
     for path in ("/signin", "/signin/password"):
-        assert told(await lite.http.get(path, headers={"cookie": line})) == (401, "error", "credential_invalid")
+        assert outcome(await lite.http.get(path, headers={"cookie": line})) == (401, "error", "credential_invalid")
     prefixed = await lite.http.get("/account", headers={"cookie": f"__Host-{mine}"})
     assert prefixed.status_code == 303
 
@@ -268,7 +274,7 @@ async def test_the_mailbox_is_this_machines_alone(lite: The, headers: dict[str, 
     await lite.signup("anna@example.com")
     async with client_for(lite.gate, ip) as http:
         answer = await http.get("/dev/mail", headers=headers)
-        assert told(answer) == (404, "error", "not_found")
+        assert outcome(answer) == (404, "error", "not_found")
         assert "anna@example.com" not in answer.text
     assert (await lite.http.get("/dev/mail")).status_code == 200
 
@@ -294,9 +300,9 @@ async def test_programs_get_problems_and_people_pages(lite: The) -> None:
         assert code_of(await lite.http.get(path)) == "not_found"
     assert code_of(await lite.http.get("/api/v1/nothing", headers={"accept": "text/html"})) == "not_found"
     for path in ("/nothing", "/account/nothing/at/all"):
-        assert told(await lite.http.get(path, headers={"accept": "text/html"})) == (404, "error", "not_found")
+        assert outcome(await lite.http.get(path, headers={"accept": "text/html"})) == (404, "error", "not_found")
     wrong = await lite.http.delete("/signin")
-    assert told(wrong) == (405, "error", "method_not_allowed")
+    assert outcome(wrong) == (405, "error", "method_not_allowed")
     assert wrong.headers["allow"] == "GET, POST"
 
 
@@ -307,6 +313,6 @@ async def test_a_database_that_is_away_is_a_page_too(tmp_path: Path) -> None:
             await http.get("/signin"),
             await http.post("/signup", data={"email": "a@b.example"}, headers=SAME),
         ):
-            assert told(answer) == (503, "error", "unavailable")
+            assert outcome(answer) == (503, "error", "unavailable")
             assert int(answer.headers["retry-after"]) >= 1
     await gate.close()

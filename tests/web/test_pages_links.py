@@ -13,13 +13,13 @@ from passgate.core import links, operate
 from passgate.core.ctx import Ctx
 from passgate.store.tables import credential, person, session
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, running, settings_for
-from tests.web.browsing import SAME, Page, app, browser, led, told
+from tests.web.browsing import SAME, Page, app, browser, led, outcome
 
 EMAIL = "anna@example.com"
 
 
 async def link_for(the: The, email: str = EMAIL) -> str:
-    made = await operate.signin_link(Ctx(the.gate.house), email, "main")
+    made = await operate.signin_link(Ctx(the.gate.services), email, "main")
     return made.url.removeprefix(the.gate.settings.url)
 
 
@@ -46,9 +46,9 @@ async def test_a_link_signs_in_once(the: The) -> None:
         assert anna.http.cookies.get("passgate_link") is None
         assert anna.http.cookies.get("passgate_signin") is None
         await other.get(path)
-        assert told(await other.get("/signin/link")) == (401, "signin-link", "handle_invalid")
+        assert outcome(await other.get("/signin/link")) == (401, "signin-link", "handle_invalid")
         again = await other.http.post("/signin/link", data={"decision": "signin"}, headers=SAME)
-        assert told(again) == (401, "signin-link", "handle_invalid")
+        assert outcome(again) == (401, "signin-link", "handle_invalid")
 
 
 async def test_a_link_is_no_second_factor(lite: The) -> None:
@@ -90,24 +90,24 @@ async def test_an_odd_form_uses_no_link_up(lite: The, form: dict[str, str]) -> N
     async with browser(lite) as anna:
         await anna.get(await link_for(lite))
         odd = await anna.http.post("/signin/link", data=form, headers=SAME)
-        assert told(odd) == (422, "signin-link", "invalid")
+        assert outcome(odd) == (422, "signin-link", "invalid")
         assert led(await anna.send("/signin/link", decision="signin")) == "/account"
 
 
 async def test_a_link_that_waits_says_until_when(lite: The) -> None:
     await lite.person()
-    ctx = Ctx(lite.gate.house)
+    ctx = Ctx(lite.gate.services)
     [anna_row] = await lite.rows(person)
     async with ctx.write() as db:
         made = await links.make(ctx, db, anna_row["tenant_id"], anna_row["id"], wait=3600, life=900, by="admin")
     async with browser(lite) as anna:
         await anna.get(made.url)
         early = await anna.get("/signin/link")
-        assert told(early) == (409, "signin-link", "not_yet")
+        assert outcome(early) == (409, "signin-link", "not_yet")
         assert int(early.headers["retry-after"]) == 3600
         assert "2027-01-15 09:00 UTC" in early.text
         posted = await anna.http.post("/signin/link", data={"decision": "signin"}, headers=SAME)
-        assert told(posted) == (409, "signin-link", "not_yet")
+        assert outcome(posted) == (409, "signin-link", "not_yet")
         lite.clock.forward(3601)
         assert led(await anna.send("/signin/link", decision="signin")) == "/account"
 
@@ -120,10 +120,10 @@ async def test_a_link_of_another_kind_opens_nothing(lite: The) -> None:
         for wrong in ("/signin/link/nonsense", f"/recover/stop/{token}", f"/account/address/undo/{token}"):
             clean = led(await anna.get(wrong))
             assert "pg_lnk_" not in clean
-            assert told(await anna.get(clean))[0] == 401
-        assert told(await anna.get("/signin/link")) == (401, "signin-link", "handle_invalid")
+            assert outcome(await anna.get(clean))[0] == 401
+        assert outcome(await anna.get("/signin/link")) == (401, "signin-link", "handle_invalid")
         await anna.get(path)
-        assert told(await anna.get("/recover/stop")) == (401, "recover-stop", "handle_invalid")
+        assert outcome(await anna.get("/recover/stop")) == (401, "recover-stop", "handle_invalid")
 
 
 # -- a lost second factor --------------------------------------------------------------------------
@@ -141,7 +141,7 @@ async def test_the_phone_is_gone_and_the_password_is_known(lite: The) -> None:
         assert {"/signin/recovery-code", "/signin/password"} <= set(page.links)
         assert (await other.page("/signin/password")).name == "signin-password"
         wrong = await other.send("/signin/password", password=OTHER_PASSWORD)
-        assert told(wrong) == (403, "signin-password", "proof_refused")
+        assert outcome(wrong) == (403, "signin-password", "proof_refused")
         assert led(await other.send("/signin/password", password=PASSWORD)) == "/account"
     assert await live(lite) == ["password"]
 
@@ -176,19 +176,19 @@ async def test_in_production_it_waits_and_its_owner_can_stop_it(tmp_path: Path) 
 
         assert await tried() == "/recover/waiting"
         page = await thief.get("/recover/waiting")
-        assert told(page) == (200, "recover-waiting", "")
+        assert outcome(page) == (200, "recover-waiting", "")
         assert "2027-01-16 08:00 UTC" in page.text
         assert "/signin/totp" in Page(page.text).links
         assert "totp" in await live(the)
         the.clock.forward(12 * 3600)
         assert await tried() == "/recover/waiting", "asking again shortens nothing"
-        [told_owner, *_] = [mail for mail in await the.mails(EMAIL) if mail["kind"] == "recovery_asked"]
+        [to_owner, *_] = [mail for mail in await the.mails(EMAIL) if mail["kind"] == "recovery_asked"]
         rows = await the.everything(but=("outbox", "dev_mail"))
-        assert led(await owner.get(told_owner["link"])) == "/recover/stop"
+        assert led(await owner.get(to_owner["link"])) == "/recover/stop"
         assert (await owner.page("/recover/stop")).name == "recover-stop"
         assert await the.everything(but=("outbox", "dev_mail")) == rows, "a GET changes nothing"
         assert led(await owner.send("/recover/stop")) == "/recover/stop?done=stopped"
-        assert told(await owner.get("/recover/stop?done=stopped")) == (200, "recover-stop", "")
+        assert outcome(await owner.get("/recover/stop?done=stopped")) == (200, "recover-stop", "")
         assert (await the.events())[-1] == "recovery:stopped"
         the.clock.forward(13 * 3600)
         assert await tried() == "/recover/waiting", "it begins anew"
@@ -218,12 +218,12 @@ async def test_a_stop_link_works_once_and_is_bound_to_its_browser(lite: The) -> 
     await link_for(lite)
     [mail] = [mail for mail in await lite.mails(EMAIL) if mail["kind"] == "signin_link"]
     async with browser(lite) as owner, browser(lite) as other:
-        assert told(await other.get("/recover/stop")) == (401, "recover-stop", "handle_invalid")
+        assert outcome(await other.get("/recover/stop")) == (401, "recover-stop", "handle_invalid")
         foreign = await other.http.post("/recover/stop", headers=SAME)
-        assert told(foreign) == (401, "recover-stop", "handle_invalid")
+        assert outcome(foreign) == (401, "recover-stop", "handle_invalid")
         await owner.get(mail["link"])
         assert led(await owner.send("/recover/stop")) == "/recover/stop?done=stopped"
         await owner.get(mail["link"])
         again = await owner.http.post("/recover/stop", headers=SAME)
-        assert told(again) == (401, "recover-stop", "handle_invalid")
+        assert outcome(again) == (401, "recover-stop", "handle_invalid")
     assert len(await lite.rows(session)) == 1

@@ -13,12 +13,12 @@ from types import ModuleType
 
 import pytest
 
-from passgate import look, words
+from passgate import i18n, theme
 from passgate.core import operate
 from passgate.core.ctx import Ctx
-from passgate.core.mail import WORDS, render
-from passgate.settings import LookSettings
-from passgate.web.guards import SEAT
+from passgate.core.mail import LETTERS, render
+from passgate.settings import ThemeSettings
+from passgate.web.guards import BINDING
 from passgate.web.pages.page import STATIC
 from tests.authenticator import Authenticator
 from tests.kit import PASSWORD, The, running, settings_for
@@ -38,16 +38,16 @@ def _catalog_tool() -> ModuleType:
 # -- words -----------------------------------------------------------------------------------------
 
 TOOL = _catalog_tool()
-PO = words.LOCALES / "de" / "LC_MESSAGES" / "passgate.po"
+PO = i18n.LOCALES / "de" / "LC_MESSAGES" / "passgate.po"
 _PLACES = re.compile(r"%\(\w+\)s|</?b>")
 
 
 def test_german_says_everything_and_nothing_more() -> None:
     needed = TOOL.needed()
     assert len(needed) > 150
-    said = set(TOOL.read(PO)) - {""}
-    assert needed - said == set(), "not translated"
-    assert said - needed == set(), "said nowhere"
+    translated = set(TOOL.read(PO)) - {""}
+    assert needed - translated == set(), "not translated"
+    assert translated - needed == set(), "said nowhere"
 
 
 def test_each_translation_fills_the_same_places() -> None:
@@ -82,7 +82,7 @@ def test_the_compiled_catalog_is_the_written_one() -> None:
     ],
 )
 def test_the_best_language_is_chosen(accept: str, language: str) -> None:
-    assert words.choose(accept) == language
+    assert i18n.choose(accept) == language
 
 
 async def test_pages_and_mails_speak_german(lite: The) -> None:
@@ -107,9 +107,9 @@ async def test_a_host_says_it_in_own_words(tmp_path: Path) -> None:
 
 
 async def test_every_mail_has_both_parts_with_the_same_facts(lite: The) -> None:
-    for language in words.LANGUAGES:
-        for kind, letter in WORDS.items():
-            ctx = Ctx(lite.gate.house, language=language)
+    for language in i18n.LANGUAGES:
+        for kind, letter in LETTERS.items():
+            ctx = Ctx(lite.gate.services, language=language)
             code = "12345678" if "code" in letter.subject else None
             made = render(ctx, kind, "a@example.com", service="A & <B>", code=code, link=None)
             assert made.html is not None
@@ -144,7 +144,7 @@ EDGES = [("field", "card"), ("field", "well"), ("bad", "well"), ("brand", "well"
 def _colour(text: str, hue: float, chroma: float) -> tuple[float, float, float]:
     text = text.replace("calc(var(--chroma) * .8)", str(chroma * 0.8)).replace("var(--chroma)", str(chroma))
     lightness, colourful, turned = text.replace("var(--hue)", str(hue)).split()
-    return look.linear(float(lightness.rstrip("%")) / 100, float(colourful), float(turned))
+    return theme.linear(float(lightness.rstrip("%")) / 100, float(colourful), float(turned))
 
 
 def _contrast(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
@@ -175,7 +175,7 @@ def test_every_brand_can_be_read(chroma: float) -> None:
 
 def test_mails_can_be_read() -> None:
     for hue in range(0, 361, 5):
-        colours = look.mail_colours(LookSettings(hue=hue, chroma=0.2))
+        colours = theme.mail_colours(ThemeSettings(hue=hue, chroma=0.2))
         rgb = {name: tuple(_unhex(text)) for name, text in colours.items()}
         for one, other in (
             ("ink", "card"),
@@ -234,23 +234,23 @@ async def every_page(the: The, anna: Browser) -> dict[str, str]:
         "/dev/mail",
         "/account/nothing",
     ]
-    shown = {path: (await anna.get(path)).text for path in paths} | {"drawn": drawn, "made": made}
+    displayed = {path: (await anna.get(path)).text for path in paths} | {"drawn": drawn, "made": made}
     await anna.send("/signin", email="anna@example.com")
-    shown["/signin/password"] = (await anna.get("/signin/password")).text
+    displayed["/signin/password"] = (await anna.get("/signin/password")).text
     await anna.send("/signin/password", password=PASSWORD)
     for path in ("/signin/totp", "/signin/passkey", "/signin/recovery-code", "/signin/email-code"):
-        shown[f"second {path}"] = (await anna.get(path)).text
-    await anna.get((await operate.signin_link(Ctx(the.gate.house), "anna@example.com", "main")).url)
-    shown["a link"] = (await anna.get("/signin/link")).text
+        displayed[f"second {path}"] = (await anna.get(path)).text
+    await anna.get((await operate.signin_link(Ctx(the.gate.services), "anna@example.com", "main")).url)
+    displayed["a link"] = (await anna.get("/signin/link")).text
     await anna.send("/recover", email="anna@example.com")
-    shown["/signin/email-code"] = (await anna.get("/signin/email-code")).text
+    displayed["/signin/email-code"] = (await anna.get("/signin/email-code")).text
     await anna.send("/signin/email-code", code=await the.code("anna@example.com"))
-    shown["another sign"] = (await anna.get("/signin/password")).text
+    displayed["another sign"] = (await anna.get("/signin/password")).text
     await anna.send("/recover", email="anna@example.com")
     await anna.send("/signin/email-code", code=await the.code("anna@example.com"))
     await anna.use(phone, "/signin/passkey")
-    shown["new password"] = (await anna.get("/signin/password")).text
-    return shown
+    displayed["new password"] = (await anna.get("/signin/password")).text
+    return displayed
 
 
 async def test_every_page_is_small_whole_and_of_our_own(lite: The) -> None:
@@ -297,7 +297,7 @@ async def test_every_page_carries_its_header_fields(lite: The) -> None:
                 "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "
                 "frame-ancestors 'none'; base-uri 'none'"
             )
-            # Where the script of passkeys asks one of our own doors.
+            # Where the script of passkeys asks one of our own endpoints.
             assert sent["content-security-policy"] == policy + ("; connect-src 'self'" if path in asking else ""), path
             assert sent["referrer-policy"] == "same-origin"
             assert (sent["x-robots-tag"], sent["cache-control"]) == ("noindex", "no-store")
@@ -307,8 +307,8 @@ async def test_every_page_carries_its_header_fields(lite: The) -> None:
 async def test_the_files_are_small_and_kept(lite: The) -> None:
     assert len((await lite.http.get("/static/passgate.css")).content) < 15_000
     for address in [link for link in Page((await lite.http.get("/signin")).text).links if link.startswith("/static/")]:
-        kept = await lite.http.get(address)
-        assert kept.headers["cache-control"].endswith("immutable")
+        stored = await lite.http.get(address)
+        assert stored.headers["cache-control"].endswith("immutable")
         again = await lite.http.get(address.partition("?")[0] + "?v=old")
         assert again.headers["cache-control"] == "no-store"
     sheet = (STATIC / "passgate.css").read_text()
@@ -325,5 +325,5 @@ async def test_cookies_over_https_are_bound_to_the_host(tmp_path: Path) -> None:
         set_cookie = (await the.http.get("/signin")).headers["set-cookie"]
         name, _, rest = set_cookie.partition("=")
         assert name == "__Host-passgate_signin"
-        assert rest.startswith(SEAT)
+        assert rest.startswith(BINDING)
         assert rest.partition("; ")[2] == "Path=/; Max-Age=900; HttpOnly; SameSite=Lax; Secure"

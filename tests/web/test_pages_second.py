@@ -13,7 +13,7 @@ import pytest
 from passgate.store.tables import credential, session, sign_in
 from tests.authenticator import Authenticator
 from tests.kit import PASSWORD, The
-from tests.web.browsing import SAME, Page, app, browser, led, rule, told
+from tests.web.browsing import SAME, Page, app, browser, led, outcome, rule
 
 EMAIL = "anna@example.com"
 
@@ -76,7 +76,7 @@ async def test_an_answer_that_is_none_is_a_wrong_one(lite: The, answer: str) -> 
         await anna.send("/signin", email=EMAIL)
         _, form = await anna.options("/signin/passkey")
         sent = await anna.http.post(form.action, data={**form.fields, "answer": answer})
-        assert told(sent) == (403, "signin-passkey", "proof_refused")
+        assert outcome(sent) == (403, "signin-passkey", "proof_refused")
     assert (await lite.events())[-1] == "signin:passkey:refused"
     [row] = [row for row in await lite.rows(sign_in) if row["purpose"] == "signin"]
     assert row["refused"] == 1
@@ -90,7 +90,7 @@ async def test_a_lie_is_refused_in_place_and_the_truth_opens(lite: The) -> None:
         await other.send("/signin", email=EMAIL)
         for lie in ({"uv": False}, {"be": True, "bs": True}, {"counter": 3}, {"origin": "https://evil.example"}):
             refused = await other.use(phone, "/signin/passkey", **lie)
-            assert told(refused) == (403, "signin-passkey", "proof_refused"), lie
+            assert outcome(refused) == (403, "signin-passkey", "proof_refused"), lie
         assert "passkey_counter" in [mail["kind"] for mail in await lite.mails(EMAIL)]
         assert led(await other.use(phone, "/signin/passkey")) == "/account"
 
@@ -99,7 +99,7 @@ async def test_too_long_an_answer(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.send("/signin", email=EMAIL)
         sent = await anna.http.post("/signin/passkey", data={"answer": "a" * 60_001}, headers=SAME)
-        assert told(sent) == (422, "signin-passkey", "invalid")
+        assert outcome(sent) == (422, "signin-passkey", "invalid")
 
 
 async def test_where_no_passkeys_are_wanted_none_are_offered(lite: The) -> None:
@@ -109,10 +109,10 @@ async def test_where_no_passkeys_are_wanted_none_are_offered(lite: The) -> None:
         assert page.actions == {"/signin"}
         assert not [link for link in page.links if "passkey" in link]
         sent = await anna.http.post("/signin/passkey/options", headers=SAME)
-        assert told(sent) == (409, "error", "factor_not_offered")
+        assert outcome(sent) == (409, "error", "factor_not_offered")
         assert "decision" not in (await anna.page("/signup")).forms[0].names
         refused = await anna.http.post("/signup", data={"email": EMAIL, "decision": "passkey"}, headers=SAME)
-        assert told(refused) == (422, "signup", "invalid")
+        assert outcome(refused) == (422, "signup", "invalid")
     assert await lite.rows(sign_in) == []
 
 
@@ -150,7 +150,7 @@ async def test_password_and_app(lite: The) -> None:
         assert (page.name, page.forms[0].names) == ("signin-totp", {"csrf_token", "code", "remember"})
         assert "/recover" in page.links
         wrong = await other.send("/signin/totp", code="000000")
-        assert told(wrong) == (403, "signin-totp", "proof_refused")
+        assert outcome(wrong) == (403, "signin-totp", "proof_refused")
         assert (await other.page("/account")).name == "signin"
         await other.give_password()
         code = app(lite, secret)
@@ -167,7 +167,7 @@ async def test_the_phone_is_lost(lite: The) -> None:
         assert led(await other.give_password()) == "/signin/totp"
         assert "/signin/recovery-code" in (await other.page("/signin/totp")).links
         wrong = await other.send("/signin/recovery-code", code="abcd-efgh-ijkl-mnop")
-        assert told(wrong) == (403, "signin-recovery-code", "proof_refused")
+        assert outcome(wrong) == (403, "signin-recovery-code", "proof_refused")
         assert codes[0] not in wrong.text
         assert led(await other.send("/signin/recovery-code", code=codes[0].upper())) == "/account"
         assert "recovery_code_used" in {mail["kind"] for mail in await lite.mails(EMAIL)}
@@ -175,7 +175,7 @@ async def test_the_phone_is_lost(lite: The) -> None:
     async with browser(lite) as third:
         await third.give_password()
         again = await third.send("/signin/recovery-code", code=codes[0])
-        assert told(again) == (403, "signin-recovery-code", "proof_refused")
+        assert outcome(again) == (403, "signin-recovery-code", "proof_refused")
 
 
 async def test_a_passkey_as_the_second_step(lite: The) -> None:
@@ -272,7 +272,7 @@ async def test_a_check_mark_is_one(lite: The) -> None:
         secret = await anna.add_app()
         await other.give_password()
         odd = await other.http.post("/signin/totp", data={"code": app(lite, secret), "remember": "yes"}, headers=SAME)
-        assert told(odd) == (422, "signin-totp", "invalid")
+        assert outcome(odd) == (422, "signin-totp", "invalid")
 
 
 # -- what has to be set up first -------------------------------------------------------------------
@@ -289,7 +289,7 @@ async def test_a_second_step_that_everybody_needs(lite: The) -> None:
         assert (await anna.page("/signin/totp")).secret == page.secret
         assert await lite.everything() == before, "a GET changes nothing"
         wrong = await anna.send("/signin/totp", code="000000")
-        assert told(wrong) == (403, "signin-totp", "proof_refused")
+        assert outcome(wrong) == (403, "signin-totp", "proof_refused")
         assert Page(wrong.text).secret == page.secret
         assert led(await anna.send("/signin/totp", code=app(lite, page.secret))) == "/account/recovery-codes"
         lite.clock.forward(30)

@@ -10,7 +10,7 @@ import json
 from passgate.core.events import Event
 from passgate.store.tables import budget, person, session, ticket
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of
-from tests.web.browsing import Page, browser, told
+from tests.web.browsing import Page, browser, outcome
 
 
 async def test_sign_up_sign_in_sign_out(lite: The) -> None:
@@ -20,7 +20,7 @@ async def test_sign_up_sign_in_sign_out(lite: The) -> None:
         assert (begun.status_code, begun.headers["location"]) == (303, "/signin/email-code")
         assert (await anna.page("/signin/email-code")).name == "signin-email-code"
         wrong = await anna.send("/signin/email-code", code="1234 5678")
-        assert told(wrong) == (403, "signin-email-code", "proof_refused")
+        assert outcome(wrong) == (403, "signin-email-code", "proof_refused")
         assert (Page(wrong.text).forms[0].fields["code"], Page(wrong.text).marked) == ("1234 5678", {"code"})
         right = await anna.send("/signin/email-code", code=await lite.code("Anna@example.com"))
         assert (right.status_code, right.headers["location"]) == (303, "/account")
@@ -41,7 +41,7 @@ async def test_known_and_new_addresses_look_alike(lite: The) -> None:
         assert (begun.status_code, begun.headers["location"]) == (303, "/signin/email-code")
         assert (await lite.mails())[0]["kind"] == "signup_known"
         answer = await other.send("/signin/email-code", code="12345678")
-        assert told(answer) == (403, "signin-email-code", "proof_refused")
+        assert outcome(answer) == (403, "signin-email-code", "proof_refused")
         assert len(await lite.rows(person)) == 1
 
 
@@ -50,7 +50,7 @@ async def test_a_wrong_password_then_the_right_one(lite: The) -> None:
     async with browser(lite) as anna:
         assert (await anna.send("/signin", email="anna@example.com")).headers["location"] == "/signin/password"
         wrong = await anna.send("/signin/password", password=OTHER_PASSWORD)
-        assert told(wrong) == (403, "signin-password", "proof_refused")
+        assert outcome(wrong) == (403, "signin-password", "proof_refused")
         assert OTHER_PASSWORD not in wrong.text
         assert (await anna.send("/signin/password", password=PASSWORD)).headers["location"] == "/account"
 
@@ -64,10 +64,10 @@ async def test_too_many_tries_say_when_to_come_back(lite: The) -> None:
         dead = await first.http.post(
             "/signin/password", data={"password": "no"}, headers={"sec-fetch-site": "same-origin"}
         )
-        assert told(dead) == (401, "error", "handle_invalid")
+        assert outcome(dead) == (401, "error", "handle_invalid")
         await anna.send("/signin", email="anna@example.com")
         late = await anna.send("/signin/password", password=PASSWORD)
-        assert told(late) == (429, "signin-password", "throttled")
+        assert outcome(late) == (429, "signin-password", "throttled")
         assert int(late.headers["retry-after"]) >= 1
 
 
@@ -80,7 +80,7 @@ async def test_recovery(lite: The) -> None:
         assert (proved.status_code, proved.headers["location"]) == (303, "/signin/password")
         assert (await anna.page("/signin/password")).name == "new-password"
         short = await anna.send("/signin/password", new_password="short")
-        assert told(short) == (422, "new-password", "password_refused")
+        assert outcome(short) == (422, "new-password", "password_refused")
         done = await anna.send("/signin/password", new_password=OTHER_PASSWORD)
         assert (done.status_code, done.headers["location"]) == (303, "/account")
     async with browser(lite) as again:
@@ -135,12 +135,12 @@ async def test_a_password_wants_a_fresh_proof(lite: The) -> None:
         assert (back.status_code, back.headers["location"]) == (303, "/account/password")
         assert anna.session != before
         refused = await anna.send("/account/password", new_password="short")
-        assert told(refused) == (422, "account-password", "password_refused")
+        assert outcome(refused) == (422, "account-password", "password_refused")
         assert (await anna.send("/account/password", new_password=OTHER_PASSWORD)).status_code == 303
         assert (await other.page("/account")).name == "signin"
 
 
-async def test_a_deed_sent_too_late_leads_to_the_proof(lite: The) -> None:
+async def test_a_action_sent_too_late_leads_to_the_proof(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
         forms = {
@@ -162,7 +162,7 @@ async def test_export_and_leaving(lite: The) -> None:
         data = await anna.send("/account/export")
         assert data.headers["content-disposition"] == 'attachment; filename="my-data.json"'
         assert json.loads(data.text)["user"]["email"] == "anna@example.com"
-        assert told(await anna.send("/account/delete", decision="perhaps"))[:2] == (422, "account-delete")
+        assert outcome(await anna.send("/account/delete", decision="perhaps"))[:2] == (422, "account-delete")
         gone = await anna.send("/account/delete", decision="delete")
         assert (gone.status_code, gone.headers["location"], anna.session) == (303, "/signout", "")
         assert await lite.rows(person) == []
@@ -178,7 +178,7 @@ async def test_moving_and_taking_it_back(the: The) -> None:
         begun = await anna.send("/account/address", email="new@example.com")
         assert (begun.status_code, begun.headers["location"]) == (303, "/account/address/code")
         wrong = await anna.send("/account/address/code", code="00000000")
-        assert told(wrong) == (403, "account-address-code", "proof_refused")
+        assert outcome(wrong) == (403, "account-address-code", "proof_refused")
         assert (await anna.send("/account/address/code", code=await the.code("new@example.com"))).status_code == 303
         [row] = await the.rows(person)
         assert row["email"] == "new@example.com"
@@ -200,7 +200,7 @@ async def test_moving_and_taking_it_back(the: The) -> None:
         assert all(row["ended_at"] for row in await the.rows(session))
         await owner.get(path)
         again = await owner.http.post("/account/address/undo", headers={"sec-fetch-site": "same-origin"})
-        assert told(again) == (401, "account-undo", "handle_invalid")
+        assert outcome(again) == (401, "account-undo", "handle_invalid")
         assert (await the.mails())[0]["kind"] == "address_restored"
 
 
@@ -215,7 +215,7 @@ async def test_moving_twice_takes_no_way_back_and_gives_none(lite: The) -> None:
         await owner.get(links["owner@example.com"])
         assert (await owner.send("/account/address/undo")).status_code == 303
         await thief_again.get(links["thief@example.com"])
-        assert told(await thief_again.get("/account/address/undo"))[2] == "handle_invalid"
+        assert outcome(await thief_again.get("/account/address/undo"))[2] == "handle_invalid"
         [row] = await lite.rows(person)
         assert row["email"] == "owner@example.com"
 
@@ -229,7 +229,7 @@ async def test_the_way_back_ends_after_a_week(lite: The) -> None:
     async with browser(lite) as owner:
         lite.clock.forward(7 * 24 * 3600 + 1)
         await owner.get(link)
-        assert told(await owner.get("/account/address/undo"))[2] == "handle_invalid"
+        assert outcome(await owner.get("/account/address/undo"))[2] == "handle_invalid"
 
 
 async def test_a_taken_address_looks_like_a_free_one(lite: The) -> None:
@@ -267,11 +267,11 @@ async def test_an_address_wants_a_fresh_proof_and_a_changed_value(lite: The) -> 
 async def test_codes_for_an_address_are_throttled(lite: The) -> None:
     anna = await lite.person()
     await lite.http.post("/api/v1/me/address", json={"email": "new@example.com"}, headers=anna.auth)
-    told_codes = [
+    codes = [
         code_of(await lite.http.post("/api/v1/me/address/prove", json={"answer": "00000000"}, headers=anna.auth))
         for _ in range(11)
     ]
-    assert told_codes == ["proof_refused"] * 10 + ["throttled"]
+    assert codes == ["proof_refused"] * 10 + ["throttled"]
     assert [row for row in await lite.rows(budget) if str(row["key"]).startswith("h:address:")]
     assert (await lite.events()).count("account:address:refused") == 10
 

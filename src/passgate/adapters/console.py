@@ -29,6 +29,6 @@ class Console:
 
 def _line(text: str) -> str:
     """Without what would steer the terminal or what it cannot show: part of a mail is a stranger's words."""
-    shown = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    printable = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
     coding = sys.stdout.encoding or "utf-8"
-    return shown.encode(coding, "replace").decode(coding)
+    return printable.encode(coding, "replace").decode(coding)

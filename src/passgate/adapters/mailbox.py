@@ -13,7 +13,7 @@ from passgate.store import Store
 from passgate.store.tables import dev_mail
 from passgate.world import World, iso
 
-_KEPT = 1000
+_LIMIT = 1000
 
 Mail = dict[str, str | None]
 Mails = list[Mail]
@@ -28,7 +28,7 @@ class Mailbox:
     async def send(self, message: Message) -> None:
         """Twice the same id is one mail. Opens its own write transaction; raises Unavailable("database")."""
         sealed = self._ring.seal("dev_mail", _where(message.id), message.to_json())
-        newest = select(dev_mail.c.id).order_by(dev_mail.c.sent_at.desc(), dev_mail.c.id.desc()).limit(_KEPT)
+        newest = select(dev_mail.c.id).order_by(dev_mail.c.sent_at.desc(), dev_mail.c.id.desc()).limit(_LIMIT)
         row = {"id": message.id, "message_sealed": sealed, "sent_at": self._world.now()}
         async with self._store.write() as db:
             await db.change(db.upsert(dev_mail).values(row).on_conflict_do_nothing())
@@ -39,7 +39,7 @@ class Mailbox:
         under a key that is gone is passed over."""
         newest = select(dev_mail).order_by(dev_mail.c.sent_at.desc(), dev_mail.c.id.desc())
         async with self._store.read() as db:
-            rows = await db.rows(newest.limit(max(0, min(limit, _KEPT))))
+            rows = await db.rows(newest.limit(max(0, min(limit, _LIMIT))))
         found = (self._open(row["id"], row["message_sealed"], row["sent_at"]) for row in rows)
         return [mail for mail in found if mail is not None]
 

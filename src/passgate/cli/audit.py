@@ -34,8 +34,8 @@ def tail(
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async def work() -> list[dict[str, Any]]:
-        async with desk.house(ctx.obj) as house:
-            return [desk.spelled(row) for row in await operate.recent(Ctx(house), count, tenant)]
+        async with desk.services(ctx.obj) as services:
+            return [desk.format_times(row) for row in await operate.recent(Ctx(services), count, tenant)]
 
     rows = desk.run(work())
     desk.show({"items": rows, "next": None}, "\n".join(map(_line, rows)), as_json=as_json)
@@ -54,8 +54,8 @@ def verify(ctx: typer.Context, as_json: AsJson = False) -> NoReturn:
     from passgate.core import ledger  # noqa: PLC0415
 
     async def work() -> ledger.Report:
-        async with desk.house(ctx.obj) as house:
-            return await ledger.verify(house)
+        async with desk.services(ctx.obj) as services:
+            return await ledger.verify(services)
 
     report = desk.run(work())
     named = "".join(f"{f.what}  {f.tenant_id}  seq {f.seq}  {f.id or '-'}\n" for f in report.findings)
@@ -83,7 +83,7 @@ def export(
 async def _export(given: Given, out: TextIO) -> None:
     from passgate.core import ledger  # noqa: PLC0415
 
-    async with desk.house(given) as house:
-        async for row in ledger.export(house):
+    async with desk.services(given) as services:
+        async for row in ledger.export(services):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     out.flush()

@@ -19,7 +19,7 @@ import typer
 from passgate.errors import Invalid, NotFound, PassgateError, Unavailable, UnsafeSettings
 
 if TYPE_CHECKING:
-    from passgate.core.ctx import House
+    from passgate.core.ctx import Services
     from passgate.settings import Settings
     from passgate.store import Store
 
@@ -118,9 +118,10 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def house(given: Given, *, make: bool = False) -> AsyncIterator[House]:
-    """The rooms behind the doors, without the doors. `make`: a new data folder is fine; else it must be there."""
-    from passgate.app import build_house  # noqa: PLC0415
+async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
+    """The rooms behind the endpoints, without the endpoints. `make`: a new data folder is fine; else it must be
+    there."""
+    from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
@@ -132,7 +133,7 @@ async def house(given: Given, *, make: bool = False) -> AsyncIterator[House]:
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
     if reasons := reasons + await database_reasons(settings):
         raise UnsafeSettings(reasons)
-    made = build_house(settings, World.real())
+    made = build_services(settings, World.real())
     try:
         if settings.is_sqlite:
             await upgrade(made.store, lock=settings.data / "passgate.lock")
@@ -151,7 +152,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def spelled(row: dict[str, Any]) -> dict[str, Any]:
+def format_times(row: dict[str, Any]) -> dict[str, Any]:
     """Instants as the API spells them."""
     from passgate.world import iso  # noqa: PLC0415
 

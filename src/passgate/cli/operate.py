@@ -103,8 +103,8 @@ def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async def work() -> dict[str, Any]:
-        async with desk.house(ctx.obj) as house:
-            return await operate.rotate_keys(Ctx(house))
+        async with desk.services(ctx.obj) as services:
+            return await operate.rotate_keys(Ctx(services))
 
     done = desk.run(work())
     if not done["made"]:

@@ -40,8 +40,8 @@ def _asked(ctx: typer.Context, verb: Callable[[Ctx], Awaitable[dict[str, Any]]],
     async def work() -> dict[str, Any]:
         from passgate.core.ctx import Ctx  # noqa: PLC0415
 
-        async with desk.house(ctx.obj, make=make) as house:
-            return desk.spelled(await verb(Ctx(house)))
+        async with desk.services(ctx.obj, make=make) as services:
+            return desk.format_times(await verb(Ctx(services)))
 
     return desk.run(work())
 
@@ -73,8 +73,8 @@ def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = F
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async def work() -> list[dict[str, Any]]:
-        async with desk.house(ctx.obj) as house:
-            return [desk.spelled(person) async for person in operate.everybody(Ctx(house), tenant)]
+        async with desk.services(ctx.obj) as services:
+            return [desk.format_times(person) async for person in operate.everybody(Ctx(services), tenant)]
 
     found = desk.run(work())
     desk.show({"items": found, "next": None}, "\n".join(map(_line, found)), as_json=as_json)

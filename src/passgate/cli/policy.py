@@ -35,29 +35,31 @@ def explain(
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async def work() -> dict[str, Any]:
-        async with desk.house(ctx.obj) as house:
+        async with desk.services(ctx.obj) as services:
             return await operate.explained(
-                Ctx(house),
+                Ctx(services),
                 email,
                 tenant,
                 purpose=purpose,
-                proofs=_words(proved),
-                has=_words(has),
+                proofs=_names(proved),
+                has=_names(has),
                 acr=_SHORT.get(acr, acr),
                 is_remembered=remembered,
             )
 
-    told = desk.run(work())
-    desk.show(told, _lines(told), as_json=as_json)
+    explained = desk.run(work())
+    desk.show(explained, _lines(explained), as_json=as_json)
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.replace(",", " ").split() if word)
 
 
-def _lines(told: dict[str, Any]) -> str:
-    asked = " or ".join("+".join(way) for way in told["need"])
+def _lines(explained: dict[str, Any]) -> str:
+    asked = " or ".join("+".join(way) for way in explained["need"])
     answer = {"need": f"asks for {asked}", "enrol": f"has set up now: {asked}", "enough": "lets in"}
-    head = answer.get(told["decision"], "refuses")
-    level = f" as {told['acr']} ({', '.join(told['amr'])})" if told["decision"] == "enough" else ""
-    return "\n".join([f"{head}{level}", *(f"  because: {told['why']} ({reason})" for reason in told["reasons"])])
+    head = answer.get(explained["decision"], "refuses")
+    level = f" as {explained['acr']} ({', '.join(explained['amr'])})" if explained["decision"] == "enough" else ""
+    return "\n".join(
+        [f"{head}{level}", *(f"  because: {explained['why']} ({reason})" for reason in explained["reasons"])]
+    )

@@ -44,7 +44,7 @@ def serve(ctx: typer.Context) -> None:
     _refuse(settings)
     with sockets.bound(settings) as bound:
         settings = settings.model_copy(update={"port": sockets.port_of(bound)})
-        line = f"Passgate is ready: {settings.url} (listening on {sockets.spelled(bound)})"
+        line = f"Passgate is ready: {settings.url} (listening on {sockets.addresses_of(bound)})"
         if settings.workers > 1:
             raise typer.Exit(_serve_many(settings, bound, line))
 
@@ -118,30 +118,30 @@ def demo(
 
 async def _owners_link(settings: Settings) -> str:
     """A fresh one at each start: signs in the owner of `main`, once, within 15 minutes."""
-    from passgate.app import build_house  # noqa: PLC0415
+    from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import operate  # noqa: PLC0415
     from passgate.core.ctx import Ctx  # noqa: PLC0415
     from passgate.errors import Conflict  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
-    house = build_house(settings, World.real())
+    services = build_services(settings, World.real())
     try:
         with suppress(Conflict):  # there since an earlier start
-            await operate.add_person(Ctx(house), OWNER, "main", "owner", None)
-        return (await operate.signin_link(Ctx(house), OWNER, "main")).url
+            await operate.add_person(Ctx(services), OWNER, "main", "owner", None)
+        return (await operate.signin_link(Ctx(services), OWNER, "main")).url
     finally:
-        await house.store.close()
-        await house.breach.close()
-        house.hasher.close()
+        await services.store.close()
+        await services.breach.close()
+        services.hasher.close()
 
 
 def _demo_ready(settings: Settings, ready: Path, admin_link: str) -> str:
     """The file, and what the terminal shows."""
     paths = {"signup": "/signup", "mail": "/dev/mail", "docs": "/docs"}
-    doors = {name: settings.url + path for name, path in paths.items()} | {"admin_link": admin_link}
-    _write_private(ready, json.dumps({"url": settings.url, **doors, "clients": []}, indent=1))
-    shown = "".join(f"\n  {name.partition('_')[0]:6} {address}" for name, address in doors.items())
-    return f"Passgate is ready: {settings.url}{shown}"
+    links = {name: settings.url + path for name, path in paths.items()} | {"admin_link": admin_link}
+    _write_private(ready, json.dumps({"url": settings.url, **links, "clients": []}, indent=1))
+    listing = "".join(f"\n  {name.partition('_')[0]:6} {address}" for name, address in links.items())
+    return f"Passgate is ready: {settings.url}{listing}"
 
 
 async def _answers(settings: Settings) -> None:

@@ -65,14 +65,14 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._listening = listening
-        self._telling: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         # Beside the main loop: whoever wants to hear an answer first must let it run.
-        self._telling = asyncio.ensure_future(self._tell())
+        self._announcing = asyncio.ensure_future(self._announce())
 
-    async def _tell(self) -> None:
+    async def _announce(self) -> None:
         try:
             await self._listening()
         except Exception:
@@ -81,10 +81,10 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        if self._telling is not None:
-            self._telling.cancel()
+        if self._announcing is not None:
+            self._announcing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._telling
+                await self._announcing
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -45,7 +45,7 @@ def port_of(sockets: list[socket.socket]) -> int:
     return int(sockets[0].getsockname()[1])
 
 
-def spelled(sockets: list[socket.socket]) -> str:
+def addresses_of(sockets: list[socket.socket]) -> str:
     """`127.0.0.1:8000, [::1]:8000`."""
     return ", ".join(urlsplit(f"//{_bracketed(s.getsockname()[0])}:{s.getsockname()[1]}").netloc for s in sockets)
 

@@ -53,7 +53,7 @@ class _Worker:
 
 def supervise(settings: Settings, sockets: list[socket.socket], listening: Callable[[], None]) -> int:
     """Until a signal comes; the exit code. A worker that dies before it ever listened would do so again: all end."""
-    told, stop_at = False, _Stopped()
+    has_announced, stop_at = False, _Stopped()
     workers = [_Worker(settings, sockets) for _ in range(settings.workers)]
     try:
         while not stop_at.came:
@@ -61,8 +61,8 @@ def supervise(settings: Settings, sockets: list[socket.socket], listening: Calla
             for worker in workers:
                 if worker.pipe in wait(worker.ears, 0):
                     worker.hear()
-            if not told and all(worker.is_listening for worker in workers):
-                told = True
+            if not has_announced and all(worker.is_listening for worker in workers):
+                has_announced = True
                 listening()
             for place, worker in enumerate(workers):
                 if worker.process.is_alive() or stop_at.came:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, func, select
 
-from passgate.core.audit import kept, note
+from passgate.core.audit import deferred, record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.errors import Conflict, Invalid, PermissionMissing
@@ -54,7 +54,7 @@ async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> 
     row = {"tenant_id": tenant_id, "person_id": person_id, "role": role, "created_at": ctx.now()}
     if not await db.change(db.upsert(role_grant).values(**row).on_conflict_do_nothing()):
         return False
-    await note(ctx, db, Event.ROLE_GIVEN, tenant_id=tenant_id, subject_id=person_id, role=role)
+    await record(ctx, db, Event.ROLE_GIVEN, tenant_id=tenant_id, subject_id=person_id, role=role)
     return True
 
 
@@ -71,7 +71,7 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
         role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id, role_grant.c.role == role
     )
     if await db.change(gone):
-        await note(ctx, db, Event.ROLE_TAKEN, tenant_id=tenant_id, subject_id=person_id, role=role)
+        await record(ctx, db, Event.ROLE_TAKEN, tenant_id=tenant_id, subject_id=person_id, role=role)
 
 
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
@@ -101,8 +101,8 @@ async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) 
         or not may(mine, "roles:give")
         or not ROLES[role] <= permissions(mine)
     ):
-        refused = kept(ctx, Event.ACCESS_REFUSED, subject_id=person_id, permission="roles:give", role=role)
-        raise PermissionMissing(keep=(refused,))
+        refused = deferred(ctx, Event.ACCESS_REFUSED, subject_id=person_id, permission="roles:give", role=role)
+        raise PermissionMissing(deferred=(refused,))
 
 
 async def count(db: Db, tenant_id: str, role: str) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from passgate.core import access, audit, credentials, mail, once, people, sessions, tenants, throttle
 from passgate.core.action import Ends, action
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.core.factors import password
@@ -38,13 +38,13 @@ async def fresh(ctx: Ctx, actor: Actor) -> None:
 
 async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[str, Any]:
     """The profile as it is kept."""
-    kept = checked(ctx.house.profile, profile)
-    text = people.profile_text(kept)
+    stored = checked(ctx.services.profile, profile)
+    text = people.profile_text(stored)
     async with action(ctx, actor) as acting:
         db = acting.db
         await people.set_profile(db, actor.tenant_id, actor.person_id, text)
-        await note(ctx, db, Event.PROFILE_CHANGED)
-    return kept
+        await record(ctx, db, Event.PROFILE_CHANGED)
+    return stored
 
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
@@ -61,12 +61,12 @@ async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
     async with action(ctx, actor, ends=ends, reason="password_changed") as acting:
         db, mine = acting.db, (actor.tenant_id, actor.person_id)
         is_first = password.name not in await credentials.kinds(db, *mine)
-        await password.put(ctx, db, *mine, stored)
+        await password.replace(ctx, db, *mine, stored)
         await throttle.clear(ctx, db, throttle.person_key(actor.person_id, password.name))
         if is_first:
             await credentials.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
         else:
-            await mail.lay(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
+            await mail.enqueue(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
 
 
 async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
     async with action(ctx, actor) as acting:
         db = acting.db
         await sessions.end(ctx, db, actor, session_id)
-        await note(ctx, db, Event.SESSION_ENDED, session_id=session_id)
+        await record(ctx, db, Event.SESSION_ENDED, session_id=session_id)
 
 
 async def end_other_sessions(ctx: Ctx, actor: Actor) -> None:
@@ -97,14 +97,14 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
     rows of activity, the newest."""
     async with action(ctx, actor) as acting:
         found = acting.person
-        await note(ctx, acting.db, Event.ACCOUNT_EXPORTED)
+        await record(ctx, acting.db, Event.ACCOUNT_EXPORTED)
     async with ctx.read() as db:
         roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
         mine = (credential.c.tenant_id == actor.tenant_id, credential.c.person_id == actor.person_id)
-        shown = (credential.c.kind, credential.c.label, credential.c.created_at, credential.c.last_used_at)
+        columns = (credential.c.kind, credential.c.label, credential.c.created_at, credential.c.last_used_at)
         return {
-            "user": people.shown({**found, "roles": ",".join(roles)}),
-            "credentials": [dict(row) for row in await db.rows(select(*shown, credential.c.revoked_at).where(*mine))],
+            "user": people.as_json({**found, "roles": ",".join(roles)}),
+            "credentials": [dict(row) for row in await db.rows(select(*columns, credential.c.revoked_at).where(*mine))],
             "sessions": await sessions.listed(ctx, db, actor, before=None, limit=1000),
             "activity": await audit.activity(db, actor.tenant_id, actor.person_id, before=None, limit=10_000),
         }
@@ -116,7 +116,7 @@ async def delete(ctx: Ctx, actor: Actor) -> None:
     async with action(ctx, actor, heavy=True) as acting:
         db = acting.db
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
-        await note(ctx, db, Event.ACCOUNT_DELETED)
+        await record(ctx, db, Event.ACCOUNT_DELETED)
         await audit.forget(db, actor.tenant_id, actor.person_id)
         await people.erase(db, actor.tenant_id, actor.person_id)
         await once.forget(db, actor.person_id)

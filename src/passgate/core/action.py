@@ -16,7 +16,7 @@ from enum import Flag, auto
 from sqlalchemy import RowMapping
 
 from passgate.core import pending, people, sessions
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.errors import SessionEnded
@@ -79,4 +79,4 @@ async def within(
     yield Action(db, person, other)
     if Ends.OTHER_SESSIONS in ends:
         ended = await sessions.end_others(ctx, db, actor, reason)
-        await note(ctx, db, Event.SESSIONS_ENDED, reason=reason, count=ended)
+        await record(ctx, db, Event.SESSIONS_ENDED, reason=reason, count=ended)

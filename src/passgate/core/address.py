@@ -9,7 +9,7 @@ from typing import Any
 
 from passgate.core import account, mail, mailed_code, once, people, proof, recovery, tenants
 from passgate.core.action import Ends, action, end_all, within
-from passgate.core.audit import kept, note
+from passgate.core.audit import deferred, record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, wrong
@@ -35,14 +35,14 @@ async def start(ctx: Ctx, actor: Actor, email: str) -> str:
         if at.key == acting.person["email_key"]:
             raise Invalid({"email": "value"})
         is_free = await people.by_key(db, actor.tenant_id, at.key) is None
-        data = {"email": at.shown, "email_key": at.key}
+        data = {"email": at.text, "email_key": at.key}
         mine = (actor.tenant_id, _CODE, actor.person_id)
         code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free, data=data)
         if await mail.may_send(ctx, db, actor.tenant_id, at.key):
             kind, service = "address_code" if is_free else "address_known", await _service(ctx, db, actor.tenant_id)
-            await mail.lay(ctx, db, actor.tenant_id, kind, at.shown, service=service, code=code)
-        await note(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.shown})
-    return people.hidden(at.shown)
+            await mail.enqueue(ctx, db, actor.tenant_id, kind, at.text, service=service, code=code)
+        await record(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.text})
+    return people.hidden(at.text)
 
 
 async def waiting(ctx: Ctx, actor: Actor) -> str | None:
@@ -76,7 +76,7 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
             is_moved = await compared.mark(db) and await _move(ctx, db, actor, acting.person, at)
             return Right(None) if is_moved else Outcome.WRONG
 
-    refused = kept(ctx, Event.ADDRESS_REFUSED)
+    refused = deferred(ctx, Event.ADDRESS_REFUSED)
     attempt = Attempt(
         tenant_id=actor.tenant_id,
         authenticator=f"h:address:{actor.person_id}",
@@ -95,12 +95,12 @@ async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool
     back = {"email": found["email"], "email_key": found["email_key"]}
     # Beside the older ones: who took an account over must not take the first address's way back by moving twice.
     await once.issue(
-        ctx, db, actor.tenant_id, _UNDO, actor.person_id, minted.hash, life=UNDO_LIFE, data=back, beside=True
+        ctx, db, actor.tenant_id, _UNDO, actor.person_id, minted.hash, life=UNDO_LIFE, data=back, keep_older=True
     )
-    await note(ctx, db, Event.ADDRESS_CHANGED, personal={"email": at.shown, "email_before": found["email"]})
+    await record(ctx, db, Event.ADDRESS_CHANGED, personal={"email": at.text, "email_before": found["email"]})
     service = await _service(ctx, db, actor.tenant_id)
-    for to, link in ((found["email"], f"{ctx.house.base}/account/address/undo/{minted.token}"), (at.shown, None)):
-        await mail.lay(ctx, db, actor.tenant_id, "address_changed", to, service=service, link=link)
+    for to, link in ((found["email"], f"{ctx.services.base}/account/address/undo/{minted.token}"), (at.text, None)):
+        await mail.enqueue(ctx, db, actor.tenant_id, "address_changed", to, service=service, link=link)
     return True
 
 
@@ -124,8 +124,8 @@ async def undo(ctx: Ctx, token: str) -> None:
         if not await people.set_address(ctx, db, tenant_id, person_id, Address(back["email"], back["email_key"])):
             raise Conflict("That address belongs to another account by now.")
         about = {"email": back["email"], "email_before": found["email"]}
-        await note(ctx, db, Event.ADDRESS_UNDONE, tenant_id=tenant_id, subject_id=person_id, personal=about)
-        await note(
+        await record(ctx, db, Event.ADDRESS_UNDONE, tenant_id=tenant_id, subject_id=person_id, personal=about)
+        await record(
             ctx,
             db,
             Event.SESSIONS_ENDED,
@@ -135,7 +135,7 @@ async def undo(ctx: Ctx, token: str) -> None:
             count=ended,
         )
         service = await _service(ctx, db, tenant_id)
-        await mail.lay(ctx, db, tenant_id, "address_restored", back["email"], service=service)
+        await mail.enqueue(ctx, db, tenant_id, "address_restored", back["email"], service=service)
 
 
 async def may_undo(ctx: Ctx, token: str) -> str | None:

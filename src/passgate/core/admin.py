@@ -1,6 +1,6 @@
 """What an admin does for others of their own tenant: its policy, and a sign-in link for somebody who lost their way.
 
-Every deed looks at the permission first. What an operator does from outside is `operate`'s.
+Every action looks at the permission first. What an operator does from outside is `operate`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from passgate.core import access, account, links, policy, tenants
 from passgate.core.action import action
-from passgate.core.audit import kept, note
+from passgate.core.audit import deferred, record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.core.rules import Rules
@@ -48,9 +48,9 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
         rules = tenant.rules.changed(data, ctx.factors)
         if not policy.is_reachable(ctx.factors, rules):
             raise Invalid({"least_acr": "value"})
-        kept_text = json.dumps(rules.differences())
-        await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=kept_text))
-        await note(ctx, db, Event.POLICY_CHANGED, fields=sorted(data))
+        text = json.dumps(rules.differences())
+        await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=text))
+        await record(ctx, db, Event.POLICY_CHANGED, fields=sorted(data))
     return rules
 
 
@@ -76,4 +76,6 @@ async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str) -> None:
 
 
 def _missing(ctx: Ctx, permission: str, subject_id: str | None = None) -> PermissionMissing:
-    return PermissionMissing(keep=(kept(ctx, Event.ACCESS_REFUSED, subject_id=subject_id, permission=permission),))
+    return PermissionMissing(
+        deferred=(deferred(ctx, Event.ACCESS_REFUSED, subject_id=subject_id, permission=permission),)
+    )

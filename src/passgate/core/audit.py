@@ -1,4 +1,4 @@
-"""What happened: `note`, which writes one row inside the change's own transaction. What can happen is in `events`.
+"""What happened: `record`, which writes one row inside the change's own transaction. What can happen is in `events`.
 
 Sealing rows into a chain and proving it is `ledger`'s; nothing here is ever updated or deleted, except that `forget`
 empties the personal part of an erased person's rows.
@@ -16,7 +16,7 @@ from passgate.core.ctx import Ctx
 from passgate.seal import Ring, digest
 from passgate.store import Db
 from passgate.store.tables import audit_event, audit_head
-from passgate.store.unit import Keep
+from passgate.store.unit import Deferred
 
 SYSTEM = "system"
 """The chain of what belongs to no tenant."""
@@ -27,7 +27,7 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-async def note(
+async def record(
     ctx: Ctx,
     db: Db,
     event: str,
@@ -60,11 +60,11 @@ async def note(
     await db.add(audit_event, **row)
 
 
-def kept(ctx: Ctx, event: str, **given: Any) -> Keep:
-    """`note`, as a fact for a Refusal to keep."""
+def deferred(ctx: Ctx, event: str, **given: Any) -> Deferred:
+    """`record`, as a fact for a Refusal to keep."""
 
     async def write(db: Db) -> None:
-        await note(ctx, db, event, **given)
+        await record(ctx, db, event, **given)
 
     return write
 
@@ -105,10 +105,10 @@ async def activity(db: Db, tenant_id: str, person_id: str, *, before: str | None
     )
     if before:
         query = query.where(audit_event.c.id < before)
-    return [shown(row) for row in await db.rows(query)]
+    return [as_json(row) for row in await db.rows(query)]
 
 
-def shown(row: RowMapping) -> dict[str, Any]:
+def as_json(row: RowMapping) -> dict[str, Any]:
     personal = json.loads(row["personal"]) if row["personal"] else {}
     client = {name: personal.get(name, "") for name in ("browser", "os", "ip")}
     return {"id": row["id"], "at": row["at"], "event": row["event"], "client": client}

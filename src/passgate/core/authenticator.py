@@ -12,7 +12,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.pending import SignIn
 from passgate.store.tables import credential, person
 
-_LOOK = (
+_FIND = (
     select(
         person.c.id.label("person_id"),
         person.c.disabled_at,
@@ -35,8 +35,8 @@ _LOOK = (
     .where(person.c.tenant_id == bindparam("of_tenant"))
     .limit(1)
 )
-_OF_PERSON = _LOOK.where(person.c.id == bindparam("of_person"))
-_OF_ADDRESS = _LOOK.where(person.c.email_key == bindparam("of_email_key"))
+_OF_PERSON = _FIND.where(person.c.id == bindparam("of_person"))
+_OF_ADDRESS = _FIND.where(person.c.email_key == bindparam("of_email_key"))
 
 
 async def find(ctx: Ctx, sign_in: SignIn, kind: str) -> tuple[str, RowMapping | None]:

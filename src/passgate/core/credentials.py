@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core import mail, people
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Enrolling
@@ -114,14 +114,14 @@ async def changed(
 ) -> None:
     """A factor came or went: the trail says so, its owner is told, and no browser is remembered any longer."""
     event = Event.FACTOR_ADDED if is_added else Event.FACTOR_REMOVED
-    await note(ctx, db, event, tenant_id=tenant_id, subject_id=person_id, factor=kind)
+    await record(ctx, db, event, tenant_id=tenant_id, subject_id=person_id, factor=kind)
     await end_kinds(ctx, db, tenant_id, person_id, [BROWSER])
     found = await people.by_id(db, tenant_id, person_id)
     if found is None:
         return
-    told = "factor_added" if is_added else "factor_removed"
+    mail_kind = "factor_added" if is_added else "factor_removed"
     what = ctx.factors[kind].texts.name
-    await mail.lay(ctx, db, tenant_id, told, found["email"], service=service, what=what, label=label)
+    await mail.enqueue(ctx, db, tenant_id, mail_kind, found["email"], service=service, what=what, label=label)
 
 
 async def keep_a_way_in(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules: Rules, leaving: RowMapping) -> None:
@@ -162,7 +162,7 @@ async def rename(db: Db, row: RowMapping, label: str) -> None:
     await db.change(update(credential).where(credential.c.id == row["id"]).values(label=label))
 
 
-def shown(row: RowMapping) -> dict[str, Any]:
+def as_json(row: RowMapping) -> dict[str, Any]:
     """{id, label, created_at, last_used_at, synced, backed_up} of a passkey; instants as stored."""
     data = json.loads(row["data"])
     return {

@@ -27,7 +27,7 @@ class KnowsBreaches(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Services:
     """The parts that live as long as the process."""
 
     settings: Settings
@@ -40,13 +40,13 @@ class House:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something was laid in the outbox, so that the worker need not wait for its next round."""
     at: str = ""
-    """The path in a host program below which our doors are, `/auth`; empty where they are at the root."""
+    """The path in a host program below which our endpoints are, `/auth`; empty where they are at the root."""
     profile: type[BaseModel] | None = None
     """What a profile must look like; None takes any JSON object."""
 
     @property
     def base(self) -> str:
-        """What a link to one of our doors begins with."""
+        """What a link to one of our endpoints begins with."""
         return self.settings.url + self.at
 
 
@@ -76,7 +76,7 @@ class Actor:
 class Ctx:
     """One request or job. `actor` is None for strangers, the command line and jobs."""
 
-    house: House
+    services: Services
     origin: Origin = Origin()
     actor: Actor | None = None
     request_id: str = ""
@@ -84,28 +84,28 @@ class Ctx:
 
     @property
     def settings(self) -> Settings:
-        return self.house.settings
+        return self.services.settings
 
     @property
     def world(self) -> World:
-        return self.house.world
+        return self.services.world
 
     @property
     def ring(self) -> Ring:
-        return self.house.ring
+        return self.services.ring
 
     @property
     def factors(self) -> Factors:
-        return self.house.factors
+        return self.services.factors
 
     def now(self) -> int:
-        return self.house.world.now()
+        return self.services.world.now()
 
     def write(self, *, heavy: bool = False) -> AbstractAsyncContextManager[Db]:
-        return self.house.store.write(heavy=heavy)
+        return self.services.store.write(heavy=heavy)
 
     def read(self) -> AbstractAsyncContextManager[Db]:
-        return self.house.store.read()
+        return self.services.store.read()
 
     def acting(self, actor: Actor) -> Ctx:
         return replace(self, actor=actor)

@@ -10,7 +10,7 @@ from typing import Any
 
 from passgate.core import account, credentials, people, proof, sessions, tenants, throttle
 from passgate.core.action import Ends, action, within
-from passgate.core.audit import kept, note
+from passgate.core.audit import deferred, record
 from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
@@ -58,7 +58,7 @@ async def passkeys(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
 
 async def _passkeys(db: Db, actor: Actor) -> list[dict[str, Any]]:
     rows = await credentials.of_kind(db, actor.tenant_id, actor.person_id, passkey.name)
-    return [credentials.shown(row) for row in reversed(rows)]
+    return [credentials.as_json(row) for row in reversed(rows)]
 
 
 # -- setting up ------------------------------------------------------------------------------------
@@ -78,14 +78,14 @@ async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
     await account.fresh(ctx, actor)
     factor, set_up = _set_up_of(ctx, name)
     who = await _who(ctx, actor, set_up)
-    if (put := set_up.at_once(who.rules)) is not None:
+    if (activate := set_up.at_once(who.rules)) is not None:
         async with action(ctx, actor, ends=Ends.PENDING) as acting:
-            shown = await put(ctx, acting.db, who)
+            offered = await activate(ctx, acting.db, who)
             await throttle.clear(ctx, acting.db, throttle.person_key(actor.person_id, name))
             await _stay_at_own_level(ctx, acting.db, actor, factor)
-            return {**shown, "active": True}
+            return {**offered, "active": True}
     async with action(ctx, actor) as acting:
-        await note(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
+        await record(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
     return await set_up.offer(ctx, who)
 
 
@@ -117,7 +117,7 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
                 await credentials.rename(db, await credentials.one(db, *_mine(actor), name, made), called)
             return Right(made)
 
-    refused = kept(ctx, Event.FACTOR_REFUSED, factor=name)
+    refused = deferred(ctx, Event.FACTOR_REFUSED, factor=name)
     attempt = Attempt(
         tenant_id=actor.tenant_id,
         authenticator=f"h:{name}:{actor.person_id}",
@@ -136,10 +136,10 @@ async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
     made = await recovery_code.fresh(ctx)
     async with action(ctx, actor, ends=Ends.PENDING, heavy=True) as acting:
         db = acting.db
-        await recovery_code.put(ctx, db, *_mine(actor), made)
-        await note(ctx, db, Event.RECOVERY_CODES_MADE, count=len(made.shown))
+        await recovery_code.replace(ctx, db, *_mine(actor), made)
+        await record(ctx, db, Event.RECOVERY_CODES_MADE, count=len(made.codes))
         await credentials.changed(ctx, db, *_mine(actor), recovery_code.name, service=who.service, is_added=True)
-    return made.shown
+    return made.codes
 
 
 # -- renaming and removing -------------------------------------------------------------------------
@@ -160,8 +160,8 @@ async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[st
         db = acting.db
         row = await credentials.one(db, *_mine(actor), passkey.name, passkey_id)
         await credentials.rename(db, row, name)
-        await note(ctx, db, Event.FACTOR_RENAMED, factor=passkey.name)
-        return credentials.shown(row) | {"label": name}
+        await record(ctx, db, Event.FACTOR_RENAMED, factor=passkey.name)
+        return credentials.as_json(row) | {"label": name}
 
 
 async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None = None) -> None:
@@ -194,7 +194,7 @@ async def forget_browser(ctx: Ctx, actor: Actor, browser_id: str | None = None) 
             ended = await credentials.end(ctx, db, *_mine(actor), which)
         else:
             ended = await credentials.end_kinds(ctx, db, *_mine(actor), [BROWSER])
-        await note(ctx, db, Event.BROWSER_FORGOTTEN, count=ended)
+        await record(ctx, db, Event.BROWSER_FORGOTTEN, count=ended)
 
 
 async def browsers(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:

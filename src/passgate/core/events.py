@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from passgate.words import N_
+from passgate.i18n import N_
 
 
 class Event(StrEnum):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from passgate.core.pending import SignIn
     from passgate.core.rules import Rules
     from passgate.store import Db
-    from passgate.store.unit import Keep
+    from passgate.store.unit import Deferred
 
 LINK = "link"
 """The proof of a sign-in link that an operator or an admin made. No factor: nobody is asked for it."""
@@ -36,7 +36,7 @@ class Trait(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ProofFacts:
     """A proof as policy sees it. `amr` per RFC 8176; `is_bound`: its key cannot leave the device (NIST SP 800-63B-4
     §2.3.2)."""
 
@@ -90,23 +90,23 @@ Mark = Callable[["Db"], Awaitable["str | None"]]
 @dataclass(frozen=True, slots=True)
 class Compared:
     """What a compare found. `mark` moves the credential or ticket. `proof` is what a right answer showed, where that is
-    more than the factor's name. `keep` is written with the refusal of a wrong one: a challenge is burnt, an owner is
-    told."""
+    more than the factor's name. `deferred` is written with the refusal of a wrong one: a challenge is burnt, an owner
+    is told."""
 
     is_right: bool
     person_id: str | None
     mark: Mark
     proof: str = ""
-    keep: tuple[Keep, ...] = ()
+    deferred: tuple[Deferred, ...] = ()
 
 
 async def _nothing(_db: Db) -> None:
     return None
 
 
-def wrong(person_id: str | None, *keep: Keep) -> Compared:
+def wrong(person_id: str | None, *deferred: Deferred) -> Compared:
     """A wrong answer: there is nothing to move."""
-    return Compared(False, person_id, _nothing, keep=keep)
+    return Compared(False, person_id, _nothing, deferred=deferred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Accept(Protocol):
     async def __call__(self, ctx: Ctx, who: Enrolling, answer: Any, /) -> Compared: ...
 
 
-class PutAtOnce(Protocol):
+class ActivateAtOnce(Protocol):
     async def __call__(self, ctx: Ctx, db: Db, who: Enrolling, /) -> dict[str, Any]: ...
 
 
@@ -160,7 +160,7 @@ async def _nothing_offered(_ctx: Ctx, _who: Enrolling) -> None:
     return None
 
 
-def _never_at_once(_rules: Rules) -> PutAtOnce | None:
+def _never_at_once(_rules: Rules) -> ActivateAtOnce | None:
     return None
 
 
@@ -173,7 +173,7 @@ class SetUp:
     offer: Offer = no_challenge
     offered: Offered = _nothing_offered
     """What `offer` said last, while it can still be answered."""
-    at_once: Callable[[Rules], PutAtOnce | None] = _never_at_once
+    at_once: Callable[[Rules], ActivateAtOnce | None] = _never_at_once
     """Writes the credential without a first answer, where a tenant's rules take that."""
     is_drawn: bool = False
     """What `offer` makes is shown on the page, so it is made before the page."""
@@ -245,9 +245,9 @@ class Factor:
         return f"signin:{self.name}:refused"
 
     @property
-    def shown(self) -> Shown:
+    def facts(self) -> ProofFacts:
         """What a proof of it shows at least."""
-        return Shown(self.amr, self.traits, self.resists_phishing)
+        return ProofFacts(self.amr, self.traits, self.resists_phishing)
 
     @property
     def best_proof(self) -> str:
@@ -329,12 +329,12 @@ class Factors:
         return self.ranked(self._names(lambda one: one.recovers), lambda order: order.recovery)
 
     @cached_property
-    def proofs(self) -> dict[str, Shown]:
+    def proofs(self) -> dict[str, ProofFacts]:
         """Everything that may stand among a sign-in's proofs, and what it shows. A link shows nothing that counts (NIST
         SP 800-63B-4 §3.1.3.1: e-mail is no out-of-band authenticator)."""
-        found = {factor.name: factor.shown for factor in self._all}
-        bound = {one.best_proof: replace(one.shown, is_bound=True) for one in self._all if one.may_be_bound}
-        return {**found, **bound, LINK: Shown(("otp",))}
+        found = {factor.name: factor.facts for factor in self._all}
+        bound = {one.best_proof: replace(one.facts, is_bound=True) for one in self._all if one.may_be_bound}
+        return {**found, **bound, LINK: ProofFacts(("otp",))}
 
     def ranked(self, names: Iterable[str], by: Callable[[Order], int]) -> tuple[str, ...]:
         return tuple(sorted(names, key=lambda name: by(self._by_name[name].order)))

@@ -1,7 +1,7 @@
 """The audit trail that proves itself: the sealer gives rows their number and link, `verify` names what does not fit.
 
-Rows are written by `audit.note`; nothing here writes one. Taken away before it is sealed (up to a second), a row leaves
-no gap; and who can restore an old copy of the whole database can restore an old chain: export it elsewhere.
+Rows are written by `audit.record`; nothing here writes one. Taken away before it is sealed (up to a second), a row
+leaves no gap; and who can restore an old copy of the whole database can restore an old chain: export it elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping, bindparam, select, update
 
 from passgate.core.audit import canonical, is_genuine
-from passgate.core.ctx import House
+from passgate.core.ctx import Services
 from passgate.seal import Ring, digest
 from passgate.store import Db
 from passgate.store.tables import audit_event, audit_head
@@ -30,20 +30,20 @@ def _head_bytes(tenant_id: str, seq: int, link: bytes, sealed_at: int) -> bytes:
     return digest(canonical([tenant_id, seq, sealed_at]), link)
 
 
-async def seal(house: House) -> int:
+async def seal(services: Services) -> int:
     """Seal what waits, tenant by tenant; returns how many rows. Safe to run in any number of processes: the head's
     row is locked (SQLite: the one write transaction) while its chain grows."""
-    async with house.store.read() as db:
+    async with services.store.read() as db:
         waiting = select(audit_event.c.tenant_id).where(audit_event.c.seq.is_(None)).distinct()
         tenants = [row["tenant_id"] for row in await db.rows(waiting)]
     total = 0
     for tenant_id in tenants:
-        total += await _seal_tenant(house, tenant_id)
+        total += await _seal_tenant(services, tenant_id)
     return total
 
 
-async def _seal_tenant(house: House, tenant_id: str) -> int:
-    async with house.store.write(heavy=True) as db:
+async def _seal_tenant(services: Services, tenant_id: str) -> int:
+    async with services.store.write(heavy=True) as db:
         first = {"tenant_id": tenant_id, "seq": 0, "link": _FIRST, "sealed_at": 0, "mac": b""}
         await db.change(db.upsert(audit_head).values(**first).on_conflict_do_nothing())
         head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id).with_for_update())
@@ -58,7 +58,7 @@ async def _seal_tenant(house: House, tenant_id: str) -> int:
         seq, link, moves = head["seq"], head["link"], []
         for row in rows:
             seq += 1
-            link = house.ring.mac("audit link", digest(link, seq.to_bytes(8), row["mac"]))
+            link = services.ring.mac("audit link", digest(link, seq.to_bytes(8), row["mac"]))
             moves.append({"row_id": row["id"], "new_seq": seq, "new_link": link})
         await db.change_many(
             update(audit_event)
@@ -66,8 +66,8 @@ async def _seal_tenant(house: House, tenant_id: str) -> int:
             .values(seq=bindparam("new_seq"), link=bindparam("new_link")),
             moves,
         )
-        now = house.world.now()
-        mac = house.ring.mac("audit head", _head_bytes(tenant_id, seq, link, now))
+        now = services.world.now()
+        mac = services.ring.mac("audit head", _head_bytes(tenant_id, seq, link, now))
         await db.change(
             update(audit_head)
             .where(audit_head.c.tenant_id == tenant_id)
@@ -99,19 +99,19 @@ class Report:
         return not self.findings
 
 
-async def verify(house: House) -> Report:
+async def verify(services: Services) -> Report:
     """Walk every chain from its start. Rows may be written and sealed meanwhile."""
     report = Report()
-    async with house.store.read() as db:
+    async with services.store.read() as db:
         named = await db.rows(select(audit_event.c.tenant_id).distinct())
         heads = await db.rows(select(audit_head.c.tenant_id))
         for tenant_id in sorted({row["tenant_id"] for row in (*named, *heads)}):
-            await _verify_tenant(house, db, tenant_id, report)
-            await _verify_waiting(house, db, tenant_id, report)
+            await _verify_tenant(services, db, tenant_id, report)
+            await _verify_waiting(services, db, tenant_id, report)
     return report
 
 
-async def _verify_tenant(house: House, db: Db, tenant_id: str, report: Report) -> None:
+async def _verify_tenant(services: Services, db: Db, tenant_id: str, report: Report) -> None:
     def found(what: str, seq: int | None, row_id: str | None = None) -> None:
         report.findings.append(Finding(tenant_id, what, seq, row_id))
 
@@ -121,11 +121,11 @@ async def _verify_tenant(house: House, db: Db, tenant_id: str, report: Report) -
         start = expected
         async for row in _walk(db, tenant_id, start - 1):
             seq = row["seq"]
-            if not is_genuine(house.ring, row):
+            if not is_genuine(services.ring, row):
                 found("changed", seq, row["id"])
             for gap in range(expected, min(seq, expected + 100)):
                 found("missing", gap)
-            if seq == expected and not _link_fits(house.ring, previous, row):
+            if seq == expected and not _link_fits(services.ring, previous, row):
                 # A genuine row in a place that is not its own: the link names the place.
                 found("reordered", seq, row["id"])
             expected, previous = seq + 1, row["link"] or b""
@@ -137,7 +137,7 @@ async def _verify_tenant(house: House, db: Db, tenant_id: str, report: Report) -
         head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id))
         if head is None or head["seq"] < expected:
             break
-    for what, at in _head_findings(house.ring, tenant_id, head, expected, previous):
+    for what, at in _head_findings(services.ring, tenant_id, head, expected, previous):
         found(what, at)
 
 
@@ -157,11 +157,11 @@ def _head_findings(
     return []
 
 
-async def _verify_waiting(house: House, db: Db, tenant_id: str, report: Report) -> None:
+async def _verify_waiting(services: Services, db: Db, tenant_id: str, report: Report) -> None:
     waiting = select(audit_event).where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq.is_(None))
     for row in await db.rows(waiting):
         report.waiting += 1
-        if not is_genuine(house.ring, row):
+        if not is_genuine(services.ring, row):
             report.findings.append(Finding(tenant_id, "changed", None, row["id"]))
 
 
@@ -181,11 +181,11 @@ async def _walk(db: Db, tenant_id: str, last: int) -> AsyncIterator[RowMapping]:
         last = page[-1]["seq"]
 
 
-async def export(house: House) -> AsyncIterator[dict[str, Any]]:
+async def export(services: Services) -> AsyncIterator[dict[str, Any]]:
     """Every row, oldest first, with its MAC and link in hex: lines to keep elsewhere."""
     last = ""
     while True:
-        async with house.store.read() as db:
+        async with services.store.read() as db:
             page = await db.rows(
                 select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(_BATCH)
             )

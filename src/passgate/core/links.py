@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import RowMapping
 
 from passgate.core import once, recovery
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import LINK, Compared
@@ -40,9 +40,9 @@ async def make(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, l
     usable_at = now + wait * SECOND
     data = {"usable_at": usable_at}
     await once.issue(ctx, db, tenant_id, recovery.LINK, person_id, minted.hash, life=wait + life, data=data)
-    await note(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, by=by, wait=wait)
+    await record(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, by=by, wait=wait)
     await recovery.warn_owner(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
-    return Link(f"{ctx.house.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
+    return Link(f"{ctx.services.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
 
 
 async def find(ctx: Ctx, token: str) -> RowMapping:

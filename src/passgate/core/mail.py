@@ -1,4 +1,4 @@
-"""Mails as data: their words, and `lay`, which puts one into the outbox inside the change's own transaction.
+"""Mails as data: their words, and `enqueue`, which puts one into the outbox inside the change's own transaction.
 
 Sending is `outbox`'s, what a mail looks like its template's; nothing here waits for a network.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from passgate import look, words
+from passgate import i18n, theme
 from passgate.core import throttle
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
 from passgate.errors import Throttled
+from passgate.i18n import N_
 from passgate.store import Db
 from passgate.store.tables import outbox
-from passgate.words import N_
 from passgate.world import SECOND, iso
 
-_KEEP = 24 * 3600
+_LIFETIME = 24 * 3600
 """Seconds a mail may wait for a mail server before it is given up."""
 
 
@@ -30,7 +30,7 @@ class Letter:
     subject: str
     heading: str
     lead: str
-    notes: tuple[str, ...] = ()
+    paragraphs: tuple[str, ...] = ()
     button: str = ""
     path: str = ""
     recover: bool = False
@@ -41,7 +41,7 @@ _ACT = N_("If this was not you, recover your account at once.")
 _ONCE_HERE = N_("It is good for %(minutes)s minutes, once, and only on the page where you asked for it.")
 _CODE = N_("Your code for %(service)s: %(code)s")
 
-WORDS: dict[str, Letter] = {
+LETTERS: dict[str, Letter] = {
     "signup_code": Letter(
         _CODE, N_("Welcome"), N_("Enter this code to finish signing up at %(service)s."), (_ONCE_HERE, _NOT_YOU)
     ),
@@ -184,32 +184,32 @@ def render(
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
     `label` name a factor, `left` counts recovery codes."""
-    letter, said = WORDS[kind], words.catalog(ctx.language, ctx.settings.look.texts).gettext
-    link = link or (ctx.house.base + letter.path if letter.path else None)
+    letter, translate = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts).gettext
+    link = link or (ctx.services.base + letter.path if letter.path else None)
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
-    given |= {"what": said(what) if what else "", "label": f" ({label})" if label else "", "left": left}
-    shown: dict[str, Any] = {
+    given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
+    context: dict[str, Any] = {
         "service": service,
         "to": to,
         "code": code,
         "link": link,
-        "button": said(letter.button) if link else "",
-        "recover": f"{ctx.house.base}/recover" if letter.recover else None,
-        "heading": said(letter.heading) % given,
-        "lead": said(letter.lead) % given,
-        "notes": [said(note) % given for note in letter.notes],
+        "button": translate(letter.button) if link else "",
+        "recover": f"{ctx.services.base}/recover" if letter.recover else None,
+        "heading": translate(letter.heading) % given,
+        "lead": translate(letter.lead) % given,
+        "notes": [translate(paragraph) % given for paragraph in letter.paragraphs],
         "asked_at": iso(ctx.now())[:16].replace("T", " ") + " UTC",
         "ip": ctx.origin.ip,
         "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
-        "colours": look.mail_colours(ctx.settings.look),
+        "colours": theme.mail_colours(ctx.settings.look),
     }
-    templates = look.environment(ctx.settings.look, ctx.language)
-    text, html = (templates.get_template(f"mail/letter.{form}").render(shown) for form in ("txt", "html"))
+    templates = theme.environment(ctx.settings.look, ctx.language)
+    text, html = (templates.get_template(f"mail/letter.{form}").render(context) for form in ("txt", "html"))
     return Message(
         id=ctx.world.uuid(),
         kind=kind,
         to=to,
-        subject=said(letter.subject) % given,
+        subject=translate(letter.subject) % given,
         text=text,
         html=html,
         code=code,
@@ -218,7 +218,7 @@ def render(
     )
 
 
-async def lay(
+async def enqueue(
     ctx: Ctx,
     db: Db,
     tenant_id: str,
@@ -235,7 +235,7 @@ async def lay(
     """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
     message = render(ctx, kind, to, service=service, code=code, link=link, what=what, label=label, left=left)
     now = ctx.now()
-    life = ctx.settings.mail.code_life if code else _KEEP
+    life = ctx.settings.mail.code_life if code else _LIFETIME
     await db.add(
         outbox,
         id=message.id,
@@ -246,7 +246,7 @@ async def lay(
         expires_at=now + life * SECOND,
         message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()),
     )
-    db.once_kept(ctx.house.wake.set)
+    db.after_commit(ctx.services.wake.set)
 
 
 async def may_send(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:

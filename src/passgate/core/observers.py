@@ -1,7 +1,7 @@
 """Observers: functions of the host's program that are told what happened, from the sealed trail, after the commit.
 
 At least once, in order for each person, by any number of processes; an observer can veto nothing. What happened is
-written by `audit.note`, numbered by `ledger`: its numbers are given after the commit and leave no gap, so that an
+written by `audit.record`, numbered by `ledger`: its numbers are given after the commit and leave no gap, so that an
 observer's place in the trail is one number, and nothing that was committed late is passed over.
 """
 
@@ -19,10 +19,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping, and_, bindparam, delete, exists, func, select, update
 
-from passgate.core.ctx import House
+from passgate.core.ctx import Services
 from passgate.core.events import Event
 from passgate.errors import Unavailable
-from passgate.store.tables import audit_event, audit_head, observer, telling
+from passgate.store.tables import audit_event, audit_head, observer, observer_queue
 from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Happened:
     facts: Mapping[str, Any]
 
 
-Told = Callable[[Happened], Awaitable[None] | None]
+ObserverFunction = Callable[[Happened], Awaitable[None] | None]
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Observer:
     """`name` is where its place in the trail is kept."""
 
     name: str
-    fn: Told
+    fn: ObserverFunction
     events: set[str] = field(default_factory=set)
 
 
@@ -73,23 +73,23 @@ class Observers(dict[str, Observer]):
         super().__init__()
         self._known = frozenset(known)
 
-    def on(self, event: str, fn: Told, name: str | None = None) -> None:
+    def on(self, event: str, fn: ObserverFunction, name: str | None = None) -> None:
         if event not in self._known:
             raise ValueError(f"there is no event {event!r}; docs/reference/events.md lists them")
-        spelled = name or f"{fn.__module__}.{fn.__qualname__}"
-        if name is None and "<" in spelled:
-            raise ValueError(f"{spelled} has no name that lasts: give one, name=…")
-        found = self.setdefault(spelled, Observer(spelled, fn))
+        full_name = name or f"{fn.__module__}.{fn.__qualname__}"
+        if name is None and "<" in full_name:
+            raise ValueError(f"{full_name} has no name that lasts: give one, name=…")
+        found = self.setdefault(full_name, Observer(full_name, fn))
         if found.fn != fn:
-            raise ValueError(f"two functions are called {spelled}: give one of them another name, name=…")
+            raise ValueError(f"two functions are called {full_name}: give one of them another name, name=…")
         found.events.add(event)
 
 
-async def run(house: House, observers: Observers, stop: asyncio.Event) -> None:
+async def run(services: Services, observers: Observers, stop: asyncio.Event) -> None:
     """Until `stop` is set and what is in hand is told. A database that is away is waited for."""
     while not stop.is_set():
         try:
-            while await tell(house, observers) and not stop.is_set():
+            while await notify(services, observers) and not stop.is_set():
                 pass
         except Unavailable as fault:
             log.warning("observers wait", extra={"down": fault.down})
@@ -100,11 +100,11 @@ async def run(house: House, observers: Observers, stop: asyncio.Event) -> None:
                 await stop.wait()
 
 
-async def join(house: House, names: Iterable[str]) -> None:
+async def join(services: Services, names: Iterable[str]) -> None:
     """Before the first request: an observer that nobody knew begins where the trail ends now. (A tenant that comes
     later is told of from its beginning.)"""
     for name in names:
-        async with house.store.write() as db:
+        async with services.store.write() as db:
             here = {"name": name, "tenant_id": _HERE, "seq": 0}
             if not await db.change(db.upsert(observer).values(here).on_conflict_do_nothing()):
                 continue
@@ -112,25 +112,25 @@ async def join(house: House, names: Iterable[str]) -> None:
                 await db.add(observer, name=name, tenant_id=head["tenant_id"], seq=head["seq"])
 
 
-async def tell(house: House, observers: Observers) -> int:
+async def notify(services: Services, observers: Observers) -> int:
     """One round: lay out what is new in the trail, then tell what is due; returns how many were told."""
     for each in observers.values():
-        for tenant_id in await _behind(house, each):
-            while await _lay_out(house, each, tenant_id):
+        for tenant_id in await _behind(services, each):
+            while await _queue(services, each, tenant_id):
                 pass
-    async with house.store.read() as db:
-        due = await db.rows(_DUE, names=list(observers), now=house.world.now())
+    async with services.store.read() as db:
+        due = await db.rows(_DUE, names=list(observers), now=services.world.now())
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(row: RowMapping) -> bool:
         async with turn:
-            return await _tell(house, observers[row["name"]], row)
+            return await _notify(services, observers[row["name"]], row)
 
     # Each is about somebody else (or for another observer), so none waits for another.
     return sum(await asyncio.gather(*(one(row) for row in due)))
 
 
-# -- from the trail into `telling` -----------------------------------------------------------------
+# -- from the trail into `observer_queue` -----------------------------------------------------------------
 
 _BEHIND = (
     select(audit_head.c.tenant_id)
@@ -139,16 +139,16 @@ _BEHIND = (
 )
 
 
-async def _behind(house: House, each: Observer) -> list[str]:
-    async with house.store.read() as db:
+async def _behind(services: Services, each: Observer) -> list[str]:
+    async with services.store.read() as db:
         return [row["tenant_id"] for row in await db.rows(_BEHIND, of_name=each.name)]
 
 
-async def _lay_out(house: House, each: Observer, tenant_id: str) -> bool:
+async def _queue(services: Services, each: Observer, tenant_id: str) -> bool:
     """A stretch of one tenant's trail. The observer's place is locked meanwhile (SQLite: the one write transaction), so
     that it is walked by one process at a time; True if there may be more."""
     mine = (observer.c.name == each.name, observer.c.tenant_id == tenant_id)
-    async with house.store.write() as db:
+    async with services.store.write() as db:
         first = {"name": each.name, "tenant_id": tenant_id, "seq": 0}
         await db.change(db.upsert(observer).values(first).on_conflict_do_nothing())
         seen = await db.value(select(observer.c.seq).where(*mine).with_for_update())
@@ -162,7 +162,7 @@ async def _lay_out(house: House, each: Observer, tenant_id: str) -> bool:
         )
         for row in await db.rows(stretch.order_by(audit_event.c.seq)):
             await db.add(
-                telling,
+                observer_queue,
                 name=each.name,
                 event_id=row["id"],
                 tenant_id=tenant_id,
@@ -170,37 +170,39 @@ async def _lay_out(house: House, each: Observer, tenant_id: str) -> bool:
                 # What is about nobody waits for nothing.
                 about=row["subject_id"] or row["id"],
                 attempts=0,
-                due_at=house.world.now(),
+                due_at=services.world.now(),
             )
         await db.change(update(observer).where(*mine).values(seq=upto))
         return bool(upto < end)
 
 
-# -- from `telling` to the function ----------------------------------------------------------------
+# -- from `observer_queue` to the function ----------------------------------------------------------------
 
-_older = telling.alias("older")
+_older = observer_queue.alias("older")
 _DUE = (
-    select(telling)
+    select(observer_queue)
     .where(
-        telling.c.name.in_(bindparam("names", expanding=True)),
-        telling.c.due_at <= bindparam("now"),
+        observer_queue.c.name.in_(bindparam("names", expanding=True)),
+        observer_queue.c.due_at <= bindparam("now"),
         ~exists().where(
-            _older.c.name == telling.c.name, _older.c.about == telling.c.about, _older.c.seq < telling.c.seq
+            _older.c.name == observer_queue.c.name,
+            _older.c.about == observer_queue.c.about,
+            _older.c.seq < observer_queue.c.seq,
         ),
     )
-    .order_by(telling.c.seq)
+    .order_by(observer_queue.c.seq)
     .limit(_BATCH)
 )
 """The oldest of each person, where its time has come."""
 
 
-async def _tell(house: House, each: Observer, row: RowMapping) -> bool:
+async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
     """The lease is one conditional UPDATE that moves `due_at`: of several processes one gets the row."""
-    this = (telling.c.name == row["name"], telling.c.event_id == row["event_id"])
-    until = house.world.now() + _LEASE * SECOND
-    async with house.store.write() as db:
-        claim = update(telling).where(*this, telling.c.due_at == row["due_at"])
-        if not await db.change(claim.values(due_at=until, attempts=telling.c.attempts + 1)):
+    this = (observer_queue.c.name == row["name"], observer_queue.c.event_id == row["event_id"])
+    until = services.world.now() + _LEASE * SECOND
+    async with services.store.write() as db:
+        claim = update(observer_queue).where(*this, observer_queue.c.due_at == row["due_at"])
+        if not await db.change(claim.values(due_at=until, attempts=observer_queue.c.attempts + 1)):
             return False
         event = await db.one(select(audit_event).where(audit_event.c.id == row["event_id"]))
     try:
@@ -208,24 +210,24 @@ async def _tell(house: House, each: Observer, row: RowMapping) -> bool:
             async with asyncio.timeout(LIMIT):
                 await _call(each.fn, _happened(event))
     except asyncio.CancelledError:
-        await _later(house, this, until, 0)  # an orderly end: whoever comes next need not wait for the lease
+        await _later(services, this, until, 0)  # an orderly end: whoever comes next need not wait for the lease
         raise
     except Exception:
         log.exception("observer failed", extra={"observer": each.name, "event": row["event_id"]})
-        await _later(house, this, until, _PAUSES[min(row["attempts"], len(_PAUSES) - 1)])
+        await _later(services, this, until, _PAUSES[min(row["attempts"], len(_PAUSES) - 1)])
         return False
-    async with house.store.write() as db:
-        await db.change(delete(telling).where(*this))
+    async with services.store.write() as db:
+        await db.change(delete(observer_queue).where(*this))
     return True
 
 
-async def _later(house: House, this: tuple[Any, ...], until: int, pause: int) -> None:
-    async with house.store.write() as db:
-        later = house.world.now() + pause * SECOND
-        await db.change(update(telling).where(*this, telling.c.due_at == until).values(due_at=later))
+async def _later(services: Services, this: tuple[Any, ...], until: int, pause: int) -> None:
+    async with services.store.write() as db:
+        later = services.world.now() + pause * SECOND
+        await db.change(update(observer_queue).where(*this, observer_queue.c.due_at == until).values(due_at=later))
 
 
-async def _call(fn: Told, happened: Happened) -> None:
+async def _call(fn: ObserverFunction, happened: Happened) -> None:
     """A plain function gets a thread, so that it may wait."""
     if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
         answer = fn(happened)

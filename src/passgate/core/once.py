@@ -28,12 +28,12 @@ async def issue(
     *,
     life: int,
     data: Mapping[str, Any] | None = None,
-    beside: bool = False,
+    keep_older: bool = False,
 ) -> None:
-    """A fresh ticket; older ones of the same kind and binding die with it, unless it stands `beside` them. `life` in
-    seconds; `data` is sealed, and read again with `carried`."""
+    """A fresh ticket; older ones of the same kind and binding die with it, unless it stands `keep_older` them. `life`
+    in seconds; `data` is sealed, and read again with `carried`."""
     now, made = ctx.now(), ctx.world.uuid()
-    if not beside:
+    if not keep_older:
         await end(ctx, db, kind, bound_to)
     sealed = ctx.ring.seal("ticket", f"ticket:{made}", json.dumps(data).encode()) if data is not None else None
     await db.add(

@@ -18,7 +18,7 @@ from sqlalchemy import RowMapping, select
 
 from passgate.core import access, credentials, jobs, links, people, policy, tenants
 from passgate.core.action import end_all
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factors import password
@@ -49,18 +49,20 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
         made = await people.create(ctx, db, tenant.id, at, profile=people.profile_text(None), verified=True)
         if made is None:
             raise Conflict("Somebody has that address in this tenant already.")
-        about = {"email": at.shown}
-        await note(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about, by="operator")
+        about = {"email": at.text}
+        await record(
+            ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about, by="operator"
+        )
         await access.grant(ctx, db, tenant.id, made, role)
         if stored is not None:
-            await password.put(ctx, db, tenant.id, made, stored)
-        return await _shown(db, tenant.id, made)
+            await password.replace(ctx, db, tenant.id, made, stored)
+        return await _as_json(db, tenant.id, made)
 
 
 async def signin_link(ctx: Ctx, email: str, tenant_name: str, *, life: int = links.LIFE) -> links.Link:
     """At once, for an operator who may be locked out. Told to its person like any other."""
     async with ctx.write() as db:
-        tenant, found = await _held(ctx, db, email, tenant_name)
+        tenant, found = await _locked(ctx, db, email, tenant_name)
         return await links.make(ctx, db, tenant.id, found["id"], wait=0, life=life, by="operator")
 
 
@@ -94,15 +96,15 @@ async def explained(
     decision = policy.decide(
         ctx.factors, tenant.rules, JOURNEYS[purpose], proofs, mine, acr, is_remembered=is_remembered
     )
-    told: dict[str, Any] = {"need": [], "amr": [], "acr": None, "has": sorted(mine)}
-    told |= {"reasons": [decision.reason], "why": policy.CHECKS[decision.reason].why}
+    kind: dict[str, Any] = {"need": [], "amr": [], "acr": None, "has": sorted(mine)}
+    kind |= {"reasons": [decision.reason], "why": policy.CHECKS[decision.reason].why}
     match decision:
         case policy.Need():
-            return {**told, "decision": "enrol" if decision.enrol else "need", "need": decision.listed()}
+            return {**kind, "decision": "enrol" if decision.enrol else "need", "need": decision.listed()}
         case policy.Enough():
-            return {**told, "decision": "enough", "amr": list(decision.amr), "acr": decision.acr}
+            return {**kind, "decision": "enough", "amr": list(decision.amr), "acr": decision.acr}
         case policy.Refuse():
-            return {**told, "decision": "refuse"}
+            return {**kind, "decision": "refuse"}
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
@@ -113,7 +115,7 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
             await access.keep_an_owner(db, tenant.id, found["id"])
             await people.disable(ctx, db, tenant.id, found["id"])
             ended = await end_all(ctx, db, tenant.id, found["id"], "disabled")
-            await note(
+            await record(
                 ctx,
                 db,
                 Event.ACCOUNT_DISABLED,
@@ -122,21 +124,21 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
                 by="operator",
                 sessions=ended,
             )
-        return await _shown(db, tenant.id, found["id"])
+        return await _as_json(db, tenant.id, found["id"])
 
 
 async def give_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[str, Any]:
     async with ctx.write() as db:
-        tenant, found = await _held(ctx, db, email, tenant_name)
+        tenant, found = await _locked(ctx, db, email, tenant_name)
         await access.give(ctx, db, tenant.id, found["id"], role)
-        return await _shown(db, tenant.id, found["id"])
+        return await _as_json(db, tenant.id, found["id"])
 
 
 async def take_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[str, Any]:
     async with ctx.write() as db:
-        tenant, found = await _held(ctx, db, email, tenant_name)
+        tenant, found = await _locked(ctx, db, email, tenant_name)
         await access.take(ctx, db, tenant.id, found["id"], role)
-        return await _shown(db, tenant.id, found["id"])
+        return await _as_json(db, tenant.id, found["id"])
 
 
 async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]:
@@ -169,21 +171,21 @@ async def _named(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenant
     return tenant, found
 
 
-async def _held(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
+async def _locked(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
     """The same, locked."""
     tenant, found = await _named(ctx, db, email, tenant_name)
-    held = await people.lock(db, tenant.id, found["id"])
-    if held is None:
+    locked = await people.lock(db, tenant.id, found["id"])
+    if locked is None:
         raise Conflict("That person is disabled.")
-    return tenant, held
+    return tenant, locked
 
 
-async def _shown(db: Db, tenant_id: str, person_id: str) -> dict[str, Any]:
+async def _as_json(db: Db, tenant_id: str, person_id: str) -> dict[str, Any]:
     row = await people.by_id(db, tenant_id, person_id)
     if row is None:
         raise NotFound
     roles = await access.roles_of(db, tenant_id, person_id)
-    return people.shown({**row, "roles": ",".join(roles)}) | {"disabled": row["disabled_at"] is not None}
+    return people.as_json({**row, "roles": ",".join(roles)}) | {"disabled": row["disabled_at"] is not None}
 
 
 # -- tenants ---------------------------------------------------------------------------------------
@@ -192,17 +194,17 @@ async def _shown(db: Db, tenant_id: str, person_id: str) -> dict[str, Any]:
 async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str) -> dict[str, Any]:
     """T of the contract."""
     checked = tenants.checked_name(name)
-    shown = (display_name or checked).strip()
-    if not 0 < len(shown) <= 200 or not shown.isprintable():
-        raise Invalid({"display_name": "length" if shown.isprintable() else "format"})
+    label = (display_name or checked).strip()
+    if not 0 < len(label) <= 200 or not label.isprintable():
+        raise Invalid({"display_name": "length" if label.isprintable() else "format"})
     if signup not in SIGNUP:
         raise Invalid({"signup": "value"})
     async with ctx.write() as db:
-        made = await tenants.create(ctx, db, checked, shown, signup)
+        made = await tenants.create(ctx, db, checked, label, signup)
         if made is None:
             raise TenantNameTaken
-        await note(ctx, db, Event.TENANT_CREATED, tenant_id=made, name=checked, by="operator")
-    return {"id": made, "name": checked, "display_name": shown}
+        await record(ctx, db, Event.TENANT_CREATED, tenant_id=made, name=checked, by="operator")
+    return {"id": made, "name": checked, "display_name": label}
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -215,18 +217,18 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
     if made:
         async with _alone(ctx.settings.data / "passgate.lock"):
             ctx.ring.rotate()
-    rewrapped = await jobs.rewrap(ctx.house)
+    rewrapped = await jobs.rewrap(ctx.services)
     facts: dict[str, Any] = {"key_id": ctx.ring.current.id.hex(), "made": made, "rewrapped": rewrapped}
     async with ctx.write() as db:
-        await note(ctx, db, Event.KEY_ROTATED, **facts)
+        await record(ctx, db, Event.KEY_ROTATED, **facts)
     return facts
 
 
 @asynccontextmanager
 async def _alone(lock: Path) -> AsyncIterator[None]:
     """Of two that write the key file at once one key would be lost, and with it all that was sealed under it."""
-    with lock.open("a") as held:
-        await asyncio.to_thread(fcntl.flock, held, fcntl.LOCK_EX)
+    with lock.open("a") as locked:
+        await asyncio.to_thread(fcntl.flock, locked, fcntl.LOCK_EX)
         yield
 
 

@@ -10,8 +10,8 @@ import logging
 
 from sqlalchemy import RowMapping, delete, select, update
 
-from passgate.core.audit import note
-from passgate.core.ctx import Ctx, House
+from passgate.core.audit import record
+from passgate.core.ctx import Ctx, Services
 from passgate.core.events import Event
 from passgate.core.message import Mailer, MailFailed, Message
 from passgate.seal import Unreadable
@@ -32,37 +32,37 @@ async def purge(db: Db, before: int) -> None:
     await db.change(delete(outbox).where(outbox.c.message_sealed.is_(None), outbox.c.created_at < before))
 
 
-async def deliver(house: House, mailer: Mailer) -> int:
+async def deliver(services: Services, mailer: Mailer) -> int:
     """One round over what is due; returns how many were sent."""
-    async with house.store.read() as db:
+    async with services.store.read() as db:
         due = await db.rows(
             select(outbox.c.id, outbox.c.due_at)
-            .where(outbox.c.message_sealed.is_not(None), outbox.c.due_at <= house.world.now())
+            .where(outbox.c.message_sealed.is_not(None), outbox.c.due_at <= services.world.now())
             .order_by(outbox.c.id)
             .limit(_BATCH)
         )
     sent = 0
     for row in due:
-        if claimed := await _claim(house, row):
-            sent += await _send(house, mailer, claimed)
+        if claimed := await _claim(services, row):
+            sent += await _send(services, mailer, claimed)
     return sent
 
 
-async def settle(house: House, mailer: Mailer, *, tries: int = 100) -> None:
+async def settle(services: Services, mailer: Mailer, *, tries: int = 100) -> None:
     """Deliver, and wait (a second at most) for what another worker has in hand: whoever looks into development's
     mailbox after a sign-up's answer finds the mail there."""
     for _ in range(tries):
-        await deliver(house, mailer)
-        async with house.store.read() as db:
+        await deliver(services, mailer)
+        async with services.store.read() as db:
             if await db.value(select(outbox.c.id).where(outbox.c.message_sealed.is_not(None)).limit(1)) is None:
                 return
         await asyncio.sleep(0.01)
 
 
-async def _claim(house: House, seen: RowMapping) -> RowMapping | None:
+async def _claim(services: Services, seen: RowMapping) -> RowMapping | None:
     """The lease is one conditional UPDATE that moves `due_at`: of several workers one gets the row."""
-    mine = house.world.now() + _LEASE * SECOND
-    async with house.store.write() as db:
+    mine = services.world.now() + _LEASE * SECOND
+    async with services.store.write() as db:
         move = update(outbox).where(
             outbox.c.id == seen["id"], outbox.c.due_at == seen["due_at"], outbox.c.message_sealed.is_not(None)
         )
@@ -71,43 +71,43 @@ async def _claim(house: House, seen: RowMapping) -> RowMapping | None:
         return await db.one(select(outbox).where(outbox.c.id == seen["id"]))
 
 
-async def _send(house: House, mailer: Mailer, row: RowMapping) -> int:
-    if row["expires_at"] <= house.world.now():
-        await _close(house, row, failed="expired")
+async def _send(services: Services, mailer: Mailer, row: RowMapping) -> int:
+    if row["expires_at"] <= services.world.now():
+        await _close(services, row, failed="expired")
         return 0
     try:
-        message = Message.from_json(house.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"]))
+        message = Message.from_json(services.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"]))
     except Unreadable:
-        await _close(house, row, failed="unreadable")
+        await _close(services, row, failed="unreadable")
         return 0
     try:
         await mailer.send(message)
     except MailFailed as failure:
         log.warning("mail not sent", extra={"mail": row["id"], "kind": row["kind"], "permanent": failure.permanent})
         if failure.permanent:
-            await _close(house, row, failed="refused")
+            await _close(services, row, failed="refused")
         else:
-            await _later(house, row)
+            await _later(services, row)
         return 0
-    await _close(house, row)
+    await _close(services, row)
     return 1
 
 
-async def _close(house: House, row: RowMapping, *, failed: str | None = None) -> None:
+async def _close(services: Services, row: RowMapping, *, failed: str | None = None) -> None:
     """Empty the row: a code must not lie about once it was delivered or is too old."""
-    async with house.store.write() as db:
+    async with services.store.write() as db:
         await db.change(
             update(outbox)
             .where(outbox.c.id == row["id"])
-            .values(message_sealed=None, sent_at=None if failed else house.world.now())
+            .values(message_sealed=None, sent_at=None if failed else services.world.now())
         )
         if failed:
-            ctx = Ctx(house)
-            await note(ctx, db, Event.MAIL_FAILED, tenant_id=row["tenant_id"], kind=row["kind"], why=failed)
+            ctx = Ctx(services)
+            await record(ctx, db, Event.MAIL_FAILED, tenant_id=row["tenant_id"], kind=row["kind"], why=failed)
 
 
-async def _later(house: House, row: RowMapping) -> None:
+async def _later(services: Services, row: RowMapping) -> None:
     pause = _PAUSES[min(row["attempts"], len(_PAUSES)) - 1]
-    async with house.store.write() as db:
-        later = house.world.now() + pause * SECOND
+    async with services.store.write() as db:
+        later = services.world.now() + pause * SECOND
         await db.change(update(outbox).where(outbox.c.id == row["id"]).values(due_at=later))

@@ -25,9 +25,9 @@ PROFILE_LIMIT = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`shown` as the person wrote it, `key` what it is found by: every spelling of one address has one key."""
+    """`as_json` as the person wrote it, `key` what it is found by: every spelling of one address has one key."""
 
-    shown: str
+    text: str
     key: str
 
 
@@ -44,9 +44,9 @@ def address(text: str, field: str = "email") -> Address:
     return Address(found.normalized, key)
 
 
-def hidden(shown: str) -> str:
+def hidden(address: str) -> str:
     """`a…@example.com`: enough for its owner to recognise."""
-    local, _, domain = shown.rpartition("@")
+    local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"
 
 
@@ -78,14 +78,14 @@ async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str,
     row = {
         "id": person_id,
         "tenant_id": tenant_id,
-        "email": at.shown,
+        "email": at.text,
         "email_key": at.key,
         "email_verified_at": now if verified else None,
         "profile": profile,
         "created_at": now,
     }
-    born = await db.change(db.upsert(person).values(**row).on_conflict_do_nothing())
-    return person_id if born else None
+    is_created = await db.change(db.upsert(person).values(**row).on_conflict_do_nothing())
+    return person_id if is_created else None
 
 
 async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
@@ -104,7 +104,7 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     but to be undone."""
     move = update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id)
     try:
-        moved = await db.change(move.values(email=at.shown, email_key=at.key, email_verified_at=ctx.now()))
+        moved = await db.change(move.values(email=at.text, email_key=at.key, email_verified_at=ctx.now()))
     except IntegrityError:
         return False
     return moved == 1
@@ -130,10 +130,10 @@ async def listed(db: Db, tenant_id: str, *, after: str | None = None, limit: int
         .order_by(person.c.id)
         .limit(limit)
     )
-    return [shown(row) | {"disabled": row["disabled_at"] is not None} for row in await db.rows(query)]
+    return [as_json(row) | {"disabled": row["disabled_at"] is not None} for row in await db.rows(query)]
 
 
-def shown(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
+def as_json(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
     """U of the contract: {id, email, email_verified, profile, roles, created_at}."""
     return {
         "id": row["id"],

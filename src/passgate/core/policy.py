@@ -55,12 +55,12 @@ Decision = Need | Enough | Refuse
 
 def reached(factors: Factors, proofs: tuple[str, ...]) -> str:
     """The strongest acr that a set of proofs meets."""
-    shown = [factors.proofs[proof] for proof in proofs if proof in factors.proofs]
-    if len(frozenset[Trait]().union(*(one.traits for one in shown))) < 2:
+    facts = [factors.proofs[proof] for proof in proofs if proof in factors.proofs]
+    if len(frozenset[Trait]().union(*(one.traits for one in facts))) < 2:
         return AAL1
-    if any(one.is_bound and one.resists_phishing for one in shown):
+    if any(one.is_bound and one.resists_phishing for one in facts):
         return AAL3
-    return PHR if any(one.resists_phishing for one in shown) else AAL2
+    return PHR if any(one.resists_phishing for one in facts) else AAL2
 
 
 def meets(factors: Factors, proofs: tuple[str, ...], acr: str) -> bool:
@@ -139,7 +139,7 @@ class Case:
     def has(self, name: str) -> bool:
         return name in self.enrolled or name in self.factors.given
 
-    def held(self) -> list[str]:
+    def possessions(self) -> list[str]:
         """What the person has and could lose."""
         return [name for name in self.factors.possession if name in self.enrolled]
 
@@ -178,7 +178,7 @@ def _first(case: Case, reason: str) -> Decision | None:
 def _own_first(case: Case, reason: str) -> Decision | None:
     if case.done & set(case.rules.first):
         return None
-    mine = [way for way in case.rules.first if case.has(way) and case.meets(case.floor, way, *case.held())]
+    mine = [way for way in case.rules.first if case.has(way) and case.meets(case.floor, way, *case.possessions())]
     return Need(_ways(*mine), reason) if mine else None
 
 
@@ -202,11 +202,11 @@ def _address_or_link(case: Case, reason: str) -> Decision | None:
 
 def _lost_factor(case: Case, reason: str) -> Decision | None:
     """Two different ways back stand for a lost factor: whoever marks them takes it out of `enrolled`."""
-    held = case.held() if case.rules.second != "never" else []
-    if not held or case.done & set(held):
+    possessions = case.possessions() if case.rules.second != "never" else []
+    if not possessions or case.done & set(possessions):
         return None
     others = [way for way in case.factors.ways_back if way not in case.done and case.has(way)]
-    return Need(_ways(*held, *others), reason)
+    return Need(_ways(*possessions, *others), reason)
 
 
 def _new_way_in(case: Case, reason: str) -> Decision | None:
@@ -243,9 +243,9 @@ def _unreachable(case: Case, reason: str) -> Decision | None:
     return None if case.missing else Refuse(reason)
 
 
-def _shown_first(case: Case, reason: str) -> Decision | None:
-    shown = [name for name in case.held() if name not in case.done]
-    return Need(_ways(*shown), reason) if shown and not case.meets(AAL2) else None
+def _prove_first(case: Case, reason: str) -> Decision | None:
+    facts = [name for name in case.possessions() if name not in case.done]
+    return Need(_ways(*facts), reason) if facts and not case.meets(AAL2) else None
 
 
 def _set_up(case: Case, reason: str) -> Decision | None:
@@ -258,7 +258,7 @@ SECOND = (
     Check("second_factor", "A second factor is asked for, and one is set up.", _enrolled),
     Check("second_factor_optional", "A second factor is asked of those who have one.", _optional),
     Check("out_of_reach", "A level or second factor is asked for, and nothing that is left leads there.", _unreachable),
-    Check("shown_before_added", "What is set up is shown before anything is added.", _shown_first),
+    Check("shown_before_added", "What is set up is shown before anything is added.", _prove_first),
     Check("second_factor_set_up", "A second factor is asked for, and none is set up.", _set_up),
 )
 """The last of them always answers."""

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 Model = type[BaseModel]
 
-_WORDS = {
+_CODES = {
     "missing": "missing",
     "extra_forbidden": "unknown",
     "string_too_short": "length",
@@ -28,7 +28,7 @@ _WORDS = {
 }
 
 
-def words(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: int = 0) -> dict[str, str]:
+def fault_codes(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: int = 0) -> dict[str, str]:
     """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the place
     is told, because its name is input too. `under` comes before each path, `skip` is what leads each place and is none
     of the caller's."""
@@ -37,7 +37,7 @@ def words(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: int = 0
         kind = str(fault["type"])
         place = fault["loc"][skip:-1] if kind == "extra_forbidden" else fault["loc"][skip:]
         path = ".".join(filter(None, (under, *map(str, place)))) or "body"
-        fields[path[:100]] = _WORDS.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
+        fields[path[:100]] = _CODES.get(kind, "type" if kind.endswith(("_type", "_parsing")) else "value")
     return fields
 
 
@@ -48,13 +48,13 @@ def checked(model: Model | None, given: dict[str, Any] | None) -> dict[str, Any]
         return given or {}
     try:
         made = model.model_validate_json(msgspec.json.encode(given or {}))
-        kept: dict[str, Any] = made.model_dump(mode="json", by_alias=True)
+        stored: dict[str, Any] = made.model_dump(mode="json", by_alias=True)
     except ValidationError as wrong:
-        raise Invalid(words(wrong.errors(include_input=False, include_url=False), under="profile")) from None
-    return kept
+        raise Invalid(fault_codes(wrong.errors(include_input=False, include_url=False), under="profile")) from None
+    return stored
 
 
-def shown(model: Model | None, text: str) -> Any:
+def as_value(model: Model | None, text: str) -> Any:
     """What the host's program sees: an instance of its model, or the JSON object where it gave none. None where what
     is kept does not fit: the model has grown since, or the person was made without one."""
     if model is None:

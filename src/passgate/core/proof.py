@@ -18,7 +18,7 @@ from passgate.core.factor import Compared
 from passgate.core.pending import SignIn
 from passgate.errors import AlreadyProved, HandleInvalid, Invalid, ProofRefused, Throttled
 from passgate.store import Db
-from passgate.store.unit import Keep
+from passgate.store.unit import Deferred
 
 T = TypeVar("T")
 
@@ -60,9 +60,9 @@ class Attempt(Generic[T]):
     sign_in: SignIn | None = None
     late: Callable[[Db], Awaitable[Outcome]] = _wrong
     """Whether an answer that is not right was: its twin has used it up."""
-    refused: Callable[[str | None], tuple[Keep, ...]] = lambda _person_id: ()
+    refused: Callable[[str | None], tuple[Deferred, ...]] = lambda _person_id: ()
     """What is kept of a wrong answer, about whom."""
-    throttled: tuple[Keep, ...] = ()
+    throttled: tuple[Deferred, ...] = ()
     renewed: str | None = None
     """The row of refusals of an authenticator that a right answer sets up anew: they are forgotten."""
 
@@ -71,7 +71,7 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
     """What came of a right answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs nothing."""
     spent = await _spend(ctx, attempt)
     compared = await _compare(ctx, attempt, spent)
-    refused = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.keep)
+    refused = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.deferred)
     async with ctx.write() as db:
         match await (attempt.mark(db, compared) if compared.is_right else attempt.late(db)):
             case Right(value):
@@ -81,11 +81,11 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
                     await throttle.clear(ctx, db, attempt.renewed)
                 return value
             case Outcome.LOST:
-                raise AlreadyProved(keep=(_giving_back(ctx, attempt, spent),))
+                raise AlreadyProved(deferred=(_giving_back(ctx, attempt, spent),))
             case Outcome.OVER:
                 raise HandleInvalid
             case Outcome.WRONG if compared.is_right:
-                raise ProofRefused(keep=refused)  # what moved is undone
+                raise ProofRefused(deferred=refused)  # what moved is undone
             case Outcome.WRONG:
                 for fact in refused:
                     await fact(db)
@@ -100,11 +100,11 @@ async def _spend(ctx: Ctx, attempt: Attempt[T]) -> throttle.Spent | None:
             if (await pending.proofs_now(db, attempt.sign_in))[1]:
                 raise HandleInvalid
             # The tries in flight fill the budget; they may yet turn out right, so this one only waits.
-            raise Throttled(1, keep=attempt.throttled)
+            raise Throttled(1, deferred=attempt.throttled)
         try:
             return await throttle.spend(ctx, db, attempt.tenant_id, attempt.authenticator)
         except Throttled as late:
-            raise Throttled(late.retry_after, keep=attempt.throttled) from None
+            raise Throttled(late.retry_after, deferred=attempt.throttled) from None
 
 
 async def _compare(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) -> Compared:
@@ -113,12 +113,12 @@ async def _compare(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) 
         compared = await attempt.compare(is_locked)
         return replace(compared, is_right=False) if is_locked else compared
     except Invalid as unfit:  # it has no form that could be right, so nothing was guessed
-        unfit.keep = (*unfit.keep, _giving_back(ctx, attempt, spent))
+        unfit.deferred = (*unfit.deferred, _giving_back(ctx, attempt, spent))
         async with ctx.write():
             raise
 
 
-def _counted(attempt: Attempt[T]) -> tuple[Keep, ...]:
+def _counted(attempt: Attempt[T]) -> tuple[Deferred, ...]:
     sign_in = attempt.sign_in
     if sign_in is None:
         return ()
@@ -129,7 +129,7 @@ def _counted(attempt: Attempt[T]) -> tuple[Keep, ...]:
     return (count,)
 
 
-def _giving_back(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) -> Keep:
+def _giving_back(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) -> Deferred:
     async def give_back(db: Db) -> None:
         if attempt.sign_in is not None:
             await pending.give_back(db, attempt.sign_in)

@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping
 
 from passgate.core import credentials, mail, once, pending, people, tenants
 from passgate.core.action import end_all
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import LINK as LINK_PROOF
@@ -21,8 +21,8 @@ from passgate.core.factor import names_of
 from passgate.core.factors import email_code
 from passgate.core.pending import SignIn
 from passgate.errors import HandleInvalid
+from passgate.i18n import N_
 from passgate.store import Db
-from passgate.words import N_
 from passgate.world import SECOND
 
 STOP = "pg_stp_"
@@ -38,7 +38,7 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """The mail: a code for a live account, a friendly word for everybody else."""
     found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
     await email_code.send(ctx, db, sign_in, is_meant=found is not None and found["disabled_at"] is None)
-    await note(
+    await record(
         ctx,
         db,
         Event.RECOVERY_STARTED,
@@ -55,7 +55,7 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
         return
     ended = await end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered", but=sign_in.id)
     if ended:
-        await note(
+        await record(
             ctx,
             db,
             Event.SESSIONS_ENDED,
@@ -65,13 +65,13 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
             count=ended,
         )
     for to in await _addresses(ctx, db, sign_in.tenant_id, sign_in.person_id):
-        await mail.lay(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=what)
+        await mail.enqueue(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=what)
 
 
 # -- a lost second factor --------------------------------------------------------------------------
 
 
-def _ways_shown(ctx: Ctx, sign_in: SignIn) -> frozenset[str]:
+def _ways_proved(ctx: Ctx, sign_in: SignIn) -> frozenset[str]:
     """The different ways back that were shown, a link among them."""
     return names_of(sign_in.proofs) & {*ctx.factors.ways_back, LINK_PROOF}
 
@@ -80,7 +80,7 @@ async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
     """True where a recovery has shown two different ways back and the factors that its person lost are gone. With a
     waiting time the first call only begins it: the owner is told everywhere, and can stop it."""
     possession = set(ctx.factors.possession)
-    ways, lost = _ways_shown(ctx, sign_in), sign_in.enrolled & possession
+    ways, lost = _ways_proved(ctx, sign_in), sign_in.enrolled & possession
     if not sign_in.journey.is_recovery or sign_in.person_id is None or not lost:
         return False
     if names_of(sign_in.proofs) & possession or len(ways) < 2:
@@ -88,7 +88,7 @@ async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
     if not await _has_waited(ctx, db, sign_in, sign_in.person_id):
         return False
     await credentials.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*possession, credentials.BROWSER])
-    await note(
+    await record(
         ctx,
         db,
         Event.FACTORS_RELEASED,
@@ -111,14 +111,14 @@ async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool
     usable_at = ctx.now() + wait * SECOND
     life, data = wait + _AFTERWARDS, {"usable_at": usable_at}
     await once.issue(ctx, db, sign_in.tenant_id, _RELEASE, person_id, b"", life=life, data=data)
-    await note(ctx, db, Event.RELEASE_ASKED, tenant_id=sign_in.tenant_id, subject_id=person_id)
+    await record(ctx, db, Event.RELEASE_ASKED, tenant_id=sign_in.tenant_id, subject_id=person_id)
     await warn_owner(ctx, db, sign_in.tenant_id, person_id, "recovery_asked", life=life)
     return False
 
 
 async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
     """From when on a recovery that has shown two ways can be finished; None where nothing waits."""
-    if not sign_in.journey.is_recovery or sign_in.person_id is None or len(_ways_shown(ctx, sign_in)) < 2:
+    if not sign_in.journey.is_recovery or sign_in.person_id is None or len(_ways_proved(ctx, sign_in)) < 2:
         return None
     async with ctx.read() as db:
         begun = await once.live(ctx, db, _RELEASE, sign_in.person_id)
@@ -137,10 +137,10 @@ async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
 async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, life: int) -> None:
     """A mail to every address of the person, with a link that stops what is under way. `life` in seconds."""
     minted = ctx.ring.mint(STOP)
-    await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, beside=True)
-    link, tenant = f"{ctx.house.base}/recover/stop/{minted.token}", await tenants.by_id(ctx, db, tenant_id)
+    await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, keep_older=True)
+    link, tenant = f"{ctx.services.base}/recover/stop/{minted.token}", await tenants.by_id(ctx, db, tenant_id)
     for to in await _addresses(ctx, db, tenant_id, person_id):
-        await mail.lay(ctx, db, tenant_id, kind, to, service=tenant.display_name if tenant else "", link=link)
+        await mail.enqueue(ctx, db, tenant_id, kind, to, service=tenant.display_name if tenant else "", link=link)
 
 
 async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
@@ -168,7 +168,7 @@ async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await pending.end_all(ctx, db, tenant_id, person_id)
     for kind in (_RELEASE, LINK, _STOP):
         await once.end(ctx, db, kind, person_id)
-    await note(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
+    await record(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
 
 
 async def find_stop(ctx: Ctx, token: str) -> RowMapping | None:

@@ -26,16 +26,16 @@ LEVELS = (AAL1, AAL2, PHR, AAL3)
 class OneOf:
     """The words that a field may hold; the reference lists them."""
 
-    words: tuple[str, ...]
+    values: tuple[str, ...]
 
     def __call__(self, given: object) -> object:
-        if given not in self.words:
+        if given not in self.values:
             raise ValueError
         return given
 
 
-def _one_of(*words: str) -> BeforeValidator:
-    return BeforeValidator(OneOf(words))
+def _one_of(*values: str) -> BeforeValidator:
+    return BeforeValidator(OneOf(values))
 
 
 def _distinct(given: object) -> object:
@@ -100,7 +100,7 @@ class Rules(BaseModel):
         try:
             made = Rules.model_validate({**dict(self), **known})
         except ValidationError as wrong:
-            faults |= {str(one["loc"][0]): _word(one["type"]) for one in wrong.errors(include_input=False)}
+            faults |= {str(one["loc"][0]): _code(one["type"]) for one in wrong.errors(include_input=False)}
             made = Rules()
         faults |= dict.fromkeys(made._misnamed(known.keys() - faults.keys(), factors), "value")
         if faults:
@@ -118,13 +118,13 @@ class Rules(BaseModel):
         """15 where it may stand alone, 8 where something else is always there (NIST SP 800-63B-4 §3.1.1.2). What shows
         no trait is no such thing, and a remembered browser leaves the password alone."""
         all_count = all(factors[name].traits for name in self.second_among)
-        is_beside = self.second == "always" and all_count and not self.remember_days
-        return self.password_beside if is_beside else self.password_alone
+        is_second_required = self.second == "always" and all_count and not self.remember_days
+        return self.password_beside if is_second_required else self.password_alone
 
 
 _DEFAULTS = dict(Rules())
 
 
-def _word(kind: str) -> str:
+def _code(kind: str) -> str:
     """One of the words of `Invalid`."""
     return "type" if kind.endswith(("_type", "_parsing")) else "value"

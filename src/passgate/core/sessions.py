@@ -135,7 +135,7 @@ async def open_session(
     seen = await db.one(_SEEN, of_tenant=tenant_id, of_person=person_id, **device)
     await db.add(session, **row)
     is_new = bool(seen and seen["any"] and not seen["same"])
-    return Opened(minted.token, shown(row, current=True), is_new)
+    return Opened(minted.token, as_json(row, current=True), is_new)
 
 
 def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
@@ -150,7 +150,7 @@ async def find(ctx: Ctx, token: str) -> Found:
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise CredentialInvalid
-    row = await ctx.house.store.point.one(LOOKUP, secret_hash)
+    row = await ctx.services.store.point.one(LOOKUP, secret_hash)
     if row is None:
         raise CredentialInvalid
     at, now = LOOKUP.index, ctx.now()
@@ -231,10 +231,10 @@ async def listed(ctx: Ctx, db: Db, actor: Actor, *, before: str | None, limit: i
     )
     if before:
         query = query.where(session.c.id < before)
-    return [shown(row, current=row["id"] == actor.session_id) for row in await db.rows(query)]
+    return [as_json(row, current=row["id"] == actor.session_id) for row in await db.rows(query)]
 
 
-def shown(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:
+def as_json(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:
     """S of the contract; instants as they are stored, a face spells them."""
     return {
         "id": row["id"],

@@ -24,7 +24,7 @@ from passgate.core import (
     throttle,
 )
 from passgate.core.action import action, within
-from passgate.core.audit import kept, note
+from passgate.core.audit import deferred, record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp, names_of
@@ -44,7 +44,7 @@ from passgate.errors import (
     StepUpNeeded,
 )
 from passgate.store import Db
-from passgate.store.unit import Keep
+from passgate.store.unit import Deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ async def start(
     at = people.address(email) if email is not None else None
     async with ctx.write() as db:
         tenant = await _open_tenant(ctx, db, tenant_name)
-        data = {"email": at.shown, "email_key": at.key} if at else {}
-        if kept_browser := device.presented(ctx, browser):
-            data["browser"] = kept_browser
+        data = {"email": at.text, "email_key": at.key} if at else {}
+        if known := device.presented(ctx, browser):
+            data["browser"] = known
         begun, handle = await pending.begin(ctx, db, tenant, SIGN_IN, data | _going(return_to))
-        await note(ctx, db, Event.SIGNIN_STARTED, tenant_id=tenant.id, personal=begun.personal)
+        await record(ctx, db, Event.SIGNIN_STARTED, tenant_id=tenant.id, personal=begun.personal)
         return await _started(ctx, db, begun, handle)
 
 
@@ -105,7 +105,7 @@ async def start_recovery(ctx: Ctx, email: str, tenant_name: str | None) -> Start
     at = people.address(email)
     async with ctx.write() as db:
         tenant = await _open_tenant(ctx, db, tenant_name)
-        begun, handle = await pending.begin(ctx, db, tenant, RECOVERY, {"email": at.shown, "email_key": at.key})
+        begun, handle = await pending.begin(ctx, db, tenant, RECOVERY, {"email": at.text, "email_key": at.key})
         await recovery.announce(ctx, db, begun)
         return await _started(ctx, db, begun, handle)
 
@@ -128,7 +128,7 @@ async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str 
         started = await _started(ctx, db, begun, handle)
         if isinstance(started.decision, Refuse):
             raise FactorNotOffered("Nothing that you have set up reaches that level.")
-        await note(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
+        await record(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
         return started
 
 
@@ -150,7 +150,7 @@ async def start_by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> S
         begun, handle = await pending.begin(
             ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,)
         )
-        await note(ctx, db, Event.LINK_PROVED, tenant_id=tenant.id, subject_id=found["id"], purpose=journey.name)
+        await record(ctx, db, Event.LINK_PROVED, tenant_id=tenant.id, subject_id=found["id"], purpose=journey.name)
         return Right(await _started(ctx, db, begun, handle))
 
     return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
@@ -272,14 +272,14 @@ def _attempt(
 ) -> Attempt[Decision]:
     """What a sign-in keeps of a refused or throttled answer, the same for every factor."""
 
-    def refused(person_id: str | None) -> tuple[Keep, ...]:
+    def refused(person_id: str | None) -> tuple[Deferred, ...]:
         about = {"tenant_id": sign_in.tenant_id, "subject_id": person_id, "personal": sign_in.personal}
-        return (kept(ctx, factor.refused_event, **about),)
+        return (deferred(ctx, factor.refused_event, **about),)
 
     async def late(db: Db) -> Outcome:
         return await _late(db, sign_in, factor, Outcome.WRONG)
 
-    throttled = kept(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=sign_in.personal)
+    throttled = deferred(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=sign_in.personal)
     return Attempt(
         tenant_id=sign_in.tenant_id,
         authenticator=authenticator,
@@ -300,16 +300,16 @@ async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> 
 
 async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared) -> Right[Decision] | Outcome:
     """Everything a right answer moves. It names somebody, unless it makes them, and nobody but whom others named."""
-    shown, named = compared.proof or factor.name, compared.person_id
+    proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
     if named and not await people.lock(db, sign_in.tenant_id, named):
         return Outcome.WRONG
-    if not await pending.add_proof(ctx, db, sign_in, shown, named):
+    if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
     if not await compared.mark(db):
         return Outcome.WRONG
-    proved = replace(sign_in, proofs=(*sign_in.proofs, shown), person_id=named)
+    proved = replace(sign_in, proofs=(*sign_in.proofs, proof_name), person_id=named)
     if sign_in.journey.makes_person and proved.person_id is None:
         made = await signup.create(ctx, db, proved)
         if made is None:
@@ -319,7 +319,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     proved = await _known(ctx, db, proved)
     if await recovery.drop_lost_factors(ctx, db, proved):
         proved = await _known(ctx, db, proved)
-    await note(
+    await record(
         ctx, db, factor.proved_event, tenant_id=proved.tenant_id, subject_id=proved.person_id, personal=sign_in.personal
     )
     return Right(decide(ctx, proved))
@@ -364,14 +364,14 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         now = decide(ctx, await _known(ctx, db, sign_in))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
             raise FactorNotOffered
-        shown = compared.proof or factor.name
-        if not await pending.add_proof(ctx, db, sign_in, shown, who.person_id):
+        proof_name = compared.proof or factor.name
+        if not await pending.add_proof(ctx, db, sign_in, proof_name, who.person_id):
             return await _late(db, sign_in, factor, Outcome.OVER)
         if not await compared.mark(db):
             return Outcome.WRONG
         if sign_in.journey.is_recovery:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
-        return Right(decide(ctx, await _known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, shown)))))
+        return Right(decide(ctx, await _known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof_name)))))
 
     attempt = _attempt(ctx, sign_in, factor, f"h:{sign_in.id}", compare, mark)
     return replace(attempt, renewed=throttle.person_key(who.person_id, factor.name))
@@ -404,7 +404,7 @@ async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
         opened = await _open(ctx, db, sign_in, sign_in.person_id, enough)
-        await note(
+        await record(
             ctx,
             db,
             sign_in.journey.completed,
@@ -433,7 +433,7 @@ async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enoug
     if opened.is_new_device and sign_in.journey is SIGN_IN:
         found = await people.by_id(db, sign_in.tenant_id, person_id)
         if found is not None:
-            await mail.lay(ctx, db, sign_in.tenant_id, "new_device", found["email"], service=sign_in.service)
+            await mail.enqueue(ctx, db, sign_in.tenant_id, "new_device", found["email"], service=sign_in.service)
     return opened
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from passgate.core import access, people, tenants
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factors import email_code, password
@@ -43,8 +43,8 @@ async def prepared(
 ) -> dict[str, Any]:
     """What lies sealed in the sign-in until the code comes. The password is hashed here, whoever asks."""
     at = people.address(email)
-    kept = people.profile_text(checked(ctx.house.profile, profile))
-    data: dict[str, Any] = {"email": at.shown, "email_key": at.key, "profile": kept}
+    stored = people.profile_text(checked(ctx.services.profile, profile))
+    data: dict[str, Any] = {"email": at.text, "email_key": at.key, "profile": stored}
     if secret is not None:
         if password.name not in tenant.rules.first:
             raise Invalid({"password": "value"})
@@ -60,7 +60,7 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     known = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
     is_new = known is None or "new_tenant" in sign_in.data
     await email_code.send(ctx, db, sign_in, is_meant=is_new)
-    await note(ctx, db, Event.SIGNUP_STARTED, tenant_id=sign_in.tenant_id, personal={"email": sign_in.email})
+    await record(ctx, db, Event.SIGNUP_STARTED, tenant_id=sign_in.tenant_id, personal={"email": sign_in.email})
 
 
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
@@ -72,15 +72,15 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
         if made is None:
             raise TenantNameTaken
         tenant_id, role = made, "owner"
-        await note(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
+        await record(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
     at = people.Address(sign_in.email, sign_in.email_key)
     person_id = await people.create(ctx, db, tenant_id, at, profile=sign_in.data["profile"], verified=True)
     if person_id is None:
         return None
-    await note(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.shown})
+    await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.text})
     await access.grant(ctx, db, tenant_id, person_id, role)
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):
-        await password.put(ctx, db, tenant_id, person_id, Stored(*given))
+        await password.replace(ctx, db, tenant_id, person_id, Stored(*given))
         proofs = (*proofs, password.name)
     return replace(sign_in, tenant_id=tenant_id, person_id=person_id, proofs=proofs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, bindparam, select
 
-from passgate.core.ctx import Ctx, House
+from passgate.core.ctx import Ctx, Services
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, SignupClosed
 from passgate.store import Db
@@ -89,10 +89,10 @@ async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "
     return tenant_id if made else None
 
 
-async def ensure_main(house: House) -> None:
+async def ensure_main(services: Services) -> None:
     """Every deployment has `main`; racing starts make one."""
-    async with house.store.read() as db:
-        if await find(Ctx(house), db, MAIN):
+    async with services.store.read() as db:
+        if await find(Ctx(services), db, MAIN):
             return
-    async with house.store.write() as db:
-        await create(Ctx(house), db, MAIN, "Passgate")
+    async with services.store.write() as db:
+        await create(Ctx(services), db, MAIN, "Passgate")

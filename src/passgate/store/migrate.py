@@ -14,8 +14,8 @@ from sqlalchemy import Connection, inspect, text
 
 from passgate.store.unit import Store
 
-HEAD = "0003"
-"""The newest revision under migrations/versions; a house test compares."""
+HEAD = "0004"
+"""The newest revision under migrations/versions; an architecture test compares."""
 
 
 async def revision(store: Store, *, serving: bool = False) -> str | None:
@@ -34,8 +34,8 @@ async def is_behind(store: Store, *, serving: bool = False) -> bool:
 
 async def upgrade(store: Store, *, lock: Path) -> bool:
     """True if something was done. Processes that start together take turns at `lock`."""
-    with lock.open("a") as held:
-        await asyncio.to_thread(fcntl.flock, held, fcntl.LOCK_EX)
+    with lock.open("a") as lock_file:
+        await asyncio.to_thread(fcntl.flock, lock_file, fcntl.LOCK_EX)
         if not await is_behind(store):
             return False
         async with store.write() as db:

@@ -1,4 +1,4 @@
-"""The shortest way to one row, for the doors that answer thousands of times a second. Writes never live here.
+"""The shortest way to one row, for the endpoints that answer thousands of times a second. Writes never live here.
 
 A statement is compiled once and then asked with bare driver calls. On SQLite it runs in the event loop's own thread:
 an indexed look-up takes a few microseconds, the hop to a thread and back ten times that, and a reader in WAL mode waits

@@ -265,8 +265,8 @@ observer = Table(
 )
 
 # core/observers: an event that an observer still has to be told. `about` is the person, whose events keep their order.
-telling = Table(
-    "telling",
+observer_queue = Table(
+    "observer_queue",
     metadata,
     Column("name", String(200), primary_key=True),
     Column("event_id", String(36), primary_key=True),

@@ -1,7 +1,7 @@
 """The engines and the unit of work: at most one write transaction open per request or job, reads beside it.
 
 A refusal is kept, a fault is undone: whatever leaves a `write()` block as an exception rolls everything back, and a
-Refusal's own `keep` is then committed in a second short transaction. No query of a concept ever lives here.
+Refusal's own `deferred` is then committed in a second short transaction. No query of a concept ever lives here.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Db:
     def __init__(self, run: Run, *, is_postgres: bool) -> None:
         self.run = run
         self.is_postgres = is_postgres
-        self.kept: list[Callable[[], None]] = []
+        self.callbacks: list[Callable[[], None]] = []
 
-    def once_kept(self, tell: Callable[[], None]) -> None:
-        """Call `tell` when this transaction is committed; never if it is not."""
-        self.kept.append(tell)
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when this transaction is committed; never if it is not."""
+        self.callbacks.append(callback)
 
     # `given` fills the bindparams of a statement that was built once, at import: building costs more than running.
 
@@ -71,7 +71,7 @@ def _insert(table: Table) -> Insert:
     return table.insert()
 
 
-Keep = Callable[[Db], Awaitable[None]]
+Deferred = Callable[[Db], Awaitable[None]]
 
 
 class Store:
@@ -95,7 +95,7 @@ class Store:
 
     @asynccontextmanager
     async def write(self, *, heavy: bool = False) -> AsyncIterator[Db]:
-        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `keep` kept.
+        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `deferred` kept.
         `heavy`: it touches more than a handful of indexed rows, so SQLite must not run it in the event loop."""
         if _writing.get():
             raise RuntimeError("a write transaction is open already: hand its db on")
@@ -104,13 +104,13 @@ class Store:
             async with self._begun(heavy=heavy) as db:
                 yield db
         except Refusal as refusal:
-            await self._keep(refusal)
+            await self._write_deferred(refusal)
             raise
         finally:
             _writing.reset(token)
 
-    async def _keep(self, refusal: Refusal) -> None:
-        facts, refusal.keep = refusal.keep, ()
+    async def _write_deferred(self, refusal: Refusal) -> None:
+        facts, refusal.deferred = refusal.deferred, ()
         if facts:
             async with self._begun() as db:
                 for fact in facts:
@@ -122,8 +122,8 @@ class Store:
         async with _mapped(), self.writer.begin(heavy=heavy) as run:
             db = Db(run, is_postgres=not self.is_sqlite)
             yield db
-        for tell in db.kept:
-            tell()
+        for callback in db.callbacks:
+            callback()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Db]:

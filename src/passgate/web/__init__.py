@@ -1,1 +1,2 @@
-"""The room that knows HTTP and FastAPI: doors, guards, cookies, errors as answers. No rule of signing in lives here."""
+"""The room that knows HTTP and FastAPI: endpoints, guards, cookies, errors as answers. No rule of signing in lives
+here."""

@@ -32,7 +32,7 @@ def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = 
 
 
 def refuse_foreign(ctx: Ctx, headers: Headers) -> None:
-    """For doors that hand out a cookie without coming by one: any sign of another origin refuses."""
+    """For endpoints that hand out a cookie without coming by one: any sign of another origin refuses."""
     if _browser_says(headers, ctx.settings.url) is False:
         raise CsrfRefused
 

@@ -1,6 +1,6 @@
-"""/openapi.json and /docs: the doors described, from files of our own, under the policy of every other page.
+"""/openapi.json and /docs: the endpoints described, from files of our own, under the policy of every other page.
 
-What a door does is said where the door is; here only how the description is served.
+What an endpoint does is said where the endpoint is; here only how the description is served.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PAGE = f"""<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Passgate: the JSON doors</title>
+<title>Passgate: the JSON endpoints</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/{VIEWER}/swagger-ui.css">
 <link rel="stylesheet" href="docs/page.css">
@@ -51,7 +51,7 @@ _PAGE = f"""<!doctype html>
 <script src="docs/start.js" type="module"></script>
 </head>
 <body>
-<main id="doors"></main>
+<main id="endpoints"></main>
 <noscript>This page needs JavaScript. The same document for programs: <a href="openapi.json">openapi.json</a></noscript>
 </body>
 </html>
@@ -66,7 +66,7 @@ they are enough it is turned into a session.
 2. `POST /api/v1/signin/prove`, with the handle as bearer, answers one factor. Repeat until `enough` is true.
 3. `POST /api/v1/signin/finish`, with the handle as bearer, turns it into a session: a **token**, `pg_ses_…`, or a
    cookie.
-4. Every other door takes the token as bearer, or the cookie.
+4. Every other endpoint takes the token as bearer, or the cookie.
 
 To try it here, give the handle and the token to *Authorize*; the page forgets them when it is closed.
 Whatever goes wrong is answered as `application/problem+json` with a stable `code`.
@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _document(request: Request, ctx: Context) -> Response:
-    document = described(request.app, ctx.house.at, ctx.house.profile)
+    document = described(request.app, ctx.services.at, ctx.services.profile)
     return Response(encode(document), media_type="application/json")
 
 
@@ -111,8 +111,8 @@ for _path, (_name, _kind) in FILES.items():
 
 
 def described(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> dict[str, Any]:
-    """The OpenAPI document, with the one problem shape that every door's refusals have; `at` is where a host program
-    has put the doors."""
+    """The OpenAPI document, with the one problem shape that every endpoint's refusals have; `at` is where a host
+    program has put the endpoints."""
     if app.openapi_schema:
         return app.openapi_schema
     schema = app.openapi()

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from passgate.core.ctx import Ctx, House
+from passgate.core.ctx import Ctx, Services
 from passgate.errors import Malformed, NotForm, NotFound, NotJson, PassgateError, TooLarge
 from passgate.settings import is_localhost, is_loopback
 from passgate.web import body as decoder
@@ -26,25 +26,29 @@ access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
 
 Hot = Callable[[Ctx, Headers, Send], Awaitable[None]]
-"""A door that needs no framework: it answers by itself, thousands of times a second."""
+"""An endpoint that needs no framework: it answers by itself, thousands of times a second."""
 
 
 class Edge:
-    """`around` wraps whatever is answered, refusals and hot doors too: CORS, whose pages must read all of it."""
+    """`around` wraps whatever is answered, refusals and hot endpoints too: CORS, whose pages must read all of it."""
 
     def __init__(
-        self, inner: ASGIApp, house: House, hot: Mapping[tuple[str, str], Hot], around: Callable[[ASGIApp], ASGIApp]
+        self,
+        inner: ASGIApp,
+        services: Services,
+        hot: Mapping[tuple[str, str], Hot],
+        around: Callable[[ASGIApp], ASGIApp],
     ) -> None:
-        self._inner, self._house, self._hot = inner, house, hot
+        self._inner, self._services, self._hot = inner, services, hot
         self._answered = around(self._answer)
-        self._asking = Asking(house)
-        self._headers = _standard_headers(https=house.settings.https)
+        self._asking = Asking(services)
+        self._headers = _standard_headers(https=services.settings.https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        started = self._house.world.now()
+        started = self._services.world.now()
         ctx = self._asking.ctx(scope)
         request_id = ctx.request_id
         answer = _Answer(send, request_id, self._headers)
@@ -59,7 +63,7 @@ class Edge:
                     "method": scope["method"],
                     "route": _route(scope),
                     "status": answer.status,
-                    "ms": (self._house.world.now() - started) / 1000,
+                    "ms": (self._services.world.now() - started) / 1000,
                 },
             )
 
@@ -103,7 +107,7 @@ class Edge:
         """Development's own address, for who came by an IP address: that cannot have passkeys, and is another site."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        return self._house.base if self._house.settings.is_development and is_loopback(name) else None
+        return self._services.base if self._services.settings.is_development and is_loopback(name) else None
 
 
 class _Answer:
@@ -168,10 +172,10 @@ async def _checked(headers: Headers, receive: Receive, *, form: bool) -> Receive
 def _target(scope: Scope) -> str:
     """Path and query as they came, in ASCII."""
     query = scope["query_string"].decode("latin-1")
-    return quote(scope["path"], safe="/~") + (f"?{quote(query, safe=_KEPT)}" if query else "")
+    return quote(scope["path"], safe="/~") + (f"?{quote(query, safe=_UNQUOTED)}" if query else "")
 
 
-_KEPT = "%=&+/?~.,:;@!$'()*-_"
+_UNQUOTED = "%=&+/?~.,:;@!$'()*-_"
 
 
 def _refuse_unless(headers: Headers, wanted: str) -> None:

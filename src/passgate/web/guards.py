@@ -1,4 +1,4 @@
-"""Who may pass a door: every route names exactly one of these. A route without one fails a house test.
+"""Who may pass an endpoint: every route names exactly one of these. A route without one fails an architecture test.
 
 Guards only say who is asking; what they may do is decided in `core`.
 """
@@ -14,7 +14,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
 from passgate.core import pending, sessions, signin
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.pending import SignIn
@@ -58,7 +58,7 @@ def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
 
 
 async def live(ctx: Ctx, request: Request) -> Found:
-    """The live session a request carries: the one rule for our doors and for a host's own routes."""
+    """The live session a request carries: the one rule for our endpoints and for a host's own routes."""
     secret, by_cookie = carried(ctx, request.headers)
     found = await sessions.find(ctx, secret)
     if by_cookie and request.method not in csrf.SAFE:
@@ -72,12 +72,12 @@ async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, give
         csrf.check(ctx, request.headers, bound_to, given)
     except CsrfRefused:
         async with ctx.write() as db:
-            await note(ctx, db, Event.ACCESS_REFUSED, reason=CsrfRefused.code)
+            await record(ctx, db, Event.ACCESS_REFUSED, reason=CsrfRefused.code)
         raise
 
 
 async def stranger() -> None:
-    """Anybody. Written down, so that a door that forgot its guard cannot look like one that needs none."""
+    """Anybody. Written down, so that an endpoint that forgot its guard cannot look like one that needs none."""
 
 
 async def handle(request: Request, _doc: Annotated[object, Security(_handle_bearer)]) -> str:
@@ -95,12 +95,12 @@ ByBearer = Annotated[object, Security(session_bearer)]
 ByCookie = Annotated[object, Security(session_cookie)]
 
 
-async def look(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
+async def peek(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
     """Whoever carries a live session, not slid by this. By cookie, an unsafe method must come from our own pages."""
     return await live(ctx_of(request), request)
 
 
-async def session(request: Request, found: Annotated[Found, Depends(look)]) -> Found:
+async def session(request: Request, found: Annotated[Found, Depends(peek)]) -> Found:
     """The same, and use slides its idle end."""
     await sessions.touch(ctx_of(request), found)
     return found
@@ -122,7 +122,7 @@ async def operator(request: Request) -> bool:
 
 
 async def developer() -> None:
-    """The edge lets nobody but this machine's own browser near these doors, and only in development."""
+    """The edge lets nobody but this machine's own browser near these endpoints, and only in development."""
 
 
 # -- pages -----------------------------------------------------------------------------------------
@@ -136,29 +136,29 @@ class Elsewhere(Exception):
         self.path, self.set_cookies = path, set_cookies
 
 
-SEAT = "pg_pre_"
+BINDING = "pg_pre_"
 """What the sign-in cookie holds before a sign-in runs: something of ours that a form can be bound to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
-    """Whoever looks at a page before there is a session. `seat`: the cookie that forms are bound to."""
+class AnonymousVisitor:
+    """Whoever looks at a page before there is a session. `binding`: the cookie that forms are bound to."""
 
-    seat: str
+    binding: str
     is_new: bool
     form: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
+class PendingVisitor:
     """Whoever is half signed in: the cookie holds the handle of a pending sign-in."""
 
-    guest: Guest
+    anonymous: AnonymousVisitor
     sign_in: SignIn
 
     @property
     def handle(self) -> str:
-        return self.guest.seat
+        return self.anonymous.binding
 
 
 async def form_of(request: Request) -> dict[str, str]:
@@ -166,21 +166,23 @@ async def form_of(request: Request) -> dict[str, str]:
     return {} if request.method in csrf.SAFE else body.decode_pairs(await request.body())
 
 
-async def guest(request: Request) -> Guest:
+async def anonymous_visitor(request: Request) -> AnonymousVisitor:
     """Anybody, on a page of our own: an unsafe method must come from one, bound to the sign-in cookie."""
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
-    known = value if value and any(ctx.ring.presented(kind, value) for kind in (SEAT, pending.PREFIX)) else None
+    known = value if value and any(ctx.ring.presented(kind, value) for kind in (BINDING, pending.PREFIX)) else None
     form = await form_of(request)
     if request.method not in csrf.SAFE:
         await _refuse_foreign(ctx, request, known, form.get("csrf_token"))
-    return Guest(known or ctx.ring.mint(SEAT).token, known is None, form)
+    return AnonymousVisitor(known or ctx.ring.mint(BINDING).token, known is None, form)
 
 
-async def half(request: Request, found: Annotated[Guest, Depends(guest)]) -> Half:
+async def pending_visitor(
+    request: Request, found: Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
+) -> PendingVisitor:
     """Whoever is half signed in. Without a pending sign-in a look leads to its beginning."""
     try:
-        return Half(found, await signin.find(ctx_of(request), found.seat))
+        return PendingVisitor(found, await signin.find(ctx_of(request), found.binding))
     except HandleInvalid:
         if request.method in csrf.SAFE:
             raise Elsewhere("/signin") from None
@@ -215,14 +217,14 @@ async def link(request: Request) -> str:
     return value
 
 
-GUARDS = (stranger, handle, look, session, operator, developer, guest, half, visitor, link)
+GUARDS = (stranger, handle, peek, session, operator, developer, anonymous_visitor, pending_visitor, visitor, link)
 
 Context = Annotated[Ctx, Depends(context)]
 Handle = Annotated[str, Depends(handle)]
-Look = Annotated[Found, Depends(look)]
+Peek = Annotated[Found, Depends(peek)]
 Session = Annotated[Found, Depends(session)]
 Operator = Annotated[bool, Depends(operator)]
-AGuest = Annotated[Guest, Depends(guest)]
-AHalf = Annotated[Half, Depends(half)]
+Anonymous = Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
+Pending = Annotated[PendingVisitor, Depends(pending_visitor)]
 Visitor = Annotated[Found, Depends(visitor)]
 Link = Annotated[str, Depends(link)]

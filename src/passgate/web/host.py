@@ -18,16 +18,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from passgate.core import access, sessions
-from passgate.core.audit import note
-from passgate.core.ctx import Ctx, House
+from passgate.core.audit import record
+from passgate.core.ctx import Ctx, Services
 from passgate.core.events import Event
 from passgate.core.policy import is_at_least
-from passgate.core.profile import shown
+from passgate.core.profile import as_value
 from passgate.core.rules import AAL1, LEVELS
 from passgate.core.sessions import Found
 from passgate.errors import PassgateError, PermissionMissing, StepUpNeeded
 from passgate.web import guards
-from passgate.web.mount import Doors
+from passgate.web.mount import MountedEndpoints
 from passgate.web.origin import Asking
 from passgate.web.problems import render
 from passgate.world import SECOND
@@ -77,29 +77,29 @@ Guard = Callable[..., Awaitable[User]]
 Claims = Callable[[User], Mapping[str, Any]]
 
 
-def asking(house: House, request: Request) -> Ctx:
+def asking(services: Services, request: Request) -> Ctx:
     """One for each request, so that all that is refused and noted of it has one id. Ours lies in the scope under a name
     of our own: `request.state` is the host's."""
     found = request.scope.get(_CTX)
-    if not isinstance(found, Ctx) or found.house is not house:
-        found = request.scope[_CTX] = Asking(house).ctx(request.scope)
+    if not isinstance(found, Ctx) or found.services is not services:
+        found = request.scope[_CTX] = Asking(services).ctx(request.scope)
     return found
 
 
-async def user(house: House, request: Request) -> User:
+async def user(services: Services, request: Request) -> User:
     """Whoever carries a live session, by bearer or by cookie; use keeps it alive."""
-    ctx = asking(house, request)
+    ctx = asking(services, request)
     found = await guards.live(ctx, request)
     await sessions.touch(ctx, found)
     request.scope[_CTX] = ctx.acting(found.actor)
-    return _user(house, found)
+    return _user(services, found)
 
 
 def with_claims(who: User, claims: Claims | None) -> User:
     return replace(who, claims=MappingProxyType(dict(claims(who)))) if claims else who
 
 
-def _user(house: House, found: Found) -> User:
+def _user(services: Services, found: Found) -> User:
     actor = found.actor
     tenant = Tenant(actor.tenant_id, found.of("name"), found.of("display_name"))
     session = Session(
@@ -114,7 +114,7 @@ def _user(house: House, found: Found) -> User:
         id=actor.person_id,
         email=found.of("email"),
         email_verified=found.of("email_verified_at") is not None,
-        profile=shown(house.profile, found.of("profile")),
+        profile=as_value(services.profile, found.of("profile")),
         roles=found.roles,
         tenant=tenant,
         session=session,
@@ -125,30 +125,30 @@ def _instant(value: int) -> datetime:
     return datetime.fromtimestamp(value / SECOND, UTC)
 
 
-def may(house: Callable[[], House], who: Guard, permission: str) -> Guard:
-    """`house` is asked at the request: a gate that was closed and runs again has another."""
+def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
+    """`services` is asked at the request: a gate that was closed and runs again has another."""
     if not any(permission in given for given in access.ROLES.values()):
         raise ValueError(f"no role has the permission {permission!r}")
 
     async def allowed(request: Request, user: Any) -> User:
         if not user.may(permission):
-            ctx = asking(house(), request)
+            ctx = asking(services(), request)
             async with ctx.write() as db:
-                await note(ctx, db, Event.ACCESS_REFUSED, permission=permission)
+                await record(ctx, db, Event.ACCESS_REFUSED, permission=permission)
             raise PermissionMissing
         return user  # type: ignore[no-any-return]
 
     return _on(who, allowed)
 
 
-def fresh(house: Callable[[], House], who: Guard, seconds: int, acr: str | None = None) -> Guard:
+def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str | None = None) -> Guard:
     if seconds <= 0:
         raise ValueError("a proof takes some time: ask for a minute or more")
     if acr is not None and acr not in LEVELS:
         raise ValueError(f"no level is called {acr!r}")
 
     async def proved(request: Request, user: Any) -> User:
-        now = asking(house(), request).now()
+        now = asking(services(), request).now()
         is_old = now - user.session.auth_time.timestamp() * SECOND > seconds * SECOND
         if is_old or not is_at_least(user.session.acr, acr or AAL1):
             raise StepUpNeeded(acr or user.session.acr, seconds)
@@ -194,7 +194,7 @@ def unguarded(app: FastAPI, marks: tuple[object, ...]) -> list[str]:
     return sorted(
         name
         for context in iter_route_contexts(app.routes)
-        if not isinstance(context.original_route, Doors)
+        if not isinstance(context.original_route, MountedEndpoints)
         and context.path not in described
         and not (_dependant(context) and _names(context.dependant, marks))
         for name in _named(context)

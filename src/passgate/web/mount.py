@@ -1,6 +1,6 @@
-"""Our doors in a host's program: one route among its own, which takes what is ours and nothing else.
+"""Our endpoints in a host's program: one route among its own, which takes what is ours and nothing else.
 
-What a door does is not known here, nor anything of the host but its list of routes and its lifespan.
+What an endpoint does is not known here, nor anything of the host but its list of routes and its lifespan.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 WELL_KNOWN = "/.well-known/"
-"""What browsers and programs look for at the root of a host (RFC 8615), wherever the doors are."""
+"""What browsers and programs look for at the root of a host (RFC 8615), wherever the endpoints are."""
 _AT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _OURS = (
     "type",
@@ -29,21 +29,21 @@ _OURS = (
     "server",
     "extensions",
 )
-"""What of a request our doors see: nothing that the host's middleware or router laid beside it."""
+"""What of a request our endpoints see: nothing that the host's middleware or router laid beside it."""
 
 
-class Doors(BaseRoute):
-    """All doors as one route. Below a prefix everything is ours; at the root only the paths that we answer."""
+class MountedEndpoints(BaseRoute):
+    """All endpoints as one route. Below a prefix everything is ours; at the root only the paths that we answer."""
 
-    def __init__(self, at: str, doors: Callable[[], ASGIApp], routes: Callable[[], list[BaseRoute]]) -> None:
-        """`doors` and `routes` are asked at the request: a gate that was closed and runs again has others."""
-        self.at, self.path, self._doors, self._routes = at, at or "/", doors, routes
+    def __init__(self, at: str, endpoints: Callable[[], ASGIApp], routes: Callable[[], list[BaseRoute]]) -> None:
+        """`endpoints` and `routes` are asked at the request: a gate that was closed and runs again has others."""
+        self.at, self.path, self._endpoints, self._routes = at, at or "/", endpoints, routes
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return (Match.NONE if self._inner(scope) is None else Match.FULL), {}
 
     def _inner(self, scope: Scope) -> str | None:
-        """The path as our doors know it, or None where it is not ours."""
+        """The path as our endpoints know it, or None where it is not ours."""
         if scope["type"] != "http":
             return None
         path = _path(scope)
@@ -61,7 +61,9 @@ class Doors(BaseRoute):
         inner = self._inner(scope)
         if inner is None:
             raise NoMatchFound("passgate", {})
-        await self._doors()({**{name: scope[name] for name in _OURS if name in scope}, "path": inner}, receive, send)
+        await self._endpoints()(
+            {**{name: scope[name] for name in _OURS if name in scope}, "path": inner}, receive, send
+        )
 
     def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
         raise NoMatchFound(name, path_params)
@@ -80,11 +82,13 @@ def checked(at: str) -> str:
     return at
 
 
-def mount(app: FastAPI, doors: Doors, running: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+def mount(
+    app: FastAPI, endpoints: MountedEndpoints, running: Callable[[], AbstractAsyncContextManager[object]]
+) -> None:
     """Refuses a second one: two gates in one program would share their cookies and their paths."""
-    if any(isinstance(route, Doors) for route in app.router.routes):
+    if any(isinstance(route, MountedEndpoints) for route in app.router.routes):
         raise RuntimeError("a Passgate is mounted here already")
-    app.router.routes.append(doors)
+    app.router.routes.append(endpoints)
     theirs = app.router.lifespan_context
 
     @asynccontextmanager

@@ -1,5 +1,5 @@
-"""The doors of operators and developers: alive, ready, and development's mailbox. Nothing of a person is shown here,
-except the mails that development keeps for its own machine."""
+"""The endpoints of operators and developers: alive, ready, and development's mailbox. Nothing of a person is shown
+here, except the mails that development keeps for its own machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Ready, "description"
 @router.get("/readyz", name="ready", response_model=Ready, responses=refuses() | _UNREADY)
 async def readyz(ctx: Context, named: Operator) -> Response:
     """The process can do its work: 200, or 503. Which part is down is told to loopback and the metrics token only."""
-    parts = {"database": await is_reachable(ctx.house.store)}
+    parts = {"database": await is_reachable(ctx.services.store)}
     parts["schema"] = parts["database"] and not await _behind(ctx)
     ready = all(parts.values())
     answer: dict[str, Any] = {"status": "ok" if ready else "unavailable"}
@@ -55,7 +55,7 @@ async def readyz(ctx: Context, named: Operator) -> Response:
 
 async def _behind(ctx: Context) -> bool:
     try:
-        return await is_behind(ctx.house.store, serving=True)
+        return await is_behind(ctx.services.store, serving=True)
     except Unavailable:
         return True
 
@@ -68,8 +68,8 @@ class Mailbox(Mailer, Protocol):
 
 def mailbox_of(request: Request) -> Mailbox:
     """The application's own: its routes are those of every other application in this process."""
-    kept: Mailbox = request.app.state.mailbox
-    return kept
+    mailbox: Mailbox = request.app.state.mailbox
+    return mailbox
 
 
 developer_router = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
@@ -80,5 +80,5 @@ developer_router = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(
 async def mail_json(request: Request, ctx: Context) -> list[dict[str, Any]]:
     """Every mail, newest first. What waits is delivered first, so that a test need not."""
     mailbox = mailbox_of(request)
-    await outbox.settle(ctx.house, mailbox)
+    await outbox.settle(ctx.services, mailbox)
     return await mailbox.list()

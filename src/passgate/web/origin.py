@@ -1,4 +1,4 @@
-"""Where a request comes from and what it is called: the Ctx of our own doors and of a host program's routes alike.
+"""Where a request comes from and what it is called: the Ctx of our own endpoints and of a host program's routes alike.
 
 Nothing is refused and nothing of a body is read here.
 """
@@ -12,10 +12,10 @@ from functools import lru_cache
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from passgate.core.ctx import Ctx, House, Origin
+from passgate.core.ctx import Ctx, Origin, Services
 from passgate.core.useragent import describe
+from passgate.i18n import choose
 from passgate.settings import is_loopback
-from passgate.words import choose
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
@@ -27,17 +27,17 @@ _here = lru_cache(1024)(is_loopback)
 class Asking:
     """Knows which proxies are believed."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._trusted = [ipaddress.ip_network(network) for network in house.settings.trusted_proxies]
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._trusted = [ipaddress.ip_network(network) for network in services.settings.trusted_proxies]
 
     def ctx(self, scope: Scope) -> Ctx:
         """The caller's own request id, if it is a decent one, or a fresh one."""
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else self._house.world.text(12)
+        request_id = given if _REQUEST_ID.fullmatch(given) else self._services.world.text(12)
         language = choose(headers.get("accept-language", ""))
-        return Ctx(self._house, self._origin(scope, headers), request_id=request_id, language=language)
+        return Ctx(self._services, self._origin(scope, headers), request_id=request_id, language=language)
 
     def _origin(self, scope: Scope, headers: Headers) -> Origin:
         """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from passgate.core.ctx import Ctx
-from passgate.core.profile import words
+from passgate.core.profile import fault_codes
 from passgate.errors import Invalid, Malformed, MethodNotAllowed, NotFound, PassgateError, Refusal, Unavailable
 from passgate.web.guards import Elsewhere
 from passgate.web.pages.page import error_page, go, is_page
@@ -45,7 +45,7 @@ def render(error: PassgateError, request_id: str) -> Response:
 
 def answered(ctx: Ctx, path: str, headers: Headers, error: PassgateError) -> Response:
     """A page for who looks at pages, a problem document for programs. Outside the pages' own paths the Accept field
-    decides, except at doors that are for programs alone."""
+    decides, except at endpoints that are for programs alone."""
     wants_page = "text/html" in headers.get("accept", "") and not path.startswith(_PROGRAMS)
     return error_page(ctx, error) if is_page(path) or wants_page else render(error, ctx.request_id)
 
@@ -103,4 +103,4 @@ def _allowed(app: FastAPI, request: Request) -> str:
 
 
 def _invalid(error: RequestValidationError) -> Refusal:
-    return Invalid(words(error.errors(), skip=1))
+    return Invalid(fault_codes(error.errors(), skip=1))

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select, update
 
 from passgate.core import credentials
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -30,7 +30,7 @@ async def remember(ctx: Ctx, db: Db, tenant_id: str, person_id: str, days: int) 
     label = " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part)
     data = json.dumps({"until": ctx.now() + days * _DAY})
     await credentials.add(ctx, db, tenant_id, person_id, BROWSER, lookup=minted.hash, label=label, data=data)
-    await note(ctx, db, Event.BROWSER_REMEMBERED, tenant_id=tenant_id, subject_id=person_id, days=days)
+    await record(ctx, db, Event.BROWSER_REMEMBERED, tenant_id=tenant_id, subject_id=person_id, days=days)
     return minted.token
 
 
@@ -40,16 +40,16 @@ def presented(ctx: Ctx, token: str | None) -> str | None:
     return found.hex() if found else None
 
 
-async def is_known(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kept: str, rules: Rules) -> bool:
+async def is_known(ctx: Ctx, db: Db, tenant_id: str, person_id: str, lookup: str, rules: Rules) -> bool:
     """Whether that browser is remembered for this person, and the tenant still remembers any."""
-    look = select(credential).where(
-        credential.c.lookup == bytes.fromhex(kept),
+    query = select(credential).where(
+        credential.c.lookup == bytes.fromhex(lookup),
         credential.c.kind == BROWSER,
         credential.c.tenant_id == tenant_id,
         credential.c.person_id == person_id,
         credential.c.revoked_at.is_(None),
     )
-    row = await db.one(look) if rules.remember_days else None
+    row = await db.one(query) if rules.remember_days else None
     if row is None:
         return False
     return bool(_until(row, rules) > ctx.now())
@@ -60,8 +60,10 @@ def _until(row: RowMapping, rules: Rules) -> int:
     return min(int(json.loads(row["data"])["until"]), int(row["created_at"]) + rules.remember_days * _DAY)
 
 
-async def used(ctx: Ctx, db: Db, kept: str) -> None:
-    await db.change(update(credential).where(credential.c.lookup == bytes.fromhex(kept)).values(last_used_at=ctx.now()))
+async def used(ctx: Ctx, db: Db, lookup: str) -> None:
+    await db.change(
+        update(credential).where(credential.c.lookup == bytes.fromhex(lookup)).values(last_used_at=ctx.now())
+    )
 
 
 async def listed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules: Rules) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from passgate.core import mail, mailed_code, once, people, throttle
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Factor, Order, Texts, wrong
 from passgate.core.pending import SignIn
+from passgate.i18n import N_
 from passgate.store import Db
-from passgate.words import N_
 
 name = "email_code"
 
@@ -31,8 +31,8 @@ async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool, to: str = "
     if not to or not await mail.may_send(ctx, db, sign_in.tenant_id, people.address(to).key):
         return
     kind = sign_in.journey.code_mail if is_meant else sign_in.journey.no_code_mail
-    await mail.lay(ctx, db, sign_in.tenant_id, kind, to, service=sign_in.service, code=code)
-    await note(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=sign_in.tenant_id, purpose=sign_in.journey.name)
+    await mail.enqueue(ctx, db, sign_in.tenant_id, kind, to, service=sign_in.service, code=code)
+    await record(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=sign_in.tenant_id, purpose=sign_in.journey.name)
 
 
 async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:

@@ -16,16 +16,16 @@ from sqlalchemy import RowMapping, bindparam, or_, select, update
 from passgate import ceremony
 from passgate.ceremony import Asserted, Passkey, Unproved
 from passgate.core import credentials, mail, once
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import BOUND, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
 from passgate.core.pending import SignIn
 from passgate.errors import Conflict
+from passgate.i18n import N_
 from passgate.seal import Unreadable, digest
 from passgate.store import Db
 from passgate.store.tables import credential, person
-from passgate.words import N_
 
 name = "passkey"
 LIFE = 300
@@ -54,10 +54,10 @@ async def _challenge(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str,
 
 async def _known(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[Passkey]:
     rows = await credentials.of_kind(db, tenant_id, person_id, name)
-    return [_shown(row) for row in rows if row["rp_id"] == rp_id(ctx)]
+    return [_as_passkey(row) for row in rows if row["rp_id"] == rp_id(ctx)]
 
 
-def _shown(row: RowMapping) -> Passkey:
+def _as_passkey(row: RowMapping) -> Passkey:
     return Passkey(row["lookup"], tuple(json.loads(row["data"]).get("transports", ())))
 
 
@@ -182,9 +182,9 @@ def _warn_owner(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool)
 
     async def write(db: Db) -> None:
         about = {"tenant_id": sign_in.tenant_id, "subject_id": row["person_id"]}
-        await note(ctx, db, Event.PASSKEY_COUNTER, **about, refused=is_refused, credential=row["id"])
+        await record(ctx, db, Event.PASSKEY_COUNTER, **about, refused=is_refused, credential=row["id"])
         to, service = row["email"], sign_in.service
-        await mail.lay(ctx, db, sign_in.tenant_id, "passkey_counter", to, service=service, label=row["label"])
+        await mail.enqueue(ctx, db, sign_in.tenant_id, "passkey_counter", to, service=service, label=row["label"])
 
     return write
 

@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping, select
 from zxcvbn_rs_py import zxcvbn
 
 from passgate.core import authenticator, credentials
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
@@ -22,10 +22,10 @@ from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
 from passgate.errors import PasswordRefused
 from passgate.hashing import Stored
+from passgate.i18n import N_
 from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import credential
-from passgate.words import N_
 
 name = "password"
 LONGEST = 256
@@ -47,33 +47,33 @@ async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]
         raise PasswordRefused("context")
     if (await asyncio.to_thread(zxcvbn, text[:_SCORED])).guesses < _GUESSABLE:
         raise PasswordRefused("common")
-    if await ctx.house.breach.knows(text):
+    if await ctx.services.breach.knows(text):
         raise PasswordRefused("breached")
-    return await ctx.house.hasher.hash(text)
+    return await ctx.services.hasher.hash(text)
 
 
 def _is_context(text: str, context: tuple[str, ...]) -> bool:
     """Nothing much is left once the words anybody would try first (address, service) are taken out."""
     plain = re.sub(r"[^a-z0-9]", "", text.lower())
     rest = plain
-    words = {word for given in ("passgate", *context) for word in _words(given)}
-    for word in sorted(words, key=len, reverse=True):
+    banned = {word for given in ("passgate", *context) for word in _parts(given)}
+    for word in sorted(banned, key=len, reverse=True):
         rest = rest.replace(word, "")
     return rest != plain and len(rest) < 8
 
 
-def _words(given: str) -> set[str]:
+def _parts(given: str) -> set[str]:
     parts = re.split(r"[^a-z0-9]+", given.lower())
     return {word for word in (*parts, "".join(parts)) if len(word) >= 4}
 
 
-async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
+async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
     """Set or replace the person's password; its id. Remembered browsers are forgotten."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
     # Sealed on top of the hash: a stolen database alone gives nobody anything to guess against.
     phc = stored.phc.encode()
     made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
-    await note(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
+    await record(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
     return made
 
 
@@ -82,7 +82,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     stored = await vetted(ctx, answer, who.rules, (who.email, who.service, who.tenant_name))
 
     async def mark(db: Db) -> str:
-        return await put(ctx, db, who.tenant_id, who.person_id, stored)
+        return await replace(ctx, db, who.tenant_id, who.person_id, stored)
 
     return Compared(True, who.person_id, mark)
 
@@ -96,15 +96,15 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     stored = None
     if seen is not None and authenticator.is_usable(seen) and not is_locked:
         stored = _opened(ctx, seen)
-    is_right = await ctx.house.hasher.check(answer, stored)
+    is_right = await ctx.services.hasher.check(answer, stored)
     if seen is None or stored is None or not is_right:
         return wrong(seen["person_id"] if seen else None)
-    fresh = await ctx.house.hasher.hash(answer) if ctx.house.hasher.is_stale(stored) else None
+    fresh = await ctx.services.hasher.hash(answer) if ctx.services.hasher.is_stale(stored) else None
 
     async def mark(db: Db) -> str | None:
         if fresh is None:
             return await credentials.use(ctx, db, seen)
-        await note(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["person_id"])
+        await record(ctx, db, Event.PASSWORD_REHASHED, tenant_id=sign_in.tenant_id, subject_id=seen["person_id"])
         return await credentials.use(ctx, db, seen, secret=fresh.phc.encode(), scheme=fresh.scheme)
 
     return Compared(True, seen["person_id"], mark)

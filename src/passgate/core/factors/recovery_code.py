@@ -14,15 +14,15 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from passgate.core import credentials, mail, people, throttle
-from passgate.core.audit import note
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Factor, Order, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
+from passgate.i18n import N_
 from passgate.seal import digest, equal
 from passgate.store import Db
 from passgate.store.tables import credential
-from passgate.words import N_
 
 name = "recovery_code"
 COUNT = 10
@@ -36,9 +36,9 @@ _LONGEST = 64
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A set that is not kept yet. `shown` is read this once; of the codes only `hashes` stay."""
+    """A set that is not kept yet. `codes` is read this once; of the codes only `hashes` stay."""
 
-    shown: list[str] = field(repr=False)
+    codes: list[str] = field(repr=False)
     hashes: list[bytes]
     scheme: str
     salt: bytes
@@ -47,14 +47,14 @@ class Fresh:
 async def fresh(ctx: Ctx) -> Fresh:
     """A new set, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the set shares
     a salt, so that looking one up costs one hash. Opens no transaction."""
-    salt, scheme = ctx.world.bytes(_SALT), ctx.house.hasher.scheme
+    salt, scheme = ctx.world.bytes(_SALT), ctx.services.hasher.scheme
     codes = [base64.b32encode(ctx.world.bytes(BYTES)).decode().lower() for _ in range(COUNT)]
-    hashes = [await ctx.house.hasher.derive(code, salt, scheme) for code in codes]
-    shown = ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
-    return Fresh(shown, hashes, scheme, salt)
+    hashes = [await ctx.services.hasher.derive(code, salt, scheme) for code in codes]
+    codes = ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
+    return Fresh(codes, hashes, scheme, salt)
 
 
-async def put(ctx: Ctx, db: Db, tenant_id: str, person_id: str, made: Fresh) -> None:
+async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, made: Fresh) -> None:
     """The new set stands; the old one is dead."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
     await throttle.clear(ctx, db, throttle.person_key(person_id, name))
@@ -82,7 +82,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping]
     if person_id is None or not seen or is_locked:
         return wrong(person_id)
     code, salt = typed(answer).lower().translate(_MEANT), bytes.fromhex(json.loads(seen[0]["data"])["salt"])
-    lookup = _lookup(person_id, await ctx.house.hasher.derive(code[:_LONGEST], salt, seen[0]["scheme"]))
+    lookup = _lookup(person_id, await ctx.services.hasher.derive(code[:_LONGEST], salt, seen[0]["scheme"]))
     found = next((row for row in seen if equal(row["lookup"], lookup)), None)
     if found is None:
         return wrong(person_id)
@@ -98,11 +98,11 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) 
     if await credentials.end(ctx, db, sign_in.tenant_id, person_id, credential.c.id == code_id) != 1:
         return None
     left = len(await credentials.of_kind(db, sign_in.tenant_id, person_id, name))
-    await note(ctx, db, Event.RECOVERY_CODE_USED, tenant_id=sign_in.tenant_id, subject_id=person_id, left=left)
+    await record(ctx, db, Event.RECOVERY_CODE_USED, tenant_id=sign_in.tenant_id, subject_id=person_id, left=left)
     owner = await people.by_id(db, sign_in.tenant_id, person_id)
     if owner is not None:
         tenant, service = sign_in.tenant_id, sign_in.service
-        await mail.lay(ctx, db, tenant, "recovery_code_used", owner["email"], service=service, left=left)
+        await mail.enqueue(ctx, db, tenant, "recovery_code_used", owner["email"], service=service, left=left)
     return code_id
 
 

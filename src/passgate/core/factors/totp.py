@@ -14,12 +14,12 @@ from sqlalchemy import RowMapping
 
 from passgate.core import authenticator, credentials, once
 from passgate.core.ctx import Ctx
-from passgate.core.factor import Compared, Enrolling, Factor, Order, PutAtOnce, SetUp, Texts, Trait, typed, wrong
+from passgate.core.factor import ActivateAtOnce, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
+from passgate.i18n import N_
 from passgate.seal import Unreadable, equal
 from passgate.store import Db
-from passgate.words import N_
 from passgate.world import SECOND
 
 name = "totp"
@@ -54,12 +54,11 @@ def uri(secret: bytes, service: str, email: str) -> str:
     label = f"{quote(service, safe='')}:{quote(email, safe='@')}"
     issuer = quote(service, safe="")
     return (
-        f"otpauth://totp/{label}?secret={spelled(secret)}&issuer={issuer}"
-        f"&algorithm=SHA1&digits={DIGITS}&period={PERIOD}"
+        f"otpauth://totp/{label}?secret={base32(secret)}&issuer={issuer}&algorithm=SHA1&digits={DIGITS}&period={PERIOD}"
     )
 
 
-def spelled(secret: bytes) -> str:
+def base32(secret: bytes) -> str:
     """Base32 without padding, to be typed by hand."""
     return base64.b32encode(secret).decode().rstrip("=")
 
@@ -105,7 +104,7 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
 
 
 def _offered(secret: bytes, who: Enrolling) -> dict[str, Any]:
-    return {"otpauth_uri": uri(secret, who.service, who.email), "secret": spelled(secret)}
+    return {"otpauth_uri": uri(secret, who.service, who.email), "secret": base32(secret)}
 
 
 async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
@@ -125,23 +124,23 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
         return wrong(who.person_id)
 
     async def mark(db: Db) -> str | None:
-        return await _put(ctx, db, who, secret, step) if await once.take(ctx, db, live["id"]) else None
+        return await _store(ctx, db, who, secret, step) if await once.take(ctx, db, live["id"]) else None
 
     return Compared(True, who.person_id, mark)
 
 
-async def _put(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
+async def _store(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> str:
     return await credentials.replace(ctx, db, who, name, secret=secret, counter=step)
 
 
-def at_once(rules: Rules) -> PutAtOnce | None:
+def at_once(rules: Rules) -> ActivateAtOnce | None:
     """Where the tenant's rules take a secret without a first code."""
-    return _put_at_once if rules.totp_at_once else None
+    return _activate_at_once if rules.totp_at_once else None
 
 
-async def _put_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
+async def _activate_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
     secret = ctx.world.bytes(SECRET)
-    await _put(ctx, db, who, secret, 0)
+    await _store(ctx, db, who, secret, 0)
     return _offered(secret, who)
 
 

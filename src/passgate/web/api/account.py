@@ -1,4 +1,4 @@
-"""The doors of one's own account: /api/v1/me. Rules live in `core.account`."""
+"""The endpoints of one's own account: /api/v1/me. Rules live in `core.account`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from passgate.web.api.shapes import (
     Session,
     Tenant,
     User,
+    format_times,
     operation_id,
     page,
     refuses,
     rendered,
-    shown_as,
-    spelled,
     whole,
+    with_example,
 )
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
@@ -56,7 +56,7 @@ class Me(Output):
 
 
 class ProfileChange(Input):
-    model_config = shown_as({"profile": {"name": "Anna"}})
+    model_config = with_example({"profile": {"name": "Anna"}})
 
     profile: Annotated[dict[str, Any], Field(max_length=100)]
 
@@ -66,7 +66,7 @@ class NewPassword(Input):
 
 
 class NewAddress(Input):
-    model_config = shown_as({"email": "anna@example.org"})
+    model_config = with_example({"email": "anna@example.org"})
 
     email: Email
 
@@ -76,7 +76,7 @@ class SentTo(Output):
 
 
 class AddressProof(Input):
-    model_config = shown_as({"answer": "12345678"})
+    model_config = with_example({"answer": "12345678"})
 
     answer: Annotated[str, Field(min_length=1, max_length=1024, description="The code from the mail")]
 
@@ -116,8 +116,8 @@ class Export(Output):
 @router.get("", responses=refuses(*SESSION), response_model=Me, name="show", summary="Who I am")
 async def show(found: Live) -> Any:
     """The person and the tenant of the session that is carried. Using it keeps the session alive."""
-    shown = whole(found)
-    return rendered({"user": shown["user"], "tenant": shown["tenant"]})
+    body = whole(found)
+    return rendered({"user": body["user"], "tenant": body["tenant"]})
 
 
 @router.patch(
@@ -129,9 +129,9 @@ async def show(found: Live) -> Any:
 )
 async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
     """The whole of it: what is not sent is gone."""
-    kept = await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
-    shown = whole(found)
-    return rendered({"user": {**shown["user"], "profile": kept}, "tenant": shown["tenant"]})
+    stored = await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
+    body = whole(found)
+    return rendered({"user": {**body["user"], "profile": stored}, "tenant": body["tenant"]})
 
 
 @router.delete(
@@ -153,8 +153,8 @@ async def delete(ctx: Context, found: Live) -> Response:
 async def export(ctx: Context, found: Live) -> Any:
     """All that is not a secret, in one document."""
     data = await account.exported(ctx.acting(found.actor), found.actor)
-    lists = {name: [spelled(row) for row in data[name]] for name in ("credentials", "sessions", "activity")}
-    return {"user": spelled(data["user"]), **lists}
+    lists = {name: [format_times(row) for row in data[name]] for name in ("credentials", "sessions", "activity")}
+    return {"user": format_times(data["user"]), **lists}
 
 
 @router.get(

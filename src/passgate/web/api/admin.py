@@ -1,4 +1,4 @@
-"""The doors of a tenant's admins: its policy, a sign-in link for somebody. Rules live in `core.admin`."""
+"""The endpoints of a tenant's admins: its policy, a sign-in link for somebody. Rules live in `core.admin`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from passgate.core import admin
 from passgate.core.rules import Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as
+from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, with_example
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
@@ -36,7 +36,7 @@ _Change = create_model("_Change", __base__=Input, **_fields(optional=True))
 class PolicyChange(_Change):
     """What is not sent stays as it is."""
 
-    model_config = shown_as({"second": "always", "second_among": ["passkey", "totp"]})
+    model_config = with_example({"second": "always", "second_among": ["passkey", "totp"]})
 
 
 class SigninLink(Output):

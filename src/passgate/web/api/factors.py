@@ -1,4 +1,4 @@
-"""The doors of one's own factors: passkeys, totp, recovery-codes, browsers below /api/v1/me. Rules live in
+"""The endpoints of one's own factors: passkeys, totp, recovery-codes, browsers below /api/v1/me. Rules live in
 `core.enrolment`.
 """
 
@@ -16,7 +16,7 @@ from passgate.core.factor import Factor, SetUp, no_challenge
 from passgate.core.factors import passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, shown_as, spelled
+from passgate.web.api.shapes import SESSION, Input, Output, format_times, operation_id, refuses, with_example
 from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
@@ -46,14 +46,14 @@ class Offered(Output):
 
 
 class PasskeyProof(Input):
-    model_config = shown_as({"answer": {"type": "public-key"}, "label": "My phone"})
+    model_config = with_example({"answer": {"type": "public-key"}, "label": "My phone"})
 
     answer: Annotated[dict[str, Any], Field(description="What the browser's `toJSON()` answers")]
     label: Label | None = None
 
 
 class Renamed(Input):
-    model_config = shown_as({"label": "My phone"})
+    model_config = with_example({"label": "My phone"})
 
     label: Label
 
@@ -65,7 +65,7 @@ class Secret(Output):
 
 
 class CodeProof(Input):
-    model_config = shown_as({"answer": "123456"})
+    model_config = with_example({"answer": "123456"})
 
     answer: Annotated[str, Field(min_length=1, max_length=1024, description="The first code of the app")]
 
@@ -99,7 +99,7 @@ class Factors(Output):
 async def show(ctx: Context, found: Live) -> Any:
     """Everything that I can prove who I am with, and the browsers that are remembered."""
     mine = await enrolment.overview(ctx, found.actor)
-    lists = {name: [spelled(row) for row in mine[name]] for name in ("passkeys", "browsers")}
+    lists = {name: [format_times(row) for row in mine[name]] for name in ("passkeys", "browsers")}
     since = iso(mine["totp"]) if mine["totp"] else None
     return {"password": mine["password"], **lists, "totp": since, "recovery_codes": mine["recovery_codes"]}
 
@@ -110,7 +110,7 @@ async def show(ctx: Context, found: Live) -> Any:
 @router.get("/passkeys", responses=refuses(*SESSION), response_model=Passkeys, name="passkeys", summary="My passkeys")
 async def passkeys(ctx: Context, found: Live) -> Any:
     """Newest first."""
-    return {"items": [spelled(row) for row in await enrolment.passkeys(ctx, found.actor)]}
+    return {"items": [format_times(row) for row in await enrolment.passkeys(ctx, found.actor)]}
 
 
 @router.post(
@@ -139,7 +139,7 @@ async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
     acting = ctx.acting(found.actor)
     made = await enrolment.prove(acting, found.actor, passkey.name, given.answer, given.label)
     rows = await enrolment.passkeys(ctx, found.actor)
-    return next(spelled(row) for row in rows if row["id"] == made)
+    return next(format_times(row) for row in rows if row["id"] == made)
 
 
 @router.patch(
@@ -151,7 +151,7 @@ async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
 )
 async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> Any:
     """What it is called in my lists."""
-    return spelled(await enrolment.rename(ctx.acting(found.actor), found.actor, id, given.label))
+    return format_times(await enrolment.rename(ctx.acting(found.actor), found.actor, id, given.label))
 
 
 @router.delete(
@@ -303,7 +303,7 @@ async def recovery_codes(ctx: Context, found: Live) -> Any:
 )
 async def browsers(ctx: Context, found: Live) -> Any:
     """Those that are not asked for the second factor for a while, newest first."""
-    return {"items": [spelled(row) for row in await enrolment.browsers(ctx, found.actor)]}
+    return {"items": [format_times(row) for row in await enrolment.browsers(ctx, found.actor)]}
 
 
 @router.delete(

@@ -1,6 +1,6 @@
-"""The session door. `GET` is the one that is asked thousands of times a second, so it is plain ASGI: no framework.
+"""The session endpoint. `GET` is the one that is asked thousands of times a second, so it is plain ASGI: no framework.
 
-What makes a session live is decided in `core.sessions`, for this door as for every other.
+What makes a session live is decided in `core.sessions`, for this endpoint as for every other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from passgate.web.api.shapes import (
     rendered,
     whole,
 )
-from passgate.web.guards import Context, Look, carried
+from passgate.web.guards import Context, Peek, carried
 from passgate.web.guards import Session as Live
 
 router = APIRouter(prefix="/api/v1", tags=["session"], generate_unique_id_function=operation_id)
@@ -39,7 +39,7 @@ class Whole(Output):
     session: Session
 
 
-async def shown(ctx: Ctx, headers: Headers, send: Send) -> None:
+async def answer(ctx: Ctx, headers: Headers, send: Send) -> None:
     """GET /api/v1/session. Never slides the session; reads the store each time."""
     secret, _ = carried(ctx, headers)
     body = encode(whole(await sessions.find(ctx, secret)))
@@ -48,12 +48,12 @@ async def shown(ctx: Ctx, headers: Headers, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-HOT = {("GET", "/api/v1/session"): shown}
-"""Doors the edge answers itself."""
+HOT = {("GET", "/api/v1/session"): answer}
+"""Endpoints the edge answers itself."""
 
 
 @router.get("/session", responses=refuses(*SESSION), response_model=Whole, name="show", summary="Whose session this is")
-async def show(found: Look) -> Any:  # asked without a query, the edge answers by `shown`
+async def show(found: Peek) -> Any:  # asked without a query, the edge answers by `answer`
     """Asking never makes it live longer."""
     return rendered(whole(found))
 

@@ -1,4 +1,4 @@
-"""The shapes several doors share: S, U and T of the contract, pages of a list. Values only, no verb.
+"""The shapes several endpoints share: S, U and T of the contract, pages of a list. Values only, no verb.
 
 Input is strict: nothing is coerced, and an unknown member is refused.
 """
@@ -40,7 +40,7 @@ class Output(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def shown_as(example: JsonDict) -> ConfigDict:
+def with_example(example: JsonDict) -> ConfigDict:
     """For an Input: the body /docs offers to try, instead of every member filled with "string"."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
@@ -94,8 +94,8 @@ class Problem(BaseModel):
 
 
 def refuses(*errors: type[PassgateError]) -> dict[int | str, dict[str, Any]]:
-    """For a door's `responses`: what it may answer besides its own, each status with its codes. What the edge refuses
-    before any door is asked, and a database that is away, need not be named."""
+    """For an endpoint's `responses`: what it may answer besides its own, each status with its codes. What the edge
+    refuses before any endpoint is asked, and a database that is away, need not be named."""
     codes: dict[int, list[str]] = {}
     everywhere: tuple[type[PassgateError], ...] = (Malformed, TooLarge, NotJson, Unavailable)
     for error in errors + everywhere:
@@ -105,7 +105,7 @@ def refuses(*errors: type[PassgateError]) -> dict[int | str, dict[str, Any]]:
 
 
 SESSION = (CredentialMissing, CredentialInvalid, SessionEnded)
-"""What every door of a signed-in person may refuse."""
+"""What every endpoint of a signed-in person may refuse."""
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["anna@example.com"])]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, examples=["correct horse battery staple"])]
@@ -116,7 +116,7 @@ Cursor = Annotated[
 ]
 
 
-def spelled(row: dict[str, Any]) -> dict[str, Any]:
+def format_times(row: dict[str, Any]) -> dict[str, Any]:
     """Instants as RFC 3339 wherever a name ends in `_at`, and for `auth_time` and `at`."""
     return {
         key: iso(value) if isinstance(value, int) and (key.endswith("_at") or key in ("at", "auth_time")) else value
@@ -127,7 +127,7 @@ def spelled(row: dict[str, Any]) -> dict[str, Any]:
 def page(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
     """{"items","next"}: `rows` were asked for with one more than `limit`."""
     items = rows[:limit]
-    return {"items": [spelled(row) for row in items], "next": items[-1]["id"] if len(rows) > limit else None}
+    return {"items": [format_times(row) for row in items], "next": items[-1]["id"] if len(rows) > limit else None}
 
 
 _SESSION = ("created_at", "last_used_at", "idle_expires_at", "expires_at", "auth_time")

@@ -1,4 +1,4 @@
-"""The doors of signing in over JSON: sign-up, sign-in, recovery, step-up; challenge, prove, finish.
+"""The endpoints of signing in over JSON: sign-up, sign-in, recovery, step-up; challenge, prove, finish.
 
 A sign-in is a resource whose handle is a bearer secret of its own kind. Rules live in `core.signin`.
 """
@@ -37,10 +37,10 @@ from passgate.web.api.shapes import (
     Secret,
     Session,
     TenantName,
+    format_times,
     operation_id,
     refuses,
-    shown_as,
-    spelled,
+    with_example,
 )
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
@@ -68,7 +68,7 @@ class NewTenant(Input):
 
 
 class Signup(Input):
-    model_config = shown_as({"email": "anna@example.com", "password": "correct horse battery staple"})
+    model_config = with_example({"email": "anna@example.com", "password": "correct horse battery staple"})
 
     email: Email
     password: Secret | None = Field(None, description="Counts only for the handle that is answered")
@@ -85,7 +85,7 @@ class StepUp(Input):
 
 
 class Signin(Input):
-    model_config = shown_as({"email": "anna@example.com"})
+    model_config = with_example({"email": "anna@example.com"})
 
     email: Email | None = None
     tenant: TenantName | None = Field(None, description="None means `main`")
@@ -93,7 +93,7 @@ class Signin(Input):
 
 
 class Recover(Input):
-    model_config = shown_as({"email": "anna@example.com"})
+    model_config = with_example({"email": "anna@example.com"})
 
     email: Email
     tenant: TenantName | None = Field(None, description="None means `main`")
@@ -108,7 +108,7 @@ class Challenged(Output):
 
 
 class Proof(Input):
-    model_config = shown_as({"factor": "email_code", "answer": "12345678"})
+    model_config = with_example({"factor": "email_code", "answer": "12345678"})
 
     factor: FactorName
     answer: Annotated[str, Field(min_length=1, max_length=1024)] | dict[str, Any] = Field(
@@ -128,7 +128,7 @@ class Proved(Output):
 
 
 class Finish(Input):
-    model_config = shown_as({"carrier": "bearer"})
+    model_config = with_example({"carrier": "bearer"})
 
     carrier: Literal["bearer", "cookie"]
     remember: bool = Field(
@@ -178,7 +178,7 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
         return _started(await signin.start(ctx, given.email, given.tenant, browser=browser))
     if given.email is not None or given.tenant is not None:
         raise Invalid({"step_up": "value"})
-    found = await guards.session(request, await guards.look(request))
+    found = await guards.session(request, await guards.peek(request))
     return _started(await signin.start_step_up(ctx.acting(found.actor), found.actor, given.step_up.acr))
 
 
@@ -228,9 +228,9 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     decision = await signin.prove(ctx, handle, given.factor, given.answer)
     match decision:
         case Need():
-            told = {"enough": False, "need": decision.listed(), "enrol": decision.enrol}
+            needed = {"enough": False, "need": decision.listed(), "enrol": decision.enrol}
             waits = await signin.waits_until(ctx, handle) if ctx.factors[given.factor].recovers else None
-            return {**told, "usable_at": iso(waits) if waits else None}
+            return {**needed, "usable_at": iso(waits) if waits else None}
         case Enough():
             return {"enough": True, "need": [], "enrol": False, "amr": decision.amr, "acr": decision.acr}
         case Refuse():
@@ -253,7 +253,7 @@ async def finish(ctx: Context, request: Request, response: Response, handle: Han
         raise Invalid({"remember": "value"})
     finished = await signin.finish(ctx, handle, remember=given.remember)
     opened = finished.opened
-    answer: dict[str, Any] = {"session": spelled(opened.session)}
+    answer: dict[str, Any] = {"session": format_times(opened.session)}
     if given.carrier == "cookie":
         response.headers.append("set-cookie", cookies.set_session(ctx.settings, opened.token))
         if finished.browser:

@@ -21,9 +21,9 @@ from passgate.web import cookies, guards
 from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, Visitor
+from passgate.web.pages.event_labels import label_of, labels_of_amr
 from passgate.web.pages.page import fields, go, return_to, show
 from passgate.web.pages.steps import HOME, begun
-from passgate.web.pages.telling import label_of, shown_by
 
 router = APIRouter(include_in_schema=False)
 
@@ -149,8 +149,8 @@ async def sessions(request: Request, ctx: Context, found: Visitor) -> Response:
 async def _sessions_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
     rows = await account.my_sessions(ctx, found.actor, before=None, limit=account.PAGE)
     rows.sort(key=lambda row: (not row["current"], -row["last_used_at"]))
-    shown = [{**row, "shown_by": shown_by(row["amr"])} for row in rows]
-    return page(request, "account-sessions", found, error, rows=shown)
+    listed = [{**row, "shown_by": labels_of_amr(row["amr"])} for row in rows]
+    return page(request, "account-sessions", found, error, rows=listed)
 
 
 @router.post("/account/sessions")
@@ -178,8 +178,8 @@ async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
     before = request.query_params.get("after")
     rows = await account.my_activity(ctx, found.actor, before=before, limit=_LISTED + 1)
     older = rows[_LISTED - 1]["id"] if len(rows) > _LISTED else None
-    shown = [{**row, "label": label_of(row["event"], ctx.factors)} for row in rows[:_LISTED]]
-    return page(request, "account-activity", found, rows=shown, older=quote(older) if older else None)
+    listed = [{**row, "label": label_of(row["event"], ctx.factors)} for row in rows[:_LISTED]]
+    return page(request, "account-activity", found, rows=listed, older=quote(older) if older else None)
 
 
 # -- my data, and leaving --------------------------------------------------------------------------

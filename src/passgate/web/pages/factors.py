@@ -143,11 +143,11 @@ async def ask_totp(request: Request, ctx: Context, found: Visitor) -> Response:
 
 
 async def _totp_page(
-    request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None, shown: dict[str, Any] | None = None
+    request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None, offer: dict[str, Any] | None = None
 ) -> Response:
     fresh = await is_fresh(ctx, found)
     since = (await enrolment.overview(ctx, found.actor))["totp"]
-    offered = shown or (await enrolment.offered(ctx, found.actor, totp.name) if fresh else None)
+    offered = offer or (await enrolment.offered(ctx, found.actor, totp.name) if fresh else None)
     return page(
         request,
         "account-totp",
@@ -157,7 +157,7 @@ async def _totp_page(
         code="",
         drawn=picture(offered),
         wrong=totp.FACTOR.texts.wrong,
-        active=shown is not None,
+        active=offer is not None,
         since=since,
     )
 
@@ -167,13 +167,13 @@ async def offer_totp(request: Request, ctx: Context, found: Visitor) -> Response
     """Make a secret; the app that counts now counts until the new one has shown its first code."""
     try:
         fields(request.state.form)
-        shown = await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
+        offer = await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/totp")
     except PassgateError as error:
         return await _totp_page(request, ctx, found, error)
-    if shown.get("active"):  # the tenant's rules want no first code: this is the only time it can be seen
-        return await _totp_page(request, ctx, found, shown=shown)
+    if offer.get("active"):  # the tenant's rules want no first code: this is the only time it can be seen
+        return await _totp_page(request, ctx, found, offer=offer)
     return go(ctx, "/account/totp")
 
 

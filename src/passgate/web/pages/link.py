@@ -1,6 +1,6 @@
 """Links that were made for somebody: one that signs in, one that stops what is under way.
 
-The rules live in `core.links` and `core.recovery`. Following a link changes nothing; the deed is a form.
+The rules live in `core.links` and `core.recovery`. Following a link changes nothing; the action is a form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IN = "/signin/link"
 STOP = "/recover/stop"
 
 
-def _kept(ctx: Ctx, kind: str, token: str, path: str) -> Response:
+def _redirect_without_token(ctx: Ctx, kind: str, token: str, path: str) -> Response:
     """What a link carries moves into a short cookie; one that is none of ours takes an older one's away."""
     is_ours = ctx.ring.presented(kind, token) is not None
     return go(ctx, path, cookies.set_link(ctx.settings, token) if is_ours else cookies.clear_link(ctx.settings))
@@ -35,7 +35,7 @@ def _kept(ctx: Ctx, kind: str, token: str, path: str) -> Response:
 @router.get(f"{IN}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow(ctx: Context, token: str) -> Response:
     """A link changes nothing."""
-    return _kept(ctx, links.PREFIX, token, IN)
+    return _redirect_without_token(ctx, links.PREFIX, token, IN)
 
 
 @router.get(IN)
@@ -81,7 +81,7 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
 @router.get(f"{STOP}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow_stop(ctx: Context, token: str) -> Response:
     """A mailed link changes nothing."""
-    return _kept(ctx, recovery.STOP, token, STOP)
+    return _redirect_without_token(ctx, recovery.STOP, token, STOP)
 
 
 @router.get(STOP)

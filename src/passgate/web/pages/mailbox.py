@@ -14,7 +14,7 @@ from passgate.web.guards import Context
 from passgate.web.ops import mailbox_of
 from passgate.web.pages.page import show
 
-_SHOWN = 12
+_LISTED = 12
 
 
 developer_router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.developer)])
@@ -24,5 +24,5 @@ developer_router = APIRouter(include_in_schema=False, dependencies=[Depends(guar
 async def mails(request: Request, ctx: Context) -> Response:
     """The newest mails. What waits is delivered first."""
     mailbox = mailbox_of(request)
-    await outbox.settle(ctx.house, mailbox)
-    return show(request, "dev-mail", service="Passgate", mails=await mailbox.list(_SHOWN))
+    await outbox.settle(ctx.services, mailbox)
+    return show(request, "dev-mail", service="Passgate", mails=await mailbox.list(_LISTED))

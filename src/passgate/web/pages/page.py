@@ -17,14 +17,14 @@ from fastapi import Request
 from jinja2 import Environment
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from passgate import look, words
+from passgate import i18n, theme
 from passgate.core import tenants
 from passgate.core.ctx import Ctx
 from passgate.errors import Invalid, NotYet, PassgateError, PasswordRefused, ProofRefused, Throttled, Unavailable
-from passgate.settings import LookSettings
+from passgate.i18n import N_
+from passgate.settings import ThemeSettings
 from passgate.web import csrf
 from passgate.web.guards import ctx_of
-from passgate.words import N_
 from passgate.world import SECOND, iso
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -39,7 +39,7 @@ HEADERS = {
     "vary": "Accept-Language",
 }
 _ASKING = {"content-security-policy": f"{HEADERS['content-security-policy']}; connect-src 'self'"}
-"""On pages with passkeys the script asks one of our own doors for options."""
+"""On pages with passkeys the script asks one of our own endpoints for options."""
 
 _FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"})
 
@@ -53,24 +53,24 @@ def is_page(path: str) -> bool:
 
 
 @lru_cache(4)
-def sheet(settings: LookSettings) -> bytes:
+def sheet(settings: ThemeSettings) -> bytes:
     """The one style sheet, with the brand of this host."""
-    return (STATIC / "passgate.css").read_bytes() + look.sheet_head(settings).encode()
+    return (STATIC / "passgate.css").read_bytes() + theme.sheet_head(settings).encode()
 
 
 @lru_cache(4)
-def version(settings: LookSettings) -> str:
+def version(settings: ThemeSettings) -> str:
     """Changes with what is served, so that a browser may keep it for ever."""
     scripts = b"".join((STATIC / name).read_bytes() for name in SCRIPTS)
     return hashlib.sha256(sheet(settings) + scripts).hexdigest()[:12]
 
 
 def templates(ctx: Ctx) -> Environment:
-    return look.environment(ctx.settings.look, ctx.language)
+    return theme.environment(ctx.settings.look, ctx.language)
 
 
 def catalog(ctx: Ctx) -> NullTranslations:
-    return words.catalog(ctx.language, ctx.settings.look.texts)
+    return i18n.catalog(ctx.language, ctx.settings.look.texts)
 
 
 def show(
@@ -89,22 +89,22 @@ def show(
     """The page of that template. With an error: its status, its header fields, and what it says above the form.
     `passkeys`: with their script; `wrong`: what is said of a wrong answer."""
     ctx = ctx_of(request)
-    said_by = catalog(ctx)
-    shown = {
+    translations = catalog(ctx)
+    context = {
         "page": template,
-        "at": ctx.house.at,
+        "at": ctx.services.at,
         "service": service,
         "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
         "version": version(ctx.settings.look),
-        "alert": said(said_by, template, error, wrong) if error else None,
+        "alert": message_for(translations, template, error, wrong) if error else None,
         "bad": marked(error),
-        "ago": partial(ago, said_by, ctx.now()),
+        "ago": partial(ago, translations, ctx.now()),
         "day": day,
         "passkeys": passkeys,
         **values,
     }
     filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
-    answer = HTMLResponse(filled.render(shown), status_code=error.status if error else 200)
+    answer = HTMLResponse(filled.render(context), status_code=error.status if error else 200)
     answer.headers.update(HEADERS | (_ASKING if passkeys else {}))
     if error is not None:
         answer.headers.update(_fields(error))
@@ -120,28 +120,28 @@ def _fields(error: PassgateError) -> dict[str, str]:
 
 def error_page(ctx: Ctx, error: PassgateError) -> Response:
     """What went wrong, as a page. Needs nothing that could be down."""
-    said_by = catalog(ctx)
-    shown = {
+    translations = catalog(ctx)
+    context = {
         "page": "error",
-        "at": ctx.house.at,
+        "at": ctx.services.at,
         "service": "",
         "csrf_token": "",
         "version": version(ctx.settings.look),
         "status": error.status,
-        "title": said_by.gettext(error.title),
-        "alert": said(said_by, "error", error),
+        "title": translations.gettext(error.title),
+        "alert": message_for(translations, "error", error),
         "bad": frozenset[str](),
         "request_id": ctx.request_id,
         "passkeys": False,
     }
-    answer = HTMLResponse(templates(ctx).get_template("error.html").render(shown), status_code=error.status)
+    answer = HTMLResponse(templates(ctx).get_template("error.html").render(context), status_code=error.status)
     answer.headers.update({**HEADERS, **_fields(error)})
     return answer
 
 
 def go(ctx: Ctx, path: str, *set_cookies: str) -> Response:
     """On with a GET. Only paths of our own are ever given."""
-    answer = RedirectResponse(ctx.house.at + path, status_code=303)
+    answer = RedirectResponse(ctx.services.at + path, status_code=303)
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
@@ -180,7 +180,7 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
 }
 
 
-def said(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, str]:
+def message_for(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, str]:
     """{code, text} of the alert."""
     by_page = wrong if isinstance(error, ProofRefused) else _SAYINGS.get((page, error.code))
     text = catalog.gettext(by_page or error.message)

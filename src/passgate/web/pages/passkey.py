@@ -18,7 +18,7 @@ from passgate.core.pending import SignIn
 from passgate.core.policy import Need
 from passgate.errors import FactorNotOffered, HandleInvalid, Malformed, PassgateError
 from passgate.web import body, cookies, csrf
-from passgate.web.guards import AGuest, AHalf, Context, Guest, Half
+from passgate.web.guards import Anonymous, AnonymousVisitor, Context, Pending, PendingVisitor
 from passgate.web.pages.page import fields, return_to, tenant_of
 from passgate.web.pages.steps import browser_of, is_nobody, needed, page, proved, remembers
 
@@ -46,10 +46,10 @@ def answer_of(text: str) -> dict[str, Any]:
 
 
 @router.post("/signin/passkey/options")
-async def options(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def options(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Options for the sign-in that runs, or for one that begins here without an address."""
-    is_anybody = fields(guest.form, optional=("decision",))["decision"] == ANYBODY
-    handle = await _offering(request, ctx, guest, is_anybody=is_anybody)
+    is_anybody = fields(visitor.form, optional=("decision",))["decision"] == ANYBODY
+    handle = await _offering(request, ctx, visitor, is_anybody=is_anybody)
     if handle is not None:
         return optioned(ctx, await signin.challenge(ctx, handle, passkey.name), handle)
     if passkey.name not in (await tenant_of(ctx)).rules.first:
@@ -59,42 +59,42 @@ async def options(request: Request, ctx: Context, guest: AGuest) -> Response:
     return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle))
 
 
-async def _offering(request: Request, ctx: Ctx, guest: Guest, *, is_anybody: bool) -> str | None:
+async def _offering(request: Request, ctx: Ctx, visitor: AnonymousVisitor, *, is_anybody: bool) -> str | None:
     """The handle of the sign-in that runs, if it asks for a passkey now."""
     try:
-        sign_in = await signin.find(ctx, guest.seat)
+        sign_in = await signin.find(ctx, visitor.binding)
     except HandleInvalid:
         return None
     if is_anybody and not _is_blank(sign_in, return_to(request)):
         return None
     decision = signin.decide(ctx, sign_in)
-    return guest.seat if isinstance(decision, Need) and decision.offers(passkey.name) else None
+    return visitor.binding if isinstance(decision, Need) and decision.offers(passkey.name) else None
 
 
 def _is_blank(sign_in: SignIn, wanted: str | None) -> bool:
-    """Begun by this door for the same page, and nothing has come of it yet."""
+    """Begun by this endpoint for the same page, and nothing has come of it yet."""
     return sign_in.journey is SIGN_IN and is_nobody(sign_in) and sign_in.data.get("return_to") == wanted
 
 
 @router.get("/signin/passkey")
-async def ask(request: Request, ctx: Context, half: AHalf) -> Response:
+async def ask(request: Request, ctx: Context, visitor: Pending) -> Response:
     """One button that asks the browser for a passkey, or to make one."""
-    return await _page(request, ctx, half)
+    return await _page(request, ctx, visitor)
 
 
 @router.post("/signin/passkey")
-async def prove(request: Request, ctx: Context, half: AHalf) -> Response:
+async def prove(request: Request, ctx: Context, visitor: Pending) -> Response:
     """Prove the passkey that the browser answered with, or keep the one it made."""
-    needed(ctx, half, passkey.FACTOR)
+    needed(ctx, visitor, passkey.FACTOR)
     try:
-        given = fields(half.guest.form, optional=("answer", "remember"))
-        return await proved(ctx, half, passkey.FACTOR, answer_of(given["answer"]), remember=remembers(given))
+        given = fields(visitor.anonymous.form, optional=("answer", "remember"))
+        return await proved(ctx, visitor, passkey.FACTOR, answer_of(given["answer"]), remember=remembers(given))
     except HandleInvalid:
         raise
     except PassgateError as error:
-        return await _page(request, ctx, half, error)
+        return await _page(request, ctx, visitor, error)
 
 
-async def _page(request: Request, ctx: Ctx, half: Half, error: PassgateError | None = None) -> Response:
-    needed(ctx, half, passkey.FACTOR)
-    return await page(request, ctx, half, passkey.FACTOR, "signin-passkey", error, passkeys=True)
+async def _page(request: Request, ctx: Ctx, visitor: PendingVisitor, error: PassgateError | None = None) -> Response:
+    needed(ctx, visitor, passkey.FACTOR)
+    return await page(request, ctx, visitor, passkey.FACTOR, "signin-passkey", error, passkeys=True)

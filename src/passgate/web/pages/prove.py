@@ -19,7 +19,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor, Factors
 from passgate.core.policy import Need
 from passgate.errors import HandleInvalid, PassgateError
-from passgate.web.guards import AHalf, Context, Elsewhere, Half
+from passgate.web.guards import Context, Elsewhere, Pending, PendingVisitor
 from passgate.web.pages.page import fields, go
 from passgate.web.pages.steps import needed, page, path_of, proved, remembers, waiting, whose
 
@@ -40,17 +40,17 @@ def pages_of(factors: Factors) -> APIRouter:
 
 
 def _add_form(router: APIRouter, factor: Factor) -> None:
-    async def ask(request: Request, ctx: Context, half: AHalf) -> Response:
-        return await _form(request, ctx, half, factor, needed(ctx, half, factor))
+    async def ask(request: Request, ctx: Context, visitor: Pending) -> Response:
+        return await _form(request, ctx, visitor, factor, needed(ctx, visitor, factor))
 
-    async def prove(request: Request, ctx: Context, half: AHalf) -> Response:
-        need = needed(ctx, half, factor)
+    async def prove(request: Request, ctx: Context, visitor: Pending) -> Response:
+        need = needed(ctx, visitor, factor)
         try:
-            return await _prove(ctx, half, factor, need)
+            return await _prove(ctx, visitor, factor, need)
         except HandleInvalid:
             raise
         except PassgateError as error:
-            return await _form(request, ctx, half, factor, need, error)
+            return await _form(request, ctx, visitor, factor, need, error)
 
     ask.__doc__ = f"Ask for {factor.texts.name}, or to set it up."
     prove.__doc__ = f"Prove {factor.texts.name}, or set it up."
@@ -58,44 +58,44 @@ def _add_form(router: APIRouter, factor: Factor) -> None:
     router.add_api_route(path_of(factor), prove, methods=["POST"])
 
 
-async def _prove(ctx: Ctx, half: Half, factor: Factor, need: Need) -> Response:
+async def _prove(ctx: Ctx, visitor: PendingVisitor, factor: Factor, need: Need) -> Response:
     name = factor.set_up.form_field if need.enrol and factor.set_up else factor.form_field
-    given = fields(half.guest.form, name, optional=("remember",))
-    return await proved(ctx, half, factor, given[name], remember=remembers(given))
+    given = fields(visitor.anonymous.form, name, optional=("remember",))
+    return await proved(ctx, visitor, factor, given[name], remember=remembers(given))
 
 
 async def _form(
-    request: Request, ctx: Ctx, half: Half, factor: Factor, need: Need, error: PassgateError | None = None
+    request: Request, ctx: Ctx, visitor: PendingVisitor, factor: Factor, need: Need, error: PassgateError | None = None
 ) -> Response:
     set_up = factor.set_up if need.enrol else None
-    shown: dict[str, Any] = {"code": "", "drawn": None, "passkeys": False}
+    context: dict[str, Any] = {"code": "", "drawn": None, "passkeys": False}
     if factor.is_sent:
-        shown |= {
-            "code": half.guest.form.get("code", "") if error else "",
+        context |= {
+            "code": visitor.anonymous.form.get("code", "") if error else "",
             "again": request.query_params.get("again") == "1",
-            "sent_to": people.hidden(await whose(ctx, half.sign_in)),
+            "sent_to": people.hidden(await whose(ctx, visitor.sign_in)),
             "minutes": ctx.settings.mail.code_life // 60,
         }
     if set_up is not None and set_up.is_drawn:
-        shown["drawn"] = picture(await signin.offered(ctx, half.handle, factor.name))
+        context["drawn"] = picture(await signin.offered(ctx, visitor.handle, factor.name))
     if factor.has_passkey_button and not need.enrol:
-        shown["passkeys"] = any(one.answer == "object" and need.offers(one.name) for one in ctx.factors)
+        context["passkeys"] = any(one.answer == "object" and need.offers(one.name) for one in ctx.factors)
     name = set_up.page if set_up is not None and set_up.page else f"signin-{factor.path}"
-    return await page(request, ctx, half, factor, name, error, **shown)
+    return await page(request, ctx, visitor, factor, name, error, **context)
 
 
 def _add_challenge(router: APIRouter, factor: Factor, path: str, back: str) -> None:
     """What is sent or made before the factor's page shows it; an older one dies."""
 
-    async def challenge(request: Request, ctx: Context, half: AHalf) -> Response:
-        need = needed(ctx, half, factor)
+    async def challenge(request: Request, ctx: Context, visitor: Pending) -> Response:
+        need = needed(ctx, visitor, factor)
         try:
-            fields(half.guest.form)
-            await signin.challenge(ctx, half.handle, factor.name)
+            fields(visitor.anonymous.form)
+            await signin.challenge(ctx, visitor.handle, factor.name)
         except HandleInvalid:
             raise
         except PassgateError as error:
-            return await _form(request, ctx, half, factor, need, error)
+            return await _form(request, ctx, visitor, factor, need, error)
         return go(ctx, back)
 
     challenge.__doc__ = f"Send or make what {factor.texts.name} needs first; an older one dies."
@@ -112,9 +112,9 @@ def picture(offered: dict[str, Any] | None) -> dict[str, str] | None:
     return {"qr": Markup(qr.svg(offered["otpauth_uri"])), "secret": grouped}  # noqa: S704
 
 
-async def wait(request: Request, ctx: Context, half: AHalf) -> Response:
+async def wait(request: Request, ctx: Context, visitor: Pending) -> Response:
     """Two ways were shown for a lost factor: when it goes on, and that its owner was told."""
-    until = await waiting(ctx, half)
+    until = await waiting(ctx, visitor)
     if until is None:
         raise Elsewhere("/signin")
-    return await page(request, ctx, half, None, "recover-waiting", until=until)
+    return await page(request, ctx, visitor, None, "recover-waiting", until=until)

@@ -12,40 +12,42 @@ from passgate.core import signin
 from passgate.core.ctx import Ctx
 from passgate.core.factors import password
 from passgate.errors import PassgateError
-from passgate.web.guards import AGuest, Context, Guest
+from passgate.web.guards import Anonymous, AnonymousVisitor, Context
 from passgate.web.pages.page import fields, show, tenant_of
 from passgate.web.pages.signin import typed_before
-from passgate.web.pages.steps import begun, seated
+from passgate.web.pages.steps import begun, binding_cookies
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/recover")
-async def look(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Which address?"""
-    return await _page(request, ctx, guest, await typed_before(ctx, guest))
+    return await _page(request, ctx, visitor, await typed_before(ctx, visitor))
 
 
 @router.post("/recover")
-async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Mail a code, or a friendly word; the same page follows."""
     try:
-        given = fields(guest.form, "email", optional=("tenant",))
+        given = fields(visitor.form, "email", optional=("tenant",))
         started = await signin.start_recovery(ctx, given["email"], given["tenant"] or None)
     except PassgateError as error:
-        return await _page(request, ctx, guest, guest.form.get("email", ""), error)
+        return await _page(request, ctx, visitor, visitor.form.get("email", ""), error)
     return await begun(ctx, started)
 
 
-async def _page(request: Request, ctx: Ctx, guest: Guest, email: str, error: PassgateError | None = None) -> Response:
+async def _page(
+    request: Request, ctx: Ctx, visitor: AnonymousVisitor, email: str, error: PassgateError | None = None
+) -> Response:
     tenant = await tenant_of(ctx)
     return show(
         request,
         "recover",
         service=tenant.display_name,
-        bound_to=guest.seat,
+        bound_to=visitor.binding,
         error=error,
-        set_cookies=seated(ctx, guest),
+        set_cookies=binding_cookies(ctx, visitor),
         email=email,
         by_password=password.name in tenant.rules.first,
     )

@@ -14,9 +14,9 @@ from passgate.core.factors import passkey
 from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
 from passgate.web import cookies, guards
-from passgate.web.guards import AGuest, Context, Guest, Visitor
+from passgate.web.guards import Anonymous, AnonymousVisitor, Context, Visitor
 from passgate.web.pages.page import fields, go, return_to, service_name, show, tenant_of, with_return
-from passgate.web.pages.steps import begun, browser_of, seated
+from passgate.web.pages.steps import begun, binding_cookies, browser_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,10 +30,10 @@ async def present(request: Request, ctx: Ctx) -> Found | None:
         return None
 
 
-async def typed_before(ctx: Ctx, guest: Guest) -> str:
+async def typed_before(ctx: Ctx, visitor: AnonymousVisitor) -> str:
     """The address of the sign-in that runs, so that nobody types it twice."""
     try:
-        return (await pending.find(ctx, guest.seat)).email
+        return (await pending.find(ctx, visitor.binding)).email
     except HandleInvalid:
         return ""
 
@@ -41,38 +41,38 @@ async def typed_before(ctx: Ctx, guest: Guest) -> str:
 @router.api_route("/login", methods=["GET", "POST"], dependencies=[Depends(guards.stranger)])
 async def login(request: Request, ctx: Context) -> Response:
     """Another name for /signin."""
-    return RedirectResponse(ctx.house.at + with_return("/signin", return_to(request)), status_code=308)
+    return RedirectResponse(ctx.services.at + with_return("/signin", return_to(request)), status_code=308)
 
 
 @router.get("/signin")
-async def look(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Whose account is it?"""
-    return await _begin_page(request, ctx, guest, await typed_before(ctx, guest))
+    return await _begin_page(request, ctx, visitor, await typed_before(ctx, visitor))
 
 
 @router.post("/signin")
-async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Begin to sign in with an address."""
     try:
-        given = fields(guest.form, "email", optional=("tenant",))
+        given = fields(visitor.form, "email", optional=("tenant",))
         back, browser = return_to(request), browser_of(request, ctx)
         started = await signin.start(ctx, given["email"], given["tenant"] or None, back, browser)
     except PassgateError as error:
-        return await _begin_page(request, ctx, guest, guest.form.get("email", ""), error)
+        return await _begin_page(request, ctx, visitor, visitor.form.get("email", ""), error)
     return await begun(ctx, started)
 
 
 async def _begin_page(
-    request: Request, ctx: Ctx, guest: Guest, email: str, error: PassgateError | None = None
+    request: Request, ctx: Ctx, visitor: AnonymousVisitor, email: str, error: PassgateError | None = None
 ) -> Response:
     back, found, tenant = return_to(request), await present(request, ctx), await tenant_of(ctx)
     return show(
         request,
         "signin",
         service=tenant.display_name,
-        bound_to=guest.seat,
+        bound_to=visitor.binding,
         error=error,
-        set_cookies=seated(ctx, guest),
+        set_cookies=binding_cookies(ctx, visitor),
         email=email,
         action=with_return("/signin", back),
         signup=with_return("/signup", back),

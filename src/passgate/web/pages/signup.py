@@ -12,24 +12,24 @@ from passgate.core import signin
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey, password
 from passgate.errors import Invalid, PassgateError
-from passgate.web.guards import AGuest, Context, Guest
+from passgate.web.guards import Anonymous, AnonymousVisitor, Context
 from passgate.web.pages.page import fields, return_to, show, tenant_of, with_return
-from passgate.web.pages.steps import begun, seated
+from passgate.web.pages.steps import begun, binding_cookies
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/signup")
-async def look(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Address and password, with the rules said before."""
-    return await _page(request, ctx, guest)
+    return await _page(request, ctx, visitor)
 
 
 @router.post("/signup")
-async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
+async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Begin to sign up: the mail tells the rest, the same page follows for known and unknown."""
     try:
-        given = await _fields(ctx, guest)
+        given = await _fields(ctx, visitor)
         started = await signin.start_signup(
             ctx,
             given["email"],
@@ -42,32 +42,32 @@ async def begin(request: Request, ctx: Context, guest: AGuest) -> Response:
     except PassgateError as error:
         if isinstance(error, Invalid) and "new_tenant.name" in error.fields:
             error = Invalid({"organisation": error.fields["new_tenant.name"]})
-        return await _page(request, ctx, guest, error)
+        return await _page(request, ctx, visitor, error)
     return await begun(ctx, started)
 
 
-async def _fields(ctx: Ctx, guest: Guest) -> dict[str, str]:
+async def _fields(ctx: Ctx, visitor: AnonymousVisitor) -> dict[str, str]:
     """Whoever signs up with a passkey gives no password; one that a browser filled in does not count."""
     first, more = (await tenant_of(ctx)).rules.first, ("tenant", "organisation", "decision")
-    chosen = guest.form.get("decision", "")
+    chosen = visitor.form.get("decision", "")
     if chosen not in ("", passkey.name) or (chosen and passkey.name not in first):
         raise Invalid({"decision": "value"})
     if not chosen and password.name in first:
-        return fields(guest.form, "email", "password", optional=more)
-    return {**fields(guest.form, "email", optional=("password", *more)), "password": ""}
+        return fields(visitor.form, "email", "password", optional=more)
+    return {**fields(visitor.form, "email", optional=("password", *more)), "password": ""}
 
 
-async def _page(request: Request, ctx: Ctx, guest: Guest, error: PassgateError | None = None) -> Response:
+async def _page(request: Request, ctx: Ctx, visitor: AnonymousVisitor, error: PassgateError | None = None) -> Response:
     tenant, back = await tenant_of(ctx), return_to(request)
     return show(
         request,
         "signup",
         service=tenant.display_name,
-        bound_to=guest.seat,
+        bound_to=visitor.binding,
         error=error,
-        set_cookies=seated(ctx, guest),
-        email=guest.form.get("email", ""),
-        organisation=guest.form.get("organisation", ""),
+        set_cookies=binding_cookies(ctx, visitor),
+        email=visitor.form.get("email", ""),
+        organisation=visitor.form.get("organisation", ""),
         tenancy=ctx.settings.tenancy,
         shortest=tenant.rules.shortest_password(ctx.factors),
         action=with_return("/signup", back),

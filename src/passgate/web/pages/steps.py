@@ -17,10 +17,10 @@ from passgate.core.factor import Answer, Factor
 from passgate.core.pending import SignIn
 from passgate.core.policy import Enough, Need
 from passgate.errors import FactorNotOffered, Invalid, PassgateError
+from passgate.i18n import N_
 from passgate.web import cookies
-from passgate.web.guards import Elsewhere, Guest, Half
+from passgate.web.guards import AnonymousVisitor, Elsewhere, PendingVisitor
 from passgate.web.pages.page import go, show
-from passgate.words import N_
 
 HOME = "/account"
 WAITING = "/recover/waiting"
@@ -31,9 +31,9 @@ def path_of(factor: Factor) -> str:
     return f"/signin/{factor.path}"
 
 
-def seated(ctx: Ctx, guest: Guest) -> tuple[str, ...]:
+def binding_cookies(ctx: Ctx, visitor: AnonymousVisitor) -> tuple[str, ...]:
     """The cookie that a guest's forms are bound to, where there is none yet."""
-    return (cookies.set_signin(ctx.settings, guest.seat),) if guest.is_new else ()
+    return (cookies.set_signin(ctx.settings, visitor.binding),) if visitor.is_new else ()
 
 
 def browser_of(request: Request, ctx: Ctx) -> str | None:
@@ -57,14 +57,14 @@ def is_nobody(sign_in: SignIn) -> bool:
     return not sign_in.email_key and sign_in.person_id is None
 
 
-def needed(ctx: Ctx, half: Half, factor: Factor) -> Need:
+def needed(ctx: Ctx, visitor: PendingVisitor, factor: Factor) -> Need:
     """What is asked for now, this factor among it; else on to the page that is."""
-    decision = signin.decide(ctx, half.sign_in)
-    if not isinstance(decision, Need) or (is_nobody(half.sign_in) and factor.needs_address):
+    decision = signin.decide(ctx, visitor.sign_in)
+    if not isinstance(decision, Need) or (is_nobody(visitor.sign_in) and factor.needs_address):
         raise Elsewhere("/signin")
     if decision.offers(factor.name):
         return decision
-    raise Elsewhere(path_of(ranked(ctx, half.sign_in, decision)[0]))
+    raise Elsewhere(path_of(ranked(ctx, visitor.sign_in, decision)[0]))
 
 
 async def onward(ctx: Ctx, handle: str, *set_cookies: str) -> Response:
@@ -111,9 +111,9 @@ class Way:
 _BY_ADDRESS = Way(N_("Sign in with your address"), "/signin")
 
 
-def others(ctx: Ctx, sign_in: SignIn, need: Need, shown: Factor | None) -> list[Way]:
+def others(ctx: Ctx, sign_in: SignIn, need: Need, current: Factor | None) -> list[Way]:
     """The other ways of the same need. Without an address those that need one are the page that asks for it."""
-    found = [factor for factor in ranked(ctx, sign_in, need) if factor is not shown]
+    found = [factor for factor in ranked(ctx, sign_in, need) if factor is not current]
     known = [factor for factor in found if not (is_nobody(sign_in) and factor.needs_address)]
     ways = [_way(factor, sign_in, need) for factor in known]
     return [*ways, _BY_ADDRESS] if len(known) < len(found) else ways
@@ -129,9 +129,9 @@ def _way(factor: Factor, sign_in: SignIn, need: Need) -> Way:
     return Way(text, path, by_script=factor.answer == "object", recovers=factor.recovers)
 
 
-def days(half: Half, factor: Factor | None) -> int:
+def days(visitor: PendingVisitor, factor: Factor | None) -> int:
     """For how many days the browser could be remembered once this factor is proved too; 0: that is not asked here."""
-    sign_in = half.sign_in
+    sign_in = visitor.sign_in
     if factor is None or not sign_in.proofs:
         return 0
     return signin.may_remember(replace(sign_in, proofs=(*sign_in.proofs, factor.name)))
@@ -149,20 +149,20 @@ async def whose(ctx: Ctx, sign_in: SignIn) -> str:
 async def page(
     request: Request,
     ctx: Ctx,
-    half: Half,
+    visitor: PendingVisitor,
     factor: Factor | None,
     name: str,
     error: PassgateError | None = None,
     **more: Any,
 ) -> Response:
     """The page of one factor of a pending sign-in, or one between them."""
-    sign_in, decision = half.sign_in, signin.decide(ctx, half.sign_in)
+    sign_in, decision = visitor.sign_in, signin.decide(ctx, visitor.sign_in)
     need = decision if isinstance(decision, Need) else Need(())
     return show(
         request,
         name,
         service=sign_in.service,
-        bound_to=half.guest.seat,
+        bound_to=visitor.anonymous.binding,
         error=error,
         journey=sign_in.journey,
         email=await whose(ctx, sign_in),
@@ -170,7 +170,7 @@ async def page(
         enrol=need.enrol,
         others=others(ctx, sign_in, need, factor),
         is_second=bool(sign_in.proofs),
-        days=0 if need.enrol else days(half, factor),
+        days=0 if need.enrol else days(visitor, factor),
         wrong=factor.texts.wrong if factor else "",
         **more,
     )
@@ -186,15 +186,17 @@ def remembers(given: dict[str, str]) -> bool:
     return given.get("remember") == "1"
 
 
-async def proved(ctx: Ctx, half: Half, factor: Factor, answer: Answer, *, remember: bool = False) -> Response:
+async def proved(
+    ctx: Ctx, visitor: PendingVisitor, factor: Factor, answer: Answer, *, remember: bool = False
+) -> Response:
     """Prove, and go on: to the next factor, or home with a session."""
-    is_set_up = needed(ctx, half, factor).enrol
-    decision = await signin.prove(ctx, half.handle, factor.name, answer)
+    is_set_up = needed(ctx, visitor, factor).enrol
+    decision = await signin.prove(ctx, visitor.handle, factor.name, answer)
     if not isinstance(decision, Enough):
-        return await onward(ctx, half.handle)
+        return await onward(ctx, visitor.handle)
     second = {*ctx.factors.set_up_second} & {*ctx.factors.possession}
-    is_first = is_set_up and factor.name in second and not half.sign_in.enrolled & second
-    return await finished(ctx, half.handle, half.sign_in, remember=remember, to_codes=is_first)
+    is_first = is_set_up and factor.name in second and not visitor.sign_in.enrolled & second
+    return await finished(ctx, visitor.handle, visitor.sign_in, remember=remember, to_codes=is_first)
 
 
 async def finished(
@@ -206,13 +208,13 @@ async def finished(
     has_codes = any(not ctx.factors[name].is_lasting for name in sign_in.rules.second_among)
     home = CODES if to_codes and has_codes else HOME
     wanted = str(sign_in.data.get("return_to") or home)
-    kept = (cookies.set_browser(settings, done.browser),) if done.browser else ()
+    remembered = (cookies.set_browser(settings, done.browser),) if done.browser else ()
     # What stood in the sign-in cookie before is cleared last.
     mine = (cookies.set_session(settings, done.opened.token), cookies.clear_signin(settings))
     own = cookies.signin_name(settings)
-    return go(ctx, wanted, *(one for one in set_cookies if not one.startswith(f"{own}=")), *mine, *kept)
+    return go(ctx, wanted, *(one for one in set_cookies if not one.startswith(f"{own}=")), *mine, *remembered)
 
 
-async def waiting(ctx: Ctx, half: Half) -> int | None:
+async def waiting(ctx: Ctx, visitor: PendingVisitor) -> int | None:
     """Until when a recovery without the lost factor waits."""
-    return await recovery.usable_at(ctx, half.sign_in)
+    return await recovery.usable_at(ctx, visitor.sign_in)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from passgate.core.audit import kept
+from passgate.core.audit import deferred
 from passgate.core.events import Event
 from passgate.errors import Refusal
 from passgate.store.tables import audit_event
@@ -70,7 +70,7 @@ class Saboteur:
 
 @contextmanager
 def sabotaged(the: The, *, at: int = 0, error: Exception | None = None) -> Iterator[Saboteur]:
-    engine = the.gate.house.store.writer.sync_engine
+    engine = the.gate.services.store.writer.sync_engine
     made = Saboteur(at, error, looking=True)
     event.listen(engine, "begin", made.begin)
     event.listen(engine, "after_cursor_execute", made.wrote)
@@ -126,8 +126,8 @@ async def _each_write(folk: Folk, action: str) -> None:
 
 
 async def _refused(folk: Folk, act: Action, at: int) -> None:
-    fact = kept(folk.ctx, Event.ACCESS_REFUSED, planted=at)
-    with sabotaged(folk.the, at=at, error=Planted(keep=(fact,))) as broken, pytest.raises(Planted):
+    fact = deferred(folk.ctx, Event.ACCESS_REFUSED, planted=at)
+    with sabotaged(folk.the, at=at, error=Planted(deferred=(fact,))) as broken, pytest.raises(Planted):
         await act()
     after = await folk.the.everything()
     assert without(after, "audit_event") == without(broken.before, "audit_event")

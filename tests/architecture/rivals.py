@@ -1,5 +1,5 @@
-"""Two people at the doors of one Passgate, whoever an account belongs to and whoever wants it: what each can do in one
-step. What must hold after every step is told in `test_machine`.
+"""Two people at the endpoints of one Passgate, whoever an account belongs to and whoever wants it: what each can do
+in one step. What must hold after every step is told in `test_machine`.
 
 Both ask over HTTP alone, with a browser of their own; only a link that was made by an admin is opened from behind.
 """
@@ -17,8 +17,8 @@ import httpx2
 from passgate.core import signin
 from passgate.core.policy import Enough
 from passgate.errors import HandleInvalid, Refusal
+from tests.architecture.population import OURS, Population, Somebody
 from tests.authenticator import Authenticator, NotAllowed
-from tests.house.town import OURS, Somebody, Town
 from tests.kit import OTHER_PASSWORD, PASSWORD, bearer
 
 API = "/api/v1"
@@ -38,23 +38,23 @@ class Power(StrEnum):
 
 @dataclass
 class Owner:
-    """Signs in with all they have. `said`: every answer and handle that was used up, for whoever listens."""
+    """Signs in with all they have. `outcomes`: every answer and handle that was used up, for whoever listens."""
 
-    town: Town
+    population: Population
     who: Somebody
     password: str = PASSWORD
-    said: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    outcomes: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
 
     async def ask(self, method: str, path: str, body: Any = None, secret: str = "") -> httpx2.Response:
         given: dict[str, Any] = {} if body is None else {"json": body}
         headers = bearer(secret) if secret else {}
-        return await self.town.the.http.request(method, API + path, headers=headers, **given)
+        return await self.population.the.http.request(method, API + path, headers=headers, **given)
 
     async def prove(self, handle: str, factor: str, answer: Any) -> bool:
         body = {"factor": factor, "answer": answer}
         answered = await self.ask("POST", "/signin/prove", body, handle)
         if answered.status_code == 200 or factor == "passkey":
-            self.said[factor].append(answer)
+            self.outcomes[factor].append(answer)
         return answered.status_code == 200
 
     async def answer(self, handle: str, factor: str) -> Any:
@@ -62,19 +62,19 @@ class Owner:
             case "password":
                 return self.password
             case "totp":
-                return self.town.code(self.who)
+                return self.population.code(self.who)
             case "passkey":
                 options = (await self.ask("POST", "/signin/challenge", {"factor": factor}, handle)).json()
                 return self.who.device.get({**options["challenge"], "allowCredentials": []}, OURS)
             case "recovery_code":
                 return self.who.codes.pop()
             case _:
-                return await self.town.the.code(self.who.email)
+                return await self.population.the.code(self.who.email)
 
     @property
     def second(self) -> list[str]:
-        held = {"totp": self.who.secret, "passkey": self.who.passkey, "recovery_code": self.who.codes}
-        return [factor for factor, has in held.items() if has]
+        credentials = {"totp": self.who.secret, "passkey": self.who.passkey, "recovery_code": self.who.codes}
+        return [factor for factor, has in credentials.items() if has]
 
     async def go(self, handle: str, *factors: str) -> bool:
         """Prove these one after the other and finish; False where somebody else's tries stand in the way."""
@@ -85,7 +85,7 @@ class Owner:
 
     async def finish(self, handle: str) -> bool:
         done = await self.ask("POST", "/signin/finish", {"carrier": "bearer"}, handle)
-        self.said["handle"].append(handle)
+        self.outcomes["handle"].append(handle)
         if done.status_code == 201:
             self.who.token = done.json()["token"]
         return done.status_code == 201
@@ -101,7 +101,7 @@ class Owner:
         second = self.second[pick % 4 % len(self.second) :][:1] if self.second else []
         return await self.go(await self.begin(), "password", *second)
 
-    async def half_sign_in(self) -> None:
+    async def pending_sign_in(self) -> None:
         """The password, and then away from the keyboard."""
         await self.prove(await self.begin(), "password", self.password)
 
@@ -130,7 +130,7 @@ class Owner:
             return
         device = Authenticator()
         answer = device.create(offered.json()["challenge"], OURS)
-        self.said["new_passkey"].append(answer)
+        self.outcomes["new_passkey"].append(answer)
         made = await self.ask("POST", "/me/passkeys/prove", {"answer": answer}, self.who.token)
         if made.status_code == 201:
             self.who.device, self.who.passkey = device, made.json()["id"]
@@ -142,8 +142,8 @@ class Owner:
 
     async def open_link(self, url: str) -> None:
         token = url.rpartition("/")[2]
-        self.said["link"].append(token)
-        begun = await signin.start_by_link(self.town.folk.ctx, token)
+        self.outcomes["link"].append(token)
+        begun = await signin.start_by_link(self.population.folk.ctx, token)
         await self.go(begun.handle, *self.second[:1])
 
 
@@ -154,7 +154,7 @@ class Owner:
 class Attacker:
     """Cara, with an account and a mailbox of her own and no scruples. Nothing that was ever seen is forgotten."""
 
-    town: Town
+    population: Population
     http: httpx2.AsyncClient
     me: Somebody
     victim: Owner
@@ -182,13 +182,13 @@ class Attacker:
         if answered.status_code in (200, 201, 202):
             self.needed[handle] = [factor for way in answered.json()["need"] for factor in way]
 
-    async def begin(self, door: str, email: str | None) -> None:
+    async def begin(self, endpoint: str, email: str | None) -> None:
         body: dict[str, Any] = {"email": email} if email else {}
-        if door == "step_up":
+        if endpoint == "step_up":
             answered = await self.ask("POST", "/signin", {"step_up": {}}, self.sessions[-1])
         else:
-            more = {"password": PASSWORD} if door == "signup" else {}
-            answered = await self.ask("POST", f"/{door}", {**body, **more})
+            more = {"password": PASSWORD} if endpoint == "signup" else {}
+            answered = await self.ask("POST", f"/{endpoint}", {**body, **more})
         if answered.status_code in (201, 202):
             self.handles.append(answered.json()["handle"])
             self._heard(self.handles[-1], answered)
@@ -210,23 +210,25 @@ class Attacker:
 
     async def known(self, handle: str, factor: str) -> list[Any]:
         """Everything that could be answered."""
-        heard = self.victim.said[factor]
+        heard = self.victim.outcomes[factor]
         match factor:
             case "password":
                 return [*([self.victim.password] if self.power is Power.PASSWORD else []), PASSWORD, OTHER_PASSWORD]
             case "totp":
-                return [*self._offered_code(handle), *heard[-1:], self.town.code(self.me), *heard[-5:-1]]
+                return [*self._offered_code(handle), *heard[-1:], self.population.code(self.me), *heard[-5:-1]]
             case "recovery_code":
                 return [*heard[-1:], *self.me.codes[-2:], *heard[-5:-1]]
             case "email_code":
                 boxes = {self.me.email, *([self.victim.who.email] if self.power is Power.MAILBOX else [])}
-                return [mail["code"] for mail in await self.town.the.mails() if mail["code"] and mail["to"] in boxes]
+                return [
+                    mail["code"] for mail in await self.population.the.mails() if mail["code"] and mail["to"] in boxes
+                ]
             case _:
-                return [*self._by_device(handle), *heard[-5:], *self.victim.said["new_passkey"][-2:]]
+                return [*self._by_device(handle), *heard[-5:], *self.victim.outcomes["new_passkey"][-2:]]
 
     def _offered_code(self, handle: str) -> list[str]:
         offered = self.asked.get(handle, {})
-        return [self.town.first_code({"challenge": offered})] if "secret" in offered else []
+        return [self.population.first_code({"challenge": offered})] if "secret" in offered else []
 
     def _by_device(self, handle: str) -> Iterable[dict[str, Any]]:
         """An answer of her own device: as it is, with the victim's user handle, and under their passkey's name too."""
@@ -236,13 +238,13 @@ class Attacker:
                 yield self.device.create(options, OURS)
             except NotAllowed:
                 return
-        if "rpId" not in options or not self.device.held:
+        if "rpId" not in options or not self.device.credentials:
             return
         options = {**options, "allowCredentials": []}
         yield self.device.get(options, OURS)
         theirs = bytes.fromhex(self.victim.who.id.replace("-", ""))
         yield self.device.get(options, OURS, user_handle=theirs)
-        for answer in self.victim.said["passkey"][-1:]:
+        for answer in self.victim.outcomes["passkey"][-1:]:
             yield {**self.device.get(options, OURS, user_handle=theirs), "id": answer["id"], "rawId": answer["rawId"]}
             yield {**answer, "response": {**answer["response"], **self._fresh_client_data(options)}}
 
@@ -268,17 +270,17 @@ class Attacker:
 
     async def open_link(self, token: str, *, is_recovery: bool) -> bool:
         try:
-            begun = await signin.start_by_link(self.town.folk.elsewhere, token, is_recovery=is_recovery)
+            begun = await signin.start_by_link(self.population.folk.elsewhere, token, is_recovery=is_recovery)
         except Refusal:
             return False
         self.handles.append(begun.handle)
         return True
 
-    async def deed(self, pick: int, session: str) -> None:
+    async def action(self, pick: int, session: str) -> None:
         """Something with a session, or with what is handed in for one."""
         theirs = self.victim.who
-        answers = [*self.victim.said["new_passkey"][-2:], *self._by_device(session)]
-        deeds: list[tuple[str, str, Any]] = [
+        answers = [*self.victim.outcomes["new_passkey"][-2:], *self._by_device(session)]
+        actions: list[tuple[str, str, Any]] = [
             ("POST", "/me/passkeys", None),
             ("POST", "/me/totp", None),
             ("POST", "/me/recovery-codes", None),
@@ -292,7 +294,7 @@ class Attacker:
             ("PATCH", f"/tenants/{theirs.tenant_id}/policy", {"second": "never"}),
             ("GET", "/me/export", None),
         ]
-        method, path, body = deeds[pick % len(deeds)]
+        method, path, body = actions[pick % len(actions)]
         answered = await self.ask(method, path, body, session)
         if path in ("/me/passkeys", "/me/totp") and answered.status_code == 201:
             self.asked[session] = answered.json().get("challenge") or answered.json()
@@ -302,10 +304,12 @@ class Attacker:
     async def has_opened(self, handle: str) -> bool:
         """Whether a handle of hers could be finished as the victim."""
         try:
-            found = await signin.find(self.town.folk.ctx, handle)
+            found = await signin.find(self.population.folk.ctx, handle)
         except HandleInvalid:
             return False
-        return found.person_id == self.victim.who.id and isinstance(signin.decide(self.town.folk.ctx, found), Enough)
+        return found.person_id == self.victim.who.id and isinstance(
+            signin.decide(self.population.folk.ctx, found), Enough
+        )
 
 
 _ON_PASSKEY: tuple[tuple[str, Any], ...] = (("DELETE", None), ("PATCH", {"label": "mine"}))

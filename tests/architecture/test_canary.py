@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from tests.house.test_refusals import Broken, sabotaged
+from tests.architecture.test_refusals import Broken, sabotaged
 from tests.kit import The, bearer, code_of, handle_of, token_of
 
 FIRST = "canary first password 7c1f"
@@ -62,7 +62,7 @@ def listening() -> Iterator[Ears]:
 
 @dataclass
 class Story:
-    """The doors, with everything that came back; and which answer was meant to carry which secret."""
+    """The endpoints, with everything that came back; and which answer was meant to carry which secret."""
 
     the: The
     answers: list[httpx2.Response] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Story:
 
     # -- the story -----------------------------------------------------------------------------------
 
-    async def tell(self) -> None:
+    async def notify(self) -> None:
         await self.sign_up()
         token = await self.sign_in()
         token = await self.change_password(token)
@@ -150,7 +150,8 @@ class Story:
         self.token(await the.finish(handle))
 
     async def mistakes(self, token: str) -> None:
-        """Secrets where they do not belong: wrong types, unknown members, broken bodies, wrong fields, wrong doors."""
+        """Secrets where they do not belong: wrong types, unknown members, broken bodies, wrong fields, wrong
+        endpoints."""
         http = self.the.http
         for body in (
             {"email": EMAIL, "password": [STRAY]},
@@ -190,7 +191,7 @@ class Story:
         handle = self.handle(await the.start(EMAIL))
         with sabotaged(the, at=1, error=Broken()):
             assert code_of(await the.prove(handle, "password", THIRD)) == "fault"
-        async with the.gate.house.store.write() as db:
+        async with the.gate.services.store.write() as db:
             await db.change(text("ALTER TABLE credential RENAME TO elsewhere"))
         try:
             for answer in (
@@ -200,7 +201,7 @@ class Story:
             ):
                 assert answer.status_code in (202, 403, 500, 503)
         finally:
-            async with the.gate.house.store.write() as db:
+            async with the.gate.services.store.write() as db:
                 await db.change(text("ALTER TABLE elsewhere RENAME TO credential"))
 
     # -- the look ------------------------------------------------------------------------------------
@@ -217,16 +218,16 @@ class Story:
 
 
 @pytest.fixture
-async def told(the: The) -> AsyncIterator[tuple[Story, Ears]]:
+async def result(the: The) -> AsyncIterator[tuple[Story, Ears]]:
     story = Story(the)
     the.http.event_hooks = {"response": [story.heard]}
     with listening() as ears:
-        await story.tell()
+        await story.notify()
     yield story, ears
 
 
-async def test_no_secret_strays(told: tuple[Story, Ears]) -> None:
-    story, ears = told
+async def test_no_secret_strays(result: tuple[Story, Ears]) -> None:
+    story, ears = result
     secrets = story.secrets()
     assert len(secrets) > len(PASSWORDS) + 10
     logs = "\n".join(ears.heard)
@@ -235,8 +236,8 @@ async def test_no_secret_strays(told: tuple[Story, Ears]) -> None:
     for secret in secrets:
         assert secret not in logs, f"{secret} is in the log"
         for answer in story.answers:
-            shown = str(answer.url) + str(answer.headers.multi_items()) + answer.text
-            assert secret not in shown or _is_meant(story, secret, answer), f"{secret} is in {answer.url}"
+            displayed = str(answer.url) + str(answer.headers.multi_items()) + answer.text
+            assert secret not in displayed or _is_meant(story, secret, answer), f"{secret} is in {answer.url}"
             assert secret not in str(answer.url)
     assert await _in_clear(story.the, secrets) == []
 
@@ -247,16 +248,16 @@ def _is_meant(story: Story, secret: str, answer: httpx2.Response) -> bool:
 
 async def _in_clear(the: The, secrets: set[str]) -> list[str]:
     """Secrets found in any column of any row, and in SQLite's own files, journal included."""
-    kept = [str(await the.everything()).encode()]
+    stored = [str(await the.everything()).encode()]
     for rows in (await the.everything()).values():
-        kept += [value for row in rows for value in row.values() if isinstance(value, bytes)]
-    if the.gate.house.store.is_sqlite:
-        kept += [path.read_bytes() for path in sorted(the.gate.settings.data.glob("passgate.db*"))]
-    whole = b"\n".join(kept)
+        stored += [value for row in rows for value in row.values() if isinstance(value, bytes)]
+    if the.gate.services.store.is_sqlite:
+        stored += [path.read_bytes() for path in sorted(the.gate.settings.data.glob("passgate.db*"))]
+    whole = b"\n".join(stored)
     return sorted(secret for secret in secrets if secret.encode() in whole)
 
 
-async def test_the_look_would_find_one(lite: The) -> None:
+async def test_the_search_would_find_one(lite: The) -> None:
     """Ears and eyes work: what is said aloud is heard, what is written in clear is seen."""
     with listening() as ears:
         logging.getLogger("anything").debug("said", extra={"more": FIRST})

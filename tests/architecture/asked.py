@@ -1,5 +1,5 @@
 """What an application knows of an event, a policy field and a factor, as one JSON document: `python -m
-tests.house.asked EVENT FIELD FACTOR`, for a copy of the project that has one more of each.
+tests.architecture.asked EVENT FIELD FACTOR`, for a copy of the project that has one more of each.
 
 What must be in the answer is told in test_places.
 """
@@ -21,18 +21,18 @@ from passgate.core.observers import Happened
 from passgate.core.rules import Rules
 from passgate.store.tables import tenant
 from passgate.web.docs import described
-from passgate.web.pages.telling import label_of
+from passgate.web.pages.event_labels import label_of
 from tests import catalogue
-from tests.house import reference
+from tests.architecture import reference
 from tests.kit import running, settings_for
 
 
 def of_event(name: str) -> dict[str, Any]:
     """Its row, the label that people read, and whether a host's program can be told of it."""
 
-    def told(happened: Happened) -> None: ...
+    def result(happened: Happened) -> None: ...
 
-    catalogue.application().on(name, told, name="asked")
+    catalogue.application().on(name, result, name="asked")
     return {"rows": rows("events.md", f"| `{name}` |"), "label": label_of(name, FACTORS)}
 
 
@@ -43,7 +43,7 @@ async def of_field(name: str, good: object, *bad: object) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         async with running(settings_for(Path(folder))) as the:
             anna = await the.person()
-            await operate.give_role(Ctx(the.gate.house), anna.email, "owner", tenants.MAIN)
+            await operate.give_role(Ctx(the.gate.services), anna.email, "owner", tenants.MAIN)
             mine = (await the.session(anna.token)).json()["tenant"]["id"]
             path = f"/api/v1/tenants/{mine}/policy"
             answers = [await the.http.patch(path, json={name: one}, headers=anna.auth) for one in (good, *bad)]
@@ -63,7 +63,7 @@ def of_factor(name: str) -> dict[str, Any]:
     rules = Rules().changed({"first": [name], "second_among": [name]}, FACTORS)
     return {
         "events": rows("events.md", name),
-        "endpoints": rows("doors.md", f"/{factor.path}"),
+        "endpoints": rows("endpoints.md", f"/{factor.path}"),
         "fields": rows("policy.md", f"`{name}`"),
         "labels": [label_of(event, FACTORS) for event in (factor.proved_event, factor.refused_event)],
         "rules": [*rules.first, *rules.second_among],
@@ -77,8 +77,8 @@ def rows(page: str, word: str) -> list[str]:
 def main(event: str, field: str, factor: str) -> None:
     """The references are written first, as `make reference` does."""
     reference.main()
-    told = {"event": of_event(event), "field": asyncio.run(of_field(field, 5, 10, "5")), "factor": of_factor(factor)}
-    sys.stdout.write(json.dumps({"package": str(Path(passgate.__file__).parent), **told}))
+    result = {"event": of_event(event), "field": asyncio.run(of_field(field, 5, 10, "5")), "factor": of_factor(factor)}
+    sys.stdout.write(json.dumps({"package": str(Path(passgate.__file__).parent), **result}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.groups import InGroups, group_of, tell_apart
+from tests.groups import InGroups, group_of, rename_duplicates
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_no_test_of_one_name_is_lost(request: pytest.FixtureRequest) -> None:
 
     items = [made("test_it[GET /a]"), made("test_it[GET /b]")]
     assert items[0].nodeid == items[1].nodeid
-    tell_apart(items)
+    rename_duplicates(items)
     assert [item.nodeid.partition("::")[2] for item in items] == ["test_it[GET /a]", "test_it[GET /b]"]
     with pytest.raises(pytest.UsageError):
-        tell_apart([made("test_it[GET /a]"), made("test_it[GET /a]")])
+        rename_duplicates([made("test_it[GET /a]"), made("test_it[GET /a]")])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.reference import ROOT
+from tests.architecture.reference import ROOT
 
 SEEDS, ASVS = ROOT / "docs/seeds.md", ROOT / "docs/security/asvs.md"
 PAGES = (SEEDS, ASVS)
@@ -122,8 +122,8 @@ def test_every_feature_has_a_state_and_its_proof() -> None:
     assert {len(row) for row in rows} == {4}
     for id_, _, state, proof in rows:
         has_test, has_part = bool(_TEST.search(proof)), any(part in proof for part in PARTS)
-        told = {"proved": has_test, "partly": has_test and "To come:" in proof and has_part, "later": has_part}
-        assert told[state], id_
+        result = {"proved": has_test, "partly": has_test and "To come:" in proof and has_part, "later": has_part}
+        assert result[state], id_
         assert state != "later" or not has_test, f"{id_} has a test and is at least partly there"
     counted = [sum(row[2] == state for row in rows) for state in ("proved", "partly", "later")]
     assert "Proved {}, partly {}, later {}; {} in all.".format(*counted, len(rows)) in SEEDS.read_text()
@@ -133,12 +133,12 @@ def test_every_requirement_has_a_state_and_its_proof() -> None:
     rows = requirements()
     assert {len(row) for row in rows} == {5}
     for id_, level, _, state, proof in rows:
-        told = {
+        result = {
             "proved by": bool(_TEST.search(proof)),
             "by design": bool(_NAME.match(proof.strip("`"))),
             "later": proof.startswith(PARTS),
             "operator/document": bool(_PAGE.match(proof)),
             "not by machine": len(proof) > 20,
         }
-        assert told[state], id_
+        assert result[state], id_
         assert level in {"1", "2", "3"}

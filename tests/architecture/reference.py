@@ -1,6 +1,6 @@
-"""The pages under docs/reference, written from the code itself: settings, policy, errors, events, schema, doors.
+"""The pages under docs/reference, written from the code itself: settings, policy, errors, events, schema, endpoints.
 
-`make reference` writes them and a house test compares; nothing there is ever written by hand.
+`make reference` writes them and an architecture test compares; nothing there is ever written by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from passgate.web.guards import GUARDS
 SRC = Path(passgate.__file__).parent
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
-_NOTE = "Written by `make reference` from {source}; a house test compares. Do not edit."
+_NOTE = "Written by `make reference` from {source}; an architecture test compares. Do not edit."
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
@@ -58,9 +58,9 @@ def _kind(annotation: Any) -> str:
     text = str(annotation) if get_origin(annotation) else getattr(annotation, "__name__", str(annotation))
     if get_args(annotation) and "Literal" in text:
         return " or ".join(str(value) for value in get_args(annotation))
-    for word, shown in (("SecretStr", "secret"), ("Path", "path"), ("tuple", "list"), ("bool", "yes or no")):
+    for word, displayed in (("SecretStr", "secret"), ("Path", "path"), ("tuple", "list"), ("bool", "yes or no")):
         if word in text:
-            return shown
+            return displayed
     return "number" if "int" in text else "text"
 
 
@@ -75,14 +75,14 @@ def _default(field: FieldInfo) -> str:
 
 def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[object, ...]]:
     for name, field in model.model_fields.items():
-        spelled = prefix + (field.alias or name).upper()
+        format_times = prefix + (field.alias or name).upper()
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _settings(inner, spelled + "__")
+            yield from _settings(inner, format_times + "__")
             continue
         is_duration = any("_seconds" in repr(extra) for extra in field.metadata) or "_seconds" in repr(inner)
         kind = "duration in seconds, or `90s 60m 24h 30d`" if is_duration else _kind(inner)
-        yield code(spelled), kind, _default(field), field.description or ""
+        yield code(format_times), kind, _default(field), field.description or ""
 
 
 def settings() -> str:
@@ -98,9 +98,9 @@ def _bounds(name: str, field: FieldInfo) -> str:
     """What the field may hold, beside its kind."""
     if name in (lists := {"first": FACTORS.first, "second_among": FACTORS.second}):
         return ", ".join(code(word) for word in lists[name])
-    words = [word for one in field.metadata for word in getattr(getattr(one, "func", None), "words", ())]
+    i18n = [word for one in field.metadata for word in getattr(getattr(one, "func", None), "words", ())]
     bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
-    return f"{bounds['ge']} to {bounds['le']}" if bounds else ", ".join(code(word) for word in words)
+    return f"{bounds['ge']} to {bounds['le']}" if bounds else ", ".join(code(word) for word in i18n)
 
 
 def _field_default(value: object) -> str:
@@ -118,8 +118,8 @@ def policy_page() -> str:
     checks: list[tuple[object, ...]] = [
         (code(check.name), check.why, ", ".join(code(name) for name in asked[check.name])) for check in ordered
     ]
-    told = table(("Field", "Kind", "Default", "Values", "What it says"), fields)
-    return f"{told}\n\n{_CHECKS}\n\n" + table(("Check", "Why", "Journeys"), checks)
+    result = table(("Field", "Kind", "Default", "Values", "What it says"), fields)
+    return f"{result}\n\n{_CHECKS}\n\n" + table(("Check", "Why", "Journeys"), checks)
 
 
 _CHECKS = """## Checks
@@ -148,9 +148,9 @@ def error_page() -> str:
         (code(kind.code), kind.status, kind.title, kind.message)
         for kind in sorted(coded_errors(), key=lambda kind: (kind.status, kind.code))
     ]
-    words: list[tuple[object, ...]] = [(code(word), text) for word, text in errors.PASSWORD_REASONS.items()]
+    i18n: list[tuple[object, ...]] = [(code(word), text) for word, text in errors.PASSWORD_REASONS.items()]
     refused = "## Why a password is refused\n\n`fields.password` of `password_refused` is one of these words.\n\n"
-    return table(("Code", "Status", "Title", "Message"), rows) + "\n\n" + refused + table(("Word", "Message"), words)
+    return table(("Code", "Status", "Title", "Message"), rows) + "\n\n" + refused + table(("Word", "Message"), i18n)
 
 
 def used_in(event: Event) -> list[str]:
@@ -213,11 +213,11 @@ def schema() -> str:
     return "\n".join(line for table_ in tables.metadata.tables.values() for line in _table(table_)).rstrip()
 
 
-# -- doors -----------------------------------------------------------------------------------------
+# -- endpoints -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     method: str
     path: str
     guards: tuple[str, ...]
@@ -227,7 +227,7 @@ class Door:
 
 
 def guards_of(dependant: Dependant) -> tuple[str, ...]:
-    """The guards a door names; what a guard itself rests on (a `look` below `session`) is part of it."""
+    """The guards an endpoint names; what a guard itself rests on (a `open_page` below `session`) is part of it."""
     found: list[str] = []
     for below in dependant.dependencies:
         if below.call in GUARDS:
@@ -237,39 +237,39 @@ def guards_of(dependant: Dependant) -> tuple[str, ...]:
     return tuple(found)
 
 
-def doors(gate: Passgate) -> list[Door]:
+def endpoints(gate: Passgate) -> list[Endpoint]:
     found = []
     for route in iter_route_contexts(gate.api.routes):
         if not isinstance(route.original_route, APIRoute) or route.path is None:
-            raise TypeError(f"a door that is no APIRoute: {route}")
+            raise TypeError(f"an endpoint that is no APIRoute: {route}")
         dependant: Dependant = route.dependant
         endpoint = route.original_route.endpoint
         # A partial's own docstring is Python's, and each Python has another.
-        told = getattr(endpoint, "func", endpoint).__doc__ or ""
-        summary = route.original_route.summary or told.strip().split("\n")[0]
+        result = getattr(endpoint, "func", endpoint).__doc__ or ""
+        summary = route.original_route.summary or result.strip().split("\n")[0]
         for method in sorted(route.methods or ()):
             operation = route.unique_id if route.include_in_schema else ""
             is_hot = (method, route.path) in HOT
-            found.append(Door(method, route.path, guards_of(dependant), operation, summary, is_hot))
-    return sorted(found, key=lambda door: (door.path, door.method))
+            found.append(Endpoint(method, route.path, guards_of(dependant), operation, summary, is_hot))
+    return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
 
 
-def door_page(gate: Passgate | None = None) -> str:
+def endpoint_page(gate: Passgate | None = None) -> str:
     if gate is None:
         with tempfile.TemporaryDirectory() as folder:
             made = Passgate(Settings.development(data=Path(folder)))
-            page = door_page(made)
-            made.house.hasher.close()
+            page = endpoint_page(made)
+            made.services.hasher.close()
             return page
     rows: list[tuple[object, ...]] = [
         (
-            code(door.method),
-            code(door.path),
-            ", ".join(door.guards),
-            code(door.operation) if door.operation else "",
-            door.summary,
+            code(endpoint.method),
+            code(endpoint.path),
+            ", ".join(endpoint.guards),
+            code(endpoint.operation) if endpoint.operation else "",
+            endpoint.summary,
         )
-        for door in doors(gate)
+        for endpoint in endpoints(gate)
     ]
     guards: list[tuple[object, ...]] = [(guard.__name__, " ".join((guard.__doc__ or "").split())) for guard in GUARDS]
     page = table(("Method", "Path", "Guard", "Operation", "What it does"), rows)
@@ -282,7 +282,7 @@ GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
     "errors.md": ("Errors", "`errors.py`", error_page),
     "events.md": ("Audit events", "`core/events.py` and the factors", event_page),
     "schema.md": ("Schema", "`store/tables.py`", schema),
-    "doors.md": ("Doors", "the routes of a development server", door_page),
+    "endpoints.md": ("Endpoints", "the routes of a development server", endpoint_page),
 }
 
 

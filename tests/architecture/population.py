@@ -30,7 +30,8 @@ OURS = "http://localhost:8000"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`path` and `body` as they are sent, by bearer to programs' doors, by cookie and form to pages. `secret` is the
+    """`path` and `body` as they are sent, by bearer to programs' endpoints, by cookie and form to pages. `secret` is
+    the
     session's, the handle or the mailed link's. `others`: the same request with what is somebody else's in it. `behind`:
     what a handle has proved when the second factor is taken out of it."""
 
@@ -55,7 +56,7 @@ class Ask:
 
 @dataclass
 class Somebody:
-    """A person of the town with all they hold. `token` is of a session at their own level."""
+    """A person of the population with all they hold. `token` is of a session at their own level."""
 
     id: str
     email: str
@@ -68,7 +69,7 @@ class Somebody:
 
 
 @dataclass
-class Town:
+class Population:
     """Anna owns `main` and has every factor; Ben has a password, Cara a password and an app; Otto owns another tenant
     and has a passkey there."""
 
@@ -78,31 +79,31 @@ class Town:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
-    async def settled(cls, the: The) -> Town:
-        town = cls(the, Folk(the))
-        async with town.folk.ctx.write() as db:
-            await tenants.create(town.folk.ctx, db, "other", "Other")
+    async def settled(cls, the: The) -> Population:
+        population = cls(the, Folk(the))
+        async with population.folk.ctx.write() as db:
+            await tenants.create(population.folk.ctx, db, "other", "Other")
         for name, role, at in (
             ("anna", "owner", "main"),
             ("ben", "user", "main"),
             ("cara", "user", "main"),
             ("otto", "owner", "other"),
         ):
-            actor = await town.folk.born(f"{name}@example.com", role, at=at)
-            _, token = await town.folk.opened(actor.tenant_id, actor.person_id)
-            town.people[name] = Somebody(actor.person_id, f"{name}@example.com", actor.tenant_id, token)
+            actor = await population.folk.create(f"{name}@example.com", role, at=at)
+            _, token = await population.folk.opened(actor.tenant_id, actor.person_id)
+            population.people[name] = Somebody(actor.person_id, f"{name}@example.com", actor.tenant_id, token)
         for name in ("anna", "otto", "anna"):
-            await town.add_passkey(town.people[name])
+            await population.add_passkey(population.people[name])
         for name in ("anna", "cara"):
-            await town.add_app(town.people[name])
+            await population.add_app(population.people[name])
         for name in ("anna", "cara"):
-            await town.add_codes(town.people[name])
-        return town
+            await population.add_codes(population.people[name])
+        return population
 
-    def moved(self, the: The) -> Town:
+    def moved(self, the: The) -> Population:
         """The same people, in a Passgate on a copy of their database: later, and with other dice."""
         the.clock.now = self.the.clock.now
-        dice = the.gate.house.world.dice
+        dice = the.gate.services.world.dice
         assert isinstance(dice, Dice)
         dice.counter = itertools.count(10**6)
         people = {name: replace(who, codes=list(who.codes)) for name, who in self.people.items()}
@@ -141,7 +142,7 @@ class Town:
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
 
-    # -- factors, through the doors ----------------------------------------------------------------
+    # -- factors, through the endpoints ----------------------------------------------------------------
 
     async def new_passkey(self, who: Somebody, device: Authenticator | None = None) -> dict[str, Any]:
         """What a browser answers to the options of a new passkey."""
@@ -213,7 +214,7 @@ class Town:
         return f"new{next(self.numbers)}@example.com"
 
     async def lift(self) -> None:
-        """Every session of the town at its person's own level again."""
+        """Every session of the population at its person's own level again."""
         amr = json.dumps(["pwd", "otp"])
         async with self.folk.ctx.write() as db:
             await db.change(update(session).values(acr=AAL2, amr=amr))
@@ -233,5 +234,5 @@ class Town:
         return str(max(row["id"] for row in rows if row["revoked_at"] is None))
 
 
-def _base32(spelled: str) -> bytes:
-    return base64.b32decode(spelled + "=" * (-len(spelled) % 8))
+def _base32(format_times: str) -> bytes:
+    return base64.b32decode(format_times + "=" * (-len(format_times) % 8))

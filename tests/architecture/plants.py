@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.house.reference import ROOT
+from tests.architecture.reference import ROOT
 
 Edit = Callable[[str], str]
 Plant = dict[str, Edit]
@@ -43,9 +43,9 @@ class Copy:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Python, with the copy's package before the installed one."""
-        told = {**os.environ, "PYTHONPATH": str(self.root / "src")}
+        result = {**os.environ, "PYTHONPATH": str(self.root / "src")}
         command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=self.root, env=told, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=self.root, env=result, capture_output=True, text=True, check=False)
 
 
 def new(text: str) -> Edit:
@@ -107,12 +107,12 @@ async def wave(ctx: Context, found: Live) -> Response:
 }
 ENDPOINT_ENTRY: Plant = {
     "tests/catalogue/asks.py": at_end("""\
-async def waves(town: Town) -> Ask:
-    return mine(town, "/me/wave")
+async def waves(population: Population) -> Ask:
+    return mine(population, "/me/wave")
 """),
     "tests/catalogue/actions_account.py": at_end("""\
 async def wave(folk: Folk) -> Action:
-    actor = await folk.born()
+    actor = await folk.create()
     return lambda: account.wave(folk.acting(actor), actor)
 """),
     "tests/catalogue/api.py": at_end("""\
@@ -135,7 +135,7 @@ async def ask_wave(request: Request, found: Visitor) -> Response:
 }
 PAGE_ENTRY: Plant = {
     "tests/catalogue/pages.py": at_end("""\
-PAGES["GET /account/wave"] = shows(Stop("account-wave", lambda anna: anna.open("/account/wave"), MEMBER, "look"))
+PAGES["GET /account/wave"] = shows(Stop("account-wave", lambda anna: anna.open("/account/wave"), MEMBER, "peek"))
 """)
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from passgate.core.events import Event
 from passgate.core.factor import Factors
-from passgate.words import N_
+from passgate.i18n import N_
 
 _LABELS = {event.value: event.label for event in Event}
 
@@ -24,9 +24,9 @@ def label_of(event: str, factors: Factors) -> str:
     return _LABELS.get(event) or event
 
 
-_SHOWN_BY = {"pwd": N_("password"), "user": N_("passkey"), "pop": "", "otp": N_("one-time code")}
+_AMR_LABELS = {"pwd": N_("password"), "user": N_("passkey"), "pop": "", "otp": N_("one-time code")}
 
 
-def shown_by(amr: Iterable[str]) -> list[str]:
+def labels_of_amr(amr: Iterable[str]) -> list[str]:
     """The English words of how a session was proved (RFC 8176); a passkey is two of them."""
-    return [word for way in amr if (word := _SHOWN_BY.get(way, way))]
+    return [word for way in amr if (word := _AMR_LABELS.get(way, way))]

@@ -48,7 +48,7 @@ def taken(statement: Any) -> str | None:
 
 @contextmanager
 def watched(the: The) -> Iterator[Steps]:
-    engine, steps = the.gate.house.store.writer.sync_engine, Steps()
+    engine, steps = the.gate.services.store.writer.sync_engine, Steps()
     event.listen(engine, "begin", steps.began)
     event.listen(engine, "before_execute", steps.asked)
     try:

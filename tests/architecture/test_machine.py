@@ -1,7 +1,7 @@
-"""An attacker and a victim at the same doors, step by step in any order: nobody ever acts as the victim, and what the
-victim proves who they are with changes only in the victim's own steps.
+"""An attacker and a victim at the same endpoints, step by step in any order: nobody ever acts as the victim, and what
+the victim proves who they are with changes only in the victim's own steps.
 
-Steps themselves are in `rivals`; single doors against single rules are in `test_matrix`.
+Steps themselves are in `rivals`; single endpoints against single rules are in `test_matrix`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from hypothesis.stateful import (
 from sqlalchemy import bindparam, select
 
 from passgate.store.tables import credential, person, session
-from tests.house.rivals import FACTORS, Attacker, Owner, Power
-from tests.house.town import Town
+from tests.architecture.population import Population
+from tests.architecture.rivals import FACTORS, Attacker, Owner, Power
 from tests.kit import client_for, running, settings_for
 
 HOURS: dict[str, Any] = {"tenancy": "multi", "mail": {"per_hour": 10_000}, "session": {"idle": 80_000}}
 NEW_PASSWORDS = [f"{word} purple umbrellas" for word in ("eighteen", "nineteen", "twentyone", "thirteen")]
 PICK = st.integers(0, 10**4)
 PICKS = st.lists(PICK, min_size=1, max_size=4)
-DOORS = st.sampled_from(["signin", "recover", "signin", "recover", "signup", "step_up"])
+ENDPOINTS = st.sampled_from(["signin", "recover", "signin", "recover", "signup", "step_up"])
 AMONG = [("anna", Power.MAILBOX), ("anna", Power.PASSWORD), ("ben", Power.NOTHING), ("anna", Power.NOTHING)]
 _UNCHANGED = {"last_used_at", "counter", "data"}
 """What use moves."""
@@ -51,15 +51,15 @@ _HAS = (
 class Attack(RuleBasedStateMachine):
     """Anna has every factor, Ben a password; against her the attacker knows more than against him."""
 
-    settled: ClassVar[tuple[Path, Town]]
+    settled: ClassVar[tuple[Path, Population]]
 
     def __init__(self) -> None:
         super().__init__()
         self.runner, self.stack = asyncio.Runner(), AsyncExitStack()
         self.is_victims_step, self.before, self.dead = True, [{"": ""}], 0
 
-    def do(self, deed: Coroutine[Any, Any, Any]) -> Any:
-        return self.runner.run(deed)
+    def do(self, action: Coroutine[Any, Any, Any]) -> Any:
+        return self.runner.run(action)
 
     def teardown(self) -> None:
         self.do(self.stack.aclose())
@@ -70,21 +70,23 @@ class Attack(RuleBasedStateMachine):
         self.do(self._enter(*among))
 
     async def _enter(self, name: str, power: Power) -> None:
-        folder, town = self.settled
-        data = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "town"
+        folder, population = self.settled
+        data = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "population"
         shutil.copytree(folder, data)
         the = await self.stack.enter_async_context(running(settings_for(data, **HOURS)))
-        self.town = town.moved(the)
-        self.victim = Owner(self.town, self.town.people[name])
-        self.admin = self.victim if name == "anna" else Owner(self.town, self.town.anna)
+        self.population = population.moved(the)
+        self.victim = Owner(self.population, self.population.people[name])
+        self.admin = self.victim if name == "anna" else Owner(self.population, self.population.anna)
         self.new_passwords = itertools.cycle(NEW_PASSWORDS)
         assert await self.victim.sign_in(1)
         await self.victim.change_password("fourteen purple umbrellas")
         assert self.victim.password.startswith("fourteen")
         http = await self.stack.enter_async_context(client_for(the.gate, "203.0.113.9"))
-        self.cara = Owner(self.town, self.town.cara)
+        self.cara = Owner(self.population, self.population.cara)
         assert await self.cara.sign_in(1)
-        self.attacker = Attacker(self.town, http, self.town.cara, self.victim, power, sessions=[self.town.cara.token])
+        self.attacker = Attacker(
+            self.population, http, self.population.cara, self.victim, power, sessions=[self.population.cara.token]
+        )
 
     def handle(self, pick: int) -> str:
         """Mostly the newest ones."""
@@ -92,11 +94,11 @@ class Attack(RuleBasedStateMachine):
 
     # -- the attacker's steps ----------------------------------------------------------------------
 
-    @rule(door=DOORS, whose=st.integers(0, 3), picks=PICKS)
-    def tries(self, door: str, whose: int, picks: list[int]) -> None:
+    @rule(endpoint=ENDPOINTS, whose=st.integers(0, 3), picks=PICKS)
+    def tries(self, endpoint: str, whose: int, picks: list[int]) -> None:
         """A sign-in of some kind, begun for somebody, taken as far as it goes."""
-        email = [self.victim.who.email, self.victim.who.email, self.town.cara.email, None][whose]
-        self.do(self.attacker.begin(door, email if door == "signin" else email or self.victim.who.email))
+        email = [self.victim.who.email, self.victim.who.email, self.population.cara.email, None][whose]
+        self.do(self.attacker.begin(endpoint, email if endpoint == "signin" else email or self.victim.who.email))
         self.do(self.attacker.go_on(self.attacker.handles[-1], picks) if self.attacker.handles else asyncio.sleep(0))
 
     @precondition(lambda self: self.attacker.handles)
@@ -107,25 +109,25 @@ class Attack(RuleBasedStateMachine):
     @rule(picks=PICKS, which=PICK)
     def acts(self, picks: list[int], which: int) -> None:
         """With a session of hers, with a handle, with a handle that the victim has used up."""
-        secrets = [*self.attacker.sessions[-2:], *self.attacker.handles[-1:], *self.victim.said["handle"][-1:]]
+        secrets = [*self.attacker.sessions[-2:], *self.attacker.handles[-1:], *self.victim.outcomes["handle"][-1:]]
         for pick in picks:
-            self.do(self.attacker.deed(pick, secrets[which % len(secrets)]))
+            self.do(self.attacker.action(pick, secrets[which % len(secrets)]))
 
-    @precondition(lambda self: self.victim.said["handle"])
+    @precondition(lambda self: self.victim.outcomes["handle"])
     @rule(pick=PICK, factor=st.sampled_from(FACTORS))
     def takes_up_a_handle(self, pick: int, factor: str) -> None:
         """One that the victim is done with, or she is."""
-        used = [*self.victim.said["handle"], *self.attacker.used]
+        used = [*self.victim.outcomes["handle"], *self.attacker.used]
         handle = used[pick % len(used)]
         for path, body in (("challenge", {"factor": factor}), ("finish", {"carrier": "bearer"})):
             answered = self.do(self.attacker.ask("POST", f"/signin/{path}", body, handle))
             assert answered.status_code == 401
 
-    @precondition(lambda self: self.attacker.links or self.victim.said["link"])
+    @precondition(lambda self: self.attacker.links or self.victim.outcomes["link"])
     @rule(pick=PICK, is_recovery=st.booleans(), picks=PICKS)
     def opens_a_link(self, pick: int, is_recovery: bool, picks: list[int]) -> None:
         """Her own, or one that the victim has opened."""
-        links = [*self.attacker.links[-2:], *self.victim.said["link"][-2:]]
+        links = [*self.attacker.links[-2:], *self.victim.outcomes["link"][-2:]]
         if self.do(self.attacker.open_link(links[pick % len(links)], is_recovery=is_recovery)):
             self.do(self.attacker.go_on(self.attacker.handles[-1], picks))
 
@@ -136,11 +138,11 @@ class Attack(RuleBasedStateMachine):
         self.is_victims_step = True
         self.do(self.victim.sign_in(pick))
 
-    @rule(deed=st.sampled_from(["password", "passkey", "codes", "recover", "step_up", "half"]))
-    def victim_acts(self, deed: str) -> None:
+    @rule(action=st.sampled_from(["password", "passkey", "codes", "recover", "step_up", "pending"]))
+    def victim_acts(self, action: str) -> None:
         self.is_victims_step = True
         new = next(self.new_passwords)
-        match deed:
+        match action:
             case "password":
                 self.do(self.victim.change_password(new))
             case "passkey":
@@ -152,13 +154,13 @@ class Attack(RuleBasedStateMachine):
             case "step_up":
                 self.do(self.victim.step_up())
             case _:
-                self.do(self.victim.half_sign_in())
+                self.do(self.victim.pending_sign_in())
 
     @rule(is_hers=st.booleans())
     def admin_makes_a_link(self, is_hers: bool) -> None:
         """For the attacker, who lost her phone; or for the victim, who opens it."""
         self.is_victims_step = True
-        whom = self.town.cara if is_hers else self.victim.who
+        whom = self.population.cara if is_hers else self.victim.who
         made = self.do(self.admin.ask("POST", f"/users/{whom.id}/signin-link", None, self.admin.who.token))
         if made.status_code != 201:
             self.do(self.admin.sign_in(1))
@@ -169,7 +171,7 @@ class Attack(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 1, 40, 40, 200, 400, 901]))
     def time_passes(self, seconds: int) -> None:
-        self.town.the.clock.forward(seconds)
+        self.population.the.clock.forward(seconds)
 
     # -- what always holds -------------------------------------------------------------------------
 
@@ -181,7 +183,7 @@ class Attack(RuleBasedStateMachine):
         self.before, self.is_victims_step = now, False
 
     async def _has(self) -> list[dict[str, Any]]:
-        async with self.town.folk.ctx.read() as db:
+        async with self.population.folk.ctx.read() as db:
             return [
                 {key: one for key, one in row.items() if key not in _UNCHANGED}
                 for query in _HAS
@@ -210,12 +212,12 @@ LONG = settings(QUICK, max_examples=100, stateful_step_count=60, derandomize=Fal
 
 @pytest.fixture(scope="module")
 def attack(tmp_path_factory: pytest.TempPathFactory) -> type[Attack]:
-    """The machine, in a copy of one town for each run."""
-    folder = tmp_path_factory.mktemp("town")
+    """The machine, in a copy of one population for each run."""
+    folder = tmp_path_factory.mktemp("population")
 
-    async def settle() -> Town:
+    async def settle() -> Population:
         async with running(settings_for(folder, **HOURS)) as the:
-            return await Town.settled(the)
+            return await Population.settled(the)
 
     return type("Here", (Attack,), {"settled": (folder, asyncio.run(settle()))})
 
@@ -239,11 +241,13 @@ def by_hand(attack: type[Attack]) -> Any:
 def test_nothing_that_was_heard_opens_anything(by_hand: Attack) -> None:
     """Whoever knows the password, and repeats at once every answer that the owner has just given."""
     by_hand.do(by_hand._enter("anna", Power.PASSWORD))
-    cara, said = by_hand.attacker, by_hand.victim.said
+    cara, outcomes = by_hand.attacker, by_hand.victim.outcomes
     for pick in range(4):
-        said.clear()
+        outcomes.clear()
         assert by_hand.do(by_hand.victim.sign_in(pick))
-        [(factor, [answer])] = [(name, said[name]) for name in ("totp", "passkey", "recovery_code") if said[name]]
+        [(factor, [answer])] = [
+            (name, outcomes[name]) for name in ("totp", "passkey", "recovery_code") if outcomes[name]
+        ]
         by_hand.do(cara.begin("signin", by_hand.victim.who.email))
         handle = cara.handles[-1]
         for one, given, status in (("password", by_hand.victim.password, 200), (factor, answer, 403)):

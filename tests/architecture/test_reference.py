@@ -1,6 +1,7 @@
-"""The pages under docs/reference are what the code says now; the doors are guarded; tables are what migrations make.
+"""The pages under docs/reference are what the code says now; the endpoints are guarded; tables are what migrations
+make.
 
-What each door does is told in the stories.
+What each endpoint does is told in the stories.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from passgate.settings import Settings
 from passgate.store import migrate
 from passgate.store.tables import metadata
 from passgate.web.api.session import HOT
-from tests.house.reference import GENERATED, PAGES, Door, doors, page
+from tests.architecture.reference import GENERATED, PAGES, Endpoint, endpoints, page
 from tests.kit import The, bearer, code_of
 
 
@@ -39,47 +40,47 @@ def test_no_page_is_a_stranger() -> None:
 def gate(tmp_path: Path) -> Iterator[Passgate]:
     made = Passgate(Settings.development(data=tmp_path))
     yield made
-    made.house.hasher.close()
+    made.services.hasher.close()
 
 
-def test_every_door_names_one_guard(gate: Passgate) -> None:
-    found = doors(gate)
+def test_every_endpoint_names_one_guard(gate: Passgate) -> None:
+    found = endpoints(gate)
     assert len(found) > 20
-    for door in found:
-        assert len(door.guards) == 1, f"{door.method} {door.path} names {door.guards or 'no guard'}"
+    for endpoint in found:
+        assert len(endpoint.guards) == 1, f"{endpoint.method} {endpoint.path} names {endpoint.guards or 'no guard'}"
 
 
-def test_every_hot_door_has_a_guarded_twin(gate: Passgate) -> None:
-    twins = {(door.method, door.path): door for door in doors(gate)}
+def test_every_hot_endpoint_has_a_guarded_twin(gate: Passgate) -> None:
+    twins = {(endpoint.method, endpoint.path): endpoint for endpoint in endpoints(gate)}
     assert set(HOT) <= set(twins)
-    assert all(twins[key].is_hot and twins[key].guards == ("look",) for key in HOT)
+    assert all(twins[key].is_hot and twins[key].guards == ("peek",) for key in HOT)
 
 
-async def test_a_hot_door_answers_like_its_twin(lite: The) -> None:
+async def test_a_hot_endpoint_answers_like_its_twin(lite: The) -> None:
     """With a query the framework answers, without one the edge: same guard, same answers."""
     anna = await lite.person()
     gone = await lite.signed_in(anna)
     await lite.http.delete("/api/v1/session", headers=gone.auth)
     cases = [{}, bearer("nonsense"), bearer(gone.token), anna.auth, {"cookie": f"passgate_session={anna.token}"}]
     cases += [{"authorization": "Basic x"}, {"cookie": "passgate_session=a; passgate_session=b"}]
-    told = []
+    result = []
     for headers in cases:
         given = {**headers, "x-request-id": "same-for-both"}
         hot = await lite.http.get("/api/v1/session", headers=given)
         twin = await lite.http.get("/api/v1/session?a=1", headers=given)
         assert (hot.status_code, hot.json(), dict(hot.headers)) == (twin.status_code, twin.json(), dict(twin.headers))
-        told.append("ok" if hot.status_code == 200 else code_of(hot))
+        result.append("ok" if hot.status_code == 200 else code_of(hot))
     no = "credential_invalid"
-    assert told == ["credential_missing", no, "session_ended", "ok", "ok", no, no]
+    assert result == ["credential_missing", no, "session_ended", "ok", "ok", no, no]
 
 
 def test_operation_ids_are_unique(gate: Passgate) -> None:
-    named = [door.operation for door in doors(gate) if door.operation]
+    named = [endpoint.operation for endpoint in endpoints(gate) if endpoint.operation]
     assert len(named) == len(set(named))
     assert all("-" in name for name in named)
 
 
-def test_production_has_no_developer_door(tmp_path: Path) -> None:
+def test_production_has_no_developer_endpoint(tmp_path: Path) -> None:
     settings = Settings.production(
         data=tmp_path,
         public_url="https://id.example.com",
@@ -88,10 +89,10 @@ def test_production_has_no_developer_door(tmp_path: Path) -> None:
         mail={"url": "smtps://mail.example.com"},
     )
     gate = Passgate(settings)
-    found: list[Door] = doors(gate)
-    gate.house.hasher.close()
+    found: list[Endpoint] = endpoints(gate)
+    gate.services.hasher.close()
     assert found
-    assert not [door for door in found if "developer" in door.guards or door.path.startswith("/dev")]
+    assert not [endpoint for endpoint in found if "developer" in endpoint.guards or endpoint.path.startswith("/dev")]
 
 
 # -- tables and migrations -------------------------------------------------------------------------
@@ -117,9 +118,9 @@ async def test_migrations_make_the_tables(the: The) -> None:
             warnings.simplefilter("error")
             return compare_metadata(context, metadata)
 
-    async with the.gate.house.store.write() as db:
+    async with the.gate.services.store.write() as db:
         assert await db.run(differences) == []
-    assert await migrate.revision(the.gate.house.store) == migrate.HEAD
+    assert await migrate.revision(the.gate.services.store) == migrate.HEAD
 
 
 def test_head_is_the_newest_revision_and_there_is_no_way_back() -> None:

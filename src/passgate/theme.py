@@ -11,16 +11,16 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from passgate import words
-from passgate.settings import LookSettings
+from passgate import i18n
+from passgate.settings import ThemeSettings
 
 TEMPLATES = Path(__file__).parent / "web" / "templates"
 
 
 @lru_cache(16)
-def environment(look: LookSettings, language: str) -> Environment:
+def environment(settings: ThemeSettings, language: str) -> Environment:
     """Templates of one language. A name that was not given is a fault, never an empty place."""
-    folders = [TEMPLATES] if look.templates is None else [look.templates, TEMPLATES]
+    folders = [TEMPLATES] if settings.templates is None else [settings.templates, TEMPLATES]
     made = Environment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
@@ -31,27 +31,27 @@ def environment(look: LookSettings, language: str) -> Environment:
         auto_reload=False,
     )
     made.policies["ext.i18n.trimmed"] = True
-    catalog = words.catalog(language, look.texts)
+    catalog = i18n.catalog(language, settings.texts)
     made.install_gettext_translations(catalog, newstyle=True)  # type: ignore[attr-defined]
     made.globals["language"] = language
     return made
 
 
-def sheet_head(look: LookSettings) -> str:
+def sheet_head(settings: ThemeSettings) -> str:
     """The two numbers of a brand, as the end of the style sheet."""
-    return f":root{{--hue:{look.hue};--chroma:{look.chroma:g}}}\n"
+    return f":root{{--hue:{settings.hue};--chroma:{settings.chroma:g}}}\n"
 
 
-def mail_colours(look: LookSettings) -> dict[str, str]:
+def mail_colours(settings: ThemeSettings) -> dict[str, str]:
     """The light tokens as #rrggbb: mail programs know neither variables nor OKLCH."""
     return {
-        "brand": hexed(0.49, look.chroma, look.hue),
-        "on_brand": hexed(0.99, 0.005, look.hue),
-        "ground": hexed(0.975, 0.008, look.hue),
+        "brand": hexed(0.49, settings.chroma, settings.hue),
+        "on_brand": hexed(0.99, 0.005, settings.hue),
+        "ground": hexed(0.975, 0.008, settings.hue),
         "card": "#ffffff",
-        "ink": hexed(0.24, 0.02, look.hue),
-        "soft": hexed(0.47, 0.02, look.hue),
-        "line": hexed(0.89, 0.012, look.hue),
+        "ink": hexed(0.24, 0.02, settings.hue),
+        "soft": hexed(0.47, 0.02, settings.hue),
+        "line": hexed(0.89, 0.012, settings.hue),
     }
 
 

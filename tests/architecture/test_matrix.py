@@ -22,9 +22,9 @@ from passgate.core.rules import AAL1
 from passgate.store.tables import budget, person, session, sign_in, tenant
 from passgate.world import SECOND
 from tests import catalogue
+from tests.architecture.population import Ask, Population
 from tests.catalogue.entry import Right
 from tests.catalogue.outcomes import Rule
-from tests.house.town import Ask, Town
 from tests.kit import code_of
 from tests.web.browsing import Page
 
@@ -37,7 +37,7 @@ _HOURS = 7 * 3600
 class Broken:
     """One rule, broken from behind and mended again."""
 
-    town: Town
+    population: Population
     rule: Rule
 
     @asynccontextmanager
@@ -47,21 +47,21 @@ class Broken:
             case Rule.OTHERS:
                 yield list(ask.others)
             case Rule.HANDLE:
-                yield [replace(ask, secret=await self.town.after_password(self.town.anna))]
+                yield [replace(ask, secret=await self.population.after_password(self.population.anna))]
             case Rule.SESSION:
-                yield [replace(ask, secret=self.town.anna.token)]
+                yield [replace(ask, secret=self.population.anna.token)]
             case Rule.STALE:
-                self.town.the.clock.forward(_HOURS)
+                self.population.the.clock.forward(_HOURS)
                 yield [ask]
-                self.town.the.clock.now -= _HOURS * SECOND
+                self.population.the.clock.now -= _HOURS * SECOND
             case _:
                 await self.change(ask, is_broken=True)
                 yield [ask]
                 await self.change(ask, is_broken=False)
 
     async def change(self, ask: Ask, *, is_broken: bool) -> None:
-        now, main = self.town.the.clock(), self.town.anna.tenant_id
-        async with self.town.folk.ctx.write() as db:
+        now, main = self.population.the.clock(), self.population.anna.tenant_id
+        async with self.population.folk.ctx.write() as db:
             match self.rule:
                 case Rule.PERSON:
                     at = update(person).where(person.c.tenant_id == main)
@@ -81,7 +81,7 @@ class Broken:
 
     async def _unshown(self, db: Any, ask: Ask) -> None:
         """The session was never lifted; the handle is one proof short."""
-        ring = self.town.the.gate.house.ring
+        ring = self.population.the.gate.services.ring
         if hashed := ring.presented(sessions.PREFIX, ask.secret):
             mine = update(session).where(session.c.secret_hash == hashed)
             assert await db.change(mine.values(acr=AAL1, amr='["pwd"]')) == 1
@@ -92,28 +92,28 @@ class Broken:
     def _keys(self) -> list[str]:
         if self.rule is Rule.THROTTLED:
             return ["o:127.0.0.1"]
-        mine = [who.id for who in self.town.people.values()]
-        kinds = self.town.the.gate.house.factors.proofs
+        mine = [who.id for who in self.population.people.values()]
+        kinds = self.population.the.gate.services.factors.proofs
         ladders = [throttle.person_key(one, kind) for one in mine for kind in kinds]
         return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", *kinds))]
 
 
 # -- the cells -------------------------------------------------------------------------------------
 
-_KEPT = ("session", "credential", "person", "role_grant", "tenant", "ticket", "sign_in", "outbox")
+_STABLE = ("session", "credential", "person", "role_grant", "tenant", "ticket", "sign_in", "outbox")
 _MOVES = {"sign_in": {"spent", "refused"}, "ticket": {"taken_at"}}
 """A try is counted, and a challenge that was answered is burnt."""
 
 
-async def kept(town: Town) -> dict[str, list[dict[str, Any]]]:
-    everything = await town.the.everything()
+async def stored(population: Population) -> dict[str, list[dict[str, Any]]]:
+    everything = await population.the.everything()
     return {
         name: [{key: one for key, one in row.items() if key not in _MOVES.get(name, ())} for row in everything[name]]
-        for name in _KEPT
+        for name in _STABLE
     }
 
 
-def said(answer: httpx2.Response) -> tuple[int, str]:
+def outcomes(answer: httpx2.Response) -> tuple[int, str]:
     if answer.status_code == 303:
         return 303, answer.headers["location"].partition("?")[0]
     if answer.headers.get("content-type") == "application/problem+json":
@@ -123,48 +123,48 @@ def said(answer: httpx2.Response) -> tuple[int, str]:
 
 def gives_away(answer: httpx2.Response) -> bool:
     """A secret of ours in the body or in a cookie."""
-    shown = answer.text + "".join(answer.headers.get_list("set-cookie"))
-    found = any(prefix in shown for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "otpauth:"))
+    displayed = answer.text + "".join(answer.headers.get_list("set-cookie"))
+    found = any(prefix in displayed for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "otpauth:"))
     # A wrong first code shows the picture again, to whom it was shown before.
-    return found or (answer.request.method == "GET" and 'class="qr"' in shown)
+    return found or (answer.request.method == "GET" and 'class="qr"' in displayed)
 
 
 YIELDING = catalogue.yielding()
 
 
 @pytest.mark.parametrize(("endpoint", "right"), YIELDING, ids=[f"{key} {right.name}" for key, right in YIELDING])
-async def test_no_broken_rule_yields_anything(lite_town: Town, endpoint: str, right: Right) -> None:
-    town, method = lite_town, endpoint.partition(" ")[0]
+async def test_no_broken_rule_yields_anything(lite_population: Population, endpoint: str, right: Right) -> None:
+    population, method = lite_population, endpoint.partition(" ")[0]
     for rule, expected in (right.row or {}).items():
-        await town.rules()
-        ask = await right.asks(town)
-        async with Broken(town, rule).around(ask) as broken:
+        await population.rules()
+        ask = await right.asks(population)
+        async with Broken(population, rule).around(ask) as broken:
             assert broken, f"{rule}: nothing is asked"
             for one in broken:
-                before = await kept(town)
-                answer = await town.send(method, one)
-                assert said(answer) == expected[:2], (rule, answer.text)
+                before = await stored(population)
+                answer = await population.send(method, one)
+                assert outcomes(answer) == expected[:2], (rule, answer.text)
                 assert not gives_away(answer), rule
-                after = await kept(town)
-                for name in _KEPT:
+                after = await stored(population)
+                for name in _STABLE:
                     assert name in expected.opens or after[name] == before[name], (rule, name)
         if rule is Rule.SECOND:
-            await town.lift()
-    await town.rules()
-    ask = await right.asks(town)
-    before = await kept(town)
-    answer = await town.send(method, ask)
+            await population.lift()
+    await population.rules()
+    ask = await right.asks(population)
+    before = await stored(population)
+    answer = await population.send(method, ask)
     assert answer.status_code == right.status, answer.text
-    assert await kept(town) != before or method == "GET"
+    assert await stored(population) != before or method == "GET"
 
 
 PLAIN = {key: right for key, right in catalogue.asked().items() if not right.row}
 
 
 @pytest.mark.parametrize("endpoint", PLAIN)
-async def test_a_right_request_that_yields_nothing_goes_well(lite_town: Town, endpoint: str) -> None:
+async def test_a_right_request_that_yields_nothing_goes_well(lite_population: Population, endpoint: str) -> None:
     """Other matrices are made from it."""
     right = PLAIN[endpoint]
-    answer = await lite_town.send(endpoint.partition(" ")[0], await right.asks(lite_town))
+    answer = await lite_population.send(endpoint.partition(" ")[0], await right.asks(lite_population))
     assert answer.status_code == right.status, answer.text
     assert not gives_away(answer)

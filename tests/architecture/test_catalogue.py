@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends
 from passgate.app import Passgate
 from passgate.web.guards import stranger
 from tests import catalogue
+from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
 from tests.catalogue import factors
 from tests.catalogue.entry import Entry
@@ -22,7 +23,6 @@ from tests.catalogue.factors import Typed, factor_entries
 from tests.catalogue.gaps import gaps
 from tests.catalogue.own import Own
 from tests.core.behind import Folk
-from tests.house.town import Ask, Town
 from tests.kit import settings_for
 from tests.library.codeword import CODEWORD
 
@@ -31,7 +31,7 @@ from tests.library.codeword import CODEWORD
 def gate(tmp_path: Path) -> Iterator[Passgate]:
     made = Passgate(settings_for(tmp_path))
     yield made
-    made.house.hasher.close()
+    made.services.hasher.close()
 
 
 def test_every_endpoint_is_in_the_catalogue(gate: Passgate) -> None:
@@ -84,7 +84,7 @@ def test_an_entry_of_nothing_is_named(gate: Passgate) -> None:
 # -- factors ---------------------------------------------------------------------------------------
 
 
-async def _asks(_town: Town) -> Ask:
+async def _asks(_population: Population) -> Ask:
     return Ask("/api/v1/signin/prove", {"factor": "codeword", "answer": "umbrella"})
 
 
@@ -118,4 +118,4 @@ def test_a_factor_whose_answer_nobody_knows_is_named(tmp_path: Path) -> None:
     assert "factor codeword: nobody knows an answer" in found
     assert "POST /signin/codeword: no entry" in found
     assert named(gate, catalogue.entries(gate, KNOWN), KNOWN) == []
-    gate.house.hasher.close()
+    gate.services.hasher.close()

@@ -1,4 +1,4 @@
-"""The shape of the house: one door in, sizes, words, names, pins. What the code says of itself is held true here.
+"""The shape of the house: one endpoint in, sizes, words, names, pins. What the code says of itself is held true here.
 
 Nothing here runs a story; the source is read, and the parts are asked what they are.
 """
@@ -20,7 +20,7 @@ import passgate
 from passgate import errors
 from passgate.core.events import Event
 from passgate.core.factors import FACTORS
-from tests.house.reference import PAGES, ROOT, SRC, coded_errors, modules, used_in
+from tests.architecture.reference import PAGES, ROOT, SRC, coded_errors, modules, used_in
 
 FILE_LINES, FUNCTION_LINES = 500, 60
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -44,7 +44,7 @@ def uses(tree: ast.AST, name: str) -> list[ast.AST]:
     ]
 
 
-# -- one door in -----------------------------------------------------------------------------------
+# -- one endpoint in -----------------------------------------------------------------------------------
 
 
 def test_a_session_is_born_in_one_place(source: dict[str, ast.Module]) -> None:
@@ -57,7 +57,7 @@ def test_a_session_is_born_in_one_place(source: dict[str, ast.Module]) -> None:
 
 
 def test_only_one_module_writes_the_session_table(source: dict[str, ast.Module]) -> None:
-    """An INSERT into `session` outside core/sessions would be a second door."""
+    """An INSERT into `session` outside core/sessions would be a second endpoint."""
     inserting = re.compile(r"\badd\(\s*session\b|\bupsert\(\s*session\b|\binsert\(\s*session\b|\bsession\.insert\(")
     found = {name for name in source if inserting.search((SRC / name).read_text())}
     assert found == {"core/sessions.py"}
@@ -125,7 +125,7 @@ def test_who_never_returns_says_so(source: dict[str, ast.Module]) -> None:
     assert silent == set()
 
 
-# -- the outside world has three doors -------------------------------------------------------------
+# -- the outside world has three endpoints -------------------------------------------------------------
 
 OUTSIDE = {
     "time.time": {"world.py"},
@@ -162,7 +162,7 @@ def _touched(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("outside", OUTSIDE)
-def test_clock_dice_environment_and_hashing_have_one_door(source: dict[str, ast.Module], outside: str) -> None:
+def test_clock_dice_environment_and_hashing_have_one_endpoint(source: dict[str, ast.Module], outside: str) -> None:
     for name, tree in source.items():
         # `ctx.world.uuid`, `settings.secrets` are ours: only a bare module name is the library's.
         touched = {word for word in _touched(tree) if word == outside or word.startswith(outside + ".")}
@@ -277,9 +277,9 @@ print(sorted({str(key) for key in seen}), "passgate.settings" in __import__("sys
 
 def test_importing_the_package_reads_no_environment() -> None:
     """`import passgate` is cheap and looks at nothing: who embeds us decides where settings come from."""
-    told = {**os.environ, "PASSGATE_PORT": "not a number", "PASSGATE_ENVIRONMENT": "nonsense"}
+    result = {**os.environ, "PASSGATE_PORT": "not a number", "PASSGATE_ENVIRONMENT": "nonsense"}
     done = subprocess.run(
-        [sys.executable, "-c", LOOKED_AT], capture_output=True, text=True, env=told, cwd=ROOT, check=True
+        [sys.executable, "-c", LOOKED_AT], capture_output=True, text=True, env=result, cwd=ROOT, check=True
     )
     assert done.stdout.split() == ["[]", "False"]
 
@@ -292,9 +292,9 @@ def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*named["dependencies"], *named["optional-dependencies"]["postgres"]]
     depended_on = {re.split(r"[^\w-]", text)[0] for text in wanted}
-    kept_in = packages_distributions()
+    provided_by = packages_distributions()
     roots = {word.partition(".")[0] for tree in source.values() for word in _imported(tree)}
-    imported = {re.sub("[_.]", "-", name).lower() for root in roots for name in kept_in.get(root, [])}
+    imported = {re.sub("[_.]", "-", name).lower() for root in roots for name in provided_by.get(root, [])}
     assert depended_on - imported == BY_THE_SERVER
 
 

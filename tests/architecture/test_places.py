@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.house.plants import (
+from tests.architecture.plants import (
     ENDPOINT,
     ENDPOINT_ENTRY,
     EVENT,
@@ -29,28 +29,28 @@ from tests.house.plants import (
     Copy,
     Plant,
 )
-from tests.house.reference import ROOT
+from tests.architecture.reference import ROOT
 
 PLANTS = (EVENT, FIELD, ENDPOINT, PAGE, FACTOR, FACTOR_PAGE)
 ENTRIES = (ENDPOINT_ENTRY, PAGE_ENTRY, FACTOR_ENTRY)
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 WATCHFUL = (
-    "tests/house/test_catalogue.py",
-    "tests/house/test_shape.py",
-    "tests/house/test_reference.py",
+    "tests/architecture/test_catalogue.py",
+    "tests/architecture/test_shape.py",
+    "tests/architecture/test_reference.py",
     "tests/core/test_enrolment.py::test_everything_one_has_at_a_glance",
-    "tests/web/test_docs.py::test_every_door_is_told_in_words",
+    "tests/web/test_docs.py::test_every_endpoint_is_told_in_words",
     "tests/web/test_pages_look.py::test_german_says_everything_and_nothing_more",
 )
 """What could complain of something new: the shape, the references, the document, the translations."""
 MATRICES = (
-    "tests/house/test_matrix.py",
-    "tests/house/test_order.py",
-    "tests/house/test_refusals.py",
+    "tests/architecture/test_matrix.py",
+    "tests/architecture/test_order.py",
+    "tests/architecture/test_refusals.py",
     "tests/web/test_hostile_input.py",
     "tests/browser/test_access.py",
 )
-CATALOGUE = "tests/house/test_catalogue.py::test_every_endpoint_is_in_the_catalogue"
+CATALOGUE = "tests/architecture/test_catalogue.py::test_every_endpoint_is_in_the_catalogue"
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 @pytest.fixture(scope="module")
-def told(copy: Copy) -> dict[str, Any]:
-    done = copy.run("-m", "tests.house.asked", WAVED, "waves", "motto")
+def result(copy: Copy) -> dict[str, Any]:
+    done = copy.run("-m", "tests.architecture.asked", WAVED, "waves", "motto")
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     assert answer["package"] == str(copy.root / "src" / "passgate")
@@ -73,13 +73,13 @@ def told(copy: Copy) -> dict[str, Any]:
 # -- what is said once -----------------------------------------------------------------------------
 
 
-def test_an_event(told: dict[str, Any]) -> None:
+def test_an_event(result: dict[str, Any]) -> None:
     """`gate.on` took it, or there were no answer."""
-    assert told["event"] == {"rows": [f"| `{WAVED}` | A person waved. |"], "label": "You waved"}
+    assert result["event"] == {"rows": [f"| `{WAVED}` | A person waved. |"], "label": "You waved"}
 
 
-def test_a_policy_field(told: dict[str, Any]) -> None:
-    assert told["field"] == {
+def test_a_policy_field(result: dict[str, Any]) -> None:
+    assert result["field"] == {
         "rows": ["| `waves` | number | `3` | 0 to 9 | How often one may wave |"],
         "described_by": ["How often one may wave"] * 2,
         "taken": 5,
@@ -91,8 +91,8 @@ def test_a_policy_field(told: dict[str, Any]) -> None:
 # -- a factor --------------------------------------------------------------------------------------
 
 
-def test_a_factor(told: dict[str, Any]) -> None:
-    known = told["factor"]
+def test_a_factor(result: dict[str, Any]) -> None:
+    known = result["factor"]
     assert known["rules"] == ["motto", "motto"]
     assert known["labels"] == ["Word said", "Wrong word said"]
     assert [row.split("`")[1] for row in known["events"]] == ["signin:motto:proved", "signin:motto:refused"]
@@ -121,7 +121,7 @@ def test_a_factor_is_under_the_import_contract(tmp_path: Path) -> None:
 # -- what the catalogue must be told ---------------------------------------------------------------
 
 
-def test_what_the_catalogue_does_not_know_is_named_by_one_test(copy: Copy, told: dict[str, Any]) -> None:
+def test_what_the_catalogue_does_not_know_is_named_by_one_test(copy: Copy, result: dict[str, Any]) -> None:
     """Nothing else complains, once the references are written."""
     done = copy.run(*PYTEST, "-vv", "-m", "not pg", *WATCHFUL)
     assert re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE) == [CATALOGUE], done.stdout[-3000:]
@@ -143,9 +143,9 @@ def test_what_it_knows_is_in_every_matrix(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
     rows = set(done.stdout.splitlines())
     assert {
-        "tests/house/test_matrix.py::test_a_right_request_that_yields_nothing_goes_well[POST /api/v1/me/wave]",
-        "tests/house/test_order.py::test_every_action_takes_its_locks_in_the_one_order[wave]",
-        "tests/house/test_refusals.py::test_an_action_broken_at_its_last_write_succeeds_when_asked_again[wave]",
+        "tests/architecture/test_matrix.py::test_a_right_request_that_yields_nothing_goes_well[POST /api/v1/me/wave]",
+        "tests/architecture/test_order.py::test_every_action_takes_its_locks_in_the_one_order[wave]",
+        "tests/architecture/test_refusals.py::test_an_action_broken_at_its_last_write_succeeds_when_asked_again[wave]",
         "tests/web/test_hostile_input.py::test_bytes_that_nobody_reads[POST /api/v1/me/wave]",
         "tests/browser/test_access.py::test_axe_finds_nothing[account-wave-member-look-two]",
     } <= rows, done.stdout

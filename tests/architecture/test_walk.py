@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any
 
 from passgate.core.factors import totp
+from tests.architecture.reference import ROOT, SRC
 from tests.core.behind import Folk
-from tests.house.reference import ROOT, SRC
 from tests.kit import PASSWORD, The, handle_of
 
 RECORD = ROOT / "docs/decisions/0048-one-way-to-prove.md"
@@ -33,7 +33,7 @@ def test_the_walk_is_short() -> None:
 
 async def test_it_is_the_walk_that_is_gone(lite: The) -> None:
     folk = Folk(lite)
-    actor = await folk.born()
+    actor = await folk.create()
     await folk.add_app(actor)
     handle = handle_of(await lite.start(await folk.email(actor)))
     assert (await lite.prove(handle, "password", PASSWORD)).status_code == 200
