@@ -95,7 +95,7 @@ ENDPOINT: Plant = {
 async def wave(ctx: Ctx, actor: Actor) -> None:
     """It is noted, and nothing else moves."""
     async with action(ctx, actor) as acting:
-        await note(ctx, acting.db, Event.WAVED)
+        await record(ctx, acting.db, Event.WAVED)
 '''),
     "src/passgate/web/api/account.py": at_end('''\
 @router.post("/wave", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="wave", summary="Wave")
