@@ -49,10 +49,10 @@ def main() -> int:
     check: bool = parser.parse_args().check
     with tempfile.TemporaryDirectory() as scratch:
         made = made_from_npm(Path(scratch))
-    kept = {str(path.relative_to(VENDOR)): path.read_bytes() for path in VENDOR.rglob("*") if path.is_file()}
+    vendored = {str(path.relative_to(VENDOR)): path.read_bytes() for path in VENDOR.rglob("*") if path.is_file()}
     if check:
-        different = sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
-        print("\n".join(f"differs: {name}" for name in different) or "The kept files are those of the lock.")
+        different = sorted(name for name in made.keys() | vendored.keys() if made.get(name) != vendored.get(name))
+        print("\n".join(f"differs: {name}" for name in different) or "The vendored files are those of the lock.")
         return 1 if different else 0
     shutil.rmtree(VENDOR, ignore_errors=True)
     for name, content in made.items():

@@ -38,7 +38,7 @@ from passgate.web.guards import GUARDS
 SRC = Path(passgate.__file__).parent
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
-_NOTE = "Written by `make reference` from {source}; an architecture test compares. Do not edit."
+_HEADER = "Written by `make reference` from {source}; an architecture test compares. Do not edit."
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
@@ -288,7 +288,7 @@ GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
 
 def page(name: str) -> str:
     title, source, body = GENERATED[name]
-    return f"# {title}\n\n{_NOTE.format(source=source)}\n\n{body()}\n"
+    return f"# {title}\n\n{_HEADER.format(source=source)}\n\n{body()}\n"
 
 
 # -- reading the source ----------------------------------------------------------------------------

@@ -84,7 +84,7 @@ async def passkey_behind(folk: Folk) -> Action:
     return refused(lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk))))
 
 
-async def passkey_behind_noted(folk: Folk) -> Action:
+async def passkey_behind_recorded(folk: Folk) -> Action:
     await policy(folk.the, passkey_counter="note")
     key, handle, options = await passkey_asked(folk, 5)
     return lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk)))
@@ -138,7 +138,7 @@ async def passkey_at_birth(folk: Folk) -> Action:
 # -- lost factors ----------------------------------------------------------------------------------
 
 
-async def release(folk: Folk) -> Action:
+async def drop_lost(folk: Folk) -> Action:
     actor = await with_app(folk)
     handle = await one_way(folk, actor)
     return lambda: signin.prove(folk.ctx, handle, "password", PASSWORD)
@@ -149,5 +149,5 @@ async def ways_that_wait(folk: Folk, actor: Actor) -> Action:
     return lambda: signin.prove(slow(folk), handle, "password", PASSWORD)
 
 
-async def release_asked(folk: Folk) -> Action:
+async def drop_asked(folk: Folk) -> Action:
     return await ways_that_wait(folk, await with_app(folk))

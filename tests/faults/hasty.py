@@ -38,13 +38,13 @@ class Hasty:
     async def in_time(self, limited: Any, patience: float, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
 
-        async def noted(message: Message) -> None:
+        async def recorded(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
             await send(message)
 
         # An answer that has begun and was not ended cannot be mended: the server hangs up.
-        if not await limited(self.gate(scope, receive, noted), patience) and not has_begun:
+        if not await limited(self.gate(scope, receive, recorded), patience) and not has_begun:
             await Response(status_code=503, headers={CANCELLED: "yes"})(scope, receive, send)
 
     def left(self) -> int:

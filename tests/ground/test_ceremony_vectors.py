@@ -86,13 +86,13 @@ def test_every_vector_has_its_row() -> None:
 def test_the_library_and_our_endpoint_at_a_registration(name: str) -> None:
     library, ours = TABLE[name][0]
     given, challenge = answer(name, "registration"), raw(name, "registration", "challenge")
-    outcomes = library_says(
+    outcomes = library_verdict(
         lambda: verify_registration_response(
             credential=given, expected_challenge=challenge, expected_rp_id=RP_ID, expected_origin=ORIGIN
         )
     )
-    assert_said(outcomes, library)
-    assert_said(we_say(lambda: ceremony.register(given, challenge=challenge, rp_id=RP_ID, origin=ORIGIN)), ours)
+    assert_verdict(outcomes, library)
+    assert_verdict(our_verdict(lambda: ceremony.register(given, challenge=challenge, rp_id=RP_ID, origin=ORIGIN)), ours)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -100,7 +100,7 @@ def test_the_library_and_our_endpoint_at_a_sign_in(name: str) -> None:
     library, ours = TABLE[name][1]
     given, challenge = answer(name, "authentication"), raw(name, "authentication", "challenge")
     public_key, is_synced = attested(name)
-    outcomes = library_says(
+    outcomes = library_verdict(
         lambda: verify_authentication_response(
             credential=given,
             expected_challenge=challenge,
@@ -110,8 +110,8 @@ def test_the_library_and_our_endpoint_at_a_sign_in(name: str) -> None:
             credential_current_sign_count=0,
         )
     )
-    assert_said(outcomes, library)
-    outcomes = we_say(
+    assert_verdict(outcomes, library)
+    outcomes = our_verdict(
         lambda: ceremony.assert_passkey(
             given,
             challenge=challenge,
@@ -123,7 +123,7 @@ def test_the_library_and_our_endpoint_at_a_sign_in(name: str) -> None:
             is_named=True,
         )
     )
-    assert_said(outcomes, ours)
+    assert_verdict(outcomes, ours)
 
 
 @pytest.mark.parametrize("name", [name for name, (made, _) in TABLE.items() if made == PASSES])
@@ -137,7 +137,7 @@ def test_what_passes_is_read_right(name: str) -> None:
     assert stored.counter == 0
 
 
-def library_says(action: Callable[[], object]) -> str | None:
+def library_verdict(action: Callable[[], object]) -> str | None:
     try:
         action()
     except WebAuthnException as refused:
@@ -145,7 +145,7 @@ def library_says(action: Callable[[], object]) -> str | None:
     return None
 
 
-def we_say(action: Callable[[], object]) -> str | None:
+def our_verdict(action: Callable[[], object]) -> str | None:
     """Our reason, or where it only says that the library refused, the library's words."""
     try:
         action()
@@ -154,6 +154,6 @@ def we_say(action: Callable[[], object]) -> str | None:
     return None
 
 
-def assert_said(outcomes: str | None, expected: str | None) -> None:
+def assert_verdict(outcomes: str | None, expected: str | None) -> None:
     assert (outcomes is None) == (expected is None), outcomes
     assert (expected or "") in (outcomes or "")

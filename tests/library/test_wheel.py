@@ -80,7 +80,7 @@ async def signed_up(http: httpx2.AsyncClient, at: str) -> str:
     return token_of(await http.post(f"{at}/api/v1/signin/finish", json={"carrier": "bearer"}, headers=handle))
 
 
-async def says_hello(python: Path, folder: Path, **settings: object) -> None:
+async def greets(python: Path, folder: Path, **settings: object) -> None:
     """The README's example, served by uvicorn."""
     (folder / "main.py").write_text(example())
     command = (python, "-m", "uvicorn", "main:app", "--port", "{port}", "--log-level", "warning")
@@ -98,7 +98,7 @@ def test_the_readmes_example_is_short() -> None:
 
 
 async def test_the_readmes_example_runs_as_printed(tmp_path: Path) -> None:
-    await says_hello(Path(sys.executable), tmp_path, PYTHONPATH=ROOT / "src")
+    await greets(Path(sys.executable), tmp_path, PYTHONPATH=ROOT / "src")
 
 
 # -- the wheel -------------------------------------------------------------------------------------
@@ -155,4 +155,4 @@ async def test_the_wheel_serves(installed: Path, tmp_path: Path) -> None:
 
 
 async def test_the_readmes_example_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
-    await says_hello(installed, tmp_path)
+    await greets(installed, tmp_path)

@@ -29,7 +29,7 @@ STOP = "pg_stp_"
 OLD_ADDRESS = "address_undo"
 """Tickets that carry an address somebody had until a few days ago."""
 LINK = "link"
-_RELEASE, _STOP = "release", "stop"
+_DROP, _STOP = "release", "stop"
 _AFTERWARDS = 7 * 24 * 3600
 """Seconds in which a release that has waited long enough can be used."""
 
@@ -105,12 +105,12 @@ async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool
     wait = ctx.settings.recovery.waiting(ctx.settings)
     if not wait:
         return True
-    begun = await once.live(ctx, db, _RELEASE, person_id)
+    begun = await once.live(ctx, db, _DROP, person_id)
     if begun is not None:
         return bool(once.carried(ctx, begun)["usable_at"] <= ctx.now()) and await once.take(ctx, db, begun["id"])
     usable_at = ctx.now() + wait * SECOND
     life, data = wait + _AFTERWARDS, {"usable_at": usable_at}
-    await once.issue(ctx, db, sign_in.tenant_id, _RELEASE, person_id, b"", life=life, data=data)
+    await once.issue(ctx, db, sign_in.tenant_id, _DROP, person_id, b"", life=life, data=data)
     await record(ctx, db, Event.RELEASE_ASKED, tenant_id=sign_in.tenant_id, subject_id=person_id)
     await warn_owner(ctx, db, sign_in.tenant_id, person_id, "recovery_asked", life=life)
     return False
@@ -121,13 +121,13 @@ async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
     if not sign_in.journey.is_recovery or sign_in.person_id is None or len(_ways_proved(ctx, sign_in)) < 2:
         return None
     async with ctx.read() as db:
-        begun = await once.live(ctx, db, _RELEASE, sign_in.person_id)
+        begun = await once.live(ctx, db, _DROP, sign_in.person_id)
     return int(once.carried(ctx, begun)["usable_at"]) if begun else None
 
 
 async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """The factor was shown after all: nothing is released any more."""
-    if await once.live(ctx, db, _RELEASE, person_id):
+    if await once.live(ctx, db, _DROP, person_id):
         await _stop(ctx, db, tenant_id, person_id)
 
 
@@ -166,7 +166,7 @@ async def stop(ctx: Ctx, token: str) -> None:
 
 async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await pending.end_all(ctx, db, tenant_id, person_id)
-    for kind in (_RELEASE, LINK, _STOP):
+    for kind in (_DROP, LINK, _STOP):
         await once.end(ctx, db, kind, person_id)
     await record(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
 

@@ -24,7 +24,7 @@ def token(ctx: Ctx, bound_to: str) -> str:
 def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = None) -> None:
     """Raise CsrfRefused unless our own page sent it. `given` is a form's csrf_token, if there was a form; bound to
     nothing (no cookie came), no token fits."""
-    verdict = _browser_says(headers, ctx.settings.url)
+    verdict = _is_same_origin(headers, ctx.settings.url)
     if verdict is None:
         verdict = bound_to is not None and _token_fits(ctx, bound_to, given or headers.get(TOKEN_HEADER))
     if not verdict:
@@ -33,11 +33,11 @@ def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = 
 
 def refuse_foreign(ctx: Ctx, headers: Headers) -> None:
     """For endpoints that hand out a cookie without coming by one: any sign of another origin refuses."""
-    if _browser_says(headers, ctx.settings.url) is False:
+    if _is_same_origin(headers, ctx.settings.url) is False:
         raise CsrfRefused
 
 
-def _browser_says(headers: Headers, ours: str) -> bool | None:
+def _is_same_origin(headers: Headers, ours: str) -> bool | None:
     """True or False where the browser tells where the request comes from, None where it does not. Doubled header
     fields tell nothing good."""
     sites, origins = headers.getlist("sec-fetch-site"), headers.getlist("origin")
