@@ -81,13 +81,13 @@ async def proofs(pair: Deployment, handles: list[str], factor: str, answer: obje
     return await together(*(prove(face, handle, factor, answer) for face, handle in faces))
 
 
-def labels_of_amr(secret: bytes, steps: int = 0) -> str:
+def code_by_secret(secret: bytes, steps: int = 0) -> str:
     return code_at(secret, int(time.time()) // PERIOD + steps)
 
 
 async def app_of(face: Face, who: Person) -> bytes:
     secret = unspelled((await me(face, "POST", "totp", who)).json()["secret"])
-    proved = await me(face, "POST", "totp/prove", who, {"answer": labels_of_amr(secret)})
+    proved = await me(face, "POST", "totp/prove", who, {"answer": code_by_secret(secret)})
     assert proved.status_code == 204, proved.text
     return secret
 
@@ -96,7 +96,7 @@ async def test_a_code_of_an_app(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     secret = await app_of(pair.a, anna)
     handles = await named(pair.b, anna)
-    once(await proofs(pair, handles, "totp", labels_of_amr(secret, 1)), 200)
+    once(await proofs(pair, handles, "totp", code_by_secret(secret, 1)), 200)
     assert await events(pair, anna.email, "signin:totp:proved") == 1
 
 
@@ -148,7 +148,7 @@ async def test_one_passkey_for_two_people(pair: Deployment) -> None:
 async def test_the_first_code_of_an_app(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     secret = unspelled((await me(pair.a, "POST", "totp", anna)).json()["secret"])
-    code = labels_of_amr(secret)
+    code = code_by_secret(secret)
     tries = (me(face, "POST", "totp/prove", anna, {"answer": code}) for face in pair.each(MANY))
     once(await together(*tries), 204, "insufficient_user_authentication")
     assert await of_kind(pair, anna.email, "totp") == 1
