@@ -1,6 +1,6 @@
-"""Is a password known from a leak: asked of the operator's own file, or of a k-anonymity service.
+"""Checks whether a password appears in a breach, against the operator's own hash file or a k-anonymity service.
 
-What to do about a known password never lives here, and neither does a guess: no answer is Unavailable.
+Not here: what follows for a breached password, or any guess: if no source answers, Unavailable is raised.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from passgate.settings import BreachSettings
 _MAX_ANSWER = 2 * 1024 * 1024
 _MAX_LINE = 128
 _LINE = re.compile(rb"([0-9A-F]{40}):([0-9]{1,12})\r?\n?")
-# Possessive: no byte is looked at twice, whatever the service sends.
+# Possessive quantifier: no backtracking, whatever the service sends.
 _ANSWER = re.compile(rb"(?:[0-9A-F]{35}:[0-9]{1,12}(?:\r?\n|\Z))*+")
 
 
 class Garbage(ValueError):
-    """The file or the answer is not in the format of Have I Been Pwned's downloads and ranges."""
+    """The file or response is not in the format of Have I Been Pwned's downloads or ranges."""
 
 
 class Breach:
-    """With both a file and a service, either may know. With neither, nothing is known."""
+    """With both a file and a service, a match in either counts. With neither, no password counts as breached."""
 
     def __init__(self, settings: BreachSettings) -> None:
         self._file, self._url, self._deadline = settings.ranges, settings.url, settings.deadline
         self._client = None if self._url is None else _client(self._deadline)
 
     async def knows(self, password: str) -> bool:
-        """True for a password with a count of at least 1. Raises Unavailable("breach") when nobody could be
-        asked within the deadline (seconds), or when what was found cannot be read."""
+        """True for a password with a count of at least 1. Raises Unavailable("breach") if no source answers within the
+        deadline (seconds), or if a result cannot be parsed."""
         # The lists are keyed by SHA-1; it protects nothing here.
         wanted = hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest().upper()
         try:
@@ -60,8 +60,8 @@ class Breach:
 
 
 def _client(deadline: float) -> httpx2.AsyncClient:
-    # Padding hides from an eavesdropper which prefix was asked for; compression would give its size away
-    # again, and would let a small answer grow beyond the cap.
+    # Padding hides the requested prefix from an eavesdropper. Compression would reveal the size again, and would let a
+    # small response grow beyond the cap.
     headers = {"Add-Padding": "true", "Accept-Encoding": "identity", "User-Agent": "passgate"}
     return httpx2.AsyncClient(headers=headers, timeout=deadline, follow_redirects=False, trust_env=False)
 
@@ -89,15 +89,15 @@ def in_answer(answer: bytes, suffix: bytes) -> bool:
 def in_file(path: Path, wanted: bytes) -> bool:
     """Binary search by offset over sorted lines `HASH:COUNT`: some 36 short reads in a file of 40 GB.
 
-    `wanted` is 40 upper case hex digits. Raises OSError, and Garbage for a file that is empty, malformed or
-    seen to be out of order.
+    `wanted` is 40 upper-case hex digits. Raises OSError, and Garbage for a file that is empty, malformed or found to be
+    out of order.
     """
     with path.open("rb") as file:
         low, high = 0, file.seek(0, os.SEEK_END)
         if high == 0:
             raise Garbage
-        least, most = b"", b"G"  # hashes already seen on either side
-        while low < high:  # the wanted line, if there, begins in [low, high)
+        least, most = b"", b"G"  # hashes already read on either side
+        while low < high:  # if present, the wanted line begins in [low, high)
             middle = (low + high) // 2
             start, found, count, end = _line_from(file, middle)
             if start >= high:
@@ -115,8 +115,8 @@ def in_file(path: Path, wanted: bytes) -> bool:
 
 
 def _line_from(file: BinaryIO, offset: int) -> tuple[int, bytes, int, int]:
-    """The first line that begins at or after `offset`: (start, hash, count, end). At the end of the file
-    start is its size and the hash empty."""
+    """The first line that begins at or after `offset`: (start, hash, count, end). At the end of the file, `start` is
+    the file's size and the hash is empty."""
     file.seek(max(offset - 1, 0))
     if offset > 0:
         file.readline(_MAX_LINE)

@@ -1,6 +1,6 @@
-"""Mail for whoever watches the terminal: each message is printed to standard output.
+"""A mailer for local use that prints each message to standard output.
 
-Nothing leaves the machine from here, and production refuses to start with it.
+Not here: anything that leaves the machine. Production refuses to start with this mailer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _RULE = "─" * 72
 
 class Console:
     async def send(self, message: Message) -> None:
-        """Prints the text part only; never fails."""
+        """Print the text part only; never fails."""
         lines = [
             _RULE,
             f"To:      {_line(message.to)}",
@@ -28,7 +28,7 @@ class Console:
 
 
 def _line(text: str) -> str:
-    """Without what would steer the terminal or what it cannot show: part of a mail is a stranger's words."""
+    """Replace control characters and what the terminal cannot encode: parts of a mail are untrusted input."""
     printable = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
     coding = sys.stdout.encoding or "utf-8"
     return printable.encode(coding, "replace").decode(coding)

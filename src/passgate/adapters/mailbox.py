@@ -1,6 +1,6 @@
-"""The mailbox that only development has: mails are kept, sealed, in `dev_mail` and shown on a page.
+"""The development mailbox: mails are stored, sealed, in `dev_mail` and displayed on a page.
 
-Nothing is ever sent from here, and production refuses to start with it.
+Not here: sending anything. Production refuses to start with this mailer.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Mails = list[Mail]
 
 
 class Mailbox:
-    """Keeps the newest 1,000 mails."""
+    """Retains the newest 1,000 mails."""
 
     def __init__(self, store: Store, ring: Ring, world: World) -> None:
         self._store, self._ring, self._world = store, ring, world
 
     async def send(self, message: Message) -> None:
-        """Twice the same id is one mail. Opens its own write transaction; raises Unavailable("database")."""
+        """Idempotent by message id. Opens its own write transaction; raises Unavailable("database")."""
         sealed = self._ring.seal("dev_mail", _where(message.id), message.to_json())
         newest = select(dev_mail.c.id).order_by(dev_mail.c.sent_at.desc(), dev_mail.c.id.desc()).limit(_LIMIT)
         row = {"id": message.id, "message_sealed": sealed, "sent_at": self._world.now()}
@@ -35,8 +35,8 @@ class Mailbox:
             await db.change(delete(dev_mail).where(dev_mail.c.id.not_in(newest)))
 
     async def list(self, limit: int = 200) -> Mails:
-        """Newest first: to, subject, text, html, kind, code, link, and sent_at as RFC 3339. A mail sealed
-        under a key that is gone is passed over."""
+        """Newest first: to, subject, text, html, kind, code, link, and sent_at as RFC 3339. Skips mails sealed under a
+        key that no longer exists."""
         newest = select(dev_mail).order_by(dev_mail.c.sent_at.desc(), dev_mail.c.id.desc())
         async with self._store.read() as db:
             rows = await db.rows(newest.limit(max(0, min(limit, _LIMIT))))

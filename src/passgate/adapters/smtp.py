@@ -1,6 +1,6 @@
-"""Mail by SMTP (RFC 5321): one message, one connection, one verdict.
+"""Sends mail by SMTP (RFC 5321): one connection and one result per message.
 
-Wording, retries and expiry never live here; they are the outbox's.
+Not here: wording, retries and expiry, which belong to the outbox.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from passgate.core.message import MailFailed, Message
 from passgate.world import SECOND
 
 _STEP = 10.0
-"""Seconds the server may take for one answer."""
+"""Seconds the server may take for one response."""
 
 _TOTAL = 45.0
-"""Seconds for everything: a server that drips one byte at a time cannot hold the outbox."""
+"""Seconds for the whole delivery: a server that sends one byte at a time cannot block the outbox."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ATOMS = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
@@ -36,9 +36,9 @@ _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
 class Smtp:
-    """`url` is `smtp://`, `smtps://` or `smtp+starttls://` and may hold `user:password@`, percent-encoded
-    where needed; `sender` is `Name <address>` or an address; ValueError for anything else. Certificates are
-    verified against the system's store."""
+    """`url` is `smtp://`, `smtps://` or `smtp+starttls://` and may contain `user:password@`, percent-encoded where
+    needed; `sender` is `Name <address>` or an address; ValueError for anything else. Certificates are verified against
+    the system's store."""
 
     def __init__(self, url: str, sender: str) -> None:
         parts = urlsplit(url)
@@ -53,7 +53,7 @@ class Smtp:
         self._sender = _address(address, name)
 
     async def send(self, message: Message) -> None:
-        """Returns once the server has taken charge of the message. Raises MailFailed."""
+        """Returns once the server has accepted the message. Raises MailFailed."""
         try:
             mail = compose(message, self._sender)
         except (ValueError, IndexError, MessageError) as fault:
@@ -62,7 +62,7 @@ class Smtp:
         try:
             async with asyncio.timeout(_TOTAL):
                 await _deliver(client, mail)
-            # The mail is theirs now: a rude goodbye must not send it twice.
+            # The server has accepted the mail: an error on QUIT must not cause a second delivery.
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit()
         except TimeoutError as fault:
@@ -80,14 +80,14 @@ class Smtp:
             use_tls=self._scheme == "smtps",
             start_tls=self._scheme == "smtp+starttls",
             tls_context=self._tls,
-            local_hostname=self._sender.domain,  # else the library asks the resolver, and waits for it
+            local_hostname=self._sender.domain,  # otherwise the library queries the resolver and blocks on it
         )
 
 
 async def _deliver(client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
     try:
         await client.connect()
-    except (aiosmtplib.SMTPException, OSError, ValueError) as fault:  # says nothing about this very message
+    except (aiosmtplib.SMTPException, OSError, ValueError) as fault:  # not specific to this message
         raise MailFailed(permanent=False) from fault
     try:
         await client.send_message(mail)
@@ -96,35 +96,36 @@ async def _deliver(client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
 
 
 def _is_permanent(fault: Exception) -> bool:
-    """A refused sender or login is for the operator to mend, and then the message may still go out."""
+    """A rejected sender or login is transient: once the operator fixes it, the message can still be sent."""
     match fault:
         case aiosmtplib.SMTPRecipientsRefused():
             return all(each.code >= 500 for each in fault.recipients)
         case aiosmtplib.SMTPDataError():
             return fault.code >= 500
-        case _:  # not supported: an address beyond ASCII and a server without SMTPUTF8 (RFC 6531)
+        case _:  # not supported: non-ASCII address, server without SMTPUTF8 (RFC 6531)
             return isinstance(fault, aiosmtplib.SMTPNotSupported | ValueError)
 
 
 def compose(message: Message, sender: Address) -> EmailMessage:
-    """The mail on the wire, the same bytes at every attempt. ValueError, IndexError or MessageError: a header
-    that cannot be written, such as one with a line break."""
+    """The mail as sent, the same bytes on every attempt. Raises ValueError, IndexError or MessageError for a header
+    that cannot be encoded, such as one with a line break."""
     mail = EmailMessage(policy=SMTP)
     mail["Message-ID"] = f"<{_plain(message.id)}@{sender.domain}>"
     mail["Date"] = datetime.fromtimestamp(message.created_at // SECOND, UTC)
     mail["From"] = sender
     mail["To"] = _address(message.to)
     mail["Subject"] = _plain(message.subject)
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: nobody's holiday note answers this
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: suppresses automatic replies
     mail.set_content(message.text, cte="quoted-printable")
     if message.html is not None:
         mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
-        mail.set_boundary(f"=_{message.id}")  # the library would roll dice of its own
+        mail.set_boundary(f"=_{message.id}")  # the library would pick a random one
     return mail
 
 
 def _address(address: str, name: str = "") -> Address:
-    """Exactly one address. Its domain goes out in ASCII (RFC 5890): a local part alone can need SMTPUTF8."""
+    """Parse exactly one address. The domain is sent in ASCII (RFC 5890), so only the local part can require
+    SMTPUTF8."""
     local, at, domain = _plain(address).rpartition("@")
     if not local or not at:
         raise ValueError("a mail needs one address")
@@ -133,7 +134,7 @@ def _address(address: str, name: str = "") -> Address:
     if not _HOST.fullmatch(domain):
         raise ValueError("a mail needs a domain")
     if not local.isascii() and _ATOMS.fullmatch(local):
-        return Address(_plain(name), local, domain)  # RFC 6532, which the library's parser takes for a defect
+        return Address(_plain(name), local, domain)  # RFC 6532, which the library's parser rejects
     return Address(_plain(name), addr_spec=f"{local}@{domain}")
 
 

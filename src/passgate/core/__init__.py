@@ -1,1 +1,1 @@
-"""The rules: plain async functions, `ctx` first. No word of HTTP lives here."""
+"""Passgate's rules: plain async functions that take `ctx` first. Not here: anything about HTTP."""

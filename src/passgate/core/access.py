@@ -1,6 +1,7 @@
-"""Who may do what: roles as sets of permissions, `may`, and giving and taking roles. Unknown means no.
+"""Role-based access control: roles as sets of permissions, `may`, and granting and revoking roles. Unknown means no.
 
-Nobody gives more than they have, nobody changes their own roles, and the last owner of a tenant stays.
+Not here: who an actor is, which is `sessions`. Nobody grants permissions they lack, nobody changes their own roles, and
+a tenant's last owner cannot be removed.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
 
 
 async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> bool:
-    """Write the grant, asking nobody: for births and the command line. False where it stood already."""
+    """Write the grant without a permission check, for account creation and the command line. False if it existed
+    already."""
     row = {"tenant_id": tenant_id, "person_id": person_id, "role": role, "created_at": ctx.now()}
     if not await db.change(db.upsert(role_grant).values(**row).on_conflict_do_nothing()):
         return False
@@ -75,8 +77,8 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
 
 
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
-    """Refuse if `leaving` is the tenant's last live owner. The tenant's row is locked first, so that two owners who
-    leave at the same time cannot both be the last but one."""
+    """Raise Conflict if `leaving` is the tenant's last live owner. Locks the tenant's row first, so that two owners who
+    leave concurrently cannot both pass the check."""
     await db.value(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
     owners = (
         select(role_grant.c.person_id)
@@ -89,7 +91,7 @@ async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
 
 
 async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    """No actor is the command line: whoever can run it holds the database anyway."""
+    """Without an actor the call comes from the command line, whose user has access to the database anyway."""
     if role not in ROLES:
         raise Invalid({"role": "value"})
     if ctx.actor is None:

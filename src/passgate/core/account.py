@@ -1,7 +1,7 @@
-"""What a signed-in person does with their own account: profile, password, sessions, activity, export, deletion.
+"""Actions of a signed-in person on their own account: profile, password, sessions, activity, export, deletion.
 
-Signing in is `signin`'s. Every action goes through `action`; those that could take an account over want a fresh
-proof.
+Not here: signing in, which is `signin`. Every action runs in `action`; those that could take over an account require a
+fresh proof.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PAGE = 100
 
 
 async def fresh(ctx: Ctx, actor: Actor) -> None:
-    """The person proved who they are within the last minutes, with as much as they have: whoever set up a second factor
-    is not asked for less. Else RFC 9470's answer."""
+    """Require a proof from the last minutes at the person's own level: someone who enrolled a second factor must have
+    used it. Otherwise raise StepUpNeeded (RFC 9470)."""
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, actor.tenant_id)
         level = own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
@@ -37,7 +37,7 @@ async def fresh(ctx: Ctx, actor: Actor) -> None:
 
 
 async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[str, Any]:
-    """The profile as it is kept."""
+    """Returns the profile as stored."""
     stored = checked(ctx.services.profile, profile)
     text = people.profile_text(stored)
     async with action(ctx, actor) as acting:
@@ -48,7 +48,7 @@ async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[s
 
 
 async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
-    """The new password stands, all other sessions and pending sign-ins end, and the person is told."""
+    """Replace the password, end all other sessions and pending sign-ins, and notify the person by mail."""
     await fresh(ctx, actor)
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, actor.tenant_id)
@@ -75,7 +75,7 @@ async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int)
 
 
 async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
-    """One of the actor's own, the present one included."""
+    """End one of the actor's own sessions, possibly the current one."""
     async with action(ctx, actor) as acting:
         db = acting.db
         await sessions.end(ctx, db, actor, session_id)
@@ -93,8 +93,8 @@ async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int)
 
 
 async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
-    """Everything kept about the person that is not a secret: {user, credentials, sessions, activity}. Up to 10,000
-    rows of activity, the newest."""
+    """All data stored about the person except secrets: {user, credentials, sessions, activity}. At most 10,000 activity
+    rows, the newest."""
     async with action(ctx, actor) as acting:
         found = acting.person
         await record(ctx, acting.db, Event.ACCOUNT_EXPORTED)
@@ -111,7 +111,7 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
 
 
 async def delete(ctx: Ctx, actor: Actor) -> None:
-    """The person and everything that hangs on them are gone; the audit chain stays whole without their data."""
+    """Delete the person and all dependent rows; the audit chain stays valid without their personal data."""
     await fresh(ctx, actor)
     async with action(ctx, actor, heavy=True) as acting:
         db = acting.db

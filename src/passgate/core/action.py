@@ -1,9 +1,10 @@
-"""One action of a signed-in person: a transaction that takes its locks in the one order, checks that the session
-lives, and ends what the action must end.
+"""One action of a signed-in person: a transaction that takes its row locks in a fixed order, checks that the session is
+live, and ends what the action must end.
 
-What the action changes is its caller's. The order, for every transaction of ours: people (by id), then tenants, then
-pending sign-ins, then budgets (the origin's before the authenticator's). Whatever else hangs on a person is only moved
-with that person locked; a test reads the order off the statements. (On SQLite the one write transaction is enough.)
+Not here: the change itself, which the caller makes. Lock order, for every transaction in Passgate: people (by id),
+tenants, pending sign-ins, budgets (the origin's before the authenticator's). Any other row of a person is changed only
+while that person is locked; a test checks the order in the SQL statements. (On SQLite the single write transaction
+suffices.)
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from passgate.store import Db
 
 
 class Ends(Flag):
-    """What an action ends beside what it changes."""
+    """What an action ends besides making its change."""
 
     NOTHING = 0
     PENDING = auto()
-    """Sign-ins that may have proved what is no longer right."""
+    """Pending sign-ins, whose proofs may no longer be valid."""
     OTHER_SESSIONS = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`person` is the actor's own row, `other` the one that the action is about."""
+    """`person` is the actor's own row, `other` the row of the person the action is about."""
 
     db: Db
     person: RowMapping
@@ -42,9 +43,9 @@ class Action:
 
 
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str, *, but: str = "") -> int:
-    """Everything that lets somebody act as a person, whom the caller has locked; how many sessions there were. Pending
-    sign-ins first: one that was finished meanwhile has laid its session where that will be found. `but`: a pending
-    sign-in that goes on."""
+    """End all sessions and pending sign-ins of a person, whom the caller has locked; returns the number of sessions.
+    Pending sign-ins come first: one that finishes meanwhile has written its session, which is then found and ended.
+    `but`: id of a pending sign-in to leave open."""
     await pending.end_all(ctx, db, tenant_id, person_id, but=but)
     return await sessions.end_all(ctx, db, tenant_id, person_id, reason)
 
@@ -59,7 +60,8 @@ async def action(
     about: str | None = None,
     heavy: bool = False,
 ) -> AsyncIterator[Action]:
-    """A write transaction of its own. `about`: the id of somebody else in the tenant, who is locked too."""
+    """Run the action in its own write transaction. `about`: the id of another person in the tenant, who is locked
+    too."""
     async with ctx.write(heavy=heavy) as db, within(ctx, db, actor, ends=ends, reason=reason, about=about) as acting:
         yield acting
 
@@ -68,7 +70,7 @@ async def action(
 async def within(
     ctx: Ctx, db: Db, actor: Actor, *, ends: Ends = Ends.NOTHING, reason: str = "ended", about: str | None = None
 ) -> AsyncIterator[Action]:
-    """The same in a transaction that is open already. SessionEnded; `other` is None where nobody live is meant."""
+    """The same in an already open transaction. Raises SessionEnded; `other` is None if `about` is not a live person."""
     ids = {actor.person_id, about or actor.person_id}
     locked = {one: await people.lock(db, actor.tenant_id, one) for one in sorted(ids)}
     person, other = locked[actor.person_id], locked.get(about or "")

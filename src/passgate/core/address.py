@@ -1,6 +1,7 @@
-"""Moving to another address: a code proves the new one, both are told, and the old one can undo it for a week.
+"""Changing an account's address: a code proves the new one, both addresses are notified, and the old one can undo the
+change for a week.
 
-How an address is compared lives in `people`; nothing here tells anybody whether an address is taken.
+Not here: how addresses are compared, which is `people`. Nothing here reveals whether an address is taken.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from passgate.store import Db
 
 UNDO = "pg_und_"
 UNDO_LIFE = 7 * 24 * 3600
-"""Seconds in which the old address can take the change back."""
+"""Seconds during which the old address can undo the change."""
 
 _CODE, _UNDO = "address", recovery.OLD_ADDRESS
 
 
 async def start(ctx: Ctx, actor: Actor, email: str) -> str:
-    """Mail a code to the new address; returns where it went, hidden. A taken address gets a mail that says so, and a
-    ticket that no answer opens: whoever asks sees no difference."""
+    """Mail a code to the new address; returns that address, masked. A taken address gets a mail that says so and a
+    ticket that no answer opens, so the caller sees no difference."""
     await account.fresh(ctx, actor)
     at = people.address(email)
     async with action(ctx, actor) as acting:
@@ -46,7 +47,7 @@ async def start(ctx: Ctx, actor: Actor, email: str) -> str:
 
 
 async def waiting(ctx: Ctx, actor: Actor) -> str | None:
-    """The new address, hidden, while its code can still be given."""
+    """The new address, masked, while its code is still valid."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, _CODE, actor.person_id)
     email = once.carried(ctx, live).get("email") if live else None
@@ -54,7 +55,7 @@ async def waiting(ctx: Ctx, actor: Actor) -> str | None:
 
 
 async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
-    """The code is right: the address moves."""
+    """Check the code and change the address."""
     await account.fresh(ctx, actor)
     async with ctx.read() as db:
         live = await once.live(ctx, db, _CODE, actor.person_id)
@@ -88,12 +89,13 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
 
 
 async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool:
-    """The person's row, the way back, the two mails; False where the address is taken by now."""
+    """Change the person's row, issue the undo link and send both mails; False if the address has been taken
+    meanwhile."""
     if not await people.set_address(ctx, db, actor.tenant_id, actor.person_id, at):
         return False
     minted = ctx.ring.mint(UNDO)
     back = {"email": found["email"], "email_key": found["email_key"]}
-    # Beside the older ones: who took an account over must not take the first address's way back by moving twice.
+    # Older undo links stay valid: an attacker must not invalidate the first address's link by changing it twice.
     await once.issue(
         ctx, db, actor.tenant_id, _UNDO, actor.person_id, minted.hash, life=UNDO_LIFE, data=back, keep_older=True
     )
@@ -105,8 +107,8 @@ async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool
 
 
 async def undo(ctx: Ctx, token: str) -> None:
-    """The old address stands again, once: all sessions and pending sign-ins end, and so do the ways back that were
-    given to later addresses. HandleInvalid for a link that is used, too old or none of ours."""
+    """Restore the old address, once: ends all sessions and pending sign-ins, and invalidates undo links issued to later
+    addresses. Raises HandleInvalid for a link that is used, expired or unknown."""
     row = await _link(ctx, token)
     if row is None:
         raise HandleInvalid
@@ -139,7 +141,7 @@ async def undo(ctx: Ctx, token: str) -> None:
 
 
 async def may_undo(ctx: Ctx, token: str) -> str | None:
-    """The address a link would bring back, hidden; None for a link that is used, too old or none of ours."""
+    """The address a link would restore, masked; None for a link that is used, expired or unknown."""
     row = await _link(ctx, token)
     email = once.carried(ctx, row).get("email") if row else None
     return people.hidden(email) if email else None

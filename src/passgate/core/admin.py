@@ -1,6 +1,6 @@
-"""What an admin does for others of their own tenant: its policy, and a sign-in link for somebody who lost their way.
+"""Actions of an admin on their own tenant: its policy, and sign-in links for people who cannot sign in.
 
-Every action looks at the permission first. What an operator does from outside is `operate`'s.
+Not here: what an operator does on the command line, which is `operate`. Every action checks the permission first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from passgate.store.tables import tenant as tenant_table
 
 
 async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
-    """The rules of the actor's own tenant; NotFound for every other."""
+    """The rules of the actor's own tenant; NotFound for any other."""
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, tenant_id)
         roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
@@ -35,7 +35,7 @@ async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
 
 
 async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, Any]) -> Rules:
-    """Replace the given fields; the others stay. Counts from the next step of every pending sign-in on."""
+    """Replace the given fields and leave the others. Applies from the next step of every pending sign-in."""
     if tenant_id != actor.tenant_id:
         raise NotFound
     await account.fresh(ctx, actor)
@@ -55,7 +55,8 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
 
 
 async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
-    """A link for somebody of the tenant who may no more than the actor. It waits, and its person is told at once."""
+    """Create a link for a person in the tenant whose permissions do not exceed the actor's. It becomes usable after the
+    waiting period; the person is notified at once."""
     await account.fresh(ctx, actor)
     async with action(ctx, actor, about=person_id) as acting:
         db = acting.db

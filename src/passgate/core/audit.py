@@ -1,7 +1,7 @@
-"""What happened: `record`, which writes one row inside the change's own transaction. What can happen is in `events`.
+"""Writing audit events: `record` inserts one row inside the transaction of the change itself.
 
-Sealing rows into a chain and proving it is `ledger`'s; nothing here is ever updated or deleted, except that `forget`
-empties the personal part of an erased person's rows.
+Not here: the list of events (`events`), and sealing and verifying the chain (`ledger`). No row is updated or deleted
+here, except that `forget` erases the personal part of a deleted person's rows.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from passgate.store.tables import audit_event, audit_head
 from passgate.store.unit import Deferred
 
 SYSTEM = "system"
-"""The chain of what belongs to no tenant."""
+"""The chain for events that belong to no tenant."""
 
 
 def canonical(value: object) -> bytes:
-    """One spelling for one value: sorted names, no blanks, UTF-8."""
+    """Canonical JSON: sorted names, no whitespace, UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -37,7 +37,7 @@ async def record(
     personal: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> None:
-    """Write one row. `facts` must hold nothing secret and nothing personal; an address goes into `personal`."""
+    """Write one row. `facts` must contain nothing secret and nothing personal; an address goes into `personal`."""
     actor = ctx.actor
     tenant = tenant_id or (actor.tenant_id if actor else SYSTEM)
     about = {"ip": ctx.origin.ip, "browser": ctx.origin.browser, "os": ctx.origin.os, **(personal or {})}
@@ -61,7 +61,7 @@ async def record(
 
 
 def deferred(ctx: Ctx, event: str, **given: Any) -> Deferred:
-    """`record`, as a fact for a Refusal to keep."""
+    """`record` as a Deferred, which a Refusal commits after the rollback."""
 
     async def write(db: Db) -> None:
         await record(ctx, db, event, **given)
@@ -73,12 +73,12 @@ COVERED = ("id", "tenant_id", "at", "event", "actor_id", "subject_id", "facts")
 
 
 def covered(row: Mapping[str, Any] | RowMapping) -> bytes:
-    """The bytes a row's MAC is over: everything but the erasable part, which its hash stands for."""
+    """The bytes a row's MAC covers: everything except the erasable part, which is represented by its hash."""
     return digest(canonical([row[name] for name in COVERED]), row["personal_hash"])
 
 
 def is_genuine(ring: Ring, row: RowMapping) -> bool:
-    """The MAC fits the row, and the personal part, unless erased, fits its hash."""
+    """Whether the MAC matches the row and the personal part, unless erased, matches its hash."""
     if not ring.check("audit row", covered(row), row["mac"]):
         return False
     if row["personal"] is None:
@@ -87,8 +87,9 @@ def is_genuine(ring: Ring, row: RowMapping) -> bool:
 
 
 async def forget(db: Db, tenant_id: str, person_id: str) -> None:
-    """Erase the personal part of one person's rows. Without salt and text the hash tells nothing; the chain holds."""
-    # The head first, as the sealer does: it moves the same rows in an order of its own.
+    """Erase the personal part of one person's rows. Without salt and text the hash reveals nothing, and the chain stays
+    valid."""
+    # Lock the head first, as the sealer does: it updates the same rows in a different order.
     await db.value(select(audit_head.c.seq).where(audit_head.c.tenant_id == tenant_id).with_for_update())
     for about in (audit_event.c.subject_id, audit_event.c.actor_id):
         theirs = update(audit_event).where(audit_event.c.tenant_id == tenant_id, about == person_id)

@@ -1,6 +1,6 @@
-"""Whose authenticator a pending sign-in is answered with: one look for the person and their credential.
+"""Finds the authenticator that a pending sign-in is answered with: the person and their credential, in one query.
 
-What a credential's secret means is its factor's; how many wrong answers are allowed is `throttle`'s.
+Not here: what a credential's secret means (its factor's module) and how many wrong answers are allowed (`throttle`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _OF_ADDRESS = _FIND.where(person.c.email_key == bindparam("of_email_key"))
 
 
 async def find(ctx: Ctx, sign_in: SignIn, kind: str) -> tuple[str, RowMapping | None]:
-    """The throttle row, and {person_id, disabled_at, id, secret_sealed, scheme, counter, version} of the named person,
-    or of whom the address means; None for an address that nobody has, which gets the same budget. Without a credential
-    of that kind its columns are None."""
+    """The throttle key, and {person_id, disabled_at, id, secret_sealed, scheme, counter, version} of the named person,
+    or of the person with the entered address. For an unknown address the row is None and the budget is the same.
+    Without a credential of that kind its columns are None."""
     async with ctx.read() as db:
         if sign_in.person_id:
             row = await db.one(_OF_PERSON, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id, of_kind=kind)
@@ -54,5 +54,5 @@ async def find(ctx: Ctx, sign_in: SignIn, kind: str) -> tuple[str, RowMapping | 
 
 
 def is_usable(row: RowMapping | None) -> bool:
-    """There is a live person with such a credential."""
+    """Whether there is a live person with such a credential."""
     return row is not None and row["disabled_at"] is None and row["secret_sealed"] is not None

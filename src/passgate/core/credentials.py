@@ -1,7 +1,8 @@
-"""What somebody has enrolled: rows of `credential`, added, listed, renamed, ended. Each that comes or goes is audited,
-and its owner hears of it by mail.
+"""Enrolled credentials: rows of `credential`, added, listed, renamed, revoked. Each addition or removal is audited and
+mailed to the owner.
 
-What a factor's secret means is its own module's; whether it may go is decided here alone: never the last way in.
+Not here: what a factor's secret means, which is its own module's. Whether a credential may be removed is decided here
+alone: never the last first factor.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from passgate.store import Db
 from passgate.store.tables import credential
 
 BROWSER = "browser"
-"""A remembered browser: it waives, it never proves."""
+"""A remembered browser: it waives a second factor, it never proves one."""
 
 _MINE = (
     credential.c.tenant_id == bindparam("of_tenant"),
@@ -37,21 +38,21 @@ _OF_KIND = select(credential).where(*_MINE, credential.c.kind == bindparam("of_k
 
 
 async def kinds(db: Db, tenant_id: str, person_id: str) -> frozenset[str]:
-    """The factors that count as enrolled."""
+    """The factors the person has enrolled."""
     rows = await db.rows(_KINDS, of_tenant=tenant_id, of_person=person_id)
     return frozenset(row["kind"] for row in rows)
 
 
 async def of_kind(db: Db, tenant_id: str, person_id: str, kind: str) -> list[RowMapping]:
-    """Live ones, oldest first."""
+    """Live rows, oldest first."""
     return list(await db.rows(_OF_KIND, of_tenant=tenant_id, of_person=person_id, of_kind=kind))
 
 
 async def add(
     ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, secret: bytes | None = None, **columns: Any
 ) -> str:
-    """One more row; Conflict where another one with its lookup, or a second of a kind that there is once, stands
-    already. `secret` is sealed under the row's own id."""
+    """Insert one row. Raises Conflict if its `lookup` exists, or if the kind allows only one. `secret` is sealed under
+    the row's own id."""
     made = ctx.world.uuid()
     sealed = ctx.ring.seal("credential", f"credential:{made}", secret) if secret is not None else None
     row = {"tenant_id": tenant_id, "person_id": person_id, "kind": kind, "created_at": ctx.now(), **columns}
@@ -63,7 +64,7 @@ async def add(
 
 
 async def replace(ctx: Ctx, db: Db, who: Enrolling, kind: str, *, secret: bytes, **columns: Any) -> str:
-    """The one credential of its kind, in the place of an older one; its id."""
+    """Insert the only credential of its kind, revoking an older one; returns its id."""
     await end_kinds(ctx, db, who.tenant_id, who.person_id, [kind])
     made = await add(ctx, db, who.tenant_id, who.person_id, kind, secret=secret, **columns)
     await changed(ctx, db, who.tenant_id, who.person_id, kind, service=who.service, is_added=True)
@@ -73,8 +74,8 @@ async def replace(ctx: Ctx, db: Db, who: Enrolling, kind: str, *, secret: bytes,
 async def use(
     ctx: Ctx, db: Db, row: RowMapping, *, counter: int | None = None, secret: bytes | None = None, **columns: Any
 ) -> str | None:
-    """Mark a right answer: the id, or None where the credential is no longer the compared one. `counter` must grow.
-    `version` is not moved by use: two sign-ins with the same right password must not refuse each other."""
+    """Record a correct answer: the id, or None if the credential is no longer the one compared. `counter` must
+    increase. `version` stays the same: two sign-ins with the same correct password must not reject each other."""
     same = update(credential).where(
         credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
     )
@@ -92,7 +93,7 @@ def secret_of(ctx: Ctx, row: RowMapping) -> bytes:
 
 
 async def end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *which: ColumnElement[bool]) -> int:
-    """Revoke rows and drop their secrets; how many there were."""
+    """Revoke rows and erase their secrets; returns how many."""
     mine = update(credential).where(
         credential.c.tenant_id == tenant_id, credential.c.person_id == person_id, credential.c.revoked_at.is_(None)
     )
@@ -112,7 +113,7 @@ async def end_kinds(ctx: Ctx, db: Db, tenant_id: str, person_id: str, ended: Ite
 async def changed(
     ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, service: str, is_added: bool, label: str = ""
 ) -> None:
-    """A factor came or went: the trail says so, its owner is told, and no browser is remembered any longer."""
+    """Audit an added or removed factor, notify the owner by mail, and forget all remembered browsers."""
     event = Event.FACTOR_ADDED if is_added else Event.FACTOR_REMOVED
     await record(ctx, db, event, tenant_id=tenant_id, subject_id=person_id, factor=kind)
     await end_kinds(ctx, db, tenant_id, person_id, [BROWSER])
@@ -125,10 +126,10 @@ async def changed(
 
 
 async def keep_a_way_in(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules: Rules, leaving: RowMapping) -> None:
-    """Conflict if without this row the person could not sign in any more, or not by the tenant's rules. Call it with
-    the person locked, so that two ways cannot leave as the last but one."""
+    """Raise Conflict if without this row the person could not sign in, or not by the tenant's rules. Call it with the
+    person locked, so that concurrent removals cannot both pass."""
     rows = await db.rows(_OTHERS, of_tenant=tenant_id, of_person=person_id, leaving=leaving["id"])
-    # What answers use up is no way that lasts.
+    # Factors used up by their answers do not count as a lasting way to sign in.
     lasting = {factor.name for factor in ctx.factors if factor.is_lasting}
     left = {row["kind"] for row in rows} & lasting | ctx.factors.given
     if leaving["kind"] in rules.first and not left & set(rules.first):
@@ -139,7 +140,7 @@ async def keep_a_way_in(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules:
 
 
 async def purge_browsers(db: Db, before: int) -> None:
-    """Drop remembered browsers that were made before then."""
+    """Delete remembered browsers created before then."""
     await db.change(delete(credential).where(credential.c.kind == BROWSER, credential.c.created_at < before))
 
 

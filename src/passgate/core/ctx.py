@@ -1,6 +1,6 @@
-"""What every verb is handed first: the house (long-lived parts), where the request comes from, and who is asking.
+"""The context every action receives first: the long-lived services, the request's origin and the acting person.
 
-Values only: no verb lives here.
+Not here: any action. These are values only.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ class Services:
     breach: KnowsBreaches
     factors: Factors
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when something was laid in the outbox, so that the worker need not wait for its next round."""
+    """Set when a mail is added to the outbox, so that the worker need not wait for its next round."""
     at: str = ""
-    """The path in a host program below which our endpoints are, `/auth`; empty where they are at the root."""
+    """The path in a host application under which the endpoints are mounted, such as `/auth`; empty at the root."""
     profile: type[BaseModel] | None = None
-    """What a profile must look like; None takes any JSON object."""
+    """The model of a profile; None accepts any JSON object."""
 
     @property
     def base(self) -> str:
-        """What a link to one of our endpoints begins with."""
+        """The start of a link to any endpoint."""
         return self.settings.url + self.at
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from. `ip` is the peer, or what a trusted proxy said of it."""
+    """Where a request comes from. `ip` is the peer, or the address a trusted proxy reports."""
 
     ip: str = ""
     browser: str = ""
@@ -62,7 +62,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person with a live session: what `sessions.find` answers."""
+    """A person with a live session, as returned by `sessions.find`."""
 
     tenant_id: str
     person_id: str
@@ -74,7 +74,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Ctx:
-    """One request or job. `actor` is None for strangers, the command line and jobs."""
+    """One request or job. `actor` is None for anonymous requests, the command line and jobs."""
 
     services: Services
     origin: Origin = Origin()

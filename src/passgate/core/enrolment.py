@@ -1,7 +1,8 @@
-"""What a signed-in person does with their own factors: list, set up, rename, remove; recovery codes and remembered
-browsers too.
+"""Actions of a signed-in person on their own factors: list, set up, rename, remove; also recovery codes and remembered
+browsers.
 
-Every change wants a fresh proof at the person's own level. What a half-signed-in person may set up is `signin`'s.
+Not here: enrolment during a pending sign-in, which is `signin`. Every change requires a fresh proof at the person's own
+level.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ LONGEST_LABEL = 60
 
 
 async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
-    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […], own:
-    the factors without a page by hand, as {factor, since: instant or None}}."""
+    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […],
+    remember_days, own: factors without a handwritten page, as {factor, since: instant or None}}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, actor)
         kinds = await credentials.kinds(db, actor.tenant_id, actor.person_id)
@@ -65,7 +66,8 @@ async def _passkeys(db: Db, actor: Actor) -> list[dict[str, Any]]:
 
 
 def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
-    """A factor that a session can set up. A password has an action of its own: it ends all other sessions."""
+    """A factor that can be set up in a session. A password has its own action, because changing it ends all other
+    sessions."""
     factor = ctx.factors.get(name)
     if factor is None or factor.set_up is None or name == password.name:
         raise NotFound
@@ -73,8 +75,8 @@ def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
 
 
 async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
-    """What is to be set up: options for the browser, or a secret. {…, active: True} where the tenant's rules take a
-    secret without its first code."""
+    """What to set up: options for the browser, or a secret. {…, active: True} if the tenant's rules accept a secret
+    without its first code."""
     await account.fresh(ctx, actor)
     factor, set_up = _set_up_of(ctx, name)
     who = await _who(ctx, actor, set_up)
@@ -90,14 +92,14 @@ async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
 
 
 async def offered(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any] | None:
-    """What waits for its first answer, so that a page can show it again."""
+    """The offer that awaits its first answer, so that a page can display it again."""
     await account.fresh(ctx, actor)
     _, set_up = _set_up_of(ctx, name)
     return await set_up.offered(ctx, await _who(ctx, actor, set_up))
 
 
 async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | None = None) -> str:
-    """The answer fits: the factor counts from now on; its id."""
+    """Check the answer and activate the factor; returns its id."""
     await account.fresh(ctx, actor)
     factor, set_up = _set_up_of(ctx, name)
     checked_answer(factor, answer)
@@ -130,7 +132,7 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
 
 
 async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
-    """A new set, shown this once; the old one is dead."""
+    """A new set, returned only this once; the old one becomes invalid."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
     made = await recovery_code.fresh(ctx)
@@ -153,7 +155,7 @@ def checked_label(label: str) -> str:
 
 
 async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[str, Any]:
-    """One of the actor's own passkeys; somebody else's is not found."""
+    """Rename one of the actor's own passkeys; NotFound for anyone else's."""
     await account.fresh(ctx, actor)
     name = checked_label(label)
     async with action(ctx, actor) as acting:
@@ -165,8 +167,8 @@ async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[st
 
 
 async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None = None) -> None:
-    """A passkey by its id, or the authenticator app. Conflict for the last way in. Without another second factor the
-    recovery codes go too: they would be asked for at every sign-in."""
+    """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last first factor. Without another
+    second factor the recovery codes are removed too: otherwise every sign-in would ask for one."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
     async with action(ctx, actor, ends=Ends.PENDING) as acting:
@@ -186,7 +188,7 @@ async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None 
 
 
 async def forget_browser(ctx: Ctx, actor: Actor, browser_id: str | None = None) -> None:
-    """One remembered browser, or all of them. Needs no fresh proof: it only takes something away from a thief."""
+    """Forget one remembered browser, or all of them. Requires no fresh proof, since a thief gains nothing from it."""
     async with action(ctx, actor) as acting:
         db = acting.db
         if browser_id is not None:
@@ -202,7 +204,7 @@ async def browsers(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
         return await device.listed(ctx, db, *_mine(actor), (await _tenant(ctx, db, actor)).rules)
 
 
-# -- whose -----------------------------------------------------------------------------------------
+# -- helpers ---------------------------------------------------------------------------------------
 
 
 def _mine(actor: Actor) -> tuple[str, str]:
@@ -210,8 +212,8 @@ def _mine(actor: Actor) -> tuple[str, str]:
 
 
 async def _stay_at_own_level(ctx: Ctx, db: Db, actor: Actor, factor: Factor) -> None:
-    """Who set up a factor has just shown it, and was at their own level before: so they are after it too. Otherwise the
-    next action would ask for a code that is spent already."""
+    """Raise the session to the person's own level: they have just proved the new factor and were at their own level
+    before. Otherwise the next action would ask for a code that is already used."""
     level = own_level(ctx.factors, await credentials.kinds(db, *_mine(actor)))
     if not is_at_least(actor.acr, level):
         await sessions.lift(db, actor, tuple(dict.fromkeys((*actor.amr, *factor.amr))), level)
@@ -225,8 +227,8 @@ async def _tenant(ctx: Ctx, db: Db, actor: Actor) -> Tenant:
 
 
 async def _who(ctx: Ctx, actor: Actor, set_up: SetUp | None = None) -> Enrolling:
-    """An offer counts in the session that asked, or for the person: who installs an app first takes longer than a proof
-    is fresh, and comes back with another session."""
+    """An offer is bound to the session that requested it, or to the person: someone who has to install an app first
+    takes longer than a proof stays fresh, and returns in another session."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, actor)
         found = await people.by_id(db, *_mine(actor))

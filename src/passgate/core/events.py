@@ -1,6 +1,6 @@
-"""What can happen: the names of audited events, each with its meaning and what its owner reads.
+"""The names of audit events, each with its meaning and the label its owner reads.
 
-Pure data. Writing a row is `audit`'s; events of proving a factor come from the factor's name (`factor.Factor`).
+Not here: writing a row, which is `audit`. Events of proving a factor derive from the factor's name (`factor.Factor`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from passgate.i18n import N_
 
 
 class Event(StrEnum):
-    """`area:thing:verb`, the meaning for the reference, and the label that the person concerned reads in their activity
-    (empty where a row is never about a person). The list is the documentation of what is audited."""
+    """`area:object:action`, the meaning for the reference, and the label displayed in the person's activity (empty if a
+    row is never about a person). This list documents what is audited."""
 
     meaning: str
     label: str

@@ -1,6 +1,7 @@
-"""What a factor is: one frozen value with all its facts and verbs, and the collection of those that a Passgate has.
+"""What a factor is: one frozen value with all its properties and functions, and the collection of a deployment's
+factors.
 
-Values only. How proofs add up lives in `policy`, each factor's own rules in its module below `factors`.
+Not here: how proofs add up (`policy`), and each factor's own rules (its module in `factors`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from passgate.store.unit import Deferred
 
 LINK = "link"
-"""The proof of a sign-in link that an operator or an admin made. No factor: nobody is asked for it."""
+"""The proof of a sign-in link made by an operator or an admin. Not a factor: no page asks for it."""
 BOUND = "+bound"
-"""Behind a factor's name: its answer also showed that the key cannot leave the device."""
+"""Suffix of a factor's name in a proof: the answer also proved that the key cannot leave the device."""
 
 
 class Trait(StrEnum):
-    """What a proof shows. Levels count distinct traits, never steps."""
+    """What a proof demonstrates. Levels count distinct traits, never steps."""
 
     KNOWS = "knows"
     HAS = "has"
@@ -37,8 +38,8 @@ class Trait(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProofFacts:
-    """A proof as policy sees it. `amr` per RFC 8176; `is_bound`: its key cannot leave the device (NIST SP 800-63B-4
-    §2.3.2)."""
+    """A proof as policy evaluates it. `amr` per RFC 8176; `is_bound`: its key cannot leave the device (NIST SP
+    800-63B-4 §2.3.2)."""
 
     amr: tuple[str, ...]
     traits: frozenset[Trait] = frozenset()
@@ -48,8 +49,8 @@ class ProofFacts:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Where a factor stands among others on pages, smallest first: as a first factor, as a second one, in recovery, and
-    where a sign-up sets one up."""
+    """A factor's position on pages, lowest first: as a first factor, as a second factor, in recovery, and during the
+    enrolment of a sign-up."""
 
     first: int = 9
     second: int = 9
@@ -59,18 +60,18 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """What people read of a factor, marked for translation with `N_`."""
+    """A factor's texts for people, marked for translation with `N_`."""
 
     name: str
-    """As part of a sentence: "an authenticator app"."""
+    """Used inside a sentence: "an authenticator app"."""
     use: str
-    """The link that leads to it from another factor's page."""
+    """The link to it on another factor's page."""
     set_up: str = ""
-    """The same where it is set up."""
+    """The same link on an enrolment page."""
     in_recovery: str = ""
-    """The same in a recovery, where that is said differently."""
+    """The same link in a recovery, if worded differently."""
     proved: str
-    """In the list of one's activity."""
+    """In the person's activity."""
     refused: str
     wrong: str
     """Above the form, after a wrong answer."""
@@ -79,19 +80,19 @@ class Texts:
     refused_meaning: str
 
 
-# -- verbs -----------------------------------------------------------------------------------------
+# -- functions of a factor -------------------------------------------------------------------------
 
 Answer = str | dict[str, Any]
-"""A password or code as it was typed; of a passkey the browser's `toJSON()` object."""
+"""A password or code as entered; for a passkey the browser's `toJSON()` object."""
 Mark = Callable[["Db"], Awaitable["str | None"]]
-"""Moves what was compared, if it is still that; the id of what it moved, or None where another was first."""
+"""Updates what was compared if it is unchanged; returns its id, or None if another request came first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a compare found. `mark` moves the credential or ticket. `proof` is what a right answer showed, where that is
-    more than the factor's name. `deferred` is written with the refusal of a wrong one: a challenge is burnt, an owner
-    is told."""
+    """The result of a comparison. `mark` updates the credential or ticket. `proof` is what a correct answer proved, if
+    more than the factor's name. `deferred` is written along with the refusal of a wrong one, such as consuming a
+    challenge or notifying the owner."""
 
     is_right: bool
     person_id: str | None
@@ -105,14 +106,14 @@ async def _nothing(_db: Db) -> None:
 
 
 def wrong(person_id: str | None, *deferred: Deferred) -> Compared:
-    """A wrong answer: there is nothing to move."""
+    """A wrong answer: nothing to update."""
     return Compared(False, person_id, _nothing, deferred=deferred)
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolling:
-    """Whose factor is set up: somebody with a pending sign-in, or with a session. `bound_to` is that sign-in, session
-    or person: what was offered there counts nowhere else."""
+    """Whose factor is being set up: a person with a pending sign-in or a session. `bound_to` is the id of that sign-in,
+    session or person; an offer is valid for it alone."""
 
     tenant_id: str
     tenant_name: str
@@ -152,7 +153,7 @@ class ActivateAtOnce(Protocol):
 
 
 async def no_challenge(_ctx: Ctx, _about: Any) -> NoReturn:
-    """Of a factor that asks nothing first."""
+    """For a factor without a challenge."""
     raise NoChallenge
 
 
@@ -166,65 +167,65 @@ def _never_at_once(_rules: Rules) -> ActivateAtOnce | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUp:
-    """How a factor is set up. `offer` says what to set up; `accept` looks at the first answer with no transaction open,
-    and the mark of what it returns writes the credential and answers its id."""
+    """How a factor is enrolled. `offer` returns what to set up; `accept` checks the first answer with no transaction
+    open, and the mark it returns writes the credential and returns its id."""
 
     accept: Accept
     offer: Offer = no_challenge
     offered: Offered = _nothing_offered
-    """What `offer` said last, while it can still be answered."""
+    """The latest result of `offer`, while it can still be answered."""
     at_once: Callable[[Rules], ActivateAtOnce | None] = _never_at_once
-    """Writes the credential without a first answer, where a tenant's rules take that."""
+    """Writes the credential without a first answer, if the tenant's rules allow that."""
     is_drawn: bool = False
-    """What `offer` makes is shown on the page, so it is made before the page."""
+    """The page displays the result of `offer`, so `offer` runs before the page is rendered."""
     is_bound_to_session: bool = False
-    """An offer counts in the session that asked; otherwise in every session of the person."""
+    """An offer is valid only in the session that requested it; otherwise in every session of the person."""
     is_many: bool = False
     """A person may have several."""
     replaced: str = ""
-    """The heading of the mail after a recovery that set this one up."""
+    """The heading of the mail after a recovery that set up this factor."""
     page: str = ""
-    """The name of the page that sets it up during a sign-in, where that is another one than the factor's own."""
+    """The name of its enrolment page during a sign-in, if not the factor's own page."""
     form_field: str = "code"
     has_account_page: bool = False
-    """Its account page and endpoints are written by hand; otherwise they are made from this value."""
+    """Its account page and endpoints are handwritten; otherwise they are generated from this value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One way to show who one is. `name` is what the API, rules, events and templates say; letters, digits and `_`."""
+    """One way to prove an identity. `name` appears in the API, rules, events and templates: letters, digits and `_`."""
 
     name: str
     texts: Texts
-    # What a proof of it shows.
+    # What its proof demonstrates.
     amr: tuple[str, ...]
     traits: frozenset[Trait] = frozenset()
     resists_phishing: bool = False
     may_be_bound: bool = False
-    # Where it may stand.
+    # Where it may be used.
     is_first: bool = False
     is_second: bool = False
     recovers: bool = False
-    """It is a way back for somebody who lost what they have: two different ones stand for that."""
+    """A recovery method: proofs of two different ones replace a lost possession factor."""
     is_enrolled: bool = True
-    """False: who has an address has it."""
+    """False: everyone with an address has it."""
     is_lasting: bool = True
-    """False: answers use it up, so by itself it asks for nothing."""
-    # How it is asked for.
+    """False: answers use it up, so having it alone does not raise a person's own level."""
+    # How it is requested.
     needs_address: bool = False
     is_sent: bool = False
-    """Its challenge goes to the person by another way, and so before its page is shown."""
+    """Its challenge reaches the person over another channel, so it is sent before the page is displayed."""
     answer: Literal["text", "object"] = "text"
     form_field: str = "code"
     has_passkey_button: bool = False
-    """Its page shows a passkey's button beside its form."""
+    """Its page displays a passkey button beside the form."""
     order: Order = Order()
-    # What it does.
+    # Its functions.
     challenge: Challenge = no_challenge
     budget: Budget
-    """Names the throttle row before anything is spent, and what was seen for `compare`."""
+    """Returns the throttle key before anything is debited, and the row passed to `compare` as `seen`."""
     compare: Compare
-    """Runs with no transaction open; the mark of what it returns runs inside the one that counts."""
+    """Runs with no transaction open; the mark it returns runs in the transaction that records the proof."""
     set_up: SetUp | None = None
 
     def __post_init__(self) -> None:
@@ -233,7 +234,7 @@ class Factor:
 
     @property
     def path(self) -> str:
-        """The last part of its page's path."""
+        """The last segment of its page's path."""
         return self.name.replace("_", "-")
 
     @property
@@ -246,21 +247,20 @@ class Factor:
 
     @property
     def facts(self) -> ProofFacts:
-        """What a proof of it shows at least."""
+        """What its proof demonstrates at least."""
         return ProofFacts(self.amr, self.traits, self.resists_phishing)
 
     @property
     def best_proof(self) -> str:
-        """What it can show at most; which it is, is known only when it is proved."""
+        """The strongest proof it can give; the actual one is known only once it is proved."""
         return self.name + BOUND if self.may_be_bound else self.name
 
 
 class Factors:
-    """Those that a Passgate has, in the order in which they are listed. Equal names are refused; a value, never
-    changed."""
+    """A deployment's factors, in listing order. Duplicate names raise ValueError; immutable."""
 
     def __init__(self, factors: Iterable[Factor], own: Iterable[Factor] = ()) -> None:
-        """`own`: those of a host's program, behind ours."""
+        """`own`: factors of the host application, after the built-in ones."""
         self._all = (*factors, *own)
         self._by_name = {factor.name: factor for factor in self._all}
         if len(self._by_name) < len(self._all):
@@ -280,7 +280,7 @@ class Factors:
 
     @cached_property
     def events(self) -> dict[str, str]:
-        """The audit events of proving each, with their meaning."""
+        """The audit events of proving each factor, with their meaning."""
         proved = {one.proved_event: one.texts.proved_meaning for one in self._all}
         return proved | {one.refused_event: one.texts.refused_meaning for one in self._all}
 
@@ -289,7 +289,7 @@ class Factors:
 
     @cached_property
     def first(self) -> tuple[str, ...]:
-        """Those that rules may name as first factors."""
+        """Factors that rules may list as first factors."""
         return self._names(lambda one: one.is_first)
 
     @cached_property
@@ -298,7 +298,7 @@ class Factors:
 
     @cached_property
     def possession(self) -> tuple[str, ...]:
-        """What a person has and can lose."""
+        """Factors a person possesses and can lose."""
         return self._names(lambda one: Trait.HAS in one.traits)
 
     @cached_property
@@ -308,30 +308,30 @@ class Factors:
 
     @cached_property
     def enrolled(self) -> tuple[str, ...]:
-        """Those that a credential stands for."""
+        """Factors backed by a credential row."""
         return self._names(lambda one: one.is_enrolled)
 
     @cached_property
     def own(self) -> tuple[Factor, ...]:
-        """Those with an account page and endpoints that are made from their value: a host's, and each of ours for which
-        nobody wrote any."""
+        """Factors whose account page and endpoints are generated: the host's, and built-in ones without handwritten
+        ones."""
         made = (one for one in self._all if one.set_up is not None and not one.set_up.has_account_page)
         return tuple(one for one in made if one.answer == "text")
 
     @cached_property
     def given(self) -> frozenset[str]:
-        """Those that everybody has who has an address."""
+        """Factors that everyone with an address has."""
         return frozenset(self._names(lambda one: not one.is_enrolled))
 
     @cached_property
     def ways_back(self) -> tuple[str, ...]:
-        """Factors that two of which stand for a lost one, in the order of recovery's pages."""
+        """Recovery methods, in the order of the recovery pages; two of them replace a lost factor."""
         return self.ranked(self._names(lambda one: one.recovers), lambda order: order.recovery)
 
     @cached_property
     def proofs(self) -> dict[str, ProofFacts]:
-        """Everything that may stand among a sign-in's proofs, and what it shows. A link shows nothing that counts (NIST
-        SP 800-63B-4 §3.1.3.1: e-mail is no out-of-band authenticator)."""
+        """Every possible proof of a sign-in and what it demonstrates. A link adds no trait (NIST SP 800-63B-4 §3.1.3.1:
+        e-mail is no out-of-band authenticator)."""
         found = {factor.name: factor.facts for factor in self._all}
         bound = {one.best_proof: replace(one.facts, is_bound=True) for one in self._all if one.may_be_bound}
         return {**found, **bound, LINK: ProofFacts(("otp",))}
@@ -341,10 +341,10 @@ class Factors:
 
 
 def names_of(proofs: Iterable[str]) -> frozenset[str]:
-    """The names of the factors behind proofs."""
+    """The factor names of proofs, without suffixes."""
     return frozenset(proof.partition("+")[0] for proof in proofs)
 
 
 def typed(answer: object) -> str:
-    """A code as people type it: blanks and hyphens do not count. The same reading before every check and store."""
+    """A code without the spaces and hyphens people type. Applied the same way before every check and before storing."""
     return "".join(answer.split()).replace("-", "") if isinstance(answer, str) else ""

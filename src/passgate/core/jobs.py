@@ -1,6 +1,6 @@
-"""What is done beside requests: seal the audit trail, deliver mail, purge what is over, seal anew under a new key.
+"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials under a new key.
 
-Each job may run in any number of processes at once; what it does lives in the room it serves.
+Not here: the work itself, which is in the module each job serves. Any number of processes may run a job concurrently.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from passgate.world import SECOND
 log = logging.getLogger(__name__)
 
 _ROUND = 0.5
-"""Seconds between two rounds; a mail laid in this process wakes the worker at once."""
+"""Seconds between two rounds; a mail enqueued in this process wakes the worker at once."""
 _SLOW = 60
 """Seconds between two purges."""
 _HOUR, _MONTH = 3600 * SECOND, 30 * 24 * 3600 * SECOND
@@ -33,8 +33,8 @@ _BATCH = 200
 
 
 async def run(services: Services, mailer: Mailer, stop: asyncio.Event) -> None:
-    """Until `stop` is set and what is in hand is done: a mail that was claimed and dropped would wait out its lease.
-    Mails have a line of their own: a slow mail server holds up nothing else."""
+    """Run until `stop` is set and the current round is done: a mail claimed and abandoned would have to wait for its
+    lease to expire. Mail has its own task, so a slow mail server delays nothing else."""
     async with asyncio.TaskGroup() as lines:
         lines.create_task(_deliver(services, mailer, stop))
         lines.create_task(_housekeeping(services, stop))
@@ -70,8 +70,8 @@ async def _housekeeping(services: Services, stop: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _going_on() -> AsyncIterator[None]:
-    """A database that is away is waited for. A worker that dies in silence would leave mails unsent: of anything else
-    it says what happened and goes on."""
+    """Wait while the database is unavailable. Log any other error and continue: a worker that dies silently would leave
+    mails unsent."""
     try:
         yield
     except Unavailable as fault:
@@ -92,8 +92,8 @@ async def tidy(services: Services) -> None:
 
 
 async def purge(services: Services) -> None:
-    """Drop sign-ins and tickets an hour after their end, mails and sessions a month after theirs (a session that is
-    over still tells a known device from a new one), remembered browsers after the longest time that rules can name."""
+    """Delete sign-ins and tickets an hour after they expire, sessions a month after they end (a past session still
+    identifies a known device), mails after a month, and remembered browsers after the longest lifetime rules allow."""
     now = services.world.now()
     async with services.store.write(heavy=True) as db:
         await once.purge(db, now - _HOUR)
@@ -105,8 +105,8 @@ async def purge(services: Services) -> None:
 
 
 async def rewrap(services: Services) -> int:
-    """Seal credentials anew that were sealed under an older key; returns how many. Moves a row only if it is still
-    the one that was read, and never its `version`: the secret stays what it was."""
+    """Reseal credentials that are sealed under an older key; returns how many. Updates a row only if it is unchanged
+    since it was read, and never its `version`: the secret stays the same."""
     done, last = 0, ""
     current = services.ring.head
     while True:

@@ -1,6 +1,6 @@
-"""What a sign-in is for: signing in, signing up, recovering, stepping up. One frozen value each, with all its facts.
+"""The purposes of a sign-in: signing in, signing up, recovery, step-up. One frozen value each, with all its properties.
 
-Values only. What moves a pending sign-in is in `signin`, what is demanded of it in `policy`.
+Not here: running a pending sign-in (`signin`) and what it requires (`policy`).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from passgate.core.factor import Order
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """`name` is kept with the pending sign-in; nobody asks for it by comparing texts."""
+    """`name` is stored in the pending sign-in; code tests the properties, never the name."""
 
     name: str
     checks: tuple[policy.Check, ...]
     completed: Event
     code_mail: str
-    """The kind of mail that brings a code."""
+    """The kind of mail that carries a code."""
     no_code_mail: str = "recovery_none"
-    """And the one in its place, where nobody is meant to get in."""
+    """The kind sent instead if nobody may get in."""
     mails_at_start: bool = False
-    """The code goes out when it begins, to the address that was typed; it is good for this sign-in alone and locks
+    """The code is sent at the start, to the entered address; it is valid for this sign-in alone, and wrong answers lock
     nobody out."""
     start: str = "/signin"
-    """The path of the page where it begins."""
+    """The path of its first page."""
     makes_person: bool = False
     is_recovery: bool = False
     is_step_up: bool = False
     may_be_remembered: bool = False
-    """A remembered browser may waive its second factor, and it may have its browser remembered."""
-    # In which order pages show the ways of a need.
+    """A remembered browser may waive the second factor, and this sign-in may have its browser remembered."""
+    # The order in which pages list the alternatives of a Need.
     by_first: Callable[[Order], int] = lambda order: order.first
     by_next: Callable[[Order], int] = lambda order: order.second
     by_set_up: Callable[[Order], int] = lambda order: order.second

@@ -1,7 +1,7 @@
-"""The audit trail that proves itself: the sealer gives rows their number and link, `verify` names what does not fit.
+"""The tamper-evident audit trail: sealing numbers and links the rows, `verify` reports every row that does not match.
 
-Rows are written by `audit.record`; nothing here writes one. Taken away before it is sealed (up to a second), a row
-leaves no gap; and who can restore an old copy of the whole database can restore an old chain: export it elsewhere.
+Not here: writing rows, which is `audit.record`. A row deleted before it is sealed (up to a second) leaves no gap; and
+whoever can restore an old copy of the whole database can restore an old chain: export it elsewhere.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def _head_bytes(tenant_id: str, seq: int, link: bytes, sealed_at: int) -> bytes:
 
 
 async def seal(services: Services) -> int:
-    """Seal what waits, tenant by tenant; returns how many rows. Safe to run in any number of processes: the head's
-    row is locked (SQLite: the one write transaction) while its chain grows."""
+    """Seal waiting rows, tenant by tenant; returns how many. Safe in any number of processes: the head's row is locked
+    (SQLite: the one write transaction) while its chain grows."""
     async with services.store.read() as db:
         waiting = select(audit_event.c.tenant_id).where(audit_event.c.seq.is_(None)).distinct()
         tenants = [row["tenant_id"] for row in await db.rows(waiting)]
@@ -78,7 +78,7 @@ async def _seal_tenant(services: Services, tenant_id: str) -> int:
 
 @dataclass(slots=True)
 class Finding:
-    """One thing that does not fit. `what` is changed, missing, reordered, truncated or head."""
+    """One mismatch. `what` is changed, missing, reordered, truncated or head."""
 
     tenant_id: str
     what: str
@@ -88,7 +88,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """`sealed` rows are proved, `waiting` ones have only their own MAC so far."""
+    """`sealed` counts rows verified in the chain, `waiting` rows that have only their own MAC so far."""
 
     sealed: int = 0
     waiting: int = 0
@@ -100,7 +100,7 @@ class Report:
 
 
 async def verify(services: Services) -> Report:
-    """Walk every chain from its start. Rows may be written and sealed meanwhile."""
+    """Walk every chain from its start. Rows may be written and sealed concurrently."""
     report = Report()
     async with services.store.read() as db:
         named = await db.rows(select(audit_event.c.tenant_id).distinct())
@@ -126,14 +126,14 @@ async def _verify_tenant(services: Services, db: Db, tenant_id: str, report: Rep
             for gap in range(expected, min(seq, expected + 100)):
                 found("missing", gap)
             if seq == expected and not _link_fits(services.ring, previous, row):
-                # A genuine row in a place that is not its own: the link names the place.
+                # A genuine row in the wrong place: the link covers the place.
                 found("reordered", seq, row["id"])
             expected, previous = seq + 1, row["link"] or b""
             report.sealed += 1
         if head is not None and expected == start:
             break
-        # Read after the rows, so that it is never older than they are. Where it is newer, the rows that it speaks of
-        # have been sealed meanwhile, or are gone: the next walk tells.
+        # Read after the rows, so that it is never older than they are. If it is newer, its rows have been sealed
+        # meanwhile or are missing; the next pass decides which.
         head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id))
         if head is None or head["seq"] < expected:
             break
@@ -144,7 +144,7 @@ async def _verify_tenant(services: Services, db: Db, tenant_id: str, report: Rep
 def _head_findings(
     ring: Ring, tenant_id: str, head: RowMapping | None, expected: int, previous: bytes
 ) -> list[tuple[str, int | None]]:
-    """What the head says against a chain whose last row is `expected - 1`, with the link `previous`."""
+    """Check the head against a chain whose last row is `expected - 1`, with the link `previous`."""
     if head is None:
         return [("head", None)] if expected > 1 else []
     whole = _head_bytes(tenant_id, head["seq"], head["link"], head["sealed_at"])
@@ -182,7 +182,7 @@ async def _walk(db: Db, tenant_id: str, last: int) -> AsyncIterator[RowMapping]:
 
 
 async def export(services: Services) -> AsyncIterator[dict[str, Any]]:
-    """Every row, oldest first, with its MAC and link in hex: lines to keep elsewhere."""
+    """Every row, oldest first, with its MAC and link in hex, to be stored elsewhere."""
     last = ""
     while True:
         async with services.store.read() as db:

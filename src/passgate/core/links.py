@@ -1,6 +1,6 @@
-"""Sign-in links that an operator or an admin makes for somebody: one proof, once, and never a second factor.
+"""Sign-in links that an operator or an admin makes for a person: one proof, valid once, never a second factor.
 
-What follows when one is opened is `signin`'s; mails that stop one are `recovery`'s.
+Not here: opening one (`signin`) and the mail that stops one (`recovery`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from passgate.world import SECOND
 
 PREFIX = "pg_lnk_"
 LIFE = 15 * 60
-"""Seconds a link is good for once it can be used; an admin's for a day, because its person may be asleep."""
+"""Seconds a link is valid once usable; an admin's for a day, because its person may be asleep."""
 LIFE_OF_ADMINS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`url` is shown once. Instants in microseconds."""
+    """`url` is returned only once. Instants in microseconds."""
 
     url: str
     usable_at: int
@@ -34,8 +34,8 @@ class Link:
 
 
 async def make(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, life: int, by: str) -> Link:
-    """A fresh link; older ones of the person die. They are told at every address at once, and can stop it. `wait` and
-    `life` in seconds."""
+    """A fresh link; the person's older ones become invalid. All of their addresses are notified at once and can stop
+    it. `wait` and `life` in seconds."""
     minted, now = ctx.ring.mint(PREFIX), ctx.now()
     usable_at = now + wait * SECOND
     data = {"usable_at": usable_at}
@@ -46,8 +46,8 @@ async def make(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, l
 
 
 async def find(ctx: Ctx, token: str) -> RowMapping:
-    """The ticket behind a link. HandleInvalid for one that is used, stopped, too old or none of ours; NotYet while it
-    waits."""
+    """The ticket of a link. Raises HandleInvalid if it is used, stopped, expired or unknown, and NotYet during the
+    waiting period."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise HandleInvalid
@@ -64,7 +64,7 @@ async def find(ctx: Ctx, token: str) -> RowMapping:
 
 
 def compared(ctx: Ctx, ticket: RowMapping) -> Compared:
-    """Who holds a link's secret has shown one proof; it is taken by one caller."""
+    """Possession of the link's secret is one proof; exactly one caller can take the ticket."""
 
     async def mark(db: Db) -> str | None:
         return str(ticket["id"]) if await once.take(ctx, db, ticket["id"]) else None

@@ -1,6 +1,7 @@
-"""A remembered browser: a secret in a cookie that says a second factor of this very person was shown here before.
+"""Remembered browsers: a secret in a cookie, evidence that this person proved a second factor in this browser before.
 
-It waives, where policy asks no more than AAL1, and never proves: it adds nothing to `amr` and opens nothing by itself.
+Not here: any proof. It waives the second factor where policy requires no more than AAL1, adds nothing to `amr` and
+opens no session by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _DAY = 24 * 3600 * SECOND
 
 
 async def remember(ctx: Ctx, db: Db, tenant_id: str, person_id: str, days: int) -> str:
-    """The cookie's value, shown once; only its hash is kept."""
+    """The cookie's value, returned only this once; only its hash is stored."""
     minted = ctx.ring.mint(PREFIX)
     label = " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part)
     data = json.dumps({"until": ctx.now() + days * _DAY})
@@ -35,13 +36,13 @@ async def remember(ctx: Ctx, db: Db, tenant_id: str, person_id: str, days: int) 
 
 
 def presented(ctx: Ctx, token: str | None) -> str | None:
-    """What a sign-in keeps of the cookie it began with."""
+    """The hash (hex) that a sign-in stores of the cookie it began with."""
     found = ctx.ring.presented(PREFIX, token) if token else None
     return found.hex() if found else None
 
 
 async def is_known(ctx: Ctx, db: Db, tenant_id: str, person_id: str, lookup: str, rules: Rules) -> bool:
-    """Whether that browser is remembered for this person, and the tenant still remembers any."""
+    """Whether that browser is remembered for this person and the tenant still allows it."""
     query = select(credential).where(
         credential.c.lookup == bytes.fromhex(lookup),
         credential.c.kind == BROWSER,
@@ -56,7 +57,7 @@ async def is_known(ctx: Ctx, db: Db, tenant_id: str, person_id: str, lookup: str
 
 
 def _until(row: RowMapping, rules: Rules) -> int:
-    """A rule that was shortened counts for those that are remembered already."""
+    """A shortened rule also applies to browsers that are already remembered."""
     return min(int(json.loads(row["data"])["until"]), int(row["created_at"]) + rules.remember_days * _DAY)
 
 

@@ -1,6 +1,6 @@
-"""Mailed codes as a factor. Proof of an address, never of more (AAL1).
+"""Mailed codes as a factor. They prove control of an address and nothing beyond AAL1.
 
-Making and comparing a code is `mailed_code`'s, the words of the mail are `mail`'s.
+Not here: creating and comparing a code (`mailed_code`), and the wording of the mail (`mail`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ name = "email_code"
 
 
 async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool, to: str = "") -> None:
-    """A fresh code for this sign-in, and a mail. Where nobody is meant to get in (`is_meant` false: a known address
-    signs up, an unknown one recovers) the mail says what there is instead. The same rows are written either way, and
-    over the hourly limit none of them leaves as a mail. `to`: the named person's own address, where the sign-in did not
-    begin with it."""
+    """Mail a fresh code for this sign-in. If nobody may get in with it (`is_meant` false: a known address signs up, an
+    unknown one recovers) the mail says what to do instead. Both cases write the same rows, and over the hourly limit
+    neither sends a mail. `to`: the named person's own address, if the sign-in did not begin with it."""
     code = await mailed_code.issue(ctx, db, sign_in.tenant_id, name, sign_in.id, is_meant=is_meant)
     to = to or sign_in.email
     if not to or not await mail.may_send(ctx, db, sign_in.tenant_id, people.address(to).key):
@@ -36,8 +35,8 @@ async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool, to: str = "
 
 
 async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
-    """Whom another factor named, else whom the address means. In a tenant that is yet to be made it means nobody,
-    whoever has it in `main`."""
+    """The person another factor has named, else the owner of the address. For a tenant that does not exist yet there is
+    none, even if the address has an account in `main`."""
     if "new_tenant" in sign_in.data:
         return None
     if sign_in.person_id is not None:
@@ -46,7 +45,8 @@ async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
 
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
-    """Another mail; the older code dies. Answers where it went, the same for known and unknown."""
+    """Send another mail; the older code becomes invalid. Returns the masked address, the same for known and unknown
+    ones."""
     async with ctx.write() as db:
         found = await _named(db, sign_in)
         is_live = found is not None and found["disabled_at"] is None
@@ -56,8 +56,9 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """Codes that went out at the start are tickets of that one handle, which dies after ten refusals: a budget over all
-    handles of an address would let anybody lock its owner out. A code that signs in is an authenticator."""
+    """A code sent at the start is a ticket of one handle, which becomes invalid after ten refusals: a budget across all
+    handles of an address would let anyone lock its owner out. A code used to sign in is an authenticator with a budget
+    of its own."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, name, sign_in.id)
         found = await _named(db, sign_in)
@@ -77,7 +78,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         return str(seen["id"]) if await once.take(ctx, db, seen["id"]) else None
 
     if sign_in.journey.makes_person:
-        return Compared(True, None, mark)  # nobody yet: a sign-up never names a person who is there already
+        return Compared(True, None, mark)  # a sign-up never names an existing person
     async with ctx.read() as db:
         found = await _named(db, sign_in)
     return Compared(True, found["id"] if found else None, mark)

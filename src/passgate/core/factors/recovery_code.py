@@ -1,7 +1,7 @@
-"""Recovery codes: ten of 80 bits, shown once, each good once, for whoever lost their other factor (NIST SP 800-63B-4
-§3.1.2).
+"""Recovery codes: ten of 80 bits, displayed once, each valid once, for people who lost their other factor (NIST SP
+800-63B-4 §3.1.2).
 
-Only their hashes are kept. Losing the codes too is `recovery`'s.
+Not here: losing the codes too, which is `recovery`. Only hashes are stored.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ name = "recovery_code"
 COUNT = 10
 _MEANT = str.maketrans("018", "olb")
 BYTES = 10
-"""80 bits (800-63B-4 §4.2.1.1 asks for 64)."""
+"""80 bits (800-63B-4 §4.2.1.1 requires 64)."""
 _SALT = 16
 _LONGEST = 64
-"""Characters that are looked at: hashing reads no more of what a stranger sends."""
+"""Characters hashed at most, which bounds the work a caller can cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A set that is not kept yet. `codes` is read this once; of the codes only `hashes` stay."""
+    """A set that is not stored yet. `codes` is displayed once; only `hashes` are stored."""
 
     codes: list[str] = field(repr=False)
     hashes: list[bytes]
@@ -45,8 +45,8 @@ class Fresh:
 
 
 async def fresh(ctx: Ctx) -> Fresh:
-    """A new set, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the set shares
-    a salt, so that looking one up costs one hash. Opens no transaction."""
+    """A new set, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the set shares a
+    salt, so that a look-up costs one hash. Opens no transaction."""
     salt, scheme = ctx.world.bytes(_SALT), ctx.services.hasher.scheme
     codes = [base64.b32encode(ctx.world.bytes(BYTES)).decode().lower() for _ in range(COUNT)]
     hashes = [await ctx.services.hasher.derive(code, salt, scheme) for code in codes]
@@ -55,7 +55,7 @@ async def fresh(ctx: Ctx) -> Fresh:
 
 
 async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, made: Fresh) -> None:
-    """The new set stands; the old one is dead."""
+    """Store the new set; the old one becomes invalid."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
     await throttle.clear(ctx, db, throttle.person_key(person_id, name))
     data = json.dumps({"salt": made.salt.hex()})
@@ -77,7 +77,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, list[RowMapping]]:
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping], *, is_locked: bool) -> Compared:
-    """Blanks, hyphens and capitals do not count; 0, 1 and 8 are in no code, so o, l and b were meant."""
+    """Ignores spaces, hyphens and case; codes contain no 0, 1 or 8, so these are read as o, l and b."""
     person_id = sign_in.person_id
     if person_id is None or not seen or is_locked:
         return wrong(person_id)
@@ -94,7 +94,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping]
 
 
 async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) -> str | None:
-    """Gone for exactly one caller. The owner hears of it, and how many are left."""
+    """Consume the code, for exactly one caller. The owner is mailed how many are left."""
     if await credentials.end(ctx, db, sign_in.tenant_id, person_id, credential.c.id == code_id) != 1:
         return None
     left = len(await credentials.of_kind(db, sign_in.tenant_id, person_id, name))

@@ -1,6 +1,6 @@
-"""Codes of an authenticator app (RFC 6238): six digits of HMAC-SHA-1, a new one every 30 seconds, each good once.
+"""Codes of an authenticator app (RFC 6238): six digits of HMAC-SHA-1, a new one every 30 seconds, each valid once.
 
-How many wrong ones are allowed is `throttle`'s; what is drawn as a picture belongs to the faces.
+Not here: how many wrong answers are allowed (`throttle`), and drawing the QR code (`web`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def code_at(secret: bytes, step: int, digits: int = DIGITS) -> str:
 
 
 def matched(secret: bytes, code: str, now: int, window: int) -> int | None:
-    """The step whose code this is, at most `window` away from now; None for none. Every step of the window is looked
-    at, whichever fits."""
+    """The step this code belongs to, at most `window` steps from now, or None. Checks every step of the window, even
+    after a match, so that timing does not depend on it."""
     given, present = code.encode(), now // SECOND // PERIOD
     found = None
     for step in range(present - window, present + window + 1):
@@ -50,7 +50,7 @@ def matched(secret: bytes, code: str, now: int, window: int) -> int | None:
 
 
 def uri(secret: bytes, service: str, email: str) -> str:
-    """What the QR code holds (the Key URI format that authenticator apps read)."""
+    """The content of the QR code (the Key URI format of authenticator apps)."""
     label = f"{quote(service, safe='')}:{quote(email, safe='@')}"
     issuer = quote(service, safe="")
     return (
@@ -59,7 +59,7 @@ def uri(secret: bytes, service: str, email: str) -> str:
 
 
 def base32(secret: bytes) -> str:
-    """Base32 without padding, to be typed by hand."""
+    """Base32 without padding, for typing by hand."""
     return base64.b32encode(secret).decode().rstrip("=")
 
 
@@ -84,7 +84,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         return wrong(sign_in.person_id)
 
     async def mark(db: Db) -> str | None:
-        # The step and not the text is what was used: no spelling of a code opens twice, and none before it any more.
+        # Store the step, not the text: no spelling of this code, and no earlier code, is accepted again.
         return await credentials.use(ctx, db, seen, counter=step)
 
     return Compared(True, sign_in.person_id, mark)
@@ -94,7 +94,8 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 
 async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
-    """A fresh secret, {otpauth_uri, secret}. It counts from its first right code on; an older offer dies."""
+    """A fresh secret, {otpauth_uri, secret}. It is active from its first correct code; an older offer becomes
+    invalid."""
     secret = ctx.world.bytes(SECRET)
     async with ctx.write() as db:
         life = ctx.settings.signin.life
@@ -108,14 +109,14 @@ def _offered(secret: bytes, who: Enrolling) -> dict[str, Any]:
 
 
 async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
-    """What `offer` said last, while it can still be answered: a page that is loaded again shows the same picture."""
+    """The latest result of `offer`, while it can still be answered: a reloaded page displays the same QR code."""
     async with ctx.read() as db:
         secret = _pending(ctx, await once.live(ctx, db, _NEW, who.bound_to))
     return _offered(secret, who) if secret else None
 
 
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
-    """The first right code. It is spent with that: it opens no sign-in afterwards."""
+    """Check the first code. It is used up by that and cannot sign in afterwards."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, _NEW, who.bound_to)
     secret = _pending(ctx, live)
@@ -134,7 +135,7 @@ async def _store(ctx: Ctx, db: Db, who: Enrolling, secret: bytes, step: int) -> 
 
 
 def at_once(rules: Rules) -> ActivateAtOnce | None:
-    """Where the tenant's rules take a secret without a first code."""
+    """Available if the tenant's rules accept a secret without a first code."""
     return _activate_at_once if rules.totp_at_once else None
 
 
