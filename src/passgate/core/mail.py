@@ -1,6 +1,6 @@
-"""Mails as data: their words, and `enqueue`, which puts one into the outbox inside the change's own transaction.
+"""Mails as data: their wording, and `enqueue`, which inserts one into the outbox inside the change's own transaction.
 
-Sending is `outbox`'s, what a mail looks like its template's; nothing here waits for a network.
+Not here: sending (`outbox`) and layout (the template). Nothing here waits for a network.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from passgate.store.tables import outbox
 from passgate.world import SECOND, iso
 
 _LIFETIME = 24 * 3600
-"""Seconds a mail may wait for a mail server before it is given up."""
+"""Seconds a mail waits for a mail server before it is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One card: a heading, what happened, one code or one button, what else to know. `path` is the button's own;
-    `recover` adds the way to recovery. All texts are English and translated when the mail is laid."""
+    """One mail: a heading, what happened, one code or one button, further notes. `path` is where the button leads;
+    `recover` adds a link to account recovery. All texts are English and translated when the mail is enqueued."""
 
     subject: str
     heading: str
@@ -232,7 +232,7 @@ async def enqueue(
     label: str = "",
     left: int = 0,
 ) -> None:
-    """Into the outbox, sealed. The worker is woken; should it look before the commit, its next round finds the row."""
+    """Insert a sealed mail into the outbox and wake the worker after the commit."""
     message = render(ctx, kind, to, service=service, code=code, link=link, what=what, label=label, left=left)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _LIFETIME
@@ -250,7 +250,8 @@ async def enqueue(
 
 
 async def may_send(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
-    """Whether a stranger may cause one more mail to this address within the hour; silently, for known and unknown."""
+    """Whether one more mail may be sent to this address within the hour at a stranger's request. Answers the same for
+    known and unknown addresses."""
     key = f"m:{ctx.ring.mac('budget', f'{tenant_id} {email_key}'.encode()).hex()}"
     try:
         await throttle.window(ctx, db, key, limit=ctx.settings.mail.per_hour, seconds=3600)

@@ -1,6 +1,6 @@
-"""A mailed code: eight digits, once, for one thing it is bound to (a pending sign-in, a change of address).
+"""Mailed codes: eight digits, valid once, bound to one pending sign-in or change of address.
 
-What it opens and which mail brings it is its callers'; single use is `once`'s.
+Not here: what a code opens and which mail carries it (the callers), and single use (`once`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NO_CODE = bytes(36)
 async def issue(
     ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, *, is_meant: bool, data: Mapping[str, Any] | None = None
 ) -> str | None:
-    """A fresh code; the older one of the same binding dies. Where nobody is meant (`is_meant` false) the same row is
-    written and no answer opens it: None."""
+    """A fresh code; an older one with the same binding becomes invalid. If nobody may get in (`is_meant` false), writes
+    the same row with a secret that no answer matches, and returns None."""
     code = ctx.world.digits(DIGITS)
     secret = ctx.ring.mac(_label(kind), _guess(bound_to, code) if is_meant else ctx.world.bytes(32))
     await once.issue(ctx, db, tenant_id, kind, bound_to, secret, life=ctx.settings.mail.code_life, data=data)
@@ -32,13 +32,13 @@ async def issue(
 
 
 def matches(ctx: Ctx, ticket: RowMapping | None, kind: str, bound_to: str, answer: object) -> bool:
-    """Whether that is the ticket's code; the same work where there is none."""
+    """Whether the answer is the ticket's code; without a ticket it costs the same work."""
     secret = ticket["secret_hash"] if ticket else _NO_CODE
     return ctx.ring.check(_label(kind), _guess(bound_to, typed(answer)), secret) and ticket is not None
 
 
 def _guess(bound_to: str, code: str) -> bytes:
-    """Bound, and kept under a key: eight digits alone could be guessed from the database."""
+    """Bound to its purpose and stored as a keyed MAC: eight digits alone could be guessed from the database."""
     return digest(bound_to.encode(), code.encode())
 
 

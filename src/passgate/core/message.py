@@ -1,6 +1,6 @@
-"""One mail as a value, the port that carries it away, and how that fails.
+"""One mail as a value, the port that sends it, and its error.
 
-Wording, templates and the outbox live in `mail`; no socket and no database is ever opened here.
+Not here: wording, templates and the outbox (`mail`). No socket and no database is opened here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from passgate.world import Instant
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`id` is a UUID and stays the same over every attempt. `to` is one bare address. `code` and `link`
-    repeat what the text carries, for the development mailbox; whatever may hold a secret stays out of
-    `repr`."""
+    """`id` is a UUID and stays the same across attempts. `to` is one bare address. `code` and `link` repeat what the
+    text contains, for the development mailbox; fields that may contain a secret are excluded from `repr`."""
 
     id: str
     kind: str
@@ -33,13 +32,13 @@ class Message:
 
     @classmethod
     def from_json(cls, raw: bytes) -> Message:
-        """What `to_json` wrote. Anything else is a fault of ours: TypeError or ValueError."""
+        """Parse the output of `to_json`. Anything else is a bug: TypeError or ValueError."""
         return cls(**json.loads(raw))
 
 
 class MailFailed(Exception):
-    """`permanent`: trying this message again cannot help. Otherwise the trouble is passing, or the
-    operator's."""
+    """`permanent`: retrying this message cannot help. Otherwise the problem is temporary, or the operator must fix
+    it."""
 
     def __init__(self, permanent: bool) -> None:
         super().__init__("permanent" if permanent else "transient")
@@ -48,4 +47,4 @@ class MailFailed(Exception):
 
 class Mailer(Protocol):
     async def send(self, message: Message) -> None:
-        """Hand the message on. Raises MailFailed; sending the same `id` twice must do no harm."""
+        """Send the message. Raises MailFailed; sending the same `id` twice must be harmless."""

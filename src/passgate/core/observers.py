@@ -1,8 +1,8 @@
-"""Observers: functions of the host's program that are told what happened, from the sealed trail, after the commit.
+"""Observers: functions of the host application, called with events from the sealed audit trail after the commit.
 
-At least once, in order for each person, by any number of processes; an observer can veto nothing. What happened is
-written by `audit.record`, numbered by `ledger`: its numbers are given after the commit and leave no gap, so that an
-observer's place in the trail is one number, and nothing that was committed late is passed over.
+Not here: writing events (`audit.record`) and numbering them (`ledger`). Delivery is at least once, in order per person,
+by any number of processes; an observer cannot veto anything. Sequence numbers are assigned after the commit and without
+gaps, so one number is an observer's position, and a late commit is never skipped.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from passgate.world import SECOND
 log = logging.getLogger(__name__)
 
 _ROUND = 0.25
-"""Seconds between two looks at the trail."""
+"""Seconds between two polls of the trail."""
 LIMIT = 50
-"""Seconds a function may take; after that it counts as failed."""
+"""Seconds a function may take before it counts as failed."""
 _LEASE = 60
-"""Seconds a process has for one telling; after that another may try."""
+"""Seconds a process has for one call; after that another may try."""
 _PAUSES = (1, 5, 30, 120, 600, 3600)
 _BATCH = 500
 _AT_ONCE = 8
 
 _HERE = ""
-"""In place of a tenant's id: the row that says that this observer is known, and since when."""
+"""Replaces the tenant's id in the row that records that an observer is registered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event. `id` is the same every time it is told; `facts` holds nothing secret and nothing personal."""
+    """One event. `id` is the same on every delivery; `facts` contains nothing secret and nothing personal."""
 
     id: str
     event: str
@@ -59,7 +59,7 @@ ObserverFunction = Callable[[Happened], Awaitable[None] | None]
 
 @dataclass(slots=True)
 class Observer:
-    """`name` is where its place in the trail is kept."""
+    """`name` is the key of its stored position."""
 
     name: str
     fn: ObserverFunction
@@ -67,7 +67,8 @@ class Observer:
 
 
 class Observers(dict[str, Observer]):
-    """By name. Of one function all events come in one order. `known`: the names that can be asked for."""
+    """Observers by name. A function receives all its events in one order. `known`: the events that may be subscribed
+    to."""
 
     def __init__(self, known: Iterable[str] = Event) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class Observers(dict[str, Observer]):
 
 
 async def run(services: Services, observers: Observers, stop: asyncio.Event) -> None:
-    """Until `stop` is set and what is in hand is told. A database that is away is waited for."""
+    """Run until `stop` is set and the current round is done. Waits while the database is unavailable."""
     while not stop.is_set():
         try:
             while await notify(services, observers) and not stop.is_set():
@@ -101,8 +102,8 @@ async def run(services: Services, observers: Observers, stop: asyncio.Event) -> 
 
 
 async def join(services: Services, names: Iterable[str]) -> None:
-    """Before the first request: an observer that nobody knew begins where the trail ends now. (A tenant that comes
-    later is told of from its beginning.)"""
+    """Register observers before the first request: a new one starts at the present end of the trail. (It receives a
+    tenant created later from its beginning.)"""
     for name in names:
         async with services.store.write() as db:
             here = {"name": name, "tenant_id": _HERE, "seq": 0}
@@ -113,7 +114,7 @@ async def join(services: Services, names: Iterable[str]) -> None:
 
 
 async def notify(services: Services, observers: Observers) -> int:
-    """One round: lay out what is new in the trail, then tell what is due; returns how many were told."""
+    """One round: queue new events, then call the observers that are due; returns the number of successful calls."""
     for each in observers.values():
         for tenant_id in await _behind(services, each):
             while await _queue(services, each, tenant_id):
@@ -126,11 +127,11 @@ async def notify(services: Services, observers: Observers) -> int:
         async with turn:
             return await _notify(services, observers[row["name"]], row)
 
-    # Each is about somebody else (or for another observer), so none waits for another.
+    # Each concerns a different person or observer, so they can run concurrently.
     return sum(await asyncio.gather(*(one(row) for row in due)))
 
 
-# -- from the trail into `observer_queue` -----------------------------------------------------------------
+# -- from the trail into `observer_queue` ----------------------------------------------------------
 
 _BEHIND = (
     select(audit_head.c.tenant_id)
@@ -145,8 +146,8 @@ async def _behind(services: Services, each: Observer) -> list[str]:
 
 
 async def _queue(services: Services, each: Observer, tenant_id: str) -> bool:
-    """A stretch of one tenant's trail. The observer's place is locked meanwhile (SQLite: the one write transaction), so
-    that it is walked by one process at a time; True if there may be more."""
+    """Queue a batch of one tenant's trail; True if there may be more. The observer's position is locked meanwhile
+    (SQLite: the one write transaction), so that only one process advances it."""
     mine = (observer.c.name == each.name, observer.c.tenant_id == tenant_id)
     async with services.store.write() as db:
         first = {"name": each.name, "tenant_id": tenant_id, "seq": 0}
@@ -167,7 +168,7 @@ async def _queue(services: Services, each: Observer, tenant_id: str) -> bool:
                 event_id=row["id"],
                 tenant_id=tenant_id,
                 seq=row["seq"],
-                # What is about nobody waits for nothing.
+                # An event about no person waits for no other event.
                 about=row["subject_id"] or row["id"],
                 attempts=0,
                 due_at=services.world.now(),
@@ -193,11 +194,11 @@ _DUE = (
     .order_by(observer_queue.c.seq)
     .limit(_BATCH)
 )
-"""The oldest of each person, where its time has come."""
+"""The oldest event per observer and person, if it is due."""
 
 
 async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
-    """The lease is one conditional UPDATE that moves `due_at`: of several processes one gets the row."""
+    """The lease is one conditional UPDATE that moves `due_at`: only one of several processes gets the row."""
     this = (observer_queue.c.name == row["name"], observer_queue.c.event_id == row["event_id"])
     until = services.world.now() + _LEASE * SECOND
     async with services.store.write() as db:
@@ -210,7 +211,7 @@ async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
             async with asyncio.timeout(LIMIT):
                 await _call(each.fn, _happened(event))
     except asyncio.CancelledError:
-        await _later(services, this, until, 0)  # an orderly end: whoever comes next need not wait for the lease
+        await _later(services, this, until, 0)  # orderly shutdown: the next process need not wait for the lease
         raise
     except Exception:
         log.exception("observer failed", extra={"observer": each.name, "event": row["event_id"]})
@@ -228,7 +229,7 @@ async def _later(services: Services, this: tuple[Any, ...], until: int, pause: i
 
 
 async def _call(fn: ObserverFunction, happened: Happened) -> None:
-    """A plain function gets a thread, so that it may wait."""
+    """A plain function runs in a thread, so that it may block."""
     if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
         answer = fn(happened)
     else:

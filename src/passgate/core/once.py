@@ -1,6 +1,6 @@
-"""Everything that may be used once: issue a ticket, take it. The row count of one UPDATE is the answer.
+"""Single-use tickets: issue one, take it. The row count of one UPDATE decides who took it.
 
-What a ticket opens is its caller's business; nothing here compares a guess with a secret.
+Not here: what a ticket opens, which is the caller's, and comparing an answer with a secret.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ async def issue(
     data: Mapping[str, Any] | None = None,
     keep_older: bool = False,
 ) -> None:
-    """A fresh ticket; older ones of the same kind and binding die with it, unless it stands `keep_older` them. `life`
-    in seconds; `data` is sealed, and read again with `carried`."""
+    """Issue a ticket; unless `keep_older`, older ones of the same kind and binding become invalid. `life` in seconds;
+    `data` is sealed, and read with `carried`."""
     now, made = ctx.now(), ctx.world.uuid()
     if not keep_older:
         await end(ctx, db, kind, bound_to)
@@ -50,22 +50,22 @@ async def issue(
 
 
 async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> None:
-    """None of them can be taken any more; `since`: only those issued then or later."""
+    """Invalidate all of them; `since`: only those issued at that instant or later."""
     await db.change(_END, of_kind=kind, of=bound_to, since=since, now=ctx.now())
 
 
 async def forget(db: Db, bound_to: str) -> None:
-    """Whoever they were bound to is gone, and what they carried goes too."""
+    """Delete the tickets of a person who is being erased, with their data."""
     await db.change(delete(ticket).where(ticket.c.bound_to == bound_to))
 
 
 async def purge(db: Db, before: int) -> None:
-    """Drop those that were over by then."""
+    """Delete tickets that expired before then."""
     await db.change(delete(ticket).where(ticket.c.expires_at < before))
 
 
 def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
-    """What the ticket was issued with; empty where that cannot be read any more."""
+    """The data the ticket was issued with; empty if it can no longer be unsealed."""
     if row["data_sealed"] is None:
         return {}
     try:
@@ -76,7 +76,7 @@ def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
 
 
 async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMapping | None:
-    """The ticket a mailed link names, if it can still be taken."""
+    """The ticket of a mailed link, if it can still be taken."""
     query = select(ticket).where(
         ticket.c.kind == kind,
         ticket.c.secret_hash == secret_hash,
@@ -114,14 +114,14 @@ _END = (
 
 
 async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
-    """The newest, if it can still be taken. Two that were issued at once may both have missed the other; the older is
-    dead all the same, and stays so when the newest is taken."""
+    """The newest ticket, if it can still be taken. Two issued concurrently may not have invalidated each other; the
+    older is dead nevertheless, also after the newest is taken."""
     newest = await db.one(_NEWEST, of_kind=kind, of=bound_to)
     return newest if newest and newest["taken_at"] is None and newest["expires_at"] > ctx.now() else None
 
 
 async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMapping]:
-    """Those that stand beside each other, oldest first."""
+    """All tickets that can still be taken, oldest first."""
     query = select(ticket).where(
         ticket.c.kind == kind,
         ticket.c.bound_to == bound_to,
@@ -132,5 +132,5 @@ async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMappin
 
 
 async def take(ctx: Ctx, db: Db, ticket_id: str) -> bool:
-    """True for exactly one caller, and only in time."""
+    """True for exactly one caller, before it expires."""
     return await db.change(_TAKE, of=ticket_id, now=ctx.now()) == 1

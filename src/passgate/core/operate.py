@@ -1,7 +1,8 @@
-"""What an operator does from outside: add and disable people, give roles, add tenants, turn keys, read the trail.
+"""Operator actions on the command line: add and disable people, grant roles, add tenants, rotate keys, read the audit
+trail.
 
-No actor is asked for a permission here: whoever can run these verbs holds the database anyway. How people help
-themselves lives in `account`.
+Not here: actions of people on their own account, which are `account`. No permission is checked: whoever can run these
+has access to the database anyway.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PAGE = 100
 
 
 async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: str | None) -> dict[str, Any]:
-    """A person whose address the operator vouches for. Without a password there is none: recovery sets one."""
+    """Create a person whose address the operator vouches for. Without a password they set one by recovery."""
     at = people.address(email)
     if role not in access.ROLES:
         raise Invalid({"role": "value"})
@@ -60,7 +61,7 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
 
 
 async def signin_link(ctx: Ctx, email: str, tenant_name: str, *, life: int = links.LIFE) -> links.Link:
-    """At once, for an operator who may be locked out. Told to its person like any other."""
+    """Usable at once, for an operator who may be locked out. The person is notified as for any link."""
     async with ctx.write() as db:
         tenant, found = await _locked(ctx, db, email, tenant_name)
         return await links.make(ctx, db, tenant.id, found["id"], wait=0, life=life, by="operator")
@@ -78,7 +79,7 @@ async def explained(
     is_remembered: bool,
 ) -> dict[str, Any]:
     """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, why, has}. `email`:
-    with what that person has set up, else with `has`."""
+    with that person's enrolled factors, otherwise with `has`."""
     known = {
         "purpose": purpose in JOURNEYS,
         "acr": acr in LEVELS,
@@ -108,7 +109,8 @@ async def explained(
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
-    """Every session and pending sign-in ends at once, and none begins. Twice is once. The last owner stays."""
+    """Disable a person: all sessions and pending sign-ins end at once, and none can start. Idempotent. Conflict for the
+    last owner."""
     async with ctx.write() as db:
         tenant, found = await _named(ctx, db, email, tenant_name)
         if await people.lock(db, tenant.id, found["id"]):
@@ -142,7 +144,7 @@ async def take_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[s
 
 
 async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]:
-    """U, and whether disabled, of each person in a tenant, oldest first."""
+    """Every person of a tenant as in `people.as_json`, with `disabled`, oldest first."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, tenant_name)
     after: str | None = None
@@ -172,7 +174,7 @@ async def _named(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenant
 
 
 async def _locked(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenants.Tenant, RowMapping]:
-    """The same, locked."""
+    """The same, with the person's row locked."""
     tenant, found = await _named(ctx, db, email, tenant_name)
     locked = await people.lock(db, tenant.id, found["id"])
     if locked is None:
@@ -192,7 +194,7 @@ async def _as_json(db: Db, tenant_id: str, person_id: str) -> dict[str, Any]:
 
 
 async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str) -> dict[str, Any]:
-    """T of the contract."""
+    """The API's tenant object: {id, name, display_name}."""
     checked = tenants.checked_name(name)
     label = (display_name or checked).strip()
     if not 0 < len(label) <= 200 or not label.isprintable():
@@ -211,8 +213,8 @@ async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str)
 
 
 async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
-    """A fresh key first in the key file, then every credential sealed anew under it: {key_id, made, rewrapped}. Keys
-    that come from the settings are turned there, by a new secret in front; then only the sealing is done here."""
+    """Put a fresh key first in the key file and reseal every credential under it: {key_id, made, rewrapped}. Keys from
+    the settings are rotated there, by adding a new first secret; then only the resealing happens here."""
     made = not ctx.settings.root_secrets()
     if made:
         async with _alone(ctx.settings.data / "passgate.lock"):
@@ -226,18 +228,18 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _alone(lock: Path) -> AsyncIterator[None]:
-    """Of two that write the key file at once one key would be lost, and with it all that was sealed under it."""
+    """Two processes that write the key file concurrently would lose one key, and everything sealed under it."""
     with lock.open("a") as locked:
         await asyncio.to_thread(fcntl.flock, locked, fcntl.LOCK_EX)
         yield
 
 
-# -- the trail -------------------------------------------------------------------------------------
+# -- the audit trail -------------------------------------------------------------------------------
 
 
 async def recent(ctx: Ctx, limit: int, tenant_name: str | None = None) -> list[dict[str, Any]]:
-    """The newest rows of the trail, oldest of them first: {id, at, event, tenant_id, actor_id, subject_id, seq, facts,
-    personal}; `seq` is None while a row waits for its seal, `personal` once its person is erased."""
+    """The newest rows of the audit trail, oldest of them first: {id, at, event, tenant_id, actor_id, subject_id, seq,
+    facts, personal}; `seq` is None until the row is sealed, `personal` once its person is erased."""
     query = select(audit_event).order_by(audit_event.c.id.desc()).limit(limit)
     async with ctx.read() as db:
         if tenant_name is not None:

@@ -1,6 +1,6 @@
-"""Deliver what was laid in the outbox: claim a row, send, empty it. At least once, with a stable Message-ID.
+"""Delivers mails from the outbox: claim a row, send, erase it. At least once, with a stable Message-ID.
 
-What a mail says lives in `mail`, how a mail server is spoken to in `adapters`.
+Not here: what a mail says (`mail`) and how a mail server is spoken to (`adapters`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _BATCH = 50
 
 
 async def purge(db: Db, before: int) -> None:
-    """Drop what was emptied and is older than that."""
+    """Delete erased rows created before then."""
     await db.change(delete(outbox).where(outbox.c.message_sealed.is_(None), outbox.c.created_at < before))
 
 
 async def deliver(services: Services, mailer: Mailer) -> int:
-    """One round over what is due; returns how many were sent."""
+    """One round over the mails that are due; returns how many were sent."""
     async with services.store.read() as db:
         due = await db.rows(
             select(outbox.c.id, outbox.c.due_at)
@@ -49,8 +49,8 @@ async def deliver(services: Services, mailer: Mailer) -> int:
 
 
 async def settle(services: Services, mailer: Mailer, *, tries: int = 100) -> None:
-    """Deliver, and wait (a second at most) for what another worker has in hand: whoever looks into development's
-    mailbox after a sign-up's answer finds the mail there."""
+    """Deliver, and wait (a second at most) for mails another worker has claimed: whoever opens the development mailbox
+    after the response to a sign-up finds the mail there."""
     for _ in range(tries):
         await deliver(services, mailer)
         async with services.store.read() as db:
@@ -60,7 +60,7 @@ async def settle(services: Services, mailer: Mailer, *, tries: int = 100) -> Non
 
 
 async def _claim(services: Services, seen: RowMapping) -> RowMapping | None:
-    """The lease is one conditional UPDATE that moves `due_at`: of several workers one gets the row."""
+    """The lease is one conditional UPDATE that moves `due_at`: only one of several workers gets the row."""
     mine = services.world.now() + _LEASE * SECOND
     async with services.store.write() as db:
         move = update(outbox).where(
@@ -94,7 +94,7 @@ async def _send(services: Services, mailer: Mailer, row: RowMapping) -> int:
 
 
 async def _close(services: Services, row: RowMapping, *, failed: str | None = None) -> None:
-    """Empty the row: a code must not lie about once it was delivered or is too old."""
+    """Erase the message: a code must not remain stored after delivery or expiry."""
     async with services.store.write() as db:
         await db.change(
             update(outbox)

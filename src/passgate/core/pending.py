@@ -1,6 +1,6 @@
-"""The pending sign-in: its row, its value, and every statement on it. Not yet trusted; no session check accepts it.
+"""The pending sign-in: its row, its value, and every statement on it. It is not trusted; no session check accepts it.
 
-What is demanded of it is decided in `policy`, what moves it in `signin`.
+Not here: what it requires (`policy`) and what advances it (`signin`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ ATTEMPTS = 10
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Whom it names, what it has proved. `data` was sealed at rest; `enrolled` is what the named person has, empty
-    before."""
+    """`data` is sealed at rest; `proofs` is what it has proved so far; `enrolled` is what the named person has, empty
+    until one is named."""
 
     id: str
     tenant_id: str
@@ -58,7 +58,7 @@ class SignIn:
 
     @property
     def personal(self) -> dict[str, str]:
-        """What an audit row about it says of a person."""
+        """The personal part of its audit rows."""
         return {"email": self.email} if self.email else {}
 
 
@@ -93,7 +93,7 @@ async def begin(
     session_id: str | None = None,
     proofs: tuple[str, ...] = (),
 ) -> tuple[SignIn, str]:
-    """A fresh row and its handle, which is shown once. `data` is sealed."""
+    """Insert a row; returns it with its handle, which is returned only this once. `data` is sealed."""
     minted = ctx.ring.mint(PREFIX)
     now = ctx.now()
     row: dict[str, Any] = {
@@ -113,8 +113,8 @@ async def begin(
 
 
 async def find(ctx: Ctx, handle: str) -> SignIn:
-    """The pending sign-in behind a handle, or HandleInvalid: unknown, finished, too old, dead. What its person has
-    enrolled is not looked at."""
+    """The pending sign-in of a handle, or HandleInvalid: unknown, finished, expired, dead. Does not load what its
+    person has enrolled."""
     handle_hash = ctx.ring.presented(PREFIX, handle)
     if handle_hash is None:
         raise HandleInvalid
@@ -147,11 +147,11 @@ def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, se
     )
 
 
-# -- tries -----------------------------------------------------------------------------------------
+# -- attempts --------------------------------------------------------------------------------------
 
 
 async def spend(db: Db, sign_in: SignIn) -> bool:
-    """Debit one try; False where none is left or it is over. `add_proof` takes it back, and `give_back`."""
+    """Debit one attempt; False if none is left or the sign-in is over. `add_proof` and `give_back` refund it."""
     return await db.change(_SPEND, of_sign_in=sign_in.id) == 1
 
 
@@ -160,7 +160,7 @@ async def give_back(db: Db, sign_in: SignIn) -> None:
 
 
 async def refuse(db: Db, sign_in: SignIn) -> None:
-    """The try was wrong; the tenth kills the handle."""
+    """Count a wrong answer; the tenth kills the handle."""
     await db.change(_REFUSE, of_sign_in=sign_in.id)
 
 
@@ -168,8 +168,8 @@ async def refuse(db: Db, sign_in: SignIn) -> None:
 
 
 async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: str | None) -> bool:
-    """Only onto the proofs that were there when the answer was compared, and only while the sign-in is pending. Takes
-    the try back that was spent on it."""
+    """Add a proof, only to the proofs present when the answer was compared, and only while the sign-in is pending.
+    Refunds the attempt spent on it."""
     moved = await db.change(
         _ADD_PROOF,
         of_sign_in=sign_in.id,
@@ -182,22 +182,22 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
 
 
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
-    """Its proofs as they are now, and whether it is dead."""
+    """Its current proofs, and whether it is dead."""
     row = await db.one(_BY_ID, of_sign_in=sign_in.id)
     return (tuple(json.loads(row["proofs"])), row["refused"] >= ATTEMPTS) if row else ((), True)
 
 
 async def name(db: Db, sign_in: SignIn) -> None:
-    """A sign-up made its person, and perhaps a new tenant."""
+    """Store the person, and possibly new tenant, that a sign-up created."""
     values = {"person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(sign_in.proofs)}
     await db.change(update(table).where(table.c.id == sign_in.id).values(**values))
 
 
-# -- ends ------------------------------------------------------------------------------------------
+# -- ending ----------------------------------------------------------------------------------------
 
 
 async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
-    """Take the handle, then look again: what was proved by now counts, and nobody else can take it."""
+    """Finish the handle, for one caller only, then read the row again: proofs added meanwhile count."""
     if not await db.change(_FINISH, of_sign_in=before.id, now=ctx.now()):
         raise HandleInvalid
     row = await db.one(_BY_ID, of_sign_in=before.id)
@@ -209,12 +209,13 @@ async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
 
 
 async def purge(db: Db, before: int) -> None:
-    """Drop those that were over by then."""
+    """Delete sign-ins that expired before then."""
     await db.change(delete(table).where(table.c.expires_at < before))
 
 
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:
-    """A factor that is no longer right must not open a session through a sign-in that has proved it already."""
+    """End a person's pending sign-ins: one that has already proved a factor which is no longer valid must not open a
+    session."""
     mine = update(table).where(
         table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
     )

@@ -1,6 +1,6 @@
 """People and their addresses: find, create, change, disable, erase. One person belongs to exactly one tenant.
 
-What a person can prove lives in `factors`, what they may do in `access`.
+Not here: what a person can prove (`factors`) and what they may do (`access`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ PROFILE_LIMIT = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`as_json` as the person wrote it, `key` what it is found by: every spelling of one address has one key."""
+    """`text` as the person wrote it, `key` for look-ups: all spellings of an address have the same key."""
 
     text: str
     key: str
 
 
 def address(text: str, field: str = "email") -> Address:
-    """NFC, domain to A-label, lower case. No DNS is asked, and no provider's own rules (dots, plus) are guessed."""
+    """Normalise: NFC, domain to A-label, lower case. No DNS query, and no guess at a provider's own rules (dots, plus).
+    Raises Invalid."""
     try:
         found = validate_email(text.strip(" "), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as wrong:
@@ -73,7 +74,7 @@ async def by_id(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
 
 
 async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str, verified: bool) -> str | None:
-    """The new person's id, or None where the address is taken: one statement decides between any number of rivals."""
+    """The new person's id, or None if the address is taken; one statement decides between concurrent requests."""
     now, person_id = ctx.now(), ctx.world.uuid()
     row = {
         "id": person_id,
@@ -89,7 +90,7 @@ async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str,
 
 
 async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
-    """The live person, locked until the transaction ends; the order of locks is told in `action`."""
+    """The live person, row-locked until the transaction ends; `action` documents the lock order."""
     return await db.one(_LOCK, of_tenant=tenant_id, of_person=person_id)
 
 
@@ -100,8 +101,8 @@ async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> N
 
 
 async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address) -> bool:
-    """A proved address, or False where somebody else in the tenant has it: the transaction is then good for nothing
-    but to be undone."""
+    """Set a proved address; False if someone else in the tenant has it, after which the transaction must be rolled
+    back."""
     move = update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id)
     try:
         moved = await db.change(move.values(email=at.text, email_key=at.key, email_verified_at=ctx.now()))
@@ -118,7 +119,7 @@ async def disable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> bool:
 
 
 async def erase(db: Db, tenant_id: str, person_id: str) -> None:
-    """The row and, by foreign key, everything that hangs on it."""
+    """Delete the row and, by foreign key, everything that belongs to it."""
     await db.change(delete(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id))
 
 
@@ -134,7 +135,7 @@ async def listed(db: Db, tenant_id: str, *, after: str | None = None, limit: int
 
 
 def as_json(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
-    """U of the contract: {id, email, email_verified, profile, roles, created_at}."""
+    """The API's user object: {id, email, email_verified, profile, roles, created_at}."""
     return {
         "id": row["id"],
         "email": row["email"],

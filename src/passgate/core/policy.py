@@ -1,7 +1,8 @@
-"""What is demanded of whom: `decide`, a pure function of rules, proofs and what is enrolled. No database, no clock.
+"""What a sign-in requires: `decide`, a pure function of rules, proofs and enrolled factors.
 
-An ordered list of named checks, the first that answers decides. Its name is the decision's reason: the audit row and
-`passgate policy explain` print it. The rules as data are in `rules`, which checks a sign-in goes through in `journey`.
+Not here: a database or a clock. An ordered list of named checks is evaluated, and the first with an answer decides. Its
+name is the decision's reason, which the audit row and `passgate policy explain` print. The rules as data are in
+`rules`, the checks of each kind of sign-in in `journey`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """`ways`: alternatives, each a list of factors. `enrol`: they are set up now, not asked for."""
+    """`ways`: alternatives, each a list of factors. `enrol`: they are to be set up now, not proved."""
 
     ways: tuple[tuple[str, ...], ...]
     reason: str = ""
@@ -42,7 +43,7 @@ class Enough:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No way leads there: what is asked cannot be shown with what is offered."""
+    """What is required cannot be proved with the factors available."""
 
     reason: str = ""
 
@@ -68,25 +69,25 @@ def meets(factors: Factors, proofs: tuple[str, ...], acr: str) -> bool:
 
 
 def is_at_least(acr: str, floor: str) -> bool:
-    """Unknown means no."""
+    """False for an unknown acr."""
     return acr in LEVELS and floor in LEVELS and LEVELS.index(acr) >= LEVELS.index(floor)
 
 
 def is_reachable(factors: Factors, rules: Rules) -> bool:
-    """Somebody can get in at all by these rules: no tenant shuts itself out."""
+    """Whether anyone can sign in by these rules, so that no tenant locks itself out."""
     best = {factors[name].best_proof for name in (*rules.first, *rules.second_among)}
     return meets(factors, tuple(best), rules.least_acr)
 
 
 def own_level(factors: Factors, enrolled: frozenset[str]) -> str:
-    """What a person can show at most, up to AAL2: as much is asked before their factors or address change hands. What
-    is used up by its answers asks for nothing by itself."""
+    """The strongest level a person can prove, up to AAL2: it is required before their factors or address change.
+    Factors used up by their answers do not raise it."""
     lasting = tuple(factor.name for factor in factors if factor.name in enrolled and factor.is_lasting)
     return AAL2 if meets(factors, lasting, AAL2) else AAL1
 
 
 def amr_of(factors: Factors, proofs: tuple[str, ...]) -> tuple[str, ...]:
-    """How it was proved (RFC 8176), each word once."""
+    """Authentication methods (RFC 8176), without duplicates."""
     return tuple(
         dict.fromkeys(word for proof in proofs if proof in factors.proofs for word in factors.proofs[proof].amr)
     )
@@ -97,9 +98,9 @@ def amr_of(factors: Factors, proofs: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Case:
-    """What is decided on. `proofs`: what was proved or set up so far; `enrolled`: what the person has, empty while
-    nobody is named; `floor`: the acr that is asked for; `is_remembered`: the browser showed an earlier second factor of
-    this very person."""
+    """The input of a decision. `proofs`: what was proved or set up so far; `enrolled`: what the person has, empty until
+    one is named; `floor`: the required acr; `is_remembered`: the browser proved a second factor of this person
+    before."""
 
     factors: Factors
     rules: Rules
@@ -115,23 +116,24 @@ class Case:
 
     @cached_property
     def is_short(self) -> bool:
-        """The level that is asked for is not reached."""
+        """Whether the required level is not reached."""
         return not self.meets(self.floor)
 
     @cached_property
     def among(self) -> list[str]:
-        """Second factors that could be asked for: those of the rules, or those that lead to the level."""
+        """Second factors that could be required: those of the rules, or those that lead to the level."""
         listed = self.rules.second_among if self.rules.second != "never" else self.factors.possession
         return [name for name in listed if not self.is_short or self.meets(self.floor, name)]
 
     @cached_property
     def mine(self) -> list[str]:
-        """Of those, what the person has and did not show yet."""
+        """Those of `among` that the person has and has not proved yet."""
         return [name for name in self.among if self.has(name) and name not in self.done]
 
     @cached_property
     def missing(self) -> list[str]:
-        """Of those, what can be set up now. What is asked of a session is shown with what there is."""
+        """Those of `among` that can be set up now. None if a step-up is below its level: that must be proved with
+        existing factors."""
         if self.is_short and self.journey.is_step_up:
             return []
         return [name for name in self.among if name in self.factors.set_up_second and name not in self.enrolled]
@@ -144,11 +146,11 @@ class Case:
         return [name for name in self.factors.possession if name in self.enrolled]
 
     def meets(self, acr: str, *more: str) -> bool:
-        """Whether the proofs reach a level, with the best that these factors can show beside."""
+        """Whether the proofs, plus the best proofs of the given factors, reach a level."""
         return meets(self.factors, (*self.proofs, *(self.factors[name].best_proof for name in more)), acr)
 
     def enough(self, reason: str) -> Enough:
-        """The acr of a session is AAL1 or AAL2, and a stronger one only where it was asked for."""
+        """A session's acr is AAL1 or AAL2; a stronger one only on request."""
         acr = self.floor if is_at_least(self.floor, AAL2) else AAL2 if self.meets(AAL2) else AAL1
         return Enough(amr_of(self.factors, self.proofs), acr, reason)
 
@@ -159,7 +161,7 @@ def _ways(*names: str) -> tuple[tuple[str, ...], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`why` in plain words; `answer` decides, or leaves it to the next check."""
+    """`why` in plain words; `answer` decides, or returns None to defer to the next check."""
 
     name: str
     why: str
@@ -201,7 +203,7 @@ def _address_or_link(case: Case, reason: str) -> Decision | None:
 
 
 def _lost_factor(case: Case, reason: str) -> Decision | None:
-    """Two different ways back stand for a lost factor: whoever marks them takes it out of `enrolled`."""
+    """Two different recovery methods replace a lost factor: the caller that records them removes it from `enrolled`."""
     possessions = case.possessions() if case.rules.second != "never" else []
     if not possessions or case.done & set(possessions):
         return None
@@ -210,13 +212,13 @@ def _lost_factor(case: Case, reason: str) -> Decision | None:
 
 
 def _new_way_in(case: Case, reason: str) -> Decision | None:
-    """The likeliest of the tenant's list that can be set up; nothing where a mailed code is the way in."""
+    """The preferred first factor of the tenant's list that can be set up; none if the list only has mailed codes."""
     can = [name for name in case.rules.first if case.factors[name].set_up is not None]
     ways = case.factors.ranked(can, lambda order: order.first)[:1]
     return Need(_ways(*ways), reason, enrol=True) if set(ways) - case.done else None
 
 
-# -- what is asked beyond it -----------------------------------------------------------------------
+# -- after the first step --------------------------------------------------------------------------
 
 
 def _level(case: Case, reason: str) -> Decision | None:
@@ -281,7 +283,7 @@ RECOVERY = (
     *SECOND,
 )
 CHECKS = {check.name: check for check in (*SIGN_IN, *STEP_UP, *SIGN_UP, *RECOVERY)}
-"""All of them, by the name that a decision gives as its reason."""
+"""All checks, by the name a decision gives as its reason."""
 
 
 def decide(
@@ -306,6 +308,6 @@ def decide(
 
 
 def shows_two(rules: Rules, proofs: tuple[str, ...]) -> bool:
-    """A second factor of the tenant's list was shown, and beside it the first one still stands."""
+    """Whether a second factor of the tenant's list was proved in addition to a first factor."""
     done, ways = names_of(proofs), {*rules.first, LINK}
     return any((done - {name}) & ways for name in done & set(rules.second_among))

@@ -1,6 +1,6 @@
-"""A person's profile: what the host's model makes of it, and the stable words for what does not fit.
+"""Profiles: validation by the host's model, and stable error codes for what does not fit.
 
-Any JSON object where no model was given. Where a profile is kept lives in `people`.
+Not here: where a profile is stored, which is `people`. Without a model any JSON object is accepted.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _CODES = {
 
 
 def fault_codes(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: int = 0) -> dict[str, str]:
-    """Field paths and stable words; never the values, nor the library's sentences. Of an unknown member only the place
-    is told, because its name is input too. `under` comes before each path, `skip` is what leads each place and is none
-    of the caller's."""
+    """Field paths and stable codes; never the values or the library's messages. For an unknown member only its parent's
+    path, because the name is input too. `under` prefixes each path; `skip` drops leading parts of each location that
+    the caller did not send."""
     fields: dict[str, str] = {}
     for fault in faults:
         kind = str(fault["type"])
@@ -42,8 +42,8 @@ def fault_codes(faults: Iterable[Mapping[str, Any]], *, under: str = "", skip: i
 
 
 def checked(model: Model | None, given: dict[str, Any] | None) -> dict[str, Any]:
-    """The profile as it is kept, or Invalid with `profile.<field>`. The model's own configuration decides how strictly
-    it is read and what becomes of unknown members."""
+    """The profile as stored, or Invalid with `profile.<field>`. The model's configuration decides on strictness and
+    unknown members."""
     if model is None:
         return given or {}
     try:
@@ -55,8 +55,8 @@ def checked(model: Model | None, given: dict[str, Any] | None) -> dict[str, Any]
 
 
 def as_value(model: Model | None, text: str) -> Any:
-    """What the host's program sees: an instance of its model, or the JSON object where it gave none. None where what
-    is kept does not fit: the model has grown since, or the person was made without one."""
+    """The host application's view: an instance of its model, or the JSON object if it gave none. None if the stored
+    profile does not fit: the model has changed since, or the person was created without one."""
     if model is None:
         return msgspec.json.decode(text)
     try:

@@ -1,8 +1,9 @@
-"""Proving anything: spend, compare, mark. One function for sign-ins, set-ups, changes of address and links.
+"""Proving anything: debit, compare, mark. One function for sign-ins, enrolments, changes of address and links.
 
-*Spend*: every budget is debited and committed before anything is compared, so that parallel guesses cannot all pass.
-*Compare*: no transaction is open. *Mark*: one transaction that moves only what is still as it was compared. What is
-compared and what moves is the caller's; budgets are `throttle`'s, tries of a pending sign-in are `pending`'s.
+Not here: what is compared and what changes, which the caller passes in; budgets (`throttle`); the attempts of a pending
+sign-in (`pending`). *Spend*: every budget is debited and committed before anything is compared, so that parallel
+guesses cannot all pass. *Compare*: no transaction is open. *Mark*: one transaction that only updates rows unchanged
+since the comparison.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Right(Generic[T]):
-    """The answer counts, and this came of it."""
+    """The answer counts; `value` is the result."""
 
     value: T
 
 
 class Outcome(Enum):
-    """Why an answer does not count: it is wrong, its twin was first, or what it was for is over."""
+    """Why an answer does not count: it is wrong, a concurrent duplicate came first, or what it was for is over."""
 
     WRONG = auto()
     LOST = auto()
@@ -48,27 +49,28 @@ async def _wrong(_db: Db) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(Generic[T]):
-    """What is proved. `authenticator` names the row of refusals that is debited beside the origin's; None where nothing
-    can be guessed. `sign_in`: its tries are debited too."""
+    """One attempt at a proof. `authenticator` is the throttle key debited along with the origin's; None if nothing can
+    be guessed. `sign_in`: its attempts are debited too."""
 
     tenant_id: str
     compare: Comparing
-    """Told whether the authenticator is disabled, so that it can spare work; nothing is right then."""
+    """Receives whether the authenticator is disabled, so that it can skip work; no answer is right then."""
     mark: Marking[T]
-    """Moves all that a right answer moves, inside the transaction that counts."""
+    """Makes all changes of a right answer, inside the transaction that records it."""
     authenticator: str | None = None
     sign_in: SignIn | None = None
     late: Callable[[Db], Awaitable[Outcome]] = _wrong
-    """Whether an answer that is not right was: its twin has used it up."""
+    """Decides whether a wrong answer was right before a concurrent duplicate used it up."""
     refused: Callable[[str | None], tuple[Deferred, ...]] = lambda _person_id: ()
-    """What is kept of a wrong answer, about whom."""
+    """What to record about a wrong answer, given the person's id."""
     throttled: tuple[Deferred, ...] = ()
     renewed: str | None = None
-    """The row of refusals of an authenticator that a right answer sets up anew: they are forgotten."""
+    """The throttle key of an authenticator that a right answer sets up anew; its refusals are cleared."""
 
 
 async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
-    """What came of a right answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs nothing."""
+    """The result of a right answer. Raises ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs no
+    attempt."""
     spent = await _spend(ctx, attempt)
     compared = await _compare(ctx, attempt, spent)
     refused = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.deferred)
@@ -85,7 +87,7 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
             case Outcome.OVER:
                 raise HandleInvalid
             case Outcome.WRONG if compared.is_right:
-                raise ProofRefused(deferred=refused)  # what moved is undone
+                raise ProofRefused(deferred=refused)  # rolls back what `mark` changed
             case Outcome.WRONG:
                 for fact in refused:
                     await fact(db)
@@ -99,7 +101,7 @@ async def _spend(ctx: Ctx, attempt: Attempt[T]) -> throttle.Spent | None:
         if attempt.sign_in is not None and not await pending.spend(db, attempt.sign_in):
             if (await pending.proofs_now(db, attempt.sign_in))[1]:
                 raise HandleInvalid
-            # The tries in flight fill the budget; they may yet turn out right, so this one only waits.
+            # Concurrent attempts exhaust the budget but may still succeed, so this one only has to wait.
             raise Throttled(1, deferred=attempt.throttled)
         try:
             return await throttle.spend(ctx, db, attempt.tenant_id, attempt.authenticator)
@@ -112,7 +114,7 @@ async def _compare(ctx: Ctx, attempt: Attempt[T], spent: throttle.Spent | None) 
     try:
         compared = await attempt.compare(is_locked)
         return replace(compared, is_right=False) if is_locked else compared
-    except Invalid as unfit:  # it has no form that could be right, so nothing was guessed
+    except Invalid as unfit:  # no answer of this form could be right, so nothing was guessed
         unfit.deferred = (*unfit.deferred, _giving_back(ctx, attempt, spent))
         async with ctx.write():
             raise

@@ -1,8 +1,8 @@
-"""Getting back in: a mailed code and a new password; two different ways for a lost second factor; telling the owner,
-who can stop it.
+"""Account recovery: a mailed code and a new password; two different recovery methods for a lost second factor;
+notifying the owner, who can stop it.
 
-Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address has an account, and no
-mailed code or link ever stands for a second factor by itself.
+Not here: running the sign-in, which is `signin`. Nothing here reveals whether an address has an account, and no mailed
+code or link alone replaces a second factor.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from passgate.world import SECOND
 
 STOP = "pg_stp_"
 OLD_ADDRESS = "address_undo"
-"""Tickets that carry an address somebody had until a few days ago."""
+"""Tickets that carry an address the person had until a few days ago."""
 LINK = "link"
 _DROP, _STOP = "release", "stop"
 _AFTERWARDS = 7 * 24 * 3600
-"""Seconds in which a release that has waited long enough can be used."""
+"""Seconds during which lost factors can be removed after the waiting period."""
 
 
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
-    """The mail: a code for a live account, a friendly word for everybody else."""
+    """Send the mail: a code for a live account, an explanation for any other address."""
     found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
     await email_code.send(ctx, db, sign_in, is_meant=found is not None and found["disabled_at"] is None)
     await record(
@@ -49,8 +49,8 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
 
 
 async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
-    """The new way in stands: whoever came in with the old one is out, and the owner hears of it. `what`: the heading of
-    that mail."""
+    """A first factor was replaced or lost factors removed: end all sessions and other pending sign-ins, and notify the
+    owner. `what`: the heading of that mail."""
     if sign_in.person_id is None:
         return
     ended = await end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered", but=sign_in.id)
@@ -72,13 +72,13 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
 
 
 def _ways_proved(ctx: Ctx, sign_in: SignIn) -> frozenset[str]:
-    """The different ways back that were shown, a link among them."""
+    """The distinct recovery methods proved, including a link."""
     return names_of(sign_in.proofs) & {*ctx.factors.ways_back, LINK_PROOF}
 
 
 async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
-    """True where a recovery has shown two different ways back and the factors that its person lost are gone. With a
-    waiting time the first call only begins it: the owner is told everywhere, and can stop it."""
+    """True if a recovery has proved two different methods and the person's lost factors were removed. With a waiting
+    period, the first call only starts it and notifies all of the owner's addresses, from which it can be stopped."""
     possession = set(ctx.factors.possession)
     ways, lost = _ways_proved(ctx, sign_in), sign_in.enrolled & possession
     if not sign_in.journey.is_recovery or sign_in.person_id is None or not lost:
@@ -117,7 +117,7 @@ async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool
 
 
 async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
-    """From when on a recovery that has shown two ways can be finished; None where nothing waits."""
+    """The instant from which a recovery with two proved methods can be finished; None if nothing is waiting."""
     if not sign_in.journey.is_recovery or sign_in.person_id is None or len(_ways_proved(ctx, sign_in)) < 2:
         return None
     async with ctx.read() as db:
@@ -126,16 +126,16 @@ async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
 
 
 async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
-    """The factor was shown after all: nothing is released any more."""
+    """A possession factor was proved after all: cancel the pending removal."""
     if await once.live(ctx, db, _DROP, person_id):
         await _stop(ctx, db, tenant_id, person_id)
 
 
-# -- telling, and stopping -------------------------------------------------------------------------
+# -- notifying the owner, and stopping -------------------------------------------------------------
 
 
 async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, life: int) -> None:
-    """A mail to every address of the person, with a link that stops what is under way. `life` in seconds."""
+    """Mail every address of the person, with a link that stops the recovery. `life` in seconds."""
     minted = ctx.ring.mint(STOP)
     await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, keep_older=True)
     link, tenant = f"{ctx.services.base}/recover/stop/{minted.token}", await tenants.by_id(ctx, db, tenant_id)
@@ -144,14 +144,15 @@ async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str
 
 
 async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
-    """The present address, and those that can still take a change of address back."""
+    """The current address, and those that can still undo a change of address."""
     found = await people.by_id(db, tenant_id, person_id)
     old = [once.carried(ctx, row).get("email") for row in await once.all_live(ctx, db, OLD_ADDRESS, person_id)]
     return list(dict.fromkeys(address for address in (found["email"] if found else None, *old) if address))
 
 
 async def stop(ctx: Ctx, token: str) -> None:
-    """The owner did not mean it: nothing is released, and no link that was made for them opens any more."""
+    """Stop a recovery the owner did not ask for: no factor is removed, and no sign-in link made for them works any
+    more. Raises HandleInvalid."""
     row = await find_stop(ctx, token)
     if row is None:
         raise HandleInvalid
@@ -172,7 +173,7 @@ async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
 
 
 async def find_stop(ctx: Ctx, token: str) -> RowMapping | None:
-    """The ticket behind a link that stops; None for one that is used, too old or none of ours."""
+    """The ticket of a stop link; None if it is used, expired or unknown."""
     secret_hash: Any = ctx.ring.presented(STOP, token)
     if secret_hash is None:
         return None

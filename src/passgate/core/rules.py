@@ -1,7 +1,7 @@
-"""A tenant's policy as data: its fields, their defaults and bounds, and what a change of it may say.
+"""A tenant's policy as data: its fields, defaults and bounds, and how a change is validated.
 
-No database and no clock here; what rules mean is `policy`'s. A field is said here and nowhere else: the API, its
-document and the reference are made from this model.
+Not here: a database, a clock, or what rules mean (`policy`). A field is defined here only: the API, its schema and the
+reference are generated from this model.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from passgate.errors import Invalid
 
 AAL1, AAL2, AAL3 = "urn:passgate:aal1", "urn:passgate:aal2", "urn:passgate:aal3"
 PHR = "phr"
-"""Phishing-resistant, as OpenID's EAP ACR Values call it."""
+"""Phishing-resistant, the name in OpenID's EAP ACR Values."""
 LEVELS = (AAL1, AAL2, PHR, AAL3)
-"""Weakest first; each holds whatever the one before asks."""
+"""Weakest first; each includes the requirements of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The words that a field may hold; the reference lists them."""
+    """The values a field may have; the reference lists them."""
 
     values: tuple[str, ...]
 
@@ -39,7 +39,7 @@ def _one_of(*values: str) -> BeforeValidator:
 
 
 def _distinct(given: object) -> object:
-    """Never empty, none twice. What is no list of texts is left to the model, which calls it a wrong type."""
+    """Not empty, no duplicates. Anything but a list of strings is left to the model, which reports a wrong type."""
     if not isinstance(given, list | tuple) or not all(isinstance(word, str) for word in given):
         return given
     if not given or len(set(given)) < len(given):
@@ -79,7 +79,7 @@ class Rules(BaseModel):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], factors: Factors) -> Rules:
-        """What a tenant keeps. Fields of a later version are passed over, and factors that are not here any more."""
+        """Load a tenant's stored rules. Ignores fields of a later version, and factors that no longer exist."""
         known = {name: value for name, value in data.items() if name in cls.model_fields}
         for name in {"first", "second_among"} & known.keys():
             known[name] = tuple(word for word in known[name] if word in factors)
@@ -89,7 +89,7 @@ class Rules(BaseModel):
         return self.model_dump(mode="json")
 
     def differences(self) -> dict[str, Any]:
-        """What a tenant keeps: only what differs from the default, so that a better default reaches it."""
+        """What a tenant stores: only the differences from the default, so that an improved default takes effect."""
         default = Rules().to_json()
         return {key: value for key, value in self.to_json().items() if value != default[key]}
 
@@ -110,13 +110,13 @@ class Rules(BaseModel):
         return made
 
     def _misnamed(self, changed: Iterable[str], factors: Factors) -> list[str]:
-        """The changed lists that name a factor which cannot stand there."""
+        """The changed lists that name a factor not allowed there."""
         may = {"first": factors.first, "second_among": factors.second}
         return [name for name in changed if name in may and not set(getattr(self, name)) <= set(may[name])]
 
     def shortest_password(self, factors: Factors) -> int:
-        """15 where it may stand alone, 8 where something else is always there (NIST SP 800-63B-4 §3.1.1.2). What shows
-        no trait is no such thing, and a remembered browser leaves the password alone."""
+        """15 if a password may be the only factor, 8 if another is always required (NIST SP 800-63B-4 §3.1.1.2). A
+        factor without a trait does not count, and a remembered browser leaves the password alone."""
         all_count = all(factors[name].traits for name in self.second_among)
         is_second_required = self.second == "always" and all_count and not self.remember_days
         return self.password_beside if is_second_required else self.password_alone
@@ -126,5 +126,5 @@ _DEFAULTS = dict(Rules())
 
 
 def _code(kind: str) -> str:
-    """One of the words of `Invalid`."""
+    """One of the codes of `Invalid`."""
     return "type" if kind.endswith(("_type", "_parsing")) else "value"

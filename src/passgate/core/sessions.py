@@ -1,7 +1,7 @@
-"""Sessions: open, find, touch, end. The result of a sign-in, and the only thing that lets a person act.
+"""Sessions: open, find, touch, end. The result of a sign-in, and the only thing that authorises a person to act.
 
-`open_session` has one caller, `signin.finish`. An ended row is never live again: every statement that moves a session
-names `ended_at IS NULL`. How a session is carried (cookie, bearer) lives in `web`.
+Not here: how a session is carried (cookie, bearer), which is `web`. `open_session` has one caller, `signin.finish`. An
+ended row never becomes live again: every UPDATE of a session has `ended_at IS NULL`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from passgate.store.tables import person, role_grant, session, tenant
 from passgate.world import SECOND
 
 PREFIX = "pg_ses_"
-"""So that scanners find a leaked one."""
+"""Lets secret scanners find a leaked token."""
 
-# Written out, because a bound comma would be one more parameter of LOOKUP.
+# A literal, because a bound comma would be another parameter of LOOKUP.
 _COMMA = literal_column("','", String)
 _ROLES = select(
     func.aggregate_strings(role_grant.c.role, _COMMA)  # type: ignore[arg-type]
@@ -71,12 +71,12 @@ LOOKUP = Lookup(
     .join(tenant, tenant.c.id == session.c.tenant_id)
     .where(session.c.secret_hash == b"")
 )
-"""Everything a request wants to know of a session, in one indexed look."""
+"""Everything a request needs to know of a session, in one indexed query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A live session with its person and tenant. `row` is in the order of LOOKUP; `of` reads it by name."""
+    """A live session with its person and tenant. `row` has the column order of LOOKUP; `of` reads it by name."""
 
     row: Any
     actor: Actor
@@ -91,7 +91,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`token` is shown once."""
+    """`token` is returned only once."""
 
     token: str
     session: dict[str, Any]
@@ -110,7 +110,7 @@ _SEEN = select(
 async def open_session(
     ctx: Ctx, db: Db, *, tenant_id: str, person_id: str, amr: tuple[str, ...], acr: str, auth_time: int
 ) -> Opened:
-    """A new id and a new secret, always. Only the secret's hash is stored."""
+    """Open a session, always with a new id and a new secret. Only the secret's hash is stored."""
     minted = ctx.ring.mint(PREFIX)
     now, (idle, absolute) = ctx.now(), _lives(ctx, acr)
     expires = now + absolute * SECOND
@@ -139,14 +139,14 @@ async def open_session(
 
 
 def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
-    """Seconds without use and in all. Whoever asked for AAL3 gets its shorter ones (800-63B-4 §2.3.3)."""
+    """Idle and absolute lifetime in seconds. AAL3 has shorter ones (800-63B-4 §2.3.3)."""
     idle, absolute = ctx.settings.session.idle, ctx.settings.session.absolute
     return (min(idle, 15 * 60), min(absolute, 12 * 3600)) if acr == AAL3 else (idle, absolute)
 
 
 async def find(ctx: Ctx, token: str) -> Found:
-    """The live session behind a bearer secret. The MAC is checked before the store is asked; then the store is
-    always asked: a session that was ended a moment ago is not found alive here."""
+    """The live session of a bearer secret; raises CredentialInvalid or SessionEnded. The MAC is checked before the
+    database is queried; every call queries it, so a session ended a moment ago is never accepted."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise CredentialInvalid
@@ -169,7 +169,7 @@ async def find(ctx: Ctx, token: str) -> Found:
 
 
 async def touch(ctx: Ctx, found: Found) -> None:
-    """Use moves the idle end, written down at most every `touch_every` seconds."""
+    """Extend the idle expiry, written at most every `touch_every` seconds."""
     now = ctx.now()
     if now - found.of("last_used_at") < ctx.settings.session.touch_every * SECOND:
         return
@@ -184,19 +184,19 @@ def _live(now: int) -> tuple[ColumnElement[bool], ...]:
 
 
 async def is_live(ctx: Ctx, db: Db, actor: Actor) -> bool:
-    """Whether the actor's session lives; with the person locked it stays so until the transaction is over, because who
-    ends it takes that lock too."""
+    """Whether the actor's session is live. With the person locked it stays so until the transaction ends, because
+    ending it takes that lock too."""
     query = select(session.c.id).where(session.c.id == actor.session_id, *_live(ctx.now()))
     return await db.value(query) is not None
 
 
 async def lift(db: Db, actor: Actor, amr: tuple[str, ...], acr: str) -> None:
-    """The actor's session shows more from now on. Its age stays: what was proved when it began is as old as before."""
+    """Raise the actor's session to more proofs. `auth_time` stays: what was proved at its start is as old as before."""
     await db.change(update(session).where(session.c.id == actor.session_id).values(amr=json.dumps(amr), acr=acr))
 
 
 async def end(ctx: Ctx, db: Db, actor: Actor, session_id: str, reason: str = "ended") -> None:
-    """End one of the actor's own sessions; somebody else's is not found."""
+    """End one of the actor's own sessions; NotFound for anyone else's."""
     if not await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id == session_id, reason):
         raise NotFound
 
@@ -216,13 +216,13 @@ async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnEl
 
 
 async def purge(db: Db, before: int) -> None:
-    """Drop those that were over by then."""
+    """Delete sessions that ended or expired before then."""
     ended = and_(session.c.ended_at.is_not(None), session.c.ended_at < before)
     await db.change(delete(session).where(or_(ended, session.c.expires_at < before)))
 
 
 async def listed(ctx: Ctx, db: Db, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
-    """Live ones, newest first."""
+    """Live sessions, newest first."""
     query = (
         select(session)
         .where(session.c.tenant_id == actor.tenant_id, session.c.person_id == actor.person_id, *_live(ctx.now()))
@@ -235,7 +235,7 @@ async def listed(ctx: Ctx, db: Db, actor: Actor, *, before: str | None, limit: i
 
 
 def as_json(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:
-    """S of the contract; instants as they are stored, a face spells them."""
+    """The API's session object; instants as stored, formatted by the caller."""
     return {
         "id": row["id"],
         "created_at": row["created_at"],

@@ -1,7 +1,7 @@
-"""A sign-in is a value: start, challenge, prove, finish. `finish` is the only place where a session is opened.
+"""Running a sign-in: start, challenge, prove, finish. `finish` is the only function that opens a session.
 
-How anything is proved is `proof`'s, factors are checked in `factors`, demands decided in `policy`; how a handle is
-carried lives in `web`.
+Not here: how a proof is counted (`proof`), checking factors (`factors`), requirements (`policy`), and how a handle is
+carried (`web`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from passgate.store.unit import Deferred
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`handle` is shown once. What is needed first; after a link that may be nothing more."""
+    """`handle` is returned only once. `decision` is what is required first; after a link possibly nothing more."""
 
     handle: str
     decision: Decision
@@ -68,8 +68,8 @@ class Started:
 async def start(
     ctx: Ctx, email: str | None, tenant_name: str | None, return_to: str | None = None, browser: str | None = None
 ) -> Started:
-    """Begin to sign in. No person is looked up: who is meant shows only in what is proved. `return_to`: where a page
-    goes afterwards, checked by that page; `browser`: the cookie of a remembered one."""
+    """Start a sign-in. Looks up no person: only a proof names one. `return_to`: where the page goes afterwards, which
+    that page checks; `browser`: the cookie of a remembered browser."""
     at = people.address(email) if email is not None else None
     async with ctx.write() as db:
         tenant = await _open_tenant(ctx, db, tenant_name)
@@ -90,7 +90,7 @@ async def start_signup(
     new_tenant: str | None,
     return_to: str | None = None,
 ) -> Started:
-    """Begin to sign up. Touches no person: everything lies in the sign-in until the mailed code is proved."""
+    """Start a sign-up. Creates no person: all data is in the pending sign-in until the mailed code is proved."""
     async with ctx.read() as db:
         tenant = await signup.target(ctx, db, tenant_name, new_tenant)
     data = await signup.prepared(ctx, tenant, email, secret, profile, new_tenant)
@@ -101,7 +101,7 @@ async def start_signup(
 
 
 async def start_recovery(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
-    """Begin to choose a new password. Known or not, a mail goes out, and the answer is the same."""
+    """Start choosing a new password. Known address or not, a mail is sent and the response is the same."""
     at = people.address(email)
     async with ctx.write() as db:
         tenant = await _open_tenant(ctx, db, tenant_name)
@@ -111,8 +111,8 @@ async def start_recovery(ctx: Ctx, email: str, tenant_name: str | None) -> Start
 
 
 async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None) -> Started:
-    """A sign-in with the person already named, to the level that is asked for or else their own. Its end replaces the
-    actor's session. Whatever age was asked for: a step-up always takes a proof given now."""
+    """Start a sign-in of the actor to the requested level, or to their own. Finishing it replaces the actor's session.
+    A step-up always requires a new proof, whatever age was requested."""
     if acr is not None and acr not in LEVELS:
         raise Invalid({"step_up.acr": "value"})
     async with action(ctx, actor) as acting:
@@ -133,8 +133,8 @@ async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str 
 
 
 async def start_by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> Started:
-    """Open a link that an operator or an admin made: its person is named by one proof, whatever else is asked for is
-    asked all the same. `is_recovery`: to set up a new way in. HandleInvalid, or NotYet while the link waits."""
+    """Open a link made by an operator or an admin: it names its person and is one proof; all other requirements remain.
+    `is_recovery`: to set up a new first factor. Raises HandleInvalid, or NotYet during the waiting period."""
     ticket = await links.find(ctx, token)
     journey = RECOVERY if is_recovery else SIGN_IN
 
@@ -171,11 +171,11 @@ async def _started(ctx: Ctx, db: Db, begun: SignIn, handle: str) -> Started:
     return Started(handle, decide(ctx, await _known(ctx, db, begun)), begun.expires_at)
 
 
-# -- what is asked now -----------------------------------------------------------------------------
+# -- what is required now --------------------------------------------------------------------------
 
 
 async def find(ctx: Ctx, handle: str) -> SignIn:
-    """The pending sign-in behind a handle, with what its person has enrolled by now. HandleInvalid."""
+    """The pending sign-in of a handle, with its person's enrolled factors. Raises HandleInvalid."""
     found = await pending.find(ctx, handle)
     if found.person_id is None:
         return found
@@ -184,8 +184,8 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
 
 
 async def _known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
-    """With what the named person has enrolled by now, and whether their browser is remembered; nothing of either
-    while nobody is named."""
+    """Load the named person's enrolled factors and whether their browser is remembered; neither until a person is
+    named."""
     if sign_in.person_id is None:
         return sign_in
     has = await credentials.kinds(db, sign_in.tenant_id, sign_in.person_id)
@@ -225,7 +225,8 @@ def _set_up_of(factor: Factor) -> SetUp:
 
 
 async def waits_until(ctx: Ctx, handle: str) -> int | None:
-    """From when on a recovery that showed two ways back can go on without the lost factor; None where nothing waits."""
+    """The instant from which a recovery that proved two methods can go on without the lost factor; None if nothing is
+    waiting."""
     return await recovery.usable_at(ctx, await pending.find(ctx, handle))
 
 
@@ -233,7 +234,7 @@ async def waits_until(ctx: Ctx, handle: str) -> int | None:
 
 
 async def challenge(ctx: Ctx, handle: str, name: str) -> dict[str, Any]:
-    """What a factor needs first, or what is to be set up where policy asks for that now."""
+    """A factor's challenge, or the offer to set it up if policy requires that now."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     if need.enrol:
@@ -242,7 +243,8 @@ async def challenge(ctx: Ctx, handle: str, name: str) -> dict[str, Any]:
 
 
 async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
-    """Answer one factor; what is still needed, or Enough. A refusal counts, a fault gives the try back to nobody."""
+    """Check the answer for one factor; returns what is still required, or Enough. A refusal counts as an attempt; after
+    a server error the attempt is not refunded."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     checked_answer(factor, answer)
@@ -270,7 +272,7 @@ async def _proving(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) ->
 def _attempt(
     ctx: Ctx, sign_in: SignIn, factor: Factor, authenticator: str, compare: Comparing, mark: Marking[Decision]
 ) -> Attempt[Decision]:
-    """What a sign-in keeps of a refused or throttled answer, the same for every factor."""
+    """How a sign-in's proof is debited and its refusals audited, the same for every factor."""
 
     def refused(person_id: str | None) -> tuple[Deferred, ...]:
         about = {"tenant_id": sign_in.tenant_id, "subject_id": person_id, "personal": sign_in.personal}
@@ -293,13 +295,14 @@ def _attempt(
 
 
 async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
-    """A doubled request may find used up what its twin has just shown: that is neither wrong nor a replay."""
+    """LOST if a concurrent duplicate of this request has just proved the factor: that is neither wrong nor a replay."""
     proofs, is_dead = await pending.proofs_now(db, sign_in)
     return Outcome.LOST if factor.name in names_of(proofs) and not is_dead else otherwise
 
 
 async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared) -> Right[Decision] | Outcome:
-    """Everything a right answer moves. It names somebody, unless it makes them, and nobody but whom others named."""
+    """Make all changes of a right answer. It must name a person, unless the journey creates one, and no other than
+    earlier proofs named."""
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
@@ -325,7 +328,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     return Right(decide(ctx, proved))
 
 
-# -- setting up what policy asks for now -----------------------------------------------------------
+# -- enrolment that policy requires now ------------------------------------------------------------
 
 
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
@@ -341,8 +344,8 @@ async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
 
 
 async def offered(ctx: Ctx, handle: str, name: str) -> dict[str, Any] | None:
-    """What was offered to be set up last, while it can still be answered; FactorNotOffered where policy does not ask
-    for it now."""
+    """The latest enrolment offer, while it can still be answered; FactorNotOffered if policy does not require that
+    now."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     if not need.enrol:
@@ -351,8 +354,8 @@ async def offered(ctx: Ctx, handle: str, name: str) -> dict[str, Any] | None:
 
 
 async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) -> Attempt[Decision]:
-    """A sign-up's own way in, the new one of a recovery, a second factor that is always asked for. Looked at again with
-    the person locked: of two pending sign-ins only one can set up a kind that the person has none of."""
+    """Enrolment inside a sign-in: the first factor of a sign-up, the new one of a recovery, a required second factor.
+    Decided again with the person locked: only one of two pending sign-ins can set up a kind the person has none of."""
     who, set_up = await _enrolling(ctx, sign_in), _set_up_of(factor)
 
     async def compare(_is_locked: bool) -> Compared:
@@ -382,18 +385,19 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """`browser` is the cookie of a browser that is remembered from now on, shown once."""
+    """`browser` is the cookie of a browser remembered from now on, returned only once."""
 
     opened: sessions.Opened
     browser: str | None
 
 
 async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
-    """Open the one session of a sign-in that has proved enough. The only caller of `sessions.open_session`.
-    `remember`: this browser need not show the second factor again for some days, where the tenant's rules have that."""
+    """Open the session of a sign-in that has proved enough. The only caller of `sessions.open_session`. `remember`:
+    this browser may skip the second factor for some days, if the tenant's rules allow that. Raises HandleInvalid,
+    ProofMissing, StepUpNeeded."""
     before = await pending.find(ctx, handle)
     async with ctx.write() as db:
-        # Before anybody is named there is nobody to lock, and nothing to finish.
+        # Until a person is named there is no row to lock, and nothing to finish.
         is_live = before.person_id and await people.lock(db, before.tenant_id, before.person_id)
         sign_in = await _known(ctx, db, await pending.take(ctx, db, before))
         enough = decide(ctx, sign_in)
@@ -438,7 +442,7 @@ async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enoug
 
 
 def may_remember(sign_in: SignIn) -> int:
-    """For how many days this browser can be remembered once this sign-in is over; 0: not at all."""
+    """For how many days this browser can be remembered after this sign-in; 0: not at all."""
     is_plain = sign_in.journey is SIGN_IN and sign_in.rules.least_acr == AAL1
     two = is_plain and policy.shows_two(sign_in.rules, sign_in.proofs)
     return sign_in.rules.remember_days if two else 0

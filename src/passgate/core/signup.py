@@ -1,6 +1,6 @@
-"""Sign-up: what a stranger hands in, and creating the person in the statement that proves the mailed code.
+"""Sign-up: validating the input, and creating the person in the transaction that proves the mailed code.
 
-Running the sign-in that carries it is `signin`'s. Nothing here tells anybody whether an address is taken.
+Not here: running the sign-in, which is `signin`. Nothing here reveals whether an address is taken.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from passgate.store import Db
 
 
 async def target(ctx: Ctx, db: Db, tenant_name: str | None, new_tenant: str | None) -> tenants.Tenant:
-    """The tenant whose rules hold for this sign-up. A new tenant starts with `main`'s."""
+    """The tenant whose rules apply to this sign-up. A new tenant starts with those of `main`."""
     if new_tenant is None:
         return await tenants.open_one(ctx, db, tenant_name)
     if ctx.settings.tenancy != "multi":
@@ -41,7 +41,7 @@ async def prepared(
     profile: dict[str, Any] | None,
     new_tenant: str | None,
 ) -> dict[str, Any]:
-    """What lies sealed in the sign-in until the code comes. The password is hashed here, whoever asks."""
+    """The data to be sealed in the sign-in until the code is proved. The password is hashed here in every case."""
     at = people.address(email)
     stored = people.profile_text(checked(ctx.services.profile, profile))
     data: dict[str, Any] = {"email": at.text, "email_key": at.key, "profile": stored}
@@ -56,7 +56,7 @@ async def prepared(
 
 
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
-    """The mail: a code for a new address, a friendly word for a known one. In a new tenant every address is new."""
+    """Send the mail: a code for a new address, an explanation for a known one. In a new tenant every address is new."""
     known = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
     is_new = known is None or "new_tenant" in sign_in.data
     await email_code.send(ctx, db, sign_in, is_meant=is_new)
@@ -65,7 +65,7 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
 
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
     """Create the person, in the transaction that took the code. Of several sign-ups of one address the first proof
-    wins, and only the winner's own password counts; None for the others."""
+    wins, and only its own password is stored; None for the others."""
     tenant_id, role = sign_in.tenant_id, "user"
     if wanted := sign_in.data.get("new_tenant"):
         made = await tenants.create(ctx, db, wanted["name"], wanted["display_name"])

@@ -1,6 +1,6 @@
-"""Tenants: realms of people with rules of their own. Single-tenant use is one tenant called `main`.
+"""Tenants: separate groups of people with their own rules. A single-tenant deployment has one tenant called `main`.
 
-Who is in a tenant lives in `people`, what its rules mean in `policy`.
+Not here: who belongs to a tenant (`people`) and what its rules mean (`policy`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Tenant:
 
 
 def checked_name(text: str, field: str = "name") -> str:
-    """2–40 of a-z, 0-9 and hyphen, matched without case, none of the reserved ones."""
+    """2–40 of a-z, 0-9 and hyphen, matched case-insensitively, not a reserved name. Raises Invalid."""
     name = text.strip().lower()
     if not _NAME.fullmatch(name):
         raise Invalid({field: "format"})
@@ -51,7 +51,7 @@ async def by_id(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
 
 
 async def lock(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
-    """The same, its row locked until the transaction ends."""
+    """The same, with its row locked until the transaction ends."""
     return _value(ctx, await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
 
 
@@ -67,7 +67,7 @@ def _value(ctx: Ctx, row: RowMapping | None) -> Tenant | None:
 
 
 async def open_one(ctx: Ctx, db: Db, name: str | None) -> Tenant:
-    """The tenant that takes sign-ups under this name. Ghost, disabled and closed ones answer alike."""
+    """The tenant open for sign-up under this name. Raises SignupClosed alike for unknown, disabled and closed ones."""
     found = await find(ctx, db, name)
     if found is None or found.is_disabled or found.signup != "open":
         raise SignupClosed
@@ -75,7 +75,7 @@ async def open_one(ctx: Ctx, db: Db, name: str | None) -> Tenant:
 
 
 async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "open") -> str | None:
-    """The new tenant's id, or None where the name is taken."""
+    """The new tenant's id, or None if the name is taken."""
     tenant_id = ctx.world.uuid()
     row = {
         "id": tenant_id,
@@ -90,7 +90,7 @@ async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "
 
 
 async def ensure_main(services: Services) -> None:
-    """Every deployment has `main`; racing starts make one."""
+    """Create `main` if it is missing; processes starting concurrently create one."""
     async with services.store.read() as db:
         if await find(Ctx(services), db, MAIN):
             return

@@ -1,7 +1,7 @@
-"""Budgets: how often something may be refused before it must wait. Everything is spent before anything is compared.
+"""Throttling: how many refusals are allowed before a wait. Every budget is debited before anything is compared.
 
-The numbers are those of the product's policy; the rows live in SQL beside the credentials, so that no cache that is
-flushed gives anybody new tries. Who is told what about a budget is the caller's business.
+Not here: how a throttled request is answered, which is the caller's. The numbers are the product's policy; rows are in
+SQL beside the credentials, so that flushing a cache grants no new attempts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from passgate.store.tables import budget
 from passgate.world import SECOND
 
 FREE = 10
-"""Refusals in a row that cost no wait."""
+"""Consecutive refusals without a wait."""
 LOCKED = 100
-"""Refusals in a row after which an authenticator is disabled until recovered (NIST 800-63B-4 §3.2.2)."""
+"""Consecutive refusals after which an authenticator is disabled until recovery (NIST 800-63B-4 §3.2.2)."""
 WAITS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900)
-"""Seconds to wait after the 10th, 11th … refusal; the last holds from then on."""
+"""Seconds to wait after the 10th, 11th … refusal; the last applies from then on."""
 
 ORIGIN_REFUSALS = 100
 ORIGIN_REFUSALS_HERE = 10_000
@@ -33,7 +33,7 @@ ORIGIN_WINDOW = 600
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was debited, to be given back on success. `is_locked`: the authenticator is disabled; answer as if wrong."""
+    """What was debited, to be refunded on success. `is_locked`: the authenticator is disabled; answer as if wrong."""
 
     authenticator: str
     origin: str
@@ -45,7 +45,7 @@ def person_key(person_id: str, factor: str) -> str:
 
 
 def address_key(ctx: Ctx, tenant_id: str, email_key: str, factor: str) -> str:
-    """An address that nobody has gets the same budget; stored so that the table is no list of addresses."""
+    """An unknown address gets the same budget; MACed so that the table does not list addresses."""
     return f"a:{factor}:{ctx.ring.mac('budget', f'{tenant_id} {email_key}'.encode()).hex()}"
 
 
@@ -61,7 +61,7 @@ def origin_key(ctx: Ctx) -> str:
 
 
 async def spend(ctx: Ctx, db: Db, tenant_id: str, authenticator: str) -> Spent:
-    """Debit the authenticator and the origin, or raise Throttled. Call it in a transaction of its own."""
+    """Debit the authenticator and the origin, or raise Throttled. Call it in a separate transaction."""
     origin = origin_key(ctx)
     limit = ORIGIN_REFUSALS_HERE if ctx.settings.is_development and ctx.origin.is_loopback else ORIGIN_REFUSALS
     await window(ctx, db, origin, limit=limit, seconds=ORIGIN_WINDOW)
@@ -70,7 +70,7 @@ async def spend(ctx: Ctx, db: Db, tenant_id: str, authenticator: str) -> Spent:
 
 
 async def _climb(ctx: Ctx, db: Db, tenant_id: str, key: str) -> int:
-    """One more refusal on the ladder, in one statement: of parallel tries only as many pass as the ladder allows."""
+    """Count one more refusal, in one statement: parallel attempts cannot exceed the limit."""
     now = ctx.now()
     statement = _CLIMB[db.is_postgres]
     used = await db.value(statement, key=key, tenant_id=tenant_id, used=1, until_at=0, updated_at=now, now=now)
@@ -80,7 +80,7 @@ async def _climb(ctx: Ctx, db: Db, tenant_id: str, key: str) -> int:
 
 
 def _climbing(insert: Any) -> Any:
-    """Used once: no wait. Used again after its wait: one more, and the wait that belongs to that many."""
+    """First use: no wait. Used again after its wait: count one more, and set the wait for that count."""
     now = bindparam("now", type_=BigInteger)
     after = budget.c.used + 1
     steps = [(after == FREE + step, now + wait * SECOND) for step, wait in enumerate(WAITS[:-1])]
@@ -98,7 +98,7 @@ def _climbing(insert: Any) -> Any:
 
 
 def _counting(insert: Any) -> Any:
-    """Used once, or in a window that is over: a new window. Else one more, while `most` is not reached."""
+    """First use, or an expired window: start a new window. Otherwise count one more, up to `most`."""
     now, until = bindparam("now", type_=BigInteger), bindparam("until", type_=BigInteger)
     over = budget.c.until_at <= now
     return (
@@ -121,13 +121,13 @@ _COLUMNS = ("key", "tenant_id", "used", "until_at", "updated_at")
 _CLIMB = {True: _climbing(postgresql.insert), False: _climbing(sqlite.insert)}
 _COUNT = {True: _counting(postgresql.insert), False: _counting(sqlite.insert)}
 _TAKE_BACK = update(budget).where(budget.c.key == bindparam("of"), budget.c.used > 0).values(used=budget.c.used - 1)
-# On the ladder the wait goes too, if without this try there would be none: it was right, so it was no refusal.
+# Also drop the wait if there would be none without this attempt, which was no refusal.
 _STEP_BACK = _TAKE_BACK.values(until_at=case((budget.c.used - 1 < FREE, 0), else_=budget.c.until_at))
 _CLEAR = update(budget).where(budget.c.key == bindparam("of")).values(used=0, until_at=0, updated_at=bindparam("now"))
 
 
 async def window(ctx: Ctx, db: Db, key: str, *, limit: int, seconds: int) -> None:
-    """At most `limit` in `seconds`, counted from the first; else Throttled."""
+    """At most `limit` in `seconds`, counted from the first; otherwise raises Throttled."""
     now = ctx.now()
     until = now + seconds * SECOND
     first = {"key": key, "tenant_id": None, "used": 1, "until_at": until, "updated_at": now}
@@ -141,8 +141,8 @@ async def _wait(ctx: Ctx, db: Db, key: str) -> NoReturn:
 
 
 async def refund(ctx: Ctx, db: Db, spent: Spent, *, clear: bool) -> None:
-    """Give the origin its try back. `clear`: the authenticator was right, its row of refusals is over; otherwise
-    only this one try is taken back."""
+    """Refund the origin's attempt. `clear`: the authenticator was right, so its refusals are cleared; otherwise only
+    this attempt is refunded."""
     await db.change(_TAKE_BACK, of=spent.origin)
     if clear:
         await db.change(_CLEAR, of=spent.authenticator, now=ctx.now())
@@ -151,17 +151,17 @@ async def refund(ctx: Ctx, db: Db, spent: Spent, *, clear: bool) -> None:
 
 
 async def clear(ctx: Ctx, db: Db, key: str) -> None:
-    """Recovered: the authenticator is new."""
+    """Clear the refusals of an authenticator that was replaced."""
     await db.change(_CLEAR, of=key, now=ctx.now())
 
 
 async def forget(db: Db, person_id: str, factors: tuple[str, ...]) -> None:
-    """The person is gone, and with them what their authenticators were refused."""
+    """Delete the counters of an erased person's authenticators."""
     keys = [person_key(person_id, factor) for factor in factors]
     await db.change(delete(budget).where(budget.c.key.in_(keys)))
 
 
 async def purge(ctx: Ctx, db: Db) -> None:
-    """Drop what no longer counts. A person's own rows stay: a hundred refusals are a hundred, however slowly given."""
+    """Delete counters unused for a day, except a person's own: their refusals add up, however slowly they come."""
     day_ago = ctx.now() - 24 * 3600 * SECOND
     await db.change(delete(budget).where(budget.c.updated_at < day_ago, budget.c.key.not_like("p:%")))

@@ -1,16 +1,16 @@
-"""Short names for the browser and the system behind a User-Agent field, for lists that people read.
+"""Short browser and system names for a User-Agent header, for display only.
 
-No version numbers, and never a decision about what anybody may do: a client says whatever it likes.
+Not here: version numbers, or any access decision: a client can send any value.
 """
 
 from __future__ import annotations
 
 import re
 
-_READ = 512  # characters looked at: real fields are shorter
+_READ = 512  # characters read: real headers are shorter
 _LABEL = 40
 
-# The first needle found wins, so whoever pretends to be another browser stands above it.
+# The first match wins, so a browser that imitates another precedes it.
 _BROWSERS = (
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -59,7 +59,7 @@ _PRODUCT = re.compile(r"[^\s/(;]+")
 
 
 def describe(user_agent: str) -> tuple[str, str]:
-    """(browser, system): ("Firefox", "Windows"), ("curl", ""), or ("unknown", "") where nothing was said.
+    """(browser, system): ("Firefox", "Windows"), ("curl", ""), or ("unknown", "") for an empty header.
 
     Both are printable ASCII of at most 40 characters. Never raises.
     """
@@ -72,6 +72,6 @@ def _first(head: str, table: tuple[tuple[str, str], ...]) -> str:
 
 
 def _product(head: str) -> str:
-    """The name of the first product (RFC 9110 §10.1.5), without what could not be printed."""
+    """The name of the first product (RFC 9110 §10.1.5), printable ASCII only."""
     found = _PRODUCT.search(head)
     return "".join(char for char in found[0] if "!" <= char <= "~")[:_LABEL] if found else ""

@@ -1,4 +1,4 @@
-"""Where rows live: the tables, the two engines and the unit of work. Rules about what rows mean never live here."""
+"""Persistence: the tables, the two engines and the unit of work. Not here: rules about what rows mean."""
 
 from passgate.store.unit import Db, Store
 

@@ -1,6 +1,6 @@
-"""How each database is driven: SQLite in threads of its own, PostgreSQL by asyncpg on the event loop.
+"""The database engines: SQLite in threads of its own, PostgreSQL with asyncpg on the event loop.
 
-What a transaction means lives in `unit`; nothing here knows a table.
+Not here: what a transaction means, which is `unit`, and any table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Opened = tuple[Connection, RootTransaction]
 
 _BUSY_MS = 10_000
 _WAIT = 10
-"""Seconds a request waits for its turn at the database before it is answered 503."""
+"""Seconds a request waits for a connection before it is answered 503."""
 
 
 class Run(Protocol):
@@ -33,10 +33,10 @@ class Run(Protocol):
 
 
 class Sqlite:
-    """The writer is one connection, and requests take turns at it in the event loop instead of polling a lock. What
-    may wait (the lock of another process, the disk at the end) and whatever touches many rows runs in the writer's
-    thread; the few indexed statements between run where they are, because a hop costs more than they do. Readers are
-    four threads. (A driver that hops to its thread for every cursor call costs four times this.)"""
+    """One writer connection, for which requests queue in the event loop instead of polling a lock. What may block
+    (another process's lock at BEGIN, the disk at COMMIT) and whatever touches many rows runs in the writer's thread;
+    the few indexed statements between run on the event loop, because a hop to a thread costs more than they do. Readers
+    have four threads. (A driver that hops to its thread for every cursor call takes four times as long.)"""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.sync_engine = engine
@@ -80,8 +80,8 @@ class Sqlite:
         return cls(engine, 4)
 
     async def close(self) -> None:
-        """What is in hand ends first. What does not is rolled back: a pool that is thrown away closes no connection
-        that is out."""
+        """Wait for the current transaction. One that does not end in time is rolled back: disposing a pool does not
+        close a connection in use."""
         try:
             with suppress(PoolTimeout):
                 await self._take_turn()
@@ -100,8 +100,8 @@ class Sqlite:
             raise PoolTimeout("no turn at the writer") from late
 
     async def _hop(self, work: Callable[[], T]) -> T:
-        """To the thread and back. Who is cancelled leaves at once: work that has begun goes on, other work is dropped.
-        So it must not hand anything out that has to be given back."""
+        """Run in the thread. A cancelled caller returns at once: work that has started continues, other work is
+        dropped. So `work` must not return anything that has to be released."""
         return await asyncio.wrap_future(self._send(work))
 
     def _send(self, work: Callable[[], T]) -> Future[T]:
@@ -112,10 +112,11 @@ class Sqlite:
 
     @asynccontextmanager
     async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:
-        """One transaction; rolled back unless the block ends well. `heavy`: every statement goes to the thread.
+        """One transaction; rolled back unless the block succeeds. `heavy`: every statement runs in the thread.
 
-        However often the caller is cancelled, the thread ends what it began, and the turn is free when it has: nothing
-        of that waits for an await of the caller's. A commit that has begun is a commit."""
+        However often the caller is cancelled, the thread finishes what it started and then frees the writer; neither
+        depends on an await of the caller. A commit that has started completes.
+        """
         await self._take_turn()
         try:
             opening = self._send(self._open)
@@ -146,7 +147,7 @@ class Sqlite:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Run]:
-        """No transaction: each piece of work takes a connection for itself, in one hop."""
+        """No transaction: each piece of work uses its own connection, in one hop."""
 
         async def run(work: Callable[[Connection], T]) -> T:
             def alone() -> T:
@@ -167,7 +168,8 @@ def _commit(connection: Connection, transaction: RootTransaction) -> None:
 
 
 def _roll_back(opening: Future[_Opened]) -> None:
-    """Whatever became of it: its caller may have been cancelled before it was begun, or before the answer came."""
+    """Close whatever `opening` produced: the caller may have been cancelled before it started, or before its result
+    arrived."""
     if not opening.cancelled() and opening.exception() is None:
         connection, _ = opening.result()
         connection.close()
@@ -177,7 +179,7 @@ _LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transacti
 
 
 class Postgres:
-    """READ COMMITTED: every conditional UPDATE looks again at the newest row. No statement may wait for ever."""
+    """READ COMMITTED: every conditional UPDATE re-reads the newest row. Timeouts bound every statement."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -207,7 +209,7 @@ class Postgres:
 
 
 def _postgres(url: str, limits: dict[str, str], **more: Any) -> AsyncEngine:
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  60 ms that SQLite need not spend
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  saves SQLite deployments 60 ms
 
     return create_async_engine(
         url,

@@ -1,6 +1,7 @@
-"""Bring a database to the newest schema, or say that it is behind. What a schema means lives in `tables`.
+"""Upgrades a database to the newest schema, or reports that it is behind.
 
-Alembic is imported only when there is work to do: a server that starts on a current database never loads it.
+Not here: what a schema means, which is `tables`. Alembic is imported only when there is work to do: a server that
+starts on a current database never loads it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ HEAD = "0004"
 
 
 async def revision(store: Store, *, serving: bool = False) -> str | None:
-    """The schema's revision, or None for an empty database. `serving`: the file is there, so reading is enough, and a
-    question about readiness waits for no writer."""
+    """The schema's revision, or None for an empty database. `serving`: the file exists, so reading suffices, and a
+    readiness check waits for no writer."""
     async with store.read() if serving else store.write() as db:
         if not await db.run(lambda connection: inspect(connection).has_table("alembic_version")):
             return None
@@ -33,7 +34,7 @@ async def is_behind(store: Store, *, serving: bool = False) -> bool:
 
 
 async def upgrade(store: Store, *, lock: Path) -> bool:
-    """True if something was done. Processes that start together take turns at `lock`."""
+    """True if an upgrade ran. Processes that start concurrently take turns by locking the file `lock`."""
     with lock.open("a") as lock_file:
         await asyncio.to_thread(fcntl.flock, lock_file, fcntl.LOCK_EX)
         if not await is_behind(store):

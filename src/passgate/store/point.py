@@ -1,8 +1,8 @@
-"""The shortest way to one row, for the endpoints that answer thousands of times a second. Writes never live here.
+"""Single-row reads with the least overhead, for the endpoints that answer thousands of requests a second.
 
-A statement is compiled once and then asked with bare driver calls. On SQLite it runs in the event loop's own thread:
-an indexed look-up takes a few microseconds, the hop to a thread and back ten times that, and a reader in WAL mode waits
-for nobody. On PostgreSQL a small asyncpg pool with prepared statements does it.
+Not here: writes. A statement is compiled once and run by bare driver calls. On SQLite it runs in the event loop's
+thread: an indexed look-up takes a few microseconds, a hop to a thread ten times that, and a reader in WAL mode waits
+for nobody. On PostgreSQL it runs on a small asyncpg pool with prepared statements.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from passgate.errors import Unavailable
 
 
 class Lookup:
-    """A SELECT with one parameter. Make it once, at import."""
+    """A SELECT with one parameter. Create it once, at import."""
 
     def __init__(self, statement: Select[Any]) -> None:
         self.sqlite = str(statement.compile(dialect=sqlite.dialect()))
@@ -41,7 +41,7 @@ class _SqlitePoint:
         self._is_closed = False
 
     async def one(self, lookup: Lookup, key: Any) -> Any | None:
-        if self._is_closed:  # a connection that is opened now would be closed by nobody
+        if self._is_closed:  # nothing would close a connection opened now
             raise Unavailable("database")
         try:
             if self._connection is None:
@@ -80,7 +80,7 @@ class _PostgresPoint:
                 try:
                     return await connection.fetchrow(lookup.postgres, key)
                 except asyncpg.InternalClientError:
-                    # Its server died in the middle of a word: the driver no longer knows where it was.
+                    # The server died in the middle of a message, so the driver's protocol state is undefined.
                     connection.terminate()
                     raise
         except (
@@ -96,7 +96,7 @@ class _PostgresPoint:
         import asyncpg  # noqa: PLC0415
 
         async with self._opening:
-            if self._is_closed:  # a pool that is opened now would be closed by nobody
+            if self._is_closed:  # nothing would close a pool opened now
                 raise Unavailable("database")
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(

@@ -1,7 +1,8 @@
-"""Every table on one page: columns, keys, and who owns them. No query and no rule ever lives here.
+"""Every table: columns, keys, and the module that owns it.
 
-Each row names its tenant first, so that a deployment can be spread by tenant later. Ids are UUIDv7 text; instants are
-microseconds since 1970 (`world.Instant`); `_hash` is compared, `_sealed` is encrypted by `seal`; JSON columns are text.
+Not here: queries and rules. Each row names its tenant first, so that a deployment can be sharded by tenant later. Ids
+are UUIDv7 text; instants are microseconds since 1970 (`world.Instant`); `_hash` columns are compared, `_sealed` ones
+are encrypted by `seal`; JSON columns are text.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _person(*, null: bool = False) -> Column[str]:
     return Column("person_id", String(36), ForeignKey("person.id", ondelete="CASCADE"), nullable=null)
 
 
-# core/tenants: a realm of people with rules of its own. `policy` is what differs from the default.
+# core/tenants: a group of people with its own rules. `policy` stores the differences from the default.
 tenant = Table(
     "tenant",
     metadata,
@@ -86,7 +87,8 @@ role_grant = Table(
     Index(None, "tenant_id", "role"),
 )
 
-# core/factors: everything a person can prove again and again. A compare names `version`, a mark moves it.
+# core/factors: everything a person can prove repeatedly. A mark requires the `version` that was compared; revoking
+# increments it.
 credential = Table(
     "credential",
     metadata,
@@ -106,7 +108,7 @@ credential = Table(
     _at("last_used_at", null=True),
     _at("revoked_at", null=True),
     Index(None, "tenant_id", "person_id", "kind"),
-    # A person has one password: two enrolments that race cannot both stand.
+    # A person has one password, even if two enrolments race.
     Index(
         "uq_credential_password",
         "person_id",
@@ -137,7 +139,7 @@ sign_in = Table(
     Index(None, "expires_at"),
 )
 
-# core/once: everything that may be used once.
+# core/once: single-use tickets.
 ticket = Table(
     "ticket",
     metadata,
@@ -154,7 +156,7 @@ ticket = Table(
     Index(None, "expires_at"),
 )
 
-# core/throttle: how many refusals a thing has cost so far, and until when it must wait.
+# core/throttle: refusals counted under a key, and the end of the wait.
 budget = Table(
     "budget",
     metadata,
@@ -166,7 +168,7 @@ budget = Table(
     Index(None, "updated_at"),
 )
 
-# core/sessions: the result of a sign-in. An ended row is never live again.
+# core/sessions: the result of a sign-in. An ended row never becomes live again.
 session = Table(
     "session",
     metadata,
@@ -190,7 +192,7 @@ session = Table(
     Index(None, "expires_at"),
 )
 
-# core/audit: what happened. Rows outlive people; `personal` is emptied when its person is erased.
+# core/audit: audit events. Rows outlive people; `personal` is erased with its person.
 audit_event = Table(
     "audit_event",
     metadata,
@@ -218,7 +220,7 @@ audit_event = Table(
     ),
 )
 
-# core/audit: how far a tenant's chain is sealed; `mac` covers the row.
+# core/ledger: how far a tenant's chain is sealed; `mac` covers the row.
 audit_head = Table(
     "audit_head",
     metadata,
@@ -229,7 +231,7 @@ audit_head = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 
-# core/mail: what leaves the process later. `message_sealed` is emptied on delivery or expiry.
+# core/mail: mails to be sent. `message_sealed` is erased on delivery or expiry.
 outbox = Table(
     "outbox",
     metadata,
@@ -250,12 +252,12 @@ outbox = Table(
     ),
 )
 
-# adapters/mailbox: the mailbox that only development has.
+# adapters/mailbox: the mailbox of development.
 dev_mail = Table(
     "dev_mail", metadata, _id(primary_key=True), Column("message_sealed", LargeBinary, nullable=False), _at("sent_at")
 )
 
-# core/observers: how far along each tenant's trail a host's observer has been.
+# core/observers: an observer's position in each tenant's trail.
 observer = Table(
     "observer",
     metadata,
@@ -264,7 +266,7 @@ observer = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# core/observers: an event that an observer still has to be told. `about` is the person, whose events keep their order.
+# core/observers: events still to be delivered to an observer. `about` is the person, whose events stay in order.
 observer_queue = Table(
     "observer_queue",
     metadata,

@@ -1,7 +1,7 @@
-"""The engines and the unit of work: at most one write transaction open per request or job, reads beside it.
+"""The unit of work: at most one write transaction open per request or job, with reads beside it.
 
-A refusal is kept, a fault is undone: whatever leaves a `write()` block as an exception rolls everything back, and a
-Refusal's own `deferred` is then committed in a second short transaction. No query of a concept ever lives here.
+Not here: any query. An exception that leaves a `write()` block rolls everything back; a Refusal's own `deferred` is
+then committed in a second short transaction.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _writing: ContextVar[bool] = ContextVar("passgate_writing", default=False)
 
 
 class Db:
-    """One open connection, with the few verbs the rooms need. `run` is how work reaches it: SQLite's runs in a thread,
+    """One open connection, with the few operations `core` needs. `run` executes work on it: SQLite's in a thread,
     PostgreSQL's on the event loop."""
 
     def __init__(self, run: Run, *, is_postgres: bool) -> None:
@@ -35,23 +35,23 @@ class Db:
         self.callbacks: list[Callable[[], None]] = []
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when this transaction is committed; never if it is not."""
+        """Call `callback` once this transaction is committed; never if it is not."""
         self.callbacks.append(callback)
 
-    # `given` fills the bindparams of a statement that was built once, at import: building costs more than running.
+    # `given` fills the bindparams of a statement built once, at import: building costs more than running.
 
     async def rows(self, statement: Executable, **given: Any) -> Sequence[RowMapping]:
         return await self.run(lambda connection: connection.execute(statement, given).mappings().all())
 
     async def one(self, statement: Executable, **given: Any) -> RowMapping | None:
-        """The only row, or None. More than one is a fault of ours."""
+        """The only row, or None. More than one is a bug."""
         return await self.run(lambda connection: connection.execute(statement, given).mappings().one_or_none())
 
     async def value(self, statement: Executable, **given: Any) -> Any:
         return await self.run(lambda connection: connection.execute(statement, given).scalar_one_or_none())
 
     async def change(self, statement: Executable, **given: Any) -> int:
-        """How many rows an INSERT, UPDATE or DELETE moved: check and mark in one statement ends here."""
+        """The number of rows an INSERT, UPDATE or DELETE affected; tells whether a conditional UPDATE matched."""
         return await self.run(lambda connection: connection.execute(statement, given).rowcount)
 
     async def change_many(self, statement: Executable, moves: Sequence[Mapping[str, Any]]) -> None:
@@ -62,7 +62,7 @@ class Db:
         await self.change(_insert(table), **values)
 
     def upsert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        """An INSERT that knows ON CONFLICT, in the dialect at hand."""
+        """An INSERT with ON CONFLICT, in the current dialect."""
         return postgresql.insert(table) if self.is_postgres else sqlite.insert(table)
 
 
@@ -75,7 +75,7 @@ Deferred = Callable[[Db], Awaitable[None]]
 
 
 class Store:
-    """`write()` is one transaction, `read()` a look without one, `point` the shortest way to one row."""
+    """`write()` is one transaction, `read()` reads without one, `point` reads one row with the least overhead."""
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.database
@@ -86,8 +86,8 @@ class Store:
         self._is_closed = False
 
     async def close(self) -> None:
-        """Every part, whatever becomes of the others. Who comes later is refused: PostgreSQL's engine would connect
-        anew, and nobody would close that."""
+        """Close every part, even if another fails. Later calls are refused: PostgreSQL's engine would reconnect, and
+        nothing would close that."""
         self._is_closed = True
         async with AsyncExitStack() as parts:
             for part in (self.reader, self.writer, self.point):
@@ -95,7 +95,7 @@ class Store:
 
     @asynccontextmanager
     async def write(self, *, heavy: bool = False) -> AsyncIterator[Db]:
-        """A write transaction: committed at the end, rolled back on any exception, a Refusal's `deferred` kept.
+        """A write transaction: committed at the end, rolled back on any exception; a Refusal's `deferred` is committed.
         `heavy`: it touches more than a handful of indexed rows, so SQLite must not run it in the event loop."""
         if _writing.get():
             raise RuntimeError("a write transaction is open already: hand its db on")
@@ -139,13 +139,13 @@ class Store:
 
 @asynccontextmanager
 async def _mapped() -> AsyncIterator[None]:
-    """What the database's absence looks like from outside: 503, with nothing of its text."""
+    """Map database outages to Unavailable (503), without any of the error text."""
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError, sqlite3.Error) as fault:
         raise Unavailable("database") from fault
     except exc.DBAPIError as fault:
-        # asyncpg files a lost connection, a full disk and a stopping server under plain DBAPIError.
+        # asyncpg reports a lost connection, a full disk and a stopping server as plain DBAPIError.
         if fault.connection_invalidated or _is_outage(fault):
             raise Unavailable("database") from fault
         raise
@@ -153,13 +153,13 @@ async def _mapped() -> AsyncIterator[None]:
 
 def _is_outage(fault: exc.DBAPIError) -> bool:
     state = str(getattr(fault.orig, "sqlstate", None) or getattr(fault.orig, "pgcode", None) or "")
-    # 08 connection, 53 resources (disk full), 57 intervention (shutdown), 58 system, 40 serialisation or deadlock,
-    # 3D no such database and 28 no entry (moved, or its password changed), 25006 read-only (a failed-over standby).
+    # 08 connection, 53 resources (disk full), 57 intervention (shutdown), 58 system, 40 serialisation or deadlock, 3D
+    # no such database and 28 no access (moved, or its password changed), 25006 read-only (a failed-over standby).
     return state[:2] in {"08", "53", "57", "58", "40", "3D", "28"} or state == "25006"
 
 
 async def is_reachable(store: Store) -> bool:
-    """For /readyz: a statement gets through within a second."""
+    """For /readyz: whether a statement succeeds within a second."""
     try:
         async with asyncio.timeout(1), store.read() as db:
             await db.value(text("SELECT 1"))

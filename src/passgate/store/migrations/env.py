@@ -1,4 +1,4 @@
-"""Alembic's entry: it works on the connection `store.migrate` hands over. Nothing is configured here."""
+"""Alembic's entry point, run on the connection that `store.migrate` passes. Not here: any configuration."""
 
 from alembic import context
 

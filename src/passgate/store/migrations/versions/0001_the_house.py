@@ -1,6 +1,6 @@
-"""The tables of the house: tenants, people, credentials, sign-ins, sessions, budgets, mail and the audit trail.
+"""The initial tables: tenants, people, credentials, sign-ins, sessions, budgets, mail and the audit trail.
 
-A released revision is never edited: the next change is the next file.
+A released revision is never edited: a further change is a further revision.
 """
 
 import sqlalchemy as sa

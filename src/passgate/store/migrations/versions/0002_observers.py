@@ -1,4 +1,4 @@
-"""observers of a host program."""
+"""Observers of a host application."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""what a ticket carries."""
+"""Sealed data of a ticket."""
 
 import sqlalchemy as sa
 from alembic import op

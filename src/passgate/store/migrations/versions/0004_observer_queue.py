@@ -1,4 +1,4 @@
-"""the queue of observers gets its name: telling becomes observer_queue, rows and all."""
+"""Rename the table telling to observer_queue, with its rows."""
 
 import sqlalchemy as sa
 from alembic import op
