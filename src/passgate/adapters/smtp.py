@@ -124,8 +124,7 @@ def compose(message: Message, sender: Address) -> EmailMessage:
 
 
 def _address(address: str, name: str = "") -> Address:
-    """Parse exactly one address. The domain is sent in ASCII (RFC 5890), so only the local part can require
-    SMTPUTF8."""
+    """Parse exactly one address. The domain is sent in ASCII (RFC 5890): only the local part can need SMTPUTF8."""
     local, at, domain = _plain(address).rpartition("@")
     if not local or not at:
         raise ValueError("a mail needs one address")

@@ -1,7 +1,7 @@
-"""Role-based access control: roles as sets of permissions, `may`, and granting and revoking roles. Unknown means no.
+"""Role-based access control: roles as sets of permissions, `may`, granting and revoking. An unknown role has none. No
+one grants permissions they lack or changes their own roles, and a tenant's last owner stays.
 
-Not here: who an actor is, which is `sessions`. Nobody grants permissions they lack, nobody changes their own roles, and
-a tenant's last owner cannot be removed.
+Not here: who the actor is, which is `sessions`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
 
 
 async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> bool:
-    """Write the grant without a permission check, for account creation and the command line. False if it existed
-    already."""
+    """Write the grant without a permission check (sign-up, command line). False if it existed already."""
     row = {"tenant_id": tenant_id, "person_id": person_id, "role": role, "created_at": ctx.now()}
     if not await db.change(db.upsert(role_grant).values(**row).on_conflict_do_nothing()):
         return False

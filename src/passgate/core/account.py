@@ -1,7 +1,7 @@
-"""Actions of a signed-in person on their own account: profile, password, sessions, activity, export, deletion.
+"""Actions of a signed-in person on their own account: profile, password, sessions, activity, export, deletion. Each
+runs in `action`; those that could take over an account require a fresh proof.
 
-Not here: signing in, which is `signin`. Every action runs in `action`; those that could take over an account require a
-fresh proof.
+Not here: signing in, which is `signin`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PAGE = 100
 
 
 async def fresh(ctx: Ctx, actor: Actor) -> None:
-    """Require a proof from the last minutes at the person's own level: someone who enrolled a second factor must have
-    used it. Otherwise raise StepUpNeeded (RFC 9470)."""
+    """Require a proof no older than the rules' `max_age` (else the setting), at the person's own level: someone who
+    enrolled a second factor must have used it. Otherwise raise StepUpNeeded (RFC 9470)."""
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, actor.tenant_id)
         level = own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))

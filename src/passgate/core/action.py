@@ -1,10 +1,9 @@
-"""One action of a signed-in person: a transaction that takes its row locks in a fixed order, checks that the session is
-live, and ends what the action must end.
+"""One action of a signed-in person: a transaction that takes row locks in a fixed order, checks that the session is
+live, and ends what the action must end. The order, for all transactions: people (by id), tenants, pending sign-ins,
+budgets (the origin's before the authenticator's). Other rows of a person change only with the person locked; a test
+reads the order from the SQL. (On SQLite the single write transaction suffices.)
 
-Not here: the change itself, which the caller makes. Lock order, for every transaction in Passgate: people (by id),
-tenants, pending sign-ins, budgets (the origin's before the authenticator's). Any other row of a person is changed only
-while that person is locked; a test checks the order in the SQL statements. (On SQLite the single write transaction
-suffices.)
+Not here: the change itself, which the caller makes.
 """
 
 from __future__ import annotations
@@ -60,8 +59,7 @@ async def action(
     about: str | None = None,
     heavy: bool = False,
 ) -> AsyncIterator[Action]:
-    """Run the action in its own write transaction. `about`: the id of another person in the tenant, who is locked
-    too."""
+    """Run the action in its own write transaction. `about`: the id of another person of the tenant to lock."""
     async with ctx.write(heavy=heavy) as db, within(ctx, db, actor, ends=ends, reason=reason, about=about) as acting:
         yield acting
 

@@ -1,5 +1,4 @@
-"""Changing an account's address: a code proves the new one, both addresses are notified, and the old one can undo the
-change for a week.
+"""Changing an account's address: a code proves the new one, both are notified, and the old one can undo it for a week.
 
 Not here: how addresses are compared, which is `people`. Nothing here reveals whether an address is taken.
 """
@@ -27,8 +26,8 @@ _CODE, _UNDO = "address", recovery.OLD_ADDRESS
 
 
 async def start(ctx: Ctx, actor: Actor, email: str) -> str:
-    """Mail a code to the new address; returns that address, masked. A taken address gets a mail that says so and a
-    ticket that no answer opens, so the caller sees no difference."""
+    """Mail a code to the new address; returns that address, masked. A taken address gets a different mail and a ticket
+    that no answer opens, so the caller sees no difference."""
     await account.fresh(ctx, actor)
     at = people.address(email)
     async with action(ctx, actor) as acting:
@@ -89,8 +88,7 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
 
 
 async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool:
-    """Change the person's row, issue the undo link and send both mails; False if the address has been taken
-    meanwhile."""
+    """Change the person's row, issue the undo link and send both mails; False if the address is now taken."""
     if not await people.set_address(ctx, db, actor.tenant_id, actor.person_id, at):
         return False
     minted = ctx.ring.mint(UNDO)

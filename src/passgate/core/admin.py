@@ -1,6 +1,7 @@
-"""Actions of an admin on their own tenant: its policy, and sign-in links for people who cannot sign in.
+"""Actions of an admin on their own tenant: its policy, and sign-in links for people who cannot sign in. Each checks the
+permission first.
 
-Not here: what an operator does on the command line, which is `operate`. Every action checks the permission first.
+Not here: what an operator does on the command line, which is `operate`.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
 
 
 async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
-    """Create a link for a person in the tenant whose permissions do not exceed the actor's. It becomes usable after the
-    waiting period; the person is notified at once."""
+    """Create a link for a person of the tenant who has no more permissions than the actor. It works after the waiting
+    period; its person is notified at once."""
     await account.fresh(ctx, actor)
     async with action(ctx, actor, about=person_id) as acting:
         db = acting.db

@@ -1,8 +1,7 @@
 """Enrolled credentials: rows of `credential`, added, listed, renamed, revoked. Each addition or removal is audited and
-mailed to the owner.
+mailed to the owner. Only this module decides whether one may be removed: never the last first factor.
 
-Not here: what a factor's secret means, which is its own module's. Whether a credential may be removed is decided here
-alone: never the last first factor.
+Not here: what a factor's secret means, which is its own module's.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ async def of_kind(db: Db, tenant_id: str, person_id: str, kind: str) -> list[Row
 async def add(
     ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, secret: bytes | None = None, **columns: Any
 ) -> str:
-    """Insert one row. Raises Conflict if its `lookup` exists, or if the kind allows only one. `secret` is sealed under
-    the row's own id."""
+    """Insert one row. Raises Conflict for a duplicate `lookup`, or a second credential of a kind limited to one.
+    `secret` is sealed under the row's own id."""
     made = ctx.world.uuid()
     sealed = ctx.ring.seal("credential", f"credential:{made}", secret) if secret is not None else None
     row = {"tenant_id": tenant_id, "person_id": person_id, "kind": kind, "created_at": ctx.now(), **columns}

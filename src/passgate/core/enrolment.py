@@ -1,8 +1,7 @@
 """Actions of a signed-in person on their own factors: list, set up, rename, remove; also recovery codes and remembered
-browsers.
+browsers. Every change requires a fresh proof at their own level.
 
-Not here: enrolment during a pending sign-in, which is `signin`. Every change requires a fresh proof at the person's own
-level.
+Not here: enrolment during a sign-in, which is `signin`.
 """
 
 from __future__ import annotations
@@ -66,8 +65,7 @@ async def _passkeys(db: Db, actor: Actor) -> list[dict[str, Any]]:
 
 
 def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
-    """A factor that can be set up in a session. A password has its own action, because changing it ends all other
-    sessions."""
+    """A factor that can be set up in a session. A password is not: changing it ends all other sessions."""
     factor = ctx.factors.get(name)
     if factor is None or factor.set_up is None or name == password.name:
         raise NotFound
@@ -167,8 +165,8 @@ async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[st
 
 
 async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None = None) -> None:
-    """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last first factor. Without another
-    second factor the recovery codes are removed too: otherwise every sign-in would ask for one."""
+    """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last first factor. If no other
+    second factor remains, the recovery codes are removed too: otherwise every sign-in would ask for one."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
     async with action(ctx, actor, ends=Ends.PENDING) as acting:

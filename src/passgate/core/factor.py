@@ -1,5 +1,4 @@
-"""What a factor is: one frozen value with all its properties and functions, and the collection of a deployment's
-factors.
+"""What a factor is: one frozen value with its properties and functions, and the collection of a deployment's factors.
 
 Not here: how proofs add up (`policy`), and each factor's own rules (its module in `factors`).
 """
@@ -223,7 +222,7 @@ class Factor:
     # Its functions.
     challenge: Challenge = no_challenge
     budget: Budget
-    """Returns the throttle key before anything is debited, and the row passed to `compare` as `seen`."""
+    """Returns the throttle key before anything is debited, and the value passed to `compare` as `seen`."""
     compare: Compare
     """Runs with no transaction open; the mark it returns runs in the transaction that records the proof."""
     set_up: SetUp | None = None

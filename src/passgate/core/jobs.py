@@ -1,6 +1,7 @@
-"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials under a new key.
+"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials under a new key. Any
+number of processes may run a job concurrently.
 
-Not here: the work itself, which is in the module each job serves. Any number of processes may run a job concurrently.
+Not here: the work itself, which is in the module each job serves.
 """
 
 from __future__ import annotations

@@ -23,10 +23,10 @@ class Journey:
     code_mail: str
     """The kind of mail that carries a code."""
     no_code_mail: str = "recovery_none"
-    """The kind sent instead if nobody may get in."""
+    """The kind sent instead if no code may succeed."""
     mails_at_start: bool = False
-    """The code is sent at the start, to the entered address; it is valid for this sign-in alone, and wrong answers lock
-    nobody out."""
+    """The code is sent at the start, to the entered address; it is valid for this sign-in alone, and wrong answers
+    cannot lock an account."""
     start: str = "/signin"
     """The path of its first page."""
     makes_person: bool = False

@@ -1,7 +1,8 @@
-"""The tamper-evident audit trail: sealing numbers and links the rows, `verify` reports every row that does not match.
+"""The tamper-evident audit trail: sealing numbers and links the rows, `verify` reports every row that does not match. A
+row deleted before it is sealed (up to a second) leaves no gap. An attacker who can restore an old copy of the whole
+database can restore an old chain: export it elsewhere.
 
-Not here: writing rows, which is `audit.record`. A row deleted before it is sealed (up to a second) leaves no gap; and
-whoever can restore an old copy of the whole database can restore an old chain: export it elsewhere.
+Not here: writing rows, which is `audit.record`.
 """
 
 from __future__ import annotations

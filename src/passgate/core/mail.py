@@ -250,8 +250,7 @@ async def enqueue(
 
 
 async def may_send(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
-    """Whether one more mail may be sent to this address within the hour at a stranger's request. Answers the same for
-    known and unknown addresses."""
+    """Whether a stranger may cause one more mail to this address within the hour; alike for known and unknown ones."""
     key = f"m:{ctx.ring.mac('budget', f'{tenant_id} {email_key}'.encode()).hex()}"
     try:
         await throttle.window(ctx, db, key, limit=ctx.settings.mail.per_hour, seconds=3600)

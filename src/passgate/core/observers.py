@@ -1,8 +1,9 @@
 """Observers: functions of the host application, called with events from the sealed audit trail after the commit.
+Delivery is at least once, in order per person, by any number of processes; an observer cannot veto anything. Sequence
+numbers are assigned after the commit, without gaps: one number is an observer's position, and no late commit is
+skipped.
 
-Not here: writing events (`audit.record`) and numbering them (`ledger`). Delivery is at least once, in order per person,
-by any number of processes; an observer cannot veto anything. Sequence numbers are assigned after the commit and without
-gaps, so one number is an observer's position, and a late commit is never skipped.
+Not here: writing events (`audit.record`) and numbering them (`ledger`).
 """
 
 from __future__ import annotations
@@ -67,8 +68,7 @@ class Observer:
 
 
 class Observers(dict[str, Observer]):
-    """Observers by name. A function receives all its events in one order. `known`: the events that may be subscribed
-    to."""
+    """Observers by name. A function receives all its events in one order. `known`: the events it may subscribe to."""
 
     def __init__(self, known: Iterable[str] = Event) -> None:
         super().__init__()

@@ -115,7 +115,7 @@ _END = (
 
 async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
     """The newest ticket, if it can still be taken. Two issued concurrently may not have invalidated each other; the
-    older is dead nevertheless, also after the newest is taken."""
+    older is invalid nevertheless, even after the newest is taken."""
     newest = await db.one(_NEWEST, of_kind=kind, of=bound_to)
     return newest if newest and newest["taken_at"] is None and newest["expires_at"] > ctx.now() else None
 

@@ -1,8 +1,7 @@
-"""Operator actions on the command line: add and disable people, grant roles, add tenants, rotate keys, read the audit
-trail.
+"""Operator actions (command line): add and disable people, grant roles, add tenants, rotate keys, read the audit trail.
+No permission is checked: a caller who can run these has access to the database anyway.
 
-Not here: actions of people on their own account, which are `account`. No permission is checked: whoever can run these
-has access to the database anyway.
+Not here: actions of people on their own account, which are `account`.
 """
 
 from __future__ import annotations
@@ -109,8 +108,8 @@ async def explained(
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
-    """Disable a person: all sessions and pending sign-ins end at once, and none can start. Idempotent. Conflict for the
-    last owner."""
+    """Disable a person, idempotently: ends all sessions and pending sign-ins, allows no new ones. Conflict for the last
+    owner."""
     async with ctx.write() as db:
         tenant, found = await _named(ctx, db, email, tenant_name)
         if await people.lock(db, tenant.id, found["id"]):

@@ -1,6 +1,6 @@
 """Delivers mails from the outbox: claim a row, send, erase it. At least once, with a stable Message-ID.
 
-Not here: what a mail says (`mail`) and how a mail server is spoken to (`adapters`).
+Not here: the content of a mail (`mail`) and the SMTP client (`adapters`).
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ async def deliver(services: Services, mailer: Mailer) -> int:
 
 
 async def settle(services: Services, mailer: Mailer, *, tries: int = 100) -> None:
-    """Deliver, and wait (a second at most) for mails another worker has claimed: whoever opens the development mailbox
-    after the response to a sign-up finds the mail there."""
+    """Deliver, and wait (a second at most) for mails another worker has claimed: after the response to a sign-up, the
+    mail must be in the development mailbox."""
     for _ in range(tries):
         await deliver(services, mailer)
         async with services.store.read() as db:

@@ -24,7 +24,7 @@ from passgate.world import SECOND
 
 PREFIX = "pg_sin_"
 ATTEMPTS = 10
-"""Refusals after which a handle is dead."""
+"""Refusals after which a handle is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ async def begin(
 
 
 async def find(ctx: Ctx, handle: str) -> SignIn:
-    """The pending sign-in of a handle, or HandleInvalid: unknown, finished, expired, dead. Does not load what its
-    person has enrolled."""
+    """The pending sign-in of a handle, or HandleInvalid: unknown, finished, expired, refused ten times. Does not load
+    what its person has enrolled."""
     handle_hash = ctx.ring.presented(PREFIX, handle)
     if handle_hash is None:
         raise HandleInvalid
@@ -160,7 +160,7 @@ async def give_back(db: Db, sign_in: SignIn) -> None:
 
 
 async def refuse(db: Db, sign_in: SignIn) -> None:
-    """Count a wrong answer; the tenth kills the handle."""
+    """Count a wrong answer; the tenth invalidates the handle."""
     await db.change(_REFUSE, of_sign_in=sign_in.id)
 
 
@@ -182,7 +182,7 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
 
 
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
-    """Its current proofs, and whether it is dead."""
+    """Its current proofs, and whether ten refusals have invalidated it."""
     row = await db.one(_BY_ID, of_sign_in=sign_in.id)
     return (tuple(json.loads(row["proofs"])), row["refused"] >= ATTEMPTS) if row else ((), True)
 
@@ -197,7 +197,7 @@ async def name(db: Db, sign_in: SignIn) -> None:
 
 
 async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
-    """Finish the handle, for one caller only, then read the row again: proofs added meanwhile count."""
+    """Mark as finished, for one caller only, then read the row again: proofs added meanwhile count."""
     if not await db.change(_FINISH, of_sign_in=before.id, now=ctx.now()):
         raise HandleInvalid
     row = await db.one(_BY_ID, of_sign_in=before.id)
@@ -214,8 +214,7 @@ async def purge(db: Db, before: int) -> None:
 
 
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:
-    """End a person's pending sign-ins: one that has already proved a factor which is no longer valid must not open a
-    session."""
+    """End a person's pending sign-ins: one that proved a factor before it became invalid must not open a session."""
     mine = update(table).where(
         table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
     )

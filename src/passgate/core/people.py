@@ -32,8 +32,7 @@ class Address:
 
 
 def address(text: str, field: str = "email") -> Address:
-    """Normalise: NFC, domain to A-label, lower case. No DNS query, and no guess at a provider's own rules (dots, plus).
-    Raises Invalid."""
+    """Normalise (NFC, domain to A-label, lower case) or raise Invalid. No DNS, no provider's own rules (dots, plus)."""
     try:
         found = validate_email(text.strip(" "), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as wrong:

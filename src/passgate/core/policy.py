@@ -1,8 +1,8 @@
-"""What a sign-in requires: `decide`, a pure function of rules, proofs and enrolled factors.
+"""What a sign-in requires: `decide`, a pure function of rules, proofs and enrolled factors. The first check of an
+ordered list that has an answer decides; its name is the decision's reason, in the audit row and in `passgate policy
+explain`.
 
-Not here: a database or a clock. An ordered list of named checks is evaluated, and the first with an answer decides. Its
-name is the decision's reason, which the audit row and `passgate policy explain` print. The rules as data are in
-`rules`, the checks of each kind of sign-in in `journey`.
+Not here: a database or a clock; the rules as data (`rules`); which checks apply to a sign-in (`journey`).
 """
 
 from __future__ import annotations
@@ -132,8 +132,7 @@ class Case:
 
     @cached_property
     def missing(self) -> list[str]:
-        """Those of `among` that can be set up now. None if a step-up is below its level: that must be proved with
-        existing factors."""
+        """Those of `among` that can be set up now. None for a step-up below its level: it must use existing factors."""
         if self.is_short and self.journey.is_step_up:
             return []
         return [name for name in self.among if name in self.factors.set_up_second and name not in self.enrolled]

@@ -1,9 +1,8 @@
-"""Proving anything: debit, compare, mark. One function for sign-ins, enrolments, changes of address and links.
+"""Proving anything, in one function for sign-ins, enrolments, changes of address and links: spend, compare, mark.
+*Spend*: every budget is debited and committed before anything is compared, so that parallel guesses cannot all pass.
+*Compare*: no transaction is open. *Mark*: one transaction that only updates rows unchanged since.
 
-Not here: what is compared and what changes, which the caller passes in; budgets (`throttle`); the attempts of a pending
-sign-in (`pending`). *Spend*: every budget is debited and committed before anything is compared, so that parallel
-guesses cannot all pass. *Compare*: no transaction is open. *Mark*: one transaction that only updates rows unchanged
-since the comparison.
+Not here: what is compared and changed (the callers), budgets (`throttle`), a sign-in's attempts (`pending`).
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Attempt(Generic[T]):
     compare: Comparing
     """Receives whether the authenticator is disabled, so that it can skip work; no answer is right then."""
     mark: Marking[T]
-    """Makes all changes of a right answer, inside the transaction that records it."""
+    """Makes all changes of a correct answer, inside the transaction that records it."""
     authenticator: str | None = None
     sign_in: SignIn | None = None
     late: Callable[[Db], Awaitable[Outcome]] = _wrong
@@ -65,11 +64,11 @@ class Attempt(Generic[T]):
     """What to record about a wrong answer, given the person's id."""
     throttled: tuple[Deferred, ...] = ()
     renewed: str | None = None
-    """The throttle key of an authenticator that a right answer sets up anew; its refusals are cleared."""
+    """The throttle key of an authenticator that a correct answer sets up anew; its refusals are cleared."""
 
 
 async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
-    """The result of a right answer. Raises ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs no
+    """The result of a correct answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid uses no
     attempt."""
     spent = await _spend(ctx, attempt)
     compared = await _compare(ctx, attempt, spent)

@@ -1,8 +1,7 @@
 """Account recovery: a mailed code and a new password; two different recovery methods for a lost second factor;
-notifying the owner, who can stop it.
+notifying the owner, who can stop it. No mailed code or link alone replaces a second factor.
 
-Not here: running the sign-in, which is `signin`. Nothing here reveals whether an address has an account, and no mailed
-code or link alone replaces a second factor.
+Not here: running the sign-in, which is `signin`. Nothing here reveals whether an address has an account.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
 
 
 async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, *, life: int) -> None:
-    """Mail every address of the person, with a link that stops the recovery. `life` in seconds."""
+    """Mail every address of the person, with a link that stops the recovery or the sign-in link. `life` in seconds."""
     minted = ctx.ring.mint(STOP)
     await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, keep_older=True)
     link, tenant = f"{ctx.services.base}/recover/stop/{minted.token}", await tenants.by_id(ctx, db, tenant_id)
@@ -151,8 +150,7 @@ async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[s
 
 
 async def stop(ctx: Ctx, token: str) -> None:
-    """Stop a recovery the owner did not ask for: no factor is removed, and no sign-in link made for them works any
-    more. Raises HandleInvalid."""
+    """The owner objects: no factor is removed, and no sign-in link made for them works any more. HandleInvalid."""
     row = await find_stop(ctx, token)
     if row is None:
         raise HandleInvalid

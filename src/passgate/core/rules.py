@@ -106,7 +106,7 @@ class Rules(BaseModel):
         if faults:
             raise Invalid(faults)
         if made.second == "always" and not set(made.second_among) & {*factors.set_up_second, *factors.given}:
-            raise Invalid({"second_among": "value"})  # nobody could ever set one up
+            raise Invalid({"second_among": "value"})  # no one could ever set one up
         return made
 
     def _misnamed(self, changed: Iterable[str], factors: Factors) -> list[str]:

@@ -1,7 +1,7 @@
-"""Sessions: open, find, touch, end. The result of a sign-in, and the only thing that authorises a person to act.
+"""Sessions: open, find, touch, end. The result of a sign-in, and the only thing that authorises a person to act. Only
+`signin.finish` calls `open_session`. An ended row never becomes live: every UPDATE of a session has `ended_at IS NULL`.
 
-Not here: how a session is carried (cookie, bearer), which is `web`. `open_session` has one caller, `signin.finish`. An
-ended row never becomes live again: every UPDATE of a session has `ended_at IS NULL`.
+Not here: how a session is carried (cookie, bearer), which is `web`.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ async def is_live(ctx: Ctx, db: Db, actor: Actor) -> bool:
 
 
 async def lift(db: Db, actor: Actor, amr: tuple[str, ...], acr: str) -> None:
-    """Raise the actor's session to more proofs. `auth_time` stays: what was proved at its start is as old as before."""
+    """Raise the `amr` and `acr` of the actor's session. `auth_time` stays: its first proofs are as old as before."""
     await db.change(update(session).where(session.c.id == actor.session_id).values(amr=json.dumps(amr), acr=acr))
 
 

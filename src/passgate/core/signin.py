@@ -225,8 +225,7 @@ def _set_up_of(factor: Factor) -> SetUp:
 
 
 async def waits_until(ctx: Ctx, handle: str) -> int | None:
-    """The instant from which a recovery that proved two methods can go on without the lost factor; None if nothing is
-    waiting."""
+    """From when a recovery that proved two methods can go on without the lost factor; None if nothing is waiting."""
     return await recovery.usable_at(ctx, await pending.find(ctx, handle))
 
 
@@ -243,8 +242,8 @@ async def challenge(ctx: Ctx, handle: str, name: str) -> dict[str, Any]:
 
 
 async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
-    """Check the answer for one factor; returns what is still required, or Enough. A refusal counts as an attempt; after
-    a server error the attempt is not refunded."""
+    """Check the answer for one factor; returns what is still required, or Enough. A refusal counts, and a server error
+    refunds no attempt."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     checked_answer(factor, answer)
@@ -301,8 +300,8 @@ async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> 
 
 
 async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared) -> Right[Decision] | Outcome:
-    """Make all changes of a right answer. It must name a person, unless the journey creates one, and no other than
-    earlier proofs named."""
+    """Make all changes of a correct answer. It must name the person named so far, or any if there is none, unless the
+    journey creates one."""
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
@@ -392,9 +391,8 @@ class Finished:
 
 
 async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
-    """Open the session of a sign-in that has proved enough. The only caller of `sessions.open_session`. `remember`:
-    this browser may skip the second factor for some days, if the tenant's rules allow that. Raises HandleInvalid,
-    ProofMissing, StepUpNeeded."""
+    """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded.
+    `remember`: this browser may skip the second factor for some days, if the tenant's rules allow that."""
     before = await pending.find(ctx, handle)
     async with ctx.write() as db:
         # Until a person is named there is no row to lock, and nothing to finish.

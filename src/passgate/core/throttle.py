@@ -1,7 +1,7 @@
-"""Throttling: how many refusals are allowed before a wait. Every budget is debited before anything is compared.
+"""Throttling: how many refusals are allowed before a wait. Every budget is debited before anything is compared. The
+rows are in SQL beside the credentials, so that flushing a cache grants no new attempts.
 
-Not here: how a throttled request is answered, which is the caller's. The numbers are the product's policy; rows are in
-SQL beside the credentials, so that flushing a cache grants no new attempts.
+Not here: how a throttled request is answered, which is the caller's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The database engines: SQLite in threads of its own, PostgreSQL with asyncpg on the event loop.
 
-Not here: what a transaction means, which is `unit`, and any table.
+Not here: what a transaction means, which is `unit`; no table is known here.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _WAIT = 10
 
 
 class Run(Protocol):
-    """Runs a function of a plain SQLAlchemy connection where that connection lives."""
+    """Runs a function that takes a plain SQLAlchemy connection, in that connection's thread or event loop."""
 
     async def __call__(self, work: Callable[[Connection], T]) -> T: ...
 
 
 class Sqlite:
     """One writer connection, for which requests queue in the event loop instead of polling a lock. What may block
-    (another process's lock at BEGIN, the disk at COMMIT) and whatever touches many rows runs in the writer's thread;
-    the few indexed statements between run on the event loop, because a hop to a thread costs more than they do. Readers
-    have four threads. (A driver that hops to its thread for every cursor call takes four times as long.)"""
+    (another process's lock at BEGIN, the disk at COMMIT) and what touches many rows runs in the writer's thread; the
+    few indexed statements between run on the event loop, because a hop to a thread costs more. Readers have four
+    threads. (A driver that hops to its thread for every cursor call takes four times as long.)"""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.sync_engine = engine
@@ -52,7 +52,7 @@ class Sqlite:
 
         @event.listens_for(engine, "connect")
         def _tune(connection: Any, _record: Any) -> None:
-            connection.isolation_level = None  # the driver must not begin by itself: its BEGIN loses updates
+            connection.isolation_level = None  # the driver must not start transactions: its BEGIN loses updates
             for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
@@ -114,8 +114,8 @@ class Sqlite:
     async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:
         """One transaction; rolled back unless the block succeeds. `heavy`: every statement runs in the thread.
 
-        However often the caller is cancelled, the thread finishes what it started and then frees the writer; neither
-        depends on an await of the caller. A commit that has started completes.
+        However often the caller is cancelled, the thread finishes what it started and frees the writer, without relying
+        on an await of the caller. A commit that has started completes.
         """
         await self._take_turn()
         try:
@@ -168,8 +168,7 @@ def _commit(connection: Connection, transaction: RootTransaction) -> None:
 
 
 def _roll_back(opening: Future[_Opened]) -> None:
-    """Close whatever `opening` produced: the caller may have been cancelled before it started, or before its result
-    arrived."""
+    """Close what `opening` produced: the caller may have been cancelled before it ran or returned."""
     if not opening.cancelled() and opening.exception() is None:
         connection, _ = opening.result()
         connection.close()

@@ -1,7 +1,7 @@
-"""Upgrades a database to the newest schema, or reports that it is behind.
+"""Upgrades a database to the newest schema, or reports that it is behind. Alembic is imported only when there is work
+to do: a server that starts on a current database never loads it.
 
-Not here: what a schema means, which is `tables`. Alembic is imported only when there is work to do: a server that
-starts on a current database never loads it.
+Not here: what a schema means, which is `tables`.
 """
 
 from __future__ import annotations

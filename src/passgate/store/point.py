@@ -1,8 +1,9 @@
-"""Single-row reads with the least overhead, for the endpoints that answer thousands of requests a second.
+"""Single-row reads with the least overhead, for endpoints that answer thousands of requests a second. A statement is
+compiled once and run by bare driver calls. On SQLite it runs in the event loop's thread: an indexed look-up takes a few
+microseconds, a hop to a thread ten times that, and a reader in WAL mode never blocks. On PostgreSQL it runs on a small
+asyncpg pool with prepared statements.
 
-Not here: writes. A statement is compiled once and run by bare driver calls. On SQLite it runs in the event loop's
-thread: an indexed look-up takes a few microseconds, a hop to a thread ten times that, and a reader in WAL mode waits
-for nobody. On PostgreSQL it runs on a small asyncpg pool with prepared statements.
+Not here: writes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Every table: columns, keys, and the module that owns it.
+"""Every table: columns, keys, and the module that owns it. Each row names its tenant first, so that a deployment can be
+sharded by tenant later. Ids are UUIDv7 text; instants are microseconds since 1970 (`world.Instant`); `_hash` is
+compared, `_sealed` is encrypted by `seal`; JSON columns are text.
 
-Not here: queries and rules. Each row names its tenant first, so that a deployment can be sharded by tenant later. Ids
-are UUIDv7 text; instants are microseconds since 1970 (`world.Instant`); `_hash` columns are compared, `_sealed` ones
-are encrypted by `seal`; JSON columns are text.
+Not here: queries and rules.
 """
 
 from __future__ import annotations
@@ -87,8 +87,7 @@ role_grant = Table(
     Index(None, "tenant_id", "role"),
 )
 
-# core/factors: everything a person can prove repeatedly. A mark requires the `version` that was compared; revoking
-# increments it.
+# core/factors: what a person can prove repeatedly. A mark requires the compared `version`; revoking increments it.
 credential = Table(
     "credential",
     metadata,

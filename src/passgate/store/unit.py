@@ -1,7 +1,7 @@
-"""The unit of work: at most one write transaction open per request or job, with reads beside it.
+"""The unit of work: at most one write transaction open per request or job, with reads beside it. An exception that
+leaves a `write()` block rolls everything back; a Refusal's `deferred` is then committed in a second short transaction.
 
-Not here: any query. An exception that leaves a `write()` block rolls everything back; a Refusal's own `deferred` is
-then committed in a second short transaction.
+Not here: queries of any module of `core`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Db:
         return await self.run(lambda connection: connection.execute(statement, given).scalar_one_or_none())
 
     async def change(self, statement: Executable, **given: Any) -> int:
-        """The number of rows an INSERT, UPDATE or DELETE affected; tells whether a conditional UPDATE matched."""
+        """The number of rows an INSERT, UPDATE or DELETE affected, so that one statement both checks and changes."""
         return await self.run(lambda connection: connection.execute(statement, given).rowcount)
 
     async def change_many(self, statement: Executable, moves: Sequence[Mapping[str, Any]]) -> None:

@@ -1,7 +1,6 @@
-"""The built-in factors, one module each, and the list of them.
+"""The built-in factors, one module each, and the list of them. A host passes its own to `Passgate(factors=[…])`.
 
-Not here: what a factor is (`factor`) and how proofs add up (`policy`). A host passes its own to
-`Passgate(factors=[…])`.
+Not here: what a factor is (`factor`) and how proofs add up (`policy`).
 """
 
 from passgate.core.factor import Factors

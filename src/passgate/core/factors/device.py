@@ -1,7 +1,7 @@
-"""Remembered browsers: a secret in a cookie, evidence that this person proved a second factor in this browser before.
+"""Remembered browsers: a cookie with a secret that waives the second factor in a browser where this person proved one
+before, if policy requires no more than AAL1.
 
-Not here: any proof. It waives the second factor where policy requires no more than AAL1, adds nothing to `amr` and
-opens no session by itself.
+Not here: any proof. It adds nothing to `amr` and opens no session by itself.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ name = "email_code"
 
 
 async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool, to: str = "") -> None:
-    """Mail a fresh code for this sign-in. If nobody may get in with it (`is_meant` false: a known address signs up, an
-    unknown one recovers) the mail says what to do instead. Both cases write the same rows, and over the hourly limit
-    neither sends a mail. `to`: the named person's own address, if the sign-in did not begin with it."""
+    """Mail a fresh code for this sign-in. With `is_meant` false no code may succeed (a known address signs up, an
+    unknown one recovers), and the mail explains what to do instead. Both cases write the same rows, and over the hourly
+    limit neither sends a mail. `to`: the named person's own address, if the sign-in did not begin with it."""
     code = await mailed_code.issue(ctx, db, sign_in.tenant_id, name, sign_in.id, is_meant=is_meant)
     to = to or sign_in.email
     if not to or not await mail.may_send(ctx, db, sign_in.tenant_id, people.address(to).key):
@@ -45,8 +45,7 @@ async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
 
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
-    """Send another mail; the older code becomes invalid. Returns the masked address, the same for known and unknown
-    ones."""
+    """Send another mail and invalidate the older code. Returns the masked address, the same for known and unknown."""
     async with ctx.write() as db:
         found = await _named(db, sign_in)
         is_live = found is not None and found["disabled_at"] is None
@@ -56,9 +55,8 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """A code sent at the start is a ticket of one handle, which becomes invalid after ten refusals: a budget across all
-    handles of an address would let anyone lock its owner out. A code used to sign in is an authenticator with a budget
-    of its own."""
+    """A code sent at the start is a ticket of one handle, which ends after ten refusals: a budget across all handles of
+    an address would let anyone lock its owner out. A code used to sign in is an authenticator with its own budget."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, name, sign_in.id)
         found = await _named(db, sign_in)

@@ -74,7 +74,7 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """The sign-in's own budget: a signature cannot be guessed, and anyone who knew a passkey's id could lock its owner
+    """The sign-in's own budget: signatures cannot be guessed, and knowing a passkey's id must not lock its owner
     out."""
     async with ctx.read() as db:
         return f"h:{sign_in.id}", await once.live(ctx, db, _ASKED, sign_in.id)

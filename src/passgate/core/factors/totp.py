@@ -94,8 +94,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 
 async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
-    """A fresh secret, {otpauth_uri, secret}. It is active from its first correct code; an older offer becomes
-    invalid."""
+    """A fresh secret, {otpauth_uri, secret}, active from its first correct code. Invalidates an older offer."""
     secret = ctx.world.bytes(SECRET)
     async with ctx.write() as db:
         life = ctx.settings.signin.life
