@@ -1,7 +1,6 @@
-"""Actions of an admin on their own tenant: its policy, and sign-in links for people who cannot sign in. Each checks the
-permission first.
+"""Actions of an admin on their own tenant: its policy, and sign-in links for people who cannot sign in.
 
-Not here: what an operator does on the command line, which is `operate`.
+Not here: what an operator does on the command line, which is `operate`. Every action checks the permission first.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
 
 
 async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
-    """Create a link for a person of the tenant who has no more permissions than the actor. It works after the waiting
+    """Create a link for a person of the tenant with no more permissions than the actor. It is usable after the waiting
     period; its person is notified at once."""
     await account.fresh(ctx, actor)
     async with action(ctx, actor, about=person_id) as acting:

@@ -41,8 +41,8 @@ _OF_ADDRESS = _FIND.where(person.c.email_key == bindparam("of_email_key"))
 
 async def find(ctx: Ctx, sign_in: SignIn, kind: str) -> tuple[str, RowMapping | None]:
     """The throttle key, and {person_id, disabled_at, id, secret_sealed, scheme, counter, version} of the named person,
-    or of the person with the entered address. For an unknown address the row is None and the budget is the same.
-    Without a credential of that kind its columns are None."""
+    or of the person with the entered address. For an unknown address the row is None, with a key whose budget works the
+    same. Without a credential of that kind its columns are None."""
     async with ctx.read() as db:
         if sign_in.person_id:
             row = await db.one(_OF_PERSON, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id, of_kind=kind)

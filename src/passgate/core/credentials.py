@@ -1,5 +1,5 @@
 """Enrolled credentials: rows of `credential`, added, listed, renamed, revoked. Each addition or removal is audited and
-mailed to the owner. Only this module decides whether one may be removed: never the last first factor.
+mailed to the owner. Only this module decides whether one may be removed: never the last one a sign-in requires.
 
 Not here: what a factor's secret means, which is its own module's.
 """

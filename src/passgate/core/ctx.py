@@ -62,7 +62,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person with a live session, as returned by `sessions.find`."""
+    """A person with a live session; created by `sessions.find`."""
 
     tenant_id: str
     person_id: str

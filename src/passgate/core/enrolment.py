@@ -165,8 +165,8 @@ async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[st
 
 
 async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None = None) -> None:
-    """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last first factor. If no other
-    second factor remains, the recovery codes are removed too: otherwise every sign-in would ask for one."""
+    """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last one a sign-in requires. If no
+    other second factor remains, the recovery codes are removed too: otherwise every sign-in would ask for one."""
     await account.fresh(ctx, actor)
     who = await _who(ctx, actor)
     async with action(ctx, actor, ends=Ends.PENDING) as acting:

@@ -312,8 +312,7 @@ class Factors:
 
     @cached_property
     def own(self) -> tuple[Factor, ...]:
-        """Factors whose account page and endpoints are generated: the host's, and built-in ones without handwritten
-        ones."""
+        """Factors whose account page and endpoints are generated: a host's, and ours without handwritten ones."""
         made = (one for one in self._all if one.set_up is not None and not one.set_up.has_account_page)
         return tuple(one for one in made if one.answer == "text")
 

@@ -1,7 +1,6 @@
-"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials under a new key. Any
-number of processes may run a job concurrently.
+"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials under a new key.
 
-Not here: the work itself, which is in the module each job serves.
+Not here: the work itself, which is in the module each job serves. Jobs may run concurrently in any number of processes.
 """
 
 from __future__ import annotations

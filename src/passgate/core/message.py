@@ -37,8 +37,7 @@ class Message:
 
 
 class MailFailed(Exception):
-    """`permanent`: retrying this message cannot help. Otherwise the problem is temporary, or the operator must fix
-    it."""
+    """`permanent`: retrying this message cannot help. Otherwise the problem is temporary, or the operator's to fix."""
 
     def __init__(self, permanent: bool) -> None:
         super().__init__("permanent" if permanent else "transient")

@@ -1,7 +1,6 @@
-"""Observers: functions of the host application, called with events from the sealed audit trail after the commit.
-Delivery is at least once, in order per person, by any number of processes; an observer cannot veto anything. Sequence
-numbers are assigned after the commit, without gaps: one number is an observer's position, and no late commit is
-skipped.
+"""Observers: functions of the host application, called with events from the sealed audit trail after the commit. At
+least once, in order per person, by any number of processes; an observer cannot veto anything. Sequence numbers are
+assigned after the commit, without gaps: one number is an observer's position, and no late commit is skipped.
 
 Not here: writing events (`audit.record`) and numbering them (`ledger`).
 """

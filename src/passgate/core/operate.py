@@ -108,8 +108,7 @@ async def explained(
 
 
 async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
-    """Disable a person, idempotently: ends all sessions and pending sign-ins, allows no new ones. Conflict for the last
-    owner."""
+    """Disable a person (idempotent): ends all sessions and pending sign-ins, none can start. Conflict: last owner."""
     async with ctx.write() as db:
         tenant, found = await _named(ctx, db, email, tenant_name)
         if await people.lock(db, tenant.id, found["id"]):

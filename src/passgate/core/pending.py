@@ -182,7 +182,7 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
 
 
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
-    """Its current proofs, and whether ten refusals have invalidated it."""
+    """Its current proofs, and whether it is invalid after ten refusals, or missing."""
     row = await db.one(_BY_ID, of_sign_in=sign_in.id)
     return (tuple(json.loads(row["proofs"])), row["refused"] >= ATTEMPTS) if row else ((), True)
 

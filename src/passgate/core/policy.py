@@ -1,6 +1,5 @@
-"""What a sign-in requires: `decide`, a pure function of rules, proofs and enrolled factors. The first check of an
-ordered list that has an answer decides; its name is the decision's reason, in the audit row and in `passgate policy
-explain`.
+"""What a sign-in requires: `decide`, a pure function of rules, proofs and enrolled factors. The first check of a list
+that has an answer decides; its name is the decision's reason, in audit rows and in `passgate policy explain`.
 
 Not here: a database or a clock; the rules as data (`rules`); which checks apply to a sign-in (`journey`).
 """

@@ -68,8 +68,7 @@ class Attempt(Generic[T]):
 
 
 async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
-    """The result of a correct answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid uses no
-    attempt."""
+    """The result of a correct answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs no try."""
     spent = await _spend(ctx, attempt)
     compared = await _compare(ctx, attempt, spent)
     refused = (*_counted(attempt), *attempt.refused(compared.person_id), *compared.deferred)

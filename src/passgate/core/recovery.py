@@ -48,8 +48,8 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
 
 
 async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
-    """A first factor was replaced or lost factors removed: end all sessions and other pending sign-ins, and notify the
-    owner. `what`: the heading of that mail."""
+    """A factor was set up in a recovery, or lost ones were removed: end all sessions and other pending sign-ins, and
+    notify the owner. `what`: the heading of that mail."""
     if sign_in.person_id is None:
         return
     ended = await end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered", but=sign_in.id)

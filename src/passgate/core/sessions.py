@@ -1,5 +1,5 @@
 """Sessions: open, find, touch, end. The result of a sign-in, and the only thing that authorises a person to act. Only
-`signin.finish` calls `open_session`. An ended row never becomes live: every UPDATE of a session has `ended_at IS NULL`.
+`signin.finish` opens one. An ended session never becomes live: nothing resets `ended_at`.
 
 Not here: how a session is carried (cookie, bearer), which is `web`.
 """

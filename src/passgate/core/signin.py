@@ -242,8 +242,7 @@ async def challenge(ctx: Ctx, handle: str, name: str) -> dict[str, Any]:
 
 
 async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
-    """Check the answer for one factor; returns what is still required, or Enough. A refusal counts, and a server error
-    refunds no attempt."""
+    """Check one factor's answer and return the new decision. A refusal counts; a server error refunds no attempt."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     checked_answer(factor, answer)
@@ -300,8 +299,7 @@ async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> 
 
 
 async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Compared) -> Right[Decision] | Outcome:
-    """Make all changes of a correct answer. It must name the person named so far, or any if there is none, unless the
-    journey creates one."""
+    """Make all changes of a correct answer. It must name a person, the one named so far if any, or else create one."""
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
@@ -343,8 +341,7 @@ async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
 
 
 async def offered(ctx: Ctx, handle: str, name: str) -> dict[str, Any] | None:
-    """The latest enrolment offer, while it can still be answered; FactorNotOffered if policy does not require that
-    now."""
+    """The latest enrolment offer, while it can be answered; FactorNotOffered if policy does not require it now."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     if not need.enrol:

@@ -20,7 +20,7 @@ from passgate.store.tables import budget
 from passgate.world import SECOND
 
 FREE = 10
-"""Consecutive refusals without a wait."""
+"""Consecutive refusals at which waits begin."""
 LOCKED = 100
 """Consecutive refusals after which an authenticator is disabled until recovery (NIST 800-63B-4 §3.2.2)."""
 WAITS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900)

@@ -114,8 +114,8 @@ class Sqlite:
     async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:
         """One transaction; rolled back unless the block succeeds. `heavy`: every statement runs in the thread.
 
-        However often the caller is cancelled, the thread finishes what it started and frees the writer, without relying
-        on an await of the caller. A commit that has started completes.
+        However often the caller is cancelled, the thread finishes what it started and frees the writer, without an
+        await of the caller. A commit that has started completes.
         """
         await self._take_turn()
         try:

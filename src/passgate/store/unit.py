@@ -26,8 +26,7 @@ _writing: ContextVar[bool] = ContextVar("passgate_writing", default=False)
 
 
 class Db:
-    """One open connection, with the few operations `core` needs. `run` executes work on it: SQLite's in a thread,
-    PostgreSQL's on the event loop."""
+    """One open connection, with the few operations `core` needs. `run` executes work where that connection lives."""
 
     def __init__(self, run: Run, *, is_postgres: bool) -> None:
         self.run = run

@@ -1,5 +1,4 @@
-"""Remembered browsers: a cookie with a secret that waives the second factor in a browser where this person proved one
-before, if policy requires no more than AAL1.
+"""Remembered browsers: a secret in a cookie. It waives a second factor already proved there, if AAL1 is enough.
 
 Not here: any proof. It adds nothing to `amr` and opens no session by itself.
 """

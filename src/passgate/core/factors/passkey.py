@@ -74,7 +74,7 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """The sign-in's own budget: signatures cannot be guessed, and knowing a passkey's id must not lock its owner
+    """The sign-in's own budget: a signature cannot be guessed, and knowing a passkey's id must not lock its owner
     out."""
     async with ctx.read() as db:
         return f"h:{sign_in.id}", await once.live(ctx, db, _ASKED, sign_in.id)
@@ -158,12 +158,12 @@ def _nobodys_key() -> bytes:
 
 
 def _is_behind(counter: int, stored: int) -> bool:
-    """§6.1.1: a non-zero counter that did not increase. Synced passkeys always report 0."""
+    """§6.1.1: a counter in use that did not increase. Synced passkeys always report 0."""
     return (counter > 0 or stored > 0) and counter <= stored
 
 
 async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Asserted) -> bool:
-    """Checks and increases the counter in one statement; False if it has passed this value meanwhile."""
+    """Check and increase the counter in one statement; False if it passed this value, unless rules only note it."""
     data = {**json.loads(row["data"]), "backed_up": asserted.is_backed_up}
     same = update(credential).where(
         credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
@@ -179,7 +179,7 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Ass
 
 
 def _warn_owner(ctx: Ctx, sign_in: SignIn, row: RowMapping, *, is_refused: bool) -> Any:
-    """A counter that does not increase can indicate a cloned key: audit it and mail the owner, without the numbers."""
+    """A counter that does not increase can mean a cloned key: audit it and mail the owner, without the numbers."""
 
     async def write(db: Db) -> None:
         about = {"tenant_id": sign_in.tenant_id, "subject_id": row["person_id"]}

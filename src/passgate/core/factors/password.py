@@ -92,7 +92,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    """Hashes exactly once in every case: unknown person, disabled, no password, locked, or outdated parameters."""
+    """Every case costs one hash check: unknown person, disabled, no password, locked, or outdated parameters."""
     stored = None
     if seen is not None and authenticator.is_usable(seen) and not is_locked:
         stored = _opened(ctx, seen)
