@@ -1,2 +1,2 @@
-"""The room that knows HTTP and FastAPI: endpoints, guards, cookies, errors as answers. No rule of signing in lives
-here."""
+"""The HTTP layer, built on FastAPI: endpoints, guards, cookies, rendering of errors. Not here: any rule about signing
+in."""

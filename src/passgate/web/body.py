@@ -1,6 +1,6 @@
-"""The one decoder for every body: JSON documents, forms and query strings, read strictly or refused.
+"""The strict decoder for every request body and query string: JSON, forms, URL-encoded pairs.
 
-What a field means never lives here, and nothing of what was sent is ever repeated in a message.
+Not here: what a field means. No error message ever repeats any part of the input.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from urllib.parse import unquote_to_bytes
 from passgate.errors import Malformed
 
 MAX_BODY = 64 * 1024
-"""Bytes. Whoever reads the socket stops there; the decoders below are linear in what they are given."""
+"""Bytes. The code that reads the socket enforces it; the decoders below take linear time."""
 
 MAX_DEPTH = 32
 MAX_PAIRS = 100
 
-_INT_RANGE = range(-(2**63), 2**63)  # what both databases hold
-_BAD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # category Cc, and what no UTF-8 can carry
+_INT_RANGE = range(-(2**63), 2**63)  # the 64-bit integer of both databases
+_BAD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # category Cc, and surrogates, which UTF-8 cannot encode
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# A string that never ends swallows the rest, so that hostile quotes cannot make this look twice at any byte.
+# An unterminated string matches to the end of the text, so that hostile quotes cannot cause backtracking.
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def decode_json(raw: bytes) -> Any:
     """The value of a JSON text (RFC 8259) in UTF-8 without a BOM.
 
-    Raises Malformed for whatever two readers could read differently or a database could not hold: doubled
-    names, NaN and the infinities, integers beyond 64 bits, more than 32 levels, lone surrogates, control
+    Raises Malformed for anything that two parsers could read differently or that a database cannot store: duplicate
+    names, NaN and infinities, integers beyond 64 bits, more than 32 levels of nesting, lone surrogates, control
     characters even when escaped (I-JSON, RFC 7493 §2).
     """
     try:
@@ -38,14 +38,13 @@ def decode_json(raw: bytes) -> Any:
         _check_depth(text)
         return _clean(_DECODER.decode(text))
     except ValueError:
-        raise Malformed from None  # the cause holds the whole body
+        raise Malformed from None  # the cause contains the whole body
 
 
 def decode_pairs(raw: bytes) -> dict[str, str]:
     """The pairs of a query string or an application/x-www-form-urlencoded body (WHATWG URL §5.1).
 
-    Raises Malformed for broken escapes, bytes that are no UTF-8, doubled names, control characters and more
-    than 100 pairs.
+    Raises Malformed for broken escapes, invalid UTF-8, duplicate names, control characters and more than 100 pairs.
     """
     if raw.count(b"&") >= MAX_PAIRS or _BROKEN_ESCAPE.search(raw):
         raise Malformed
@@ -74,7 +73,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    # The length first: turning digits into a number takes quadratic time.
+    # Check the length first: int() takes quadratic time.
     if len(digits) > 20 or (value := int(digits)) not in _INT_RANGE:
         raise Malformed
     return value
@@ -95,7 +94,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer, parse_f
 
 
 def _check_depth(text: str) -> None:
-    """Before parsing, because the parser recurses."""
+    """Runs before parsing, because the parser is recursive."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0
@@ -109,7 +108,7 @@ def _check_depth(text: str) -> None:
 
 
 def _clean(value: Any) -> Any:
-    """The value itself, once every string in it has been looked at. Recurses at most 32 deep."""
+    """Return `value` unchanged after checking every string in it. Recurses at most 32 levels."""
     if isinstance(value, str):
         _text(value)
     elif isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""Cookies: their names and flags. The public URL decides about both, never the request.
+"""Cookie names and attributes. Both depend on the configured public URL, never on the request.
 
-What a cookie's value means lives in `core`.
+Not here: what the value of a cookie means (`core`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from passgate.settings import Settings
 
 
 def session_name(settings: Settings) -> str:
-    """`__Host-` over https: bound to this host, this path and TLS. Over http (development) browsers refuse it."""
+    """With https the prefix `__Host-`, which binds the cookie to this host, the path / and TLS. Browsers refuse it over
+    http (development)."""
     return "__Host-passgate_session" if settings.https else "passgate_session"
 
 
 def set_session(settings: Settings, token: str) -> str:
-    """A Set-Cookie value. SameSite=Lax: a person who follows a link from elsewhere is still signed in."""
+    """A Set-Cookie value. SameSite=Lax: a person who follows a link from another site is still signed in."""
     return _cookie(settings, session_name(settings), token, settings.session.absolute)
 
 
@@ -30,7 +31,7 @@ def signin_name(settings: Settings) -> str:
 
 
 def set_signin(settings: Settings, value: str) -> str:
-    """The pending sign-in's handle, or the seat a form is bound to before there is one; as long as a sign-in lives."""
+    """The handle of a pending sign-in or, before there is one, the form binding. Expires with the pending sign-in."""
     return _cookie(settings, signin_name(settings), value, settings.signin.life)
 
 
@@ -43,7 +44,8 @@ def link_name(settings: Settings) -> str:
 
 
 def set_link(settings: Settings, token: str) -> str:
-    """What a mailed link carried, for the page it leads to: the address bar and the history do not keep it."""
+    """The token of a mailed link, for the page it redirects to: this removes it from the address bar and the
+    history."""
     return _cookie(settings, link_name(settings), token, settings.signin.life)
 
 
@@ -56,7 +58,8 @@ def browser_name(settings: Settings) -> str:
 
 
 def set_browser(settings: Settings, token: str, days: int = 365) -> str:
-    """A remembered browser. How long it counts is kept beside its hash; the cookie merely lives longer than that."""
+    """The token of a remembered browser. The server stores its expiry beside the hash; the cookie only has to outlive
+    that."""
     return _cookie(settings, browser_name(settings), token, days * 24 * 3600)
 
 
@@ -66,7 +69,8 @@ def _cookie(settings: Settings, name: str, value: str, max_age: int) -> str:
 
 
 def read(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
-    """The cookie's value. Two of one name (a neighbour host planted one) are refused: neither can be trusted."""
+    """The value of the cookie, or None. Raises CredentialInvalid for two cookies of one name: a neighbouring host may
+    have set one of them, so neither can be trusted."""
     values = [
         value.strip()
         for key, line in headers

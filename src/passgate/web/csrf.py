@@ -1,6 +1,6 @@
-"""Whether an unsafe request that comes by cookie was meant by our own pages. Requests by Authorization need none of it.
+"""CSRF check for unsafe requests authenticated by cookie. Requests with an Authorization header do not need it.
 
-The rule, in the contract's order: Sec-Fetch-Site, then Origin, then a token bound to the session.
+Evaluated in this order: Sec-Fetch-Site, then Origin, then a token bound to the session.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ TOKEN_HEADER = "x-csrf-token"
 
 
 def token(ctx: Ctx, bound_to: str) -> str:
-    """The value that pages put into their forms. `bound_to` is the session's id or, before there is a session, the
-    value of the sign-in cookie."""
+    """The CSRF token for a form. `bound_to` is the session id or, before there is a session, the value of the sign-in
+    cookie."""
     return ctx.ring.mac("csrf", bound_to.encode()).hex()
 
 
 def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = None) -> None:
-    """Raise CsrfRefused unless our own page sent it. `given` is a form's csrf_token, if there was a form; bound to
-    nothing (no cookie came), no token fits."""
+    """Raise CsrfRefused unless the request is same-origin or has a valid token. `given` is the form field `csrf_token`,
+    if any; else the X-CSRF-Token header is used. If `bound_to` is None (no cookie was sent), no token is valid."""
     verdict = _is_same_origin(headers, ctx.settings.url)
     if verdict is None:
         verdict = bound_to is not None and _token_fits(ctx, bound_to, given or headers.get(TOKEN_HEADER))
@@ -32,14 +32,14 @@ def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = 
 
 
 def refuse_foreign(ctx: Ctx, headers: Headers) -> None:
-    """For endpoints that hand out a cookie without coming by one: any sign of another origin refuses."""
+    """Raise CsrfRefused on any sign of another origin. For endpoints that set a cookie but do not require one."""
     if _is_same_origin(headers, ctx.settings.url) is False:
         raise CsrfRefused
 
 
 def _is_same_origin(headers: Headers, ours: str) -> bool | None:
-    """True or False where the browser tells where the request comes from, None where it does not. Doubled header
-    fields tell nothing good."""
+    """Whether Sec-Fetch-Site or Origin shows a same-origin request; None if neither decides. Repeated headers count as
+    False."""
     sites, origins = headers.getlist("sec-fetch-site"), headers.getlist("origin")
     if len(sites) > 1 or len(origins) > 1:
         return False

@@ -1,6 +1,6 @@
-"""/openapi.json and /docs: the endpoints described, from files of our own, under the policy of every other page.
+"""Serves /openapi.json and /docs, from vendored files and with a strict content security policy.
 
-What an endpoint does is said where the endpoint is; here only how the description is served.
+Not here: the descriptions of endpoints, which are written at each endpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from passgate.web.guards import Context
 
 STATIC = Path(__file__).parent / "static"
 VIEWER = "swagger-ui@5.35.0"
-"""The vendored viewer's folder; its version is part of its addresses, so that they may be kept for ever."""
+"""The folder of the vendored viewer. The version is part of its URLs, so that they can be cached forever."""
 
 _JS, _CSS, _TEXT = "text/javascript", "text/css", "text/plain"
 FILES = {
@@ -29,7 +29,7 @@ FILES = {
     f"/docs/{VIEWER}/swagger-ui-bundle.js.LICENSE.txt": (f"vendor/{VIEWER}/swagger-ui-bundle.js.LICENSE.txt", _TEXT),
     f"/docs/{VIEWER}/swagger-ui.css": (f"vendor/{VIEWER}/swagger-ui.css", _CSS),
 }
-"""Every file there is to be had: one route each, so that no path is ever looked up."""
+"""URL path to (file, media type). Each file has its own route, so that no path is ever resolved on disk."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -37,7 +37,7 @@ _POLICY = (
 )
 _FOR_EVER = "public, max-age=31536000, immutable"
 
-# Addresses are relative: whoever mounts Passgate under a prefix gets a page that works.
+# URLs are relative, so that the page also works below a mount prefix.
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -83,7 +83,7 @@ _TAGS = {
 
 
 def install(app: FastAPI) -> None:
-    """The document, the page and its files."""
+    """Add the OpenAPI document, the page and its files."""
     app.description = _ABOUT
     app.openapi_tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
     app.router.routes.extend(router.routes)
@@ -111,8 +111,8 @@ for _path, (_name, _kind) in FILES.items():
 
 
 def described(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> dict[str, Any]:
-    """The OpenAPI document, with the one problem shape that every endpoint's refusals have; `at` is where a host
-    program has put the endpoints."""
+    """The OpenAPI document, with `Problem` as the schema of every error. `at` is the mount prefix in a host
+    application; `profile` replaces the generic schema of profiles."""
     if app.openapi_schema:
         return app.openapi_schema
     schema = app.openapi()
@@ -128,7 +128,8 @@ def described(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None
 
 
 def _describe_profile(schemas: dict[str, Any], profile: type[BaseModel]) -> None:
-    """The host's model in place of "any object". The names of its parts cannot meet ours."""
+    """Put the schema of the host's profile model in place of "any object". The prefix `Profile.` keeps its definitions
+    apart from ours."""
     made = profile.model_json_schema(ref_template="#/components/schemas/Profile.{model}")
     parts: dict[str, Any] = made.pop("$defs", {})
     schemas |= {f"Profile.{name}": part for name, part in parts.items()} | {"Profile": made}

@@ -1,6 +1,6 @@
-"""The outermost layer, plain ASGI: who is asking, one decoder for every body, headers, the log.
+"""The outermost ASGI middleware: request context, strict decoding of every body, response headers, the access log.
 
-It knows no rule and no table. What comes out of it has been read once, and was refused if it could be read in two ways.
+Not here: rules and database access. Inner layers only see bodies that decoded unambiguously.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
 
 Hot = Callable[[Ctx, Headers, Send], Awaitable[None]]
-"""An endpoint that needs no framework: it answers by itself, thousands of times a second."""
+"""An endpoint that bypasses the framework for speed and sends the response itself."""
 
 
 class Edge:
-    """`around` wraps whatever is answered, refusals and hot endpoints too: CORS, whose pages must read all of it."""
+    """The middleware. `around` wraps every response, including refusals and hot endpoints; CORS uses it, so that
+    scripts of allowed origins can read all of them."""
 
     def __init__(
         self,
@@ -98,20 +99,22 @@ class Edge:
             await answered(scope["state"]["ctx"], scope["path"], Headers(scope=scope), error)(scope, receive, send)
 
     def _may_develop(self, ctx: Ctx, headers: Headers) -> bool:
-        """`/dev/*` is for this machine's own browser: the peer is loopback, the name is ours, nobody passed it on."""
+        """`/dev/*` is only for a browser on this machine: the peer is loopback, no proxy forwarded the request, and the
+        Host header is localhost or a loopback address."""
         host = headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else ""
         named = is_localhost(host) or is_loopback(host) or headers.get("host", "") == "[::1]"
         return ctx.settings.is_development and ctx.origin.is_loopback and named
 
     def _other_name(self, headers: Headers) -> str | None:
-        """Development's own address, for who came by an IP address: that cannot have passkeys, and is another site."""
+        """In development, the base URL to redirect to if the Host header is an IP address, where passkeys do not work
+        and which is another site to the browser; else None."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
         return self._services.base if self._services.settings.is_development and is_loopback(name) else None
 
 
 class _Answer:
-    """`send`, with our header fields on every answer."""
+    """Wraps `send`: records the status and adds the standard headers to every response."""
 
     def __init__(self, send: Send, request_id: str, standard: list[tuple[bytes, bytes]]) -> None:
         self._send, self.request_id, self.status = send, request_id, 0
@@ -146,8 +149,8 @@ def _standard_headers(*, https: bool) -> list[tuple[bytes, bytes]]:
 
 
 async def _checked(headers: Headers, receive: Receive, *, form: bool) -> Receive:
-    """The body, whole, decoded once and refused if there is anything odd about it; then handed on as it came. Pages
-    take forms, and nothing else does."""
+    """Read and decode the whole body, then return a `receive` that replays it. Pages accept forms, all other paths
+    JSON. Raises Malformed, NotForm, NotJson or TooLarge."""
     raw = await _whole(headers, receive)
     if raw or headers.get("content-type"):
         _refuse_unless(headers, "application/x-www-form-urlencoded" if form else "application/json")
@@ -170,7 +173,7 @@ async def _checked(headers: Headers, receive: Receive, *, form: bool) -> Receive
 
 
 def _target(scope: Scope) -> str:
-    """Path and query as they came, in ASCII."""
+    """Path and query of the request, percent-encoded to ASCII."""
     query = scope["query_string"].decode("latin-1")
     return quote(scope["path"], safe="/~") + (f"?{quote(query, safe=_UNQUOTED)}" if query else "")
 
@@ -208,7 +211,7 @@ async def _whole(headers: Headers, receive: Receive) -> bytes:
 
 
 def _route(scope: Scope) -> str:
-    """The template, never the path: a path may hold a secret."""
+    """The route template for the log, never the path, which may contain a secret."""
     if "passgate.route" in scope:
         return str(scope["passgate.route"])
     route: Any = scope.get("route")

@@ -1,6 +1,6 @@
-"""Who may pass an endpoint: every route names exactly one of these. A route without one fails an architecture test.
+"""Guards: the FastAPI dependencies that authenticate a request. Every route names exactly one, which a test enforces.
 
-Guards only say who is asking; what they may do is decided in `core`.
+Not here: authorization. `core` decides what an authenticated principal may do.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ def ctx_of(request: Request) -> Ctx:
 
 
 async def context(request: Request) -> Ctx:
-    """`ctx_of` for the framework, which would hand a plain function to a thread."""
+    """`ctx_of` as a coroutine: FastAPI would run a plain function in a thread."""
     return ctx_of(request)
 
 
 def bearer(headers: Headers) -> str | None:
-    """The one bearer token (RFC 6750 §2.1), None without the field, CredentialInvalid for anything in between."""
+    """The bearer token of the Authorization header (RFC 6750 §2.1), or None without the header. Raises
+    CredentialInvalid if the header is repeated, uses another scheme or has no token."""
     fields = headers.getlist("authorization")
     if not fields:
         return None
@@ -48,7 +49,8 @@ def bearer(headers: Headers) -> str | None:
 
 
 def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
-    """A session's secret, and whether it came by cookie. An Authorization field decides alone, right or wrong."""
+    """The session token, and whether it came from the cookie. If there is an Authorization header, the cookie is
+    ignored. Raises CredentialMissing without either, CredentialInvalid for a malformed one."""
     if (token := bearer(headers)) is not None:
         return token, False
     value = cookies.read(headers.raw, cookies.session_name(ctx.settings))
@@ -58,7 +60,8 @@ def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
 
 
 async def live(ctx: Ctx, request: Request) -> Found:
-    """The live session a request carries: the one rule for our endpoints and for a host's own routes."""
+    """The live session of a request, for our endpoints and a host's own routes. With the cookie, an unsafe method must
+    pass the CSRF check. Raises CredentialMissing, CredentialInvalid, SessionEnded or CsrfRefused."""
     secret, by_cookie = carried(ctx, request.headers)
     found = await sessions.find(ctx, secret)
     if by_cookie and request.method not in csrf.SAFE:
@@ -67,7 +70,7 @@ async def live(ctx: Ctx, request: Request) -> Found:
 
 
 async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, given: str | None = None) -> None:
-    """A page elsewhere that spends a person's cookie is worth a row in the trail. `given`: a form's csrf_token."""
+    """Run the CSRF check, and record a failure as an audit event. `given` is the form field `csrf_token`."""
     try:
         csrf.check(ctx, request.headers, bound_to, given)
     except CsrfRefused:
@@ -77,11 +80,11 @@ async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, give
 
 
 async def stranger() -> None:
-    """Anybody. Written down, so that an endpoint that forgot its guard cannot look like one that needs none."""
+    """Anonymous access. It is explicit, so that an endpoint without a guard cannot be mistaken for a public one."""
 
 
 async def handle(request: Request, _doc: Annotated[object, Security(_handle_bearer)]) -> str:
-    """Whoever carries a pending sign-in's handle."""
+    """The handle of a pending sign-in as bearer token. Raises HandleInvalid if the header is missing or malformed."""
     try:
         given = bearer(request.headers)
     except CredentialInvalid:
@@ -96,18 +99,20 @@ ByCookie = Annotated[object, Security(session_cookie)]
 
 
 async def peek(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
-    """Whoever carries a live session, not slid by this. By cookie, an unsafe method must come from our own pages."""
+    """A live session, by bearer token or cookie. Does not extend its idle timeout. With the cookie, an unsafe method
+    must pass the CSRF check."""
     return await live(ctx_of(request), request)
 
 
 async def session(request: Request, found: Annotated[Found, Depends(peek)]) -> Found:
-    """The same, and use slides its idle end."""
+    """Like `peek`, and extends the idle timeout of the session."""
     await sessions.touch(ctx_of(request), found)
     return found
 
 
 async def operator(request: Request) -> bool:
-    """Anybody gets the plain answer; True for loopback or the metrics token, who get the names too."""
+    """Anonymous access. Returns True for a request from loopback or with the metrics token; its answer then includes
+    the names of components."""
     ctx = ctx_of(request)
     if ctx.origin.is_loopback:
         return True
@@ -122,14 +127,15 @@ async def operator(request: Request) -> bool:
 
 
 async def developer() -> None:
-    """The edge lets nobody but this machine's own browser near these endpoints, and only in development."""
+    """Development only. The edge middleware answers 404 to any request that does not come from a browser on this
+    machine."""
 
 
 # -- pages -----------------------------------------------------------------------------------------
 
 
 class Elsewhere(Exception):
-    """Not here: the browser is sent on with a GET (303)."""
+    """Redirects the browser to another of our pages with 303."""
 
     def __init__(self, path: str, *set_cookies: str) -> None:
         super().__init__(path)
@@ -137,12 +143,13 @@ class Elsewhere(Exception):
 
 
 BINDING = "pg_pre_"
-"""What the sign-in cookie holds before a sign-in runs: something of ours that a form can be bound to."""
+"""Prefix of the sign-in cookie's value while there is no pending sign-in: a random token to bind forms to."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnonymousVisitor:
-    """Whoever looks at a page before there is a session. `binding`: the cookie that forms are bound to."""
+    """The visitor of a page that needs no session. `binding` is the value of the sign-in cookie, which CSRF tokens are
+    bound to; `is_new` means that the response has to set it."""
 
     binding: str
     is_new: bool
@@ -151,7 +158,7 @@ class AnonymousVisitor:
 
 @dataclass(frozen=True, slots=True)
 class PendingVisitor:
-    """Whoever is half signed in: the cookie holds the handle of a pending sign-in."""
+    """A visitor with a pending sign-in, whose handle is the value of the sign-in cookie."""
 
     anonymous: AnonymousVisitor
     sign_in: SignIn
@@ -162,12 +169,13 @@ class PendingVisitor:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form, read strictly; empty for a GET."""
+    """The fields of a submitted form, decoded strictly (raises Malformed); empty for a safe method."""
     return {} if request.method in csrf.SAFE else body.decode_pairs(await request.body())
 
 
 async def anonymous_visitor(request: Request) -> AnonymousVisitor:
-    """Anybody, on a page of our own: an unsafe method must come from one, bound to the sign-in cookie."""
+    """Any visitor of a hosted page. An unsafe method must pass the CSRF check; its token is bound to the sign-in
+    cookie."""
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
     known = value if value and any(ctx.ring.presented(kind, value) for kind in (BINDING, pending.PREFIX)) else None
@@ -180,7 +188,8 @@ async def anonymous_visitor(request: Request) -> AnonymousVisitor:
 async def pending_visitor(
     request: Request, found: Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 ) -> PendingVisitor:
-    """Whoever is half signed in. Without a pending sign-in a look leads to its beginning."""
+    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin` and an unsafe one raises
+    HandleInvalid. An unsafe method must pass the CSRF check."""
     try:
         return PendingVisitor(found, await signin.find(ctx_of(request), found.binding))
     except HandleInvalid:
@@ -190,8 +199,8 @@ async def pending_visitor(
 
 
 async def visitor(request: Request) -> Found:
-    """Whoever is signed in, by cookie; everybody else is led to the sign-in page. An unsafe method must come from our
-    own pages."""
+    """A signed-in visitor, by session cookie; extends the idle timeout. Everybody else is redirected to `/signin`. An
+    unsafe method must pass the CSRF check."""
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
     form = await form_of(request)
@@ -208,8 +217,8 @@ async def visitor(request: Request) -> Found:
 
 
 async def link(request: Request) -> str:
-    """Whoever opened a mailed link in this browser: what it carried, empty without. An unsafe method must come from our
-    own pages, bound to it."""
+    """The token of a mailed link that was opened in this browser, from the link cookie; empty without one. An unsafe
+    method must pass the CSRF check; its token is bound to that cookie."""
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.link_name(ctx.settings)) or ""
     if request.method not in csrf.SAFE:

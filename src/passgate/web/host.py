@@ -1,6 +1,7 @@
-"""What a host program's own routes may ask of Passgate: who is asking, may they, was it proved lately.
+"""The guards for a host application's own routes: authentication, permission and step-up checks.
 
-The host's routes never pass our edge, so a Ctx is made here; what makes a session live is decided in `core.sessions`.
+The host's routes do not pass through the edge middleware, so the Ctx is created here. Not here: what makes a session
+live (`core.sessions`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`auth_time` is when the person last proved who they are; `amr` how (RFC 8176), `acr` how well."""
+    """`auth_time` is when the person last proved a factor, `amr` the methods (RFC 8176), `acr` the assurance level."""
 
     id: str
     acr: str
@@ -56,8 +57,8 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who is asking. `profile` is an instance of the model given to Passgate, a dict where none was given; None where
-    what is kept does not fit the model."""
+    """The signed-in user of a request. `profile` is an instance of the model given to Passgate, or a dict without a
+    model; None if the stored profile does not validate."""
 
     id: str
     email: str
@@ -67,7 +68,7 @@ class User:
     tenant: Tenant
     session: Session
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """What the host's `claims=` says of this user, worked out anew at each request. (Tokens will carry the same.)"""
+    """The result of the host's `claims=` function, computed for each request."""
 
     def may(self, permission: str) -> bool:
         return access.may(self.roles, permission)
@@ -78,8 +79,8 @@ Claims = Callable[[User], Mapping[str, Any]]
 
 
 def asking(services: Services, request: Request) -> Ctx:
-    """One for each request, so that all that is refused and noted of it has one id. Ours lies in the scope under a name
-    of our own: `request.state` is the host's."""
+    """The Ctx of this request, created once, so that all its responses and audit events share one request id. Stored in
+    the ASGI scope under our own key, because `request.state` belongs to the host."""
     found = request.scope.get(_CTX)
     if not isinstance(found, Ctx) or found.services is not services:
         found = request.scope[_CTX] = Asking(services).ctx(request.scope)
@@ -87,7 +88,8 @@ def asking(services: Services, request: Request) -> Ctx:
 
 
 async def user(services: Services, request: Request) -> User:
-    """Whoever carries a live session, by bearer or by cookie; use keeps it alive."""
+    """The user of a live session, by bearer token or cookie; extends the idle timeout. Raises what `guards.live`
+    raises."""
     ctx = asking(services, request)
     found = await guards.live(ctx, request)
     await sessions.touch(ctx, found)
@@ -126,7 +128,9 @@ def _instant(value: int) -> datetime:
 
 
 def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
-    """`services` is asked at the request: a gate that was closed and runs again has another."""
+    """A guard that requires a permission; a refusal is recorded as an audit event. `services` is called for each
+    request, because a Passgate that is closed and started again has new ones. Raises ValueError for an unknown
+    permission."""
     if not any(permission in given for given in access.ROLES.values()):
         raise ValueError(f"no role has the permission {permission!r}")
 
@@ -158,7 +162,7 @@ def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str |
 
 
 def _on(who: Guard, check: Callable[[Request, Any], Awaitable[User]]) -> Guard:
-    """A guard that rests on another one."""
+    """A guard that runs `check` on the user of the guard `who`."""
     found = Depends(who)
 
     async def guard(request: Request, user: Any = found) -> User:
@@ -171,7 +175,7 @@ def _on(who: Guard, check: Callable[[Request, Any], Awaitable[User]]) -> Guard:
 
 
 def answer_refusals(app: FastAPI) -> None:
-    """Problem documents for what our guards refuse, unless the host answers that itself."""
+    """Render the errors of our guards as problem documents, unless the host has its own handler for PassgateError."""
     if PassgateError not in app.exception_handlers:
         app.add_exception_handler(PassgateError, _refused)
 
@@ -189,7 +193,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def unguarded(app: FastAPI, marks: tuple[object, ...]) -> list[str]:
-    """The host's routes that name none of our guards, as `GET /path`. Its own /docs are left out."""
+    """The host's routes without any of our guards, as `GET /path`. The framework's OpenAPI and documentation routes are
+    left out."""
     described = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
     return sorted(
         name

@@ -1,6 +1,6 @@
-"""Our endpoints in a host's program: one route among its own, which takes what is ours and nothing else.
+"""Mounts our endpoints in a host application as one route, which matches our paths and no others.
 
-What an endpoint does is not known here, nor anything of the host but its list of routes and its lifespan.
+Not here: what an endpoint does. Of the host, only its list of routes and its lifespan are touched.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 WELL_KNOWN = "/.well-known/"
-"""What browsers and programs look for at the root of a host (RFC 8615), wherever the endpoints are."""
+"""Well-known URIs (RFC 8615): clients look for them at the root of the host, whatever the mount prefix."""
 _AT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _OURS = (
     "type",
@@ -29,21 +29,24 @@ _OURS = (
     "server",
     "extensions",
 )
-"""What of a request our endpoints see: nothing that the host's middleware or router laid beside it."""
+"""The keys of the ASGI scope passed to our endpoints; anything that the host's middleware or router added is left
+out."""
 
 
 class MountedEndpoints(BaseRoute):
-    """All endpoints as one route. Below a prefix everything is ours; at the root only the paths that we answer."""
+    """All our endpoints as one route. Below a prefix it matches every path; at the root, only the paths of our own
+    routes."""
 
     def __init__(self, at: str, endpoints: Callable[[], ASGIApp], routes: Callable[[], list[BaseRoute]]) -> None:
-        """`endpoints` and `routes` are asked at the request: a gate that was closed and runs again has others."""
+        """`endpoints` and `routes` are called for each request, because a Passgate that is closed and started again
+        builds new ones."""
         self.at, self.path, self._endpoints, self._routes = at, at or "/", endpoints, routes
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return (Match.NONE if self._inner(scope) is None else Match.FULL), {}
 
     def _inner(self, scope: Scope) -> str | None:
-        """The path as our endpoints know it, or None where it is not ours."""
+        """The path without the mount prefix, or None if this route does not match."""
         if scope["type"] != "http":
             return None
         path = _path(scope)
@@ -70,13 +73,13 @@ class MountedEndpoints(BaseRoute):
 
 
 def _path(scope: Scope) -> str:
-    """Without what a server or an outer program has taken off it (`root_path`)."""
+    """The request path without `root_path`, which a server or an outer application has consumed."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path[len(root) :] if root and (path == root or path.startswith(root + "/")) else path
 
 
 def checked(at: str) -> str:
-    """`/auth`, or empty for the root."""
+    """Validate a mount path: `/auth`, or "" for the root. Raises ValueError."""
     if not _AT.fullmatch(at):
         raise ValueError("mount at a path such as /auth, or at the root with an empty one")
     return at
@@ -85,7 +88,8 @@ def checked(at: str) -> str:
 def mount(
     app: FastAPI, endpoints: MountedEndpoints, running: Callable[[], AbstractAsyncContextManager[object]]
 ) -> None:
-    """Refuses a second one: two gates in one program would share their cookies and their paths."""
+    """Add the endpoints to `app` and wrap its lifespan. Raises RuntimeError if a Passgate is mounted there already: two
+    would share cookies and paths."""
     if any(isinstance(route, MountedEndpoints) for route in app.router.routes):
         raise RuntimeError("a Passgate is mounted here already")
     app.router.routes.append(endpoints)
@@ -93,7 +97,7 @@ def mount(
 
     @asynccontextmanager
     async def ours_around_theirs(given: FastAPI) -> AsyncIterator[Any]:
-        """Ready before the host's own start, closed after its own end: both may use what we give."""
+        """Starts before the host's own startup and closes after its shutdown, because both may use Passgate."""
         async with running(), theirs(given) as state:
             yield state
 

@@ -1,5 +1,5 @@
-"""The endpoints of operators and developers: alive, ready, and development's mailbox. Nothing of a person is shown
-here, except the mails that development keeps for its own machine."""
+"""Endpoints for operators and developers: liveness, readiness and, in development, the mailbox. Not here: personal
+data, except in the mails of the development mailbox."""
 
 from __future__ import annotations
 
@@ -61,19 +61,20 @@ async def _behind(ctx: Context) -> bool:
 
 
 class Mailbox(Mailer, Protocol):
-    """A mailer that keeps what it was given."""
+    """A mailer that stores messages instead of sending them."""
 
     async def list(self, limit: int = 200) -> list[dict[str, Any]]: ...
 
 
 def mailbox_of(request: Request) -> Mailbox:
-    """The application's own: its routes are those of every other application in this process."""
+    """The mailbox of the application that serves this request: the routes are shared by all applications in the
+    process."""
     mailbox: Mailbox = request.app.state.mailbox
     return mailbox
 
 
 developer_router = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
-"""Mounted in development only; the edge keeps everybody but this machine's own browser out."""
+"""Included in development only; the edge middleware admits only a browser on this machine."""
 
 
 @developer_router.get("/mail.json", name="mail", include_in_schema=False)

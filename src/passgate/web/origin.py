@@ -1,6 +1,6 @@
-"""Where a request comes from and what it is called: the Ctx of our own endpoints and of a host program's routes alike.
+"""Builds the Ctx of a request (client address, user agent, request id), for our endpoints and a host's routes alike.
 
-Nothing is refused and nothing of a body is read here.
+Not here: refusing requests and reading bodies.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from passgate.settings import is_loopback
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
-# Who calls a thousand times a second calls with the same address and the same program.
+# A client that sends many requests sends the same User-Agent and address each time.
 _described = lru_cache(1024)(describe)
 _here = lru_cache(1024)(is_loopback)
 
 
 class Asking:
-    """Knows which proxies are believed."""
+    """Creates the Ctx of each request. Knows the trusted proxies."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._trusted = [ipaddress.ip_network(network) for network in services.settings.trusted_proxies]
 
     def ctx(self, scope: Scope) -> Ctx:
-        """The caller's own request id, if it is a decent one, or a fresh one."""
+        """The Ctx of one request. X-Request-ID is taken from the client if it is 8 to 64 of `A-Za-z0-9_-`, else
+        generated."""
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else self._services.world.text(12)
@@ -40,7 +41,8 @@ class Asking:
         return Ctx(self._services, self._origin(scope, headers), request_id=request_id, language=language)
 
     def _origin(self, scope: Scope, headers: Headers) -> Origin:
-        """The peer; or, where the peer is a trusted proxy, the nearest address in X-Forwarded-For that is none."""
+        """The peer's address; behind a trusted proxy, the rightmost address in X-Forwarded-For that is not itself
+        trusted."""
         peer = (scope.get("client") or ("", 0))[0]
         ip = _plain(peer) or peer
         forwarded = any(name.startswith(_FORWARDED) for name, _ in scope["headers"])
@@ -62,8 +64,8 @@ class Asking:
 
 @lru_cache(1024)
 def _plain(text: str) -> str:
-    """The one spelling of an address: IPv4 as such even where a socket for both shows it mapped, no zone (which may
-    be any text); empty for what is no address."""
+    """The canonical spelling of an IP address, or "" for anything else. An IPv4-mapped IPv6 address (from a dual-stack
+    socket) becomes IPv4; the zone, which may be arbitrary text, is dropped."""
     try:
         ip = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,6 +1,6 @@
-"""Errors as answers: problem documents (RFC 9457) for programs, pages for people. What can go wrong is in `errors`.
+"""Renders errors: problem documents (RFC 9457) for programs, pages for browsers. The errors are defined in `errors`.
 
-Input is never echoed, and no text of a library or a database ever leaves.
+No response contains any part of the input or any text from a library or a database.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def render(error: PassgateError, request_id: str) -> Response:
 
 
 def answered(ctx: Ctx, path: str, headers: Headers, error: PassgateError) -> Response:
-    """A page for who looks at pages, a problem document for programs. Outside the pages' own paths the Accept field
-    decides, except at endpoints that are for programs alone."""
+    """An error page for browsers, a problem document for programs. On hosted pages it is always a page; on other paths
+    the Accept header decides, except on endpoints that only programs call."""
     wants_page = "text/html" in headers.get("accept", "") and not path.startswith(_PROGRAMS)
     return error_page(ctx, error) if is_page(path) or wants_page else render(error, ctx.request_id)
 
@@ -54,7 +54,7 @@ _PROGRAMS = ("/api/", "/openapi.json", "/oauth2/", "/bff/", "/.well-known/", "/h
 
 
 def install(app: FastAPI) -> None:
-    """One handler for each kind that reaches the framework."""
+    """Register one exception handler for each kind of error that reaches the framework."""
 
     def answer(request: Request, error: PassgateError) -> Response:
         return answered(request.state.ctx, request.url.path, request.headers, error)
@@ -92,7 +92,8 @@ def _translated(error: HTTPException) -> PassgateError:
 
 
 def _allowed(app: FastAPI, request: Request) -> str:
-    """Every method of this path (RFC 9110 §15.5.6); the framework names those of the first route that fits."""
+    """The value of Allow (RFC 9110 §15.5.6): the methods of every route with this path. The framework names only those
+    of the first one."""
     methods = {
         method
         for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
