@@ -1,7 +1,7 @@
 """Compile the gettext catalogs (each passgate.po beside its passgate.mo), and find what they must say.
 
-`python tools/catalog.py` compiles and prints what has no translation yet. The standard library reads .mo files and
-writes none; this is all of it that we need. Nothing here is part of the package.
+`python tools/catalog.py` compiles, and prints what has no translation yet and what is translated for nothing. The
+standard library reads .mo files and writes none; this is all of it that we need. Nothing here is part of the package.
 """
 
 from __future__ import annotations
@@ -103,6 +103,8 @@ def main() -> None:
         path.with_suffix(".mo").write_bytes(compiled(texts))
         for text in sorted(needed() - set(texts)):
             print(f"{path.parts[-3]} does not say: {text!r}")
+        for text in sorted(set(texts) - needed() - {""}):
+            print(f"{path.parts[-3]} says what nobody shows: {text!r}")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ class Passgate:
         """Our endpoints below `at` (and `/.well-known/…` at the root), our start and end around the host's. Nothing
         else of the host is touched. Once for each gate and each program."""
         if self._mounted or self._is_running:
-            raise RuntimeError("this Passgate is mounted, or runs, already")
+            raise RuntimeError("this Passgate is already mounted or running")
         endpoints = mounting.MountedEndpoints(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
         mounting.mount(app, endpoints, self.running)
         host.answer_refusals(app)
@@ -137,7 +137,7 @@ class Passgate:
         """Tell `fn` of every `event` from the first start with it on: after the commit, at least once, in order for
         each person. `name` is where its place in the trail is kept; the function's own where none is given."""
         if self._is_running:
-            raise RuntimeError("this Passgate runs already: name its observers before")
+            raise RuntimeError("this Passgate is already running: add observers before it starts")
         self._observers.on(event, fn, name)
 
     # -- its life ----------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Passgate:
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:
         """Prepared, with the jobs running beside it (`work`), closed at the end."""
         if self._is_running:
-            raise RuntimeError("this Passgate runs already")
+            raise RuntimeError("this Passgate is already running")
         if self._is_closed:
             self._build()
         self._is_running, self._is_closed = True, False
@@ -236,7 +236,7 @@ def _api(gate: Passgate) -> FastAPI:
             yield
 
     app = FastAPI(
-        title="Passgate",
+        title="Passgate API",
         version=__version__,
         docs_url=None,
         redoc_url=None,

@@ -46,7 +46,7 @@ class Refusal(PassgateError):
     `deferred` holds what must survive the rollback: callables `async (db) -> None`, run in a second short transaction.
     """
 
-    title = "Refused"
+    title = "That isn't possible"
 
     def __init__(self, message: str | None = None, *, deferred: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
@@ -54,30 +54,30 @@ class Refusal(PassgateError):
 
 
 class Malformed(Refusal):
-    code, status, title = "malformed", 400, "Malformed request"
-    message = "The request could not be read."
+    code, status, title = "malformed", 400, "We couldn't read that request"
+    message = "The request couldn't be read. Check its format and try again."
 
 
 class NotJson(Refusal):
-    code, status, title = "not_json", 415, "Not JSON"
+    code, status, title = "not_json", 415, "Send JSON"
     message = "Send the body as application/json."
 
 
 class NotForm(Refusal):
-    code, status, title = "not_form", 415, "Not a form"
+    code, status, title = "not_form", 415, "Send a form"
     message = "Send the form as application/x-www-form-urlencoded."
 
 
 class TooLarge(Refusal):
-    code, status, title = "too_large", 413, "Too large"
-    message = "The request is larger than this endpoint takes."
+    code, status, title = "too_large", 413, "Request too large"
+    message = "The request is too large. Send less data."
 
 
 class Invalid(Refusal):
     """`fields` maps a field's path to a stable word: missing, unknown, type, format, length, value, reserved …"""
 
-    code, status, title = "invalid", 422, "Invalid input"
-    message = "Some fields need another look."
+    code, status, title = "invalid", 422, "Check what you entered"
+    message = "Some fields aren't filled in correctly. Check them and try again."
 
     def __init__(
         self, fields: Mapping[str, str], message: str | None = None, *, deferred: tuple[Any, ...] = ()
@@ -92,19 +92,19 @@ class Invalid(Refusal):
 class PasswordRefused(Invalid):
     """`fields.password` is short, long, common, context or breached."""
 
-    code, title = "password_refused", "Password refused"
-    message = "Please choose another password."
+    code, title = "password_refused", "Choose a different password"
+    message = "Choose a different password."
 
     def __init__(self, reason: str) -> None:
         super().__init__({"password": reason}, PASSWORD_REASONS[reason])
 
 
 PASSWORD_REASONS = {
-    "short": "That password is too short. A few unrelated words make a good long one.",
-    "long": "That password is too long. Use at most 256 characters.",
-    "common": "That password is among the first that people try. Choose one that is harder to guess.",
-    "context": "That password is too close to your address or to our name. Choose another one.",
-    "breached": "That password is known from a leak somewhere else. Choose one you use nowhere else.",
+    "short": "That password is too short. Try a few unrelated words.",
+    "long": "That password is too long. Use 256 characters or fewer.",
+    "common": "That password is too common. Choose one that's harder to guess.",
+    "context": "That password is too similar to your email address or our name. Choose a different one.",
+    "breached": "That password appeared in a data leak on another site. Choose one you don't use anywhere else.",
 }
 
 
@@ -119,30 +119,30 @@ class _Unauthenticated(Refusal):
 
 
 class CredentialMissing(_Unauthenticated):
-    code, title, bearer_error = "credential_missing", "Sign in first", ""
+    code, title, bearer_error = "credential_missing", "Sign in to continue", ""
     message = "Sign in to continue."
 
 
 class CredentialInvalid(_Unauthenticated):
-    code, title = "credential_invalid", "Credential not accepted"
-    message = "This credential is not accepted. Sign in again."
+    code, title = "credential_invalid", "Sign in again"
+    message = "This sign-in isn't valid. Sign in again."
 
 
 class SessionEnded(_Unauthenticated):
-    code, title = "session_ended", "Session ended"
-    message = "This session has ended. Sign in again."
+    code, title = "session_ended", "Sign in again"
+    message = "You've been signed out. Sign in again."
 
 
 class HandleInvalid(_Unauthenticated):
-    code, title = "handle_invalid", "Sign-in no longer valid"
-    message = "This sign-in is over or too old. Start again."
+    code, title = "handle_invalid", "Start your sign-in again"
+    message = "This sign-in has ended or expired. Start over."
 
 
 class StepUpNeeded(_Unauthenticated):
     """RFC 9470: the session is real but too old or too weak for this action."""
 
-    code, title = "insufficient_user_authentication", "Confirm it is you"
-    message = "Confirm that it is you, then try again."
+    code, title = "insufficient_user_authentication", "Confirm it's you"
+    message = "Confirm it's you, then try again."
 
     def __init__(self, acr: str, max_age: int) -> None:
         super().__init__()
@@ -154,33 +154,33 @@ class StepUpNeeded(_Unauthenticated):
 
 
 class ProofRefused(Refusal):
-    code, status, title = "proof_refused", 403, "Not right"
-    message = "That is not right, or it is too old. Check it and try again."
+    code, status, title = "proof_refused", 403, "Check and try again"
+    message = "That's incorrect or has expired. Check it and try again."
 
 
 class PermissionMissing(Refusal):
-    code, status, title = "permission_missing", 403, "Not allowed"
-    message = "You do not have the permission for this."
+    code, status, title = "permission_missing", 403, "You don't have access"
+    message = "You don't have permission to do this. Ask an admin for access."
 
 
 class CsrfRefused(Refusal):
-    code, status, title = "csrf_refused", 403, "Request from elsewhere"
-    message = "This request did not come from our own pages."
+    code, status, title = "csrf_refused", 403, "Go back and try again"
+    message = "This request didn't come from one of our pages. Go back and try again."
 
 
 class SignupClosed(Refusal):
     code, status, title = "signup_closed", 403, "Sign-up is closed"
-    message = "Sign-up is not open here."
+    message = "You can't sign up here. If you need an account, ask the people who run this service."
 
 
 class NotFound(Refusal):
     code, status, title = "not_found", 404, "Not found"
-    message = "There is nothing here."
+    message = "We couldn't find that. Check the address and try again."
 
 
 class MethodNotAllowed(Refusal):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
-    message = "This endpoint does not answer that method."
+    message = "This address doesn't support that method."
 
     def __init__(self, allow: str = "") -> None:
         super().__init__()
@@ -191,35 +191,35 @@ class MethodNotAllowed(Refusal):
 
 
 class Conflict(Refusal):
-    code, status, title = "conflict", 409, "Conflict"
-    message = "This cannot be done as things stand."
+    code, status, title = "conflict", 409, "That can't be done right now"
+    message = "That can't be done right now. Reload the page and try again."
 
 
 class TenantNameTaken(Conflict):
-    code, title = "tenant_name_taken", "Name taken"
-    message = "That name is taken. Choose another one."
+    code, title = "tenant_name_taken", "Choose a different name"
+    message = "That name is already taken. Choose a different one."
 
 
 class NoChallenge(Conflict):
-    code, title = "no_challenge", "No challenge"
-    message = "This factor asks nothing first. Give the answer at once."
+    code, title = "no_challenge", "Send your answer"
+    message = "There's nothing to request first. Send your answer right away."
 
 
 class AlreadyProved(Conflict):
-    code, title = "already_proved", "Already proved"
-    message = "This has been proved already."
+    code, title = "already_proved", "Continue to the next step"
+    message = "That step is already done. Continue."
 
 
 class FactorNotOffered(Conflict):
-    code, title = "factor_not_offered", "Not offered"
-    message = "This way is not offered now."
+    code, title = "factor_not_offered", "Choose another option"
+    message = "This option isn't available right now. Choose another one."
 
 
 class NotYet(Conflict):
     """`usable_at` is an instant in microseconds, `retry_after` the whole seconds until then."""
 
-    code, title = "not_yet", "Not yet"
-    message = "This has to wait for some time first, so that the account's owner can stop it."
+    code, title = "not_yet", "Come back later"
+    message = "To protect the account, there's a waiting period first."
 
     def __init__(self, usable_at: int, retry_after: int) -> None:
         super().__init__()
@@ -232,8 +232,8 @@ class NotYet(Conflict):
 class ProofMissing(Conflict):
     """`need` lists the alternatives still open, each a list of factors."""
 
-    code, title = "proof_missing", "Something is still missing"
-    message = "Something still has to be proved."
+    code, title = "proof_missing", "Complete the remaining steps"
+    message = "There are still steps to complete. Continue."
 
     def __init__(self, need: list[list[str]]) -> None:
         super().__init__()
@@ -246,8 +246,8 @@ class ProofMissing(Conflict):
 class Throttled(Refusal):
     """`retry_after` is in whole seconds, at least 1."""
 
-    code, status, title = "throttled", 429, "Too many tries"
-    message = "Too many tries. Wait a little, then try again."
+    code, status, title = "throttled", 429, "Too many attempts"
+    message = "Too many attempts. Wait a moment, then try again."
 
     def __init__(self, retry_after: int, *, deferred: tuple[Any, ...] = ()) -> None:
         super().__init__(deferred=deferred)
@@ -260,8 +260,8 @@ class Throttled(Refusal):
 class Unavailable(PassgateError):
     """`down` names the component (database, hashing, breach …), never an address."""
 
-    code, status, title = "unavailable", 503, "Not available"
-    message = "A part of this service is down. Nothing was changed. Please try again soon."
+    code, status, title = "unavailable", 503, "Temporarily unavailable"
+    message = "Part of this service is unavailable. Nothing was changed. Please try again shortly."
 
     def __init__(self, down: str, retry_after: int = 5) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gettext
 import json
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,3 +64,53 @@ def catalog(language: str, texts: Path | None = None) -> gettext.NullTranslation
         return ours
     own = json.loads(texts.read_text("utf-8")).get(language, {})
     return _Own({str(key): str(value) for key, value in own.items()}, ours)
+
+
+# -- dates -----------------------------------------------------------------------------------------
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MONTHS = (
+    N_("January"),
+    N_("February"),
+    N_("March"),
+    N_("April"),
+    N_("May"),
+    N_("June"),
+    N_("July"),
+    N_("August"),
+    N_("September"),
+    N_("October"),
+    N_("November"),
+    N_("December"),
+)
+
+
+def date(catalog: gettext.NullTranslations, instant: int) -> str:
+    """`25 November 2026`, in UTC. Instants are microseconds, as in `world`."""
+    at = _EPOCH + timedelta(microseconds=instant)
+    month = catalog.gettext(_MONTHS[at.month - 1])
+    return catalog.gettext(N_("%(day)s %(month)s %(year)s")) % {"day": at.day, "month": month, "year": at.year}
+
+
+def moment(catalog: gettext.NullTranslations, instant: int) -> str:
+    """`25 November 2026 at 14:05 UTC`: for whoever must know it to the minute."""
+    at = _EPOCH + timedelta(microseconds=instant)
+    given = {"date": date(catalog, instant), "time": f"{at:%H:%M}"}
+    return catalog.gettext(N_("%(date)s at %(time)s UTC")) % given
+
+
+def ago(catalog: gettext.NullTranslations, now: int, then: int) -> str:
+    """`3 hours ago`, `yesterday`: what a person compares with their memory; after a week, the date."""
+    minutes = max(0, now - then) // 60_000_000
+    hours, days = minutes // 60, minutes // 1440
+    if days >= 7:
+        return date(catalog, then)
+    if days > 1:
+        return catalog.ngettext("%(num)s day ago", "%(num)s days ago", days) % {"num": days}
+    if days == 1:
+        return catalog.gettext(N_("yesterday"))
+    if hours:
+        return catalog.ngettext("%(num)s hour ago", "%(num)s hours ago", hours) % {"num": hours}
+    if minutes:
+        return catalog.ngettext("%(num)s minute ago", "%(num)s minutes ago", minutes) % {"num": minutes}
+    return catalog.gettext(N_("just now"))

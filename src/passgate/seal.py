@@ -66,7 +66,7 @@ class Ring:
 
     def _load(self, keys: list[Key]) -> None:
         if not keys:
-            raise ValueError("a ring needs at least one key")
+            raise ValueError("at least one key is required")
         self.current = keys[0]
         self._keys = {key.id: key for key in keys}
         # Every subkey for a keyed hash is asked for again and again; sealing salts are fresh each time.
@@ -83,7 +83,7 @@ class Ring:
         """Put a fresh key first in the key file and use it from now on; returns its id. Old keys stay to open old
         records until everything is sealed anew."""
         if self._file is None:
-            raise ValueError("these keys come from the settings: put a new secret first there")
+            raise ValueError("these keys come from the settings: add a new secret in front there")
         secrets = [self._world.bytes(32), *_read_keys(self._file)]
         _write_keys(self._file, secrets)
         self._load([Key.of(secret) for secret in secrets])

@@ -48,7 +48,7 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
 def _no_slash(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError("an origin such as https://id.example.com")
+        raise ValueError("must be an origin such as https://id.example.com")
     # As a browser spells it in Origin: lower case, the default port left out.
     standard = {"http": ":80", "https": ":443"}[parts.scheme]
     return f"{parts.scheme}://{parts.netloc.lower().removesuffix(standard)}"
@@ -64,16 +64,20 @@ class _Part(BaseModel):
 
 
 class MailSettings(_Part):
-    url: str = Field("dev:", description="smtp+starttls://user:pass@host:587, smtp://, smtps://, console: or dev:")
-    sender: str = Field("Passgate <passgate@localhost>", alias="from", description="The From address of every mail")
-    code_life: Seconds = Field(900, description="How long a mailed code is good for")
-    per_hour: int = Field(5, ge=1, description="Mails per address and hour that a stranger can cause")
+    url: str = Field(
+        "dev:", description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, console: or dev:"
+    )
+    sender: str = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
+    code_life: Seconds = Field(900, description="How long an emailed code is valid")
+    per_hour: int = Field(5, ge=1, description="Maximum emails per address and hour for requests without a sign-in")
 
 
 class SessionSettings(_Part):
-    idle: Seconds = Field(3600, description="A session unused for this long ends")
-    absolute: Seconds = Field(86400, description="A session ends after this long in any case")
-    touch: Pause | None = Field(None, description="How often use is written down; empty: min(10 % of idle, 60 s)")
+    idle: Seconds = Field(3600, description="Sessions end after this long without use")
+    absolute: Seconds = Field(86400, description="Sessions end after this long, even with use")
+    touch: Pause | None = Field(
+        None, description="How often session use is recorded. Default: 10 % of idle, at most 60 s"
+    )
 
     @property
     def touch_every(self) -> int:
@@ -81,14 +85,14 @@ class SessionSettings(_Part):
 
 
 class SigninSettings(_Part):
-    life: Seconds = Field(900, description="How long a pending sign-in, sign-up or recovery may take")
-    fresh: Seconds = Field(300, description="How old a proof may be for an action that asks for a fresh one")
+    life: Seconds = Field(900, description="How long a sign-in, sign-up or recovery may take")
+    fresh: Seconds = Field(300, description="How old a proof may be for actions that require a recent one")
 
 
 class RecoverySettings(_Part):
     wait: Pause | None = Field(
         None,
-        description="How long a lost second factor's removal and an admin's link wait; empty: 24h, 0 in development",
+        description="Waiting period for removing a lost second factor and for admins' links. Default: 24h",
     )
 
     def waiting(self, settings: Settings) -> int:
@@ -99,11 +103,11 @@ class RecoverySettings(_Part):
 class HashSettings(_Part):
     """Argon2id. One lane: more lanes buy nothing on a server that hashes for many people at once."""
 
-    memory_kib: int = Field(19456, ge=8, le=4 * 1024 * 1024, description="Memory per hash in KiB")
-    passes: int = Field(2, ge=1, le=64, description="Passes over that memory")
-    threads: int = Field(0, ge=0, le=256, description="Hashes at the same time; 0: one per core")
-    deadline: Seconds = Field(5, description="A hash that cannot start within this time answers 503")
-    pepper: StrList = Field((), description="Optional keys mixed into each password, newest first", repr=False)
+    memory_kib: int = Field(19456, ge=8, le=4 * 1024 * 1024, description="Memory per password hash, in KiB")
+    passes: int = Field(2, ge=1, le=64, description="Passes over the memory")
+    threads: int = Field(0, ge=0, le=256, description="Password hashes at the same time. 0: one per core")
+    deadline: Seconds = Field(5, description="If a hash can't start within this time, the response is 503")
+    pepper: StrList = Field((), description="Optional keys mixed into each password hash, newest first", repr=False)
 
     @property
     def meets_owasp(self) -> bool:
@@ -113,26 +117,30 @@ class HashSettings(_Part):
 
 
 class BreachSettings(_Part):
-    ranges: Path | None = Field(None, description="A file of SHA-1 hashes (HASH:COUNT, sorted) of leaked passwords")
-    url: str | None = Field(None, description="A k-anonymity service; the first 5 hex digits of the SHA-1 are appended")
-    deadline: Seconds = Field(2, description="After this long without an answer the sign-up answers 503")
+    ranges: Path | None = Field(None, description="File with SHA-1 hashes of leaked passwords (HASH:COUNT, sorted)")
+    url: str | None = Field(
+        None, description="URL of a k-anonymity service. The first 5 hex digits of the SHA-1 are appended"
+    )
+    deadline: Seconds = Field(2, description="If the leak check takes longer, the response is 503")
 
 
 class CorsSettings(_Part):
-    origins: StrList = Field((), description="Origins whose pages may call /api/v1")
+    origins: StrList = Field((), description="Origins that may call /api/v1 from the browser")
 
 
 class ThemeSettings(_Part):
     """A brand is a hue and a chroma; every colour comes from them."""
 
-    hue: int = Field(262, ge=0, le=360, description="The brand's hue in degrees (OKLCH)")
-    chroma: float = Field(0.16, ge=0, le=0.2, description="How colourful it is")
-    texts: Path | None = Field(None, description='JSON {"de": {"English text": "own text"}}: texts said differently')
-    templates: Path | None = Field(None, description="A folder whose templates stand before ours, file by file")
+    hue: int = Field(262, ge=0, le=360, description="Brand hue in degrees (OKLCH)")
+    chroma: float = Field(0.16, ge=0, le=0.2, description="Brand chroma: how colorful it is")
+    texts: Path | None = Field(None, description='JSON file with your own texts: {"de": {"English text": "your text"}}')
+    templates: Path | None = Field(
+        None, description="Folder with templates that replace the built-in ones, file by file"
+    )
 
 
 class MetricsSettings(_Part):
-    token: SecretStr | None = Field(None, description="Bearer for the names on /readyz and for /metrics")
+    token: SecretStr | None = Field(None, description="Bearer token for component names on /readyz and for /metrics")
 
 
 class Settings(BaseSettings):
@@ -148,19 +156,19 @@ class Settings(BaseSettings):
     )
 
     environment: Literal["development", "production"] = "development"
-    data: Path = Field(Path(".passgate"), description="Folder of passgate.db and passgate.keys")
+    data: Path = Field(Path(".passgate"), description="Folder for passgate.db and passgate.keys")
     public_url: Annotated[str, AfterValidator(_no_slash)] | None = Field(
-        None, description="The origin people see; links and cookies come from it. Development: http://localhost:PORT"
+        None, description="Public origin, used for links and cookies. Default in development: http://localhost:PORT"
     )
-    host: str | None = Field(None, description="Address to bind; development: 127.0.0.1 and ::1")
-    port: int = Field(8000, ge=0, le=65535)
-    workers: int = Field(1, ge=1, le=64, description="Processes on this machine")
-    nodes: int = Field(1, ge=1, description="Machines that share the database")
-    database_url: SecretStr | None = Field(None, description="postgresql://…; empty: SQLite in the data folder")
-    secrets: StrList = Field((), description="Root secrets, newest first, each at least 32 bytes", repr=False)
-    secrets_file: Path | None = Field(None, description="The same in a file, one a line")
+    host: str | None = Field(None, description="Address to bind to. Default in development: 127.0.0.1 and ::1")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    workers: int = Field(1, ge=1, le=64, description="Number of processes on this machine")
+    nodes: int = Field(1, ge=1, description="Number of machines that share the database")
+    database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder")
+    secrets: StrList = Field((), description="Root secrets, newest first, at least 32 bytes each", repr=False)
+    secrets_file: Path | None = Field(None, description="File with the root secrets, one per line")
     trusted_proxies: Annotated[StrList, AfterValidator(_networks)] = Field(
-        (), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed"
+        (), description="Networks whose X-Forwarded-For and X-Forwarded-Proto headers are trusted"
     )
     tenancy: Literal["single", "multi"] = "single"
     docs: bool = Field(True, description="Serve /docs and /openapi.json")
@@ -277,27 +285,29 @@ def refusals(settings: Settings) -> list[tuple[str, str]]:
     host = urlsplit(settings.url).hostname or ""
     if settings.is_development:
         if settings.host is not None and not (is_localhost(settings.host) or is_loopback(settings.host)):
-            found.append(("DEVELOPMENT_BIND", "Development binds 127.0.0.1 and ::1 only; unset PASSGATE_HOST."))
+            found.append(("DEVELOPMENT_BIND", "Development binds to 127.0.0.1 and ::1 only. Unset PASSGATE_HOST."))
         if not is_localhost(host):
             found.append(
-                ("DEVELOPMENT_URL", "Development is for localhost or *.localhost; change PASSGATE_PUBLIC_URL.")
+                ("DEVELOPMENT_URL", "Development works on localhost or *.localhost only. Change PASSGATE_PUBLIC_URL.")
             )
         return found
     if settings.public_url is None or not settings.https:
-        found.append(("URL_NOT_HTTPS", "PASSGATE_PUBLIC_URL must be the https origin that people see."))
+        found.append(("URL_NOT_HTTPS", "Set PASSGATE_PUBLIC_URL to your public https:// origin."))
     if is_localhost(host) or is_loopback(host):
-        found.append(("URL_LOCALHOST", "PASSGATE_PUBLIC_URL must not be this machine's own name."))
+        found.append(("URL_LOCALHOST", "PASSGATE_PUBLIC_URL must not be localhost."))
     if not settings.mail.url.startswith(("smtp:", "smtps:", "smtp+starttls:")):
-        found.append(("MAIL_NOT_REAL", "PASSGATE_MAIL__URL must name an SMTP server; dev: and console: reach nobody."))
+        found.append(
+            ("MAIL_NOT_REAL", "Set PASSGATE_MAIL__URL to an SMTP server. dev: and console: deliver to no one.")
+        )
     if "*" in settings.cors.origins:
-        found.append(("CORS_ANY", "PASSGATE_CORS__ORIGINS must list origins; * would open the API to every page."))
+        found.append(("CORS_ANY", "List the origins in PASSGATE_CORS__ORIGINS. * would open the API to every site."))
     if settings.is_sqlite and settings.nodes > 1:
-        found.append(("SQLITE_NODES", "SQLite serves one machine; set PASSGATE_DATABASE_URL for more."))
+        found.append(("SQLITE_NODES", "SQLite works on one machine only. Set PASSGATE_DATABASE_URL to use more."))
     if not settings.hash.meets_owasp:
-        found.append(("HASH_WEAK", "PASSGATE_HASH__… is below OWASP's floor (19 MiB at two passes)."))
+        found.append(("HASH_WEAK", "PASSGATE_HASH__… is below OWASP's minimum (19 MiB with two passes)."))
     token = settings.metrics.token
     if token is None or len(token.get_secret_value()) < 16:
-        found.append(("METRICS_OPEN", "Set PASSGATE_METRICS__TOKEN (16 characters or more)."))
+        found.append(("METRICS_OPEN", "Set PASSGATE_METRICS__TOKEN to 16 characters or more."))
     return found
 
 
@@ -306,13 +316,15 @@ def _secret_refusals(settings: Settings) -> list[tuple[str, str]]:
     try:
         roots = settings.root_secrets()
     except OSError:
-        return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE cannot be read.")]
+        return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE can't be read.")]
     if not roots and not settings.is_development:
-        found.append(("SECRETS_MISSING", "Set PASSGATE_SECRETS or PASSGATE_SECRETS_FILE; keep them with your backups."))
+        found.append(
+            ("SECRETS_MISSING", "Set PASSGATE_SECRETS or PASSGATE_SECRETS_FILE, and include it in your backups.")
+        )
     if any(len(root.encode()) < 32 for root in roots):
-        found.append(("SECRETS_SHORT", "Each secret needs at least 32 bytes."))
+        found.append(("SECRETS_SHORT", "Each secret must be at least 32 bytes long."))
     if any(_DEFAULTS.search(root) for root in roots):
-        found.append(("SECRETS_DEFAULT", "A secret looks like a placeholder; use random bytes."))
+        found.append(("SECRETS_DEFAULT", "A secret looks like a placeholder. Use random bytes."))
     if any(len(pepper.encode()) < 32 for pepper in settings.hash.pepper):
-        found.append(("PEPPER_SHORT", "Each pepper needs at least 32 bytes."))
+        found.append(("PEPPER_SHORT", "Each pepper must be at least 32 bytes long."))
     return found

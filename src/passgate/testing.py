@@ -189,7 +189,7 @@ def sign_in(
 def _last() -> Gate:
     alive = [one for reference in _made if (one := reference()) is not None]
     if not alive:
-        raise LookupError("no gate was made here: testing.gate()")
+        raise LookupError("call testing.gate() first")
     return alive[-1]
 
 
@@ -249,7 +249,7 @@ def _mailed(mailbox: Mailbox, email: str, since: int) -> Generator[None, httpx2.
             if mail.created_at > since and mail.kind in ("signup_code", "signup_known"):
                 return mail
         yield None
-    raise AssertionError(f"no mail to {email}: does the lifespan of the program run?")
+    raise AssertionError(f"no email to {email}: is the app's lifespan running?")
 
 
 def _right(answer: httpx2.Response | None, status: int) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from passgate.web.guards import GUARDS
 SRC = Path(passgate.__file__).parent
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "reference"
-_HEADER = "Written by `make reference` from {source}; an architecture test compares. Do not edit."
+_HEADER = "Written by `make reference` from {source}; a test compares. Do not edit."
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:

@@ -26,16 +26,18 @@ Views = tuple[tuple[dict[str, int], Literal["light", "dark"]], ...]
 TWO: Views = ((DESKTOP, "light"), (PHONE, "dark"))
 FOUR: Views = (*TWO, (DESKTOP, "dark"), (PHONE, "light"))
 """Both sizes and both schemes are in the two; the long tests look at the other pairs as well."""
-# For whoever wants to look at them: a folder for a picture of each page, in each state, size and scheme.
+# For whoever wants to look at them: a folder for a picture of each page, in each language, state, size and scheme.
 PICTURES = os.environ.get("PASSGATE_PICTURES")
+LANGUAGES = ("en-GB", "de-DE") if PICTURES else ("en-GB",)
 STOPS = list(catalogue.stops())
 
 
 @pytest.mark.parametrize("views", [pytest.param(TWO, id="two"), pytest.param(FOUR, id="four", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
 @pytest.mark.usefixtures("rules")
-async def test_axe_finds_nothing(site: BrowserSite, stop: Stop, views: Views) -> None:
-    anna = await site.person()
+async def test_axe_finds_nothing(site: BrowserSite, stop: Stop, language: str, views: Views) -> None:
+    anna = await site.person(locale=language)
     if stop.by_whom == "person":
         await anna.exist()
     elif stop.by_whom != "anonymous_visitor":
@@ -48,7 +50,7 @@ async def test_axe_finds_nothing(site: BrowserSite, stop: Stop, views: Views) ->
     for size, colours in views:
         await anna.page.set_viewport_size(size)  # type: ignore[arg-type]
         await anna.page.emulate_media(color_scheme=colours)
-        seen = f"{stop.name}-{size['width']}-{colours}"
+        seen = f"{stop.name}-{language[:2]}-{size['width']}-{colours}"
         if PICTURES:
             await anna.page.screenshot(path=Path(PICTURES) / f"{seen}.png", full_page=True)
         violations = await anna.page.evaluate("async (options) => (await axe.run(options)).violations", OPTIONS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from markupsafe import escape
 
 from passgate import i18n, theme
 from passgate.core import operate
@@ -85,23 +86,52 @@ def test_the_best_language_is_chosen(accept: str, language: str) -> None:
     assert i18n.choose(accept) == language
 
 
+_AT = 1_795_615_500_000_000  # 2026-11-25T14:05:00Z
+_MINUTE = 60_000_000
+_DAY = 1440 * _MINUTE
+
+
+def test_a_date_is_spelled_as_its_reader_would() -> None:
+    english, german = i18n.catalog("en"), i18n.catalog("de")
+    assert i18n.date(english, _AT) == "25 November 2026"
+    assert i18n.date(german, _AT) == "25. November 2026"
+    for month in range(12):
+        at = _AT + month * 30 * _DAY
+        assert len(i18n.date(english, at).split()) == 3
+    assert i18n.date(english, _AT) in i18n.moment(english, _AT)
+    assert "14:05" in i18n.moment(german, _AT)
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_what_happened_lately_is_told_by_its_age(language: str) -> None:
+    catalog = i18n.catalog(language)
+    ages = [0, _MINUTE, 2 * _MINUTE, 60 * _MINUTE, 23 * 60 * _MINUTE, _DAY, 2 * _DAY, 6 * _DAY, 7 * _DAY - 1]
+    translated = [i18n.ago(catalog, _AT, _AT - age) for age in ages]
+    assert len(set(translated[:-1])) == len(translated) - 1, "each age has its own word"
+    assert translated[-1] == translated[-2], "six days and some hours are six days"
+    assert i18n.ago(catalog, _AT, _AT + _DAY) == translated[0], "a clock may be behind"
+    for age in (7 * _DAY, 400 * _DAY):
+        assert i18n.ago(catalog, _AT, _AT - age) == i18n.date(catalog, _AT - age)
+
+
 async def test_pages_and_mails_speak_german(lite: The) -> None:
     async with browser(lite, **{"accept-language": "de-CH"}) as anna:
         assert (await anna.page("/signup")).language == "de"
         await anna.send("/signup", email="anna@example.com", password=PASSWORD)
         [mail] = await lite.mails("anna@example.com")
         assert '<html lang="de">' in mail["html"]
-        assert mail["subject"].startswith("Ihr Code")
+        subject = i18n.catalog("de").gettext(LETTERS["signup_code"].subject)
+        assert mail["subject"] == subject % {"service": "Passgate", "code": mail["code"]}
 
 
 async def test_a_host_says_it_in_own_words(tmp_path: Path) -> None:
     texts, templates = tmp_path / "texts.json", tmp_path / "templates"
-    texts.write_text(json.dumps({"en": {"Welcome back.": "Good to see you."}}))
+    texts.write_text(json.dumps({"en": {text: f"{text} as ours" for text in TOOL.needed()}}))
     templates.mkdir()
     (templates / "recover.html").write_text('{% extends "task.html" %}{% block title %}Ours{% endblock %}')
     own = {"texts": texts, "templates": templates, "hue": 20, "chroma": 0.1}
     async with running(settings_for(tmp_path, look=own)) as the:
-        assert "Good to see you." in (await the.http.get("/signin")).text
+        assert " as ours" in (await the.http.get("/signin")).text
         assert "<h1>Ours</h1>" in (await the.http.get("/recover")).text
         assert (await the.http.get("/static/passgate.css")).text.endswith(":root{--hue:20;--chroma:0.1}\n")
 
@@ -275,6 +305,34 @@ async def test_every_page_is_small_whole_and_of_our_own(lite: The) -> None:
             assert len(ids) == len(set(ids)), path
             described = [given["aria-describedby"] for _, given in page.tags if "aria-describedby" in given]
             assert set(described) <= set(ids), path
+
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+async def test_every_date_carries_its_instant(lite: The) -> None:
+    async with browser(lite) as anna:
+        displayed = {path: Page(text).tags for path, text in (await every_page(lite, anna)).items()}
+    times = [(path, given) for path, tags in displayed.items() for tag, given in tags if tag == "time"]
+    assert {path for path, _ in times} >= {"/account", "/account/sessions", "/account/activity", "/account/factors"}
+    for path, given in times:
+        assert _INSTANT.fullmatch(given["datetime"]), path
+        assert given["title"], path
+
+
+async def test_no_page_is_half_translated(lite: The) -> None:
+    """None of our English texts stands on a German page. Mails that a command line caused are in English."""
+    translated = [
+        (form, other)
+        for english, german in TOOL.read(PO).items()
+        for form, other in zip(english.split("\0"), german.split("\0"), strict=True)
+    ]
+    whole = {form for form, other in translated if other != form and len(form.split()) > 2 and "%(" not in form}
+    assert len(whole) > 100
+    async with browser(lite, **{"accept-language": "de"}) as anna:
+        for path, text in (await every_page(lite, anna)).items():
+            assert Page(text).language == "de"
+            assert path == "/dev/mail" or not {one for one in whole if str(escape(one)) in text}, path
 
 
 async def test_every_page_carries_its_header_fields(lite: The) -> None:

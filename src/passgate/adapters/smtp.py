@@ -43,7 +43,7 @@ class Smtp:
     def __init__(self, url: str, sender: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError("mail goes to smtp://, smtps:// or smtp+starttls://host")
+            raise ValueError("the mail URL must be smtp://, smtps:// or smtp+starttls://host")
         self._scheme, self._host = parts.scheme, parts.hostname
         self._port = parts.port or _PORTS[parts.scheme]
         self._user = None if parts.username is None else unquote(parts.username, errors="strict")
@@ -127,11 +127,11 @@ def _address(address: str, name: str = "") -> Address:
     """Parse exactly one address. The domain is sent in ASCII (RFC 5890): only the local part can need SMTPUTF8."""
     local, at, domain = _plain(address).rpartition("@")
     if not local or not at:
-        raise ValueError("a mail needs one address")
+        raise ValueError("an email needs exactly one recipient")
     if not domain.isascii():
         domain = idna.encode(domain, uts46=True).decode()
     if not _HOST.fullmatch(domain):
-        raise ValueError("a mail needs a domain")
+        raise ValueError("the recipient's address needs a domain")
     if not local.isascii() and _ATOMS.fullmatch(local):
         return Address(_plain(name), local, domain)  # RFC 6532, which the library's parser rejects
     return Address(_plain(name), addr_spec=f"{local}@{domain}")
@@ -139,5 +139,5 @@ def _address(address: str, name: str = "") -> Address:
 
 def _plain(value: str) -> str:
     if _CONTROL.search(value):
-        raise ValueError("a header with control characters")
+        raise ValueError("a header contains control characters")
     return value

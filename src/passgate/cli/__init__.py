@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Passgate signs your users in. Settings come from PASSGATE_… variables, .env and secret files.",
+    help="Passgate signs your users in. Settings are read from PASSGATE_… variables, .env and secret files.",
 )
 for room in (serve, operate, people, policy, audit):
     room.install(app)
@@ -39,8 +39,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     ctx: typer.Context,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of the database and the keys.")] = None,
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys.")] = None,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     ctx.obj = Given(data)
 

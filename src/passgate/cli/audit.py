@@ -16,7 +16,7 @@ from passgate.errors import Conflict
 
 
 def install(app: typer.Typer) -> None:
-    audit = typer.Typer(help="See, verify and export the audit trail.", no_args_is_help=True, rich_markup_mode=None)
+    audit = typer.Typer(help="Show, verify and export the audit trail.", no_args_is_help=True, rich_markup_mode=None)
     audit.command()(tail)
     audit.command()(verify)
     audit.command()(export)
@@ -25,11 +25,11 @@ def install(app: typer.Typer) -> None:
 
 def tail(
     ctx: typer.Context,
-    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many at most.")] = 20,
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="Maximum number of events.")] = 20,
+    tenant: Annotated[str | None, typer.Option(help="Only events of this tenant.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the newest events, the newest last."""
+    """Show the latest events, newest last."""
     from passgate.core import operate  # noqa: PLC0415
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def verify(ctx: typer.Context, as_json: AsJson = False) -> NoReturn:
-    """Walk every chain. Exit 1 if anything does not fit, naming each row; what waits for its seal is only counted."""
+    """Verify the whole audit trail. Lists each row that fails and exits with 1. Unsealed rows are only counted."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from passgate.core import ledger  # noqa: PLC0415
@@ -59,23 +59,23 @@ def verify(ctx: typer.Context, as_json: AsJson = False) -> NoReturn:
 
     report = desk.run(work())
     named = "".join(f"{f.what}  {f.tenant_id}  seq {f.seq}  {f.id or '-'}\n" for f in report.findings)
-    total = f"{'ok' if report.ok else 'NOT ok'}: {report.sealed} sealed, {report.waiting} waiting"
+    total = f"{'ok' if report.ok else 'FAILED'}: {report.sealed} sealed, {report.waiting} not sealed yet"
     desk.show(asdict(report) | {"ok": report.ok}, named + total, as_json=as_json)
     raise typer.Exit(0 if report.ok else 1)
 
 
 def export(
     ctx: typer.Context,
-    target: Annotated[Path | None, typer.Argument(metavar="FILE", help="A new file; else standard output.")] = None,
+    target: Annotated[Path | None, typer.Argument(metavar="FILE", help="A new file. Default: standard output.")] = None,
 ) -> None:
-    """Write every row, oldest first, one JSON object a line, with its MAC and link: keep it elsewhere."""
+    """Export the audit trail as JSON lines, oldest first, with MACs and links. Keep it somewhere else."""
     if target is None:
         desk.run(_export(ctx.obj, sys.stdout))
         return
     try:
         out = os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
     except FileExistsError:
-        raise Conflict(f"{target} is there already; name a new file.") from None
+        raise Conflict(f"{target} already exists. Choose a new file.") from None
     with out:
         desk.run(_export(ctx.obj, out))
 

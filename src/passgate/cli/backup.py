@@ -18,7 +18,7 @@ def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | N
     """The two new files, 0600: the database and its keys (None where they are in the settings). `target` is a new
     file, and the keys go to `target.keys`; or a folder, for the names that a data folder has. Whole or not at all."""
     if not source.exists():
-        raise NotFound(f"There is no Passgate in {settings.data}.")
+        raise NotFound(f"No Passgate data found in {settings.data}.")
     in_folder = target.is_dir()
     database = target / "passgate.db" if in_folder else target
     keys = target / KEY_FILE if in_folder else target.with_name(f"{target.name}.keys")
@@ -26,7 +26,7 @@ def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | N
         _fresh(database, lambda: _copy_database(source, database))
         return database, None
     if keys.exists():
-        raise Conflict(f"{keys} is there already; name a new target.")
+        raise Conflict(f"{keys} already exists. Choose a new target.")
     _fresh(database, lambda: _copy_database(source, database))
     # After the data: a key that is turned meanwhile is in the copy, and the older ones stay in the file anyway.
     _fresh(keys, lambda: _write(keys, (settings.data / KEY_FILE).read_bytes()))
@@ -38,7 +38,7 @@ def _fresh(path: Path, fill: Callable[[], None]) -> None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
-        raise Conflict(f"{path} is there already; name a new target.") from None
+        raise Conflict(f"{path} already exists. Choose a new target.") from None
     try:
         fill()
     except BaseException:
@@ -64,7 +64,7 @@ def _copy_database(source: Path, target: Path) -> None:
             new.execute("PRAGMA journal_mode=DELETE")
             found = new.execute("PRAGMA integrity_check").fetchone()[0]
     except sqlite3.Error as fault:
-        raise PassgateError("The database could not be copied.") from fault
+        raise PassgateError("The database couldn't be copied.") from fault
     if found != "ok":
         raise PassgateError("The copy failed its integrity check.")
     with target.open("rb+") as out:

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print what the API would.")]
-TenantName = Annotated[str, typer.Option("--tenant", help="The tenant's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the output as JSON, as the API does.")]
+TenantName = Annotated[str, typer.Option("--tenant", help="Name of the tenant.")]
 
 _SECRET = ("secrets", "database_url", "pepper", "token", "url")
+_HIDDEN = "can't be read"
+_PREFIX = "Value error, "
+"""What the library says before a text of ours."""
 _SAFE_TO_WRITE = ("SECRETS_", "PEPPER_", "HASH_")
 """Reasons that also hold for a command that writes: with them it would seal or hash what nobody should rely on."""
 
@@ -55,13 +58,13 @@ def load(given: Given) -> Settings:
     except ValidationError as wrong:
         raise UnsafeSettings([_unreadable(fault["loc"], fault["msg"]) for fault in wrong.errors()]) from None
     except (SettingsError, ValueError):
-        raise UnsafeSettings([("SETTING_INVALID", "A PASSGATE_… variable cannot be read.")]) from None
+        raise UnsafeSettings([("SETTING_INVALID", "A PASSGATE_… variable can't be read.")]) from None
 
 
 def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
     name = "PASSGATE_" + "__".join(str(part) for part in where).upper()
     is_secret = any(part in _SECRET for part in where)
-    return "SETTING_INVALID", f"{name}: {'cannot be read' if is_secret else why}."
+    return "SETTING_INVALID", f"{name}: {_HIDDEN if is_secret else why.removeprefix(_PREFIX)}."
 
 
 # -- the database ----------------------------------------------------------------------------------
@@ -73,13 +76,13 @@ def open_store(settings: Settings) -> Store:
 
     from passgate.store import Store  # noqa: PLC0415
 
-    unknown = UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL must be postgresql://… or sqlite:///….")])
+    unknown = UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL must start with postgresql:// or sqlite:///.")])
     if not settings.database.startswith(("sqlite:///", "postgresql+asyncpg://")):
         raise unknown
     try:
         return Store(settings)
     except ModuleNotFoundError as missing:
-        text = f"The database's driver is not installed ({missing.name}): pip install 'passgate[postgres]'."
+        text = f"The database driver {missing.name} isn't installed. Run: pip install 'passgate[postgres]'."
         raise UnsafeSettings([("DATABASE_DRIVER", text)]) from None
     except (ArgumentError, ValueError):
         raise unknown from None
@@ -108,10 +111,10 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
                 # SQLite looks at its file only when it is asked for something in it.
                 await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
             if not settings.is_sqlite and await is_behind(store):
-                return [("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")]
+                return [("DATABASE_BEHIND", "The database schema is out of date. Run `passgate migrate`.")]
     except Exception as fault:  # noqa: BLE001  a driver has many ways to say that it cannot
         kind = type(fault.__cause__ or fault).__name__
-        return [("DATABASE_DOWN", f"The database does not answer ({kind}); look at PASSGATE_DATABASE_URL.")]
+        return [("DATABASE_DOWN", f"The database doesn't respond ({kind}). Check PASSGATE_DATABASE_URL.")]
     finally:
         await store.close()
     return []
@@ -129,7 +132,7 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
 
     settings = load(given)
     if settings.is_sqlite and not make and not database_file(settings).exists():
-        raise NotFound(f"There is no Passgate in {settings.data}.")
+        raise NotFound(f"No Passgate data found in {settings.data}.")
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
     if reasons := reasons + await database_reasons(settings):
         raise UnsafeSettings(reasons)

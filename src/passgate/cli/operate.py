@@ -20,21 +20,21 @@ def install(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command()(doctor)
     app.command()(backup)
-    key = typer.Typer(help="Turn the keys.", no_args_is_help=True, rich_markup_mode=None)
+    key = typer.Typer(help="Rotate keys.", no_args_is_help=True, rich_markup_mode=None)
     key.command()(rotate)
     key.callback()(_only_a_group)
     app.add_typer(key, name="key")
 
 
 def _only_a_group() -> None:
-    """Turn the keys."""
+    """Rotate keys."""
 
 
 def migrate(ctx: typer.Context) -> None:
-    """Bring the database to the newest schema. Safe to run twice, and by several at once."""
+    """Update the database schema. Safe to run more than once, and from several machines at once."""
     settings = desk.load(ctx.obj)
     done = desk.run(_migrate(settings))
-    typer.echo("migrated" if done else "already current")
+    typer.echo("Database updated." if done else "Database is already up to date.")
 
 
 async def _migrate(settings: Settings) -> bool:
@@ -59,7 +59,7 @@ def doctor(
     tune_hash: Annotated[bool, typer.Option("--tune-hash", help="Measure Argon2id on this machine instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say everything that keeps this installation from starting, as `CODE text`; exit 1 if there is anything."""
+    """List everything that keeps Passgate from starting, as `CODE text`. Exits with 1 if there is anything."""
     from passgate.settings import refusals  # noqa: PLC0415
 
     settings = desk.load(ctx.obj)
@@ -81,24 +81,26 @@ def backup(
     target: Annotated[Path, typer.Argument(help="A new file, or a folder for both files.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy a SQLite database while it runs, and the key file beside it. Together they open everything."""
+    """Back up the SQLite database and its keys, while Passgate runs. Anyone with both files can read everything."""
     from passgate.cli.backup import copy  # noqa: PLC0415
 
     settings = desk.load(ctx.obj)
     if not settings.is_sqlite:
-        typer.echo("Back up PostgreSQL with pg_dump, and keep your secrets apart from it.", err=True)
+        typer.echo("Back up PostgreSQL with pg_dump, and store your secrets separately.", err=True)
         raise typer.Exit(2)
     database, keys = copy(desk.database_file(settings), settings, target)
     if keys is None:
-        typer.echo("The keys are in your settings: keep them too, or nothing in the copy can be opened.", err=True)
+        typer.echo(
+            "Your keys are in your settings. Back them up too: without them, the backup can't be read.", err=True
+        )
     else:
-        typer.echo("WARNING: the two files together open everything. Keep them apart.", err=True)
+        typer.echo("WARNING: Anyone with both files can read everything. Store them separately.", err=True)
     answer: dict[str, Any] = {"database": str(database), "keys": str(keys) if keys else None}
     desk.show(answer, "\n".join(name for name in answer.values() if name), as_json=as_json)
 
 
 def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Put a fresh key in front and seal every credential anew under it. Running servers see it by themselves."""
+    """Add a new key and encrypt every credential with it. Running servers pick it up on their own."""
     from passgate.core import operate  # noqa: PLC0415
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
@@ -108,5 +110,5 @@ def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:
 
     done = desk.run(work())
     if not done["made"]:
-        typer.echo("The keys are in your settings: put a new secret in front there to have a new one.", err=True)
-    desk.show(done, f"key {done['key_id']}, {done['rewrapped']} credentials sealed anew", as_json=as_json)
+        typer.echo("Your keys are in your settings. To rotate them, add a new secret in front there.", err=True)
+    desk.show(done, f"Key {done['key_id']}: {done['rewrapped']} credentials encrypted again.", as_json=as_json)

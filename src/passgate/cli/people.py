@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 MAIN = "main"
 
-Email = Annotated[str, typer.Argument(help="The person's address.")]
+Email = Annotated[str, typer.Argument(help="The user's email address.")]
 Role = Annotated[str, typer.Argument(help="owner, admin, user or read_only.")]
 
 
 def install(app: typer.Typer) -> None:
-    user = typer.Typer(help="Add, list and disable people.", no_args_is_help=True, rich_markup_mode=None)
+    user = typer.Typer(help="Add, list and disable users.", no_args_is_help=True, rich_markup_mode=None)
     user.command("add")(add)
     user.command("list")(everybody)
     user.command("disable")(disable)
     user.command("signin-link")(signin_link)
-    role = typer.Typer(help="Give and take roles.", no_args_is_help=True, rich_markup_mode=None)
+    role = typer.Typer(help="Add and remove roles of users.", no_args_is_help=True, rich_markup_mode=None)
     role.command("give")(give)
     role.command("take")(take)
     tenant = typer.Typer(help="Add tenants.", no_args_is_help=True, rich_markup_mode=None)
@@ -56,10 +56,12 @@ def add(
     email: Email,
     tenant: TenantName = MAIN,
     role: Annotated[str, typer.Option(help="owner, admin, user or read_only.")] = "user",
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password, one line.")] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input (one line).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a person. You vouch for the address; without a password, recovery sets one."""
+    """Add a user. The email address counts as confirmed. Without a password, they set one with account recovery."""
     from passgate.core import operate  # noqa: PLC0415
 
     secret = desk.password_from_stdin() if password_stdin else None
@@ -68,7 +70,7 @@ def add(
 
 
 def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """List the people of a tenant, oldest first."""
+    """List a tenant's users, oldest first."""
     from passgate.core import operate  # noqa: PLC0415
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
@@ -81,7 +83,7 @@ def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = F
 
 
 def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Disable a person: every session and pending sign-in ends at once. The last owner stays."""
+    """Disable a user and end their sessions and pending sign-ins. The last owner can't be disabled."""
     from passgate.core import operate  # noqa: PLC0415
 
     done = _asked(ctx, lambda core: operate.disable_person(core, email, tenant))
@@ -89,7 +91,7 @@ def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json
 
 
 def signin_link(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Print a link that signs a person in, once, within 15 minutes. It is one proof; they are told and can stop it."""
+    """Print a one-time sign-in link, valid for 15 minutes. The user is notified and can cancel it."""
     from passgate.core import operate  # noqa: PLC0415
 
     async def verb(core: Ctx) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def signin_link(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_
 
 
 def give(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Give a person a role."""
+    """Add a role to a user."""
     from passgate.core import operate  # noqa: PLC0415
 
     done = _asked(ctx, lambda core: operate.give_role(core, email, role, tenant))
@@ -109,7 +111,7 @@ def give(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN
 
 
 def take(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Take a role from a person. The last owner stays one."""
+    """Remove a role from a user. The last owner keeps the role."""
     from passgate.core import operate  # noqa: PLC0415
 
     done = _asked(ctx, lambda core: operate.take_role(core, email, role, tenant))
@@ -118,12 +120,12 @@ def take(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN
 
 def add_tenant(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="2 to 40 of a-z, 0-9 and hyphen.")],
-    display: Annotated[str | None, typer.Option(help="What people see; else the name.")] = None,
+    name: Annotated[str, typer.Argument(help="2 to 40 characters: a-z, 0-9 and hyphens.")],
+    display: Annotated[str | None, typer.Option(help="Name people see. Default: the tenant's name.")] = None,
     signup: Annotated[str, typer.Option(help="open, invite or closed.")] = "open",
     as_json: AsJson = False,
 ) -> None:
-    """Add a tenant: a realm of people with rules of its own."""
+    """Add a tenant: users with a policy of their own."""
     from passgate.core import operate  # noqa: PLC0415
 
     made = _asked(ctx, lambda core: operate.add_tenant(core, name, display, signup), make=True)

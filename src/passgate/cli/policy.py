@@ -14,23 +14,23 @@ _SHORT = {"aal1": "urn:passgate:aal1", "aal2": "urn:passgate:aal2", "aal3": "urn
 
 
 def install(app: typer.Typer) -> None:
-    policy = typer.Typer(help="Explain the rules of a tenant.", no_args_is_help=True, rich_markup_mode=None)
+    policy = typer.Typer(help="Explain a tenant's policy.", no_args_is_help=True, rich_markup_mode=None)
     policy.command("explain")(explain)
     app.add_typer(policy, name="policy")
 
 
 def explain(
     ctx: typer.Context,
-    email: Annotated[str | None, typer.Argument(help="Somebody's address: what they have set up counts.")] = None,
+    email: Annotated[str | None, typer.Argument(help="A user's email address, to use what they have set up.")] = None,
     tenant: TenantName = MAIN,
-    proved: Annotated[str, typer.Option(help="What was proved so far: password,totp …")] = "",
-    has: Annotated[str, typer.Option(help="What somebody has set up, where no address is given.")] = "",
-    acr: Annotated[str, typer.Option(help="The level that is asked for: aal1, aal2, phr, aal3.")] = "aal1",
+    proved: Annotated[str, typer.Option(help="Factors proved so far, such as password,totp.")] = "",
+    has: Annotated[str, typer.Option(help="Factors that are set up, if you give no email address.")] = "",
+    acr: Annotated[str, typer.Option(help="Required assurance level: aal1, aal2, phr or aal3.")] = "aal1",
     purpose: Annotated[str, typer.Option(help="signin, signup, recovery or step_up.")] = "signin",
-    remembered: Annotated[bool, typer.Option("--remembered", help="The browser is a remembered one.")] = False,
+    remembered: Annotated[bool, typer.Option("--remembered", help="Assume a remembered browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is asked for next, and why."""
+    """Show what a user must prove next, and why."""
     from passgate.core import operate  # noqa: PLC0415
     from passgate.core.ctx import Ctx  # noqa: PLC0415
 
@@ -57,8 +57,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _lines(explained: dict[str, Any]) -> str:
     asked = " or ".join("+".join(way) for way in explained["need"])
-    answer = {"need": f"asks for {asked}", "enrol": f"has set up now: {asked}", "enough": "lets in"}
-    head = answer.get(explained["decision"], "refuses")
+    answer = {"need": f"requires {asked}", "enrol": f"requires setting up {asked}", "enough": "allows the sign-in"}
+    head = answer.get(explained["decision"], "refuses the sign-in")
     level = f" as {explained['acr']} ({', '.join(explained['amr'])})" if explained["decision"] == "enough" else ""
     return "\n".join(
         [f"{head}{level}", *(f"  because: {explained['why']} ({reason})" for reason in explained["reasons"])]

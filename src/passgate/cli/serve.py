@@ -35,7 +35,7 @@ def install(app: typer.Typer) -> None:
 
 
 def serve(ctx: typer.Context) -> None:
-    """Serve. Development: this machine only. Production refuses to start unsafe, naming every reason."""
+    """Start the server. In development it's reachable from this machine only. Refuses unsafe production settings."""
     from passgate import logs  # noqa: PLC0415
     from passgate.cli import server, sockets  # noqa: PLC0415
 
@@ -91,9 +91,9 @@ def _serve_many(settings: Settings, bound: list[socket.socket], line: str) -> in
 
 def demo(
     ctx: typer.Context,
-    port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65535, help="Where to listen.")] = 8000,
+    port: Annotated[int, typer.Option(envvar="PORT", min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
-    """Serve on this machine with data of its own under .passgate/demo/, reading no other setting."""
+    """Start a demo on this machine, with its own data in .passgate/demo/. Ignores all other settings."""
     from passgate import logs  # noqa: PLC0415
     from passgate.cli import server, sockets  # noqa: PLC0415
     from passgate.settings import Settings  # noqa: PLC0415
@@ -171,7 +171,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def worker(ctx: typer.Context) -> None:
-    """Do what is done beside requests (mails, sealing the trail, purging), and serve nothing."""
+    """Run background jobs (emails, audit trail, cleanup) without serving requests."""
     from passgate import logs  # noqa: PLC0415
     from passgate.cli import server  # noqa: PLC0415
 
@@ -188,5 +188,5 @@ async def _work(settings: Settings) -> None:
     over = asyncio.Event()
     on_signals(lambda _number: over.set())
     async with Passgate(settings).running():
-        typer.echo("Passgate's worker is ready.")
+        typer.echo("Passgate worker is ready.")
         await over.wait()

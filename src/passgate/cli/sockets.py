@@ -92,7 +92,7 @@ def _bind_one(address: str, port: int, *, is_last: bool) -> socket.socket | None
     except OSError:
         if is_last:
             raise
-        log.info("no such network here", extra={"address": address})
+        log.info("network not available", extra={"address": address})
         return None
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,7 +103,7 @@ def _bind_one(address: str, port: int, *, is_last: bool) -> socket.socket | None
     except OSError as fault:
         made.close()
         if fault.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and not is_last:
-            log.info("no such network here", extra={"address": address})
+            log.info("network not available", extra={"address": address})
             return None
         raise
     return made

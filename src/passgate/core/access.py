@@ -86,7 +86,7 @@ async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
     )
     found = {row["person_id"] for row in await db.rows(owners)}
     if found == {leaving}:
-        raise Conflict("The last owner stays. Make somebody else an owner first.")
+        raise Conflict("There must be at least one owner. Make someone else an owner first.")
 
 
 async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:

@@ -122,7 +122,7 @@ async def undo(ctx: Ctx, token: str) -> None:
         await once.end(ctx, db, _UNDO, person_id, since=row["created_at"])
         await once.end(ctx, db, _CODE, person_id)
         if not await people.set_address(ctx, db, tenant_id, person_id, Address(back["email"], back["email_key"])):
-            raise Conflict("That address belongs to another account by now.")
+            raise Conflict("That email address now belongs to another account.")
         about = {"email": back["email"], "email_before": found["email"]}
         await record(ctx, db, Event.ADDRESS_UNDONE, tenant_id=tenant_id, subject_id=person_id, personal=about)
         await record(

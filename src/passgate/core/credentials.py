@@ -58,7 +58,7 @@ async def add(
     try:
         await db.add(credential, id=made, secret_sealed=sealed, **row)
     except IntegrityError:
-        raise Conflict("That is enrolled already.") from None
+        raise Conflict("That's already set up.") from None
     return made
 
 
@@ -132,10 +132,12 @@ async def keep_a_way_in(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules:
     lasting = {factor.name for factor in ctx.factors if factor.is_lasting}
     left = {row["kind"] for row in rows} & lasting | ctx.factors.given
     if leaving["kind"] in rules.first and not left & set(rules.first):
-        raise Conflict("This is your last way to sign in. Add another one first.")
+        raise Conflict("This is your only way to sign in. Add another one first.")
     is_second = leaving["kind"] in rules.second_among
     if rules.second == "always" and is_second and not left & set(rules.second_among):
-        raise Conflict("A second factor is asked for here. Add another one first.")
+        raise Conflict(
+            "This organization requires two-step verification. Set up another second step before you remove this one."
+        )
 
 
 async def purge_browsers(db: Db, before: int) -> None:

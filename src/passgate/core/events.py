@@ -24,139 +24,154 @@ class Event(StrEnum):
         made.meaning, made.label = meaning, label
         return made
 
-    SIGNUP_STARTED = "signup:started", "Somebody began to sign up; the address may be known or new."
-    SIGNUP_COMPLETED = "signup:completed", "A sign-up ended in a session.", N_("Signed up")
-    SIGNIN_STARTED = "signin:started", "Somebody began to sign in; nobody is named yet."
-    SIGNIN_COMPLETED = "signin:completed", "A sign-in ended in a session.", N_("Signed in")
+    SIGNUP_STARTED = "signup:started", "Someone started a sign-up. The email address may already have an account."
+    SIGNUP_COMPLETED = "signup:completed", "A sign-up was completed and a session created.", N_("Signed up")
+    SIGNIN_STARTED = "signin:started", "Someone started a sign-in. The user isn't known yet."
+    SIGNIN_COMPLETED = "signin:completed", "A sign-in was completed and a session created.", N_("Signed in")
     EMAIL_CODE_SENT = (
         "signin:email_code:sent",
-        "A mail with a code, or the word that stands in for one, was laid in the outbox.",
+        "An email with a code, or the one sent instead, was queued.",
     )
     PASSKEY_COUNTER = (
         "signin:passkey:counter_back",
-        "A passkey's counter did not grow, so there may be a copy; the facts say if it was refused.",
-        N_("A passkey may have been copied: its counter did not grow"),
+        "A passkey's counter didn't increase, so it may have been copied. The facts say whether it was refused.",
+        N_("A passkey may have been copied"),
     )
     RECOVERY_CODE_USED = (
         "account:recovery_code:used",
-        "A recovery code is used up; the facts say how many are left.",
-        N_("A recovery code was used up"),
+        "A backup code was used. The facts say how many are left.",
+        N_("Backup code used"),
     )
     LINK_MADE = (
         "signin:link:made",
-        "An operator or an admin made a sign-in link for somebody.",
-        N_("A sign-in link was made for you"),
+        "An operator or admin created a sign-in link for a user.",
+        N_("A sign-in link was created for you"),
     )
-    LINK_PROVED = "signin:link:proved", "A sign-in link was opened; it is one proof.", N_("Sign-in link opened")
-    SIGNIN_THROTTLED = "signin:throttled", "A try came too soon and was not compared."
+    LINK_PROVED = "signin:link:proved", "A sign-in link was used as a proof.", N_("Sign-in link used")
+    SIGNIN_THROTTLED = "signin:throttled", "An attempt came too soon and wasn't checked."
     STEP_UP_STARTED = (
         "step_up:started",
-        "A signed-in person began to prove anew who they are.",
-        N_("Began to confirm it is you"),
+        "A signed-in user started to confirm who they are.",
+        N_("Identity check started"),
     )
-    STEP_UP_COMPLETED = "step_up:completed", "A step-up replaced the session.", N_("Confirmed it is you")
+    STEP_UP_COMPLETED = (
+        "step_up:completed",
+        "A step-up was completed and the session replaced.",
+        N_("Identity check completed"),
+    )
     RECOVERY_STARTED = (
         "recovery:started",
-        "Somebody asked to recover an account; there may be none.",
-        N_("Began to recover the account"),
+        "Someone started an account recovery. There may be no such account.",
+        N_("Account recovery started"),
     )
-    RECOVERY_COMPLETED = "recovery:completed", "A recovery ended in a session.", N_("Account recovered")
+    RECOVERY_COMPLETED = (
+        "recovery:completed",
+        "An account recovery was completed and a session created.",
+        N_("Account recovered"),
+    )
     RECOVERY_STOPPED = (
         "recovery:stopped",
-        "What was under way to recover an account was stopped, and links made for it are dead.",
-        N_("Recovery stopped"),
+        "An account recovery was stopped, and its links no longer work.",
+        N_("Account recovery stopped"),
     )
     RELEASE_ASKED = (
         "recovery:release:asked",
-        "Two ways back were shown; after a waiting time the second factors can be removed.",
-        N_("Removal of lost factors asked for"),
+        "Two proofs were given without the second factor. After a waiting period, second factors can be removed.",
+        N_("Two-step verification reset requested"),
     )
     FACTORS_RELEASED = (
         "recovery:factors:released",
-        "Lost second factors were removed; the facts name them and the two ways that were shown.",
-        N_("Lost factors removed"),
+        "Lost second factors were removed. The facts name them and the two proofs.",
+        N_("Two-step verification reset"),
     )
     FACTOR_OFFERED = (
         "account:factor:offered",
-        "A signed-in person began to set up a factor.",
-        N_("Began to set up a way to sign in"),
+        "A signed-in user started to set up a factor.",
+        N_("Sign-in option setup started"),
     )
     FACTOR_ADDED = (
         "account:factor:added",
-        "A factor was set up and counts from now on.",
-        N_("A way to sign in was added"),
+        "A factor was set up.",
+        N_("Sign-in option added"),
     )
     FACTOR_REFUSED = (
         "account:factor:refused",
-        "The answer that should have set up a factor was refused.",
-        N_("Setting up a way to sign in failed"),
+        "The answer for setting up a factor was refused.",
+        N_("Sign-in option setup failed"),
     )
-    FACTOR_RENAMED = "account:factor:renamed", "A passkey was renamed.", N_("A passkey was renamed")
+    FACTOR_RENAMED = "account:factor:renamed", "A passkey was renamed.", N_("Passkey renamed")
     FACTOR_REMOVED = (
         "account:factor:removed",
-        "A factor was removed and counts no longer.",
-        N_("A way to sign in was removed"),
+        "A factor was removed.",
+        N_("Sign-in option removed"),
     )
     RECOVERY_CODES_MADE = (
         "account:recovery_codes:made",
-        "A new set of recovery codes was made; the old one is dead.",
-        N_("Recovery codes made"),
+        "New backup codes were generated. Earlier codes stopped working.",
+        N_("Backup codes generated"),
     )
     BROWSER_REMEMBERED = (
         "account:browser:remembered",
-        "A browser need not show the second factor for some days.",
-        N_("Browser remembered"),
+        "A browser was remembered and skips two-step verification for some days.",
+        N_("Remembered browser added"),
     )
     BROWSER_FORGOTTEN = (
         "account:browser:forgotten",
-        "Remembered browsers were forgotten by their owner.",
-        N_("Remembered browser forgotten"),
+        "A user removed remembered browsers.",
+        N_("Remembered browser removed"),
     )
-    POLICY_CHANGED = "tenant:policy:changed", "A tenant's rules were changed; the facts name the fields."
+    POLICY_CHANGED = "tenant:policy:changed", "A tenant's policy was changed. The facts name the fields."
     PASSWORD_SET = "account:password:set", "A password was set or replaced.", N_("Password set")
     PASSWORD_REHASHED = (
         "account:password:rehashed",
-        "A right password was hashed anew with the present parameters.",
-        N_("Password stored anew, more safely"),
+        "A correct password was hashed again with the current parameters.",
+        N_("Password storage upgraded"),
     )
     ADDRESS_STARTED = (
         "account:address:started",
-        "A signed-in person asked to move to another address; it may be taken.",
-        N_("Began to change the address"),
+        "A signed-in user asked to change their email address. The new address may be taken.",
+        N_("Email address change started"),
     )
     ADDRESS_REFUSED = (
         "account:address:refused",
-        "A code for a new address was refused: wrong, too old, taken, or none was meant.",
-        N_("Wrong code for a new address given"),
+        "A code for a new email address was refused: wrong, expired, the address is taken, or no code was sent.",
+        N_("Wrong code for a new email address"),
     )
     ADDRESS_CHANGED = (
         "account:address:changed",
-        "A new address was proved and stands; the personal part names both.",
-        N_("Address changed"),
+        "An email address was changed. The personal part names both addresses.",
+        N_("Email address changed"),
     )
     ADDRESS_UNDONE = (
         "account:address:undone",
-        "The old address took the change back; all sessions ended.",
-        N_("Change of address taken back"),
+        "A change of email address was undone from the old address, and all sessions ended.",
+        N_("Email address change undone"),
     )
     PROFILE_CHANGED = (
         "account:profile:changed",
-        "A person changed their profile; the facts name the fields.",
-        N_("Profile changed"),
+        "A user changed their profile. The facts name the fields.",
+        N_("Profile updated"),
     )
-    ACCOUNT_EXPORTED = "account:exported", "A person took a copy of what is kept about them.", N_("Data downloaded")
-    ACCOUNT_DELETED = "account:deleted", "A person left; their personal parts of the trail are erased."
+    ACCOUNT_EXPORTED = "account:exported", "A user downloaded their data.", N_("Data downloaded")
+    ACCOUNT_DELETED = (
+        "account:deleted",
+        "A user deleted their account. Their personal data in the audit trail was erased.",
+    )
     ACCOUNT_DISABLED = "account:disabled", "An account was disabled.", N_("Account disabled")
-    ACCOUNT_CREATED = "account:created", "A person came to be.", N_("Account created")
-    SESSION_ENDED = "session:ended", "One session was ended.", N_("A session ended")
+    ACCOUNT_CREATED = "account:created", "An account was created.", N_("Account created")
+    SESSION_ENDED = "session:ended", "A session was ended.", N_("Device signed out")
     SESSIONS_ENDED = (
         "session:all_ended",
-        "Several sessions were ended; the facts say why and how many.",
-        N_("Other sessions ended"),
+        "Several sessions were ended. The facts say why and how many.",
+        N_("Other devices signed out"),
     )
-    ROLE_GIVEN = "role:given", "A role was given.", N_("A role was given")
-    ROLE_TAKEN = "role:taken", "A role was taken away.", N_("A role was taken away")
-    TENANT_CREATED = "tenant:created", "A tenant came to be."
-    MAIL_FAILED = "mail:failed", "A mail was given up: refused for good, too old, or unreadable."
-    KEY_ROTATED = "key:rotated", "A fresh root key was put first."
-    ACCESS_REFUSED = "access:refused", "A signed-in person asked for what they may not do.", N_("Something was refused")
+    ROLE_GIVEN = "role:given", "A role was added to a user.", N_("Role added")
+    ROLE_TAKEN = "role:taken", "A role was removed from a user.", N_("Role removed")
+    TENANT_CREATED = "tenant:created", "A tenant was created."
+    MAIL_FAILED = "mail:failed", "An email couldn't be delivered: permanently refused, too old or unreadable."
+    KEY_ROTATED = "key:rotated", "A new root key was added."
+    ACCESS_REFUSED = (
+        "access:refused",
+        "A signed-in user tried something they have no permission for.",
+        N_("Access denied"),
+    )

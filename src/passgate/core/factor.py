@@ -229,7 +229,7 @@ class Factor:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,23}", self.name) or self.name in (LINK, "browser"):
-            raise ValueError(f"a factor cannot be called {self.name!r}")
+            raise ValueError(f"{self.name!r} isn't a valid factor name")
 
     @property
     def path(self) -> str:
@@ -263,7 +263,7 @@ class Factors:
         self._all = (*factors, *own)
         self._by_name = {factor.name: factor for factor in self._all}
         if len(self._by_name) < len(self._all):
-            raise ValueError("two factors have one name")
+            raise ValueError("two factors have the same name")
 
     def __iter__(self) -> Iterator[Factor]:
         return iter(self._all)

@@ -75,7 +75,7 @@ async def _going_on() -> AsyncIterator[None]:
     try:
         yield
     except Unavailable as fault:
-        log.warning("jobs wait", extra={"down": fault.down})
+        log.warning("jobs are waiting", extra={"down": fault.down})
     except Exception:
         log.exception("job failed")
 
@@ -127,7 +127,7 @@ async def _rewrapped(services: Services, row: RowMapping) -> int:
     try:
         plain = services.ring.unseal("credential", where, row["secret_sealed"])
     except Unreadable:
-        log.warning("a credential is sealed under a key that is not here", extra={"credential": row["id"]})
+        log.warning("a credential is encrypted with a missing key", extra={"credential": row["id"]})
         return 0
     same = update(credential).where(credential.c.id == row["id"], credential.c.secret_sealed == row["secret_sealed"])
     async with services.store.write() as db:

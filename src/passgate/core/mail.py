@@ -16,7 +16,7 @@ from passgate.errors import Throttled
 from passgate.i18n import N_
 from passgate.store import Db
 from passgate.store.tables import outbox
-from passgate.world import SECOND, iso
+from passgate.world import SECOND
 
 _LIFETIME = 24 * 3600
 """Seconds a mail waits for a mail server before it is dropped."""
@@ -36,20 +36,26 @@ class Letter:
     recover: bool = False
 
 
-_NOT_YOU = N_("If this was not you, you need not do anything: nobody gets in with this mail alone.")
-_ACT = N_("If this was not you, recover your account at once.")
-_ONCE_HERE = N_("It is good for %(minutes)s minutes, once, and only on the page where you asked for it.")
-_CODE = N_("Your code for %(service)s: %(code)s")
+_NOT_YOU = N_("If this wasn't you, you can ignore this email. No one can sign in with it alone.")
+_ACT = N_("If this wasn't you, recover your account right away.")
+_ONCE_HERE = N_(
+    "It expires in %(minutes)s minutes."
+    " Enter it only on the page where you requested it, and don't share it with anyone."
+)
+_CODE = N_("Your %(service)s verification code: %(code)s")
 
 LETTERS: dict[str, Letter] = {
     "signup_code": Letter(
-        _CODE, N_("Welcome"), N_("Enter this code to finish signing up at %(service)s."), (_ONCE_HERE, _NOT_YOU)
+        _CODE,
+        N_("Confirm your email address"),
+        N_("Enter this code to finish signing up for %(service)s."),
+        (_ONCE_HERE, _NOT_YOU),
     ),
     "signup_known": Letter(
-        N_("You already have an account at %(service)s"),
-        N_("You are here already"),
-        N_("Somebody, perhaps you, tried to sign up with this address. There is an account already."),
-        (N_("Forgotten your password? You can choose a new one."), _NOT_YOU),
+        N_("You already have an account with %(service)s"),
+        N_("You already have an account"),
+        N_("Someone, possibly you, tried to sign up with this email address. It already has an account."),
+        (N_("Forgot your password? You can reset it."), _NOT_YOU),
         N_("Sign in"),
         "/signin",
         recover=True,
@@ -59,110 +65,113 @@ LETTERS: dict[str, Letter] = {
     ),
     "recovery_code": Letter(
         _CODE,
-        N_("Choose a new password"),
-        N_("Enter this code to choose a new password at %(service)s."),
+        N_("Recover your account"),
+        N_("Enter this code to recover your %(service)s account."),
         (_ONCE_HERE, _NOT_YOU),
     ),
     "recovery_none": Letter(
-        N_("No account at %(service)s for this address"),
-        N_("No account with this address"),
+        N_("No %(service)s account for this email address"),
+        N_("We couldn't find an account"),
         N_(
-            "Somebody, perhaps you, asked to recover an account with this address. There is none that can be recovered."
-            " Perhaps you signed up with another address."
+            "Someone, possibly you, tried to recover an account with this email address, but there isn't one that can"
+            " be recovered. You may have signed up with a different address."
         ),
         (),
         N_("Sign up"),
         "/signup",
     ),
     "recovered": Letter(
-        N_("Your account at %(service)s was recovered"),
+        N_("Your %(service)s account was recovered"),
         "%(what)s",
-        N_("Somebody, we hope you, recovered your account. All sessions were ended."),
+        N_("Your account was recovered, and you were signed out everywhere."),
         (_ACT,),
         recover=True,
     ),
     "factor_added": Letter(
-        N_("A new way to sign in at %(service)s"),
-        N_("A new way to sign in"),
-        N_("From now on your account can be used with %(what)s%(label)s."),
+        N_("Sign-in option added to your %(service)s account"),
+        N_("A sign-in option was added"),
+        N_("Added to your account: %(what)s%(label)s."),
         (_ACT,),
         recover=True,
     ),
     "factor_removed": Letter(
-        N_("A way to sign in was removed at %(service)s"),
-        N_("A way to sign in was removed"),
-        N_("Your account cannot be used with %(what)s%(label)s any longer."),
+        N_("Sign-in option removed from your %(service)s account"),
+        N_("A sign-in option was removed"),
+        N_("Removed from your account: %(what)s%(label)s."),
         (_ACT,),
         recover=True,
     ),
     "recovery_code_used": Letter(
-        N_("A recovery code was used at %(service)s"),
-        N_("A recovery code was used"),
-        N_("Somebody, we hope you, signed in with a recovery code. Codes left: %(left)s."),
-        (N_("If few are left, make new ones in your account."), _ACT),
+        N_("A backup code was used for your %(service)s account"),
+        N_("A backup code was used"),
+        N_("A backup code was used to sign in to your account. Codes left: %(left)s."),
+        (N_("If you're running low, generate new codes in your account."), _ACT),
         recover=True,
     ),
     "passkey_counter": Letter(
-        N_("Look at a passkey of yours at %(service)s"),
-        N_("A passkey looks copied"),
-        N_("A sign-in with a passkey%(label)s does not fit what we saw of it before. There may be a copy of it."),
-        (N_("If you cannot explain that, remove the passkey and make a new one."), _ACT),
+        N_("Check one of your passkeys for %(service)s"),
+        N_("A passkey may have been copied"),
+        N_("A sign-in with one of your passkeys%(label)s looked unusual. Someone may have a copy of it."),
+        (N_("If you can't explain this, remove the passkey and create a new one."), _ACT),
         recover=True,
     ),
     "recovery_asked": Letter(
-        N_("Somebody wants to remove your second factors at %(service)s"),
-        N_("Your second factors are about to be removed"),
+        N_("Request to reset two-step verification for your %(service)s account"),
+        N_("Two-step verification reset requested"),
         N_(
-            "Somebody, perhaps you, showed two other ways into your account and says that your second factors are lost."
-            " After a waiting time they can be removed."
+            "Someone, possibly you, confirmed their identity in two other ways and said your second step is lost."
+            " After a waiting period, two-step verification can be reset."
         ),
-        (N_("If this was not you, stop it, and change your password."),),
-        N_("Stop it"),
+        (N_("If this wasn't you, stop the reset and change your password."),),
+        N_("Stop the reset"),
     ),
     "signin_link": Letter(
-        N_("A sign-in link was made for you at %(service)s"),
-        N_("A sign-in link was made for you"),
-        N_("Somebody who looks after %(service)s made a link that signs in to your account, once."),
-        (N_("If you did not ask for it, stop it."),),
-        N_("Stop it"),
+        N_("A sign-in link was created for your %(service)s account"),
+        N_("A sign-in link was created for you"),
+        N_("The people who run %(service)s created a one-time link to sign in to your account."),
+        (N_("If you didn't ask for it, cancel the link."),),
+        N_("Cancel the link"),
     ),
     "password_changed": Letter(
-        N_("Your password at %(service)s was changed"),
+        N_("Your %(service)s password was changed"),
         N_("Your password was changed"),
-        N_("Your password was changed, and all your other sessions were ended."),
+        N_("Your password was changed, and you were signed out everywhere else."),
         (_ACT,),
         recover=True,
     ),
     "new_device": Letter(
-        N_("New sign-in at %(service)s"),
-        N_("A new sign-in"),
-        N_("Your account was just used from a browser or program we have not seen before."),
+        N_("New sign-in to your %(service)s account"),
+        N_("New sign-in"),
+        N_("Someone signed in to your account from a device we haven't seen before."),
         (_ACT,),
         recover=True,
     ),
     "address_code": Letter(
         _CODE,
-        N_("Confirm your new address"),
-        N_("Enter this code to use this address at %(service)s from now on."),
+        N_("Confirm your new email address"),
+        N_("Enter this code to use this email address for your %(service)s account."),
         (_ONCE_HERE, _NOT_YOU),
     ),
     "address_known": Letter(
-        N_("This address is in use already at %(service)s"),
-        N_("This address is in use already"),
-        N_("Somebody, perhaps you, wanted to move an account to this address. It belongs to another account already."),
+        N_("This email address is already in use at %(service)s"),
+        N_("This email address is already in use"),
+        N_(
+            "Someone, possibly you, tried to change an account's email address to this one."
+            " Another account already uses it."
+        ),
         (_NOT_YOU,),
     ),
     "address_changed": Letter(
-        N_("Your address at %(service)s was changed"),
-        N_("Your address was changed"),
-        N_("Your account has another e-mail address now. Mails go there from now on."),
-        (N_("If this was not you, take the change back. From the old address that is possible for seven days."),),
-        N_("Take the change back"),
+        N_("Your email address for %(service)s was changed"),
+        N_("Your email address was changed"),
+        N_("Your account now has a different email address. We'll send future emails there."),
+        (N_("If this wasn't you, undo the change. You can do that from your old address for 7 days."),),
+        N_("Undo the change"),
     ),
     "address_restored": Letter(
-        N_("Your address at %(service)s is back"),
-        N_("Your address is back"),
-        N_("The change of address was taken back, and all sessions were ended. Now choose a new password."),
+        N_("Your email address for %(service)s was changed back"),
+        N_("Your email address was changed back"),
+        N_("Your email address was changed back, and you were signed out everywhere. Choose a new password now."),
         (),
         N_("Choose a new password"),
         "/recover",
@@ -198,7 +207,7 @@ def render(
         "heading": translate(letter.heading) % given,
         "lead": translate(letter.lead) % given,
         "notes": [translate(paragraph) % given for paragraph in letter.paragraphs],
-        "asked_at": iso(ctx.now())[:16].replace("T", " ") + " UTC",
+        "asked_at": i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), ctx.now()),
         "ip": ctx.origin.ip,
         "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
         "colours": theme.mail_colours(ctx.settings.look),

@@ -78,10 +78,10 @@ class Observers(dict[str, Observer]):
             raise ValueError(f"there is no event {event!r}; docs/reference/events.md lists them")
         full_name = name or f"{fn.__module__}.{fn.__qualname__}"
         if name is None and "<" in full_name:
-            raise ValueError(f"{full_name} has no name that lasts: give one, name=…")
+            raise ValueError(f"{full_name} has no stable name: pass one with name=…")
         found = self.setdefault(full_name, Observer(full_name, fn))
         if found.fn != fn:
-            raise ValueError(f"two functions are called {full_name}: give one of them another name, name=…")
+            raise ValueError(f"two observers are named {full_name}: pass another name with name=…")
         found.events.add(event)
 
 
@@ -92,7 +92,7 @@ async def run(services: Services, observers: Observers, stop: asyncio.Event) -> 
             while await notify(services, observers) and not stop.is_set():
                 pass
         except Unavailable as fault:
-            log.warning("observers wait", extra={"down": fault.down})
+            log.warning("observers are waiting", extra={"down": fault.down})
         except Exception:
             log.exception("job failed")
         with suppress(TimeoutError):

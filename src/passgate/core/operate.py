@@ -48,7 +48,7 @@ async def add_person(ctx: Ctx, email: str, tenant_name: str, role: str, secret: 
     async with ctx.write() as db:
         made = await people.create(ctx, db, tenant.id, at, profile=people.profile_text(None), verified=True)
         if made is None:
-            raise Conflict("Somebody has that address in this tenant already.")
+            raise Conflict("Someone in this tenant already has that email address.")
         about = {"email": at.text}
         await record(
             ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about, by="operator"
@@ -159,7 +159,7 @@ async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]
 async def _tenant(ctx: Ctx, db: Db, name: str) -> tenants.Tenant:
     found = await tenants.find(ctx, db, name)
     if found is None:
-        raise NotFound("There is no tenant of that name.")
+        raise NotFound("There's no tenant with that name.")
     return found
 
 
@@ -167,7 +167,7 @@ async def _named(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenant
     tenant = await _tenant(ctx, db, tenant_name)
     found = await people.by_key(db, tenant.id, people.address(email).key)
     if found is None:
-        raise NotFound("Nobody has that address in this tenant.")
+        raise NotFound("No one in this tenant has that email address.")
     return tenant, found
 
 
@@ -176,7 +176,7 @@ async def _locked(ctx: Ctx, db: Db, email: str, tenant_name: str) -> tuple[tenan
     tenant, found = await _named(ctx, db, email, tenant_name)
     locked = await people.lock(db, tenant.id, found["id"])
     if locked is None:
-        raise Conflict("That person is disabled.")
+        raise Conflict("That account is disabled.")
     return tenant, locked
 
 

@@ -253,31 +253,31 @@ def _set_up(case: Case, reason: str) -> Decision | None:
 
 
 SECOND = (
-    Check("rules_met", "Every rule is met.", _level),
-    Check("remembered_browser", "This browser showed a second factor of this person before.", _remembered),
-    Check("second_factor", "A second factor is asked for, and one is set up.", _enrolled),
-    Check("second_factor_optional", "A second factor is asked of those who have one.", _optional),
-    Check("out_of_reach", "A level or second factor is asked for, and nothing that is left leads there.", _unreachable),
-    Check("shown_before_added", "What is set up is shown before anything is added.", _prove_first),
-    Check("second_factor_set_up", "A second factor is asked for, and none is set up.", _set_up),
+    Check("rules_met", "Everything required is proved.", _level),
+    Check("remembered_browser", "This browser is remembered for this user.", _remembered),
+    Check("second_factor", "A second factor is required, and one is set up.", _enrolled),
+    Check("second_factor_optional", "A second factor is required from users who have one.", _optional),
+    Check("out_of_reach", "The required level or second factor can't be reached with what is left.", _unreachable),
+    Check("shown_before_added", "Existing factors are proved before new ones are added.", _prove_first),
+    Check("second_factor_set_up", "A second factor is required, and none is set up.", _set_up),
 )
 """The last of them always answers."""
 
-SIGN_IN = (Check("first_factor", "A first factor: any of the tenant's list, or a link.", _first), *SECOND)
+SIGN_IN = (Check("first_factor", "A first factor from the tenant's policy, or a sign-in link.", _first), *SECOND)
 STEP_UP = (
-    Check("own_first_factor", "A first factor that is set up and leads to the level.", _own_first),
+    Check("own_first_factor", "A first factor that is set up and can reach the level.", _own_first),
     Check("own_level_out_of_reach", "Nothing that is set up reaches the level.", _no_own_first),
     *SECOND,
 )
 SIGN_UP = (
-    Check("address", "The address is proved first.", _address),
-    Check("way_in_set_up", "A way in is set up.", _way_in),
+    Check("address", "The email address is confirmed first.", _address),
+    Check("way_in_set_up", "A sign-in option is set up.", _way_in),
     *SECOND,
 )
 RECOVERY = (
-    Check("address_or_link", "The address is proved first, or a link opened.", _address_or_link),
-    Check("lost_factor", "The second factor, or another way to show who it is.", _lost_factor),
-    Check("new_way_in", "A new way in is set up.", _new_way_in),
+    Check("address_or_link", "The email address is confirmed first, or a link is opened.", _address_or_link),
+    Check("lost_factor", "The second factor is proved, or another factor instead.", _lost_factor),
+    Check("new_way_in", "A new sign-in option is set up.", _new_way_in),
     *SECOND,
 )
 CHECKS = {check.name: check for check in (*SIGN_IN, *STEP_UP, *SIGN_UP, *RECOVERY)}

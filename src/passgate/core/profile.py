@@ -62,5 +62,5 @@ def as_value(model: Model | None, text: str) -> Any:
     try:
         return model.model_validate_json(text, by_alias=True, by_name=True)
     except ValidationError as wrong:
-        log.warning("a kept profile does not fit the model", extra={"faults": wrong.error_count()})
+        log.warning("a stored profile doesn't match the model", extra={"faults": wrong.error_count()})
         return None

@@ -96,7 +96,7 @@ async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
         factors=sorted(lost),
         ways=sorted(ways),
     )
-    await complete(ctx, db, sign_in, N_("Your second factors were removed"))
+    await complete(ctx, db, sign_in, N_("Your two-step verification was reset"))
     return True
 
 

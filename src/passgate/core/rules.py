@@ -55,27 +55,33 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    first: Names = Field(("password", "passkey"), description="The ways in, by name of factor")
+    first: Names = Field(("password", "passkey"), description="Factors to sign in with")
     second: Annotated[str, _one_of("never", "if_enrolled", "always")] = Field(
-        "if_enrolled", description="When another factor is asked for: never, if_enrolled or always"
+        "if_enrolled", description="When a second factor is required: never, if_enrolled or always"
     )
     second_among: Names = Field(
-        ("passkey", "totp", "recovery_code"), description="Which; with email_code a sign-in stays at AAL1"
+        ("passkey", "totp", "recovery_code"),
+        description="Accepted second factors. With email_code, a sign-in stays at AAL1",
     )
     least_acr: Annotated[str, _one_of(*LEVELS)] = Field(
-        AAL1, description=f"What every sign-in must reach: {', '.join(LEVELS)}"
+        AAL1, description=f"Minimum level of every sign-in: {', '.join(LEVELS)}"
     )
     max_age: int = Field(
-        0, ge=0, le=86_400, description="Seconds a proof may be old where a fresh one is asked for; 0: the setting"
+        0,
+        ge=0,
+        le=86_400,
+        description="Maximum age in seconds of a proof where a recent one is required. 0: as in the settings",
     )
-    password_alone: int = Field(15, ge=8, le=64, description="Characters of a password that may stand alone")
-    password_beside: int = Field(8, ge=8, le=64, description="And of one that never does")
-    totp_window: int = Field(1, ge=0, le=2, description="Steps of 30 s to either side in which a code counts")
-    totp_at_once: bool = Field(False, description="An authenticator app counts without its first code")
+    password_alone: int = Field(15, ge=8, le=64, description="Minimum length of a password used on its own")
+    password_beside: int = Field(
+        8, ge=8, le=64, description="Minimum length of a password always used with a second factor"
+    )
+    totp_window: int = Field(1, ge=0, le=2, description="Steps of 30 s before and after in which a code is accepted")
+    totp_at_once: bool = Field(False, description="Turn on an authenticator app without its first code")
     passkey_counter: Annotated[str, _one_of("refuse", "note")] = Field(
-        "refuse", description="What happens where a counter does not grow: refuse or note"
+        "refuse", description="If a passkey's counter doesn't increase: refuse or note"
     )
-    remember_days: int = Field(30, ge=0, le=365, description="Days that a browser can be remembered; 0: never")
+    remember_days: int = Field(30, ge=0, le=365, description="Days a browser can be remembered. 0: never")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], factors: Factors) -> Rules:

@@ -127,7 +127,7 @@ async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str 
         )
         started = await _started(ctx, db, begun, handle)
         if isinstance(started.decision, Refuse):
-            raise FactorNotOffered("Nothing that you have set up reaches that level.")
+            raise FactorNotOffered("None of your sign-in options is secure enough for this.")
         await record(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
         return started
 
@@ -159,7 +159,7 @@ async def start_by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> S
 async def _open_tenant(ctx: Ctx, db: Db, name: str | None) -> tenants.Tenant:
     tenant = await tenants.find(ctx, db, name)
     if tenant is None or tenant.is_disabled:
-        raise SignupClosed("Nobody can sign in here.")
+        raise SignupClosed("Sign-in isn't available here.")
     return tenant
 
 

@@ -43,7 +43,7 @@ _PAGE = f"""<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Passgate: the JSON endpoints</title>
+<title>Passgate API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/{VIEWER}/swagger-ui.css">
 <link rel="stylesheet" href="docs/page.css">
@@ -52,33 +52,33 @@ _PAGE = f"""<!doctype html>
 </head>
 <body>
 <main id="endpoints"></main>
-<noscript>This page needs JavaScript. The same document for programs: <a href="openapi.json">openapi.json</a></noscript>
+<noscript>This page needs JavaScript. You can also <a href="openapi.json">download the OpenAPI document</a>.</noscript>
 </body>
 </html>
 """
 
 _ABOUT = """\
-Sign people in over JSON. A sign-in is a resource with a handle of its own; proofs are given to it one by one, and when
-they are enough it is turned into a session.
+Sign people in over JSON. A sign-in is a resource with its own handle: send it one proof after another, then turn it
+into a session.
 
-1. `POST /api/v1/signup` (or `signin`, or `recover`) answers a **handle**, `pg_sin_…`, and what is needed: a list of
+1. `POST /api/v1/signup` (or `signin` or `recover`) returns a **handle**, `pg_sin_…`, and what is needed: a list of
    alternatives, each a list of factors.
-2. `POST /api/v1/signin/prove`, with the handle as bearer, answers one factor. Repeat until `enough` is true.
-3. `POST /api/v1/signin/finish`, with the handle as bearer, turns it into a session: a **token**, `pg_ses_…`, or a
-   cookie.
-4. Every other endpoint takes the token as bearer, or the cookie.
+2. `POST /api/v1/signin/prove`, with the handle as bearer token, proves one factor. Repeat until `enough` is true.
+3. `POST /api/v1/signin/finish`, with the handle as bearer token, turns it into a session: a **token**, `pg_ses_…`, or
+   a cookie.
+4. All other endpoints accept the token as bearer token, or the cookie.
 
-To try it here, give the handle and the token to *Authorize*; the page forgets them when it is closed.
-Whatever goes wrong is answered as `application/problem+json` with a stable `code`.
+To try an endpoint here, select *Authorize* and enter the handle or token. The page doesn't store them.
+Errors are returned as `application/problem+json` with a stable `code`.
 """
 
 _TAGS = {
-    "signin": "Sign up, sign in, recover, step up: from nothing to a session.",
-    "session": "The session that is carried.",
-    "me": "One's own account.",
-    "factors": "One's own factors: passkeys, an authenticator app, recovery codes, remembered browsers.",
-    "admin": "For a tenant's admins: its rules, and a sign-in link for somebody.",
-    "ops": "For whoever runs this server.",
+    "signin": "Sign up, sign in, recover an account, step up.",
+    "session": "The current session.",
+    "me": "The signed-in user's account.",
+    "factors": "The signed-in user's passkeys, authenticator app, backup codes and remembered browsers.",
+    "admin": "For a tenant's admins: the tenant's policy and sign-in links.",
+    "ops": "For operators of this server.",
 }
 
 

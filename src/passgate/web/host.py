@@ -147,9 +147,9 @@ def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
 
 def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str | None = None) -> Guard:
     if seconds <= 0:
-        raise ValueError("a proof takes some time: ask for a minute or more")
+        raise ValueError("the age of a proof must be at least a minute")
     if acr is not None and acr not in LEVELS:
-        raise ValueError(f"no level is called {acr!r}")
+        raise ValueError(f"there is no level {acr!r}")
 
     async def proved(request: Request, user: Any) -> User:
         now = asking(services(), request).now()

@@ -81,7 +81,7 @@ def _path(scope: Scope) -> str:
 def checked(at: str) -> str:
     """Validate a mount path: `/auth`, or "" for the root. Raises ValueError."""
     if not _AT.fullmatch(at):
-        raise ValueError("mount at a path such as /auth, or at the root with an empty one")
+        raise ValueError("the path must be like /auth, or empty for the root")
     return at
 
 
@@ -91,7 +91,7 @@ def mount(
     """Add the endpoints to `app` and wrap its lifespan. Raises RuntimeError if a Passgate is mounted there already: two
     would share cookies and paths."""
     if any(isinstance(route, MountedEndpoints) for route in app.router.routes):
-        raise RuntimeError("a Passgate is mounted here already")
+        raise RuntimeError("a Passgate is already mounted here")
     app.router.routes.append(endpoints)
     theirs = app.router.lifespan_context
 

@@ -27,23 +27,28 @@ class Health(Output):
 
 class Ready(Output):
     status: Literal["ok", "unavailable"]
-    parts: dict[str, Literal["ok", "down"]] | None = Field(None, description="Told to the operator only")
+    parts: dict[str, Literal["ok", "down"]] | None = Field(None, description="Visible to operators only")
 
 
 @router.get(
-    "/healthz", name="health", response_model=Health, responses=refuses(), dependencies=[Depends(guards.stranger)]
+    "/healthz",
+    name="health",
+    response_model=Health,
+    responses=refuses(),
+    dependencies=[Depends(guards.stranger)],
+    summary="Check health",
 )
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Returns 200 while the process responds."""
     return {"status": "ok"}
 
 
 _UNREADY: dict[int | str, dict[str, Any]] = {503: {"model": Ready, "description": "Something we depend on is down"}}
 
 
-@router.get("/readyz", name="ready", response_model=Ready, responses=refuses() | _UNREADY)
+@router.get("/readyz", name="ready", response_model=Ready, responses=refuses() | _UNREADY, summary="Check readiness")
 async def readyz(ctx: Context, named: Operator) -> Response:
-    """The process can do its work: 200, or 503. Which part is down is told to loopback and the metrics token only."""
+    """Returns 200 when the process can work, else 503. Names what is down only to loopback or the metrics token."""
     parts = {"database": await is_reachable(ctx.services.store)}
     parts["schema"] = parts["database"] and not await _behind(ctx)
     ready = all(parts.values())
@@ -79,7 +84,7 @@ developer_router = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(
 
 @developer_router.get("/mail.json", name="mail", include_in_schema=False)
 async def mail_json(request: Request, ctx: Context) -> list[dict[str, Any]]:
-    """Every mail, newest first. What waits is delivered first, so that a test need not."""
+    """Returns all emails, newest first, after delivering those that wait."""
     mailbox = mailbox_of(request)
     await outbox.settle(ctx.services, mailbox)
     return await mailbox.list()

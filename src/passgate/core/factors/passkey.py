@@ -289,7 +289,7 @@ FACTOR = Factor(
         offer=offer,
         is_bound_to_session=True,
         is_many=True,
-        replaced=N_("A new passkey was set up"),
+        replaced=N_("A new passkey was added"),
         has_account_page=True,
     ),
     texts=Texts(
@@ -297,9 +297,9 @@ FACTOR = Factor(
         use=N_("Use a passkey"),
         set_up=N_("Create a passkey instead"),
         proved=N_("Passkey used"),
-        refused=N_("A passkey was refused"),
-        wrong=N_("That passkey was not accepted. Try once more, or take another way."),
-        proved_meaning="A passkey's signature held.",
-        refused_meaning="A passkey was refused: wrong, unknown, not this person's, or its challenge is over.",
+        refused=N_("Passkey not accepted"),
+        wrong=N_("That passkey wasn't accepted. Try again or choose another option."),
+        proved_meaning="A passkey was accepted.",
+        refused_meaning="A passkey was refused: wrong, unknown, another user's, or its challenge expired.",
     ),
 )

@@ -162,13 +162,13 @@ FACTOR = Factor(
         name=N_("an authenticator app"),
         use=N_("Use your authenticator app"),
         set_up=N_("Set up an authenticator app instead"),
-        proved=N_("Code of the authenticator app given"),
-        refused=N_("Wrong code of an authenticator app given"),
+        proved=N_("Authenticator app code entered"),
+        refused=N_("Wrong authenticator app code"),
         wrong=N_(
-            "That code is not right, or it was used already."
-            " Wait for the next one in your app; its clock must be right."
+            "That code is incorrect or was already used."
+            " Enter the next code from your app, and check that your phone's clock is right."
         ),
-        proved_meaning="A code of an authenticator app was right, and is spent.",
-        refused_meaning="A code of an authenticator app was refused: wrong, used, none set up, or locked.",
+        proved_meaning="A code from an authenticator app was correct.",
+        refused_meaning="A code from an authenticator app was refused: wrong, used, none set up or locked.",
     ),
 )

@@ -47,7 +47,7 @@ router = APIRouter(prefix="/api/v1/me", tags=["me"], generate_unique_id_function
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 
 
-Next = Annotated[str | None, Field(description="`after` of the next page; null on the last")]
+Next = Annotated[str | None, Field(description="Pass as `after` to get the next page; null on the last page")]
 
 
 class Me(Output):
@@ -72,13 +72,13 @@ class NewAddress(Input):
 
 
 class SentTo(Output):
-    sent_to: Annotated[str, Field(description="The new address, hidden but for its owner", examples=["a…@example.org"])]
+    sent_to: Annotated[str, Field(description="The new email address, partly hidden", examples=["a…@example.org"])]
 
 
 class AddressProof(Input):
     model_config = with_example({"answer": "12345678"})
 
-    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The code from the mail")]
+    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The verification code from the email")]
 
 
 class Sessions(Output):
@@ -113,9 +113,9 @@ class Export(Output):
     activity: list[Happening]
 
 
-@router.get("", responses=refuses(*SESSION), response_model=Me, name="show", summary="Who I am")
+@router.get("", responses=refuses(*SESSION), response_model=Me, name="show", summary="Get the current user")
 async def show(found: Live) -> Any:
-    """The person and the tenant of the session that is carried. Using it keeps the session alive."""
+    """Returns the signed-in user and their tenant. Extends the session."""
     body = whole(found)
     return rendered({"user": body["user"], "tenant": body["tenant"]})
 
@@ -125,10 +125,10 @@ async def show(found: Live) -> Any:
     responses=refuses(*SESSION, CsrfRefused, Invalid),
     response_model=Me,
     name="change",
-    summary="Replace my profile",
+    summary="Replace the profile",
 )
 async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
-    """The whole of it: what is not sent is gone."""
+    """Replaces the whole profile. Members you leave out are removed."""
     stored = await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
     body = whole(found)
     return rendered({"user": {**body["user"], "profile": stored}, "tenant": body["tenant"]})
@@ -139,19 +139,17 @@ async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
     responses=refuses(*SESSION, StepUpNeeded, CsrfRefused, Conflict),
     status_code=204,
     name="delete",
-    summary="Delete my account",
+    summary="Delete the account",
 )
 async def delete(ctx: Context, found: Live) -> Response:
-    """For good. Wants a fresh proof: where it is missing, the 401 says how old one may be; step up, then ask again."""
+    """Permanently deletes the account. Requires a recent proof: on a 401, step up, then try again."""
     await account.delete(ctx.acting(found.actor), found.actor)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})
 
 
-@router.get(
-    "/export", responses=refuses(*SESSION), response_model=Export, name="export", summary="Everything kept about me"
-)
+@router.get("/export", responses=refuses(*SESSION), response_model=Export, name="export", summary="Export account data")
 async def export(ctx: Context, found: Live) -> Any:
-    """All that is not a secret, in one document."""
+    """Returns everything stored about the user, except secrets, in one document."""
     data = await account.exported(ctx.acting(found.actor), found.actor)
     lists = {name: [format_times(row) for row in data[name]] for name in ("credentials", "sessions", "activity")}
     return {"user": format_times(data["user"]), **lists}
@@ -162,10 +160,10 @@ async def export(ctx: Context, found: Live) -> Any:
     responses=refuses(*SESSION, Invalid),
     response_model=Activity,
     name="activity",
-    summary="What happened with my account",
+    summary="List recent activity",
 )
 async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
-    """Newest first."""
+    """Returns the account's audit events, newest first."""
     return page(await account.my_activity(ctx, found.actor, before=after, limit=limit + 1), limit)
 
 
@@ -174,10 +172,10 @@ async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor 
     responses=refuses(*SESSION, StepUpNeeded, CsrfRefused, Invalid, PasswordRefused),
     status_code=204,
     name="password",
-    summary="Set a new password",
+    summary="Change the password",
 )
 async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
-    """All my other sessions end. Wants a fresh proof: where it is missing, step up, then ask again."""
+    """Ends all other sessions. Requires a recent proof: on a 401, step up, then try again."""
     await account.set_password(ctx.acting(found.actor), found.actor, given.password)
     return Response(status_code=204)
 
@@ -188,10 +186,10 @@ async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
     status_code=202,
     response_model=SentTo,
     name="address",
-    summary="Begin to change my address",
+    summary="Start changing the email address",
 )
 async def begin_address(ctx: Context, found: Live, given: NewAddress) -> Any:
-    """Mails a code to the new address; the answer is the same whether somebody has it already. Wants a fresh proof."""
+    """Emails a code to the new address. The response is the same if the address is taken. Requires a recent proof."""
     return {"sent_to": await address.start(ctx.acting(found.actor), found.actor, given.email)}
 
 
@@ -200,10 +198,10 @@ async def begin_address(ctx: Context, found: Live, given: NewAddress) -> Any:
     responses=refuses(*SESSION, CsrfRefused, Invalid, ProofRefused, StepUpNeeded, Throttled),
     status_code=204,
     name="prove_address",
-    summary="Prove my new address",
+    summary="Confirm the new email address",
 )
 async def prove_address(ctx: Context, found: Live, given: AddressProof) -> Response:
-    """The address moves. Both are told, and the old one can take it back for seven days."""
+    """Changes the email address. Both addresses are notified, and the old one can undo the change for 7 days."""
     await address.prove(ctx.acting(found.actor), found.actor, given.answer)
     return Response(status_code=204)
 
@@ -213,10 +211,10 @@ async def prove_address(ctx: Context, found: Live, given: AddressProof) -> Respo
     responses=refuses(*SESSION, Invalid),
     response_model=Sessions,
     name="sessions",
-    summary="Where I am signed in",
+    summary="List sessions",
 )
 async def sessions(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
-    """My live sessions, newest first."""
+    """Returns the user's active sessions, newest first."""
     return page(await account.my_sessions(ctx, found.actor, before=after, limit=limit + 1), limit)
 
 
@@ -225,10 +223,10 @@ async def sessions(ctx: Context, found: Live, limit: Limit = 100, after: Cursor 
     responses=refuses(*SESSION, CsrfRefused),
     status_code=204,
     name="end_others",
-    summary="End all my other sessions",
+    summary="Sign out everywhere else",
 )
 async def end_others(ctx: Context, found: Live) -> Response:
-    """The one that is carried stays."""
+    """Ends every session except the current one."""
     await account.end_other_sessions(ctx.acting(found.actor), found.actor)
     return Response(status_code=204)
 
@@ -238,9 +236,9 @@ async def end_others(ctx: Context, found: Live) -> Response:
     responses=refuses(*SESSION, CsrfRefused, NotFound, Invalid),
     status_code=204,
     name="end_one",
-    summary="End one of my sessions",
+    summary="End a session",
 )
 async def end_one(ctx: Context, found: Live, id: Id) -> Response:
-    """By its id, as the list shows it; the one that is carried may be ended too."""
+    """Ends one of the user's sessions. You can end the current session too."""
     await account.end_session(ctx.acting(found.actor), found.actor, id)
     return Response(status_code=204)

@@ -34,13 +34,13 @@ _Change = create_model("_Change", __base__=Input, **_fields(optional=True))
 
 
 class PolicyChange(_Change):
-    """What is not sent stays as it is."""
+    """Fields you leave out stay unchanged."""
 
     model_config = with_example({"second": "always", "second_among": ["passkey", "totp"]})
 
 
 class SigninLink(Output):
-    url: Annotated[str, Field(description="Shown this once; it opens once")]
+    url: Annotated[str, Field(description="Shown only once; works once")]
     usable_at: str
     expires_at: str
 
@@ -50,10 +50,10 @@ class SigninLink(Output):
     responses=refuses(*SESSION, PermissionMissing, NotFound, Invalid),
     response_model=Policy,
     name="policy",
-    summary="The rules of my tenant",
+    summary="Get the tenant's policy",
 )
 async def policy(ctx: Context, found: Live, id: Id) -> Any:
-    """What is asked of whom."""
+    """Returns what the tenant requires for signing in."""
     return (await admin.policy_of(ctx.acting(found.actor), found.actor, id)).to_json()
 
 
@@ -62,10 +62,10 @@ async def policy(ctx: Context, found: Live, id: Id) -> Any:
     responses=refuses(*SESSION, CsrfRefused, StepUpNeeded, PermissionMissing, NotFound, Invalid),
     response_model=Policy,
     name="change_policy",
-    summary="Change the rules of my tenant",
+    summary="Change the tenant's policy",
 )
 async def change_policy(ctx: Context, found: Live, id: Id, given: PolicyChange) -> Any:
-    """Wants a fresh proof. Counts from the next step of every pending sign-in on."""
+    """Requires a recent proof. Applies to pending sign-ins from their next step."""
     data = given.model_dump(exclude_unset=True)
     return (await admin.change_policy(ctx.acting(found.actor), found.actor, id, data)).to_json()
 
@@ -76,9 +76,9 @@ async def change_policy(ctx: Context, found: Live, id: Id, given: PolicyChange) 
     status_code=201,
     response_model=SigninLink,
     name="signin_link",
-    summary="Make a sign-in link for somebody",
+    summary="Create a sign-in link",
 )
 async def signin_link(ctx: Context, found: Live, id: Id) -> Any:
-    """One proof, and never a second factor. The person is told at once and can stop it while it waits."""
+    """The link replaces the first factor, never the second. The user is notified right away and can cancel it."""
     made = await admin.signin_link(ctx.acting(found.actor), found.actor, id)
     return {"url": made.url, "usable_at": iso(made.usable_at), "expires_at": iso(made.expires_at)}

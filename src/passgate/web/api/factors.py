@@ -24,15 +24,15 @@ from passgate.world import iso
 router = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
 
 _CHANGES = (*SESSION, CsrfRefused, Invalid, StepUpNeeded)
-Label = Annotated[str, Field(min_length=1, max_length=200, description="At most 60 characters", examples=["My phone"])]
+Label = Annotated[str, Field(min_length=1, max_length=200, description="60 characters or fewer", examples=["My phone"])]
 
 
 class Passkey(Output):
     id: str
-    label: Annotated[str, Field(description="The authenticator's name at first", examples=["iCloud Keychain"])]
+    label: Annotated[str, Field(description="Initially the authenticator's name", examples=["iCloud Keychain"])]
     created_at: str
     last_used_at: str | None
-    synced: Annotated[bool, Field(description="It may live on several devices (backup eligible)")]
+    synced: Annotated[bool, Field(description="Can be synced across devices (backup eligible)")]
     backed_up: bool
 
 
@@ -48,7 +48,7 @@ class Offered(Output):
 class PasskeyProof(Input):
     model_config = with_example({"answer": {"type": "public-key"}, "label": "My phone"})
 
-    answer: Annotated[dict[str, Any], Field(description="What the browser's `toJSON()` answers")]
+    answer: Annotated[dict[str, Any], Field(description="The result of the browser's `toJSON()`")]
     label: Label | None = None
 
 
@@ -60,18 +60,18 @@ class Renamed(Input):
 
 class Secret(Output):
     otpauth_uri: str
-    secret: Annotated[str, Field(description="Base32, to be typed by hand")]
-    active: Annotated[bool, Field(description="True where the tenant wants no first code")] = False
+    secret: Annotated[str, Field(description="The setup key in Base32, for entering by hand")]
+    active: Annotated[bool, Field(description="True if the app is on without confirming a first code")] = False
 
 
 class CodeProof(Input):
     model_config = with_example({"answer": "123456"})
 
-    answer: Annotated[str, Field(min_length=1, max_length=1024, description="The first code of the app")]
+    answer: Annotated[str, Field(min_length=1, max_length=1024, description="A code from the app")]
 
 
 class Codes(Output):
-    codes: Annotated[list[str], Field(description="Shown this once, each good once")]
+    codes: Annotated[list[str], Field(description="Shown only once; each code works once")]
 
 
 class Browser(Output):
@@ -90,14 +90,16 @@ class Browsers(Output):
 class Factors(Output):
     password: bool
     passkeys: list[Passkey]
-    totp: Annotated[str | None, Field(description="Since when an authenticator app is set up; null: none is")]
-    recovery_codes: Annotated[int, Field(description="How many are left")]
+    totp: Annotated[str | None, Field(description="When the authenticator app was set up, or null")]
+    recovery_codes: Annotated[int, Field(description="Number of unused backup codes")]
     browsers: list[Browser]
 
 
-@router.get("/factors", responses=refuses(*SESSION), response_model=Factors, name="show", summary="What I have set up")
+@router.get(
+    "/factors", responses=refuses(*SESSION), response_model=Factors, name="show", summary="List sign-in options"
+)
 async def show(ctx: Context, found: Live) -> Any:
-    """Everything that I can prove who I am with, and the browsers that are remembered."""
+    """Returns everything the user can sign in with, and their remembered browsers."""
     mine = await enrolment.overview(ctx, found.actor)
     lists = {name: [format_times(row) for row in mine[name]] for name in ("passkeys", "browsers")}
     since = iso(mine["totp"]) if mine["totp"] else None
@@ -107,9 +109,9 @@ async def show(ctx: Context, found: Live) -> Any:
 # -- passkeys --------------------------------------------------------------------------------------
 
 
-@router.get("/passkeys", responses=refuses(*SESSION), response_model=Passkeys, name="passkeys", summary="My passkeys")
+@router.get("/passkeys", responses=refuses(*SESSION), response_model=Passkeys, name="passkeys", summary="List passkeys")
 async def passkeys(ctx: Context, found: Live) -> Any:
-    """Newest first."""
+    """Returns the user's passkeys, newest first."""
     return {"items": [format_times(row) for row in await enrolment.passkeys(ctx, found.actor)]}
 
 
@@ -119,10 +121,10 @@ async def passkeys(ctx: Context, found: Live) -> Any:
     status_code=201,
     response_model=Offered,
     name="begin_passkey",
-    summary="Begin to add a passkey",
+    summary="Start adding a passkey",
 )
 async def begin_passkey(ctx: Context, found: Live) -> Any:
-    """Options for `navigator.credentials.create()`. Wants a fresh proof at my own level: else step up."""
+    """Returns options for `navigator.credentials.create()`. Requires a recent proof at the user's own level."""
     return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, passkey.name)}
 
 
@@ -132,10 +134,10 @@ async def begin_passkey(ctx: Context, found: Live) -> Any:
     status_code=201,
     response_model=Passkey,
     name="prove_passkey",
-    summary="Add the passkey",
+    summary="Add a passkey",
 )
 async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
-    """The browser's answer, once for each challenge, right or wrong."""
+    """Saves the passkey that the browser created. Each challenge can be answered once."""
     acting = ctx.acting(found.actor)
     made = await enrolment.prove(acting, found.actor, passkey.name, given.answer, given.label)
     rows = await enrolment.passkeys(ctx, found.actor)
@@ -150,7 +152,7 @@ async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
     summary="Rename a passkey",
 )
 async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> Any:
-    """What it is called in my lists."""
+    """Changes the name shown in the list of passkeys."""
     return format_times(await enrolment.rename(ctx.acting(found.actor), found.actor, id, given.label))
 
 
@@ -162,7 +164,7 @@ async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> A
     summary="Remove a passkey",
 )
 async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
-    """Never the last way in."""
+    """Removes the passkey, unless it's the user's only way to sign in."""
     await enrolment.remove(ctx.acting(found.actor), found.actor, passkey.name, id)
     return Response(status_code=204)
 
@@ -176,10 +178,10 @@ async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
     status_code=201,
     response_model=Secret,
     name="begin_totp",
-    summary="Begin to set up an authenticator app",
+    summary="Start setting up an authenticator app",
 )
 async def begin_totp(ctx: Context, found: Live) -> Any:
-    """A secret, which counts from its first right code on. An older app counts until then."""
+    """Returns a new setup key. A previous app keeps working until the first correct code from the new one."""
     return await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
 
 
@@ -188,11 +190,11 @@ async def begin_totp(ctx: Context, found: Live) -> Any:
     responses=refuses(*SESSION, StepUpNeeded, NotFound)
     | {200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
     name="totp_qr",
-    summary="The secret as a picture",
+    summary="Get the QR code",
     response_class=Response,
 )
 async def totp_qr(ctx: Context, found: Live) -> Response:
-    """The QR code (PNG) of the secret that waits for its first code."""
+    """Returns the QR code (PNG) of the setup key that is waiting for its first code."""
     offered = await enrolment.offered(ctx, found.actor, totp.name)
     if offered is None:
         raise NotFound
@@ -204,10 +206,10 @@ async def totp_qr(ctx: Context, found: Live) -> Response:
     responses=refuses(*_CHANGES, ProofRefused, Throttled),
     status_code=204,
     name="prove_totp",
-    summary="Give the app's first code",
+    summary="Confirm the authenticator app",
 )
 async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
-    """From now on the app's codes count; this one is spent."""
+    """Turns on the app with its first code. Each code works once."""
     await enrolment.prove(ctx.acting(found.actor), found.actor, totp.name, given.answer)
     return Response(status_code=204)
 
@@ -220,7 +222,7 @@ async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
     summary="Remove the authenticator app",
 )
 async def remove_totp(ctx: Context, found: Live) -> Response:
-    """Its codes count no longer. Without another second factor the recovery codes go too."""
+    """Codes from the app no longer work. Without another second factor, backup codes are removed too."""
     await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
     return Response(status_code=204)
 
@@ -239,12 +241,12 @@ def router_of(own: Iterable[Factor]) -> APIRouter:
 
 def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
     async def prove(ctx: Context, found: Live, given: CodeProof) -> Response:
-        """It counts from now on, in the place of an older one."""
+        """Takes effect right away and replaces a previous one."""
         await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given.answer)
         return Response(status_code=204)
 
     async def remove(ctx: Context, found: Live) -> Response:
-        """It counts no longer. Never the last way in."""
+        """Removes it, unless it's the user's only way to sign in."""
         await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
         return Response(status_code=204)
 
@@ -269,7 +271,7 @@ def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
 
 def _add_offer(made: APIRouter, factor: Factor) -> None:
     async def begin(ctx: Context, found: Live) -> Any:
-        """What must be known before the first answer."""
+        """Returns what is needed for the first answer."""
         return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
 
     made.post(
@@ -278,7 +280,7 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
         status_code=201,
         response_model=Offered,
         name=f"begin_{factor.name}",
-        summary=f"Begin to set up {factor.texts.name}",
+        summary=f"Start setting up {factor.texts.name}",
     )(begin)
 
 
@@ -291,18 +293,22 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
     status_code=201,
     response_model=Codes,
     name="recovery_codes",
-    summary="Make recovery codes",
+    summary="Generate backup codes",
 )
 async def recovery_codes(ctx: Context, found: Live) -> Any:
-    """Ten, for the day the phone is lost. The old ones are dead."""
+    """Returns ten one-time backup codes (factor `recovery_code`). Earlier codes stop working."""
     return {"codes": await enrolment.recovery_codes(ctx.acting(found.actor), found.actor)}
 
 
 @router.get(
-    "/browsers", responses=refuses(*SESSION), response_model=Browsers, name="browsers", summary="Remembered browsers"
+    "/browsers",
+    responses=refuses(*SESSION),
+    response_model=Browsers,
+    name="browsers",
+    summary="List remembered browsers",
 )
 async def browsers(ctx: Context, found: Live) -> Any:
-    """Those that are not asked for the second factor for a while, newest first."""
+    """Returns the browsers that skip two-step verification for a while, newest first."""
     return {"items": [format_times(row) for row in await enrolment.browsers(ctx, found.actor)]}
 
 
@@ -311,10 +317,10 @@ async def browsers(ctx: Context, found: Live) -> Any:
     responses=refuses(*SESSION, CsrfRefused),
     status_code=204,
     name="forget_browsers",
-    summary="Forget all remembered browsers",
+    summary="Remove all remembered browsers",
 )
 async def forget_browsers(ctx: Context, found: Live) -> Response:
-    """Every browser is asked for the second factor again."""
+    """Requires two-step verification in every browser again."""
     await enrolment.forget_browser(ctx.acting(found.actor), found.actor)
     return Response(status_code=204)
 
@@ -324,9 +330,9 @@ async def forget_browsers(ctx: Context, found: Live) -> Response:
     responses=refuses(*SESSION, CsrfRefused, NotFound, Invalid),
     status_code=204,
     name="forget_browser",
-    summary="Forget one remembered browser",
+    summary="Remove a remembered browser",
 )
 async def forget_browser(ctx: Context, found: Live, id: Id) -> Response:
-    """It is asked for the second factor again."""
+    """Requires two-step verification in that browser again."""
     await enrolment.forget_browser(ctx.acting(found.actor), found.actor, id)
     return Response(status_code=204)

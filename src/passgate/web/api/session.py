@@ -52,16 +52,16 @@ HOT = {("GET", "/api/v1/session"): answer}
 """Endpoints the edge answers itself."""
 
 
-@router.get("/session", responses=refuses(*SESSION), response_model=Whole, name="show", summary="Whose session this is")
+@router.get(
+    "/session", responses=refuses(*SESSION), response_model=Whole, name="show", summary="Get the current session"
+)
 async def show(found: Peek) -> Any:  # asked without a query, the edge answers by `answer`
-    """Asking never makes it live longer."""
+    """Returns the session, its user and its tenant. Doesn't extend the session."""
     return rendered(whole(found))
 
 
-@router.delete(
-    "/session", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="end", summary="End this session"
-)
+@router.delete("/session", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="end", summary="Sign out")
 async def end(ctx: Context, found: Live) -> Response:
-    """It is dead from the next request on, and its cookie is cleared."""
+    """Ends the current session and clears its cookie."""
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})

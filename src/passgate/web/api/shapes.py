@@ -58,9 +58,11 @@ class Session(Output):
     idle_expires_at: str
     expires_at: str
     auth_time: str
-    amr: Annotated[list[str], Field(description="How it was proved (RFC 8176)", examples=[["pwd"]])]
-    acr: Annotated[str, Field(description="How well: `urn:passgate:aal1`, `aal2` or `aal3`")]
-    current: Annotated[bool, Field(description="The one this request carries")]
+    amr: Annotated[list[str], Field(description="How the user signed in (RFC 8176)", examples=[["pwd"]])]
+    acr: Annotated[
+        str, Field(description="Assurance level: `urn:passgate:aal1`, `urn:passgate:aal2` or `urn:passgate:aal3`")
+    ]
+    current: Annotated[bool, Field(description="True for the session of this request")]
     client: Client
 
 
@@ -80,7 +82,7 @@ class Tenant(Output):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `fields` for validation, `need` for a proof that is missing, `down` for an outage."""
+    """An error (RFC 9457). `fields`: invalid fields; `need`: missing proofs; `down`: the unavailable component."""
 
     type: str
     title: str
@@ -110,9 +112,9 @@ SESSION = (CredentialMissing, CredentialInvalid, SessionEnded)
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["anna@example.com"])]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, examples=["correct horse battery staple"])]
 TenantName = Annotated[str, Field(min_length=1, max_length=80, examples=["main"])]
-Limit = Annotated[int, Query(ge=1, le=100, description="How many at most")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items")]
 Cursor = Annotated[
-    str | None, Query(min_length=36, max_length=36, pattern="^[0-9a-f-]+$", description="`next` of the page before")
+    str | None, Query(min_length=36, max_length=36, pattern="^[0-9a-f-]+$", description="`next` from the previous page")
 ]
 
 

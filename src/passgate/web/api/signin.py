@@ -48,16 +48,16 @@ from passgate.world import iso
 router = APIRouter(prefix="/api/v1", tags=["signin"], generate_unique_id_function=operation_id)
 
 Needed = Annotated[
-    list[list[str]], Field(description="Alternatives, each a list of factors", examples=[[["password"]]])
+    list[list[str]], Field(description="Alternatives; each is a list of factors to prove", examples=[[["password"]]])
 ]
-Enrolling = Annotated[bool, Field(description="True where the factors of `need` are set up now, by proving them")]
+Enrolling = Annotated[bool, Field(description="True if the factors in `need` are to be set up now, by proving them")]
 FactorName = Annotated[
-    str, Field(min_length=1, max_length=40, description="One of those named in `need`", examples=["password"])
+    str, Field(min_length=1, max_length=40, description="A factor named in `need`", examples=["password"])
 ]
 
 
 class Started(Output):
-    handle: Annotated[str, Field(description="Bearer of `challenge`, `prove` and `finish`; nothing else takes it")]
+    handle: Annotated[str, Field(description="Bearer token for `challenge`, `prove` and `finish` only")]
     need: Needed
     enrol: Enrolling
     expires_at: str
@@ -71,16 +71,16 @@ class Signup(Input):
     model_config = with_example({"email": "anna@example.com", "password": "correct horse battery staple"})
 
     email: Email
-    password: Secret | None = Field(None, description="Counts only for the handle that is answered")
+    password: Secret | None = Field(None, description="Applies only to the handle in the response")
     profile: dict[str, Any] | None = None
-    tenant: TenantName | None = Field(None, description="An existing tenant to join; none means `main`")
-    new_tenant: NewTenant | None = Field(None, description="A tenant to create, with this person as its owner")
+    tenant: TenantName | None = Field(None, description="An existing tenant to join. Default: `main`")
+    new_tenant: NewTenant | None = Field(None, description="A tenant to create, with this user as its owner")
 
 
 class StepUp(Input):
-    acr: Annotated[str, Field(max_length=60)] | None = Field(None, description="The level that is asked for")
+    acr: Annotated[str, Field(max_length=60)] | None = Field(None, description="The assurance level to reach")
     max_age: Annotated[int, Field(ge=0, le=10**9)] | None = Field(
-        None, description="Seconds a proof may be old; a step-up always wants a new one"
+        None, description="Maximum age of a proof in seconds. A step-up always requires a new proof"
     )
 
 
@@ -88,15 +88,15 @@ class Signin(Input):
     model_config = with_example({"email": "anna@example.com"})
 
     email: Email | None = None
-    tenant: TenantName | None = Field(None, description="None means `main`")
-    step_up: StepUp | None = Field(None, description="Alone, and with a session's credential")
+    tenant: TenantName | None = Field(None, description="Default: `main`")
+    step_up: StepUp | None = Field(None, description="Send it alone, with the session's token or cookie")
 
 
 class Recover(Input):
     model_config = with_example({"email": "anna@example.com"})
 
     email: Email
-    tenant: TenantName | None = Field(None, description="None means `main`")
+    tenant: TenantName | None = Field(None, description="Default: `main`")
 
 
 class Challenge(Input):
@@ -112,18 +112,18 @@ class Proof(Input):
 
     factor: FactorName
     answer: Annotated[str, Field(min_length=1, max_length=1024)] | dict[str, Any] = Field(
-        description="The password, or the code; of a passkey what the browser's `toJSON()` answers"
+        description="The password or code; for a passkey, the result of the browser's `toJSON()`"
     )
 
 
 class Proved(Output):
-    enough: Annotated[bool, Field(description="True: go on to `finish`")]
+    enough: Annotated[bool, Field(description="If true, continue with `finish`")]
     need: Needed
     enrol: Enrolling
     amr: list[str] | None = None
     acr: str | None = None
     usable_at: str | None = Field(
-        None, description="When a recovery that gave two proofs can go on without the lost factor"
+        None, description="When a recovery with two proofs can continue without the lost factor"
     )
 
 
@@ -131,14 +131,12 @@ class Finish(Input):
     model_config = with_example({"carrier": "bearer"})
 
     carrier: Literal["bearer", "cookie"]
-    remember: bool = Field(
-        False, description="With `cookie`: do not ask this browser for the second factor for a while"
-    )
+    remember: bool = Field(False, description="With `cookie`: skip two-step verification in this browser for a while")
 
 
 class Finished(Output):
     session: Session
-    token: str | None = Field(None, description="With `carrier: bearer` only")
+    token: str | None = Field(None, description="Only with `carrier: bearer`")
 
 
 def _started(begun: signin.Started) -> dict[str, Any]:
@@ -152,10 +150,10 @@ def _started(begun: signin.Started) -> dict[str, Any]:
     status_code=202,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
-    summary="Begin to sign up",
+    summary="Start a sign-up",
 )
 async def signup(ctx: Context, given: Signup) -> Any:
-    """The answer is the same whether the address is known or not; the mail tells the rest."""
+    """Emails a verification code. The response is the same if the email address already has an account."""
     new_tenant = given.new_tenant.name if given.new_tenant else None
     begun = await signin.start_signup(ctx, given.email, given.password, given.profile, given.tenant, new_tenant)
     return _started(begun)
@@ -167,12 +165,12 @@ async def signup(ctx: Context, given: Signup) -> Any:
     status_code=201,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
-    summary="Begin to sign in, or to step up",
+    summary="Start a sign-in or step-up",
     openapi_extra={"security": [{}, {"session": []}, {"session_cookie": []}]},  # only a step-up carries one
 )
 async def start(ctx: Context, request: Request, given: Signin) -> Any:
-    """With `step_up` and a session's credential: to prove anew who you are, with what you have set up. Otherwise the
-    answer is the same for anybody."""
+    """With `step_up` and a session's token or cookie, the user confirms who they are again. Otherwise the response is
+    the same for everyone."""
     if given.step_up is None:
         browser = cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
         return _started(await signin.start(ctx, given.email, given.tenant, browser=browser))
@@ -188,10 +186,10 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
     status_code=202,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
-    summary="Begin to choose a new password",
+    summary="Start an account recovery",
 )
 async def recover(ctx: Context, given: Recover) -> Any:
-    """The answer is the same whether the address is known or not; the mail brings the code."""
+    """Emails a verification code. The response is the same if there is no account."""
     return _started(await signin.start_recovery(ctx, given.email, given.tenant))
 
 
@@ -199,11 +197,11 @@ async def recover(ctx: Context, given: Recover) -> Any:
     "/signin/challenge",
     responses=refuses(HandleInvalid, NoChallenge, AlreadyProved, FactorNotOffered, Invalid),
     response_model=Challenged,
-    summary="Ask what a factor needs first",
+    summary="Request a challenge",
 )
 async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
-    """`passkey`: options for the browser. `email_code`: sends another mail, and says where to. While `enrol` is true:
-    what is to be set up, options to make a passkey or a secret for an authenticator app."""
+    """`passkey`: returns options for the browser. `email_code`: sends a new email and returns where it went. While
+    `enrol` is true: returns options for creating a passkey, or a setup key for an authenticator app."""
     return {"challenge": await signin.challenge(ctx, handle, given.factor)}
 
 
@@ -221,10 +219,10 @@ async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
     ),
     response_model=Proved,
     response_model_exclude_none=True,
-    summary="Prove one factor",
+    summary="Prove a factor",
 )
 async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
-    """Answer one factor. Every refusal has one text, whatever was wrong."""
+    """Checks the answer to one factor. Every refusal looks the same, whatever was wrong."""
     decision = await signin.prove(ctx, handle, given.factor, given.answer)
     match decision:
         case Need():
@@ -243,10 +241,10 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     status_code=201,
     response_model=Finished,
     response_model_exclude_none=True,
-    summary="Turn enough proofs into a session",
+    summary="Finish and create a session",
 )
 async def finish(ctx: Context, request: Request, response: Response, handle: Handle, given: Finish) -> Any:
-    """Once. `bearer` answers the session's token, `cookie` sets it as a cookie and answers none."""
+    """Works once. `bearer` returns the session's token; `cookie` sets it as a cookie instead."""
     if given.carrier == "cookie":
         csrf.refuse_foreign(ctx, request.headers)
     elif given.remember:

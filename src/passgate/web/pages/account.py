@@ -69,13 +69,13 @@ async def has_password(ctx: Ctx, found: Found) -> bool:
 
 @router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
 async def well_known(ctx: Context) -> Response:
-    """Where a password manager finds the page to change a password."""
+    """Redirects password managers to the page for changing the password."""
     return go(ctx, "/account/password")
 
 
 @router.post("/account/confirm")
 async def confirm(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Prove anew who one is, then back."""
+    """Starts confirming who the user is, then returns."""
     fields(request.state.form)
     return await step_up(ctx, found, return_to(request) or HOME)
 
@@ -85,7 +85,7 @@ async def confirm(request: Request, ctx: Context, found: Visitor) -> Response:
 
 @router.get("/account")
 async def profile(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Who I am here."""
+    """Shows the profile."""
     return await _profile_page(request, ctx, found)
 
 
@@ -96,7 +96,7 @@ async def _profile_page(request: Request, ctx: Ctx, found: Found, error: Passgat
 
 @router.post("/account")
 async def change_profile(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Change my name; whatever else the profile holds stays."""
+    """Changes the name; the rest of the profile stays."""
     before = json.loads(found.of("profile"))
     try:
         given = fields(request.state.form, optional=("name",))
@@ -112,13 +112,13 @@ async def change_profile(request: Request, ctx: Context, found: Visitor) -> Resp
 
 @router.get("/account/password")
 async def ask_password(request: Request, ctx: Context, found: Visitor) -> Response:
-    """The rules, and the field for a new one; first a fresh proof."""
+    """Asks for a new password, after a recent proof."""
     return await _password_page(request, ctx, found)
 
 
 @router.post("/account/password")
 async def password(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Change my password; my other sessions end."""
+    """Changes the password and ends all other sessions."""
     try:
         given = fields(request.state.form, "new_password")
         await account.set_password(ctx.acting(found.actor), found.actor, given["new_password"])
@@ -142,7 +142,7 @@ async def _password_page(request: Request, ctx: Ctx, found: Found, error: Passga
 
 @router.get("/account/sessions")
 async def sessions(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Where I am signed in: device, last use, how it was proved."""
+    """Lists the devices that are signed in."""
     return await _sessions_page(request, ctx, found)
 
 
@@ -155,7 +155,7 @@ async def _sessions_page(request: Request, ctx: Ctx, found: Found, error: Passga
 
 @router.post("/account/sessions")
 async def end_others(request: Request, ctx: Context, found: Visitor) -> Response:
-    """End all my other sessions."""
+    """Signs out everywhere else."""
     fields(request.state.form)
     await account.end_other_sessions(ctx.acting(found.actor), found.actor)
     return go(ctx, "/account/sessions?done=sessions")
@@ -163,7 +163,7 @@ async def end_others(request: Request, ctx: Context, found: Visitor) -> Response
 
 @router.post("/account/sessions/{id}")
 async def end_one(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
-    """End one of my sessions."""
+    """Signs out one device."""
     try:
         fields(request.state.form)
         await account.end_session(ctx.acting(found.actor), found.actor, id)
@@ -174,7 +174,7 @@ async def end_one(request: Request, ctx: Context, found: Visitor, id: Id) -> Res
 
 @router.get("/account/activity")
 async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
-    """What happened with my account, newest first."""
+    """Lists recent activity, newest first."""
     before = request.query_params.get("after")
     rows = await account.my_activity(ctx, found.actor, before=before, limit=_LISTED + 1)
     older = rows[_LISTED - 1]["id"] if len(rows) > _LISTED else None
@@ -187,13 +187,13 @@ async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
 
 @router.get("/account/export")
 async def ask_export(request: Request, found: Visitor) -> Response:
-    """What can be taken along, and the way out."""
+    """Offers a download of the account's data, and deleting the account."""
     return page(request, "account-export", found)
 
 
 @router.post("/account/export")
 async def export(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Everything kept about me that is no secret, as a file."""
+    """Downloads the account's data as a file."""
     fields(request.state.form)
     data = await exported(ctx, found)
     headers = {"content-disposition": 'attachment; filename="my-data.json"'}
@@ -202,13 +202,13 @@ async def export(request: Request, ctx: Context, found: Visitor) -> Response:
 
 @router.get("/account/delete")
 async def ask_delete(request: Request, ctx: Context, found: Visitor) -> Response:
-    """What goes, and whether that is meant."""
+    """Asks to confirm deleting the account."""
     return page(request, "account-delete", found, fresh=await is_fresh(ctx, found))
 
 
 @router.post("/account/delete")
 async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Delete my account, for good."""
+    """Permanently deletes the account."""
     try:
         if fields(request.state.form, "decision")["decision"] != "delete":
             raise Invalid({"decision": "value"})

@@ -24,13 +24,13 @@ HERE = "/account/address"
 
 @router.get(HERE)
 async def ask(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Which address from now on? First a fresh proof."""
+    """Asks for a new email address, after a recent proof."""
     return page(request, "account-address", found, fresh=await is_fresh(ctx, found), new_email="")
 
 
 @router.post(HERE)
 async def start(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Mail a code to the new address."""
+    """Emails a code to the new address."""
     try:
         given = fields(request.state.form, "email")
         await address.start(ctx.acting(found.actor), found.actor, given["email"])
@@ -44,7 +44,7 @@ async def start(request: Request, ctx: Context, found: Visitor) -> Response:
 
 @router.get(f"{HERE}/code")
 async def ask_code(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Ask for the code that was mailed to the new address."""
+    """Asks for the code sent to the new address."""
     sent_to = await address.waiting(ctx, found.actor)
     if sent_to is None:
         return go(ctx, HERE)
@@ -53,7 +53,7 @@ async def ask_code(request: Request, ctx: Context, found: Visitor) -> Response:
 
 @router.post(f"{HERE}/code")
 async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
-    """The code is right: the address moves."""
+    """Changes the email address."""
     try:
         await address.prove(ctx.acting(found.actor), found.actor, fields(request.state.form, "code")["code"])
     except StepUpNeeded:
@@ -77,7 +77,7 @@ async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
 
 @router.get(f"{HERE}/undo/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow(ctx: Context, token: str) -> Response:
-    """A mailed link changes nothing: what it carries moves into a short cookie."""
+    """Opens an emailed link: moves its token to a short-lived cookie and changes nothing."""
     if ctx.ring.presented(address.UNDO, token) is None:
         return go(ctx, f"{HERE}/undo")
     return go(ctx, f"{HERE}/undo", cookies.set_link(ctx.settings, token))
@@ -85,13 +85,13 @@ async def follow(ctx: Context, token: str) -> Response:
 
 @router.get(f"{HERE}/undo")
 async def ask_undo(request: Request, ctx: Context, link: Link) -> Response:
-    """Whether to take the change back."""
+    """Asks to confirm undoing the change."""
     return await _undo_page(request, ctx, link)
 
 
 @router.post(f"{HERE}/undo")
 async def undo(request: Request, ctx: Context, link: Link) -> Response:
-    """The old address stands again; all sessions end."""
+    """Restores the old address and ends all sessions."""
     try:
         fields(await guards.form_of(request))
         await address.undo(ctx, link)

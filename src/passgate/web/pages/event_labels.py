@@ -24,7 +24,7 @@ def label_of(event: str, factors: Factors) -> str:
     return _LABELS.get(event) or event
 
 
-_AMR_LABELS = {"pwd": N_("password"), "user": N_("passkey"), "pop": "", "otp": N_("one-time code")}
+_AMR_LABELS = {"pwd": N_("password"), "user": N_("passkey"), "pop": "", "otp": N_("verification code")}
 
 
 def labels_of_amr(amr: Iterable[str]) -> list[str]:

@@ -37,7 +37,7 @@ async def _changing(
 
 @router.get("/factors")
 async def ways(request: Request, ctx: Context, found: Visitor) -> Response:
-    """All ways in, and what each of them is."""
+    """Lists the sign-in options."""
     return await _list(request, ctx, found)
 
 
@@ -57,13 +57,13 @@ def _after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:
 
 @router.get("/passkeys/new")
 async def ask_passkey(request: Request, ctx: Context, found: Visitor) -> Response:
-    """One button that has the browser make a passkey."""
+    """Offers to create a passkey."""
     return await _changing(request, ctx, found, "account-passkey-new", passkeys=True)
 
 
 @router.post("/passkeys/options")
 async def passkey_options(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Options for the script."""
+    """Returns the browser's options for creating a passkey."""
     fields(request.state.form)
     offered = await enrolment.offer(ctx.acting(found.actor), found.actor, passkey.name)
     return optioned(ctx, offered, found.actor.session_id)
@@ -71,7 +71,7 @@ async def passkey_options(request: Request, ctx: Context, found: Visitor) -> Res
 
 @router.post("/passkeys")
 async def add_passkey(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Keep the passkey that the browser made."""
+    """Saves the passkey that the browser created."""
     try:
         given = fields(request.state.form, optional=("answer",))
         before = await enrolment.overview(ctx, found.actor)
@@ -94,14 +94,14 @@ async def _mine(ctx: Ctx, found: Found, passkey_id: str) -> dict[str, Any]:
 
 @router.get("/passkeys/{id}")
 async def ask_name(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
-    """What one of my passkeys is called."""
+    """Asks for a passkey's name."""
     one = await _mine(ctx, found, id)
     return await _changing(request, ctx, found, "account-passkey", one=one, label=one["label"])
 
 
 @router.post("/passkeys/{id}")
 async def rename(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
-    """Call it something else."""
+    """Renames a passkey."""
     try:
         given = fields(request.state.form, "label")
         await enrolment.rename(ctx.acting(found.actor), found.actor, id, given["label"])
@@ -115,13 +115,13 @@ async def rename(request: Request, ctx: Context, found: Visitor, id: Id) -> Resp
 
 @router.get("/passkeys/{id}/remove")
 async def ask_remove(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
-    """Whether that is meant."""
+    """Asks to confirm removing a passkey."""
     return await _changing(request, ctx, found, "account-passkey-remove", one=await _mine(ctx, found, id))
 
 
 @router.post("/passkeys/{id}/remove")
 async def remove(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
-    """It opens nothing any more; never the last way in."""
+    """Removes a passkey, unless it's the only way to sign in."""
     try:
         fields(request.state.form)
         await enrolment.remove(ctx.acting(found.actor), found.actor, passkey.name, id)
@@ -138,7 +138,7 @@ async def remove(request: Request, ctx: Context, found: Visitor, id: Id) -> Resp
 
 @router.get("/totp")
 async def ask_totp(request: Request, ctx: Context, found: Visitor) -> Response:
-    """What the app reads, while an offer waits for its first code."""
+    """Shows the QR code while a setup waits for its first code."""
     return await _totp_page(request, ctx, found)
 
 
@@ -164,7 +164,7 @@ async def _totp_page(
 
 @router.post("/totp/offer")
 async def offer_totp(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Make a secret; the app that counts now counts until the new one has shown its first code."""
+    """Creates a setup key; the current app keeps working until the new one is confirmed."""
     try:
         fields(request.state.form)
         offer = await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
@@ -179,7 +179,7 @@ async def offer_totp(request: Request, ctx: Context, found: Visitor) -> Response
 
 @router.post("/totp")
 async def prove_totp(request: Request, ctx: Context, found: Visitor) -> Response:
-    """The app's first code: from now on they count."""
+    """Turns on the authenticator app with its first code."""
     try:
         given = fields(request.state.form, "code")
         before = await enrolment.overview(ctx, found.actor)
@@ -193,13 +193,13 @@ async def prove_totp(request: Request, ctx: Context, found: Visitor) -> Response
 
 @router.get("/totp/remove")
 async def ask_remove_totp(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Whether that is meant."""
+    """Asks to confirm removing the authenticator app."""
     return await _changing(request, ctx, found, "account-totp-remove")
 
 
 @router.post("/totp/remove")
 async def remove_totp(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Its codes count no longer."""
+    """Removes the authenticator app."""
     try:
         fields(request.state.form)
         await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
@@ -215,13 +215,13 @@ async def remove_totp(request: Request, ctx: Context, found: Visitor) -> Respons
 
 @router.get("/recovery-codes")
 async def ask_codes(request: Request, ctx: Context, found: Visitor) -> Response:
-    """What they are for, and how many are left."""
+    """Shows how many backup codes are left."""
     return await _codes_page(request, ctx, found)
 
 
 @router.post("/recovery-codes")
 async def make_codes(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Ten new ones, on this page and never again."""
+    """Generates new backup codes and shows them once."""
     try:
         fields(request.state.form)
         codes = await enrolment.recovery_codes(ctx.acting(found.actor), found.actor)
@@ -246,7 +246,7 @@ async def _codes_page(
 
 @router.post("/browsers")
 async def forget_all(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Every browser is asked for the second factor again."""
+    """Removes all remembered browsers."""
     fields(request.state.form)
     await enrolment.forget_browser(ctx.acting(found.actor), found.actor)
     return go(ctx, f"{HERE}?done=browsers")
@@ -254,7 +254,7 @@ async def forget_all(request: Request, ctx: Context, found: Visitor) -> Response
 
 @router.post("/browsers/{id}")
 async def forget(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
-    """That one is asked again."""
+    """Removes a remembered browser."""
     try:
         fields(request.state.form)
         await enrolment.forget_browser(ctx.acting(found.actor), found.actor, id)

@@ -26,23 +26,23 @@ def _file(request: Request, ctx: Context, content: bytes, kind: str) -> Response
 
 @router.get("/passgate.css")
 async def style(request: Request, ctx: Context) -> Response:
-    """The style sheet, with this host's brand."""
+    """Returns the style sheet, with the host's brand."""
     return _file(request, ctx, sheet(ctx.settings.look), "text/css")
 
 
 @router.get("/passgate.js")
 async def script(request: Request, ctx: Context) -> Response:
-    """Show-password, and nothing a page cannot do without."""
+    """Returns the script for showing a password. Pages work without it."""
     return _file(request, ctx, (STATIC / "passgate.js").read_bytes(), "text/javascript")
 
 
 @router.get("/passkey.js")
 async def passkeys(request: Request, ctx: Context) -> Response:
-    """Asks the browser for a passkey, or to make one."""
+    """Returns the script for passkeys."""
     return _file(request, ctx, (STATIC / "passkey.js").read_bytes(), "text/javascript")
 
 
 @router.get("/passgate.svg")
 async def icon(request: Request, ctx: Context) -> Response:
-    """The mark."""
+    """Returns the icon."""
     return _file(request, ctx, (STATIC / "passgate.svg").read_bytes(), "image/svg+xml")

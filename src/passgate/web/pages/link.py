@@ -34,19 +34,19 @@ def _redirect_without_token(ctx: Ctx, kind: str, token: str, path: str) -> Respo
 
 @router.get(f"{IN}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow(ctx: Context, token: str) -> Response:
-    """A link changes nothing."""
+    """Opens a sign-in link: moves its token to a short-lived cookie and changes nothing."""
     return _redirect_without_token(ctx, links.PREFIX, token, IN)
 
 
 @router.get(IN)
 async def ask(request: Request, ctx: Context, link: Link) -> Response:
-    """Whether to sign in, or to set up a new way in."""
+    """Asks whether to sign in or to recover the account."""
     return await _page(request, ctx, link)
 
 
 @router.post(IN)
 async def enter(request: Request, ctx: Context, link: Link) -> Response:
-    """The link is used: what else is asked for follows."""
+    """Uses the link and continues with the next step."""
     try:
         decision = fields(await guards.form_of(request), "decision")["decision"]
         if decision not in ("signin", "recover"):
@@ -80,19 +80,19 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
 
 @router.get(f"{STOP}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow_stop(ctx: Context, token: str) -> Response:
-    """A mailed link changes nothing."""
+    """Opens an emailed link: moves its token to a short-lived cookie and changes nothing."""
     return _redirect_without_token(ctx, recovery.STOP, token, STOP)
 
 
 @router.get(STOP)
 async def ask_stop(request: Request, ctx: Context, link: Link) -> Response:
-    """Whether to stop what is under way; and afterwards, that it is stopped."""
+    """Asks whether to stop the request, and confirms it afterwards."""
     return await _stop_page(request, ctx, link)
 
 
 @router.post(STOP)
 async def stop(request: Request, ctx: Context, link: Link) -> Response:
-    """Nothing of it happens any more."""
+    """Stops the request."""
     try:
         fields(await guards.form_of(request))
         await recovery.stop(ctx, link)

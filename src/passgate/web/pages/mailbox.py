@@ -5,6 +5,8 @@ The edge keeps everybody but this machine's own browser out; production never mo
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
@@ -22,7 +24,13 @@ developer_router = APIRouter(include_in_schema=False, dependencies=[Depends(guar
 
 @developer_router.get("/dev/mail")
 async def mails(request: Request, ctx: Context) -> Response:
-    """The newest mails. What waits is delivered first."""
+    """Lists the newest emails."""
     mailbox = mailbox_of(request)
     await outbox.settle(ctx.services, mailbox)
-    return show(request, "dev-mail", service="Passgate", mails=await mailbox.list(_LISTED))
+    found = await mailbox.list(_LISTED)
+    mails = [{**mail, "sent": _instant(str(mail["sent_at"]))} for mail in found]
+    return show(request, "dev-mail", service="Passgate", mails=mails)
+
+
+def _instant(format_times: str) -> int:
+    return int(datetime.fromisoformat(format_times).timestamp() * 1000) * 1000

@@ -55,9 +55,9 @@ def _add(router: APIRouter, factor: Factor) -> None:
             return await _page(request, ctx, found, factor, error)
         return go(ctx, f"{HERE}?done=no-own")
 
-    ask.__doc__ = f"Set up, replace or remove {factor.texts.name}."
-    prove.__doc__ = f"Set up or replace {factor.texts.name}."
-    remove.__doc__ = f"Remove {factor.texts.name}."
+    ask.__doc__ = f"Offers to set up, replace or remove {factor.texts.name}."
+    prove.__doc__ = f"Sets up or replaces {factor.texts.name}."
+    remove.__doc__ = f"Removes {factor.texts.name}."
     router.add_api_route(f"/{factor.path}", ask, methods=["GET"])
     router.add_api_route(f"/{factor.path}", prove, methods=["POST"])
     router.add_api_route(f"/{factor.path}/remove", remove, methods=["POST"])

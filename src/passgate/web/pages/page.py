@@ -25,7 +25,7 @@ from passgate.i18n import N_
 from passgate.settings import ThemeSettings
 from passgate.web import csrf
 from passgate.web.guards import ctx_of
-from passgate.world import SECOND, iso
+from passgate.world import iso
 
 STATIC = Path(__file__).parents[1] / "static"
 SCRIPTS = ("passgate.js", "passkey.js")
@@ -98,9 +98,8 @@ def show(
         "version": version(ctx.settings.look),
         "alert": message_for(translations, template, error, wrong) if error else None,
         "bad": marked(error),
-        "ago": partial(ago, translations, ctx.now()),
-        "day": day,
         "passkeys": passkeys,
+        **_dates(ctx, translations),
         **values,
     }
     filled = templates(ctx).get_template(f"{template.replace('-', '_')}.html")
@@ -111,6 +110,16 @@ def show(
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
+
+
+def _dates(ctx: Ctx, catalog: NullTranslations) -> dict[str, Any]:
+    """What the macros of dates call."""
+    return {
+        "ago": partial(i18n.ago, catalog, ctx.now()),
+        "date": partial(i18n.date, catalog),
+        "moment": partial(i18n.moment, catalog),
+        "iso": iso,
+    }
 
 
 def _fields(error: PassgateError) -> dict[str, str]:
@@ -133,6 +142,7 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
         "bad": frozenset[str](),
         "request_id": ctx.request_id,
         "passkeys": False,
+        **_dates(ctx, translations),
     }
     answer = HTMLResponse(templates(ctx).get_template("error.html").render(context), status_code=error.status)
     answer.headers.update({**HEADERS, **_fields(error)})
@@ -162,36 +172,34 @@ async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
 # -- what went wrong, in words ---------------------------------------------------------------------
 
 _SAYINGS: dict[tuple[str, str], str] = {
-    ("account-undo", "handle_invalid"): N_("This link was used already, or it is too old."),
-    ("signin-link", "handle_invalid"): N_("This link was used already, stopped, or it is too old."),
-    ("recover-stop", "handle_invalid"): N_("This link was used already, or it is too old."),
+    ("account-undo", "handle_invalid"): N_("This link was already used or has expired."),
+    ("signin-link", "handle_invalid"): N_("This link was already used, was canceled or has expired."),
+    ("recover-stop", "handle_invalid"): N_("This link was already used or has expired."),
 }
 _FIELD_SAYINGS: dict[tuple[str, str], str] = {
-    ("email", "format"): N_("That does not look like an e-mail address. It should read like name@example.com."),
-    ("email", "missing"): N_("Please give your e-mail address."),
-    ("email", "value"): N_("That is the address you have already."),
-    ("password", "missing"): N_("Please give your password."),
-    ("new_password", "missing"): N_("Please give a new password."),
-    ("code", "missing"): N_("Please give the code."),
-    ("label", "missing"): N_("Please give it a name."),
-    ("label", "length"): N_("Please use at most 60 characters."),
+    ("email", "format"): N_("Enter an email address in the correct format, like name@example.com."),
+    ("email", "missing"): N_("Enter your email address."),
+    ("email", "value"): N_("That's already your email address. Enter a different one."),
+    ("password", "missing"): N_("Enter your password."),
+    ("new_password", "missing"): N_("Enter a new password."),
+    ("code", "missing"): N_("Enter the code."),
+    ("label", "missing"): N_("Enter a name."),
+    ("label", "length"): N_("Use 60 characters or fewer."),
     ("organisation", "format"): N_("Use 2 to 40 letters, digits and hyphens for the name."),
-    ("organisation", "reserved"): N_("That name is taken. Choose another one."),
+    ("organisation", "reserved"): N_("That name is already taken. Choose a different one."),
 }
 
 
-def message_for(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, str]:
-    """{code, text} of the alert."""
+def message_for(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, Any]:
+    """{code, text, until} of the alert; `until` is an instant, None where nothing waits."""
     by_page = wrong if isinstance(error, ProofRefused) else _SAYINGS.get((page, error.code))
     text = catalog.gettext(by_page or error.message)
     if isinstance(error, Throttled):
-        text = f"{catalog.gettext(N_('Too many tries.'))} {_when(catalog, error.retry_after)}"
-    elif isinstance(error, NotYet):
-        text += " " + catalog.gettext(N_("Come back from %(day)s on.")) % {"day": day(error.usable_at)}
+        text = f"{catalog.gettext(N_('Too many attempts.'))} {_when(catalog, error.retry_after)}"
     elif isinstance(error, Invalid) and not isinstance(error, PasswordRefused):
         sayings = [_FIELD_SAYINGS[fault] for fault in error.fields.items() if fault in _FIELD_SAYINGS]
         text = " ".join(catalog.gettext(saying) for saying in sayings) or text
-    return {"code": error.code, "text": text}
+    return {"code": error.code, "text": text, "until": error.usable_at if isinstance(error, NotYet) else None}
 
 
 def _when(catalog: NullTranslations, seconds: int) -> str:
@@ -209,27 +217,6 @@ def marked(error: PassgateError | None) -> frozenset[str]:
     if isinstance(error, Invalid):
         return frozenset(error.fields)
     return frozenset({"password", "code"}) if error is not None and error.code == "proof_refused" else frozenset()
-
-
-def ago(catalog: NullTranslations, now: int, then: int) -> str:
-    """`2 hours ago`: what a person compares with their memory."""
-    minutes = max(0, now - then) // SECOND // 60
-    if minutes < 2:
-        return catalog.gettext(N_("just now"))
-    if minutes < 120:
-        count, text = minutes, catalog.ngettext("%(num)s minute ago", "%(num)s minutes ago", minutes)
-    elif minutes < 48 * 60:
-        count = minutes // 60
-        text = catalog.ngettext("%(num)s hour ago", "%(num)s hours ago", count)
-    else:
-        count = minutes // 1440
-        text = catalog.ngettext("%(num)s day ago", "%(num)s days ago", count)
-    return text % {"num": count}
-
-
-def day(then: int) -> str:
-    """`2026-11-22 10:00 UTC`, one spelling for every language."""
-    return iso(then)[:16].replace("T", " ") + " UTC"
 
 
 # -- reading a form --------------------------------------------------------------------------------

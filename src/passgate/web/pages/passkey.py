@@ -47,7 +47,7 @@ def answer_of(text: str) -> dict[str, Any]:
 
 @router.post("/signin/passkey/options")
 async def options(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Options for the sign-in that runs, or for one that begins here without an address."""
+    """Returns the browser's options for the pending sign-in, or for a new one without an email address."""
     is_anybody = fields(visitor.form, optional=("decision",))["decision"] == ANYBODY
     handle = await _offering(request, ctx, visitor, is_anybody=is_anybody)
     if handle is not None:
@@ -78,13 +78,13 @@ def _is_blank(sign_in: SignIn, wanted: str | None) -> bool:
 
 @router.get("/signin/passkey")
 async def ask(request: Request, ctx: Context, visitor: Pending) -> Response:
-    """One button that asks the browser for a passkey, or to make one."""
+    """Asks for a passkey, or offers to create one."""
     return await _page(request, ctx, visitor)
 
 
 @router.post("/signin/passkey")
 async def prove(request: Request, ctx: Context, visitor: Pending) -> Response:
-    """Prove the passkey that the browser answered with, or keep the one it made."""
+    """Checks the passkey, or saves the one the browser created."""
     needed(ctx, visitor, passkey.FACTOR)
     try:
         given = fields(visitor.anonymous.form, optional=("answer", "remember"))

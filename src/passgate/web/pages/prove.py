@@ -52,8 +52,8 @@ def _add_form(router: APIRouter, factor: Factor) -> None:
         except PassgateError as error:
             return await _form(request, ctx, visitor, factor, need, error)
 
-    ask.__doc__ = f"Ask for {factor.texts.name}, or to set it up."
-    prove.__doc__ = f"Prove {factor.texts.name}, or set it up."
+    ask.__doc__ = f"Asks for a proof with {factor.texts.name}, or for its setup."
+    prove.__doc__ = f"Checks a proof with {factor.texts.name}, or its setup."
     router.add_api_route(path_of(factor), ask, methods=["GET"])
     router.add_api_route(path_of(factor), prove, methods=["POST"])
 
@@ -98,7 +98,7 @@ def _add_challenge(router: APIRouter, factor: Factor, path: str, back: str) -> N
             return await _form(request, ctx, visitor, factor, need, error)
         return go(ctx, back)
 
-    challenge.__doc__ = f"Send or make what {factor.texts.name} needs first; an older one dies."
+    challenge.__doc__ = f"Sends or creates the challenge for {factor.texts.name}; an earlier one expires."
     router.add_api_route(path, challenge, methods=["POST"])
 
 

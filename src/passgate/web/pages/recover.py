@@ -22,13 +22,13 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/recover")
 async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Which address?"""
+    """Asks for the email address of the account to recover."""
     return await _page(request, ctx, visitor, await typed_before(ctx, visitor))
 
 
 @router.post("/recover")
 async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Mail a code, or a friendly word; the same page follows."""
+    """Emails a code; the same page follows for unknown addresses."""
     try:
         given = fields(visitor.form, "email", optional=("tenant",))
         started = await signin.start_recovery(ctx, given["email"], given["tenant"] or None)

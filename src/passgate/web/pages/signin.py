@@ -40,19 +40,19 @@ async def typed_before(ctx: Ctx, visitor: AnonymousVisitor) -> str:
 
 @router.api_route("/login", methods=["GET", "POST"], dependencies=[Depends(guards.stranger)])
 async def login(request: Request, ctx: Context) -> Response:
-    """Another name for /signin."""
+    """Redirects to /signin."""
     return RedirectResponse(ctx.services.at + with_return("/signin", return_to(request)), status_code=308)
 
 
 @router.get("/signin")
 async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Whose account is it?"""
+    """Asks for the email address."""
     return await _begin_page(request, ctx, visitor, await typed_before(ctx, visitor))
 
 
 @router.post("/signin")
 async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Begin to sign in with an address."""
+    """Starts a sign-in with an email address."""
     try:
         given = fields(visitor.form, "email", optional=("tenant",))
         back, browser = return_to(request), browser_of(request, ctx)
@@ -88,7 +88,7 @@ async def _begin_page(
 
 @router.get("/signout", dependencies=[Depends(guards.stranger)])
 async def ask_out(request: Request, ctx: Context) -> Response:
-    """Ask whether to end this session; without one, say that it is over."""
+    """Asks to confirm signing out."""
     found = await present(request, ctx)
     if found is None:
         return show(request, "signout", service=await service_name(ctx), email=None)
@@ -98,7 +98,7 @@ async def ask_out(request: Request, ctx: Context) -> Response:
 
 @router.post("/signout")
 async def out(request: Request, ctx: Context, found: Visitor) -> Response:
-    """End this session and clear its cookie."""
+    """Signs out and clears the cookie."""
     fields(request.state.form)
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

@@ -21,13 +21,13 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/signup")
 async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Address and password, with the rules said before."""
+    """Asks for an email address and a password."""
     return await _page(request, ctx, visitor)
 
 
 @router.post("/signup")
 async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Begin to sign up: the mail tells the rest, the same page follows for known and unknown."""
+    """Starts a sign-up; the same page follows for known addresses."""
     try:
         given = await _fields(ctx, visitor)
         started = await signin.start_signup(

@@ -108,7 +108,7 @@ class Way:
     recovers: bool = False
 
 
-_BY_ADDRESS = Way(N_("Sign in with your address"), "/signin")
+_BY_ADDRESS = Way(N_("Sign in with your email address"), "/signin")
 
 
 def others(ctx: Ctx, sign_in: SignIn, need: Need, current: Factor | None) -> list[Way]:
