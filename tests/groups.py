@@ -14,6 +14,7 @@ SHARING = (
     "tests/browser/",
     "tests/cli/test_serve.py",
     "tests/conformance/",
+    "tests/docs/",
     "tests/architecture/test_machine.py",
     "tests/architecture/test_matrix.py",
     "tests/architecture/test_places.py",

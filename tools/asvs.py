@@ -1,7 +1,6 @@
 """Writes docs/security/asvs.md from docs/security/asvs.csv: each requirement with its state and what proves it.
 
-It decides nothing: state and proof are written into the list by hand, and an architecture test resolves every name in
-it.
+It decides nothing: state and proof are written into the list by hand, and a test resolves every name in it.
 
     python tools/asvs.py    write the page anew
 """
@@ -26,8 +25,8 @@ STATES = {
 
 HEAD = """# OWASP ASVS 5.0, requirement by requirement
 
-Written by `tools/asvs.py` from [asvs.csv](asvs.csv); change the list, never this page. An architecture test resolves
-every test, name and page given as a proof.
+Written by `tools/asvs.py` from [asvs.csv](asvs.csv); change the list, never this page. A test resolves every
+test, name and page given as a proof.
 
 Identifiers, levels and chapters are those of the
 [OWASP Application Security Verification Standard](https://owasp.org/www-project-application-security-verification-standard/)

@@ -1,0 +1,189 @@
+"""A reader's terminal: shell blocks run as printed, one after the other, in a folder and an environment of their own.
+
+What a block should do is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+from tests.docs.blocks import ROOT, Block
+from tests.servers import free_port
+
+BIN = Path(sys.executable).parent
+HERE = Path(__file__).parent
+PRINTED_PORT = 8000
+READY_WITHIN = 60.0
+STOP_WITHIN = 20.0
+ENDS_WITHIN = 60.0
+DIRECTLY = build_opener(ProxyHandler({}))
+SERVES = re.compile(r"(?:\.venv/bin/)?(?:passgate (?:--data \S+ )?(?:serve|worker)|uvicorn \S+)$")
+"""A command that runs until it is stopped. It stands alone, or as the last line of its block."""
+
+
+@dataclass
+class Terminal:
+    """`port` stands for the printed 8000. Variables and the folder one is in last from block to block."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    env: dict[str, str] = field(default_factory=dict)
+    instead: dict[str, str] = field(default_factory=dict)
+    """What stands in place of a printed text besides."""
+    zygote: Path | None = None
+    """The socket of a process that is `passgate` at once; else it is the real program."""
+    out: str = ""
+    _groups: list[int] = field(default_factory=list)
+    _served: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._tools, self.cwd = self.folder / ".tools", self.folder
+        self._tools.mkdir()
+        self._tool("curl", "curl.py")
+        if self.zygote:
+            self._tool("passgate", "client.py")
+        self.env = {
+            "PATH": os.pathsep.join(map(str, (self._tools, BIN, os.environ.get("PATH", os.defpath)))),
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "PASSGATE_PORT": str(self.port),
+            "PORT": str(self.port),
+            "DOCS_ZYGOTE": str(self.zygote),
+            "DOCS_ANSWERS": str(self._tools / "answers.json"),
+            **self.env,
+        }
+
+    def _tool(self, name: str, module: str) -> None:
+        program = self._tools / name
+        i18n = shlex.join([sys.executable, "-I", "-S", str(HERE / module)])
+        program.write_text(f'#!/bin/sh\nexec {i18n} "$@"\n')
+        program.chmod(0o755)
+
+    def here(self, text: str) -> str:
+        """With the port that this terminal's server has in place of the printed one."""
+        for printed, real in self.instead.items():
+            text = text.replace(printed, real)
+        return re.sub(rf"(?<=localhost:){PRINTED_PORT}\b", str(self.port), text)
+
+    def save(self, block: Block) -> Path:
+        assert block.file, f"{block.name}: nothing says what to save it as"
+        path = self.cwd / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.here(block.text))
+        return path
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def run(self, block: Block, script: str | None = None) -> str:
+        """What it printed. Any command of it that fails, fails the test."""
+        *before, last = (script if script is not None else block.text).rstrip().split("\n")
+        served = SERVES.fullmatch(last)
+        commands = self.here("\n".join([*before, *([] if served else [last])]))
+        self.out = self._run(block, commands) if commands.strip() else ""
+        if served:
+            self.serve(block, last)
+        return self.out
+
+    def _run(self, block: Block, commands: str) -> str:
+        state, where, out = self._tools / "env", self._tools / "pwd", self._tools / "out"
+        script = f"{commands}\nenv -0 >{shlex.quote(str(state))}\npwd >{shlex.quote(str(where))}\n"
+        # Into files: what a block leaves running would hold a pipe open.
+        with out.open("wb") as printed, (self._tools / "err").open("wb") as complained:
+            process = subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", script],
+                cwd=self.cwd,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=complained,
+                start_new_session=True,
+            )
+            if re.search(r"&$", commands, re.MULTILINE):  # what it leaves running is stopped in the end
+                self._groups.append(process.pid)
+            code = process.wait(ENDS_WITHIN)
+        outcomes, wrong = out.read_text(), (self._tools / "err").read_text()
+        assert code == 0, f"{block.name} ended with {code}\n{outcomes}\n{wrong}"
+        self.env = dict(pair.split("=", 1) for pair in state.read_text().split("\0") if pair)
+        self.cwd = Path(where.read_text().strip())
+        return outcomes
+
+    # -- what keeps running ------------------------------------------------------------------------
+
+    def serve(self, block: Block, command: str) -> None:
+        """Start it, or start it anew, and return once it answers."""
+        self.stop(command)
+        i18n = shlex.split(command)
+        if i18n[0] == "passgate":
+            i18n[0] = str(BIN / "passgate")
+        if "uvicorn" in i18n[0]:
+            i18n += ["--port", str(self.port)]
+        log = self._tools / f"log-{len(self._served)}-{time.monotonic_ns()}"
+        with log.open("wb") as out:
+            # As a shell would find it: by this terminal's own PATH.
+            process = subprocess.Popen(
+                ["/usr/bin/env", *i18n],
+                cwd=self.cwd,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        self._served.append((command, process))
+        if i18n[-1] == "worker":
+            return
+        give_up = time.monotonic() + READY_WITHIN
+        while not self._answers():
+            assert process.poll() is None, f"{block.name} ended\n{log.read_text()[-3000:]}"
+            assert time.monotonic() < give_up, f"{block.name} does not answer\n{log.read_text()[-3000:]}"
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        """Anything: a server that answers is there."""
+        try:
+            asked = Request(f"http://127.0.0.1:{self.port}/healthz", headers={"Host": f"localhost:{self.port}"})
+            with DIRECTLY.open(asked, timeout=5):
+                return True
+        except OSError as error:
+            return getattr(error, "code", None) is not None
+
+    def stop(self, command: str = "") -> None:
+        """In order, as Ctrl+C does it: of one command, or of all, and then what blocks have left running."""
+        for started, process in self._served[:]:
+            if command in ("", started):
+                self._served.remove((started, process))
+                if process.poll() is None:
+                    process.terminate()
+                try:
+                    code = process.wait(STOP_WITHIN)
+                finally:
+                    process.kill()
+                    process.wait()
+                assert code in (0, -15), f"{started} ended with {code}"
+        if not command:
+            for group in self._groups:
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+            self._groups.clear()
+
+
+def dry(make: str) -> list[str]:
+    """`make demo` as a command that only says what it would do: every target of it is there."""
+    return ["make", "-n", "-C", str(ROOT), *shlex.split(make, comments=True)[1:]]
+
+
+def answers(terminal: Terminal) -> Any:
+    """What the last `curl` of this terminal was answered."""
+    path = Path(terminal.env["DOCS_ANSWERS"])
+    return json.loads(path.read_text())["last"] if path.exists() else None

@@ -1,0 +1,347 @@
+"""Every code block of the README and the guides, run as printed: commands in a real shell, requests against a real
+server, programs as programs, scripts in a real browser.
+
+Blocks of one page build on each other. A block that nothing here runs fails the test by its name.
+"""
+
+from __future__ import annotations
+
+import configparser
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from playwright.async_api import Browser
+
+from passgate.core.factors import FACTORS
+from passgate.core.policy import is_reachable
+from passgate.core.rules import Rules
+from tests.browser.device import Pocket
+from tests.docs.blocks import PAGES, ROOT, Block, blocks, name_of
+from tests.docs.terminal import PRINTED_PORT, SERVES, Terminal, answers, dry
+from tests.servers import Postgres, free_port
+
+EXEMPT: dict[str, str] = {}
+"""Blocks that cannot be run, by name, each with its reason. May it stay empty."""
+
+
+# -- one page --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reading:
+    """What the blocks of one page have built so far."""
+
+    terminal: Terminal
+    program: dict[str, Any] = field(default_factory=dict)
+
+    def follow(self, block: Block) -> None:
+        run = RUN.get(block.language)
+        assert run is not None, f"{block.name}: nothing runs this"
+        if block.file:
+            self.terminal.save(block)
+        run(self, block)
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def commands(self, block: Block) -> None:
+        script = block.text
+        if all(line.startswith("make ") for line in script.strip().splitlines()):
+            for line in script.strip().splitlines():
+                done = subprocess.run(dry(line), check=False, capture_output=True, text=True)
+                assert done.returncode == 0, f"{block.name}: {done.stderr}"
+            return
+        self.terminal.run(block, script)
+
+    def printed(self, block: Block) -> None:
+        """What the commands before it print."""
+        assert self.terminal.out == block.text, block.name
+
+    def answered(self, block: Block) -> None:
+        """The answer of the last request, with other values; or a file."""
+        displayed = json.loads(block.text)
+        if block.file is None:
+            assert shape(displayed) == shape(answers(self.terminal)), block.name
+
+    # -- programs ----------------------------------------------------------------------------------
+
+    def python(self, block: Block) -> None:
+        """A module that is saved is imported; other blocks continue one program. Both have to start and to answer."""
+        with self._as_if_there():
+            if block.file:
+                module = ModuleType(Path(block.file).stem)
+                sys.modules[module.__name__] = module
+                program = module.__dict__
+            else:
+                program = self.program
+                program.setdefault("__name__", "page")
+            exec(compile(block.text, block.name, "exec"), program)  # noqa: S102  that is what the page tells to do
+            for name, value in list(program.items()):
+                if name.startswith("test_") and inspect.isfunction(value):
+                    value()
+            if isinstance(program.get("app"), FastAPI):
+                answers_at_all(program["app"])
+
+    @contextmanager
+    def _as_if_there(self) -> Iterator[None]:
+        """In the terminal's folder, with its variables."""
+        modules = set(sys.modules)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("PASSGATE_")]:
+                patch.delenv(name)
+            for name, value in self.terminal.env.items():
+                if name.startswith("PASSGATE_"):
+                    patch.setenv(name, value)
+            patch.setenv("PASSGATE_DATA", str(self.terminal.folder / ".program"))
+            if (self.terminal.cwd / "templates").is_dir():
+                patch.setenv("PASSGATE_LOOK__TEMPLATES", str(self.terminal.cwd / "templates"))
+            patch.chdir(self.terminal.cwd)
+            patch.syspath_prepend(self.terminal.cwd)
+            try:
+                yield
+            finally:
+                for name in set(sys.modules) - modules:
+                    if Path(getattr(sys.modules[name], "__file__", None) or self.terminal.cwd).is_relative_to(
+                        self.terminal.cwd
+                    ):
+                        del sys.modules[name]
+
+    # -- files of other programs -------------------------------------------------------------------
+
+    def settings(self, block: Block) -> None:
+        """Variables in a file: the commands after it read them. Or a unit of systemd, whose command is one of ours."""
+        if block.file:
+            assert all(re.fullmatch(r"PASSGATE_[A-Z_]+=.+", line) for line in block.text.splitlines()), block.name
+            return
+        unit = configparser.ConfigParser(interpolation=None, strict=False)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read_string(block.text)
+        program, *i18n = unit["Service"]["ExecStart"].split()
+        done = subprocess.run(
+            [Path(sys.executable).parent / Path(program).name, *i18n, "--help"], check=False, capture_output=True
+        )
+        assert done.returncode == 0, block.name
+
+    def proxy(self, block: Block) -> None:
+        """The server that the page started sees the client behind a proxy which sends these header fields."""
+        assert block.text.count("{") == block.text.count("}") > 0, block.name
+        inner = [line.strip() for line in block.text.splitlines() if line.strip() and line.strip() != "}"]
+        assert all(line.endswith((";", "{")) for line in inner), block.name
+        assert re.search(rf"proxy_pass http://127\.0\.0\.1:{PRINTED_PORT};", block.text), block.name
+        sent = dict(re.findall(r"proxy_set_header (\S+) (\S+);", block.text))
+        fields = " ".join(f"-H '{name}: {BEHIND_THE_PROXY[value]}'" for name, value in sent.items())
+        body = """-H 'Content-Type: application/json' -d '{"email": "anna@example.com"}'"""
+        asked = f"curl -s localhost:{PRINTED_PORT}/api/v1/signin {fields} {body}\npassgate audit tail -n 1 --json\n"
+        *_, event = self.terminal.run(block, asked).strip().splitlines()
+        assert json.loads(event)["items"][0]["personal"]["ip"] == "198.51.100.7", block.name
+
+    def template(self, block: Block) -> None:
+        """A file; a server or a program that runs after it fills it in."""
+        assert block.file, f"{block.name}: nothing says what to save it as"
+
+    def script(self, block: Block) -> None:
+        """In the browser: `test_a_script_of_the_guide`."""
+        assert block.name in {one.name for one in SCRIPTS}
+
+
+BEHIND_THE_PROXY = {
+    "$host": "id.acme.example",
+    "$proxy_add_x_forwarded_for": "198.51.100.7",
+    "$scheme": "https",
+}
+"""What nginx fills in for somebody at that address."""
+
+RUN: dict[str, Callable[[Reading, Block], None]] = {
+    "sh": Reading.commands,
+    "text": Reading.printed,
+    "json": Reading.answered,
+    "python": Reading.python,
+    "ini": Reading.settings,
+    "nginx": Reading.proxy,
+    "html": Reading.template,
+    "js": Reading.script,
+}
+SCRIPTS = [block for page in PAGES for block in blocks(page) if block.language == "js"]
+
+
+def shape(value: Any) -> Any:
+    """Names and kinds of an answer. Of a list of objects the first one speaks; null and "…" say nothing of a kind."""
+    match value:
+        case dict():
+            return {key: shape(inner) for key, inner in value.items()}
+        case [dict() as first, *_]:
+            return [shape(first)]
+        case list():
+            return value
+        case bool():
+            return value
+        case _:
+            return type(value).__name__
+
+
+def answers_at_all(app: FastAPI) -> None:
+    """It starts, and each of its own pages answers a stranger without a fault."""
+    with TestClient(app, base_url="http://localhost:8000") as client:
+        own = [route for route in app.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
+        for route in own:
+            assert client.get(route.path, follow_redirects=False).status_code < 500, route.path
+        assert own or client.get("/auth/healthz").status_code == 200
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Shared:
+    """One server for all pages whose commands ask one."""
+
+    data: Path
+    port: int
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Ready when its socket is there."""
+    folder = Path(tempfile.mkdtemp(prefix="zygote-"))  # the name of a socket is short
+    path = folder / "socket"
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "src")))
+    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": paths}
+    process = subprocess.Popen([sys.executable, "-m", "tests.docs.zygote", str(path)], cwd=ROOT, env=env)
+    give_up = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    yield path
+    process.terminate()
+    process.wait(20)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory, zygote: Path) -> Path:
+    """A data folder in which somebody is already. It is copied for each page."""
+    terminal = Terminal(tmp_path_factory.mktemp("furnished"), zygote=zygote)
+    people = "".join(f"passgate user add {name}@example.com\n" for name in ("anna", "bert"))
+    terminal.run(Block(PAGES[0], 0, "sh", people, ""))
+    return terminal.folder / ".passgate"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, furnished: Path) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("docs")
+    made = Shared(folder / "data", free_port())
+    shutil.copytree(furnished, made.data)
+    terminal = Terminal(folder, made.port, {"PASSGATE_DATA": str(made.data)})
+    terminal.run(Block(PAGES[0], 0, "sh", "passgate serve\n", ""))
+    yield made
+    terminal.stop()
+
+
+def asks(page: Path) -> bool:
+    """Whether its commands speak to a server that it does not start."""
+    text = [block.text for block in blocks(page) if block.language in ("sh", "js")]
+    starts = any(SERVES.search(line) for one in text for line in one.splitlines())
+    return any("localhost:8000" in one for one in text) and not starts
+
+
+@pytest.fixture
+def reading(request: pytest.FixtureRequest, tmp_path: Path, zygote: Path, furnished: Path) -> Iterator[Reading]:
+    """Of the test's page."""
+    page: Path = request.getfixturevalue("page")
+    if asks(page):
+        server: Shared = request.getfixturevalue("shared")
+        terminal = Terminal(tmp_path, server.port, {"PASSGATE_DATA": str(server.data)}, zygote=zygote)
+    else:
+        terminal = Terminal(tmp_path, zygote=zygote)
+        if "PASSGATE_SECRETS_FILE=" not in page.read_text():  # with other keys it could not be read
+            shutil.copytree(furnished, tmp_path / ".passgate")
+    terminal.instead["localhost:1025"] = f"localhost:{free_port()}"
+    if "postgresql" in page.name:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        terminal.instead["postgresql://passgate:PASSWORD@db.example.com/passgate"] = postgres.create_database()
+    yield Reading(terminal)
+    terminal.stop()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.pg] if "postgresql" in page.name else [])
+        for page in PAGES
+    ],
+)
+def test_every_block_runs_as_printed(page: Path, reading: Reading) -> None:
+    for block in blocks(page):
+        if block.name not in EXEMPT:
+            reading.follow(block)
+
+
+@pytest.mark.parametrize("block", SCRIPTS, ids=lambda block: str(block.name))
+async def test_a_script_of_the_guide(block: Block, shared: Shared, chromium: Browser) -> None:
+    """By somebody who has signed up with a passkey, on a page of the same origin."""
+    origin = f"http://localhost:{shared.port}"
+    context = await chromium.new_context(locale="en-GB")
+    page = await context.new_page()
+    await page.add_init_script("PublicKeyCredential.isConditionalMediationAvailable = async () => false")
+    phone = await Pocket(page).device()
+    await page.goto(f"{origin}/signup")
+    await page.fill("input[name=email]", "script@example.com")
+    await page.click("button[name=decision]")
+    mailbox = await context.new_page()
+    await mailbox.goto(f"{origin}/dev/mail")
+    code = await mailbox.locator("article .big").first.inner_text()
+    await page.fill("input[name=code]", code)
+    await page.click("form[action='/signin/email-code'] button")
+    await page.click("form[data-passkey] button")
+    await page.wait_for_url("**/account/**")
+    assert len(await phone.credentials()) == 1
+    await context.clear_cookies()
+    await page.goto(f"{origin}/docs")
+    await page.evaluate(f"async () => {{ {block.text} }}")
+    await page.goto(f"{origin}/account")
+    assert await page.locator("main").get_attribute("data-page") == "account"
+    await context.close()
+
+
+def test_the_rules_that_a_guide_names_are_accepted() -> None:
+    outcomes = re.findall(r"`(\{\"[^`]+\})`", (ROOT / "docs/guide/two-step.md").read_text())
+    assert len(outcomes) >= 5
+    for text in outcomes:
+        assert is_reachable(FACTORS, Rules().changed(json.loads(text), FACTORS)), text
+
+
+# -- nothing is passed over ------------------------------------------------------------------------
+
+
+def test_what_is_exempt_is_there() -> None:
+    assert set(EXEMPT) <= {block.name for page in PAGES for block in blocks(page)}
+
+
+def test_a_block_that_nothing_runs_is_named(tmp_path: Path) -> None:
+    reading = Reading(Terminal(tmp_path))
+    with pytest.raises(AssertionError, match=r"README\.md:7"):
+        reading.follow(Block(PAGES[0], 7, "brainfuck", "+", ""))
+    with pytest.raises(AssertionError, match=r"README\.md:8"):
+        reading.follow(Block(PAGES[0], 8, "sh", "false\n", ""))
+
+
+def test_shapes() -> None:
+    assert shape({"a": [["x"]], "b": True}) == {"a": [["x"]], "b": True}
+    assert shape([{"a": 1}, {"b": 2}]) == [{"a": "int"}]
