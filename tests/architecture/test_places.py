@@ -39,8 +39,8 @@ WATCHFUL = (
     "tests/architecture/test_shape.py",
     "tests/architecture/test_reference.py",
     "tests/core/test_enrolment.py::test_everything_one_has_at_a_glance",
-    "tests/web/test_docs.py::test_every_endpoint_is_told_in_words",
-    "tests/web/test_pages_look.py::test_german_says_everything_and_nothing_more",
+    "tests/web/test_docs.py::test_every_endpoint_has_a_description",
+    "tests/web/test_pages_look.py::test_the_german_catalog_is_complete",
 )
 """What could complain of something new: the shape, the references, the document, the translations."""
 MATRICES = (
@@ -169,7 +169,7 @@ def test_the_count_is_what_is_planted(thing: str, files: Plant) -> None:
     assert int(count) == len(files)
 
 
-def test_what_is_beside_the_count() -> None:
+def test_what_is_excluded_from_the_count() -> None:
     """A factor's page is its template; the catalogue is one folder, whatever is written there for an entry."""
     assert list(FACTOR_PAGE) == ["src/passgate/web/templates/signin_motto.html"]
     assert all(path.startswith("tests/catalogue/") for path in (ENDPOINT_ENTRY | PAGE_ENTRY))

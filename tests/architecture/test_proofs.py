@@ -113,7 +113,7 @@ def test_every_requirement_stands_once() -> None:
     assert [row[0] for row in requirements()] == listed
 
 
-def test_the_page_is_what_the_list_says() -> None:
+def test_the_page_matches_the_list() -> None:
     assert ASVS.read_text() == runpy.run_path(str(ROOT / "tools/asvs.py"))["page"](), "run `python tools/asvs.py`"
 
 

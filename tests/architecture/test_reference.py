@@ -28,7 +28,7 @@ from tests.kit import The, bearer, code_of
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_a_page_is_what_the_code_says(name: str) -> None:
+def test_a_page_matches_the_code(name: str) -> None:
     assert (PAGES / name).read_text() == page(name), "run `make reference`"
 
 

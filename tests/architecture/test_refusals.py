@@ -104,7 +104,7 @@ def without(tables: Tables, *names: str) -> Tables:
 
 
 @pytest.mark.parametrize("action", WRITES)
-async def test_after_each_write_a_refusal_is_kept_and_a_fault_undone(folk: Folk, action: str) -> None:
+async def test_after_each_write_a_refusal_persists_and_a_fault_is_undone(folk: Folk, action: str) -> None:
     await _each_write(folk, action)
 
 

@@ -36,7 +36,7 @@ def test_a_new_record_keeps_the_budget_that_was_set() -> None:
     assert entry(Spent({"a"}, 7.04), None) == {"tests": 1, "seconds": 7.0, "budget": 11}
 
 
-def test_without_memory_the_disk_does_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_the_disk_is_used_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT", raising=False)
     monkeypatch.setattr(storage, "MEMORY", tmp_path / "none")
     storage.choose()

@@ -47,7 +47,7 @@ def uses(tree: ast.AST, name: str) -> list[ast.AST]:
 # -- one endpoint in -----------------------------------------------------------------------------------
 
 
-def test_a_session_is_born_in_one_place(source: dict[str, ast.Module]) -> None:
+def test_only_one_function_opens_a_session(source: dict[str, ast.Module]) -> None:
     mentions = {(name, mention.lineno) for name, tree in source.items() for mention in uses(tree, "open_session")}  # type: ignore[attr-defined]
     assert {name for name, _ in mentions} == {"core/signin.py"}
     assert len(mentions) == 1
@@ -83,7 +83,7 @@ def test_functions_are_short(source: dict[str, ast.Module]) -> None:
     assert long == {}
 
 
-def test_every_module_says_what_lives_in_it(source: dict[str, ast.Module]) -> None:
+def test_every_module_has_a_docstring_of_two_sentences(source: dict[str, ast.Module]) -> None:
     """Two sentences: what lives here, what never will. An empty `__init__` holds nothing to speak of."""
     speaking = {name for name, tree in source.items() if len(_sentences(ast.get_docstring(tree))) >= 2}
     excused = {name for name, tree in source.items() if name.endswith("__init__.py") and len(tree.body) <= 1}
@@ -114,7 +114,7 @@ def never_returns(function: Function) -> bool:
     return isinstance(function.body[-1], ast.Raise) and not answers
 
 
-def test_who_never_returns_says_so(source: dict[str, ast.Module]) -> None:
+def test_functions_that_never_return_are_annotated(source: dict[str, ast.Module]) -> None:
     """Or mypy takes what follows a call for reachable, and a caller that forgets its own `raise` goes on."""
     silent = {
         f"{name}:{function.name}"
@@ -204,7 +204,7 @@ def _made(tree: ast.Module) -> Iterator[str]:
             yield node.func.id
 
 
-def test_statuses_say_what_kind_of_no_it_is() -> None:
+def test_statuses_match_the_kind_of_refusal() -> None:
     for kind in coded_errors():
         if issubclass(kind, errors.Refusal):
             assert 400 <= kind.status < 500
@@ -217,7 +217,7 @@ def test_every_documented_password_reason_is_used() -> None:
     assert {word for word in errors.PASSWORD_REASONS if f'"{word}"' in text} == set(errors.PASSWORD_REASONS)
 
 
-def test_events_are_unique_documented_and_noted() -> None:
+def test_events_are_unique_documented_and_recorded() -> None:
     values = [event.value for event in Event.__members__.values()]
     assert len(values) == len(set(values)) == len(list(Event)), "an alias hides an event"
     assert all(event.meaning for event in Event)

@@ -112,7 +112,7 @@ async def test_a_browser_without_passkeys(site: BrowserSite) -> None:
     assert await anna.page.locator("[data-unable]").is_visible()
 
 
-async def test_without_a_script_the_page_says_so(site: BrowserSite) -> None:
+async def test_without_a_script_the_page_explains(site: BrowserSite) -> None:
     anna = await site.person(js=False)
     await anna.exist()
     await anna.open("/signin")
@@ -160,7 +160,7 @@ async def test_a_device_that_is_not_unlocked(site: BrowserSite) -> None:
     assert await anna.press(BUTTON) == "account"
 
 
-async def test_a_passkey_that_says_something_else_of_itself(site: BrowserSite) -> None:
+async def test_a_passkey_whose_self_description_changes(site: BrowserSite) -> None:
     """Whether it may leave its device is for life (WebAuthn §6.1.3)."""
     anna, _, phone = await up(site, NO_AUTOFILL)
     await out(anna)

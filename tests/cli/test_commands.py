@@ -19,7 +19,7 @@ from tests.servers import Postgres
 SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
 
 
-def test_policy_says_why(shell: Shell) -> None:
+def test_policy_explains_its_decision(shell: Shell) -> None:
     shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
     result = shell("policy", "explain", "anna@example.com", "--proved", "password", "--json").json
     assert (result["decision"], result["amr"], result["acr"], result["has"]) == (
@@ -121,7 +121,7 @@ def _rows(data: Path) -> list[object]:
         return [db.execute(f"SELECT * FROM {name}").fetchall() for name in tables]
 
 
-def test_a_password_follows_the_rules_and_is_never_shown(lite_shell: Shell) -> None:
+def test_a_password_follows_the_rules_and_is_never_printed(lite_shell: Shell) -> None:
     weak = lite_shell("user", "add", "anna@example.com", "--password-stdin", typed="password1\n")
     assert (weak.code, weak.codes) == (1, ["password_refused"])
     assert "password: short" in weak.err
@@ -264,7 +264,7 @@ def test_a_broken_database_is_down(lite_shell: Shell) -> None:
     assert lite_shell("doctor", "--json").json["items"][0]["code"] == "DATABASE_DOWN"
 
 
-def test_a_folder_that_cannot_be_made_is_said(lite_shell: Shell, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(lite_shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for command in (("serve",), ("migrate",), ("user", "add", "anna@example.com"), ("demo", "--port", "0")):
         refused = lite_shell("--data", str(tmp_path / "file" / "x"), *command)

@@ -61,7 +61,7 @@ async def test_of_two_last_owners_one_stays(the: The) -> None:
     assert [one["roles"] for one in left] == [["owner"]]
 
 
-async def test_deeds_on_one_person_neither_cross_nor_deadlock(the: The) -> None:
+async def test_actions_on_one_person_neither_cross_nor_deadlock(the: The) -> None:
     ctx = Ctx(the.gate.services)
     await operate.add_person(ctx, "owner@example.com", "main", "owner", None)
     await operate.add_person(ctx, "anna@example.com", "main", "owner", None)

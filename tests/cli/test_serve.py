@@ -91,7 +91,7 @@ def test_an_endless_header_ends(server: Running) -> None:
     assert head.startswith(b"HTTP/1.1 400 ")
 
 
-def test_commands_beside_a_running_server(server: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_commands_while_a_server_runs(server: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shell = Shell(server.data, capsys)
     shell("user", "add", "owner@example.com", "--role", "owner")
     assert shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD).code == 0
@@ -208,7 +208,7 @@ def test_demo(tmp_path: Path) -> None:
     assert not ready.exists()
 
 
-def test_a_port_in_use_is_said() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

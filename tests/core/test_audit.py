@@ -82,7 +82,7 @@ CHANGES: dict[str, Any] = {
 NAMED_BY_PLACE = {"id", "seq", "link"}
 
 
-def test_every_column_is_told_of() -> None:
+def test_every_column_is_documented() -> None:
     assert set(CHANGES) | NAMED_BY_PLACE == set(audit_event.c.keys())
 
 
@@ -243,7 +243,7 @@ async def test_erasing_a_person_keeps_the_chain_whole(folk: Folk) -> None:
     assert "erased@example.com" not in str(await folk.the.everything())
 
 
-async def test_half_an_erasure_is_named(folk: Folk) -> None:
+async def test_an_incomplete_erasure_is_named(folk: Folk) -> None:
     """Text away and salt kept, or the other way round: nobody erases like that."""
     ids = await written(folk)
     await tamper(folk, ids[1], personal=None)

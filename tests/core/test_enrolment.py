@@ -93,7 +93,7 @@ async def test_a_session_that_ended_does_nothing(lite: The, endpoint: str) -> No
 # -- what a change does ----------------------------------------------------------------------------
 
 
-async def test_each_that_comes_or_goes_is_told(folk: Folk) -> None:
+async def test_each_factor_added_or_removed_sends_a_mail(folk: Folk) -> None:
     actor = await folk.create()
     await folk.add_app(actor)
     made = await folk.add_passkey(actor, Authenticator())
@@ -137,7 +137,7 @@ async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
     await enrolment.recovery_codes(folk.acting(actor), actor)
 
 
-async def test_what_was_half_done_is_over(folk: Folk) -> None:
+async def test_pending_sign_ins_end(folk: Folk) -> None:
     """A sign-in that proved a password before there was a second factor does not go on without it."""
     for change in (folk.add_app, folk.add_codes, lambda who: folk.add_passkey(who, Authenticator())):
         actor = await folk.create()

@@ -60,7 +60,7 @@ async def test_people_and_the_trail_are_never_purged(lite: The) -> None:
     assert [await lite.rows(table) for table in (person, credential, audit_event)] == before
 
 
-async def test_a_mail_that_still_waits_is_kept(lite: The) -> None:
+async def test_a_mail_that_still_waits_stays(lite: The) -> None:
     """However old: it is the outbox that gives it up, and says so."""
     folk = Folk(lite)
     await signin.start_recovery(folk.ctx, "anna@example.com", None)
@@ -72,7 +72,7 @@ async def test_a_mail_that_still_waits_is_kept(lite: The) -> None:
     assert await lite.rows(mails) == []
 
 
-async def test_a_live_session_is_kept(lite: The) -> None:
+async def test_a_live_session_stays(lite: The) -> None:
     folk = Folk(lite)
     actor = await folk.create()
     lite.clock.forward(HOUR - 2)
@@ -80,7 +80,7 @@ async def test_a_live_session_is_kept(lite: The) -> None:
     assert [row["id"] for row in await lite.rows(session)] == [actor.session_id]
 
 
-async def test_refusals_of_a_person_are_kept(lite: The) -> None:
+async def test_refusals_of_a_person_persist(lite: The) -> None:
     folk = Folk(lite)
     actor = await folk.create()
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
@@ -91,7 +91,7 @@ async def test_refusals_of_a_person_are_kept(lite: The) -> None:
     assert [(row["key"], row["used"]) for row in await lite.rows(budget)] == [(f"p:password:{actor.person_id}", 1)]
 
 
-async def test_tidying_tells_the_hasher_what_is_in_use(lite: The) -> None:
+async def test_tidying_gives_the_hasher_the_schemes_in_use(lite: The) -> None:
     folk = Folk(lite)
     await folk.create(hashed=OLDER)
     hasher = lite.gate.services.hasher

@@ -113,7 +113,7 @@ async def test_what_is_no_link(folk: Folk, odd: str) -> None:
             await use(folk.ctx, odd)
 
 
-async def test_the_person_is_told_and_can_stop_it(folk: Folk) -> None:
+async def test_the_person_gets_a_mail_and_can_stop_it(folk: Folk) -> None:
     email = await folk.email(await folk.create())
     token = await made_for(folk, email)
     result = (await folk.the.mails(email))[0]
@@ -228,7 +228,7 @@ async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
         assert len({link.url for link in made}) == 2
 
 
-async def test_refusals_of_a_link_say_nothing_of_it(slow: Folk) -> None:
+async def test_refusals_of_a_link_reveal_nothing(slow: Folk) -> None:
     """Waiting is told to whoever has the link, and to nobody else."""
     boss, anna = await slow.create(None, "admin"), await slow.create()
     token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))

@@ -123,7 +123,7 @@ async def why(the: The) -> str:
     return str(row["facts"]).partition('"why":"')[2].rstrip('"}')
 
 
-async def test_what_is_refused_for_good_is_noted_and_emptied(the: The) -> None:
+async def test_what_is_refused_for_good_is_recorded_and_emptied(the: The) -> None:
     folk, post = Folk(the), Post(MailFailed(permanent=True))
     await enqueued(folk)
     assert [await outbox.deliver(the.gate.services, post) for _ in range(2)] == [0, 0]
@@ -133,7 +133,7 @@ async def test_what_is_refused_for_good_is_noted_and_emptied(the: The) -> None:
     assert await why(the) == "refused"
 
 
-async def test_what_no_key_opens_is_noted_and_stops_nothing(lite: The) -> None:
+async def test_what_no_key_opens_is_recorded_and_stops_nothing(lite: The) -> None:
     folk, post = Folk(lite), Post()
     first, second = await enqueued(folk), await enqueued(folk)
     (sealed,) = [row["message_sealed"] for row in await lite.rows(table) if row["id"] == second]

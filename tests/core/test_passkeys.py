@@ -71,7 +71,7 @@ async def test_it_signs_in_with_and_without_an_address(the: The, email: str | No
     assert opened["user"]["email"] == "anna@example.com"
 
 
-async def test_a_named_person_is_told_their_own(the: The) -> None:
+async def test_a_named_person_gets_their_own_options(the: The) -> None:
     anna, key = await with_passkey(the)
     handle = await begun(the, anna.email)
     options = await challenged(the, handle, "passkey")
@@ -141,7 +141,7 @@ async def test_an_unknown_one_is_refused_like_any_other(the: The) -> None:
     await refused(the, handle, stranger.get(options, URL))
 
 
-async def test_other_tenants_passkeys_say_nothing_here(tmp_path: Path) -> None:
+async def test_other_tenants_passkeys_prove_nothing_here(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, tenancy="multi")) as the:
         async with the.gate.services.store.write() as db:
             await tenants.create(Ctx(the.gate.services), db, "acme", "Acme")
@@ -243,7 +243,7 @@ async def test_without_a_challenge_nothing_is_right(the: The) -> None:
 # -- what is seen of it ----------------------------------------------------------------------------
 
 
-async def test_a_counter_that_does_not_grow_is_refused_and_told(the: The) -> None:
+async def test_a_counter_that_does_not_grow_is_refused_and_mailed(the: The) -> None:
     anna, key = await with_passkey(the, counter=5, step=1)
     handle = handle_of(await the.start())
     await prove_each(the, handle, ("passkey", await asserted(the, handle, key)))
@@ -259,7 +259,7 @@ async def test_a_counter_that_does_not_grow_is_refused_and_told(the: The) -> Non
     await prove_each(the, handle, ("passkey", await asserted(the, handle, key, counter=2**32 - 1)))
 
 
-async def test_or_only_noted_where_the_tenant_says_so(the: The) -> None:
+async def test_or_only_recorded_by_policy(the: The) -> None:
     anna, key = await with_passkey(the, counter=5, step=1)
     await policy(the, passkey_counter="note")
     for count, counter in enumerate((5, 0), start=1):

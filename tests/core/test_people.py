@@ -119,7 +119,7 @@ def test_any_text_is_answered(text: str) -> None:
         assert "\n" not in found.text + found.key
 
 
-def test_what_is_shown_of_an_address() -> None:
+def test_how_an_address_is_masked() -> None:
     assert hidden("anna@example.com") == "a…@example.com"
     assert hidden("a@example.com") == "a…@example.com"
 

@@ -196,7 +196,7 @@ def test_a_remembered_browser_waives_what_is_asked_for_aal1_and_proves_nothing(
 
 
 @given(RULES, PROOFS, ENROLLED, FLOOR)
-def test_recovery_sets_nothing_up_before_a_factor_that_is_held_was_shown(
+def test_recovery_sets_nothing_up_before_an_enrolled_factor_is_proved(
     rules: Rules, proofs: tuple[str, ...], has: frozenset[str], floor: str
 ) -> None:
     possessed = has & set(POSSESSION)

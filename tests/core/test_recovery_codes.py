@@ -110,7 +110,7 @@ async def test_two_handles_at_the_same_time(the: The) -> None:
     assert (await the.events()).count("account:recovery_code:used") == 1
 
 
-async def test_beside_another_factor_either_will_do(the: The) -> None:
+async def test_with_another_factor_either_will_do(the: The) -> None:
     anna = await the.person()
     secret = await add_app(the, anna)
     [code, *_] = await add_codes(the, anna)

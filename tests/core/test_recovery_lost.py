@@ -216,7 +216,7 @@ async def test_showing_the_factor_after_all_stops_it(slow: The) -> None:
     assert await factors_of(slow) == {"password", "totp"}
 
 
-async def test_every_address_that_still_counts_is_told(slow: The) -> None:
+async def test_every_address_that_still_counts_gets_a_mail(slow: The) -> None:
     """Whoever moved the account a moment ago does not keep its owner from hearing of it."""
     anna, secret = await guarded(slow)
     strong = await signed_in(slow, anna, ("totp", code_of_app(slow, secret)))
@@ -260,7 +260,7 @@ async def opened(the: The, email: str) -> str:
     return begun.handle
 
 
-async def test_nobody_is_told_whether_anything_is_lost(the: The) -> None:
+async def test_no_answer_reveals_whether_anything_is_lost(the: The) -> None:
     """The first answers are the same with and without a second factor; what differs comes after the mailbox's proof."""
     await guarded(the)
     await the.person("bert@example.com")

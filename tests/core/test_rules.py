@@ -110,7 +110,7 @@ def test_each_fault_has_its_word(field: str, value: object, word: str) -> None:
     assert refused.value.fields == {field: word}
 
 
-def test_all_faults_are_told_at_once_and_none_of_their_values() -> None:
+def test_all_faults_are_reported_at_once_without_their_values() -> None:
     with pytest.raises(Invalid) as refused:
         Rules().changed({"first": [], "max_age": "no", "x" * 300: 1, "totp_window": 1}, FACTORS)
     assert refused.value.fields == {"first": "value", "max_age": "type", "x" * 40: "unknown"}
@@ -138,7 +138,7 @@ def test_no_tenant_shuts_itself_out() -> None:
     )
 
 
-def test_words_of_a_later_version_are_passed_over() -> None:
+def test_values_of_a_later_version_are_ignored() -> None:
     assert Rules.from_json({}, FACTORS) == Rules()
     result = Rules.from_json({"first": ["password"], "second": "never", "of a later version": 1}, FACTORS)
     assert result == Rules(first=("password",), second="never")

@@ -180,7 +180,7 @@ async def test_use_is_written_down_once_a_minute(lite: The) -> None:
     assert (await row_of(lite, life.actor))["last_used_at"] > before["last_used_at"]
 
 
-async def test_only_the_hash_of_a_secret_is_kept(lite: The) -> None:
+async def test_only_the_hash_of_a_secret_is_stored(lite: The) -> None:
     folk = Folk(lite)
     life = await fresh_life(folk)
     assert folk.ctx.ring.presented(sessions.PREFIX, life.token) == (await row_of(lite, life.actor))["secret_hash"]

@@ -62,7 +62,7 @@ STEP = 60_000_000
 
 @pytest.mark.parametrize("window", [0, 1, 2])
 @pytest.mark.parametrize("within", [0, totp.PERIOD * SECOND - 1])
-def test_the_window_ends_where_the_rules_say(window: int, within: int) -> None:
+def test_the_window_ends_by_the_rules(window: int, within: int) -> None:
     """At the first and at the last microsecond of a step."""
     now = STEP * totp.PERIOD * SECOND + within
     for away in range(-4, 5):
@@ -173,7 +173,7 @@ async def test_somebody_elses_code_is_wrong(the: The) -> None:
     assert (await prove(the, handle, "totp", code_of_app(the, mine))).status_code == 200
 
 
-async def test_what_is_kept_is_sealed(lite: The) -> None:
+async def test_what_is_stored_is_sealed(lite: The) -> None:
     anna = await lite.person()
     format_times = (await me(lite, "POST", "totp", anna)).json()["secret"]
     secret = unspelled(format_times)

@@ -50,7 +50,7 @@ def test_what_we_offer_is_what_the_authenticator_speaks() -> None:
 
 
 @pytest.mark.parametrize(("be", "bs"), [(False, False), (True, False), (True, True)])
-def test_backup_is_told(be: bool, bs: bool) -> None:
+def test_a_changed_backup_flag_is_recorded(be: bool, bs: bool) -> None:
     one, stored = enrolled(be=be, bs=bs)
     assert (stored.is_synced, stored.is_backed_up) == (be, bs)
     assert sign_in(one.get(request(), ORIGIN), stored).is_backed_up is bs
@@ -62,7 +62,7 @@ def test_a_backup_may_come_and_go() -> None:
     assert sign_in(one.get(request(), ORIGIN), stored).is_backed_up is False
 
 
-def test_the_counter_is_told_and_not_judged() -> None:
+def test_the_counter_is_reported_and_not_judged() -> None:
     """One that stands still or falls is the tenant's to judge."""
     one, stored = enrolled(counter=50)
     assert [sign_in(one.get(request(), ORIGIN, counter=result), stored).counter for result in (50, 3, 0)] == [50, 3, 0]
@@ -82,7 +82,7 @@ def test_one_authenticator_holds_several() -> None:
         one.get(request() | {"rpId": "example.net"}, ORIGIN)
 
 
-def test_an_older_browser_says_nothing_of_frames() -> None:
+def test_an_older_browser_sends_no_frame_fields() -> None:
     one = Authenticator()
     stored = register(one.create(creation(), ORIGIN, cross_origin=OMIT))
     assert sign_in(one.get(request(), ORIGIN, cross_origin=OMIT), stored) == PASSED

@@ -132,7 +132,7 @@ async def test_each_check_pays_for_every_scheme_in_use(verified: list[str]) -> N
     assert result == [False, False, True, False, True, False]
 
 
-async def test_a_scheme_nobody_has_told_of_costs_its_own_hash(verified: list[str]) -> None:
+async def test_an_unknown_scheme_costs_its_own_hash(verified: list[str]) -> None:
     """Between two looks at the schemes in use a stored hash of another one is still checked rightly."""
     with hasher(passes=2) as older, hasher() as ours:
         assert await ours.check(PASSWORD, await older.hash(PASSWORD))
@@ -187,7 +187,7 @@ async def test_threads_are_capped(slow: tuple[threading.Event, list[int]]) -> No
     assert len(peak) == 6
 
 
-async def test_who_waits_too_long_is_told_so(slow: tuple[threading.Event, list[int]]) -> None:
+async def test_a_wait_that_is_too_long_is_refused(slow: tuple[threading.Event, list[int]]) -> None:
     gate, _ = slow
     with hasher(threads=1, deadline=1) as ours:
         first = asyncio.create_task(ours.hash(PASSWORD))

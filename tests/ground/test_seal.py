@@ -115,7 +115,7 @@ def test_an_unknown_key_opens_nothing() -> None:
     assert RING.presented(PREFIX, other.mint(PREFIX).token) is None
 
 
-def test_what_cannot_be_read_says_nothing() -> None:
+def test_what_cannot_be_read_reveals_nothing() -> None:
     with pytest.raises(Unreadable) as result:
         RING.unseal("p", "w", b"secret bytes that are none of ours, long enough to be looked at")
     assert "secret" not in str(result.value)

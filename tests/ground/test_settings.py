@@ -94,7 +94,7 @@ def test_reasons_repeat_no_secret() -> None:
     assert not [text for _, text in refusals(bad) if "hunter2" in text]
 
 
-def test_no_secret_is_shown_by_repr() -> None:
+def test_repr_hides_secrets() -> None:
     settings = Settings.production(
         **GOOD | {"hash": {"pepper": (SECRET[::-1],)}, "database_url": f"postgresql://u:{SECRET[:9]}@db/x"}
     )

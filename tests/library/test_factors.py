@@ -73,7 +73,7 @@ async def test_over_json(the: The) -> None:
     assert events.count("account:factor:added") == 2
 
 
-async def test_nobody_can_tell_an_address_that_is_not_there(the: The) -> None:
+async def test_unknown_addresses_are_indistinguishable(the: The) -> None:
     await rule(the, first=["codeword"])
     await signed_up(the)
     answers = []
@@ -103,7 +103,7 @@ async def sign_up(anna: Browser) -> None:
     assert led(await anna.send("/signin/codeword", code=MINE)) == "/account"
 
 
-async def test_beside_a_password(the: The) -> None:
+async def test_with_a_password(the: The) -> None:
     """Both are known, so the level stays; the account page and its endpoints set it up and remove it."""
     await rule(the, second="if_enrolled", second_among=["codeword", "totp"])
     async with browser(the) as anna:
@@ -145,7 +145,7 @@ def test_it_is_made_of_public_names() -> None:
         assert name in factors.__all__
 
 
-def test_what_rules_may_say() -> None:
+def test_what_rules_may_contain() -> None:
     both = Factors(FACTORS, [CODEWORD])
     assert Rules().changed({"first": ["codeword"]}, both).first == ("codeword",)
     with pytest.raises(Invalid):

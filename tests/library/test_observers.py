@@ -82,7 +82,7 @@ async def test_what_happened(database_url: str | None) -> None:
         assert await left(gate) == []
 
 
-async def test_nothing_is_told_of_what_was_undone(database_url: str | None) -> None:
+async def test_observers_hear_nothing_of_what_was_undone(database_url: str | None) -> None:
     notes = Notes()
     gate = made(notes, "signin:password:proved", "signin:password:refused", database_url=database_url)
     async with gate.running(work=False), client_for(gate) as http:
@@ -99,7 +99,7 @@ async def test_nothing_is_told_of_what_was_undone(database_url: str | None) -> N
     assert notes.heard == ["signin:password:refused"]
 
 
-async def test_the_workers_tell_by_themselves_and_stop_cleanly() -> None:
+async def test_the_workers_notify_by_themselves_and_stop_cleanly() -> None:
     notes, before = Notes(), asyncio.all_tasks()
     gate = made(notes, "signup:completed")
     async with gate.running(), client_for(gate) as http:
@@ -194,7 +194,7 @@ def test_what_cannot_be_observed() -> None:
         gate.on("signup:completed", print, name=f"{__name__}.plain")
 
 
-async def test_a_new_observer_is_not_told_the_past(tmp_path: Path) -> None:
+async def test_a_new_observer_does_not_get_the_past(tmp_path: Path) -> None:
     async def once(notes: Notes, email: str) -> None:
         gate = made(notes, "signup:completed", "tenant:created", data=tmp_path) if notes is not first else past
         async with gate.running(work=False), client_for(gate) as http:
@@ -210,7 +210,7 @@ async def test_a_new_observer_is_not_told_the_past(tmp_path: Path) -> None:
     assert len(notes) == 2
 
 
-async def test_what_a_process_without_observers_did_is_told_too(tmp_path: Path) -> None:
+async def test_events_of_a_process_without_observers_arrive_too(tmp_path: Path) -> None:
     """The command line, a worker, a colleague of an older version."""
     notes = Notes()
     gate = made(notes, "signup:completed", data=tmp_path)
@@ -225,7 +225,7 @@ async def test_what_a_process_without_observers_did_is_told_too(tmp_path: Path) 
     assert notes.heard == ["signup:completed"]
 
 
-async def test_many_processes_tell_each_thing_once(database_url: str | None, tmp_path: Path) -> None:
+async def test_many_processes_deliver_each_event_once(database_url: str | None, tmp_path: Path) -> None:
     """Three gates over one database stand for three processes: they share nothing else."""
     notes = Notes()
     gates = [
@@ -292,7 +292,7 @@ def begun(folder: Path, way: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("way", ["die after the commit", "die while told"])
-def test_a_process_dies_and_the_next_ones_tell(tmp_path: Path, way: str) -> None:
+def test_a_process_dies_and_the_next_ones_deliver(tmp_path: Path, way: str) -> None:
     assert begun(tmp_path, way).wait(60) == -signal.SIGKILL
     assert not (tmp_path / "heard").exists()
     assert [process.wait(60) for process in (begun(tmp_path, "tell"), begun(tmp_path, "tell"))] == [0, 0]

@@ -58,7 +58,7 @@ async def test_what_does_not_fit(
         assert (change.status_code, change.json()["fields"]) == (422, fields)
 
 
-async def test_what_is_kept_is_what_the_model_made_of_it(http: httpx2.AsyncClient) -> None:
+async def test_what_is_stored_is_what_the_model_made_of_it(http: httpx2.AsyncClient) -> None:
     await testing.sign_in(http, "anna@example.com", profile={"name": "Anna", "role": "owner"})
     displayed = (await http.get("/auth/api/v1/session")).json()["user"]["profile"]
     assert displayed == {"name": "Anna", "birthday": None}
@@ -71,7 +71,7 @@ async def test_what_is_kept_is_what_the_model_made_of_it(http: httpx2.AsyncClien
     assert (await http.get("/me")).json()["name"] == "Ann"
 
 
-async def test_a_kept_profile_that_no_longer_fits_locks_nobody_out(http: httpx2.AsyncClient, gate: Gate) -> None:
+async def test_a_stored_profile_that_no_longer_fits_locks_nobody_out(http: httpx2.AsyncClient, gate: Gate) -> None:
     await testing.sign_in(http, "anna@example.com", profile={"name": "Anna"})
     async with gate.services.store.write() as db:
         await db.change(update(person).values(profile="{}"))

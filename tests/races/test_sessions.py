@@ -104,7 +104,7 @@ async def test_all_other_sessions_end_while_in_use(pair: Deployment) -> None:
     assert (await pair.a.session(anna.token)).status_code == 200
 
 
-async def test_recovery_beside_sign_ins_with_the_old_password(pair: Deployment) -> None:
+async def test_recovery_during_sign_ins_with_the_old_password(pair: Deployment) -> None:
     for _ in range(3):
         anna = await pair.a.person(pair.address())
         recovering = handle_of(await pair.a.recover(anna.email))
@@ -139,7 +139,7 @@ async def nobody_is_left(pair: Deployment, who: Person, tokens: list[str]) -> No
     assert code_of(await pair.a.prove(handle, "password", who.password)) == "proof_refused"
 
 
-async def test_a_password_changes_beside_sign_ins_with_the_old_one(pair: Deployment) -> None:
+async def test_a_password_changes_during_sign_ins_with_the_old_one(pair: Deployment) -> None:
     for _ in range(3):
         anna = await pair.a.person(pair.address())
         ready = [await proved(pair.b, anna) for _ in range(6)]
@@ -155,7 +155,7 @@ async def test_a_password_changes_beside_sign_ins_with_the_old_one(pair: Deploym
         assert (await pair.a.session(again.token)).status_code == 200
 
 
-async def test_a_password_changes_beside_step_ups(pair: Deployment) -> None:
+async def test_a_password_changes_during_step_ups(pair: Deployment) -> None:
     """The step-ups name the person from their start, so both sides move the same rows: neither waits for ever."""
     for turn in range(4):
         anna = await pair.a.person(pair.address())

@@ -219,7 +219,7 @@ async def test_a_sign_in_link(twins: Twins) -> None:
     assert await twins.counted("signin:link:proved") == 1
 
 
-async def test_a_link_that_stops_beside_the_one_it_stops(twins: Twins) -> None:
+async def test_a_stop_link_races_the_link_it_stops(twins: Twins) -> None:
     """Whoever is first: after the stop nobody comes in by that link, nor goes on with what it began."""
     folk = Folk(twins.the)
     actor = await folk.create()

@@ -146,7 +146,7 @@ async def test_the_stopwatch_would_notice(tmp_path: Path, measured: Measured) ->
     assert low > BOUND, f"a tenth was planted, and the median differs by {low:.1%} to {high:.1%}"
 
 
-async def test_it_says_that_it_could_not_measure(tmp_path: Path) -> None:
+async def test_it_reports_that_it_could_not_measure(tmp_path: Path) -> None:
     dice = random.Random(3)
 
     async def blurred(_the: The, _email: str) -> float:

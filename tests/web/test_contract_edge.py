@@ -112,7 +112,7 @@ async def test_headers_of_every_answer(lite: The) -> None:
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
-async def test_a_request_id_is_kept_if_it_is_one(lite: The) -> None:
+async def test_a_valid_request_id_is_reused(lite: The) -> None:
     for given in ("abcdefgh", "A-b_9" * 12, "0" * 64):
         assert (await lite.http.get("/healthz", headers={"X-Request-ID": given})).headers["x-request-id"] == given
     for given in ("short", "a" * 65, "a b c d e f", "abcdefgh\u00e9", "<script>1", "", "abcdefgh;x"):
@@ -133,7 +133,7 @@ async def test_a_request_id_is_kept_if_it_is_one(lite: The) -> None:
         ("DELETE", "/healthz", {"GET"}),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(lite: The, method: str, path: str, allowed: set[str]) -> None:
+async def test_a_wrong_method_gets_the_allowed_ones(lite: The, method: str, path: str, allowed: set[str]) -> None:
     answer = await lite.http.request(method, path)
     assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
     assert {name.strip() for name in answer.headers["allow"].split(",")} == allowed

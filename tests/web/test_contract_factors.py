@@ -160,7 +160,7 @@ async def test_guesses_at_a_first_code_wait(the: The) -> None:
     assert int(late.headers["retry-after"]) >= 1
 
 
-async def test_everything_in_one_look(lite: The) -> None:
+async def test_everything_in_one_request(lite: The) -> None:
     anna = await lite.person()
     nothing = await lite.http.get("/api/v1/me/factors", headers=anna.auth)
     assert nothing.json() == {"password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": []}

@@ -69,7 +69,9 @@ async def test_they_are_changed_and_count_at_once(the: The) -> None:
         ({"first": None}, {"first": "type"}),
     ],
 )
-async def test_faults_are_told_and_change_nothing(lite: The, change: dict[str, object], fields: dict[str, str]) -> None:
+async def test_faults_are_reported_and_change_nothing(
+    lite: The, change: dict[str, object], fields: dict[str, str]
+) -> None:
     anna, mine = await somebody(lite, "owner")
     before = await lite.everything()
     answer = await lite.http.patch(f"/api/v1/tenants/{mine}/policy", json=change, headers=anna.auth)

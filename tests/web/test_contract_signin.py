@@ -171,7 +171,7 @@ async def test_a_code_is_for_one_handle_and_once(the: The) -> None:
     assert code_of(await the.prove(one, "email_code", newest)) == "proof_refused"
 
 
-async def test_mailed_codes_as_a_way_in_where_policy_says_so(lite: The) -> None:
+async def test_mailed_codes_as_a_first_factor_by_policy(lite: The) -> None:
     anna = await lite.person()
     await policy(lite, first=["password", "email_code"])
     mails = len(await lite.mails())
@@ -452,7 +452,7 @@ async def test_what_is_no_handle(lite: The) -> None:
     assert code_of(lower) == "proof_missing"
 
 
-async def test_a_new_device_is_told_of(the: The) -> None:
+async def test_a_new_device_sends_a_mail(the: The) -> None:
     anna = await the.person()
     count = len(await the.mails(anna.email))
     await the.signed_in(anna)

@@ -67,7 +67,7 @@ async def test_the_answer_is_the_contracts(lite: The) -> None:
     assert (displayed["user"]["profile"], displayed["user"]["roles"]) == ({"name": "Anna"}, ["user"])
 
 
-async def test_known_and_new_are_not_told_apart(lite: The) -> None:
+async def test_known_and_new_are_indistinguishable(lite: The) -> None:
     await lite.person("anna@example.com")
     new, known = await lite.signup("bert@example.com"), await lite.signup("anna@example.com")
     for answer in (new, known):
@@ -152,7 +152,7 @@ async def test_a_code_grows_old_before_its_handle(tmp_path: Path) -> None:
         assert (await the.prove(handle, "email_code", await the.code("anna@example.com"))).status_code == 200
 
 
-async def test_five_mails_an_hour_and_nobody_is_told(the: The) -> None:
+async def test_five_mails_an_hour_and_no_answer_reveals_it(the: The) -> None:
     await the.person("anna@example.com")
     the.clock.forward(3600)
     for email in ("anna@example.com", "ghost@example.com"):

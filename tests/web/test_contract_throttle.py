@@ -76,7 +76,7 @@ async def test_a_right_one_ends_the_row(the: The) -> None:
 
 
 @pytest.mark.parametrize("email", ["anna@example.com", "nobody@example.com"])
-async def test_a_hundred_lock_and_nobody_can_tell(the: The, email: str) -> None:
+async def test_a_hundred_lock_and_no_answer_reveals_it(the: The, email: str) -> None:
     await the.person("anna@example.com")
     guesser = Guesser(the, email)
     await guesser.wrong(1)

@@ -80,7 +80,7 @@ async def test_the_page_asks_only_for_what_is_served_here(lite: The) -> None:
         assert found.status_code == 200, address
 
 
-async def test_each_file_is_served_as_it_is_kept(lite: The) -> None:
+async def test_each_file_is_served_unchanged(lite: The) -> None:
     for address, (name, kind) in docs.FILES.items():
         answer = await lite.http.get(address)
         assert answer.status_code == 200
@@ -218,7 +218,7 @@ def test_the_wheel_holds_static_files_and_migrations(tmp_path: Path) -> None:
         assert wanted <= inside, wanted - inside
 
 
-async def test_every_endpoint_is_told_in_words(lite: The) -> None:
+async def test_every_endpoint_has_a_description(lite: The) -> None:
     document = (await lite.http.get("/openapi.json")).json()
     result = {tag["name"] for tag in document["tags"] if tag["description"]}
     ids = []
@@ -232,7 +232,7 @@ async def test_every_endpoint_is_told_in_words(lite: The) -> None:
     assert len(ids) == len(set(ids))
 
 
-async def test_every_body_offers_an_example_a_endpoint_takes_or_one_value_each(lite: The) -> None:
+async def test_every_body_offers_an_example_an_endpoint_takes_or_one_value_each(lite: The) -> None:
     """The viewer fills what has no example with "string", and every member at once: a body no endpoint takes."""
     document = (await lite.http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
@@ -259,3 +259,11 @@ async def test_the_examples_work(lite: The) -> None:
     assert (await lite.http.post("/api/v1/recover", json=example("Recover"))).status_code == 202
     changed = await lite.http.patch("/api/v1/me", json=example("ProfileChange"), headers=anna.auth)
     assert changed.json()["user"]["profile"] == example("ProfileChange")["profile"]
+
+
+async def test_the_viewer_finds_its_place(lite: The) -> None:
+    """The script names an element by its id; the page has it."""
+    page = (await lite.http.get("/docs")).text
+    script = (await lite.http.get("/docs/start.js")).text
+    [wanted] = re.findall(r'dom_id: "#([a-z]+)"', script)
+    assert f'id="{wanted}"' in page

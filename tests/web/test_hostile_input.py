@@ -351,7 +351,7 @@ async def test_the_largest_body_that_is_read(lite: The) -> None:
         assert (answer.status_code, code_of(answer)) == TOO_LARGE
 
 
-async def test_what_stands_in_an_input_is_never_said_again(tmp_path: Path) -> None:
+async def test_refusals_never_repeat_the_input(tmp_path: Path) -> None:
     """Also where it is right as JSON and refused for what it means."""
     async with kit.running(kit.settings_for(tmp_path, tenancy="multi")) as the:
         anna = await the.person()

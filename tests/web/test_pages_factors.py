@@ -156,7 +156,7 @@ async def test_an_app_that_counts_at_once(lite: The) -> None:
         assert led(await other.send("/signin/totp", code=app(lite, Page(displayed.text).secret))) == "/account"
 
 
-async def test_recovery_codes_are_shown_once(lite: The) -> None:
+async def test_recovery_codes_are_displayed_once(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
         await anna.add_app()

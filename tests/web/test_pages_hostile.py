@@ -74,7 +74,7 @@ async def test_programs_endpoints_take_no_form(lite: The) -> None:
         assert code_of(await lite.http.post(path, content=b"email=a", headers=FORM)) == "not_json"
 
 
-async def test_what_was_typed_is_kept_escaped_and_no_secret(lite: The) -> None:
+async def test_typed_values_stay_escaped_and_secrets_do_not(lite: The) -> None:
     typed = {"email": '"><script>alert(1)</script>', "password": "a-Secret-Thing-9"}
     answer = await lite.http.post("/signup", data=typed, headers=SAME)
     assert outcome(answer) == (422, "signup", "invalid")

@@ -95,7 +95,7 @@ async def test_an_odd_form_uses_no_link_up(lite: The, form: dict[str, str]) -> N
         assert led(await anna.send("/signin/link", decision="signin")) == "/account"
 
 
-async def test_a_link_that_waits_says_until_when(lite: The) -> None:
+async def test_a_link_that_waits_names_its_date(lite: The) -> None:
     await lite.person()
     ctx = Ctx(lite.gate.services)
     [anna_row] = await lite.rows(person)
@@ -147,7 +147,7 @@ async def test_the_phone_is_gone_and_the_password_is_known(lite: The) -> None:
     assert await live(lite) == ["password"]
 
 
-async def test_a_held_factor_and_a_new_password(lite: The) -> None:
+async def test_an_enrolled_factor_and_a_new_password(lite: The) -> None:
     async with browser(lite) as anna, browser(lite) as other:
         await anna.sign_up()
         await anna.add_app()

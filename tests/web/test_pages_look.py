@@ -43,7 +43,7 @@ PO = i18n.LOCALES / "de" / "LC_MESSAGES" / "passgate.po"
 _PLACES = re.compile(r"%\(\w+\)s|</?b>")
 
 
-def test_german_says_everything_and_nothing_more() -> None:
+def test_the_german_catalog_is_complete() -> None:
     needed = TOOL.needed()
     assert len(needed) > 150
     translated = set(TOOL.read(PO)) - {""}
@@ -91,7 +91,7 @@ _MINUTE = 60_000_000
 _DAY = 1440 * _MINUTE
 
 
-def test_a_date_is_spelled_as_its_reader_would() -> None:
+def test_a_date_in_the_readers_language() -> None:
     english, german = i18n.catalog("en"), i18n.catalog("de")
     assert i18n.date(english, _AT) == "25 November 2026"
     assert i18n.date(german, _AT) == "25. November 2026"
@@ -103,7 +103,7 @@ def test_a_date_is_spelled_as_its_reader_would() -> None:
 
 
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
-def test_what_happened_lately_is_told_by_its_age(language: str) -> None:
+def test_recent_times_are_relative(language: str) -> None:
     catalog = i18n.catalog(language)
     ages = [0, _MINUTE, 2 * _MINUTE, 60 * _MINUTE, 23 * 60 * _MINUTE, _DAY, 2 * _DAY, 6 * _DAY, 7 * _DAY - 1]
     translated = [i18n.ago(catalog, _AT, _AT - age) for age in ages]
@@ -124,7 +124,7 @@ async def test_pages_and_mails_speak_german(lite: The) -> None:
         assert mail["subject"] == subject % {"service": "Passgate", "code": mail["code"]}
 
 
-async def test_a_host_says_it_in_own_words(tmp_path: Path) -> None:
+async def test_a_host_replaces_texts(tmp_path: Path) -> None:
     texts, templates = tmp_path / "texts.json", tmp_path / "templates"
     texts.write_text(json.dumps({"en": {text: f"{text} as ours" for text in TOOL.needed()}}))
     templates.mkdir()
@@ -320,7 +320,7 @@ async def test_every_date_carries_its_instant(lite: The) -> None:
         assert given["title"], path
 
 
-async def test_no_page_is_half_translated(lite: The) -> None:
+async def test_no_page_is_partly_translated(lite: The) -> None:
     """None of our English texts stands on a German page. Mails that a command line caused are in English."""
     translated = [
         (form, other)
@@ -362,7 +362,7 @@ async def test_every_page_carries_its_header_fields(lite: The) -> None:
             assert sent["x-content-type-options"] == "nosniff"
 
 
-async def test_the_files_are_small_and_kept(lite: The) -> None:
+async def test_the_files_are_small_and_cached(lite: The) -> None:
     assert len((await lite.http.get("/static/passgate.css")).content) < 15_000
     for address in [link for link in Page((await lite.http.get("/signin")).text).links if link.startswith("/static/")]:
         stored = await lite.http.get(address)

@@ -208,7 +208,7 @@ async def test_a_mailed_code_as_the_second_step(lite: The) -> None:
     assert await amr(lite) == ["pwd", "otp"]
 
 
-async def test_mail_me_a_code_beside_an_app(lite: The) -> None:
+async def test_a_mailed_code_instead_of_an_app(lite: The) -> None:
     await rule(lite, second_among=["totp", "email_code"])
     async with browser(lite) as anna, browser(lite) as other:
         await anna.sign_up()

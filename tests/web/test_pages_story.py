@@ -34,7 +34,7 @@ async def test_sign_up_sign_in_sign_out(lite: The) -> None:
         assert (await anna.page("/account")).name == "account"
 
 
-async def test_known_and_new_addresses_look_alike(lite: The) -> None:
+async def test_known_and_new_addresses_get_the_same_page(lite: The) -> None:
     async with browser(lite) as anna, browser(lite) as other:
         await anna.sign_up()
         begun = await other.send("/signup", email="anna@example.com", password=OTHER_PASSWORD)
@@ -55,7 +55,7 @@ async def test_a_wrong_password_then_the_right_one(lite: The) -> None:
         assert (await anna.send("/signin/password", password=PASSWORD)).headers["location"] == "/account"
 
 
-async def test_too_many_tries_say_when_to_come_back(lite: The) -> None:
+async def test_too_many_tries_name_the_wait(lite: The) -> None:
     await lite.person()
     async with browser(lite) as first, browser(lite) as anna:
         await first.send("/signin", email="anna@example.com")
@@ -232,7 +232,7 @@ async def test_the_way_back_ends_after_a_week(lite: The) -> None:
         assert outcome(await owner.get("/account/address/undo"))[2] == "handle_invalid"
 
 
-async def test_a_taken_address_looks_like_a_free_one(lite: The) -> None:
+async def test_a_taken_address_is_answered_like_a_free_one(lite: The) -> None:
     anna, ben = await lite.person(), await lite.person("ben@example.com")
     free = await lite.http.post("/api/v1/me/address", json={"email": "new@example.com"}, headers=anna.auth)
     taken = await lite.http.post("/api/v1/me/address", json={"email": "BEN@example.com"}, headers=anna.auth)
@@ -287,7 +287,7 @@ async def test_what_an_address_change_leaves_in_the_trail(lite: The) -> None:
     ]
 
 
-def test_every_event_about_a_person_has_words() -> None:
+def test_every_event_about_a_person_has_a_label() -> None:
     nobody = {
         Event.SIGNUP_STARTED,
         Event.SIGNIN_STARTED,

@@ -1,4 +1,4 @@
-// Passkeys need a script. Forms marked data-passkey are shown where the browser knows passkeys; each asks our own door
+// Passkeys need a script. Forms marked data-passkey are shown where the browser knows passkeys; each asks our own endpoint
 // for options, has the browser answer them, and is sent like any other form.
 const able = Boolean(globalThis.PublicKeyCredential && navigator.credentials);
 const forms = [...document.querySelectorAll("form[data-passkey]")];

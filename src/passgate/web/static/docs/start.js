@@ -4,7 +4,7 @@ const viewer = globalThis.SwaggerUIBundle; // a classic script puts it there, be
 
 viewer({
   url: new URL("../openapi.json", import.meta.url).href,
-  dom_id: "#doors",
+  dom_id: "#endpoints",
   deepLinking: true,
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
