@@ -67,6 +67,18 @@ async def make_link_as_admin(folk: Folk) -> Action:
     return lambda: admin.signin_link(folk.acting(boss), boss, other.person_id)
 
 
+async def ask_link_for_equal(folk: Folk) -> Action:
+    boss, equal = await folk.create(None, "admin"), await folk.create(None, "admin")
+    return lambda: admin.signin_link(folk.acting(boss), boss, equal.person_id)
+
+
+async def approve_link_for_equal(folk: Folk) -> Action:
+    boss, equal = await folk.create(None, "admin"), await folk.create(None, "admin")
+    second = await folk.create(None, "admin")
+    await admin.signin_link(folk.acting(boss), boss, equal.person_id)
+    return lambda: admin.signin_link(folk.acting(second), second, equal.person_id)
+
+
 async def change_policy(folk: Folk) -> Action:
     boss = await folk.create(None, "owner")
     tenant = await folk.tenant(tenants.MAIN)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from passgate.core import recovery, signin
 from tests.catalogue.actions_proofs import passkey_asked, ways_that_wait
-from tests.catalogue.before import begun, link_for, recovering, remembered, signing_up, with_app
+from tests.catalogue.before import begun, link_for, link_of_admins, recovering, remembered, signing_up, with_app
 from tests.catalogue.entry import Action
 from tests.core.behind import Folk
 from tests.core.having import policy
@@ -117,6 +117,17 @@ async def stop(folk: Folk) -> Action:
 async def open_link(folk: Folk) -> Action:
     token = await link_for(folk, await folk.create())
     return lambda: signin.start_by_link(folk.ctx, token)
+
+
+async def open_link_of_admins(folk: Folk) -> Action:
+    """For an equal: two makers are locked and asked about again."""
+    token = await link_of_admins(folk)
+    return lambda: signin.start_by_link(folk.ctx, token)
+
+
+async def finish_link_of_admins(folk: Folk) -> Action:
+    begun = await signin.start_by_link(folk.ctx, await link_of_admins(folk))
+    return lambda: signin.finish(folk.ctx, begun.handle)
 
 
 async def open_link_to_recover(folk: Folk) -> Action:

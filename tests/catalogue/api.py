@@ -135,6 +135,7 @@ SIGNING_IN: dict[str, Entry] = {
         ),
         (
             Writes(ways.finish_signin, 4),
+            Writes(ways.finish_link_of_admins, 4),
             Writes(ways.finish_signup, 3),
             Writes(ways.finish_recovery, 3),
             Writes(ways.finish_step_up, 4, on_postgres=True),
@@ -256,7 +257,11 @@ OTHERS: dict[str, Entry] = {
     f"POST {API}/users/{{id}}/signin-link": Entry(
         SESSION,
         (Right(asks.makes_link, 201, BY_ID),),
-        (Writes(own.make_link_as_admin, 5),),
+        (
+            Writes(own.make_link_as_admin, 6),
+            Writes(own.ask_link_for_equal, 3),
+            Writes(own.approve_link_for_equal, 6),
+        ),
         Fresh(lambda folk, who: admin.signin_link(folk.acting(who), who, NEVER), "owner"),
     ),
     "GET /healthz": Entry(STRANGER, (Right(asks_health, 200),)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from passgate.core import operate, signin
+from passgate.core import admin, operate, signin
 from passgate.core.ctx import Actor, Ctx
 from passgate.errors import ProofRefused
 from passgate.settings import RecoverySettings
@@ -81,4 +81,14 @@ def slow(folk: Folk) -> Ctx:
 
 async def link_for(folk: Folk, actor: Actor) -> str:
     made = await operate.signin_link(folk.ctx, await folk.email(actor), "main")
+    return made.url.rpartition("/")[2]
+
+
+async def link_of_admins(folk: Folk) -> str:
+    """A link for an admin, which two other admins made."""
+    equal = await folk.create(None, "admin")
+    made = None
+    for maker in (await folk.create(None, "admin"), await folk.create(None, "admin")):
+        made = await admin.signin_link(folk.acting(maker), maker, equal.person_id)
+    assert made is not None
     return made.url.rpartition("/")[2]

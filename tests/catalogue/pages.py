@@ -79,6 +79,7 @@ BEFORE: dict[str, Entry] = {
         ),
         Writes(ways.open_link, 3, on_postgres=True),
         Writes(ways.open_link_to_recover, 3),
+        Writes(ways.open_link_of_admins, 3),
         who=LINK,
     ),
     "GET /signout": shows(Stop("signout", signin.leave, MEMBER), Stop("signout", signin.left), who=STRANGER),

@@ -136,6 +136,20 @@ async def test_a_change_wants_a_fresh_proof(lite: The) -> None:
     assert (await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)).status_code == 200
 
 
+async def test_a_link_for_an_equal_takes_two(lite: The) -> None:
+    anna, _ = await somebody(lite, "admin", "anna@example.com")
+    carl, _ = await somebody(lite, "admin", "carl@example.com")
+    bert, _ = await somebody(lite, "admin", "bert@example.com")
+    theirs = (await lite.session(bert.token)).json()["user"]["id"]
+    path = f"/api/v1/users/{theirs}/signin-link"
+    for _ in range(2):
+        asked = await lite.http.post(path, headers=anna.auth)
+        assert (asked.status_code, asked.json()) == (202, {"approval": "needed"})
+    made = await lite.http.post(path, headers=carl.auth)
+    assert (made.status_code, made.json().keys()) == (201, {"url", "usable_at", "expires_at"})
+    assert [mail["kind"] for mail in await lite.mails("bert@example.com")].count("signin_link") == 1
+
+
 async def test_a_link_for_somebody(the: The) -> None:
     anna, _ = await somebody(the, "admin")
     other = await the.person("bert@example.com")

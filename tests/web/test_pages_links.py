@@ -100,7 +100,7 @@ async def test_a_link_that_waits_names_its_date(lite: The) -> None:
     ctx = Ctx(lite.gate.services)
     [anna_row] = await lite.rows(person)
     async with ctx.write() as db:
-        made = await links.make(ctx, db, anna_row["tenant_id"], anna_row["id"], wait=3600, life=900, by="admin")
+        made = await links.make(ctx, db, anna_row["tenant_id"], anna_row["id"], wait=3600, life=900)
     async with browser(lite) as anna:
         await anna.get(made.url)
         early = await anna.get("/signin/link")

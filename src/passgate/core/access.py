@@ -6,6 +6,8 @@ Not here: who the actor is, which is `sessions`.
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 from sqlalchemy import delete, func, select
 
 from passgate.core.audit import deferred, record
@@ -48,6 +50,23 @@ def may(roles: list[str] | tuple[str, ...], permission: str) -> bool:
 async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
     query = select(role_grant.c.role).where(role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id)
     return sorted(row["role"] for row in await db.rows(query))
+
+
+class Standing(Enum):
+    """What one person may do to another with a permission: nothing, as to an equal, or as to somebody with less."""
+
+    NONE = auto()
+    EQUAL = auto()
+    ABOVE = auto()
+
+
+async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, permission: str) -> Standing:
+    """By the roles that both have now. Nobody has any standing over themselves or over somebody who may do more."""
+    mine = permissions(await roles_of(db, tenant_id, actor_id))
+    theirs = permissions(await roles_of(db, tenant_id, person_id))
+    if actor_id == person_id or permission not in mine or not theirs <= mine:
+        return Standing.NONE
+    return Standing.EQUAL if theirs == mine else Standing.ABOVE
 
 
 async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import update
 
 from passgate.core import access, account, links, policy, tenants
+from passgate.core.access import Standing
 from passgate.core.action import action
 from passgate.core.audit import deferred, record
 from passgate.core.ctx import Actor, Ctx
@@ -54,21 +55,27 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
     return rules
 
 
-async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link:
-    """Create a link for a person of the tenant with no more permissions than the actor. It is usable after the waiting
-    period; its person is notified at once."""
+async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link | None:
+    """A link for somebody of the tenant who may no more than the actor. It waits, and its person gets a mail at once.
+    For an equal it takes two: None for the first, whose request is good for a day."""
     await account.fresh(ctx, actor)
     async with action(ctx, actor, about=person_id) as acting:
         db = acting.db
         await _allowed(ctx, db, actor, "users:recover")
         if acting.other is None:
             raise NotFound
-        mine = access.permissions(await access.roles_of(db, actor.tenant_id, actor.person_id))
-        theirs = access.permissions(await access.roles_of(db, actor.tenant_id, person_id))
-        if person_id == actor.person_id or not theirs <= mine:
-            raise _missing(ctx, "users:recover", person_id)
-        wait = ctx.settings.recovery.waiting(ctx.settings)
-        return await links.make(ctx, db, actor.tenant_id, person_id, wait=wait, life=links.LIFE_OF_ADMINS, by="admin")
+        makers: tuple[str, ...] = (actor.person_id,)
+        match await access.standing(db, actor.tenant_id, actor.person_id, person_id, "users:recover"):
+            case Standing.NONE:
+                raise _missing(ctx, "users:recover", person_id)
+            case Standing.EQUAL:
+                first = await links.asked_by(ctx, db, person_id)
+                if first is None or first == actor.person_id:
+                    await links.ask(ctx, db, actor.tenant_id, person_id, actor.person_id)
+                    return None
+                makers = (first, *makers)
+        wait, life = ctx.settings.recovery.waiting(ctx.settings), links.LIFE_OF_ADMINS
+        return await links.make(ctx, db, actor.tenant_id, person_id, wait=wait, life=life, makers=makers)
 
 
 async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str) -> None:

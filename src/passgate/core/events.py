@@ -47,6 +47,11 @@ class Event(StrEnum):
         "An operator or admin created a sign-in link for a user.",
         N_("A sign-in link was created for you"),
     )
+    LINK_ASKED = (
+        "signin:link:asked",
+        "An admin asked for a sign-in link for an equal. A second admin or an owner has to ask for it too.",
+        N_("A sign-in link was requested for you"),
+    )
     LINK_PROVED = "signin:link:proved", "A sign-in link was used as a proof.", N_("Sign-in link used")
     SIGNIN_THROTTLED = "signin:throttled", "An attempt came too soon and wasn't checked."
     STEP_UP_STARTED = (

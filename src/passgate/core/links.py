@@ -5,11 +5,13 @@ Not here: opening one (`signin`) and the mail that stops one (`recovery`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import RowMapping
 
-from passgate.core import once, recovery
+from passgate.core import access, once, people, recovery
+from passgate.core.access import Standing
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -33,34 +35,83 @@ class Link:
     expires_at: int
 
 
-async def make(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, life: int, by: str) -> Link:
+async def make(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, wait: int, life: int, makers: tuple[str, ...] = ()
+) -> Link:
     """A fresh link; the person's older ones become invalid. All of their addresses are notified at once and can stop
-    it. `wait` and `life` in seconds."""
+    it. `wait` and `life` in seconds. `makers`: the ids of the admins whose permission the link carries; none for an
+    operator's."""
     minted, now = ctx.ring.mint(PREFIX), ctx.now()
     usable_at = now + wait * SECOND
-    data = {"usable_at": usable_at}
+    data = {"usable_at": usable_at, "makers": list(makers)}
     await once.issue(ctx, db, tenant_id, recovery.LINK, person_id, minted.hash, life=wait + life, data=data)
+    await once.end(ctx, db, recovery.LINK_ASKED, person_id)
+    by = "admin" if makers else "operator"
     await record(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, by=by, wait=wait)
     await recovery.warn_owner(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
     return Link(f"{ctx.services.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
 
 
+async def ask(ctx: Ctx, db: Db, tenant_id: str, person_id: str, maker: str) -> None:
+    """The first of two admins asks for a link for an equal. Good for a day; it opens nothing."""
+    data, life = {"maker": maker}, LIFE_OF_ADMINS
+    await once.issue(ctx, db, tenant_id, recovery.LINK_ASKED, person_id, b"", life=life, data=data)
+    await record(ctx, db, Event.LINK_ASKED, tenant_id=tenant_id, subject_id=person_id)
+
+
+async def asked_by(ctx: Ctx, db: Db, person_id: str) -> str | None:
+    """The id of the admin who asked for a link for the person within the last day."""
+    asked = await once.live(ctx, db, recovery.LINK_ASKED, person_id)
+    return once.carried(ctx, asked).get("maker") if asked else None
+
+
+async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> bool:
+    """Whether the makers are live and may still do this to the person as both are now. An equal takes two of them.
+    Whoever spends the link's power holds all of them locked."""
+    found = []
+    for maker in makers:
+        row = await people.by_id(db, tenant_id, maker)
+        is_live = row is not None and row["disabled_at"] is None
+        standing = await access.standing(db, tenant_id, maker, person_id, "users:recover")
+        found.append(standing if is_live else Standing.NONE)
+    return Standing.NONE not in found and (Standing.EQUAL not in found or len(found) > 1)
+
+
+async def lock(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> RowMapping | None:
+    """The person's row, locked together with those of the makers; None where one of them is gone or disabled, or may
+    not do this any more."""
+    makers = tuple(makers)
+    locked = {one: await people.lock(db, tenant_id, one) for one in sorted({person_id, *makers})}
+    return locked[person_id] if await is_allowed(db, tenant_id, person_id, makers) else None
+
+
+def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
+    return tuple(once.carried(ctx, ticket).get("makers", ()))
+
+
 async def find(ctx: Ctx, token: str) -> RowMapping:
-    """The ticket of a link. Raises HandleInvalid if it is used, stopped, expired or unknown, and NotYet during the
-    waiting period."""
+    """The ticket behind a link. HandleInvalid for one that is unknown, used, stopped or too old, or whose makers have
+    lost the power it carries; NotYet while it waits."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise HandleInvalid
     async with ctx.read() as db:
         row = await once.by_secret(ctx, db, recovery.LINK, secret_hash)
-    if row is None:
-        raise HandleInvalid
+        if row is None or not await is_allowed(db, row["tenant_id"], row["bound_to"], makers_of(ctx, row)):
+            raise HandleInvalid
     usable_at = once.carried(ctx, row).get("usable_at")
     if not isinstance(usable_at, int):
         raise HandleInvalid
     if usable_at > ctx.now():
         raise NotYet(usable_at, -(-(usable_at - ctx.now()) // SECOND))
     return row
+
+
+async def whose(ctx: Ctx, ticket: RowMapping) -> str:
+    """The masked address of the person it signs in."""
+    async with ctx.read() as db:
+        found = await people.by_id(db, ticket["tenant_id"], ticket["bound_to"])
+    return people.hidden(found["email"]) if found else ""
 
 
 def compared(ctx: Ctx, ticket: RowMapping) -> Compared:

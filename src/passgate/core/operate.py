@@ -63,7 +63,7 @@ async def signin_link(ctx: Ctx, email: str, tenant_name: str, *, life: int = lin
     """Usable at once, for an operator who may be locked out. The person is notified as for any link."""
     async with ctx.write() as db:
         tenant, found = await _locked(ctx, db, email, tenant_name)
-        return await links.make(ctx, db, tenant.id, found["id"], wait=0, life=life, by="operator")
+        return await links.make(ctx, db, tenant.id, found["id"], wait=0, life=life)
 
 
 async def explained(

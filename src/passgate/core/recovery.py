@@ -27,7 +27,7 @@ from passgate.world import SECOND
 STOP = "pg_stp_"
 OLD_ADDRESS = "address_undo"
 """Tickets that carry an address the person had until a few days ago."""
-LINK = "link"
+LINK, LINK_ASKED = "link", "link_asked"
 _DROP, _STOP = "release", "stop"
 _AFTERWARDS = 7 * 24 * 3600
 """Seconds during which lost factors can be removed after the waiting period."""
@@ -165,7 +165,7 @@ async def stop(ctx: Ctx, token: str) -> None:
 
 async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await pending.end_all(ctx, db, tenant_id, person_id)
-    for kind in (_DROP, LINK, _STOP):
+    for kind in (_DROP, LINK, LINK_ASKED, _STOP):
         await once.end(ctx, db, kind, person_id)
     await record(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from passgate.core import (
     credentials,
     links,
@@ -142,11 +144,12 @@ async def start_by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> S
         return links.compared(ctx, ticket)
 
     async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
-        found = await people.lock(db, ticket["tenant_id"], ticket["bound_to"])
+        makers = links.makers_of(ctx, ticket)
+        found = await links.lock(db, ticket["tenant_id"], ticket["bound_to"], makers)
         tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
         if found is None or tenant is None or tenant.is_disabled or not await compared.mark(db):
             return Outcome.OVER
-        data = {"email": found["email"], "email_key": found["email_key"]}
+        data = {"email": found["email"], "email_key": found["email_key"], "makers": makers}
         begun, handle = await pending.begin(
             ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,)
         )
@@ -292,6 +295,12 @@ def _attempt(
     )
 
 
+async def _lock(db: Db, sign_in: SignIn, person_id: str) -> RowMapping | None:
+    """The live person, locked. Where a link began the sign-in its makers are locked too, and None means that they may
+    not do this any more."""
+    return await links.lock(db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()))
+
+
 async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
     """LOST if a concurrent duplicate of this request has just proved the factor: that is neither wrong nor a replay."""
     proofs, is_dead = await pending.proofs_now(db, sign_in)
@@ -303,7 +312,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
-    if named and not await people.lock(db, sign_in.tenant_id, named):
+    if named and not await _lock(db, sign_in, named):
         return Outcome.WRONG
     if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
@@ -358,7 +367,7 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         return await set_up.accept(ctx, who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
-        if not await people.lock(db, who.tenant_id, who.person_id):
+        if not await _lock(db, sign_in, who.person_id):
             return Outcome.OVER
         now = decide(ctx, await _known(ctx, db, sign_in))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
@@ -392,8 +401,8 @@ async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
     `remember`: this browser may skip the second factor for some days, if the tenant's rules allow that."""
     before = await pending.find(ctx, handle)
     async with ctx.write() as db:
-        # Until a person is named there is no row to lock, and nothing to finish.
-        is_live = before.person_id and await people.lock(db, before.tenant_id, before.person_id)
+        # Before anybody is named there is nobody to lock, and nothing to finish.
+        is_live = before.person_id and await _lock(db, before, before.person_id)
         sign_in = await _known(ctx, db, await pending.take(ctx, db, before))
         enough = decide(ctx, sign_in)
         if isinstance(enough, Need):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field, create_model
 
 from passgate.core import admin
@@ -45,6 +45,10 @@ class SigninLink(Output):
     expires_at: str
 
 
+class LinkAsked(Output):
+    approval: Annotated[Literal["needed"], Field(description="Another admin, or an owner, has to ask for it too")]
+
+
 @router.get(
     "/tenants/{id}/policy",
     responses=refuses(*SESSION, PermissionMissing, NotFound, Invalid),
@@ -72,13 +76,19 @@ async def change_policy(ctx: Context, found: Live, id: Id, given: PolicyChange) 
 
 @router.post(
     "/users/{id}/signin-link",
-    responses=refuses(*SESSION, CsrfRefused, StepUpNeeded, PermissionMissing, NotFound, Invalid),
+    responses=refuses(*SESSION, CsrfRefused, StepUpNeeded, PermissionMissing, NotFound, Invalid)
+    | {202: {"description": "For an equal: the request is noted for a day", "model": LinkAsked}},
     status_code=201,
-    response_model=SigninLink,
+    response_model=SigninLink | LinkAsked,
     name="signin_link",
     summary="Create a sign-in link",
 )
-async def signin_link(ctx: Context, found: Live, id: Id) -> Any:
-    """The link replaces the first factor, never the second. The user is notified right away and can cancel it."""
+async def signin_link(ctx: Context, response: Response, found: Live, id: Id) -> Any:
+    """The link is one proof and never a second factor. The person gets a mail at once and can stop it while it waits.
+    For somebody with the same permissions as you, a second admin or an owner has to ask too; until then the answer is
+    202. The link opens only while everybody who asked for it may still do so."""
     made = await admin.signin_link(ctx.acting(found.actor), found.actor, id)
+    if made is None:
+        response.status_code = 202
+        return {"approval": "needed"}
     return {"url": made.url, "usable_at": iso(made.usable_at), "expires_at": iso(made.expires_at)}

@@ -58,9 +58,9 @@ async def enter(request: Request, ctx: Context, link: Link) -> Response:
 
 
 async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
-    is_open = True
+    is_open, whose = True, ""
     try:
-        await links.find(ctx, link)
+        whose = await links.whose(ctx, await links.find(ctx, link))
     except PassgateError as over:
         is_open, error = False, error or over
     tenant = await tenant_of(ctx)
@@ -71,6 +71,7 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
         bound_to=link,
         error=error,
         is_open=is_open,
+        whose=whose,
         by_password=password.name in tenant.rules.first,
     )
 
