@@ -135,7 +135,7 @@ SIGNING_IN: dict[str, Entry] = {
         ),
         (
             Writes(ways.finish_signin, 4),
-            Writes(ways.finish_link_of_admins, 4),
+            Writes(ways.finish_link_of_admins, 3),
             Writes(ways.finish_signup, 3),
             Writes(ways.finish_recovery, 3),
             Writes(ways.finish_step_up, 4, on_postgres=True),
