@@ -1,1 +1,1 @@
-"""The hosted pages: another face of the verbs in `core`. No rule lives here, only what a person sees of one."""
+"""The hosted pages. They call the same actions of `core` as the API. Not here: rules about signing in."""

@@ -1,6 +1,6 @@
-"""One's own account on pages: profile, password, sessions, activity, a copy of one's data, leaving.
+"""The account pages: profile, password, sessions, activity, data export, deletion.
 
-What may be done, and how fresh the proof must be, is decided in `core.account`.
+Not here: what is allowed and how fresh the proof must be, which `core.account` decides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LISTED = 20
 
 
 def page(request: Request, name: str, found: Found, error: PassgateError | None = None, **more: Any) -> Response:
-    """An account page: whose it is stands at its head."""
+    """An account page; its header names the signed-in person."""
     profile = json.loads(found.of("profile"))
     label = profile.get("name")
     return show(
@@ -57,7 +57,7 @@ async def is_fresh(ctx: Ctx, found: Found) -> bool:
 
 
 async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
-    """To the sign-in page with the person already named, at their own level, and back here with a fresh proof."""
+    """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof."""
     acting = ctx.acting(found.actor)
     return await begun(acting, await signin.start_step_up(acting, found.actor, None, back))
 

@@ -1,6 +1,6 @@
-"""Changing one's address on pages: the new one, its code, and the way back for the old one.
+"""The pages that change an email address: the new address, its code, and the undo from the old address.
 
-The rules live in `core.address`.
+Not here: the rules, which are in `core.address`.
 """
 
 from __future__ import annotations

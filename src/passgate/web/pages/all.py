@@ -1,4 +1,4 @@
-"""Every page there is, for whoever puts the application together. Nothing else lives here."""
+"""The list of all page routers, used when the application is assembled. Not here: any page."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from passgate.web.pages import account, address, factors, files, link, own, pass
 
 
 def pages(of: Factors) -> Iterator[APIRouter]:
-    """The fixed ones, and those of each factor."""
+    """The routers of the fixed pages, and those of each factor."""
     for module in (signin, passkey, link, signup, recover, account, factors, address, files):
         yield module.router
     yield prove.pages_of(of)

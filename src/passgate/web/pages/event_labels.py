@@ -1,6 +1,6 @@
-"""What is shown of events and sessions where their owner reads them: the labels that events and factors bring.
+"""The labels of events and sessions on the pages of their owner; events and factors define them.
 
-Nothing is decided here.
+Not here: any decision.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LABELS = {event.value: event.label for event in Event}
 
 
 def label_of(event: str, factors: Factors) -> str:
-    """The English words; whatever has none is shown by its name."""
+    """The English label of an event; its name if it has none."""
     for factor in factors:
         if event == factor.proved_event:
             return factor.texts.proved
@@ -28,5 +28,5 @@ _AMR_LABELS = {"pwd": N_("password"), "user": N_("passkey"), "pop": "", "otp": N
 
 
 def labels_of_amr(amr: Iterable[str]) -> list[str]:
-    """The English words of how a session was proved (RFC 8176); a passkey is two of them."""
+    """The English labels of the methods of a session (RFC 8176). A passkey counts as two methods and has one label."""
     return [word for way in amr if (word := _AMR_LABELS.get(way, way))]

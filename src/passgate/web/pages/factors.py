@@ -1,6 +1,6 @@
-"""One's own ways to sign in on pages: passkeys, the authenticator app, recovery codes, remembered browsers.
+"""The account pages of factors: passkeys, the authenticator app, backup codes, remembered browsers.
 
-What may be added or removed, and how fresh the proof must be, is decided in `core.enrolment`.
+Not here: what may be added or removed and how fresh the proof must be, which `core.enrolment` decides.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HERE = "/account/factors"
 async def _changing(
     request: Request, ctx: Ctx, found: Found, name: str, error: PassgateError | None = None, **more: Any
 ) -> Response:
-    """A page that changes something: without a fresh proof it asks for that first."""
+    """Run a change; without a fresh proof redirect to a step-up first."""
     return page(request, name, found, error, fresh=await is_fresh(ctx, found), **more)
 
 
@@ -47,7 +47,7 @@ async def _list(request: Request, ctx: Ctx, found: Found, error: PassgateError |
 
 
 def _after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:
-    """Whoever has a second factor for the first time needs recovery codes too."""
+    """Where to go after a factor was added: to the backup codes if it is the first second factor."""
     is_first = not before["passkeys"] and not before["totp"] and not before["recovery_codes"]
     return go(ctx, f"{CODES}?done={done}" if is_first else f"{HERE}?done={done}")
 

@@ -1,6 +1,7 @@
-"""The few files that pages need: one style sheet, two scripts, one icon. One route each, so that no path is looked up.
+"""The static files of the pages: one style sheet, two scripts, one icon. Each has its own route, so no path is looked
+up.
 
-The viewer of /docs has its own in `web.docs`.
+Not here: the files of /docs, which `web.docs` serves.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def _file(request: Request, ctx: Context, content: bytes, kind: str) -> Response:
-    """For ever under its version's address; without one it is asked for each time."""
+    """Cached forever under the address with its version, revalidated each time without one."""
     is_versioned = request.query_params.get("v") == version(ctx.settings.look)
     headers = {"cache-control": _FOR_EVER} if is_versioned else {}
     return Response(content, media_type=kind, headers=headers)

@@ -1,6 +1,7 @@
-"""Links that were made for somebody: one that signs in, one that stops what is under way.
+"""The pages behind mailed links: one signs in, one stops a recovery. Opening a link changes nothing; only its form
+does.
 
-The rules live in `core.links` and `core.recovery`. Following a link changes nothing; the action is a form.
+Not here: the rules, which are in `core.links` and `core.recovery`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ STOP = "/recover/stop"
 
 
 def _redirect_without_token(ctx: Ctx, kind: str, token: str, path: str) -> Response:
-    """What a link carries moves into a short cookie; one that is none of ours takes an older one's away."""
+    """Move the token of a link into a short-lived cookie and redirect, so that it leaves the address bar and the
+    history. An invalid token clears the cookie of an earlier link."""
     is_ours = ctx.ring.presented(kind, token) is not None
     return go(ctx, path, cookies.set_link(ctx.settings, token) if is_ours else cookies.clear_link(ctx.settings))
 

@@ -1,6 +1,6 @@
-"""Development's mailbox as a page: what was mailed, newest first, with its code and its link.
+"""The mailbox of development as a page: mails, newest first, with their codes and links.
 
-The edge keeps everybody but this machine's own browser out; production never mounts it.
+The edge middleware admits only a browser on this machine, and production does not mount the page.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The account page of a factor that has none by hand, like a host's own: set it up, replace it, remove it. One for
-each, made from its value.
+"""The account page of a factor without a page of its own, such as a host's: set it up, replace it, remove it. One
+router per factor is built from its value.
 
-What may be added or removed, and how fresh the proof must be, is decided in `core.enrolment`.
+Not here: what may be added or removed and how fresh the proof must be, which `core.enrolment` decides.
 """
 
 from __future__ import annotations

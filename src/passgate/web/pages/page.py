@@ -1,6 +1,6 @@
-"""What every page shares: filling a template, reading a form, saying what went wrong, where to go next.
+"""What all pages share: rendering a template, reading a form, error messages, redirects.
 
-What one page shows is its own module's; what is allowed is decided in `core`.
+Not here: the content of a page, which is in its own module, and what is allowed, which `core` decides.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"
 
 
 def is_page(path: str) -> bool:
-    """Paths that people look at. There forms are read and errors are pages; everywhere else programs ask."""
+    """Whether a path is a page for people. Pages read forms and answer errors as HTML; all other paths answer
+    programs."""
     return path == "/dev/mail" or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
 
 
@@ -54,13 +55,13 @@ def is_page(path: str) -> bool:
 
 @lru_cache(4)
 def sheet(settings: ThemeSettings) -> bytes:
-    """The one style sheet, with the brand of this host."""
+    """The style sheet, with the colours of this installation."""
     return (STATIC / "passgate.css").read_bytes() + theme.sheet_head(settings).encode()
 
 
 @lru_cache(4)
 def version(settings: ThemeSettings) -> str:
-    """Changes with what is served, so that a browser may keep it for ever."""
+    """A hash of the served style sheet and scripts, so that browsers may cache them forever."""
     scripts = b"".join((STATIC / name).read_bytes() for name in SCRIPTS)
     return hashlib.sha256(sheet(settings) + scripts).hexdigest()[:12]
 
@@ -86,8 +87,8 @@ def show(
     wrong: str = "",
     **values: Any,
 ) -> Response:
-    """The page of that template. With an error: its status, its header fields, and what it says above the form.
-    `passkeys`: with their script; `wrong`: what is said of a wrong answer."""
+    """Render a template. With an error: its status, its headers, and its message above the form. `passkeys` adds the
+    passkey script; `wrong` replaces the message of a wrong answer."""
     ctx = ctx_of(request)
     translations = catalog(ctx)
     context = {
@@ -113,7 +114,7 @@ def show(
 
 
 def _dates(ctx: Ctx, catalog: NullTranslations) -> dict[str, Any]:
-    """What the macros of dates call."""
+    """The functions that the date macros of templates call."""
     return {
         "ago": partial(i18n.ago, catalog, ctx.now()),
         "date": partial(i18n.date, catalog),
@@ -123,12 +124,12 @@ def _dates(ctx: Ctx, catalog: NullTranslations) -> dict[str, Any]:
 
 
 def _fields(error: PassgateError) -> dict[str, str]:
-    """Retry-After and Allow; a challenge would make a browser show a window of its own."""
+    """Retry-After and Allow of an error. WWW-Authenticate is left out: it would make a browser open its own dialog."""
     return {name: value for name, value in error.headers().items() if name != "WWW-Authenticate"}
 
 
 def error_page(ctx: Ctx, error: PassgateError) -> Response:
-    """What went wrong, as a page. Needs nothing that could be down."""
+    """An error as a page. It uses nothing that may be unavailable, such as the database."""
     translations = catalog(ctx)
     context = {
         "page": "error",
@@ -150,7 +151,7 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
 
 
 def go(ctx: Ctx, path: str, *set_cookies: str) -> Response:
-    """On with a GET. Only paths of our own are ever given."""
+    """Redirect with 303, so that the browser follows with GET. Only paths of our own are passed."""
     answer = RedirectResponse(ctx.services.at + path, status_code=303)
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
@@ -191,7 +192,8 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
 
 
 def message_for(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, Any]:
-    """{code, text, until} of the alert; `until` is an instant, None where nothing waits."""
+    """The alert of an error: {code, text, until}. `until` is an instant in microseconds, or None if there is no
+    wait."""
     by_page = wrong if isinstance(error, ProofRefused) else _SAYINGS.get((page, error.code))
     text = catalog.gettext(by_page or error.message)
     if isinstance(error, Throttled):
@@ -211,7 +213,7 @@ def _when(catalog: NullTranslations, seconds: int) -> str:
 
 
 def marked(error: PassgateError | None) -> frozenset[str]:
-    """The fields that need another look."""
+    """The fields that the form marks as invalid."""
     if isinstance(error, PasswordRefused):
         return frozenset({"password", "new_password"})
     if isinstance(error, Invalid):
@@ -234,7 +236,7 @@ _LONGEST = {
 
 
 def fields(form: dict[str, str], *required: str, optional: tuple[str, ...] = ()) -> dict[str, str]:
-    """The named fields and nothing else; blank ones count as missing. Raises Invalid."""
+    """The named fields of a form and no others; an empty field counts as missing. Raises Invalid."""
     known = {*required, *optional, "csrf_token"}
     faults = {name[:100]: "unknown" for name in form if name not in known}
     faults |= {name: "missing" for name in required if not form.get(name, "").strip()}
@@ -251,7 +253,7 @@ _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
 def return_to(request: Request) -> str | None:
-    """Where the person wanted to go, if it is one of our own pages; whatever else was asked is not heard."""
+    """The page to return to, if the query names one of our own; any other value is ignored."""
     wanted = request.query_params.get("return_to", "")
     path, _, query = wanted.partition("?")
     is_ours = len(wanted) <= 2000 and _PATH.fullmatch(path) and _QUERY.fullmatch(query)

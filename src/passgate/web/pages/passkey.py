@@ -1,6 +1,6 @@
-"""Passkeys on pages: their options for a script, and what the browser answers, as a form like any other.
+"""The passkey pages: the options for the script, and the browser's answer, which is posted as an ordinary form.
 
-What an answer proves is decided in `core.factors.passkey`.
+Not here: what an answer proves, which `core.factors.passkey` decides.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from passgate.web.pages.steps import browser_of, is_nobody, needed, page, proved
 router = APIRouter(include_in_schema=False)
 
 ANYBODY = "anybody"
-"""What the first page says: whoever chooses a passkey there, whatever address was typed before."""
+"""The decision of the first page: any passkey may be used, whatever address was typed before."""
 
 
 def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str) -> Response:
-    """Options for the script, as `navigator.credentials` takes them; and the token that forms carry from now on."""
+    """The options for `navigator.credentials` as JSON, and the CSRF token of the forms from now on."""
     answer = JSONResponse({"publicKey": options, "csrf_token": csrf.token(ctx, bound_to)})
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
@@ -37,7 +37,7 @@ def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str
 
 
 def answer_of(text: str) -> dict[str, Any]:
-    """What the browser answered. Whatever is no JSON object is an answer that fits nothing."""
+    """The browser's answer. Anything that is not a JSON object becomes an answer that cannot match."""
     try:
         found = body.decode_json(text.encode())
     except Malformed:
@@ -60,7 +60,7 @@ async def options(request: Request, ctx: Context, visitor: Anonymous) -> Respons
 
 
 async def _offering(request: Request, ctx: Ctx, visitor: AnonymousVisitor, *, is_anybody: bool) -> str | None:
-    """The handle of the sign-in that runs, if it asks for a passkey now."""
+    """The handle of the pending sign-in, if it asks for a passkey now; else None."""
     try:
         sign_in = await signin.find(ctx, visitor.binding)
     except HandleInvalid:
@@ -72,7 +72,7 @@ async def _offering(request: Request, ctx: Ctx, visitor: AnonymousVisitor, *, is
 
 
 def _is_blank(sign_in: SignIn, wanted: str | None) -> bool:
-    """Begun by this endpoint for the same page, and nothing has come of it yet."""
+    """Whether this endpoint started the sign-in for the same page and nothing has been proved yet."""
     return sign_in.journey is SIGN_IN and is_nobody(sign_in) and sign_in.data.get("return_to") == wanted
 
 

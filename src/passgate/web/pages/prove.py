@@ -1,7 +1,7 @@
-"""The pages of what is typed to sign in: password, mailed code, authenticator app, recovery code, and a host's own.
+"""The pages of typed factors: password, verification code, authenticator app, backup code, and a host's own. One form
+per factor is built from its value.
 
-One form for each factor, made from its value. What is asked for is decided in `core.signin`; passkeys have a module of
-their own.
+Not here: what is asked for, which `core.signin` decides, and passkeys, which have their own module.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from passgate.web.pages.steps import needed, page, path_of, proved, remembers, w
 
 @lru_cache(4)
 def pages_of(factors: Factors) -> APIRouter:
-    """Those of every typed factor, and the one where a recovery waits."""
+    """The routers of every typed factor, and the page of a recovery that waits."""
     router = APIRouter(include_in_schema=False)
     for factor in factors:
         if factor.answer == "text":
@@ -85,7 +85,8 @@ async def _form(
 
 
 def _add_challenge(router: APIRouter, factor: Factor, path: str, back: str) -> None:
-    """What is sent or made before the factor's page shows it; an older one dies."""
+    """The route that sends a new code or makes a new secret before the page is displayed; an older one becomes
+    invalid."""
 
     async def challenge(request: Request, ctx: Context, visitor: Pending) -> Response:
         need = needed(ctx, visitor, factor)
@@ -103,17 +104,17 @@ def _add_challenge(router: APIRouter, factor: Factor, path: str, back: str) -> N
 
 
 def picture(offered: dict[str, Any] | None) -> dict[str, str] | None:
-    """What an app reads: the QR code, and the secret in groups of four for whoever types it."""
+    """What an authenticator app reads: the QR code, and the secret in groups of four characters for typing."""
     if offered is None:
         return None
     secret = offered["secret"]
     grouped = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
-    # Markup of our own making: nothing in it comes from outside but as black and white squares.
+    # Markup that we generate: input reaches it only as black and white squares.
     return {"qr": Markup(qr.svg(offered["otpauth_uri"])), "secret": grouped}  # noqa: S704
 
 
 async def wait(request: Request, ctx: Context, visitor: Pending) -> Response:
-    """Two ways were shown for a lost factor: when it goes on, and that its owner was told."""
+    """The page of a recovery that waits: when it can go on, and that the owner got a mail."""
     until = await waiting(ctx, visitor)
     if until is None:
         raise Elsewhere("/signin")

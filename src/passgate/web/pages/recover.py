@@ -1,6 +1,7 @@
-"""The page to recover an account: an address; a mailed code and a new password follow as in any pending sign-in.
+"""The page that starts an account recovery. The verification code and the new password follow as in any pending
+sign-in.
 
-Whether there is anything to recover is never told here.
+No answer reveals whether the account exists.
 """
 
 from __future__ import annotations

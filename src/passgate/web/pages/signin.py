@@ -1,6 +1,6 @@
-"""Signing in on pages: whose account is it? Signing out.
+"""The pages that start a sign-in and that sign out.
 
-What is asked for is decided in `core.signin`; the pages of its factors are `prove` and `passkey`.
+Not here: what is asked for, which `core.signin` decides, and the pages of factors, which are in `prove` and `passkey`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 
 
 async def present(request: Request, ctx: Ctx) -> Found | None:
-    """The live session this browser has, if any; looking does not slide it."""
+    """The live session of this browser, if any. Does not extend its idle timeout."""
     try:
         value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
         return await sessions.find(ctx, value) if value else None
@@ -31,7 +31,7 @@ async def present(request: Request, ctx: Ctx) -> Found | None:
 
 
 async def typed_before(ctx: Ctx, visitor: AnonymousVisitor) -> str:
-    """The address of the sign-in that runs, so that nobody types it twice."""
+    """The address of the pending sign-in, so that the form need not be filled in again."""
     try:
         return (await pending.find(ctx, visitor.binding)).email
     except HandleInvalid:

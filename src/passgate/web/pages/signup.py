@@ -1,6 +1,6 @@
-"""The page to sign up: address and password; what follows is a pending sign-in like any other.
+"""The sign-up page: address and password. What follows is a pending sign-in like any other.
 
-Who may sign up is decided in `core.signup`.
+Not here: who may sign up, which `core.signup` decides.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
 
 
 async def _fields(ctx: Ctx, visitor: AnonymousVisitor) -> dict[str, str]:
-    """Whoever signs up with a passkey gives no password; one that a browser filled in does not count."""
+    """The fields of the form. A sign-up with a passkey has no password; one that a browser filled in is ignored."""
     first, more = (await tenant_of(ctx)).rules.first, ("tenant", "organisation", "decision")
     chosen = visitor.form.get("decision", "")
     if chosen not in ("", passkey.name) or (chosen and passkey.name not in first):

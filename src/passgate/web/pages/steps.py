@@ -1,6 +1,6 @@
-"""A pending sign-in on pages: which page comes next, which other ways it has, proving, and the session at its end.
+"""The flow of a pending sign-in over pages: the next page, the alternatives on it, proving, and the session at the end.
 
-What is asked for is decided in `core.signin`; the handle travels in a cookie, never in a page.
+Not here: what is asked for, which `core.signin` decides. The handle is carried in a cookie and is in no page.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def path_of(factor: Factor) -> str:
 
 
 def binding_cookies(ctx: Ctx, visitor: AnonymousVisitor) -> tuple[str, ...]:
-    """The cookie that a guest's forms are bound to, where there is none yet."""
+    """The Set-Cookie value for a visitor whose forms have nothing to be bound to yet; empty otherwise."""
     return (cookies.set_signin(ctx.settings, visitor.binding),) if visitor.is_new else ()
 
 
 def browser_of(request: Request, ctx: Ctx) -> str | None:
-    """The cookie of a browser that is remembered; two of them are none."""
+    """The cookie of a remembered browser."""
     return cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
 
 
@@ -45,7 +45,7 @@ def browser_of(request: Request, ctx: Ctx) -> str | None:
 
 
 def ranked(ctx: Ctx, sign_in: SignIn, need: Need) -> tuple[Factor, ...]:
-    """The factors of a need, the one that is shown first in front."""
+    """The factors of a need, with the preferred one first."""
     names = [way[0] for way in need.ways if way and way[0] in ctx.factors]
     journey = sign_in.journey
     by = journey.by_set_up if need.enrol else journey.by_next if sign_in.proofs else journey.by_first
@@ -53,12 +53,12 @@ def ranked(ctx: Ctx, sign_in: SignIn, need: Need) -> tuple[Factor, ...]:
 
 
 def is_nobody(sign_in: SignIn) -> bool:
-    """Begun without an address, and nothing has named a person yet: only a passkey can."""
+    """Whether the sign-in began without an address and no proof has named a person yet; only a passkey can."""
     return not sign_in.email_key and sign_in.person_id is None
 
 
 def needed(ctx: Ctx, visitor: PendingVisitor, factor: Factor) -> Need:
-    """What is asked for now, this factor among it; else on to the page that is."""
+    """What is asked for now, if this factor is part of it; otherwise redirects to the page that is."""
     decision = signin.decide(ctx, visitor.sign_in)
     if not isinstance(decision, Need) or (is_nobody(visitor.sign_in) and factor.needs_address):
         raise Elsewhere("/signin")
@@ -68,8 +68,8 @@ def needed(ctx: Ctx, visitor: PendingVisitor, factor: Factor) -> Need:
 
 
 async def onward(ctx: Ctx, handle: str, *set_cookies: str) -> Response:
-    """To the page of what is needed next, or home with a session. What that page shows is made here and not by looking
-    at it: the mail with a code, the secret of an authenticator app."""
+    """Redirect to the page of what is needed next, or home with a session. What that page needs is created here and not
+    when it is opened: the mail with a code, the secret of an authenticator app."""
     sign_in = await signin.find(ctx, handle)
     decision = signin.decide(ctx, sign_in)
     if isinstance(decision, Enough):
@@ -89,7 +89,7 @@ def _is_drawn(factor: Factor, need: Need) -> bool:
 
 
 async def begun(ctx: Ctx, started: signin.Started, *set_cookies: str) -> Response:
-    """On to the first factor, with the handle in its cookie."""
+    """Redirect to the first factor, with the handle in its cookie."""
     return await onward(ctx, started.handle, cookies.set_signin(ctx.settings, started.handle), *set_cookies)
 
 
@@ -98,8 +98,8 @@ async def begun(ctx: Ctx, started: signin.Started, *set_cookies: str) -> Respons
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A link to another way, or a button where something is sent or made first. `by_script`: its own page asks the
-    browser; `recovers`: it stands beside another one for a lost factor."""
+    """An alternative on a page: a link, or a button if something is sent or made first. `by_script`: its page needs the
+    passkey script; `recovers`: it is one of two proofs for a lost factor."""
 
     text: str
     path: str
@@ -112,7 +112,8 @@ _BY_ADDRESS = Way(N_("Sign in with your email address"), "/signin")
 
 
 def others(ctx: Ctx, sign_in: SignIn, need: Need, current: Factor | None) -> list[Way]:
-    """The other ways of the same need. Without an address those that need one are the page that asks for it."""
+    """The alternatives of the same need. Without an address, factors that need one become a link to the page that asks
+    for it."""
     found = [factor for factor in ranked(ctx, sign_in, need) if factor is not current]
     known = [factor for factor in found if not (is_nobody(sign_in) and factor.needs_address)]
     ways = [_way(factor, sign_in, need) for factor in known]
@@ -130,7 +131,8 @@ def _way(factor: Factor, sign_in: SignIn, need: Need) -> Way:
 
 
 def days(visitor: PendingVisitor, factor: Factor | None) -> int:
-    """For how many days the browser could be remembered once this factor is proved too; 0: that is not asked here."""
+    """For how many days this browser could be remembered once this factor is proved too; 0 if the page must not offer
+    it."""
     sign_in = visitor.sign_in
     if factor is None or not sign_in.proofs:
         return 0
@@ -138,7 +140,7 @@ def days(visitor: PendingVisitor, factor: Factor | None) -> int:
 
 
 async def whose(ctx: Ctx, sign_in: SignIn) -> str:
-    """The address that was typed, else the named person's own."""
+    """The address that was typed, or else the named person's address."""
     if sign_in.email or sign_in.person_id is None:
         return sign_in.email
     async with ctx.read() as db:
@@ -155,7 +157,7 @@ async def page(
     error: PassgateError | None = None,
     **more: Any,
 ) -> Response:
-    """The page of one factor of a pending sign-in, or one between them."""
+    """The page of one factor of a pending sign-in, or a page between two."""
     sign_in, decision = visitor.sign_in, signin.decide(ctx, visitor.sign_in)
     need = decision if isinstance(decision, Need) else Need(())
     return show(
@@ -180,7 +182,7 @@ async def page(
 
 
 def remembers(given: dict[str, str]) -> bool:
-    """The check mark beside a second factor."""
+    """Whether the checkbox to remember this browser is checked."""
     if given.get("remember", "") not in ("", "1"):
         raise Invalid({"remember": "value"})
     return given.get("remember") == "1"
@@ -189,7 +191,7 @@ def remembers(given: dict[str, str]) -> bool:
 async def proved(
     ctx: Ctx, visitor: PendingVisitor, factor: Factor, answer: Answer, *, remember: bool = False
 ) -> Response:
-    """Prove, and go on: to the next factor, or home with a session."""
+    """Prove a factor, then redirect to the next one, or home with a session."""
     is_set_up = needed(ctx, visitor, factor).enrol
     decision = await signin.prove(ctx, visitor.handle, factor.name, answer)
     if not isinstance(decision, Enough):
@@ -202,19 +204,19 @@ async def proved(
 async def finished(
     ctx: Ctx, handle: str, sign_in: SignIn, *set_cookies: str, remember: bool = False, to_codes: bool = False
 ) -> Response:
-    """Home, or where one wanted to go, with a session. `to_codes`: whoever just set up their first factor is shown
-    where to get recovery codes, for the day it is lost."""
+    """Redirect home, or to the page that was asked for, with a session. `to_codes`: redirect to the backup codes, after
+    somebody has set up their first second factor."""
     done, settings = await signin.finish(ctx, handle, remember=remember), ctx.settings
     has_codes = any(not ctx.factors[name].is_lasting for name in sign_in.rules.second_among)
     home = CODES if to_codes and has_codes else HOME
     wanted = str(sign_in.data.get("return_to") or home)
     remembered = (cookies.set_browser(settings, done.browser),) if done.browser else ()
-    # What stood in the sign-in cookie before is cleared last.
+    # The sign-in cookie is cleared after any other value for it.
     mine = (cookies.set_session(settings, done.opened.token), cookies.clear_signin(settings))
     own = cookies.signin_name(settings)
     return go(ctx, wanted, *(one for one in set_cookies if not one.startswith(f"{own}=")), *mine, *remembered)
 
 
 async def waiting(ctx: Ctx, visitor: PendingVisitor) -> int | None:
-    """Until when a recovery without the lost factor waits."""
+    """The instant until which a recovery without the lost factor waits; None if it does not wait."""
     return await recovery.usable_at(ctx, visitor.sign_in)
