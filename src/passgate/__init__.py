@@ -1,6 +1,6 @@
-"""Passgate signs your users in. The public names a host program may import live here, and nothing else does.
+"""Passgate signs your users in. This module holds the public names that a host program may import, and nothing else.
 
-They are looked up when they are first asked for, so that importing a part does not import the whole.
+They are imported when first used, so that importing one part does not import all.
 """
 
 import importlib as _importlib

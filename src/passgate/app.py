@@ -1,4 +1,4 @@
-"""The composition root: the one place that knows every room and puts them together. No rule lives here."""
+"""The composition root: the one module that knows all parts and puts them together. Not here: any rule."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ log = logging.getLogger(__name__)
 
 KEY_FILE = "passgate.keys"
 _SHUTDOWN_GRACE = 10
-"""Seconds that jobs have to finish what they have in hand."""
+"""Seconds that background jobs have to finish their current work."""
 
 
 class Passgate:
-    """One Passgate: an ASGI application, or the endpoints and guards of a host's own program; and the parts behind it
-    for the command line and for tests."""
+    """One Passgate: an ASGI application, or the endpoints and guards of a host program. The command line and tests use
+    its parts."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Passgate:
         mailer: Mailer | None = None,
         factors: Iterable[Factor] = (),
     ) -> None:
-        """`profile` is what a person's profile must look like; `claims` says more of a user than we know (a plan, a
-        team); `mailer` takes the place of the one the settings name; `factors` stand beside our own.
-        Raises UnsafeSettings."""
+        """`profile` is the model of a person's profile; `claims` adds facts that only the host knows about a user (a
+        plan, a team); `mailer` replaces the one of the settings; `factors` are added to the built-in ones. Raises
+        UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
@@ -77,7 +77,7 @@ class Passgate:
         self._build()
 
     def _build(self) -> None:
-        """The parts. They belong to one event loop, so a gate that was closed makes new ones when it runs again."""
+        """Create the parts. They belong to one event loop, so a closed Passgate creates new ones when it runs again."""
         services = build_services(self.settings, self._world)
         self._assemble(replace(services, profile=self._profile, at=self._at, factors=self._factors))
 
@@ -89,7 +89,7 @@ class Passgate:
 
     @cached_property
     def api(self) -> FastAPI:
-        """Made when it is first asked for: the command line and the jobs of a host never ask."""
+        """The FastAPI application, created when first used: the command line and background jobs never need it."""
         return _api(self)
 
     @cached_property
@@ -102,8 +102,8 @@ class Passgate:
     # -- in a host's own program -------------------------------------------------------------------
 
     def mount(self, app: FastAPI, at: str = "/auth") -> None:
-        """Our endpoints below `at` (and `/.well-known/…` at the root), our start and end around the host's. Nothing
-        else of the host is touched. Once for each gate and each program."""
+        """Add our endpoints below `at` (and `/.well-known/…` at the root), and start and stop with the host. Nothing
+        else of the host changes. Call it once per Passgate and program."""
         if self._mounted or self._is_running:
             raise RuntimeError("this Passgate is already mounted or running")
         endpoints = mounting.MountedEndpoints(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
@@ -113,29 +113,31 @@ class Passgate:
         self._assemble(replace(self.services, at=at))
 
     async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
-        """`Depends(gate.user)`: whoever carries a live session, by bearer or cookie. By cookie, an unsafe method must
-        come from our own pages."""
+        """`Depends(gate.user)`: the user of a live session, by bearer token or cookie. With the cookie, an unsafe
+        method must come from our own pages."""
         return host.with_claims(await host.user(self.services, request), self._claims)
 
     async def public(self) -> None:
-        """`Depends(gate.public)`: anybody, and on purpose."""
+        """`Depends(gate.public)`: anonymous access, stated explicitly."""
 
     def may(self, permission: str) -> Guard:
-        """`Depends(gate.may("users:read"))`: a user whose roles allow it; 403 `permission_missing` for others."""
+        """`Depends(gate.may("users:read"))`: a user whose roles have the permission; others get 403
+        `permission_missing`."""
         return host.may(lambda: self.services, self.user, permission)
 
     def fresh(self, minutes: float = 5, acr: str | None = None) -> Guard:
-        """`Depends(gate.fresh(minutes=5))`: a user who proved who they are that lately, and at that level
-        (`acr="urn:passgate:aal2"`, `"phr"`); 401 asks others to step up."""
+        """`Depends(gate.fresh(minutes=5))`: a user whose last proof is at most that old and of at least that level
+        (`acr="urn:passgate:aal2"`, `"phr"`); others get 401 and must step up."""
         return host.fresh(lambda: self.services, self.user, int(minutes * 60), acr)
 
     def unguarded(self, app: FastAPI) -> list[str]:
-        """The host's routes that name none of these four guards, as `GET /path`."""
+        """The host's routes that use none of these four guards, as `GET /path`."""
         return host.unguarded(app, (self.user, self.public))
 
     def on(self, event: str, fn: ObserverFunction, *, name: str | None = None) -> None:
-        """Tell `fn` of every `event` from the first start with it on: after the commit, at least once, in order for
-        each person. `name` is where its place in the trail is kept; the function's own where none is given."""
+        """Call `fn` for every `event` that is recorded from the first start with it on: after the commit, at least
+        once, in order for each person. `name` identifies its position in the audit trail; the default is the function's
+        qualified name."""
         if self._is_running:
             raise RuntimeError("this Passgate is already running: add observers before it starts")
         self._observers.on(event, fn, name)
@@ -143,7 +145,7 @@ class Passgate:
     # -- its life ----------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """SQLite migrates itself; another database must have been migrated."""
+        """Prepare the database. SQLite is migrated; another database must have been migrated before."""
         if self.services.store.is_sqlite:
             await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
         elif await is_behind(self.services.store):
@@ -154,7 +156,7 @@ class Passgate:
 
     @asynccontextmanager
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:
-        """Prepared, with the jobs running beside it (`work`), closed at the end."""
+        """Prepared, with background jobs if `work`; closed at the end."""
         if self._is_running:
             raise RuntimeError("this Passgate is already running")
         if self._is_closed:
@@ -181,7 +183,7 @@ class Passgate:
             yield observers.run(self.services, self._observers, stop)
 
     async def close(self) -> None:
-        """Every part, whatever becomes of the others."""
+        """Close every part, even if closing another one fails."""
         self._is_running, self._is_closed = False, True
         async with AsyncExitStack() as parts:
             parts.callback(self.services.hasher.close)
@@ -190,7 +192,7 @@ class Passgate:
 
 
 async def _ended(workers: list[asyncio.Task[None]]) -> None:
-    """In their own time, within limits."""
+    """Wait for the workers within their grace period."""
     try:
         if workers:
             await asyncio.wait(workers, timeout=_SHUTDOWN_GRACE)
@@ -201,7 +203,7 @@ async def _ended(workers: list[asyncio.Task[None]]) -> None:
 
 
 def build_services(settings: Settings, world: World) -> Services:
-    """The long-lived parts. The data folder is made here, readable by nobody else."""
+    """The long-lived parts. Creates the data folder with mode 0700."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     roots = settings.root_secrets()
     ring = (
@@ -216,7 +218,8 @@ def build_services(settings: Settings, world: World) -> Services:
 
 
 def _private_file(settings: Settings) -> None:
-    """SQLite would make its file readable by all; the WAL beside it takes the file's own mode."""
+    """Create the file with mode 0600: SQLite would make it readable by others, and its WAL takes the mode of the
+    file."""
     (settings.data / "passgate.db").touch(mode=0o600)
 
 
@@ -260,19 +263,20 @@ def _api(gate: Passgate) -> FastAPI:
 
 
 def _with(own: Iterable[Factor]) -> Factors:
-    """Ours alone are one value for all applications, whose pages are made once."""
+    """The built-in factors, extended by the host's. Without any the same value is returned for all applications, so
+    that their pages are built once."""
     given = tuple(own)
     return Factors(FACTORS, given) if given else FACTORS
 
 
 def _take(app: FastAPI, router: APIRouter) -> None:
-    """The router's own routes: `include_router` would make each of them again for every application, at its first
-    request, and look for each path twice. We ask for nothing that it could add."""
+    """Add the router's own routes. `include_router` would copy each of them for every application at its first request,
+    and we use nothing that it adds."""
     app.router.routes.extend(router.routes)
 
 
 def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Named origins may call /api/v1, without cookies; nobody else and nothing else."""
+    """Let the configured origins call /api/v1, without cookies; nobody else and nothing else."""
     if not settings.cors.origins:
         return app
     open_api = CORSMiddleware(
@@ -293,5 +297,5 @@ def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 def create_app(**given: Any) -> Passgate:
-    """The stand-alone server's application, from the environment."""
+    """The application of the stand-alone server, with settings from the environment."""
     return Passgate(Settings.load(**given))

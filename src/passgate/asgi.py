@@ -1,4 +1,4 @@
-"""`passgate.asgi:app`, for any ASGI server. It is made when it is first asked for; nothing else lives here."""
+"""`passgate.asgi:app`, for any ASGI server. The application is created when first used. Not here: anything else."""
 
 from passgate.app import create_app
 

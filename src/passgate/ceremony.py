@@ -1,8 +1,8 @@
-"""The two passkey ceremonies (WebAuthn Level 3 §7.1, §7.2): options for a browser, and checking what it answers.
+"""The two passkey ceremonies (WebAuthn Level 3 §7.1, §7.2): options for the browser, and verification of its answer.
 
-The library's verification enters here and nowhere else; what it leaves to its caller is added: strict reading, no
-foreign frame, backup eligibility that stays, the user handle, the length of an id, a key that is one. Challenges are
-kept and burnt by `core.factors.passkey`; nothing here knows a table, a person or a rule.
+The only module that uses the WebAuthn library. It adds what the library leaves to its caller: strict parsing, no
+cross-origin frame, unchanged backup eligibility, the user handle, the length of an id, a valid public key. Not here:
+tables, people and rules; `core.factors.passkey` stores challenges and uses each once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 ALGORITHMS = (-7, -8, -257)
 """ES256, EdDSA (Ed25519), RS256, in the order of preference."""
 TIMEOUT = 60_000
-"""Milliseconds a browser waits for its person."""
+"""Milliseconds that the browser waits for its user."""
 LONGEST_ID = 1023
 """Bytes (§5.8.3, §7.1 step 25)."""
 _LIMITS = {"clientDataJSON": 8192, "authenticatorData": 4096, "attestationObject": 32_768, "signature": 1024}
@@ -33,7 +33,7 @@ _TRANSPORTS = frozenset({"ble", "cable", "hybrid", "internal", "nfc", "smart-car
 
 
 class Unproved(ValueError):
-    """The answer proves nothing. `reason` is one stable word for tests and the log, never for whoever answered."""
+    """The answer proves nothing. `reason` is one stable word for tests and the log; it is never sent to the client."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -55,7 +55,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Asserted:
-    """A signature that holds. Whether `counter` grew is for the caller to judge."""
+    """A valid signature. The caller decides what a `counter` that did not grow means."""
 
     counter: int
     is_backed_up: bool
@@ -63,7 +63,7 @@ class Asserted:
 
 @dataclass(frozen=True, slots=True)
 class Passkey:
-    """What a browser is told of a credential, to find it or to leave it alone."""
+    """What the browser learns about a credential, in order to find or to exclude it."""
 
     id: bytes
     transports: tuple[str, ...] = ()
@@ -74,12 +74,12 @@ class Passkey:
 
 @cache
 def _library() -> ModuleType:
-    """Loaded when the first passkey is asked for: it takes as long as a tenth of the whole start."""
+    """Import the library when the first passkey is used: it takes about a tenth of the whole start."""
     return importlib.import_module("webauthn")
 
 
 async def ready() -> None:
-    """Call it before the verbs below: the first time the library is loaded, in a thread."""
+    """Call it before the functions below. The first call imports the library in a thread."""
     if not _library.cache_info().currsize:
         await asyncio.to_thread(_library)
 
@@ -90,7 +90,7 @@ async def ready() -> None:
 def creation_options(
     *, challenge: bytes, rp_id: str, service: str, user_handle: bytes, name: str, known: Sequence[Passkey]
 ) -> dict[str, Any]:
-    """PublicKeyCredentialCreationOptionsJSON (§5.1.9): discoverable, with the person verified, no attestation asked."""
+    """PublicKeyCredentialCreationOptionsJSON (§5.1.9): discoverable, with user verification, no attestation."""
     return {
         "rp": {"id": rp_id, "name": service},
         "user": {"id": b64(user_handle), "name": name, "displayName": name},
@@ -109,7 +109,7 @@ def creation_options(
 
 
 def request_options(*, challenge: bytes, rp_id: str, allowed: Sequence[Passkey]) -> dict[str, Any]:
-    """PublicKeyCredentialRequestOptionsJSON (§5.1.10). `allowed` empty: any passkey of this RP ID."""
+    """PublicKeyCredentialRequestOptionsJSON (§5.1.10). With `allowed` empty, any passkey of this RP ID may answer."""
     return {
         "challenge": b64(challenge),
         "timeout": TIMEOUT,
@@ -154,8 +154,8 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
 
 
 def _is_key(cose: bytes) -> bool:
-    """Whether its own algorithm can use the key (§5.8.5). Nothing signs a registration without attestation, so the
-    library takes any bytes for one; such a passkey would be kept and never sign anybody in."""
+    """Whether the key is valid for its own algorithm (§5.8.5). Without attestation nothing signs a registration, so the
+    library accepts any bytes as a key; such a passkey would be stored and never work."""
     helpers = _library().helpers
     decoded = helpers.decode_credential_public_key(cose)
     key = helpers.decoded_public_key_to_cryptography(decoded)
@@ -169,7 +169,7 @@ def _is_key(cose: bytes) -> bool:
 
 
 def named(answer: object) -> bytes | None:
-    """The id of the credential that an answer claims to come from; None where there is none to read."""
+    """The id of the credential that an answer claims to come from; None if it cannot be read."""
     try:
         return _bytes(_read(answer)[0], "id")
     except Unproved:
@@ -187,14 +187,14 @@ def assert_passkey(
     user_handle: bytes,
     is_named: bool,
 ) -> Asserted:
-    """§7.2 for the browser's AuthenticationResponseJSON. `is_named`: another factor said who it is, so the answer may
-    leave the user handle out (step 6). Raises Unproved."""
+    """§7.2 for the browser's AuthenticationResponseJSON. `is_named`: another factor has named the person, so the answer
+    may omit the user handle (step 6). Raises Unproved."""
     given, response = _read(answer, "clientDataJSON", "authenticatorData", "signature")
     _check_client_data(response["clientDataJSON"], "webauthn.get", challenge, origin)
     handle = _bytes(given["response"], "userHandle") if given["response"].get("userHandle") is not None else None
     try:
         # A count of 0 switches the library's own rule off: it would refuse with the numbers in its text, and whether
-        # to refuse at all is the tenant's to say.
+        # to refuse at all is the tenant's decision.
         found = _library().verify_authentication_response(
             credential=given,
             expected_challenge=challenge,
@@ -218,8 +218,8 @@ def assert_passkey(
 
 
 def _read(answer: object, *required: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The answer, and the required members of its `response` as bytes. Members that we do not know are left alone
-    (browsers add some); those that we know have their type or the answer is refused."""
+    """The answer, and the required members of its `response` as bytes. Unknown members are ignored (browsers add some);
+    a known member of the wrong type is refused."""
     if not isinstance(answer, dict) or answer.get("type") != "public-key":
         raise Unproved("shape")
     response = answer.get("response")
@@ -230,14 +230,14 @@ def _read(answer: object, *required: str) -> tuple[dict[str, Any], dict[str, byt
     raw = _bytes(answer, "id")
     if raw != _bytes(answer, "rawId") or not 0 < len(raw) <= LONGEST_ID:
         raise Unproved("id")
-    # An attachment that nobody knows yet counts as none (§5.1); the library would refuse it, and we use none of them.
+    # An unknown attachment counts as none (§5.1); the library would refuse it, and we do not use the value.
     known = {**answer, "authenticatorAttachment": None}
     return known, {name: _bytes(response, name, _LIMITS[name]) for name in required}
 
 
 def _bytes(given: dict[str, Any], name: str, limit: int = LONGEST_ID) -> bytes:
-    """Base64url without padding, in its one spelling (RFC 4648 §3.5, §5): two texts for the same bytes are a way
-    around every list of what was seen."""
+    """Base64url without padding in its canonical form (RFC 4648 §3.5, §5): two texts for the same bytes would bypass
+    every list of used values."""
     text = given.get(name)
     if not isinstance(text, str) or len(text) > limit * 4 // 3 + 2:
         raise Unproved("shape")
@@ -255,8 +255,8 @@ def b64(raw: bytes) -> str:
 
 
 def _check_client_data(raw: bytes, kind: str, challenge: bytes, origin: str) -> None:
-    """Steps 7 to 12 of §7.1, 10 to 15 of §7.2. The library looks at type, challenge and origin too, but reads JSON
-    loosely and passes over frames."""
+    """Steps 7 to 12 of §7.1, 10 to 15 of §7.2. The library also checks type, challenge and origin, but parses JSON
+    loosely and ignores frames."""
     try:
         data = json.loads(raw.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError):
@@ -279,8 +279,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _transports(response: dict[str, Any]) -> tuple[str, ...]:
-    """Hints for the next ceremony, as the browser gave them: only those that are known, so that we never repeat what
-    a stranger wrote."""
+    """The transports that the browser reported, as hints for the next ceremony. Unknown values are dropped, so that we
+    never repeat text of a stranger."""
     given = response.get("transports", [])
     if not isinstance(given, list):
         raise Unproved("shape")

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 
 class PassgateError(Exception):
-    """Base of everything a face may render: `code` is stable and documented, `message` is safe."""
+    """Base of all errors that a client may see: `code` is stable and documented, `message` is safe to display."""
 
     code: ClassVar[str] = "fault"
     status: ClassVar[int] = 500
@@ -36,7 +36,7 @@ class PassgateError(Exception):
         return {}
 
     def headers(self) -> dict[str, str]:
-        """Header fields the answer must carry."""
+        """Header fields of the response."""
         return {}
 
 
@@ -109,7 +109,7 @@ PASSWORD_REASONS = {
 
 
 class _Unauthenticated(Refusal):
-    """401 always names the scheme (RFC 9110 §11.6.1, RFC 6750 §3)."""
+    """401 always names the authentication scheme (RFC 9110 §11.6.1, RFC 6750 §3)."""
 
     status = 401
     bearer_error: ClassVar[str] = 'error="invalid_token"'
@@ -139,7 +139,7 @@ class HandleInvalid(_Unauthenticated):
 
 
 class StepUpNeeded(_Unauthenticated):
-    """RFC 9470: the session is real but too old or too weak for this action."""
+    """RFC 9470: the session is valid, but too old or of too low a level for this action."""
 
     code, title = "insufficient_user_authentication", "Confirm it's you"
     message = "Confirm it's you, then try again."
@@ -230,7 +230,7 @@ class NotYet(Conflict):
 
 
 class ProofMissing(Conflict):
-    """`need` lists the alternatives still open, each a list of factors."""
+    """`need` lists the alternatives that are still open, each a list of factors."""
 
     code, title = "proof_missing", "Complete the remaining steps"
     message = "There are still steps to complete. Continue."
@@ -275,7 +275,7 @@ class Unavailable(PassgateError):
 
 
 class UnsafeSettings(PassgateError):
-    """Start refused: `reasons` is a list of (CODE, text), every one that holds."""
+    """Start refused: `reasons` lists every (CODE, text) that applies."""
 
     code, title = "unsafe_settings", "Unsafe settings"
 

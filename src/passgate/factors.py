@@ -1,6 +1,6 @@
-"""What a host program makes a factor of its own from, for `Passgate(factors=[…])`. Names only; the guide shows one.
+"""The names from which a host program builds its own factor, for `Passgate(factors=[…])`. The guide has an example.
 
-The values and verbs themselves live in `core.factor`, `core.authenticator` and `core.credentials`.
+Not here: the values and functions, which are in `core.factor`, `core.authenticator` and `core.credentials`.
 """
 
 from passgate.core.authenticator import find, is_usable

@@ -1,9 +1,9 @@
-"""The one endpoint to Argon2id: hash and check passwords in a few threads, never on the event loop.
+"""The only module that uses Argon2id: it hashes and checks passwords in a few threads, never on the event loop.
 
-Rules about passwords (length, known ones) live in `core/factors/password`; this room only turns text into hashes.
+Not here: rules about passwords (length, breached ones), which are in `core/factors/password`.
 
-Which work is done for a check does not depend on the person: one hash per scheme in use in the whole deployment, the
-stored one among them. A scheme is the parameters and the pepper, written `m=19456,t=2` or `m=19456,t=2,k=ab12cd34`.
+The work of a check does not depend on the person: one hash per scheme in use in the whole deployment, the stored one
+among them. A scheme is the parameters and the pepper, written `m=19456,t=2` or `m=19456,t=2,k=ab12cd34`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ T = TypeVar("T")
 
 
 class Stored(NamedTuple):
-    """`phc` is the standard `$argon2id$v=19$…` string, `scheme` how it was made."""
+    """`phc` is the standard `$argon2id$v=19$…` string, `scheme` the parameters it was made with."""
 
     phc: str
     scheme: str
 
 
 class Hasher:
-    """`threads` hashes at a time; who waits longer than the deadline gets 503 instead of a pile-up."""
+    """Computes `threads` hashes at a time. A caller that waits longer than the deadline gets 503, so that no queue
+    builds up."""
 
     def __init__(self, settings: HashSettings, world: World) -> None:
         self._world = world
@@ -53,18 +54,19 @@ class Hasher:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def know(self, schemes: set[str]) -> None:
-        """Schemes that stored hashes still use; each check pays for all of them, so that none stands out."""
+        """Set the schemes that stored hashes use. Each check pays for all of them, so that its time reveals nothing."""
         self._schemes = {self.scheme} | {scheme for scheme in schemes if self._usable(scheme)}
 
     async def hash(self, password: str) -> Stored:
         return await self._run(self._make, password)
 
     async def check(self, password: str, stored: Stored | None) -> bool:
-        """True if `password` made `stored`. With None (nobody there, no password set) the same work, then False."""
+        """True if `password` made `stored`. With None (no such person, no password) it does the same work and returns
+        False."""
         return await self._run(self._verify, password, stored)
 
     async def derive(self, text: str, salt: bytes, scheme: str) -> bytes:
-        """The same 32 bytes for the same text, salt and scheme: to look up one of a set that shares a salt."""
+        """32 bytes that are the same for the same text, salt and scheme: to look up one of a set that shares a salt."""
         return await self._run(self._derived, text, salt, scheme)
 
     def is_stale(self, stored: Stored) -> bool:
@@ -77,7 +79,7 @@ class Hasher:
         except TimeoutError:
             raise Unavailable("hashing", retry_after=self._settings.deadline) from None
         try:
-            # Shielded: a client that goes away must not free the slot while its thread is still busy.
+            # Shielded: a client that disconnects must not free the slot while its thread is still busy.
             task = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
             task.add_done_callback(lambda _: self._free.release())
         except BaseException:
@@ -113,7 +115,7 @@ class Hasher:
             return False
 
     def _prepared(self, password: str, scheme: str) -> bytes:
-        """NFC, then the pepper as an HMAC key (NIST 800-63B-4 §3.1.1.2: a keyed step, its key kept apart)."""
+        """NFC, then an HMAC with the pepper (NIST 800-63B-4 §3.1.1.2: a keyed step whose key is stored separately)."""
         text = unicodedata.normalize("NFC", password).encode()
         pepper = self._peppers.get(scheme.partition(",k=")[2])
         return base64.b64encode(hmac.digest(pepper, text, "sha256")) if pepper else text
@@ -132,6 +134,6 @@ def _b64(raw: bytes) -> str:
 
 
 def _stand_in(scheme: str) -> str:
-    """A well-formed hash that nothing matches, as costly as a real one of the scheme."""
+    """A well-formed hash that matches nothing and costs as much as a real one of the scheme."""
     parameters = scheme.partition(",k=")[0]
     return f"$argon2id$v=19${parameters},p=1${_b64(bytes(16))}${_b64(bytes(32))}"

@@ -1,6 +1,6 @@
-"""Languages: which one somebody reads, and the words of each, as gettext catalogs. English is the source.
+"""The reader's language, and the gettext catalog of each language. English is the source.
 
-What is said stands where it is said, in templates and modules; nothing here knows a page or a mail.
+Not here: the texts, which are in the templates and modules that use them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ DOMAIN = "passgate"
 
 
 def N_(text: str) -> str:  # noqa: N802  the name gettext's tools know
-    """Marks a text that is translated later, where it is shown."""
+    """Marks a text that is translated later, where it is displayed."""
     return text
 
 
 @lru_cache(256)
 def choose(accept: str) -> str:
-    """The language of an Accept-Language field (RFC 9110 §12.5.4): the best one we have, else English."""
+    """The best language of an Accept-Language field (RFC 9110 §12.5.4) that we have; English if there is none."""
     best, weight = LANGUAGES[0], 0.0
     for part in accept[:200].split(","):
         tag, _, rest = part.partition(";")
@@ -45,7 +45,7 @@ def _quality(parameters: str) -> float:
 
 
 class _Own(gettext.NullTranslations):
-    """A host's own texts before ours."""
+    """A host's own texts, which precede ours."""
 
     def __init__(self, texts: dict[str, str], fallback: gettext.NullTranslations) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Own(gettext.NullTranslations):
 
 @lru_cache(16)
 def catalog(language: str, texts: Path | None = None) -> gettext.NullTranslations:
-    """The words of one language. `texts`: a host's JSON file {"de": {"our English text": "their text"}}."""
+    """The catalog of one language. `texts`: a host's JSON file {"de": {"our English text": "their text"}}."""
     ours = gettext.translation(DOMAIN, LOCALES, [language], fallback=language == LANGUAGES[0])
     if texts is None:
         return ours
@@ -93,14 +93,14 @@ def date(catalog: gettext.NullTranslations, instant: int) -> str:
 
 
 def moment(catalog: gettext.NullTranslations, instant: int) -> str:
-    """`25 November 2026 at 14:05 UTC`: for whoever must know it to the minute."""
+    """`25 November 2026 at 14:05 UTC`: for readers who need the minute."""
     at = _EPOCH + timedelta(microseconds=instant)
     given = {"date": date(catalog, instant), "time": f"{at:%H:%M}"}
     return catalog.gettext(N_("%(date)s at %(time)s UTC")) % given
 
 
 def ago(catalog: gettext.NullTranslations, now: int, then: int) -> str:
-    """`3 hours ago`, `yesterday`: what a person compares with their memory; after a week, the date."""
+    """`3 hours ago`, `yesterday`; after a week, the date."""
     minutes = max(0, now - then) // 60_000_000
     hours, days = minutes // 60, minutes // 1440
     if days >= 7:

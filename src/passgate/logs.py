@@ -1,6 +1,7 @@
-"""Log lines: one JSON object a line on standard error, or a readable form for a terminal. Set up by the command line.
+"""Log lines: one JSON object per line on standard error, or a readable form for a terminal. The command line sets it
+up.
 
-No module logs through here by hand, and no value of an exception ever gets into a line: its class and frames do.
+Not here: calls of a logger. The value of an exception never gets into a line; its class and frames do.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ EXTRA = (
     "credential",
     "faults",
 )
-"""What our own lines may carry beside their message."""
+"""The fields that our own lines may have besides their message."""
 
 _QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "sqlalchemy", "asyncio", "uvicorn.access")
-"""Loggers whose chatter is of no use to operators; one names addresses that are asked for leaked passwords."""
+"""Loggers that operators do not need; one of them logs the addresses that are queried for breached passwords."""
 
 _DEEP = 8
-"""Causes of causes that are followed."""
+"""How many causes of causes are followed."""
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Every logger of the process goes through one handler. Call it once, at the start of a command."""
+    """Send every logger of the process through one handler. Call it once, at the start of a command."""
     out = stream or sys.stderr
     handler = logging.StreamHandler(out)
     handler.setFormatter(Readable() if out.isatty() else Json())
@@ -92,7 +93,7 @@ class Readable(logging.Formatter):
 
 
 def message(record: logging.LogRecord) -> str:
-    """A foreign logger's first line only: what follows may show objects with all they hold."""
+    """The first line of a foreign logger's message: later lines may print objects with all their values."""
     text = record.getMessage().strip()
     return text if record.name.startswith("passgate") else text.partition("\n")[0]
 
@@ -103,7 +104,8 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def described(error: BaseException, deep: int = _DEEP) -> dict[str, Any]:
-    """{type, frames, code?, cause?}: where it happened, never what it said. Our own errors' codes are harmless."""
+    """{type, frames, code?, cause?}: where an exception was raised, never its text. The codes of our own errors are
+    safe."""
     kind = type(error)
     entry: dict[str, Any] = {
         "type": f"{kind.__module__}.{kind.__qualname__}",
@@ -120,7 +122,7 @@ def described(error: BaseException, deep: int = _DEEP) -> dict[str, Any]:
 
 
 def _short(filename: str) -> str:
-    """From the package on: where it is installed is nobody's business."""
+    """The path from the package on: where it is installed is not logged."""
     parts = PurePath(filename).parts
     for root in ("site-packages", "src"):
         if root in parts:
@@ -129,5 +131,5 @@ def _short(filename: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """A terminal is steered by control characters; a log line is not the place for them."""
+    """Replace control characters, which would steer a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -1,4 +1,4 @@
-"""A text as a QR code, for a camera: SVG for a page, PNG for a program. What the text means is never known here."""
+"""A text as a QR code: SVG for a page, PNG for a program. Not here: the meaning of the text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import segno
 
 
 def svg(text: str) -> str:
-    """An SVG element, dark on light whatever the page's colours: cameras want it so."""
+    """An SVG element, dark on light in every colour scheme, because cameras need that."""
     picture = io.BytesIO()
     segno.make(text, error="m", micro=False).save(
         picture,

@@ -1,6 +1,6 @@
-"""The one bench for keys: sealing at rest (AES-256-GCM), keyed hashes, bearer secrets and the key ring behind them.
+"""All uses of keys: encryption at rest (AES-256-GCM), keyed hashes, bearer secrets, and the key ring.
 
-Passwords are hashed in `hashing`; nothing here knows a table, a request or a rule.
+Not here: password hashing, which is in `hashing`, and tables, requests and rules.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from passgate.world import SECOND, World
 
 VERSION = 1
-"""First byte of every sealed record and MAC: a new construction gets a new number."""
+"""First byte of every sealed record and MAC. A new construction gets a new number."""
 
 _HEAD = 5  # version, key id
 _SALT = 16
@@ -34,7 +34,7 @@ class Unreadable(ValueError):
 
 
 def _hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
-    """HKDF-SHA256 (RFC 5869). The standard library's HMAC is twice as quick here as building an HKDF object."""
+    """HKDF-SHA256 (RFC 5869). The HMAC of the standard library is twice as fast here as an HKDF object."""
     key = hmac.digest(salt, secret, "sha256")
     out, block = b"", b""
     for count in range(1, -(-length // 32) + 1):
@@ -45,7 +45,7 @@ def _hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One root secret. `id` is derived from it: the same secret has the same id on every machine."""
+    """One root secret. `id` is derived from it, so the same secret has the same id on every machine."""
 
     secret: bytes = field(repr=False)
     id: bytes
@@ -69,7 +69,7 @@ class Ring:
             raise ValueError("at least one key is required")
         self.current = keys[0]
         self._keys = {key.id: key for key in keys}
-        # Every subkey for a keyed hash is asked for again and again; sealing salts are fresh each time.
+        # Subkeys of keyed hashes are used again and again; the salts of sealing are fresh each time.
         self._subkey = lru_cache(256)(lambda key_id, purpose: _hkdf(self._keys[key_id].secret, b"mac", purpose, 32))
 
     @classmethod
@@ -168,14 +168,14 @@ class Ring:
 
 
 class Minted(NamedTuple):
-    """`token` goes to the client once; `hash` (32 bytes) is all that is stored."""
+    """`token` is sent to the client once; only `hash` (32 bytes) is stored."""
 
     token: str
     hash: bytes
 
 
 def digest(*parts: bytes) -> bytes:
-    """SHA-256 over length-prefixed parts: no two different lists of parts share an encoding."""
+    """SHA-256 over length-prefixed parts, so that no two different lists of parts have the same encoding."""
     total = hashlib.sha256()
     for part in parts:
         total.update(len(part).to_bytes(8) + part)
@@ -191,7 +191,8 @@ def _read_keys(path: Path) -> list[bytes]:
 
 
 def _write_keys(path: Path, secrets: list[bytes], *, exclusive: bool = False) -> None:
-    """Whole or not at all, and never readable by others: a temporary file, fsync, then one link or rename."""
+    """Write the whole file or nothing, and never readable by others: a temporary file, fsync, then one link or
+    rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps({"keys": [base64.b64encode(secret).decode() for secret in secrets]}, indent=1)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,6 +1,6 @@
-"""Every setting, with its default and its check: one frozen tree, read once at the edge from PASSGATE_… variables.
+"""Every setting, with its default and its check: one frozen tree, read once from PASSGATE_… variables.
 
-Nothing here opens a file of data or a socket, and no other module reads the environment.
+Not here: opening data files or sockets. No other module reads the environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _seconds(value: object) -> object:
 
 
 def _str_list(value: object) -> object:
-    """A JSON list, or words parted by commas or blanks."""
+    """A JSON list, or values separated by commas or blanks."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -49,7 +49,7 @@ def _no_slash(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
         raise ValueError("must be an origin such as https://id.example.com")
-    # As a browser spells it in Origin: lower case, the default port left out.
+    # The form that a browser uses in Origin: lower case, without the default port.
     standard = {"http": ":80", "https": ":443"}[parts.scheme]
     return f"{parts.scheme}://{parts.netloc.lower().removesuffix(standard)}"
 
@@ -101,7 +101,7 @@ class RecoverySettings(_Part):
 
 
 class HashSettings(_Part):
-    """Argon2id. One lane: more lanes buy nothing on a server that hashes for many people at once."""
+    """Argon2id. One lane: more lanes gain nothing on a server that hashes for many people at once."""
 
     memory_kib: int = Field(19456, ge=8, le=4 * 1024 * 1024, description="Memory per password hash, in KiB")
     passes: int = Field(2, ge=1, le=64, description="Passes over the memory")
@@ -129,7 +129,7 @@ class CorsSettings(_Part):
 
 
 class ThemeSettings(_Part):
-    """A brand is a hue and a chroma; every colour comes from them."""
+    """A brand is a hue and a chroma, from which every colour is derived."""
 
     hue: int = Field(262, ge=0, le=360, description="Brand hue in degrees (OKLCH)")
     chroma: float = Field(0.16, ge=0, le=0.2, description="Brand chroma: how colorful it is")
@@ -192,24 +192,26 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The library's own order; but files of secrets know nested names too: `passgate_metrics__token`."""
+        """The library's own order; in addition, files in the secrets folder may have nested names:
+        `passgate_metrics__token`."""
         files = NestedSecretsSettingsSource(file_secret_settings)
         return init_settings, env_settings, dotenv_settings, files
 
     @classmethod
     def load(cls, **given: Any) -> Self:
-        """From the environment, `.env` and, where PASSGATE_SECRETS_DIR names a folder, one file per setting."""
+        """From the environment, `.env` and, if PASSGATE_SECRETS_DIR names a folder, one file per setting."""
         folder = os.environ.get("PASSGATE_SECRETS_DIR")
         return cls(_secrets_dir=folder, **given) if folder else cls(**given)
 
     @staticmethod
     def development(**given: Any) -> Settings:
-        """This machine only; reads no environment."""
+        """For this machine only; reads no environment."""
         return _Preset(**{"environment": "development", **given})
 
     @staticmethod
     def production(**given: Any) -> Settings:
-        """The same, with everything that production demands left to the caller; `refusals` names what is missing."""
+        """Like `development`, but the caller gives everything that production demands; `refusals` names what is
+        missing."""
         return _Preset(**{"environment": "production", **given})
 
     @property
@@ -239,14 +241,14 @@ class Settings(BaseSettings):
         return self.database.startswith("sqlite:")
 
     def root_secrets(self) -> tuple[str, ...]:
-        """From SECRETS, or from SECRETS_FILE; empty where the key file is to be used."""
+        """From SECRETS or SECRETS_FILE; empty if the key file is used."""
         if self.secrets or self.secrets_file is None:
             return self.secrets
         return tuple(line.strip() for line in self.secrets_file.read_text().splitlines() if line.strip())
 
 
 class _Preset(Settings):
-    """Settings that their caller gives and nothing else: no variable, no file."""
+    """Settings that the caller gives; no variable and no file is read."""
 
     @classmethod
     def settings_customise_sources(
@@ -264,7 +266,7 @@ LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost$")
 
 
 def is_localhost(host: str) -> bool:
-    """`localhost` or a name below it: the names browsers keep on this machine."""
+    """`localhost` or a name below it: names that browsers resolve to this machine."""
     return LOOPBACK.fullmatch(host.lower()) is not None
 
 
@@ -279,8 +281,8 @@ _DEFAULTS = re.compile(r"change|default|secret|example|password|your[-_ ]|(.)\1{
 
 
 def refusals(settings: Settings) -> list[tuple[str, str]]:
-    """Every reason not to start with these settings, as (CODE, text); empty: none. Looks at no file and no socket
-    beyond SECRETS_FILE. The database's own reason (DATABASE_BEHIND) is added by whoever opened it."""
+    """Every reason not to start with these settings, as (CODE, text); empty if there is none. Reads no file except
+    SECRETS_FILE, and no socket. The caller that opened the database adds DATABASE_BEHIND."""
     found = _secret_refusals(settings)
     host = urlsplit(settings.url).hostname or ""
     if settings.is_development:

@@ -1,6 +1,6 @@
-"""For the tests of a host's program: a Passgate in a folder of its own, a clock turned by hand, a mailbox, `sign_in`.
+"""For the tests of a host program: a Passgate in a folder of its own, a clock that tests set, a mailbox, `sign_in`.
 
-Everything here goes through the real endpoints; nothing is mocked, no network is used, and no server ever imports this.
+All of it uses the real endpoints; nothing is mocked and no network is used. Not here: anything a server imports.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from passgate.world import SECOND, World
 
 PASSWORD = "correct horse battery staple"
 CHEAP = HashSettings(memory_kib=1024, passes=1)
-"""Hash parameters for every test but those of hashing."""
+"""Hash parameters for all tests but those of hashing."""
 START = 1_800_000_000 * SECOND
 _PATIENCE = 5.0
 """Seconds to wait for a mail."""
@@ -35,7 +35,7 @@ _PATIENCE = 5.0
 
 @dataclass
 class Clock:
-    """Stands still until `forward` turns it; each reading moves it by one microsecond, so that no two are equal."""
+    """Stands still until `forward` moves it. Each reading adds one microsecond, so that no two are equal."""
 
     now: int = START
 
@@ -49,17 +49,17 @@ class Clock:
 
 @dataclass
 class Mailbox:
-    """Keeps what would be sent, oldest first."""
+    """Collects mails instead of sending them, oldest first."""
 
     mails: list[Message] = field(default_factory=list)
 
     async def send(self, message: Message) -> None:
-        """Twice the same id is one mail."""
+        """A second mail with the same id is ignored."""
         if all(mail.id != message.id for mail in self.mails):
             self.mails.append(message)
 
     def to(self, email: str) -> list[Message]:
-        """Newest first; the address is matched without case."""
+        """The mails to an address, newest first; compared without case."""
         return [mail for mail in reversed(self.mails) if mail.to.lower() == email.lower()]
 
     def code(self, email: str) -> str:
@@ -68,16 +68,16 @@ class Mailbox:
 
 
 class Gate(Passgate):
-    """A Passgate for one test, or for many. `clock` and `mailbox` are its own."""
+    """A Passgate for one test or for many, with a `clock` and a `mailbox` of its own."""
 
     def __init__(self, settings: Settings, clock: Clock, mailbox: Mailbox, **given: Any) -> None:
-        """`given`: what `Passgate` takes besides."""
+        """`given`: further arguments of `Passgate`."""
         super().__init__(settings, World(clock, World.real().dice), mailer=mailbox, **given)
         self.clock, self.mailbox = clock, mailbox
         _made.append(weakref.ref(self))
 
     async def settle(self) -> None:
-        """Do now what is done beside requests: deliver mails, seal the trail, tell observers."""
+        """Run the background work now: deliver mails, seal the audit trail, notify observers."""
         await outbox.settle(self.services, self.mailer)
         await ledger.seal(self.services)
         while await observers.notify(self.services, self._observers):
@@ -96,8 +96,8 @@ def gate(
     mailbox: Mailbox | None = None,
     **settings: Any,
 ) -> Gate:
-    """Development's settings, cheap hashes, data in a temporary folder that goes with the process at the latest. No
-    variable and no file is read; `settings` are those of `Settings`."""
+    """Settings of development with cheap hashes; the data folder is temporary and is removed with the process at the
+    latest. No variable and no file is read; `settings` are those of `Settings`."""
     folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
     given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
     preset = Settings.development(**given)
@@ -114,7 +114,7 @@ Carrier = Literal["cookie", "bearer"]
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whom a client now speaks for. Of a client that does not wait, it may be awaited all the same."""
+    """The person that a client is signed in as. With a synchronous client, awaiting it is optional."""
 
     id: str
     email: str
@@ -134,7 +134,7 @@ class _Ask:
     bearer: str | None = None
 
     def given(self, at: str) -> dict[str, Any]:
-        """How a client is asked; of what it carries already nothing may count."""
+        """The arguments of a request, without anything that the client carries already."""
         headers = {"authorization": f"Bearer {self.bearer}"} if self.bearer else {}
         method = "GET" if self.body is None else "POST"
         body = {} if self.body is None else {"json": self.body}
@@ -142,7 +142,7 @@ class _Ask:
 
 
 Way = Generator[_Ask | None, httpx2.Response | None, SignedIn]
-"""What is asked, one after the other; None where a mail is waited for."""
+"""The requests, one after the other; None while a mail is awaited."""
 
 
 @overload
@@ -174,9 +174,9 @@ def sign_in(
     carrier: Carrier = "cookie",
     gate: Gate | None = None,
 ) -> Awaitable[SignedIn] | SignedIn:
-    """Sign somebody in with this client, and up before that where nobody has this address yet: from now on it speaks
-    for them, like a browser on one of our own pages. Through the endpoints of `gate`, the one made last where none is
-    named. An httpx2.AsyncClient is awaited; Starlette's TestClient needs no await."""
+    """Sign somebody in with this client, after a sign-up if the address is new. From then on the client sends their
+    cookie, like a browser on one of our own pages. Uses the endpoints of `gate`, by default of the last one created.
+    Await it with an httpx2.AsyncClient; Starlette's TestClient needs no await."""
     found = gate or _last()
     way = _way(found, email, password, profile, carrier)
     for name in ("authorization", "sec-fetch-site"):

@@ -1,6 +1,6 @@
-"""The look as data: a brand is a hue and a chroma, every colour is derived from them; templates are filled here.
+"""The theme as data: a brand is a hue and a chroma, and every colour is derived from them. Templates are rendered here.
 
-No page, no mail and no text lives in this module.
+Not here: any page, mail or text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).parent / "web" / "templates"
 
 @lru_cache(16)
 def environment(settings: ThemeSettings, language: str) -> Environment:
-    """Templates of one language. A name that was not given is a fault, never an empty place."""
+    """The templates of one language. An undefined variable raises an error instead of rendering as nothing."""
     folders = [TEMPLATES] if settings.templates is None else [settings.templates, TEMPLATES]
     made = Environment(
         loader=FileSystemLoader(folders),
@@ -38,12 +38,12 @@ def environment(settings: ThemeSettings, language: str) -> Environment:
 
 
 def sheet_head(settings: ThemeSettings) -> str:
-    """The two numbers of a brand, as the end of the style sheet."""
+    """The two numbers of a brand, as the last rule of the style sheet."""
     return f":root{{--hue:{settings.hue};--chroma:{settings.chroma:g}}}\n"
 
 
 def mail_colours(settings: ThemeSettings) -> dict[str, str]:
-    """The light tokens as #rrggbb: mail programs know neither variables nor OKLCH."""
+    """The light colours as #rrggbb: mail programs support neither variables nor OKLCH."""
     return {
         "brand": hexed(0.49, settings.chroma, settings.hue),
         "on_brand": hexed(0.99, 0.005, settings.hue),
@@ -60,7 +60,7 @@ def hexed(lightness: float, chroma: float, hue: float) -> str:
 
 
 def linear(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    """Linear sRGB of an OKLCH colour, clipped to what a screen shows (CSS Color 4 §10)."""
+    """Linear sRGB of an OKLCH colour, clipped to the sRGB gamut (CSS Color 4 §10)."""
     a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3

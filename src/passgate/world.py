@@ -1,6 +1,6 @@
-"""The outside world as a value: the clock and the dice, handed to whoever needs them.
+"""The clock and the source of randomness as a value that is passed to whoever needs them.
 
-Nothing else in the package asks for the time or for randomness; no rule and no storage ever lives here.
+No other module asks for the time or for randomness. Not here: any rule or storage.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 Instant = int
-"""Microseconds since 1970-01-01 UTC. One integer compares alike in Python, SQLite and PostgreSQL."""
+"""Microseconds since 1970-01-01 UTC. One integer that compares alike in Python, SQLite and PostgreSQL."""
 
 SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1)  # UTC by definition; the zone would only be cut off again
@@ -46,8 +46,8 @@ class World:
         return str(int.from_bytes(self.dice(width)) % 10**count).zfill(count)
 
     def uuid(self) -> str:
-        """A UUIDv7 (RFC 9562 §5.7, method 3): milliseconds, 12 bits of the fraction, 62 random bits. Made one after
-        another they sort in that order, to a quarter of a microsecond."""
+        """A UUIDv7 (RFC 9562 §5.7, method 3): milliseconds, 12 bits of the fraction, 62 random bits. Ids that are made
+        one after another sort in that order, to a quarter of a microsecond."""
         milli, micro = divmod(self.clock(), 1000)
         high = milli << 16 | 0x7000 | micro * 4096 // 1000
         low = 0b10 << 62 | int.from_bytes(self.dice(8)) >> 2

@@ -1,7 +1,7 @@
-"""The command line: `passgate [--data DIR] COMMAND`. Here the commands are put together, and errors become exit codes.
+"""The command line: `passgate [--data DIR] COMMAND`. It assembles the commands and turns errors into exit codes.
 
-What a command does lives in the modules beside this one, and the rules behind it in `core`; heavy imports wait until
-a command needs them.
+Not here: the commands, which are in the other modules of this package, and the rules, which are in `core`. Heavy
+imports wait until a command needs them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
         typer.echo(f"fault: {fault.strerror or type(fault).__name__}: {fault.filename or ''}", err=True)
         sys.exit(1)
     except Exception:
-        # Frames without values: what went wrong in here may have held anything.
+        # Frames without values: any value could be a secret.
         logs.configure("info")
         logging.getLogger("passgate.fault").exception("fault")
         sys.exit(1)

@@ -1,4 +1,5 @@
-"""`passgate audit`: look at the trail, prove it, carry it away. How it proves itself lives in `core/ledger`."""
+"""`passgate audit`: list, verify and export the audit trail. Not here: how it is verified, which is in
+`core/ledger`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A copy of a running SQLite installation, taken page by page by SQLite itself. Restoring is copying the files back."""
+"""A copy of a running SQLite installation, which SQLite makes page by page. Not here: restoring, which is copying the
+files back."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ KEY_FILE = "passgate.keys"
 
 
 def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | None]:
-    """The two new files, 0600: the database and its keys (None where they are in the settings). `target` is a new
-    file, and the keys go to `target.keys`; or a folder, for the names that a data folder has. Whole or not at all."""
+    """The two new files with mode 0600: the database and its keys (None if they are in the settings). `target` is a new
+    file, and the keys go to `target.keys`; or a folder, and both get their names in a data folder. All or nothing."""
     if not source.exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     in_folder = target.is_dir()
@@ -34,7 +35,7 @@ def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | N
 
 
 def _fresh(path: Path, fill: Callable[[], None]) -> None:
-    """Made by us, for us alone, and gone again if filling it fails."""
+    """A new file with mode 0600, which is removed if filling it fails."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -54,7 +55,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """A consistent picture, whatever is written meanwhile; then one file, no journal beside it, looked through."""
+    """A consistent snapshot in one file without a journal, checked for integrity."""
     try:
         with (
             closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as old,

@@ -1,6 +1,6 @@
-"""What every command needs: the settings, an open house, a way to run a coroutine, and how answers are printed.
+"""What every command needs: the settings, the services, running a coroutine, and printing answers.
 
-No command and no rule lives here.
+Not here: any command or rule.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ TenantName = Annotated[str, typer.Option("--tenant", help="Name of the tenant.")
 _SECRET = ("secrets", "database_url", "pepper", "token", "url")
 _HIDDEN = "can't be read"
 _PREFIX = "Value error, "
-"""What the library says before a text of ours."""
+"""The library's prefix before our own message."""
 _SAFE_TO_WRITE = ("SECRETS_", "PEPPER_", "HASH_")
-"""Reasons that also hold for a command that writes: with them it would seal or hash what nobody should rely on."""
+"""Reasons that also refuse commands that write: these would seal or hash with settings that nobody should rely on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What stood before the command."""
+    """The options before the command."""
 
     data: Path | None
 
@@ -47,7 +47,7 @@ class Given:
 
 
 def load(given: Given) -> Settings:
-    """From the environment; what cannot be read is refused as SETTING_INVALID, without its value."""
+    """Settings from the environment; a setting that cannot be read is refused as SETTING_INVALID, without its value."""
     from pydantic import ValidationError  # noqa: PLC0415
     from pydantic_settings import SettingsError  # noqa: PLC0415
 
@@ -71,7 +71,7 @@ def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
 
 
 def open_store(settings: Settings) -> Store:
-    """The database of these settings, not yet asked for anything."""
+    """The database of these settings; no statement has run yet."""
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
     from passgate.store import Store  # noqa: PLC0415
@@ -89,12 +89,12 @@ def open_store(settings: Settings) -> Store:
 
 
 def database_file(settings: Settings) -> Path:
-    """SQLite's file."""
+    """The path of the SQLite file."""
     return Path(settings.database.partition(":///")[2].partition("?")[0])
 
 
 async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Why this database cannot serve now. SQLite's file is made and migrated at the start, so none is fine too."""
+    """Why this database cannot serve now. No SQLite file is no reason: it is created and migrated at the start."""
     from sqlalchemy import text  # noqa: PLC0415
 
     from passgate.store.migrate import is_behind  # noqa: PLC0415
@@ -108,7 +108,7 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     try:
         async with asyncio.timeout(10):
             async with store.read() as db:
-                # SQLite looks at its file only when it is asked for something in it.
+                # SQLite opens its file only with the first statement.
                 await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
             if not settings.is_sqlite and await is_behind(store):
                 return [("DATABASE_BEHIND", "The database schema is out of date. Run `passgate migrate`.")]
@@ -122,8 +122,7 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
-    """The rooms behind the endpoints, without the endpoints. `make`: a new data folder is fine; else it must be
-    there."""
+    """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
     from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
@@ -156,7 +155,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def format_times(row: dict[str, Any]) -> dict[str, Any]:
-    """Instants as the API spells them."""
+    """Instants in the format of the API."""
     from passgate.world import iso  # noqa: PLC0415
 
     return {
@@ -166,12 +165,12 @@ def format_times(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(answer: object, plain: str, *, as_json: bool) -> None:
-    """One answer on standard output."""
+    """Print one answer to standard output."""
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else plain)
 
 
 def explain(error: PassgateError) -> None:
-    """`CODE text` for each reason not to start; `code: message` and the fields for everything else."""
+    """Print `CODE text` for each reason not to start; `code: message` and the fields for any other error."""
     if isinstance(error, UnsafeSettings):
         for code, text in error.reasons:
             typer.echo(f"{code} {text}", err=True)
@@ -183,7 +182,8 @@ def explain(error: PassgateError) -> None:
 
 
 def password_from_stdin() -> str:
-    """One line; at a terminal it is asked for and not shown. Never from the command line, where others can read it."""
+    """One line; at a terminal it is prompted for without echo. Never from the command line, where other users can read
+    it."""
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
     try:

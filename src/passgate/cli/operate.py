@@ -1,4 +1,5 @@
-"""`passgate migrate`, `doctor`, `backup` and `key`: what keeps an installation well. It never touches a person."""
+"""`passgate migrate`, `doctor`, `backup` and `key`: the maintenance of an installation. Not here: anything about
+people."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def migrate(ctx: typer.Context) -> None:
 async def _migrate(settings: Settings) -> bool:
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
-    # No keys and no other setting are needed here: a deployment may migrate before its secrets are at hand.
+    # Needs no keys and no other setting: a deployment may migrate before its secrets are available.
     reasons = [reason for reason in await desk.database_reasons(settings) if reason[0] != "DATABASE_BEHIND"]
     if reasons:
         raise UnsafeSettings(reasons)

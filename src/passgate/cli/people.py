@@ -1,4 +1,4 @@
-"""`passgate user`, `role` and `tenant`: who is there, and what they may do. The rules behind them live in `core`."""
+"""`passgate user`, `role` and `tenant`: people and their roles. Not here: the rules, which are in `core`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def install(app: typer.Typer) -> None:
 
 
 def _asked(ctx: typer.Context, verb: Callable[[Ctx], Awaitable[dict[str, Any]]], *, make: bool = False) -> Any:
-    """What a verb of the core answers, instants spelled."""
+    """The answer of an action of `core`, with formatted instants."""
 
     async def work() -> dict[str, Any]:
         from passgate.core.ctx import Ctx  # noqa: PLC0415

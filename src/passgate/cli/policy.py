@@ -1,4 +1,4 @@
-"""`passgate policy`: why somebody is asked for what. Deciding is `core.policy`'s."""
+"""`passgate policy`: explains what a person must prove and why. Not here: the decision, which `core.policy` makes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`passgate serve`, `demo` and `worker`: the commands that run until they are told to stop.
+"""`passgate serve`, `demo` and `worker`: the commands that run until they are stopped.
 
-Binding lives in `sockets`, one process in `server`, several in `workers`.
+Not here: binding (`sockets`), one serving process (`server`), several of them (`workers`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def serve(ctx: typer.Context) -> None:
 
 
 def _refuse(settings: Settings) -> None:
-    """Every reason at once, the database's own among them."""
+    """Refuse with all reasons at once, those of the database included."""
     from passgate.settings import refusals  # noqa: PLC0415
 
     if reasons := refusals(settings) + asyncio.run(desk.database_reasons(settings)):
@@ -70,7 +70,7 @@ async def _serve_one(settings: Settings, bound: list[socket.socket], listening: 
 
 
 def _serve_many(settings: Settings, bound: list[socket.socket], line: str) -> int:
-    """The database is made ready once, before there is anybody to race."""
+    """Prepare the database once, before any worker starts, so that they do not race."""
     from passgate.cli.workers import supervise  # noqa: PLC0415
 
     async def prepare() -> None:
@@ -117,7 +117,7 @@ def demo(
 
 
 async def _owners_link(settings: Settings) -> str:
-    """A fresh one at each start: signs in the owner of `main`, once, within 15 minutes."""
+    """A new link at each start: signs in the owner of `main`, once, within 15 minutes."""
     from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import operate  # noqa: PLC0415
     from passgate.core.ctx import Ctx  # noqa: PLC0415
@@ -136,7 +136,7 @@ async def _owners_link(settings: Settings) -> str:
 
 
 def _demo_ready(settings: Settings, ready: Path, admin_link: str) -> str:
-    """The file, and what the terminal shows."""
+    """Write the ready file; return what the terminal prints."""
     paths = {"signup": "/signup", "mail": "/dev/mail", "docs": "/docs"}
     links = {name: settings.url + path for name, path in paths.items()} | {"admin_link": admin_link}
     _write_private(ready, json.dumps({"url": settings.url, **links, "clients": []}, indent=1))
@@ -145,7 +145,7 @@ def _demo_ready(settings: Settings, ready: Path, admin_link: str) -> str:
 
 
 async def _answers(settings: Settings) -> None:
-    """Return once /readyz says so: `ready` is a promise to whoever waits for the file."""
+    """Return when /readyz answers: whoever waits for the ready file relies on it."""
     import httpx2  # noqa: PLC0415
 
     headers = {"Host": f"localhost:{settings.port}"}
@@ -160,7 +160,7 @@ async def _answers(settings: Settings) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Whole or not at all, and readable by nobody else."""
+    """Write the whole file or nothing, with mode 0600."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(text + "\n")

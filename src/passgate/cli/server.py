@@ -1,6 +1,6 @@
-"""One serving process: Passgate behind uvicorn on uvloop and httptools, from the first byte to an orderly end.
+"""One serving process: Passgate on uvicorn with uvloop and httptools, from the first byte to an orderly end.
 
-How many processes there are is `workers`' business; no route and no rule lives here.
+Not here: the number of processes, which is in `workers`, and any route or rule.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from passgate.app import Passgate
 
 GRACE = 10
-"""Seconds that requests in flight are given at the end."""
+"""Seconds that requests in flight have at shutdown."""
 HEAD = 64 * 1024
-"""Bytes that a request's line and header fields may take together."""
+"""Bytes that the request line and the header fields may take together."""
 
 Listening = Callable[[], Awaitable[None]]
 
 
 class Protocol(HttpToolsProtocol):
-    """httptools keeps an endless header for ever: here it ends at `HEAD`, with 400 and a closed connection."""
+    """httptools accepts an endless header; here it ends at `HEAD` with 400 and a closed connection."""
 
     _head: int | None = 0
 
@@ -49,7 +49,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, told to stop by SIGTERM or SIGINT as an orderly end with exit code 0; a second SIGINT does not wait."""
+    """uvicorn that ends orderly with exit code 0 on SIGTERM or SIGINT; a second SIGINT does not wait."""
 
     def __init__(self, gate: Passgate, listening: Listening) -> None:
         config = uvicorn.Config(
@@ -69,7 +69,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # Beside the main loop: whoever wants to hear an answer first must let it run.
+        # A task of its own: waiting for an answer here would block the main loop.
         self._announcing = asyncio.ensure_future(self._announce())
 
     async def _announce(self) -> None:
@@ -88,7 +88,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ours are on the loop already, from before the database was opened."""
+        """Our handlers are installed already, before the database is opened."""
         yield
 
     def stop(self, number: int) -> None:
@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(gate: Passgate, sockets: list[socket.socket], listening: Listening) -> None:
-    """Until a signal comes. What is wrong with the start is raised, not logged."""
+    """Serve until a signal arrives. Errors at the start are raised, not logged."""
     server = Server(gate, listening)
     on_signals(server.stop)
     async with gate.running():
@@ -112,7 +112,7 @@ def on_signals(stop: Callable[[int], None]) -> None:
 
 
 def run(work: Awaitable[None]) -> None:
-    """On uvloop where there is one."""
+    """Run on uvloop if it is installed."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_awaited(work))
 

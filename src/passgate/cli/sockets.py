@@ -1,4 +1,4 @@
-"""Bind what the server will listen on, before anything else is opened. No byte is ever read here."""
+"""Binds the sockets that the server listens on, before anything else is opened. Not here: reading from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRIES = 20
 
 @contextmanager
 def bound(settings: Settings) -> Iterator[list[socket.socket]]:
-    """`bind`, and closed at the end."""
+    """`bind`, and close the sockets at the end."""
     made = bind(settings)
     try:
         yield made
@@ -31,8 +31,8 @@ def bound(settings: Settings) -> Iterator[list[socket.socket]]:
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """This machine's own two addresses, or those of HOST. A family that the machine lacks is left out with a log line,
-    as long as one is left. PORT 0 is one free port for all of them."""
+    """The two loopback addresses, or those of HOST. An address family that the machine lacks is skipped with a log
+    line, if another one is left. PORT 0 chooses one free port for all of them."""
     wanted = _addresses(settings.host)
     for _ in range(_TRIES if settings.port == 0 else 1):
         made = _bind_all(wanted, settings.port)
@@ -55,7 +55,7 @@ def _bracketed(host: str) -> str:
 
 
 def _addresses(host: str | None) -> tuple[str, ...]:
-    """`::` means both families, each with a socket of its own, so that an IPv4 peer is seen by its IPv4 address."""
+    """`::` means both families, each with a socket of its own, so that an IPv4 peer keeps its IPv4 address."""
     if host is None or host == "localhost":
         return _HERE
     if host == "::":
@@ -68,7 +68,7 @@ def _addresses(host: str | None) -> tuple[str, ...]:
 
 
 def _bind_all(wanted: tuple[str, ...], port: int) -> list[socket.socket]:
-    """All of them on one port, or none."""
+    """Bind all of them to one port, or none."""
     made: list[socket.socket] = []
     try:
         for address in wanted:

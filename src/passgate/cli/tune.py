@@ -1,4 +1,4 @@
-"""Measure Argon2id on this machine, by the very code that hashes passwords. It changes no setting."""
+"""Measures Argon2id on this machine with the code that hashes passwords. Not here: changing a setting."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from passgate.world import World
 CANDIDATES = ((46 * 1024, 1), (19 * 1024, 2), (12 * 1024, 3), (32 * 1024, 2), (46 * 1024, 2), (64 * 1024, 3))
 ROUNDS = 3
 PATIENCE = 250
-"""Milliseconds that a person may be asked to wait for one hash."""
+"""Milliseconds that a person may wait for one hash."""
 
 
 @dataclass(frozen=True, slots=False)
 class Measured:
-    """One parameter set: how long one hash takes, and how many this machine makes in a second."""
+    """One parameter set: the time of one hash, and hashes per second of this machine."""
 
     memory_kib: int
     passes: int
@@ -37,7 +37,7 @@ class Measured:
 
 
 async def tune(settings: Settings) -> list[Measured]:
-    """Every candidate, all of them at or above OWASP's floor; suggested is the costliest within a person's patience."""
+    """All candidates, each at or above OWASP's minimum; the suggested one is the most expensive within PATIENCE."""
     threads = settings.hash.threads or os.cpu_count() or 1
     measured = [await _measure(memory, passes, threads) for memory, passes in CANDIDATES]
     within = [row for row in measured if row.ms <= PATIENCE] or measured[:1]

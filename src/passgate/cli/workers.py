@@ -1,6 +1,6 @@
-"""Several serving processes behind the same sockets: start them, replace one that dies, end them together.
+"""Several serving processes on the same sockets: start them, replace one that dies, end them together.
 
-What one of them does lives in `server`; no request is ever seen here.
+Not here: what one of them does, which is in `server`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("passgate.serve")
 
 _SPAWN = multiprocessing.get_context("spawn")
-"""A fresh interpreter for each: nothing of the parent's threads, connections or dice is shared."""
+"""A fresh interpreter for each: it shares no threads, connections or random state with the parent."""
 
 
 class _Worker:
-    """A process, and the pipe on which it says that it listens. It ends by itself when the parent's end closes."""
+    """A process, and the pipe on which it reports that it listens. It ends by itself when the parent's end of the pipe
+    closes."""
 
     def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
         self.pipe, theirs = _SPAWN.Pipe()
@@ -52,7 +53,8 @@ class _Worker:
 
 
 def supervise(settings: Settings, sockets: list[socket.socket], listening: Callable[[], None]) -> int:
-    """Until a signal comes; the exit code. A worker that dies before it ever listened would do so again: all end."""
+    """Run until a signal arrives; the exit code. If a worker dies before it has listened, all end, because its
+    successor would die too."""
     has_announced, stop_at = False, _Stopped()
     workers = [_Worker(settings, sockets) for _ in range(settings.workers)]
     try:
@@ -91,7 +93,7 @@ def _end(workers: list[_Worker]) -> None:
 
 
 class _Stopped:
-    """SIGTERM and SIGINT as something to wait for: the handler writes a byte where `wait` listens."""
+    """SIGTERM and SIGINT as something to wait for: the handler writes a byte to the pipe that `wait` reads."""
 
     def __init__(self) -> None:
         self.came = False
@@ -111,7 +113,7 @@ class _Stopped:
 
 
 def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) -> None:
-    """In the worker."""
+    """The body of a worker process."""
     from passgate.app import Passgate  # noqa: PLC0415
 
     configure(settings.log_level)
@@ -123,7 +125,7 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) ->
             loop.remove_reader(pipe.fileno())
             signal.raise_signal(signal.SIGTERM)
 
-        # The other end never writes: it becomes readable when the parent is gone, however it went.
+        # The parent never writes to it: it becomes readable when the parent has ended, for whatever reason.
         loop.add_reader(pipe.fileno(), parent_is_gone)
         with suppress(BrokenPipeError):  # gone already; the reader hears of it too
             pipe.send(True)
@@ -134,6 +136,6 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) ->
         explain(error)
         sys.exit(1)
     except Exception:
-        # Not left to multiprocessing, which would print what the exception says.
+        # Not left to multiprocessing, which would print the text of the exception.
         log.exception("worker failed")
         sys.exit(1)

@@ -1,1 +1,2 @@
-"""The JSON endpoints; each file holds its own input and output models. Rules live in `core`, guards in `guards`."""
+"""The JSON endpoints; each file holds its own input and output models. Not here: rules (`core`) and guards
+(`guards`)."""

@@ -1,4 +1,4 @@
-"""The endpoints of one's own account: /api/v1/me. Rules live in `core.account`."""
+"""The endpoints of the caller's own account: /api/v1/me. Not here: the rules, which are in `core.account`."""
 
 from __future__ import annotations
 

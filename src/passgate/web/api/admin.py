@@ -1,4 +1,4 @@
-"""The endpoints of a tenant's admins: its policy, a sign-in link for somebody. Rules live in `core.admin`."""
+"""The endpoints of a tenant's admins: its policy, and sign-in links. Not here: the rules, which are in `core.admin`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api/v1", tags=["admin"], generate_unique_id_function
 
 
 def _fields(*, optional: bool) -> dict[str, Any]:
-    """The fields of a tenant's rules, as JSON has them."""
+    """The fields of a tenant's rules, with their JSON types."""
     found: dict[str, Any] = {}
     for name, field in Rules.model_fields.items():
         kind: Any = list[str] if field.annotation == tuple[str, ...] else field.annotation

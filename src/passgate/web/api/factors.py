@@ -1,5 +1,6 @@
-"""The endpoints of one's own factors: passkeys, totp, recovery-codes, browsers below /api/v1/me. Rules live in
-`core.enrolment`.
+"""The endpoints of the caller's own factors below /api/v1/me: passkeys, totp, recovery-codes, browsers.
+
+Not here: the rules, which are in `core.enrolment`.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ async def remove_totp(ctx: Context, found: Live) -> Response:
 
 
 def router_of(own: Iterable[Factor]) -> APIRouter:
-    """For each factor that has none by hand, like a host's own: its offer, its first answer, its end."""
+    """The endpoints of each factor without endpoints of its own, such as a host's: offer, first answer, removal."""
     made = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
     for factor in own:
         if factor.set_up is not None:

@@ -1,6 +1,6 @@
-"""The session endpoint. `GET` is the one that is asked thousands of times a second, so it is plain ASGI: no framework.
+"""The session endpoint. `GET` is by far the most frequent request, so it is plain ASGI without a framework.
 
-What makes a session live is decided in `core.sessions`, for this endpoint as for every other.
+Not here: what makes a session live, which `core.sessions` decides for every endpoint.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Whole(Output):
 
 
 async def answer(ctx: Ctx, headers: Headers, send: Send) -> None:
-    """GET /api/v1/session. Never slides the session; reads the store each time."""
+    """GET /api/v1/session. Never extends the session; reads the store each time."""
     secret, _ = carried(ctx, headers)
     body = encode(whole(await sessions.find(ctx, secret)))
     fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -49,7 +49,7 @@ async def answer(ctx: Ctx, headers: Headers, send: Send) -> None:
 
 
 HOT = {("GET", "/api/v1/session"): answer}
-"""Endpoints the edge answers itself."""
+"""Endpoints that the edge middleware answers itself."""
 
 
 @router.get(

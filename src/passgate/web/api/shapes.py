@@ -1,6 +1,6 @@
-"""The shapes several endpoints share: S, U and T of the contract, pages of a list. Values only, no verb.
+"""The models that several endpoints share: S, U and T of the contract, and pages of a list. Not here: any action.
 
-Input is strict: nothing is coerced, and an unknown member is refused.
+Input is strict: no value is coerced, and an unknown member is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from passgate.world import iso
 
 
 def operation_id(route: APIRoute) -> str:
-    """`<tag>-<name>`: what generated clients call the method, so it must not move."""
+    """`<tag>-<name>`. Generated clients name their methods by it, so it must not change."""
     return f"{route.tags[0]}-{route.name}"
 
 
@@ -41,7 +41,7 @@ class Output(BaseModel):
 
 
 def with_example(example: JsonDict) -> ConfigDict:
-    """For an Input: the body /docs offers to try, instead of every member filled with "string"."""
+    """The configuration of an Input whose example body /docs displays."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
@@ -96,8 +96,8 @@ class Problem(BaseModel):
 
 
 def refuses(*errors: type[PassgateError]) -> dict[int | str, dict[str, Any]]:
-    """For an endpoint's `responses`: what it may answer besides its own, each status with its codes. What the edge
-    refuses before any endpoint is asked, and a database that is away, need not be named."""
+    """The `responses` of an endpoint: its refusals, each status with its codes. Refusals of the edge middleware and an
+    unavailable database are common to all endpoints and left out."""
     codes: dict[int, list[str]] = {}
     everywhere: tuple[type[PassgateError], ...] = (Malformed, TooLarge, NotJson, Unavailable)
     for error in errors + everywhere:
@@ -119,7 +119,7 @@ Cursor = Annotated[
 
 
 def format_times(row: dict[str, Any]) -> dict[str, Any]:
-    """Instants as RFC 3339 wherever a name ends in `_at`, and for `auth_time` and `at`."""
+    """Instants as RFC 3339 for each name that ends in `_at`, and for `auth_time` and `at`."""
     return {
         key: iso(value) if isinstance(value, int) and (key.endswith("_at") or key in ("at", "auth_time")) else value
         for key, value in row.items()
@@ -127,7 +127,7 @@ def format_times(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def page(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """{"items","next"}: `rows` were asked for with one more than `limit`."""
+    """{"items", "next"}. `rows` were queried with one more than `limit`."""
     items = rows[:limit]
     return {"items": [format_times(row) for row in items], "next": items[-1]["id"] if len(rows) > limit else None}
 
@@ -136,7 +136,7 @@ _SESSION = ("created_at", "last_used_at", "idle_expires_at", "expires_at", "auth
 
 
 def whole(found: Found) -> dict[str, Any]:
-    """{"user","tenant","session"} of a live session."""
+    """{"user", "tenant", "session"} of a live session."""
     actor = found.actor
     client = {"browser": found.of("browser"), "os": found.of("os"), "ip": found.of("ip")}
     session: dict[str, Any] = {"id": actor.session_id, **{name: iso(found.of(name)) for name in _SESSION}}
@@ -149,7 +149,7 @@ encode = msgspec.json.Encoder().encode
 
 
 def rendered(data: dict[str, Any]) -> Response:
-    """For shapes that carry stored JSON as it is, which pydantic would read and write again."""
+    """A response of stored JSON as it is, which pydantic would parse and serialize again."""
     return Response(encode(data), media_type="application/json")
 
 

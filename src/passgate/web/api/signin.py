@@ -1,6 +1,7 @@
-"""The endpoints of signing in over JSON: sign-up, sign-in, recovery, step-up; challenge, prove, finish.
+"""The endpoints that sign in over JSON: sign-up, sign-in, recovery, step-up; challenge, prove, finish.
 
-A sign-in is a resource whose handle is a bearer secret of its own kind. Rules live in `core.signin`.
+A sign-in is a resource, and its handle is a bearer token of its own kind. Not here: the rules, which are in
+`core.signin`.
 """
 
 from __future__ import annotations
