@@ -1,6 +1,6 @@
-"""What tests are told with: a world turned by hand, a running Passgate, a client, some people and the mails they got.
+"""The basics of most tests: a clock and randomness under control, a running Passgate, a client, people and their mails.
 
-Never a mock: everything here drives the real thing through its public endpoints.
+No mocks: everything uses the real application through its public endpoints.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ OTHER_PASSWORD = "seventeen purple umbrellas"
 OWN_FACTORS: list[Factor] = []
 OWN_SETTINGS: dict[str, Any] = {}
 OWN_PLUGINS: list[str] = []
-"""What every Passgate of a test run has besides: a run with a host's own factor fills them (see tests/library)."""
+"""Plugins that every Passgate of a test run gets; a run with a host's own factor fills the list (see tests/library)."""
 
 
 @dataclass
 class Dice:
-    """Random-looking bytes that are the same in every run."""
+    """Bytes that look random and are the same in every run."""
 
     seed: bytes = b"passgate"
     counter: Any = field(default_factory=itertools.count)
@@ -71,17 +71,18 @@ def bearer(secret: str) -> dict[str, str]:
 
 Tables = dict[str, list[dict[str, Any]]]
 _WHOLE = {name: select(table).order_by(*table.primary_key.columns) for name, table in metadata.tables.items()}
-"""Made once: to build a statement costs more than to run it."""
+"""Built once: building a statement costs more than running it."""
 
 
 def all_tables(connection: Connection) -> Tables:
-    """In one visit. The rows themselves and no digest of them: reading is what costs, and a difference can be read."""
+    """All rows in one query run. Rows and no digest: reading them is what costs, and a difference in rows can be
+    read."""
     return {name: [dict(row) for row in connection.execute(whole).mappings()] for name, whole in _WHOLE.items()}
 
 
 @dataclass
 class The:
-    """A running Passgate under test, with the verbs a story is told in. Answers are httpx2 responses."""
+    """A running Passgate under test, with the requests that stories consist of. Answers are httpx2 responses."""
 
     gate: Passgate
     clock: Clock
@@ -115,7 +116,7 @@ class The:
     # -- stories in one word -----------------------------------------------------------------------
 
     async def mails(self, to: str | None = None) -> list[dict[str, Any]]:
-        """Newest first; the address is matched without case."""
+        """The mails to an address, newest first; compared without case."""
         got = await self.http.get("/dev/mail.json")
         assert got.status_code == 200, got.text
         return [mail for mail in got.json() if to is None or mail["to"].lower() == to.lower()]
@@ -124,7 +125,7 @@ class The:
         return str(next(mail["code"] for mail in await self.mails(email) if mail["code"]))
 
     async def person(self, email: str = "anna@example.com", password: str = PASSWORD) -> Person:
-        """Signed up and signed in, through the endpoints."""
+        """A person who has signed up and signed in through the endpoints."""
         handle = handle_of(await self.signup(email, password))
         assert (await self.prove(handle, "email_code", await self.code(email))).status_code == 200
         return Person(email, password, token_of(await self.finish(handle)))
@@ -142,7 +143,7 @@ class The:
             return [dict(row) for row in await db.rows(select(table).order_by(*table.primary_key.columns))]
 
     async def everything(self, *, but: tuple[str, ...] = ()) -> Tables:
-        """All tables as they are, to compare byte for byte."""
+        """All tables with all rows, to be compared before and after."""
         async with self.gate.services.store.read() as db:
             found = await db.run(all_tables)
         return {name: rows for name, rows in found.items() if name not in but}
@@ -163,7 +164,7 @@ def token_of(answer: httpx2.Response) -> str:
 
 
 def code_of(answer: httpx2.Response) -> str:
-    """The problem's code: what a test asserts, never prose."""
+    """The code of the problem document. Tests assert it instead of prose."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     problem = answer.json()
     assert problem["status"] == answer.status_code
@@ -173,7 +174,7 @@ def code_of(answer: httpx2.Response) -> str:
 
 @asynccontextmanager
 async def running(settings: Settings, *, ip: str = "127.0.0.1", real_world: bool = False) -> AsyncIterator[The]:
-    """A Passgate in this process, asked over ASGI. Its jobs do not run by themselves: `mails` delivers what waits."""
+    """A Passgate in this process, called over ASGI. Its background jobs do not run by themselves: `mails` delivers."""
     clock = Clock()
     gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), factors=OWN_FACTORS)
     _share_compiled(gate.services.store)
@@ -187,8 +188,8 @@ _compiled: dict[tuple[bool, bool], tuple[Dialect, dict[Any, Any]]] = {}
 
 
 def _share_compiled(store: Store) -> None:
-    """SQLAlchemy compiles a statement once for each engine, and every test has engines of its own: here it is once for
-    all engines of a kind, which takes a third off a story. The dialect is part of what it finds them by."""
+    """SQLAlchemy compiles a statement once per engine, and each test has its own engines. Here all engines of one
+    dialect share the cache, which saves a third of a test's time."""
     for is_writer, role in ((True, store.writer), (False, store.reader)):
         engine = role.sync_engine
         engine.dialect, compiled = _compiled.setdefault((store.is_sqlite, is_writer), (engine.dialect, {}))
@@ -196,7 +197,8 @@ def _share_compiled(store: Store) -> None:
 
 
 async def _make_quick(gate: Passgate) -> None:
-    """A new SQLite file begins as a copy of a migrated one, and waits for no disk: no test here cuts the power."""
+    """A new SQLite file starts as a copy of a migrated one and does not wait for the disk: no test here cuts the
+    power."""
     engine = gate.services.store.writer.sync_engine
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
     if not _migrated:

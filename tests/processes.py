@@ -1,6 +1,6 @@
-"""Real Passgate processes for tests: start, wait until ready, kill, start again; two of them over one database.
+"""Real Passgate processes for tests: start, wait until ready, kill, restart; several over one database.
 
-Run as a module it is the server itself, with its settings from PASSGATE_… alone. No rule of the product is here.
+Run as a module it is the server itself, with its settings from PASSGATE_… alone. Not here: rules of the product.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ServerFault(RuntimeError):
 
 
 class Server:
-    """One Passgate process on a port of its own. `kill9` and `launch` again is a power cut and the next start."""
+    """One Passgate process on its own port. `kill9` and `launch` again simulate a power cut and the next start."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class Server:
         program: str = __name__,
         **settings: str,
     ) -> None:
-        """`settings` by their names without PASSGATE_, `prefix` a command that ends in running ours, `program` a
-        module that serves."""
+        """`settings`: names without PASSGATE_; `prefix`: a command that ends in running ours; `program`: a module that
+        serves."""
         self.port = free_port()
         self._prefix, self._program = prefix, program
         self._log = data.parent / f"{data.name}-{self.port}.log"
@@ -80,13 +80,13 @@ class Server:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def no_faults(self) -> None:
-        """It logged no fault of ours. (What its libraries say of a database that is away is theirs.)"""
+        """Assert that it logged no fault of ours. What libraries log about an unavailable database does not count."""
         log = self.log()
         found = min((place for word in ("fault\n", "job failed\n") if (place := log.find(word)) >= 0), default=-1)
         assert found < 0, log[found : found + 6000]
 
     def launch(self) -> None:
-        """Start it, waiting for nothing."""
+        """Start the process without waiting."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._prefix, sys.executable, "-m", self._program, *OWN_PLUGINS],
@@ -99,7 +99,7 @@ class Server:
             )
 
     async def ready(self) -> None:
-        """Return once it says it is ready; ServerFault if it ends or takes too long."""
+        """Return when it reports ready; ServerFault if it ends or takes too long."""
         give_up = time.monotonic() + READY_WITHIN
         async with client_for(self) as http:
             while self._process is not None and self._process.poll() is None and time.monotonic() < give_up:
@@ -120,7 +120,7 @@ class Server:
             self._process = None
 
     async def stop(self) -> None:
-        """In order, as `kill` does it. A process that has to be killed for good is a fault."""
+        """Stop orderly by SIGTERM. A process that has to be killed is a fault."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -147,7 +147,8 @@ def client_for(server: Server, *, timeout: float = 60) -> httpx2.AsyncClient:
 
 @dataclass
 class Face(The):
-    """`The` over real HTTP. Mails are waited for: the server's own worker may hold one between outbox and mailbox."""
+    """`The` over real HTTP. Mails are waited for, because the server's worker may hold one between outbox and
+    mailbox."""
 
     async def code(self, email: str, kind: str = "signup_code") -> str:
         return str((await self.mails_of(email, kind))[0]["code"])
@@ -163,7 +164,7 @@ class Face(The):
 
 @dataclass
 class Deployment:
-    """Some processes over one data folder and database, each as a `Face`; and a look behind their endpoints."""
+    """Several processes over one data folder and database, each as a `Face`, with access to the database."""
 
     servers: list[Server]
     faces: list[Face]
@@ -179,15 +180,15 @@ class Deployment:
         return self.faces[-1]
 
     def each(self, count: int) -> list[Face]:
-        """`count` faces, taking turns."""
+        """`count` faces in turn."""
         return list(itertools.islice(itertools.cycle(self.faces), count))
 
     def address(self) -> str:
-        """One that nobody used yet: the tests of a module share their servers."""
+        """An unused address: the tests of a module share their servers."""
         return f"p{next(self.numbers)}@example.com"
 
     async def warm(self, count: int = 25) -> None:
-        """Open `count` connections to each process, so that a race is one of requests and not of handshakes."""
+        """Open `count` connections to each process, so that a race is between requests and not between handshakes."""
         await asyncio.gather(*(face.http.get("/healthz") for face in self.each(count * len(self.faces))))
 
 
@@ -195,7 +196,7 @@ class Deployment:
 async def deployed(
     data: Path, database_url: str | None = None, *, count: int = 2, **settings: str
 ) -> AsyncIterator[Deployment]:
-    """`count` processes over `data`, stopped in order at the end; what they logged as a fault fails the test."""
+    """`count` processes over `data`, stopped orderly at the end. A fault in their log fails the test."""
     servers = [Server(data, database_url, **settings) for _ in range(count)]
     try:
         for server in servers:
@@ -226,7 +227,7 @@ async def seen(servers: list[Server], data: Path, database_url: str | None = Non
 
 
 class Barrier:
-    """Holds everybody back until all are there."""
+    """Holds all tasks until the last one has arrived."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
@@ -243,12 +244,12 @@ class Barrier:
 
 
 async def together(*works: Awaitable[T]) -> list[T]:
-    """Start them all at the same moment."""
+    """Start all at the same moment."""
     return await Barrier().together(works)
 
 
 def tally(answers: Iterable[httpx2.Response]) -> dict[str, int]:
-    """How often each answer came: a status, or a problem's code. No answer may be a fault of the server."""
+    """How often each answer came: a status, or the code of a problem. An answer of 500 or above fails."""
     found: dict[str, int] = {}
     for answer in answers:
         assert answer.status_code < 500, f"{answer.status_code} {answer.text}"
@@ -258,7 +259,7 @@ def tally(answers: Iterable[httpx2.Response]) -> dict[str, int]:
 
 
 class Outcomes(dict[str, int]):
-    """A tally that reads as 0 what never came."""
+    """A tally that returns 0 for an answer that did not come."""
 
     def __missing__(self, _key: str) -> int:
         return 0
@@ -269,7 +270,7 @@ class Outcomes(dict[str, int]):
 
 
 def facts(row: dict[str, Any]) -> dict[str, Any]:
-    """An audit row's facts, read."""
+    """The facts of an audit row, parsed."""
     return dict(json.loads(row["facts"]))
 
 

@@ -1,6 +1,6 @@
-"""The people that endpoints are asked by, and how far their sign-ins can be brought, all through the endpoints.
+"""The people who send the catalogue's requests, and how far their sign-ins are taken, all through the endpoints.
 
-What is asked, and what must be answered, stands in the catalogue.
+Not here: what is sent and what must be answered, which is in the catalogue.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Ask:
 
 @dataclass
 class Somebody:
-    """A person of the population with all they hold. `token` is of a session at their own level."""
+    """A person of the population with all their factors. `token` belongs to a session at their own level."""
 
     id: str
     email: str
@@ -101,7 +101,7 @@ class Population:
         return population
 
     def moved(self, the: The) -> Population:
-        """The same people, in a Passgate on a copy of their database: later, and with other dice."""
+        """The same people in a Passgate on a copy of their database, later and with other randomness."""
         the.clock.now = self.the.clock.now
         dice = the.gate.services.world.dice
         assert isinstance(dice, Dice)
@@ -137,7 +137,7 @@ class Population:
         return await self.the.http.request(method, ask.path, headers=headers, **given)
 
     async def done(self, method: str, path: str, body: dict[str, Any] | None = None, secret: str = "") -> Any:
-        """A request that must go well: what it answered."""
+        """The answer of a request that must succeed."""
         answer = await self.send(method, Ask(f"/api/v1{path}", body, secret))
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
@@ -145,19 +145,19 @@ class Population:
     # -- factors, through the endpoints ----------------------------------------------------------------
 
     async def new_passkey(self, who: Somebody, device: Authenticator | None = None) -> dict[str, Any]:
-        """What a browser answers to the options of a new passkey."""
+        """The browser's answer to the options of a new passkey."""
         offered = await self.done("POST", "/me/passkeys", None, who.token)
         return (device or Authenticator()).create(offered["challenge"], OURS)
 
     async def add_passkey(self, who: Somebody) -> None:
-        """The newest one is the one that answers: each is made by a device of its own."""
+        """Add a passkey of a new device; the newest one answers from then on."""
         device = Authenticator()
         answer = await self.new_passkey(who, device)
         made = await self.done("POST", "/me/passkeys/prove", {"answer": answer}, who.token)
         who.device, who.passkey = device, made["id"]
 
     async def new_code(self, who: Somebody) -> str:
-        """The first code of a secret that waits for it."""
+        """The first code of a secret that is being set up."""
         return self._code(_base32((await self.done("POST", "/me/totp", None, who.token))["secret"]))
 
     async def add_app(self, who: Somebody) -> None:
@@ -173,16 +173,16 @@ class Population:
         return totp.code_at(secret, self.the.clock() // SECOND // totp.PERIOD)
 
     def code(self, who: Somebody) -> str:
-        """Of the next half minute, so that it was never used."""
+        """The code of the next time step, which is unused."""
         self.the.clock.forward(totp.PERIOD)
         return self._code(who.secret)
 
     def make(self, offered: dict[str, Any]) -> dict[str, Any]:
-        """A new passkey for options that a running sign-in was given."""
+        """A new passkey for the options of a pending sign-in."""
         return Authenticator().create(offered["challenge"], OURS)
 
     def first_code(self, offered: dict[str, Any]) -> str:
-        """Of the app that a running sign-in was offered."""
+        """The first code of the app that a pending sign-in offered."""
         return self._code(_base32(offered["challenge"]["secret"]))
 
     # -- running sign-ins --------------------------------------------------------------------------
@@ -206,7 +206,7 @@ class Population:
         return handle
 
     async def asserted(self, handle: str, *people: Somebody) -> list[dict[str, Any]]:
-        """What the passkey of each answers to one challenge of this handle."""
+        """The answer of each person's passkey to one challenge of this handle."""
         options = (await self.the.challenge(handle, "passkey")).json()["challenge"]
         return [one.device.get({**options, "allowCredentials": []}, OURS) for one in people]
 
@@ -214,13 +214,13 @@ class Population:
         return f"new{next(self.numbers)}@example.com"
 
     async def lift(self) -> None:
-        """Every session of the population at its person's own level again."""
+        """Raise every session to its person's own level again."""
         amr = json.dumps(["pwd", "otp"])
         async with self.folk.ctx.write() as db:
             await db.change(update(session).values(acr=AAL2, amr=amr))
 
     async def rules(self, **changed: Any) -> None:
-        """Of `main`, from behind."""
+        """Change the rules of `main` in the database."""
         main = update(tenant_table).where(tenant_table.c.name == "main")
         async with self.folk.ctx.write() as db:
             await db.change(main.values(policy=json.dumps(changed)))
@@ -229,7 +229,7 @@ class Population:
         return next(str(row["email"]) for row in await self.the.rows(person) if row["id"] == who.id)
 
     async def live(self, who: Somebody, kind: str) -> str:
-        """The id of their newest factor of a kind."""
+        """The id of a person's newest factor of a kind."""
         rows = [row for row in await self.the.rows(credential) if (row["person_id"], row["kind"]) == (who.id, kind)]
         return str(max(row["id"] for row in rows if row["revoked_at"] is None))
 

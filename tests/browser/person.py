@@ -1,6 +1,5 @@
-"""A person before a real browser: what they open, type, press and see, and the mails they look up. Pages are known by
-their data-page, refusals by the code of the alert; no word of a page is known here.
-"""
+"""A person with a real browser: opens, types, presses, reads, and looks up mails. Pages are identified by data-page and
+refusals by the code of the alert, never by text."""
 
 from __future__ import annotations
 
@@ -22,7 +21,8 @@ _numbers = itertools.count()
 
 @dataclass
 class Person:
-    """One context (cookies of its own) with one page. Everything the browser asked for or complained of is kept."""
+    """One browser context (with its own cookies) and one page. Collects all requests and all complaints of the
+    browser."""
 
     page: Page
     origin: str
@@ -39,7 +39,7 @@ class Person:
         return urlsplit(self.page.url).path
 
     async def where(self) -> str:
-        """The data-page; with its alert's code behind a colon, if something was refused."""
+        """The data-page; if something was refused, followed by a colon and the code of the alert."""
         name = await self.page.locator("main").get_attribute("data-page") or ""
         alert = self.page.locator("[role=alert]")
         return f"{name}:{await alert.get_attribute('data-code')}" if await alert.count() else name
@@ -49,7 +49,7 @@ class Person:
         return await self.where()
 
     async def focused(self) -> dict[str, str]:
-        """What has the focus: its tag, name, address and whether a ring is drawn around it."""
+        """The focused element: its tag, name, address, and whether a focus ring is drawn."""
         found: dict[str, str] = await self.page.evaluate(
             """() => { const it = document.activeElement, style = getComputedStyle(it); return {
                  tag: it.localName, name: it.getAttribute("name") ?? "", href: it.getAttribute("href") ?? "",
@@ -62,14 +62,14 @@ class Person:
     # -- doing -------------------------------------------------------------------------------------
 
     async def press(self, selector: str) -> str:
-        """Press a button or link that leads to another page, and see where one is then."""
+        """Press a button or link that leads to another page; that page's name."""
         async with self.page.expect_navigation() as leading:
             await self.page.locator(selector).first.click()
         self.answer = await leading.value
         return await self.where()
 
     async def send(self, action: str, **typed: str) -> str:
-        """Fill the fields of the form that posts there, and press its button."""
+        """Fill in the form that posts to the path, and press its button."""
         form = f'form[action^="{action}"]'
         for name, text in typed.items():
             await self.page.fill(f'{form} input[name="{name}"]', text)
@@ -78,7 +78,7 @@ class Person:
     # -- stories in one word -----------------------------------------------------------------------
 
     async def code(self, email: str = "") -> str:
-        """The newest code, read from development's mailbox in a tab of its own."""
+        """The newest code, read from development's mailbox in a separate tab."""
         tab = await self.page.context.new_page()
         give_up = asyncio.get_running_loop().time() + SEEN_WITHIN / 1000
         mail = tab.locator("article", has=tab.locator("header", has_text=email or self.email)).locator(".big")
@@ -103,11 +103,11 @@ class Person:
     # -- short cuts, where how one got there is no part of the story -------------------------------
 
     async def exist(self) -> None:
-        """Have an account, made through the API."""
+        """Create an account through the API."""
         await self.face.person(self.email)
 
     async def be_signed_in(self) -> None:
-        """Have an account and a session in this browser, made through the API."""
+        """Create an account and a session for this browser through the API."""
         person = await self.face.person(self.email)
         await self.page.context.add_cookies([{"name": "passgate_session", "value": person.token, "url": self.origin}])
 
@@ -145,7 +145,8 @@ class BrowserSite:
         return made
 
     async def leave(self) -> None:
-        """Close what was opened. Nobody's browser went to another origin or complained (a policy, a script)."""
+        """Close everything. No browser may have sent a request to another origin or reported a complaint (a policy, a
+        script)."""
         people, self.people = self.people, []
         for person in people:
             await person.page.context.close()

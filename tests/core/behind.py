@@ -1,7 +1,6 @@
-"""People put into the house from behind, and verbs called without endpoints: quick, where an endpoint is not the
-question.
+"""People and sessions made by calling `core` directly, which is faster where endpoints do not matter.
 
-No rule is told here, and nothing is asserted.
+Not here: assertions and rules.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ ELSEWHERE = Origin("203.0.113.7", "Safari", "iOS")
 
 
 OLDER = HashSettings(memory_kib=8 * 1024, passes=2)
-"""Parameters that differ from those of every test, so that what they hashed is hashed anew."""
+"""Hash parameters that differ from those of all tests, so that a check rehashes the password."""
 
 
 @dataclass
 class Folk:
-    """Makes people and calls verbs. Their password is PASSWORD; it is hashed once for all of them."""
+    """Makes people and calls actions. Everybody's password is PASSWORD, which is hashed once for all."""
 
     the: The
     stored: dict[HashSettings, Stored] = field(default_factory=dict)
@@ -46,7 +45,7 @@ class Folk:
 
     @property
     def elsewhere(self) -> Ctx:
-        """The same from a browser nobody has seen before."""
+        """The same from a browser that has not been used before."""
         return Ctx(self.the.gate.services, ELSEWHERE)
 
     def acting(self, actor: Actor) -> Ctx:
@@ -69,7 +68,7 @@ class Folk:
     async def create(
         self, email: str | None = None, *roles: str, hashed: HashSettings | None = CHEAP, at: str = tenants.MAIN
     ) -> Actor:
-        """A live person with one session, whose actor this is. `hashed`: the password's parameters, None for none."""
+        """A person with one live session, as its Actor. `hashed`: the password's parameters; None for no password."""
         stored = await self.hashed(hashed) if hashed else None
         where = people.address(email or f"person{next(self.numbers)}@example.com")
         tenant = await self.tenant(at)
@@ -83,11 +82,11 @@ class Folk:
         return await self.session(tenant.id, person_id)
 
     async def session(self, tenant_id: str, person_id: str) -> Actor:
-        """One more session of somebody."""
+        """One more session of a person."""
         return (await self.opened(tenant_id, person_id))[0]
 
     async def opened(self, tenant_id: str, person_id: str) -> tuple[Actor, str]:
-        """The same, with its token."""
+        """One more session of a person, with its token."""
         now, acr = self.the.clock(), "urn:passgate:aal1"
         async with self.ctx.write() as db:
             opened = await sessions.open_session(
@@ -98,14 +97,14 @@ class Folk:
     # -- what people have besides ------------------------------------------------------------------
 
     async def strong(self, actor: Actor) -> Actor:
-        """One more session of somebody, as fresh and as high as anything can ask for."""
+        """One more session of a person, fresh and of the highest level that any action asks for."""
         more = await self.session(actor.tenant_id, actor.person_id)
         async with self.ctx.write() as db:
             await sessions.lift(db, more, ("pwd", "otp"), AAL2)
         return replace(more, acr=AAL2, amr=("pwd", "otp"))
 
     async def add_app(self, actor: Actor) -> None:
-        """An authenticator app whose present code is unused."""
+        """Add an authenticator app whose current code is unused."""
         who = await self.strong(actor)
         secret = base64.b32decode((await enrolment.offer(self.acting(who), who, "totp"))["secret"])
         await enrolment.prove(self.acting(who), who, "totp", totp.code_at(secret, self.step))
@@ -116,14 +115,14 @@ class Folk:
         return self.the.clock.now // SECOND // totp.PERIOD
 
     async def app_code(self, actor: Actor) -> str:
-        """What the app shows; the clock is turned on, so that the next one is another."""
+        """The current code of the app. Moves the clock, so that the next code differs."""
         async with self.ctx.read() as db:
             [row] = await credentials.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
         self.the.clock.forward(totp.PERIOD)
         return totp.code_at(credentials.secret_of(self.ctx, row), self.step)
 
     async def add_passkey(self, actor: Actor, key: Authenticator) -> str:
-        """The id of the new passkey."""
+        """Add a passkey; its id."""
         who = await self.strong(actor)
         offered = await enrolment.offer(self.acting(who), who, "passkey")
         answer = key.create(offered, self.the.gate.settings.url)
@@ -143,7 +142,7 @@ class Folk:
         return str(found["email"])
 
     async def code(self) -> str:
-        """The code of the newest mail that waits in the outbox."""
+        """The code of the newest mail in the outbox."""
         waiting = [row for row in await self.the.rows(outbox) if row["message_sealed"]]
         newest = max(waiting, key=lambda row: str(row["id"]))
         plain = self.ctx.ring.unseal("outbox", f"outbox:{newest['id']}", newest["message_sealed"])

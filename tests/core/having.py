@@ -1,6 +1,6 @@
-"""What people have besides a password: apps, passkeys, recovery codes, all set up and shown through the endpoints.
+"""Further factors of people, set up and proved through the endpoints: apps, passkeys, recovery codes.
 
-No rule is told here; a step that a story only needs behind it is asserted to have worked.
+Not here: rules. Steps that a story only needs as preparation are asserted to succeed.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Proof = tuple[str, Any]
 
 
 async def policy(the: The, **rules: object) -> None:
-    """The rules of every tenant, from behind."""
+    """Change the rules of every tenant in the database."""
     async with the.gate.services.store.write() as db:
         await db.change(update(tenant).values(policy=json.dumps(rules)))
 
 
 async def disable(the: The, email: str) -> None:
-    """From behind, so that nothing but the column says so."""
+    """Disable a person by the column alone, without ending anything."""
     async with the.gate.services.store.write() as db:
         assert await db.change(update(person).where(person.c.email_key == email).values(disabled_at=1)) == 1
 
 
 async def me(the: The, method: str, path: str, who: Person, body: object = None) -> httpx2.Response:
-    """One of the endpoints below /api/v1/me."""
+    """A request to one of the endpoints below /api/v1/me."""
     given = {} if body is None else {"json": body}
     return await the.http.request(method, f"/api/v1/me/{path}", headers=who.auth, **given)  # type: ignore[arg-type]
 
@@ -54,7 +54,7 @@ async def challenged(the: The, handle: str, factor: str) -> Any:
 
 
 def code_of_app(the: The, secret: bytes, steps: int = 0) -> str:
-    """What an app shows now, or so many steps away from now."""
+    """The code of an app now, or the given number of time steps away."""
     return code_at(secret, the.clock.now // SECOND // PERIOD + steps)
 
 
@@ -63,7 +63,7 @@ def unspelled(secret: str) -> bytes:
 
 
 async def add_app(the: The, who: Person) -> bytes:
-    """An authenticator app. Its first code is spent, and the next one is shown already."""
+    """Add an authenticator app. Its first code is used; the next one is displayed already."""
     offered = await me(the, "POST", "totp", who)
     assert offered.status_code == 201, offered.text
     secret = unspelled(offered.json()["secret"])
@@ -98,7 +98,7 @@ async def add_codes(the: The, who: Person) -> list[str]:
 
 
 async def asserted(the: The, handle: str, key: Authenticator, **twists: Any) -> dict[str, Any]:
-    """A browser's answer to a fresh challenge."""
+    """The browser's answer to a fresh challenge."""
     return key.get(await challenged(the, handle, "passkey"), the.gate.settings.url, **twists)
 
 
@@ -116,7 +116,7 @@ async def signed_in(the: The, who: Person, *proofs: Proof) -> Person:
 
 
 async def begun(the: The, email: str, password: str = PASSWORD) -> str:
-    """A sign-in whose person is named: the password is proved."""
+    """A pending sign-in whose person is named: the password is proved."""
     handle = handle_of(await the.start(email))
     await prove_each(the, handle, ("password", password))
     return handle
@@ -128,5 +128,5 @@ async def step_up(the: The, who: Person, acr: str | None = None) -> str:
 
 
 def by_email(the: The) -> Any:
-    """For comparisons: the database's own clock and budgets aside."""
+    """The tables in comparable form, without the database's own clock and budgets."""
     return the.everything(but=("audit_event", "audit_head", "budget", "sign_in"))

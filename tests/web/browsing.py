@@ -1,6 +1,6 @@
-"""A browser without scripts for tests of pages: it keeps cookies, finds forms, fills and sends them.
+"""A browser without scripts for tests of pages: it stores cookies, finds forms, fills them in and sends them.
 
-It follows nothing by itself, and knows no page by heart.
+It follows no redirect by itself and knows no page in advance.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Form:
 
 
 class Page(HTMLParser):
-    """What a test asks of a page: its data-page, its alert's code, its forms and links, marked fields, the codes
-    that it shows."""
+    """What tests ask of a page: its data-page, the code of its alert, its forms and links, marked fields, displayed
+    codes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class Page(HTMLParser):
 
     @property
     def actions(self) -> set[str]:
-        """Where its forms post to, without what follows a question mark."""
+        """The paths that its forms post to, without the query."""
         return {form.action.partition("?")[0] for form in self.forms}
 
     @property
     def secret(self) -> bytes:
-        """What an authenticator app is given, as one types it by hand."""
+        """The secret of an authenticator app, in the form that people type."""
         [secret] = self.codes
         return base64.b32decode(secret.replace(" ", ""))
 
@@ -100,12 +100,12 @@ class Browser:
         return await self.http.get(path, headers=headers)
 
     async def page(self, path: str) -> Page:
-        """The page a path leads to, after any redirects."""
+        """The page at a path, after redirects."""
         return Page((await self.http.get(path, follow_redirects=True)).text)
 
     async def send(self, path: str, *, at: str | None = None, **typed: str) -> httpx2.Response:
-        """Fill the form of the page at `at` (else `path`) that posts to `path`, and send it as a browser would that
-        tells nothing of where it comes from: the token alone vouches."""
+        """Fill in the form of the page at `at` (else `path`) that posts to `path`, and send it like a browser without
+        Sec-Fetch-Site and Origin: only the token proves where it comes from."""
         found = await self.page(at or path)
         form = next(form for form in found.forms if form.action.partition("?")[0] == path.partition("?")[0])
         assert form.method == "post"
@@ -127,7 +127,7 @@ class Browser:
     # -- second factors ----------------------------------------------------------------------------
 
     async def options(self, at: str) -> tuple[dict[str, Any], Form]:
-        """What the script of the page at `at` is given, and the form that it fills."""
+        """What the script of the page at `at` receives, and the form that it fills in."""
         found = await self.page(at)
         [marks] = [given for tag, given in found.tags if tag == "form" and "data-passkey" in given]
         [form] = [form for form in found.forms if form.action == marks["action"]]
@@ -140,7 +140,7 @@ class Browser:
         return answer.json()["publicKey"], form
 
     async def use(self, device: Authenticator, at: str, *, remember: bool = False, **twists: Any) -> httpx2.Response:
-        """Answer with a passkey of that device, or make one there, as the page's script does."""
+        """Answer with a passkey of that device, or create one there, like the page's script."""
         options, form = await self.options(at)
         verb = device.create if "rp" in options else device.get
         answer = json.dumps(verb(options, self.the.gate.settings.url, **twists))
@@ -148,7 +148,7 @@ class Browser:
         return await self.http.post(form.action, data={**form.fields, "answer": answer, **more})
 
     async def add_app(self) -> bytes:
-        """Set up an authenticator app from the account; its secret."""
+        """Set up an authenticator app on the account page; its secret."""
         await self.send("/account/totp/offer", at="/account/totp")
         secret = (await self.page("/account/totp")).secret
         done = await self.send("/account/totp", code=app(self.the, secret))
@@ -161,7 +161,7 @@ class Browser:
         return Page((await self.send("/account/recovery-codes")).text).codes
 
     async def give_password(self, email: str = "anna@example.com", password: str = PASSWORD) -> httpx2.Response:
-        """Begin to sign in, as far as the password."""
+        """Start a sign-in and prove the password."""
         await self.send("/signin", email=email)
         return await self.send("/signin/password", password=password)
 
@@ -178,19 +178,19 @@ async def browser(the: The, ip: str = "127.0.0.1", **headers: str) -> AsyncItera
 
 
 def app(the: The, secret: bytes) -> str:
-    """What an authenticator app shows now."""
+    """The current code of an authenticator app."""
     return totp.code_at(secret, the.clock() // SECOND // totp.PERIOD)
 
 
 async def rule(the: The, **changes: Any) -> None:
-    """The tenant's policy, changed from behind."""
+    """Change the tenant's policy in the database."""
     stored = json.dumps(Rules().changed(changes, the.gate.services.factors).differences())
     async with the.gate.services.store.write() as db:
         await db.change(update(tenant).values(policy=stored))
 
 
 def led(answer: httpx2.Response) -> str:
-    """Where a right form leads."""
+    """The path that a successful form redirects to."""
     assert answer.status_code == 303, answer.text
     return str(answer.headers["location"])
 
