@@ -234,5 +234,5 @@ class Population:
         return str(max(row["id"] for row in rows if row["revoked_at"] is None))
 
 
-def _base32(format_times: str) -> bytes:
-    return base64.b32decode(format_times + "=" * (-len(format_times) % 8))
+def _base32(text: str) -> bytes:
+    return base64.b32decode(text + "=" * (-len(text) % 8))

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
@@ -29,7 +29,7 @@ from passgate.core.factor import Factors
 from passgate.core.factors import FACTORS
 from passgate.core.journey import JOURNEYS
 from passgate.core.policy import CHECKS
-from passgate.core.rules import Rules
+from passgate.core.rules import OneOf, Rules
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.session import HOT
@@ -75,14 +75,14 @@ def _default(field: FieldInfo) -> str:
 
 def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[object, ...]]:
     for name, field in model.model_fields.items():
-        format_times = prefix + (field.alias or name).upper()
+        variable = prefix + (field.alias or name).upper()
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _settings(inner, format_times + "__")
+            yield from _settings(inner, variable + "__")
             continue
         is_duration = any("_seconds" in repr(extra) for extra in field.metadata) or "_seconds" in repr(inner)
         kind = "duration in seconds, or `90s 60m 24h 30d`" if is_duration else _kind(inner)
-        yield code(format_times), kind, _default(field), field.description or ""
+        yield code(variable), kind, _default(field), field.description or ""
 
 
 def settings() -> str:
@@ -98,9 +98,10 @@ def _bounds(name: str, field: FieldInfo) -> str:
     """What the field may hold, beside its kind."""
     if name in (lists := {"first": FACTORS.first, "second_among": FACTORS.second}):
         return ", ".join(code(word) for word in lists[name])
-    i18n = [word for one in field.metadata for word in getattr(getattr(one, "func", None), "words", ())]
+    steps = [one.func for one in field.metadata if isinstance(one, BeforeValidator)]
+    listed = [value for step in steps if isinstance(step, OneOf) for value in step.values]
     bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
-    return f"{bounds['ge']} to {bounds['le']}" if bounds else ", ".join(code(word) for word in i18n)
+    return f"{bounds['ge']} to {bounds['le']}" if bounds else ", ".join(code(word) for word in listed)
 
 
 def _field_default(value: object) -> str:
@@ -148,9 +149,9 @@ def error_page() -> str:
         (code(kind.code), kind.status, kind.title, kind.message)
         for kind in sorted(coded_errors(), key=lambda kind: (kind.status, kind.code))
     ]
-    i18n: list[tuple[object, ...]] = [(code(word), text) for word, text in errors.PASSWORD_REASONS.items()]
+    listed: list[tuple[object, ...]] = [(code(word), text) for word, text in errors.PASSWORD_REASONS.items()]
     refused = "## Why a password is refused\n\n`fields.password` of `password_refused` is one of these words.\n\n"
-    return table(("Code", "Status", "Title", "Message"), rows) + "\n\n" + refused + table(("Word", "Message"), i18n)
+    return table(("Code", "Status", "Title", "Message"), rows) + "\n\n" + refused + table(("Word", "Message"), listed)
 
 
 def used_in(event: Event) -> list[str]:

@@ -75,6 +75,7 @@ async def test_every_action_takes_its_locks_in_the_one_order(folk: Folk, name: s
     act = await WRITES[name].arrange(folk)
     with watched(folk.the) as steps:
         await act()
+    assert steps, "a transaction was watched"
     for taken_ones in steps:
         assert out_of_order(taken_ones) == [], taken_ones
         budgets = [whose[:2] for table, whose in taken_ones if table == "budget" and whose]

@@ -16,14 +16,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from pydantic import BeforeValidator
 from sqlalchemy import Connection
 
 from passgate.app import Passgate
+from passgate.core.rules import OneOf, Rules
 from passgate.settings import Settings
 from passgate.store import migrate
 from passgate.store.tables import metadata
 from passgate.web.api.session import HOT
-from tests.architecture.reference import GENERATED, PAGES, Endpoint, endpoints, page
+from tests.architecture.reference import GENERATED, PAGES, Endpoint, endpoints, page, policy_page
 from tests.kit import The, bearer, code_of
 
 
@@ -129,3 +131,18 @@ def test_head_is_the_newest_revision_and_there_is_no_way_back() -> None:
     for revision in scripts.walk_revisions():
         assert not hasattr(revision.module, "downgrade")
     assert not hasattr(migrate, "downgrade")
+
+
+def test_a_field_of_a_policy_lists_its_values() -> None:
+    """Read off the values themselves, not off the page that is generated from them."""
+    page = policy_page()
+    named = {
+        name: step.func.values
+        for name, field in Rules.model_fields.items()
+        for step in field.metadata
+        if isinstance(step, BeforeValidator) and isinstance(step.func, OneOf)
+    }
+    assert {"second", "least_acr"} <= named.keys()
+    for name, values in named.items():
+        [row] = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert ", ".join(f"`{value}`" for value in values) in row.split(" | ")[3]

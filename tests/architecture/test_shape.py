@@ -1,4 +1,4 @@
-"""The shape of the house: one endpoint in, sizes, words, names, pins. What the code says of itself is held true here.
+"""The shape of the code: one way into a session, sizes, docstrings, names, pins. What the code claims is checked here.
 
 Nothing here runs a story; the source is read, and the parts are asked what they are.
 """
@@ -44,7 +44,7 @@ def uses(tree: ast.AST, name: str) -> list[ast.AST]:
     ]
 
 
-# -- one endpoint in -----------------------------------------------------------------------------------
+# -- one way into a session -----------------------------------------------------------------------------------
 
 
 def test_only_one_function_opens_a_session(source: dict[str, ast.Module]) -> None:
@@ -162,7 +162,7 @@ def _touched(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("outside", OUTSIDE)
-def test_clock_dice_environment_and_hashing_have_one_endpoint(source: dict[str, ast.Module], outside: str) -> None:
+def test_clock_dice_environment_and_hashing_have_one_module_each(source: dict[str, ast.Module], outside: str) -> None:
     for name, tree in source.items():
         # `ctx.world.uuid`, `settings.secrets` are ours: only a bare module name is the library's.
         touched = {word for word in _touched(tree) if word == outside or word.startswith(outside + ".")}

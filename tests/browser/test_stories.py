@@ -154,7 +154,7 @@ AWAY = (
 
 async def test_nobody_is_led_away(site: BrowserSite, js: bool) -> None:
     """The whole list is in tests/web; here are those that browsers are known to read in their own way. That no other
-    origin was asked for anything is seen when the house is left."""
+    origin was asked for anything is seen when the browsers are closed."""
     anna = await site.person(js=js)
     await anna.exist()
     for wanted in AWAY:

@@ -125,8 +125,3 @@ async def begun(the: The, email: str, password: str = PASSWORD) -> str:
 async def step_up(the: The, who: Person, acr: str | None = None) -> str:
     body = {"step_up": {"acr": acr} if acr else {}}
     return handle_of(await the.http.post("/api/v1/signin", json=body, headers=who.auth))
-
-
-def by_email(the: The) -> Any:
-    """The tables in comparable form, without the database's own clock and budgets."""
-    return the.everything(but=("audit_event", "audit_head", "budget", "sign_in"))

@@ -200,7 +200,7 @@ async def test_a_head_taken_away_is_named(folk: Folk) -> None:
     assert await findings(folk) == [Finding(tenant, "head", None)]
 
 
-async def test_an_older_head_put_back_is_named(folk: Folk) -> None:
+async def test_an_older_head_restored_is_named(folk: Folk) -> None:
     """Genuine, but not of this chain any more: the rows after it are more than it speaks of."""
     await written(folk)
     tenant = (await folk.tenant()).id
@@ -259,7 +259,7 @@ async def test_what_a_refusal_keeps_is_part_of_the_chain(folk: Folk) -> None:
 
 
 async def test_sealing_in_several_places_at_once(folk: Folk, tmp_path: Path) -> None:
-    """Two processes' worth of houses on one database, and two tasks in each: every row gets one number, none twice."""
+    """Two processes' worth of services on one database, with two tasks each: every row gets one number, none twice."""
     services = folk.the.gate.services
     tenant = await folk.tenant()
     url = services.settings.database_url

@@ -11,11 +11,11 @@ from tests.kit import The, code_of, handle_of, running, settings_for, token_of
 
 
 async def test_spaces_and_hyphens_do_not_count(lite: The) -> None:
-    for number, format_times in enumerate(("{0} {1}", " {0}-{1} ", "{0}\u00a0{1}")):
+    for number, spelling in enumerate(("{0} {1}", " {0}-{1} ", "{0}\u00a0{1}")):
         email = f"anna{number}@example.com"
         handle = handle_of(await lite.signup(email))
         code = await lite.code(email)
-        assert (await lite.prove(handle, "email_code", format_times.format(code[:4], code[4:]))).status_code == 200
+        assert (await lite.prove(handle, "email_code", spelling.format(code[:4], code[4:]))).status_code == 200
 
 
 async def test_a_code_opens_its_own_sign_in_alone(the: The) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.core import access, account, admin, links, operate, signin
+from passgate.core import access, account, admin, links, once, operate, recovery, signin
 from passgate.core.ctx import Actor
 from passgate.errors import HandleInvalid, Refusal
 from passgate.store.tables import person, role_grant
@@ -118,6 +118,19 @@ async def test_an_operators_link_has_no_maker_to_lose(folk: Folk) -> None:
     await promoted(folk, target, target)
     begun = await signin.start_by_link(folk.ctx, made.url.rpartition("/")[2])
     assert (await signin.finish(folk.ctx, begun.handle)).opened.token
+
+
+async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
+    """Such as an admin's of an older version, whose maker nobody knows: unknown means no."""
+    target = await folk.create(None, "user")
+    minted = folk.ctx.ring.mint(links.PREFIX)
+    data = {"usable_at": folk.ctx.now()}
+    async with folk.ctx.write() as db:
+        where = (target.tenant_id, recovery.LINK, target.person_id)
+        await once.issue(folk.ctx, db, *where, minted.hash, life=900, data=data)
+    for use in (links.find, signin.start_by_link):
+        with pytest.raises(HandleInvalid):
+            await use(folk.ctx, minted.token)
 
 
 # -- an equal takes two ----------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Pure: no database and no clock is needed here. A walk does what a person would: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -53,13 +52,12 @@ def is_reachable(rules: Rules) -> bool:
     return policy.is_reachable(FACTORS, rules)
 
 
-Chosen = Callable[[int], int]
 OWN = ("password", "passkey", "totp", "recovery_code")
 """What a person can have enrolled; a mailed code needs no enrolling."""
 
 
-def some(i18n: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.lists(st.sampled_from(i18n), unique=True, min_size=1).map(tuple)
+def some(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(values), unique=True, min_size=1).map(tuple)
 
 
 def is_meetable(rules: Rules) -> bool:

@@ -35,8 +35,8 @@ async def test_each_is_good_once(the: The) -> None:
     for number, code in enumerate(codes[:3], start=1):
         await signed_in(the, anna, ("recovery_code", code))
         again = await begun(the, anna.email)
-        for format_times in (code, code.upper(), code.replace("-", "")):
-            assert code_of(await prove(the, again, "recovery_code", format_times)) == "proof_refused"
+        for spelling in (code, code.upper(), code.replace("-", "")):
+            assert code_of(await prove(the, again, "recovery_code", spelling)) == "proof_refused"
         result = (await the.mails(anna.email))[0]
         assert result["kind"] == "recovery_code_used"
         assert str(10 - number) in result["text"]

@@ -166,7 +166,7 @@ async def test_it_waits_for_a_day(slow: The) -> None:
     assert (await slow.events()).count("recovery:factors:released") == 1
 
 
-async def test_one_wait_is_good_for_one_release(slow: The) -> None:
+async def test_one_wait_allows_one_removal(slow: The) -> None:
     anna, _ = await guarded(slow)
     await two_ways(slow, anna.email)
     slow.clock.forward(WAIT)

@@ -15,8 +15,8 @@ from passgate.core.rules import AAL2, AAL3, LEVELS, PHR, Rules
 from passgate.errors import Invalid
 
 
-def some(i18n: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(i18n), unique=True, min_size=1)
+def some(values: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(values), unique=True, min_size=1)
 
 
 CHANGES = st.fixed_dictionaries(

@@ -97,10 +97,10 @@ async def test_the_window_is_the_tenants(lite: The) -> None:
 async def test_however_it_is_typed(lite: The) -> None:
     anna = await lite.person()
     secret = await add_app(lite, anna)
-    for format_times in ("{0}{1}", " {0} {1} ", "{0}-{1}", "{0}\u00a0{1}", "{0}\u2009{1}"):
+    for text in ("{0}{1}", " {0} {1} ", "{0}-{1}", "{0}\u00a0{1}", "{0}\u2009{1}"):
         code = code_of_app(lite, secret)
         handle = await begun(lite, anna.email)
-        assert (await prove(lite, handle, "totp", format_times.format(code[:3], code[3:]))).status_code == 200
+        assert (await prove(lite, handle, "totp", text.format(code[:3], code[3:]))).status_code == 200
         again = await begun(lite, anna.email)
         for other in (code, f"{code[:3]} {code[3:]}", f"{code}-", f"{code[0]}-{code[1:]}"):
             assert code_of(await prove(lite, again, "totp", other)) == "proof_refused", "no spelling opens twice"
@@ -175,11 +175,11 @@ async def test_somebody_elses_code_is_wrong(the: The) -> None:
 
 async def test_what_is_stored_is_sealed(lite: The) -> None:
     anna = await lite.person()
-    format_times = (await me(lite, "POST", "totp", anna)).json()["secret"]
-    secret = unspelled(format_times)
+    text = (await me(lite, "POST", "totp", anna)).json()["secret"]
+    secret = unspelled(text)
     await me(lite, "POST", "totp/prove", anna, {"answer": code_of_app(lite, secret)})
     stored = repr([await lite.rows(credential), await lite.rows(ticket)])
-    for form in (format_times, secret.hex(), repr(secret)[2:-1]):
+    for form in (text, secret.hex(), repr(secret)[2:-1]):
         assert form not in stored
     assert len(secret) * 8 == 160
 

@@ -56,19 +56,19 @@ def main(argv: list[str]) -> int:
         sys.exit(f"curl: nothing has said yet what {sorted(missing)} is")
     argv = [re.sub(r"\b[A-Z][A-Z_]+\b", lambda found: str(known.get(found[0], found[0])), text) for text in argv]
     method, url, body, headers, target = "", "", None, {"Accept": "*/*"}, None
-    i18n = iter(argv)
-    for word in i18n:
+    rest = iter(argv)
+    for word in rest:
         match word:
             case "-s" | "-sS" | "-S":
                 pass
             case "-X":
-                method = next(i18n)
+                method = next(rest)
             case "-d":
-                body = next(i18n)
+                body = next(rest)
             case "-o":
-                target = next(i18n)
+                target = next(rest)
             case "-H":
-                name, _, value = next(i18n).partition(":")
+                name, _, value = next(rest).partition(":")
                 headers[name.strip()] = value.strip()
             case _ if word.startswith("-") or url:
                 sys.exit(f"curl: {word} is not known here")

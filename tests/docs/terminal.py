@@ -67,8 +67,8 @@ class Terminal:
 
     def _tool(self, name: str, module: str) -> None:
         program = self._tools / name
-        i18n = shlex.join([sys.executable, "-I", "-S", str(HERE / module)])
-        program.write_text(f'#!/bin/sh\nexec {i18n} "$@"\n')
+        argv = shlex.join([sys.executable, "-I", "-S", str(HERE / module)])
+        program.write_text(f'#!/bin/sh\nexec {argv} "$@"\n')
         program.chmod(0o755)
 
     def here(self, text: str) -> str:
@@ -124,16 +124,16 @@ class Terminal:
     def serve(self, block: Block, command: str) -> None:
         """Start it, or start it anew, and return once it answers."""
         self.stop(command)
-        i18n = shlex.split(command)
-        if i18n[0] == "passgate":
-            i18n[0] = str(BIN / "passgate")
-        if "uvicorn" in i18n[0]:
-            i18n += ["--port", str(self.port)]
+        argv = shlex.split(command)
+        if argv[0] == "passgate":
+            argv[0] = str(BIN / "passgate")
+        if "uvicorn" in argv[0]:
+            argv += ["--port", str(self.port)]
         log = self._tools / f"log-{len(self._served)}-{time.monotonic_ns()}"
         with log.open("wb") as out:
             # As a shell would find it: by this terminal's own PATH.
             process = subprocess.Popen(
-                ["/usr/bin/env", *i18n],
+                ["/usr/bin/env", *argv],
                 cwd=self.cwd,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -141,7 +141,7 @@ class Terminal:
                 stderr=out,
             )
         self._served.append((command, process))
-        if i18n[-1] == "worker":
+        if argv[-1] == "worker":
             return
         give_up = time.monotonic() + READY_WITHIN
         while not self._answers():

@@ -132,9 +132,9 @@ class Reading:
         unit = configparser.ConfigParser(interpolation=None, strict=False)
         unit.optionxform = str  # type: ignore[assignment,method-assign]
         unit.read_string(block.text)
-        program, *i18n = unit["Service"]["ExecStart"].split()
+        program, *arguments = unit["Service"]["ExecStart"].split()
         done = subprocess.run(
-            [Path(sys.executable).parent / Path(program).name, *i18n, "--help"], check=False, capture_output=True
+            [Path(sys.executable).parent / Path(program).name, *arguments, "--help"], check=False, capture_output=True
         )
         assert done.returncode == 0, block.name
 

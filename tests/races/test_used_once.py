@@ -257,7 +257,7 @@ async def test_a_change_of_address_that_is_taken_back(twins: Twins) -> None:
     assert await twins.counted("account:address:undone") == 1
 
 
-async def test_a_release_that_has_waited(twins: Twins) -> None:
+async def test_a_removal_that_has_waited(twins: Twins) -> None:
     """One recovery goes on without the lost factor; the others that were as far are over."""
     folk = Folk(twins.the)
     actor = await folk.create()

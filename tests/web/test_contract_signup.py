@@ -160,8 +160,8 @@ async def test_five_mails_an_hour_and_no_answer_reveals_it(the: The) -> None:
         handle = handle_of(await the.signup(email))
         for _ in range(2):
             assert (await the.challenge(handle, "email_code")).status_code == 200
-        for format_times in (email, email.upper()):
-            assert (await the.recover(format_times)).status_code == 202
+        for spelling in (email, email.upper()):
+            assert (await the.recover(spelling)).status_code == 202
         assert len(await the.mails(email)) == before + 5
         last = [await the.signup(email), await the.recover(email)]
         assert [(answer.status_code, answer.json().keys()) for answer in last] == [(202, START)] * 2
@@ -217,8 +217,8 @@ async def test_a_good_password_of_any_script(lite: The, password: str) -> None:
 
 
 async def test_a_leaked_password_is_refused(tmp_path: Path) -> None:
-    i18n = (PASSWORD, "another one")
-    leaked = sorted(hashlib.sha1(word.encode(), usedforsecurity=False).hexdigest().upper() for word in i18n)
+    passwords = (PASSWORD, "another one")
+    leaked = sorted(hashlib.sha1(word.encode(), usedforsecurity=False).hexdigest().upper() for word in passwords)
     ranges = tmp_path / "ranges"
     ranges.write_text("".join(f"{line}:7\n" for line in leaked))
     async with kit.running(kit.settings_for(tmp_path, breach=BreachSettings(ranges=ranges))) as the:

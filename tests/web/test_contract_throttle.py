@@ -126,7 +126,7 @@ async def test_all_spellings_share_one_row(lite: The, spellings: list[str], know
         assert (await lite.prove(handle, "email_code", code)).status_code == 200
         assert (await lite.signup(spellings[2])).status_code == 202
         assert (await lite.mails())[0]["kind"] == "signup_known"
-    guessers = [Guesser(lite, format_times) for format_times in spellings]
+    guessers = [Guesser(lite, spelling) for spelling in spellings]
     for turn in range(10):
         await guessers[turn % len(guessers)].wrong(1)
     for guesser in guessers:

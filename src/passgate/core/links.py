@@ -86,7 +86,12 @@ async def lock(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) ->
 
 
 def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
-    return tuple(once.carried(ctx, ticket).get("makers", ()))
+    """The ids of the admins who made the link; none for an operator's. Raises HandleInvalid for a ticket that does not
+    say, such as one of an older version: it could be an admin's."""
+    makers = once.carried(ctx, ticket).get("makers")
+    if not isinstance(makers, list):
+        raise HandleInvalid
+    return tuple(makers)
 
 
 async def find(ctx: Ctx, token: str) -> RowMapping:

@@ -32,5 +32,5 @@ async def mails(request: Request, ctx: Context) -> Response:
     return show(request, "dev-mail", service="Passgate", mails=mails)
 
 
-def _instant(format_times: str) -> int:
-    return int(datetime.fromisoformat(format_times).timestamp() * 1000) * 1000
+def _instant(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000) * 1000
