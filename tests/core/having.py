@@ -1,6 +1,6 @@
 """Further factors of people, set up and proved through the endpoints: apps, passkeys, recovery codes.
 
-Not here: rules. Steps that a story only needs as preparation are asserted to succeed.
+Not here: rules. Requests that only prepare a test are asserted to succeed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def policy(the: The, **rules: object) -> None:
 
 
 async def disable(the: The, email: str) -> None:
-    """Disable a person by the column alone, without ending anything."""
+    """Disable a person by setting the column alone, which leaves sessions and tickets as they are."""
     async with the.gate.services.store.write() as db:
         assert await db.change(update(person).where(person.c.email_key == email).values(disabled_at=1)) == 1
 
@@ -63,7 +63,7 @@ def unspelled(secret: str) -> bytes:
 
 
 async def add_app(the: The, who: Person) -> bytes:
-    """Add an authenticator app. Its first code is used; the next one is displayed already."""
+    """Add an authenticator app. Its first code is spent; the clock is moved on, so that the app shows the next one."""
     offered = await me(the, "POST", "totp", who)
     assert offered.status_code == 201, offered.text
     secret = unspelled(offered.json()["secret"])
@@ -94,7 +94,7 @@ async def add_codes(the: The, who: Person) -> list[str]:
     return list(made.json()["codes"])
 
 
-# -- showing ---------------------------------------------------------------------------------------
+# -- proving ---------------------------------------------------------------------------------------
 
 
 async def asserted(the: The, handle: str, key: Authenticator, **twists: Any) -> dict[str, Any]:
@@ -109,14 +109,14 @@ async def prove_each(the: The, handle: str, *proofs: Proof) -> None:
 
 
 async def signed_in(the: The, who: Person, *proofs: Proof) -> Person:
-    """The same person, with one more session."""
+    """The same person with one more session, signed in with the password and the given proofs."""
     handle = handle_of(await the.start(who.email))
     await prove_each(the, handle, ("password", who.password), *proofs)
     return Person(who.email, who.password, token_of(await the.finish(handle)))
 
 
 async def begun(the: The, email: str, password: str = PASSWORD) -> str:
-    """A pending sign-in whose person is named: the password is proved."""
+    """The handle of a pending sign-in in which the password is proved, so that its person is known."""
     handle = handle_of(await the.start(email))
     await prove_each(the, handle, ("password", password))
     return handle

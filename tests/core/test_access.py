@@ -1,6 +1,7 @@
-"""Roles: nobody gives more than they have, nobody changes their own, the last owner stays. Unknown means no.
+"""Roles: who may give and take them, that nobody changes their own, and that a tenant keeps an owner. An unknown role
+or permission allows nothing.
 
-Which endpoint asks for which permission is told where the endpoint is.
+Not here: which permission each endpoint requires.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ VERBS: tuple[Verb, ...] = (access.give, access.take)
 
 
 async def done(folk: Folk, verb: Verb, by: Actor | None, whom: Actor, role: str, at: str | None = None) -> str:
-    """ "ok", or the code of the refusal."""
+    """Give or take a role; "ok" or the code of the refusal."""
     ctx = folk.acting(by) if by else folk.ctx
     try:
         async with ctx.write() as db:
@@ -44,10 +45,10 @@ async def roles(folk: Folk, whom: Actor) -> list[str]:
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_who_may_give_and_take_what(lite: The, verb: Verb) -> None:
-    """The whole table: each role as giver, each role as gift. Only those that hold all of a role's permissions, and
-    may give at all."""
+    """Every role gives and takes every role: it is allowed only to people who may change roles and hold every
+    permission of the role in question."""
     folk = Folk(lite)
-    await folk.create(None, "owner")  # so that nobody here is the last
+    await folk.create(None, "owner")  # so that no test person is the last owner
     allowed = set()
     for mine in (*ROLES, "nothing"):
         giver = await folk.create(None, *([mine] if mine in ROLES else ["unknown_role"]))
@@ -147,7 +148,7 @@ async def test_of_owners_who_leave_at_once_one_stays(the: The) -> None:
     assert [row["role"] for row in await the.rows(role_grant)] == ["owner"]
 
 
-# -- laws ------------------------------------------------------------------------------------------
+# -- properties of the role table ------------------------------------------------------------------
 
 ROLE_LISTS = st.lists(st.sampled_from([*ROLES, "unknown", ""]), max_size=4)
 PERMISSIONS = st.sampled_from(sorted(permissions(tuple(ROLES)) | {"unknown", "", "*"}))

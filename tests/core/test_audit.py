@@ -1,6 +1,7 @@
-"""The trail proves itself: whatever is changed, taken away or moved about is named; erasing a person is neither.
+"""The audit trail detects tampering: `verify` names each changed, removed or reordered row, and accepts the erasure of
+a person.
 
-Who writes which event is told in the stories.
+Which action records which event is tested in tests/stories.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ROWS = 8
 
 
 async def written(folk: Folk, count: int = ROWS) -> list[str]:
-    """So many rows in one tenant's chain, sealed; their ids in the order of the chain."""
+    """Record `count` events of one tenant and seal them; the rows' ids in the order of the chain."""
     tenant = await folk.tenant()
     async with folk.ctx.write() as db:
         for number in range(count):
@@ -68,7 +69,7 @@ async def test_an_untouched_chain_is_whole(folk: Folk) -> None:
 
 
 CHANGES: dict[str, Any] = {
-    "tenant_id": None,  # told below: the row leaves its chain
+    "tenant_id": None,  # tested below, because the row leaves its chain
     "at": 1,
     "event": "signin:completed",
     "actor_id": "somebody",
@@ -108,7 +109,7 @@ async def test_a_changed_id_is_named(folk: Folk) -> None:
 
 
 async def test_a_changed_link_is_named(folk: Folk) -> None:
-    """The row whose link was changed, and the one that hangs on it."""
+    """Two rows are named: the one whose link was changed, and the next, whose link was computed from it."""
     ids = await written(folk)
     await tamper(folk, ids[3], link=b"0" * 36)
     assert [(found.what, found.seq) for found in await findings(folk)] == [("reordered", 4), ("reordered", 5)]
@@ -146,7 +147,7 @@ async def test_a_truncated_chain_is_named(folk: Folk, last: int) -> None:
         await db.change(delete(audit_event).where(audit_event.c.id.in_(ids[-last:])))
     tenant = (await folk.tenant()).id
     assert await findings(folk) == [Finding(tenant, "truncated", seq) for seq in range(ROWS - last + 1, ROWS + 1)]
-    await folk.create()  # the chain goes on; the gap stays
+    await folk.create()  # new rows are added to the chain, and the gap is still found
     await ledger.seal(folk.the.gate.services)
     assert {(one.what, one.seq) for one in await findings(folk)} >= {("missing", ROWS)}
 
@@ -161,7 +162,7 @@ async def test_two_rows_that_changed_places_are_named(folk: Folk) -> None:
 
 
 async def test_two_rows_that_changed_places_with_their_links_are_named(folk: Folk) -> None:
-    """Each number keeps the link that was there, so only what the link is over tells."""
+    """Each sequence number keeps its stored link, so that only recomputing the links finds the swap."""
     ids = await written(folk)
     rows = {row["id"]: row for row in await folk.the.rows(audit_event)}
     await tamper(folk, ids[2], seq=None)
@@ -201,7 +202,7 @@ async def test_a_head_taken_away_is_named(folk: Folk) -> None:
 
 
 async def test_an_older_head_restored_is_named(folk: Folk) -> None:
-    """Genuine, but not of this chain any more: the rows after it are more than it speaks of."""
+    """The old head is genuine, but the chain has more rows than it covers."""
     await written(folk)
     tenant = (await folk.tenant()).id
     (older,) = [row for row in await folk.the.rows(audit_head) if row["tenant_id"] == tenant]
@@ -212,7 +213,7 @@ async def test_an_older_head_restored_is_named(folk: Folk) -> None:
 
 
 async def test_a_forged_row_is_named(folk: Folk) -> None:
-    """Whoever holds the database but not the keys can write no row that fits."""
+    """Somebody who can write to the database but has no keys cannot add a row that verifies."""
     ids = await written(folk)
     (row,) = [row for row in await folk.the.rows(audit_event) if row["id"] == ids[-1]]
     salt, personal = b"1" * 16, "{}"
@@ -244,7 +245,7 @@ async def test_erasing_a_person_keeps_the_chain_whole(folk: Folk) -> None:
 
 
 async def test_an_incomplete_erasure_is_named(folk: Folk) -> None:
-    """Text away and salt kept, or the other way round: nobody erases like that."""
+    """An erasure removes the personal text and its salt together: a row that lacks only one of them was changed."""
     ids = await written(folk)
     await tamper(folk, ids[1], personal=None)
     await tamper(folk, ids[2], personal_salt=None)
@@ -259,7 +260,8 @@ async def test_what_a_refusal_keeps_is_part_of_the_chain(folk: Folk) -> None:
 
 
 async def test_sealing_in_several_places_at_once(folk: Folk, tmp_path: Path) -> None:
-    """Two processes' worth of services on one database, with two tasks each: every row gets one number, none twice."""
+    """Two sets of services on one database, as in two worker processes, seal with two tasks each: every row gets a
+    sequence number, and no number is given twice."""
     services = folk.the.gate.services
     tenant = await folk.tenant()
     url = services.settings.database_url
@@ -321,7 +323,8 @@ async def test_a_chain_longer_than_a_page(lite: The) -> None:
 
 
 async def test_a_new_key_keeps_old_rows_provable(folk: Folk) -> None:
-    """Sealed under the old key, waiting under the old key, sealed and written under the new one: one chain."""
+    """A chain still verifies if its rows were sealed under the old key, recorded under the old and sealed under the new
+    key, or recorded and sealed under the new key."""
     ids = await written(folk)
     tenant = await folk.tenant()
     async with folk.ctx.write() as db:
@@ -335,7 +338,7 @@ async def test_a_new_key_keeps_old_rows_provable(folk: Folk) -> None:
 
 
 async def test_under_other_keys_nothing_is_genuine(tmp_path: Path) -> None:
-    """A copy of the database with keys of one's own proves nothing."""
+    """With other keys than those of the installation, every row and head of a copied database fails."""
     async with running(settings_for(tmp_path)) as the:
         await written(Folk(the), 3)
     (tmp_path / "passgate.keys").unlink()

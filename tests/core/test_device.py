@@ -1,6 +1,6 @@
-"""A remembered browser: it waives the second factor where no more than AAL1 is asked, and proves nothing.
+"""A remembered browser: it waives the second factor where AAL1 suffices, and does not raise the level of the session.
 
-The cookie itself is told in tests/web/test_contract_factors.
+The cookie is tested in tests/web/test_contract_factors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DAY = 24 * 3600
 
 @dataclass
 class Remembered:
-    """Somebody with an app, and the secret of a browser that was remembered for them."""
+    """A person with an authenticator app, and the secret of a browser that is remembered for them."""
 
     folk: Folk
     actor: Actor
@@ -33,7 +33,7 @@ class Remembered:
     browser: str
 
     async def decided(self, browser: str | None = None, email: str | None = None) -> Decision:
-        """After the password, from that browser."""
+        """The policy's decision after the password was proved from `browser`, or from the remembered one."""
         begun = await signin.start(self.folk.ctx, email or self.email, None, browser=browser or self.browser)
         return await signin.prove(self.folk.ctx, begun.handle, "password", PASSWORD)
 
@@ -154,7 +154,8 @@ async def test_it_ends_with_what_it_stood_for(lite: The, how: str) -> None:
 
 
 async def test_only_two_factors_are_remembered(the: The) -> None:
-    """Not a password alone, not a link, not what is asked at a higher level, not where the tenant says no."""
+    """A browser is remembered only after a sign-in with two factors: not after a password alone or a step-up, and not
+    where the tenant demands a higher level or has `remember_days=0`."""
     folk = Folk(the)
     actor = await folk.create()
     email = await folk.email(actor)
@@ -180,7 +181,7 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
 
 
 async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
-    """The days are counted from the two factors, not from the last use; and its use is seen."""
+    """The days count from the sign-in with two factors and not from the last use. The use itself is recorded."""
     anna = await remembered(the)
     begun = await signin.start(anna.folk.ctx, anna.email, None, browser=anna.browser)
     await signin.prove(anna.folk.ctx, begun.handle, "password", PASSWORD)

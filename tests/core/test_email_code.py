@@ -1,6 +1,6 @@
-"""Mailed codes: for one running sign-in, once, the newest alone, however they are typed.
+"""Mailed codes: one is good for one pending sign-in and once, only the newest counts, and its spelling does not matter.
 
-Budgets are told in test_throttle, neutrality in tests/neutrality.
+Budgets are tested in test_throttle, equal responses for unknown addresses in tests/neutrality.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ async def test_spaces_and_hyphens_do_not_count(lite: The) -> None:
 
 
 async def test_a_code_opens_its_own_sign_in_alone(the: The) -> None:
-    """Not another's of the same address, and never twice."""
+    """A code is refused in another pending sign-in of the same address, and a second time in its own."""
     first = handle_of(await the.signup("anna@example.com"))
     code = await the.code("anna@example.com")
     second = handle_of(await the.signup("anna@example.com"))
@@ -46,7 +46,7 @@ async def test_too_old_is_wrong(tmp_path: Path) -> None:
 
 
 async def test_ten_refusals_kill_the_handle(the: The) -> None:
-    """And the right code with it; another sign-up of the same address is untouched."""
+    """After ten refusals the handle accepts not even the right code. Another sign-up of the address still works."""
     handle = handle_of(await the.signup("anna@example.com"))
     code = await the.code("anna@example.com")
     for _ in range(10):
@@ -57,7 +57,8 @@ async def test_ten_refusals_kill_the_handle(the: The) -> None:
 
 
 async def test_somebody_of_main_founds_a_tenant(tmp_path: Path) -> None:
-    """In a tenant that is yet to be made every address is new: the first code opens, and so does one sent again."""
+    """An address that has an account in `main` is new in a tenant that its sign-up creates. Both the first code and one
+    that was requested again finish the sign-up."""
     async with running(settings_for(tmp_path, tenancy="multi")) as the:
         await the.person("anna@example.com")
         for name, again in (("acme", False), ("globex", True)):

@@ -1,6 +1,6 @@
-"""One's own factors: what a change of them asks for, what it ends, and what is never given away.
+"""Changing one's own factors: which proof it requires, what it ends, and which factors cannot be removed.
 
-What each factor checks by itself is told beside it; half-signed-in people set factors up at the end of this file.
+What each factor checks is tested in its own module. The tests of enrolment in a pending sign-in are at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The
 URL = "http://localhost:8000"
 AAL1, AAL2 = "urn:passgate:aal1", "urn:passgate:aal2"
 FRESH = catalogue.fresh()
-"""Every action that changes hands of an account, by the endpoint that leads to it."""
+"""Every action that requires a fresh proof, by its endpoint."""
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ async def live(folk: Folk, actor: Actor) -> list[str]:
 
 
 async def mail_kinds(folk: Folk, actor: Actor) -> list[str]:
-    """Kinds of the mails this person got, oldest first."""
+    """The kinds of the mails to this person, oldest first."""
     return [mail["kind"] for mail in reversed(await folk.the.mails(await folk.email(actor)))]
 
 
-# -- what every verb asks for ----------------------------------------------------------------------
+# -- what every action requires --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("endpoint", FRESH)
@@ -116,7 +116,8 @@ async def test_the_first_password_is_a_factor_too(folk: Folk) -> None:
 
 
 async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
-    """The next action does not ask for a code that is spent already; the proof grows no younger by it."""
+    """Adding an app raises the session to AAL2, so that the next action does not ask for the code that was just spent.
+    The time of the proof stays the same."""
     actor = await folk.create()
     folk.the.clock.forward(100)
     secret = await enrolment.offer(folk.acting(actor), actor, "totp")
@@ -138,7 +139,7 @@ async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
 
 
 async def test_pending_sign_ins_end(folk: Folk) -> None:
-    """A sign-in that proved a password before there was a second factor does not go on without it."""
+    """Adding a second factor ends pending sign-ins, so that one that has proved only the password cannot finish."""
     for change in (folk.add_app, folk.add_codes, lambda who: folk.add_passkey(who, Authenticator())):
         actor = await folk.create()
         begun = await signin.start(folk.ctx, await folk.email(actor), None)
@@ -148,7 +149,7 @@ async def test_pending_sign_ins_end(folk: Folk) -> None:
             await signin.finish(folk.ctx, begun.handle)
 
 
-# -- what is never given away ----------------------------------------------------------------------
+# -- what cannot be removed ------------------------------------------------------------------------
 
 
 async def test_the_last_way_in_stays(folk: Folk) -> None:
@@ -266,7 +267,7 @@ async def test_first_codes_are_not_guessed(folk: Folk) -> None:
     assert await live(folk, actor) == ["password"]
 
 
-# -- set up by somebody half signed in -------------------------------------------------------------
+# -- set up in a pending sign-in -------------------------------------------------------------------
 
 
 async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk) -> None:
@@ -289,7 +290,8 @@ async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk)
 
 
 async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
-    """The other shows what is there now."""
+    """Two pending sign-ins know the password and must set up a second factor: once the first has added a passkey, the
+    second cannot add its own."""
     await policy(folk.the, second="always", second_among=["passkey", "totp"])
     email = await folk.email(await folk.create())
     handles, options = [], []

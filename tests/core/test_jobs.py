@@ -1,6 +1,6 @@
-"""What is thrown away, and when. Delivery and sealing have pages of their own.
+"""The purge job: which rows it deletes, and when. Delivery is tested in test_outbox, sealing in test_audit.
 
-Nothing here waits for a clock.
+The tests set the clock and never wait.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ class Anywhere:
 
 
 async def counted(the: The) -> tuple[int, ...]:
-    """sign-ins, tickets, mails, sessions."""
+    """The number of rows: pending sign-ins, tickets, mails, sessions."""
     return tuple([len(await the.rows(table)) for table in (sign_in, ticket, mails, session)])
 
 
 async def test_what_is_over_goes_in_its_time(the: The) -> None:
-    """Sign-ins and tickets an hour after their end (they live 15 minutes), mails and sessions a month after theirs."""
+    """Pending sign-ins and tickets are purged an hour after their end (they live 15 minutes), mails and sessions a
+    month after theirs."""
     folk, services = Folk(the), the.gate.services
     actor = await folk.create("anna@example.com")
     await signin.start_recovery(folk.ctx, "anna@example.com", None)
@@ -61,7 +62,7 @@ async def test_people_and_the_trail_are_never_purged(lite: The) -> None:
 
 
 async def test_a_mail_that_still_waits_stays(lite: The) -> None:
-    """However old: it is the outbox that gives it up, and says so."""
+    """An unsent mail is not purged, however old: delivery gives it up first and records that."""
     folk = Folk(lite)
     await signin.start_recovery(folk.ctx, "anna@example.com", None)
     lite.clock.forward(60 * DAY)

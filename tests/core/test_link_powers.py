@@ -1,4 +1,4 @@
-"""The power that a sign-in link carries is its makers', and is checked again at each step that spends it.
+"""A sign-in link is worth what its makers may do now: their permissions are checked again at each step that uses it.
 
 Making, opening and stopping a link are tested in test_links; the races in tests/races.
 """
@@ -27,7 +27,7 @@ async def folk(the: The) -> Folk:
 
 
 async def _roles(folk: Folk, who: Actor, *roles: str) -> None:
-    """The operator replaces somebody's roles."""
+    """Replace a person's roles, as the operator does."""
     async with folk.ctx.write() as db:
         await db.change(delete(role_grant).where(role_grant.c.person_id == who.person_id))
         for role in roles:
@@ -55,7 +55,8 @@ async def made_an_equal(folk: Folk, _maker: Actor, target: Actor) -> None:
 
 
 async def target_disabled(folk: Folk, _maker: Actor, target: Actor) -> None:
-    async with folk.ctx.write() as db:  # without ending anything: what the link itself checks is asked here
+    # The column alone, which does not end the link's ticket: what is tested is the check of the link itself.
+    async with folk.ctx.write() as db:
         await db.change(update(person).where(person.c.id == target.person_id).values(disabled_at=folk.ctx.now()))
 
 
@@ -88,7 +89,7 @@ async def test_it_opens_only_while_its_maker_may(folk: Folk, change: Change) -> 
 @pytest.mark.parametrize("change", ENDS_IT)
 @pytest.mark.parametrize("is_recovery", [False, True])
 async def test_what_it_began_ends_with_the_power(folk: Folk, change: Change, is_recovery: bool) -> None:
-    """Opened in time, then the change: neither a session nor a new password comes of it."""
+    """The link is opened before the change: the pending sign-in can then neither open a session nor set a password."""
     await folk.create(None, "owner")
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
     begun = await signin.start_by_link(folk.ctx, await link_by(folk, maker, to=target), is_recovery=is_recovery)
@@ -103,7 +104,7 @@ async def test_what_it_began_ends_with_the_power(folk: Folk, change: Change, is_
 
 
 async def test_without_a_change_both_ways_go_through(folk: Folk) -> None:
-    """The control of the two above."""
+    """Without a change, the steps of the two tests above succeed."""
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
     begun = await signin.start_by_link(folk.ctx, await link_by(folk, maker, to=target))
     assert (await signin.finish(folk.ctx, begun.handle)).opened.session["amr"] == ["otp"]
@@ -121,7 +122,7 @@ async def test_an_operators_link_has_no_maker_to_lose(folk: Folk) -> None:
 
 
 async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
-    """Such as an admin's of an older version, whose maker nobody knows: unknown means no."""
+    """An admin's link of an older version did not store its maker, whose permissions therefore cannot be checked."""
     target = await folk.create(None, "user")
     minted = folk.ctx.ring.mint(links.PREFIX)
     data = {"usable_at": folk.ctx.now()}
@@ -133,7 +134,7 @@ async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
             await use(folk.ctx, minted.token)
 
 
-# -- an equal takes two ----------------------------------------------------------------------------
+# -- a link for somebody of equal rank takes two makers --------------------------------------------
 
 
 @pytest.mark.parametrize(("rank", "second"), [("admin", "admin"), ("admin", "owner"), ("owner", "owner")])
@@ -176,7 +177,7 @@ async def test_both_makers_count(folk: Folk, change: Change, which: int) -> None
 
 
 async def test_the_first_of_two_has_lost_the_power(folk: Folk) -> None:
-    """Whoever asked first is gone: the second's request is a first one, or makes a link that opens for nobody."""
+    """The first of two admins has lost the role when the second asks: the link that is made cannot be opened."""
     first, second, target = [await folk.create(None, "admin") for _ in range(3)]
     await admin.signin_link(folk.acting(first), first, target.person_id)
     await _roles(folk, first, "user")

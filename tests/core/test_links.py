@@ -1,6 +1,7 @@
-"""Sign-in links that an operator or an admin makes: once, in time, told to their person, and never a second factor.
+"""Sign-in links that an operator or an admin makes: one opens once and for a limited time, its person is notified by
+mail, and it never counts as a second factor.
 
-What a page does with one is told in tests/web, recovery by one in test_recovery_lost.
+The pages for links are tested in tests/web, recovery with a link in test_recovery_lost.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ async def folk(the: The) -> Folk:
 
 @pytest.fixture
 async def slow(tmp_path: Path) -> AsyncIterator[Folk]:
-    """Where an admin's link waits for a day."""
+    """A Passgate in which an admin's link becomes usable after a day."""
     async with running(settings_for(tmp_path, recovery={"wait": "24h"})) as the:
         yield Folk(the)
 
@@ -127,7 +128,7 @@ async def test_the_person_gets_a_mail_and_can_stop_it(folk: Folk) -> None:
 
 
 async def test_stopped_after_it_was_opened(folk: Folk) -> None:
-    """The sign-in that it began is over too."""
+    """Stopping a link also ends the pending sign-in that it began."""
     email = await folk.email(await folk.create())
     token = await made_for(folk, email)
     begun = await signin.start_by_link(folk.ctx, token)
@@ -147,7 +148,7 @@ async def test_nobody_disabled_gets_in(folk: Folk) -> None:
         await operate.signin_link(folk.ctx, "ghost@example.com", "main")
 
 
-# -- an admin's ------------------------------------------------------------------------------------
+# -- links made by an admin ------------------------------------------------------------------------
 
 
 async def test_an_admins_waits(slow: Folk) -> None:
@@ -221,7 +222,7 @@ async def test_it_wants_a_fresh_proof(folk: Folk) -> None:
 
 
 async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
-    """In whatever order the locks are taken, neither waits for ever."""
+    """Two admins make links for each other at the same time, five times: the locks cause no deadlock."""
     one, two = await folk.create(None, "admin"), await folk.create(None, "admin")
     for _ in range(5):
         made = await asyncio.gather(
@@ -232,7 +233,7 @@ async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
 
 
 async def test_refusals_of_a_link_reveal_nothing(slow: Folk) -> None:
-    """Waiting is told to whoever has the link, and to nobody else."""
+    """A wrong token is refused as invalid and not as too early: only the right token reveals that a link is waiting."""
     boss, anna = await slow.create(None, "admin"), await slow.create()
     token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
     with pytest.raises(Refusal) as odd:

@@ -1,6 +1,6 @@
-"""Mails as data: every kind can be said, nothing is left to fill in, and links come from the public URL alone.
+"""Mails as data: every kind renders without an unfilled placeholder, and links are built from the public URL alone.
 
-How a mail server is spoken to is told in tests/adapters.
+Sending over SMTP is tested in tests/adapters.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ async def test_each_kind_renders(lite: The, kind: str) -> None:
 async def test_links_come_from_the_public_url_alone(tmp_path: Path, kind: str) -> None:
     async with running(settings_for(tmp_path, public_url="http://id.localhost:8123")) as the:
         ctx, letter = Ctx(the.gate.services), mail.LETTERS[kind]
-        # A button that leads to no page of its own leads where its ticket is; whoever lays the mail says so.
+        # A button without a path of its own leads to the URL of a ticket, which the caller passes in.
         theirs = f"{ctx.services.base}/its/ticket" if letter.button and not letter.path else None
         made = mail.render(ctx, kind, "anna@example.com", service="Acme", code="12345678", link=theirs)
         links = re.findall(r"https?://[^\s\"<]+", made.text + (made.html or "")) + ([made.link] if made.link else [])
@@ -62,7 +62,7 @@ async def test_a_forged_host_reaches_no_mail(lite: The) -> None:
 
 
 async def test_what_waits_is_sealed(lite: The) -> None:
-    """Neither address, nor text, nor code in clear; after delivery nothing at all."""
+    """The stored row holds neither address nor code in clear text, and no message at all after delivery."""
     handle_of(await lite.signup("anna@example.com"))
     (row,) = await lite.rows(outbox)
     plain = lite.gate.services.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"])
@@ -82,7 +82,8 @@ async def test_no_message_shows_its_secrets_by_repr(lite: The) -> None:
 
 
 async def test_a_stranger_causes_five_mails_an_hour(the: The) -> None:
-    """However it is asked and however the address is spelled; silently. The next hour begins anew."""
+    """At most five mails an hour go to one address, whichever endpoint asks and however the address is spelled. Further
+    requests get the same response and send nothing; the limit starts anew with the next hour."""
     for number in range(4):
         handle_of(await the.signup(["anna@example.com", "ANNA@example.com"][number % 2]))
     handle = handle_of(await the.recover("Anna@Example.com"))

@@ -1,4 +1,7 @@
-"""A ticket is taken once, in time, and the newest of its kind alone. What it opens is told where it is used."""
+"""A ticket is taken once, before it expires, and only if it is the newest of its kind.
+
+What a ticket opens is tested where it is used.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from tests.kit import The
 
 
 async def issued(folk: Folk, bound_to: str = "x", kind: str = "test", life: int = 60) -> str:
-    """The id of a fresh ticket."""
+    """Issue a ticket; its id."""
     tenant = await folk.tenant()
     known = {row["id"] for row in await folk.the.rows(ticket)}
     async with folk.ctx.write() as db:
@@ -54,7 +57,7 @@ async def test_only_its_own_kind_and_binding(lite: The) -> None:
 
 
 async def test_when_the_newest_is_over_no_older_one_comes_back(lite: The) -> None:
-    """Two that were issued at once may both be untaken: the older is dead all the same."""
+    """Two tickets issued at the same moment may both be untaken. The older one stays dead when the newer is taken."""
     folk = Folk(lite)
     older, newer = await issued(folk), await issued(folk)
     async with folk.ctx.write() as db:

@@ -1,6 +1,7 @@
-"""Delivery: one worker has a mail at a time, trouble is tried again, what is too old or refused for good is given up.
+"""Delivery of mails: one worker sends a mail at a time, a temporary failure is retried, and a mail that is too old or
+permanently refused is given up.
 
-The mail server here is a value that does as it is told; real ones are spoken to in tests/adapters.
+The mail server is a stand-in that succeeds or fails as set; tests/adapters uses real SMTP servers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.kit import The
 
 @dataclass
 class Post:
-    """Takes what it is handed, or fails as it is told to."""
+    """A mail server: accepts messages, or raises `failing`; calls `before` first."""
 
     failing: MailFailed | None = None
     got: list[str] = field(default_factory=list)
@@ -71,7 +72,7 @@ async def test_ten_workers_send_once(the: The) -> None:
 
 
 async def test_while_one_worker_has_it_no_other_does(lite: The) -> None:
-    """The lease holds for a minute; after that another may try: at least once, never never."""
+    """A worker leases a mail for a minute; then another worker may send it, so that it is sent at least once."""
     folk = Folk(lite)
     await enqueued(folk)
     other = Post()
@@ -106,7 +107,7 @@ async def test_trouble_is_tried_again_later_and_later(the: The) -> None:
 
 @pytest.mark.parametrize(("code", "life"), [("12345678", 900), (None, 24 * 3600)])
 async def test_what_is_too_old_is_emptied_unsent(the: The, code: str | None, life: int) -> None:
-    """A code's mail lives as long as the code, any other for a day."""
+    """A mail with a code expires with the code, any other after a day."""
     folk, post = Folk(the), Post()
     await enqueued(folk, code=code)
     the.clock.forward(life)
@@ -138,14 +139,15 @@ async def test_what_no_key_opens_is_recorded_and_stops_nothing(lite: The) -> Non
     first, second = await enqueued(folk), await enqueued(folk)
     (sealed,) = [row["message_sealed"] for row in await lite.rows(table) if row["id"] == second]
     async with folk.ctx.write() as db:
-        await db.change(update(table).where(table.c.id == first).values(message_sealed=sealed))  # of another row
+        # The first row gets a message that is sealed for the second.
+        await db.change(update(table).where(table.c.id == first).values(message_sealed=sealed))
     assert await outbox.deliver(lite.gate.services, post) == 1
     assert post.got == [second]
     assert await why(lite) == "unreadable"
 
 
 async def test_no_write_waits_for_a_mail_server(lite: The) -> None:
-    """While a mail is on its way no transaction is open: others write."""
+    """No transaction is open while a mail is being sent, so that other requests can write."""
     folk = Folk(lite)
     await enqueued(folk)
 

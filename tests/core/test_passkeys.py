@@ -1,6 +1,6 @@
-"""Passkeys as a way in: whose may answer which challenge, once, and the counter that must grow.
+"""Signing in with passkeys: which passkey may answer which challenge, each challenge once, and the signature counter.
 
-What a browser's answer must be made of is told in tests/ground/test_ceremony.
+The form of a browser's answer is tested in tests/ground/test_ceremony.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def refused(the: The, handle: str, answer: object) -> None:
     assert (result.status_code, code_of(result)) == (403, "proof_refused")
 
 
-# -- getting in ------------------------------------------------------------------------------------
+# -- signing in ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("email", [None, "anna@example.com"])
@@ -153,7 +153,8 @@ async def test_other_tenants_passkeys_prove_nothing_here(tmp_path: Path) -> None
 
 
 async def test_a_passkey_belongs_to_the_name_it_was_made_under(tmp_path: Path) -> None:
-    """The public URL moved: those of the old host are neither told nor taken, however they are signed."""
+    """After the public URL has changed, passkeys of the old host are neither listed nor accepted, even if the answer
+    names the new one."""
     root = ("r4" * 8 + "Kq7Wz0" * 6,)
     async with running(settings_for(tmp_path, secrets=root)) as the:
         anna, key = await with_passkey(the)
@@ -211,7 +212,7 @@ async def test_it_is_good_for_five_minutes(the: The) -> None:
 
 
 async def test_what_was_asked_of_nobody_does_not_answer_for_somebody(the: The) -> None:
-    """Who was named after the challenge was made is asked anew, with their own."""
+    """A challenge that was made before the password named the person is refused afterwards; a new challenge works."""
     anna, key = await with_passkey(the)
     handle = handle_of(await the.start(anna.email))
     options = await challenged(the, handle, "passkey")
@@ -240,7 +241,7 @@ async def test_without_a_challenge_nothing_is_right(the: The) -> None:
     await refused(the, handle, key.get({"rpId": "localhost", "challenge": ""}, URL))
 
 
-# -- what is seen of it ----------------------------------------------------------------------------
+# -- counter, backup flags and level ---------------------------------------------------------------
 
 
 async def test_a_counter_that_does_not_grow_is_refused_and_mailed(the: The) -> None:
@@ -307,7 +308,7 @@ async def test_the_strongest_level_wants_a_key_that_stays(the: The) -> None:
     assert (await prove(the, handle, "passkey", await asserted(the, handle, synced))).json()["acr"] == "phr"
 
 
-# -- making one ------------------------------------------------------------------------------------
+# -- adding a passkey ------------------------------------------------------------------------------
 
 
 async def test_what_is_offered_names_those_that_are_there(the: The) -> None:
@@ -321,7 +322,8 @@ async def test_what_is_offered_names_those_that_are_there(the: The) -> None:
 
 
 async def test_one_that_somebody_has_already_is_refused(the: The) -> None:
-    """Same id, whoever has it, the same person too: and no word about whose it is."""
+    """A credential id that is already stored is refused, whether its owner is another person or the same; the
+    response does not reveal which."""
     anna, key = await with_passkey(the)
     bert = await the.person("bert@example.com")
     before = len(await the.rows(credential))
@@ -348,7 +350,7 @@ async def test_a_challenge_to_make_one_is_once_and_one_sessions(the: The) -> Non
     made = await me(the, "POST", "passkeys/prove", anna, {"answer": answer, "label": "  My   phone "})
     assert (made.status_code, made.json()["label"]) == (201, "My phone")
     assert code_of(await me(the, "POST", "passkeys/prove", anna, {"answer": answer})) == "proof_refused"
-    await policy(the, max_age=86_400)  # so that the session is fresh for longer than a challenge
+    await policy(the, max_age=86_400)  # so that the proof stays fresh for longer than a challenge lives
     late = Authenticator().create(await offered_passkey(the, anna), URL)
     the.clock.forward(300)
     assert code_of(await me(the, "POST", "passkeys/prove", anna, {"answer": late})) == "proof_refused"

@@ -1,6 +1,7 @@
-"""Addresses: every spelling of one address has one key, and what is no address is refused. People are one per key.
+"""Addresses: all spellings of one address have the same key, and text that is no address is refused. A tenant has at
+most one person per key.
 
-What happens to a person's rows is told where the action is.
+Actions on people are tested with those actions.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from passgate.store.tables import person
 from tests.core.behind import Folk
 from tests.kit import The
 
-# What a person types, and what they are found by.
+# The text that a person types, and the key under which the person is stored.
 SAME = [
     ("anna@example.com", "anna@example.com"),
     ("Anna@Example.COM", "anna@example.com"),

@@ -1,6 +1,7 @@
-"""What is demanded of whom, as laws over all rules, proofs and what people have. What rules may say is in `test_rules`.
+"""The policy's decisions, as properties over all rules, proofs and enrolled factors. Not here: which rules are
+valid (`test_rules`).
 
-Pure: no database and no clock is needed here. A walk does what a person would: takes one of the ways that are offered.
+Pure functions: no database and no clock. A `Walk` acts as a person who answers one offered factor at each step.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def some(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 def is_meetable(rules: Rules) -> bool:
-    """What `Rules.changed` and the endpoint that changes them let through."""
+    """Whether `Rules.changed` and the endpoint that changes rules accept these rules."""
     return is_reachable(rules) and (rules.second != "always" or set(rules.second_among) != {"recovery_code"})
 
 
@@ -81,7 +82,7 @@ def asked_acr(rules: Rules, floor: str) -> str:
     return max(floor, rules.least_acr, key=LEVELS.index)
 
 
-# -- laws over everything, whether anybody gets there or not ---------------------------------------
+# -- properties of every decision, reachable or not ------------------------------------------------
 
 
 @given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.booleans())
@@ -102,7 +103,7 @@ def test_every_decision_carries_its_reasons(
 def test_what_is_done_is_not_asked_for_again(
     rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str
 ) -> None:
-    """Who proved a factor has it: whatever takes one away ends the sign-ins that are running."""
+    """Every proved factor is taken as enrolled, because removing a factor ends pending sign-ins."""
     decision = decide(rules, purpose, proofs, has | factors(proofs) & {*OWN}, floor)
     if isinstance(decision, Need):
         assert not any(decision.offers(done) for done in factors(proofs))
@@ -125,7 +126,8 @@ def test_enough_stays_enough(
 def test_an_unnamed_person_is_asked_for_the_tenants_list(
     rules: Rules, purpose: str, has: frozenset[str], floor: str, remembered: bool
 ) -> None:
-    """Whatever the person has, whatever level is asked for: nothing tells anybody who has an account, or what."""
+    """The first decision does not depend on the person's factors or the level asked for, so that it does not reveal who
+    has an account."""
     asked = decide(rules, purpose, (), has, floor, is_remembered=remembered)
     assert asked == decide(rules, purpose, ())
     assert isinstance(asked, Need)
@@ -137,7 +139,7 @@ def test_an_unnamed_person_is_asked_for_the_tenants_list(
 def test_a_mailed_code_and_a_link_never_lift_the_level(
     proofs: tuple[str, ...], rules: Rules, purpose: str, has: frozenset[str]
 ) -> None:
-    """NIST 800-63B-4 §3.1.3.1: e-mail is no out-of-band authenticator."""
+    """NIST 800-63B-4 §3.1.3.1: email is not an out-of-band authenticator."""
     without = tuple(proof for proof in proofs if proof not in (MAILED, "link"))
     assert reached(proofs) == reached(without)
     for acr in LEVELS:
@@ -165,7 +167,7 @@ def test_enough_meets_what_was_asked(
 
 @given(RULES, PROOFS, ENROLLED, FLOOR)
 def test_always_is_more_than_one_trait(rules: Rules, proofs: tuple[str, ...], has: frozenset[str], floor: str) -> None:
-    """Or, where the tenant's list has mailed codes, more than one factor."""
+    """With `second="always"` a sign-in reaches AAL2 or, where the tenant's list has mailed codes, shows two factors."""
     rules = rules.model_copy(update={"second": "always"})
     if not is_meetable(rules):
         return
@@ -208,12 +210,13 @@ def test_recovery_sets_nothing_up_before_an_enrolled_factor_is_proved(
         assert possessed <= offered <= possessed | set(WAYS_BACK)
 
 
-# -- laws of the ways that people really go --------------------------------------------------------
+# -- properties of reachable sign-ins --------------------------------------------------------------
 
 
 @dataclass
 class Walk:
-    """A sign-in of somebody who has `has`: named by the first proof, or from the start."""
+    """A pending sign-in of a person with the factors `has`, who is known after the first proof; in a step-up, at
+    once."""
 
     rules: Rules
     purpose: str
@@ -222,7 +225,7 @@ class Walk:
     proofs: tuple[str, ...] = ()
     is_remembered: bool = False
     lost: bool = False
-    """Two ways back are followed by the release of what is held, as `recovery` does it."""
+    """In a recovery, two ways back remove the person's second factors, as `core/recovery` does."""
 
     @property
     def is_named(self) -> bool:
@@ -233,7 +236,7 @@ class Walk:
         return decide(self.rules, self.purpose, self.proofs, mine, self.floor, is_remembered=self.is_remembered)
 
     def ways(self) -> list[str]:
-        """What this person can answer now."""
+        """The factors that this person can answer now."""
         need = self.decided()
         if not isinstance(need, Need):
             return []
@@ -286,14 +289,15 @@ def test_every_way_ends_soon_and_asks_only_for_what_is_there(walk: Walk, by_link
             assert not unknown, "a named person is asked for nothing they do not have"
         ways = walk.ways()
         if not ways:
-            return  # this person cannot go on: an unknown first factor, a loss that needs an admin
+            return  # this person cannot continue: they have none of the first factors, or lost one and need an admin
         walk.go(data.draw(st.sampled_from(ways)), data.draw(st.booleans()))
     pytest.fail(f"still asked: {walk}")
 
 
 @given(WALKS, st.booleans(), st.data())
 def test_nobody_gets_past_what_they_have_by_one_trait(walk: Walk, by_link: bool, data: st.DataObject) -> None:
-    """Who has a second factor of the tenant's list shows one, or lost it by two ways, or is remembered."""
+    """A person who has a second factor of the tenant's list gets in only by two factors, by a recovery in two ways, or
+    from a remembered browser."""
     begun(walk, by_link)
     first_had = walk.has
     while ways := walk.ways():

@@ -1,6 +1,6 @@
-"""Proving: every outcome, what it leaves of the budgets, and that nothing is right about a disabled authenticator.
+"""Proving: every outcome and what it costs in the budgets, and that a locked authenticator accepts no answer.
 
-What each factor compares and moves is told in its own tests.
+What each factor compares and changes is tested in its own module.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ KEY = "h:trial"
 
 @dataclass
 class Trial:
-    """A thing to prove whose answers and ends are chosen; `moved` counts marks."""
+    """An attempt whose comparison and outcome a test chooses; `moved` counts the calls of `mark`."""
 
     folk: Folk
     tenant_id: str
     is_right: bool = True
-    end: Right[str] | Outcome = Right("done")  # noqa: RUF009  a value
+    end: Right[str] | Outcome = Right("done")  # noqa: RUF009  immutable
     moved: int = 0
     heard_locked: bool = False
     unfit: Exception | None = None
@@ -86,7 +86,8 @@ async def test_wrong(trial: Trial) -> None:
 
 
 async def test_right_but_moved_meanwhile(trial: Trial) -> None:
-    """What the mark wrote is undone, the refusal stays."""
+    """If the state changed between comparison and `mark`, the writes of `mark` are rolled back and the refusal is
+    kept."""
     trial.end = Outcome.WRONG
     with pytest.raises(ProofRefused):
         await proof.prove(trial.folk.ctx, trial.attempt())

@@ -1,6 +1,6 @@
-"""Recovery codes: ten of eighty bits, shown once, each good once, the newest set alone.
+"""Recovery codes: ten codes of eighty bits, shown once, each usable once, and only those of the newest set.
 
-When they end with other factors is told in test_enrolment, how they are hashed in tests/ground.
+Their end with other factors is tested in test_enrolment, their hashing in tests/ground.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def test_it_counts_as_something_had(the: The) -> None:
 
 
 async def test_however_it_is_typed(lite: The) -> None:
-    """Blanks, hyphens and capitals do not count; 0, 1 and 8 are in no code, so o, l and b were meant."""
+    """Spaces, hyphens and case do not matter. Codes contain no 0, 1 or 8, so these are read as o, l and b."""
     anna = await lite.person()
     codes = iter(await add_codes(lite, anna))
     misread = str.maketrans("olb", "018")
@@ -120,7 +120,7 @@ async def test_with_another_factor_either_will_do(the: The) -> None:
 
 
 async def test_the_last_one_used_leaves_none(lite: The) -> None:
-    """They are gone then, and nobody is asked for what nobody has."""
+    """After the last code was used, the password alone signs in: a person without codes is not asked for one."""
     anna = await lite.person()
     for code in await add_codes(lite, anna):
         await signed_in(lite, anna, ("recovery_code", code))

@@ -1,6 +1,7 @@
-"""A lost second factor: two different ways back stand for it, after a wait that its owner can stop.
+"""Recovery from a lost second factor: two different proofs remove it, after a waiting time in which the owner can stop
+the removal.
 
-Recovery of a password alone is told in the stories, links in test_links.
+Recovery of a password alone is tested in tests/stories, links in test_links.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ HOURS_24 = {"wait": "24h"}
 
 @pytest.fixture
 async def slow(tmp_path: Path, database_url: str | None) -> AsyncIterator[The]:
-    """Where a release waits for a day."""
+    """A Passgate in which lost factors are removed only after a day."""
     settings = settings_for(tmp_path, database_url, recovery=HOURS_24)
     async with running(settings) as made:
         yield made
@@ -37,7 +38,7 @@ async def factors_of(the: The) -> set[str]:
 
 
 async def two_ways(the: The, email: str) -> tuple[str, Any]:
-    """The mailed code and the password; the handle, and what the second of them answered."""
+    """A recovery with the mailed code and the password; its handle and the response to the password."""
     handle = handle_of(await the.recover(email))
     await prove_each(the, handle, ("email_code", await recovery_code(the, email)))
     return handle, await prove(the, handle, "password", PASSWORD)
@@ -83,7 +84,7 @@ async def test_who_shows_the_factor_sets_a_new_password(the: The) -> None:
 
 
 async def test_two_different_ways_stand_for_it(the: The) -> None:
-    """In development nothing waits. What was lost is gone, with all that hangs on it, and the owner is told."""
+    """In development there is no waiting time. All second factors and sessions end, and the owner gets a mail."""
     anna, _ = await guarded(the)
     await add_codes(the, anna)
     await add_passkey(the, anna, Authenticator())
@@ -105,7 +106,7 @@ async def test_two_different_ways_stand_for_it(the: The) -> None:
 
 
 async def test_one_way_twice_is_one(the: The) -> None:
-    """Another code to the same mailbox is no second way, and the same password on two handles neither."""
+    """A second mailed code does not count as another way, and proofs of one handle do not count for another."""
     anna, _ = await guarded(the)
     handle = handle_of(await the.recover(anna.email))
     await prove_each(the, handle, ("email_code", await recovery_code(the, anna.email)))
@@ -118,7 +119,7 @@ async def test_one_way_twice_is_one(the: The) -> None:
 
 
 async def test_without_a_password_the_mailbox_opens_nothing(the: The) -> None:
-    """Who has a passkey alone needs it, recovery codes, or somebody's link."""
+    """A person whose only factor is a passkey needs that passkey, recovery codes, or a link to recover."""
     handle = handle_of(await the.signup("anna@example.com", None))
     await prove_each(the, handle, ("email_code", await the.code("anna@example.com")))
     key = Authenticator()
@@ -217,7 +218,8 @@ async def test_showing_the_factor_after_all_stops_it(slow: The) -> None:
 
 
 async def test_every_address_that_still_counts_gets_a_mail(slow: The) -> None:
-    """Whoever moved the account a moment ago does not keep its owner from hearing of it."""
+    """After the address has changed, the old one gets the mail too, so that the owner still
+    learns of the recovery."""
     anna, secret = await guarded(slow)
     strong = await signed_in(slow, anna, ("totp", code_of_app(slow, secret)))
     assert (await me(slow, "POST", "address", strong, {"email": "new@example.com"})).status_code in (200, 202)
@@ -250,7 +252,7 @@ async def test_a_link_and_a_mailed_code_are_two_ways(the: The) -> None:
 
 
 async def opened(the: The, email: str) -> str:
-    """A recovery that an operator's link began."""
+    """A recovery that was begun with an operator's link; its handle."""
     from passgate.core import operate, signin  # noqa: PLC0415
 
     made = await operate.signin_link(Ctx(the.gate.services), email, "main")
@@ -261,7 +263,7 @@ async def opened(the: The, email: str) -> str:
 
 
 async def test_no_answer_reveals_whether_anything_is_lost(the: The) -> None:
-    """The first answers are the same with and without a second factor; what differs comes after the mailbox's proof."""
+    """Until the mailed code is proved, responses do not depend on whether the person exists or has a second factor."""
     await guarded(the)
     await the.person("bert@example.com")
     seen = []

@@ -1,6 +1,6 @@
-"""A tenant's rules as data: what is kept of them, and which word a faulty field is refused with.
+"""A tenant's rules as data: how they are stored, and with which code each invalid field is refused.
 
-What rules demand of anybody is told in test_policy.
+What the rules demand of a person is tested in test_policy.
 """
 
 from __future__ import annotations
@@ -158,5 +158,6 @@ def test_values_of_a_later_version_are_ignored() -> None:
     ],
 )
 def test_a_password_that_stands_alone_is_longer(rules: Rules, shortest: int) -> None:
-    """NIST SP 800-63B-4 §3.1.1.2. A mailed code is nothing beside it, and a remembered browser leaves it alone."""
+    """NIST SP 800-63B-4 §3.1.1.2: a password that is the only factor must be longer. A mailed code does not count as a
+    second factor here, and where browsers may be remembered the password counts as the only one."""
     assert rules.shortest_password(FACTORS) == shortest

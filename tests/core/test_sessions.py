@@ -1,6 +1,6 @@
-"""A session that is over stays over, whatever is done afterwards; and a live one ends exactly when it should.
+"""Sessions: one that has ended stays ended, whatever is done afterwards, and a live one expires exactly on time.
 
-How a session is carried is told in tests/web.
+Carriers (bearer token, cookie) are tested in tests/web.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ACTIONS = (
 
 
 class Life:
-    """One session and everything that may happen to it."""
+    """One session, the ways to end it, and the actions that are tried afterwards."""
 
     def __init__(self, folk: Folk, actor: Actor, token: str, other: Actor) -> None:
         self.folk, self.actor, self.token, self.other = folk, actor, token, other
@@ -51,7 +51,7 @@ class Life:
 
     async def ending(self, how: str) -> None:
         ctx, clock = self.folk.ctx, self.folk.the.clock
-        self.found = await sessions.find(ctx, self.token)  # somebody may hold this look while the session ends
+        self.found = await sessions.find(ctx, self.token)  # a request may have read the session just before it ends
         if how in ("idle", "absolute"):
             clock.forward(3600 if how == "idle" else 86400)
             return
@@ -111,7 +111,7 @@ async def fresh_life(folk: Folk) -> Life:
 @EXAMPLES
 @given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(ACTIONS), max_size=8))
 async def test_what_is_over_stays_over(lite: The, how: str, actions: list[str]) -> None:
-    """No sequence of verbs makes an ended session live again, nor moves its row."""
+    """No sequence of actions revives an ended session or changes its row."""
     life = await fresh_life(Folk(lite))
     try:
         await life.ending(how)
@@ -132,7 +132,7 @@ async def row_of(the: The, actor: Actor) -> dict[str, Any]:
 
 
 async def test_a_late_touch_moves_nothing(the: The) -> None:
-    """Found alive, ended by somebody else, then touched: it stays ended."""
+    """A session that another one ends between a request's read and its touch stays ended."""
     life = await fresh_life(Folk(the))
     the.clock.forward(120)
     await life.ending("end_by_other")
@@ -150,7 +150,7 @@ async def test_a_late_touch_after_idleness_moves_nothing(lite: The) -> None:
 
 
 async def test_it_lives_exactly_as_long(the: The) -> None:
-    """Idle after 60 minutes without use; over after 24 hours however much it is used."""
+    """A session expires after 60 minutes without use, and after 24 hours however much it is used."""
     folk = Folk(the)
     life = await fresh_life(folk)
     opened_at = the.clock.now

@@ -1,6 +1,7 @@
-"""The ladder of waits and the windows, against a model of a few lines. Whose budget is asked is told elsewhere.
+"""The throttle: increasing waits and the windows per origin, compared with a small model.
 
-One statement decides between any number of tries at once; the races themselves are run in tests/races.
+One statement decides between any number of concurrent tries. Races between processes are tested in tests/races; which
+budgets an action spends is tested with the action.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NUMBERS = itertools.count()
 
 
 async def spent(ctx: Ctx, key: str) -> Spent | int:
-    """What was debited, or how many seconds to wait."""
+    """Spend one try: the receipt, or the seconds to wait."""
     try:
         async with ctx.write() as db:
             return await throttle.spend(ctx, db, "tenant", key)
@@ -45,7 +46,7 @@ STEPS = st.lists(
 @EXAMPLES
 @given(STEPS)
 async def test_the_ladder_is_its_model(lite: The, steps: list[str | int]) -> None:
-    """`used` and `until`, turned by wrong and right answers, lost races and time."""
+    """The model has two variables, `used` and `until`, changed by wrong and right answers, lost races and time."""
     ctx = Ctx(lite.gate.services, Origin("127.0.0.1", is_loopback=True))
     key = throttle.person_key(f"person{next(NUMBERS)}", "password")
     used, until = 0, 0
@@ -55,7 +56,7 @@ async def test_the_ladder_is_its_model(lite: The, steps: list[str | int]) -> Non
             continue
         now = lite.clock.now
         got = await spent(ctx, key)
-        if now < until - SECOND // 1000:  # the clock moves by itself, a microsecond at each look
+        if now < until - SECOND // 1000:  # the test clock moves by a microsecond at each reading
             assert isinstance(got, int)
             assert 0 <= got - (until - now) / SECOND <= 1
             continue
@@ -109,7 +110,7 @@ async def test_of_many_at_once_only_the_free_ones_pass(the: The) -> None:
 
 
 async def test_an_origin_has_a_window(lite: The) -> None:
-    """A hundred refusals in ten minutes from one address, whoever they were for; then the window opens anew."""
+    """An origin may cause a hundred refusals in ten minutes, counted over all people; then a new window starts."""
     ctx = Ctx(lite.gate.services, Origin("198.51.100.7"))
     for number in range(throttle.ORIGIN_REFUSALS):
         assert isinstance(await spent(ctx, f"p:password:{number}"), Spent)
@@ -158,7 +159,8 @@ async def test_the_table_is_no_list_of_addresses(lite: The) -> None:
 
 
 async def test_purging_forgets_strangers_and_keeps_people(lite: The) -> None:
-    """A hundred refusals are a hundred, however slowly they were given."""
+    """Budgets of people are never purged, so that slow guessing does not reset the count. Old budgets of unknown
+    addresses, handles and mails are."""
     folk = Folk(lite)
     for key in ("p:password:person", "a:password:stranger", "h:handle", "m:mail"):
         await spent(folk.ctx, key)

@@ -1,6 +1,6 @@
-"""Codes of an authenticator app: the RFCs' own values, the window, spellings, and that each is good once.
+"""Codes of an authenticator app: the RFCs' test values, the window, spellings, and that each code is accepted once.
 
-How many wrong ones are allowed is told in test_throttle, setting one up in a sign-in in test_enrolment.
+The limit of wrong codes is tested in test_throttle, enrolment in a pending sign-in in test_enrolment.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ STEP = 60_000_000
 @pytest.mark.parametrize("window", [0, 1, 2])
 @pytest.mark.parametrize("within", [0, totp.PERIOD * SECOND - 1])
 def test_the_window_ends_by_the_rules(window: int, within: int) -> None:
-    """At the first and at the last microsecond of a step."""
+    """Codes outside the window are refused at the first and at the last microsecond of a time step."""
     now = STEP * totp.PERIOD * SECOND + within
     for away in range(-4, 5):
         found = totp.matched(KEY, totp.code_at(KEY, STEP + away), now, window)
@@ -72,7 +72,7 @@ def test_the_window_ends_by_the_rules(window: int, within: int) -> None:
 
 @pytest.mark.parametrize("odd", ["", "28708", "2870822", "２８７０８２", "28708x", "-287082", "287082.0", "0x46"])
 def test_what_is_no_code(odd: str) -> None:
-    """287082 is the code of step 1, and in the window."""
+    """287082, the code of step 1, is in the window; each malformed spelling of it is refused."""
     assert totp.matched(KEY, "287082", 3 * totp.PERIOD * SECOND, 2) == 1
     assert totp.matched(KEY, odd, 3 * totp.PERIOD * SECOND, 2) is None
 
@@ -130,7 +130,7 @@ async def test_the_code_that_set_it_up_is_spent(the: The) -> None:
 
 
 async def test_an_older_code_does_not_set_it_up_twice(the: The) -> None:
-    """A new secret is offered: the older one's codes say nothing any more, before and after it is taken."""
+    """After a new secret was offered, codes of the older one are refused, before and after the new one is confirmed."""
     anna = await the.person()
     first = unspelled((await me(the, "POST", "totp", anna)).json()["secret"])
     second = unspelled((await me(the, "POST", "totp", anna)).json()["secret"])

@@ -1,4 +1,4 @@
-"""Real User-Agent fields and hostile ones. What is shown to people is asserted only as labels."""
+"""Real and hostile User-Agent fields, and the labels that they are described with."""
 
 from __future__ import annotations
 
