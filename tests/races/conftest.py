@@ -1,4 +1,7 @@
-"""Two real server processes over one database, shared by all races of a test process. No single race is here."""
+"""The fixture `pair`: two real server processes over one database, shared by all races of a test process.
+
+Not here: tests.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.servers import Postgres
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def pair_url(request: pytest.FixtureRequest) -> str | None:
-    # Not async: an async fixture cannot ask for another one by name.
+    # Not async, because an async fixture cannot request another fixture by name.
     if request.param == "sqlite":
         return None
     server: Postgres = request.getfixturevalue("postgres")
@@ -21,8 +24,8 @@ def pair_url(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture(scope="session")
 async def pair(pair_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
-    """Two processes that have been running for a while; each race brings addresses of its own."""
-    # One name for both, as behind a balancer: a passkey is made for an origin, and each listens at a port of its own.
+    """Two processes with open connections. Each race uses its own email addresses."""
+    # One public URL for both, as behind a load balancer: passkeys are bound to an origin, and the ports differ.
     folder, name = tmp_path_factory.mktemp("pair") / "data", "http://localhost:8000"
     async with deployed(folder, pair_url, PUBLIC_URL=name) as made:
         await made.warm()

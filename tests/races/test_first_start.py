@@ -1,4 +1,7 @@
-"""Processes that start for the first time at the same moment, on an empty folder. Later starts are the crash tests'."""
+"""Processes that start at the same moment on an empty folder: they agree on one schema, one tenant and one key file.
+
+Restarts are tested in tests/faults/test_crash.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ async def test_first_starts(tmp_path: Path, database_url: str | None) -> None:
         assert [row["name"] for row in await made.a.rows(tenant)] == ["main"]
         assert [path.name for path in data.iterdir() if "keys" in path.name] == [KEY_FILE]
         assert stat.S_IMODE((data / KEY_FILE).stat().st_mode) == 0o600
-        # One key: what any of them seals and signs, every other opens and accepts.
+        # All processes use one key: a session that one of them opened is accepted by every other.
         anna = await made.a.person("anna@example.com")
         answers = await together(*(face.session(anna.token) for face in made.faces))
         assert [answer.status_code for answer in answers] == [200] * 4

@@ -1,6 +1,7 @@
-"""A link is spent while its maker loses the power, or its person gains one, through another process's connections.
+"""A sign-in link is used while another process takes a role from its maker or gives one to its person.
 
-Each race is held at its narrow place: one side has its transaction open, the other must wait for it and then see it.
+Each race is stopped where it matters: one side keeps its transaction open; the other must wait for it and then see the
+result.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ CHANGES: list[Callable[[Ctx, Db, Actor, Actor], Awaitable[None]]] = [disable, de
 
 
 def apart(action: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-    """A task that does not inherit the open transaction of the caller."""
+    """A task that does not inherit the caller's open transaction."""
     return asyncio.create_task(action, context=Context())
 
 
 async def made(twins: Twins) -> tuple[Actor, Actor, str]:
-    """Maker, target, and the token of a link that has waited."""
+    """Maker, target, and the token of a link whose waiting time is over."""
     folk = Folk(twins.the)
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
     link = await admin.signin_link(folk.acting(maker), maker, target.person_id)
@@ -97,7 +98,8 @@ async def test_the_link_is_first(twins: Twins, change: str) -> None:
 
 
 async def test_one_request_makes_one_link(twins: Twins) -> None:
-    """Fifty times two admins ask for an equal: every link has two makers, and the newest alone opens."""
+    """Twenty concurrent requests of two admins for a link to a third: of the links that are made only the newest opens,
+    and it has both makers."""
     folk = Folk(twins.the)
     target = await folk.create(None, "admin")
     makers = [await folk.create(None, "admin") for _ in range(2)]

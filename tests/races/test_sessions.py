@@ -1,6 +1,7 @@
-"""Sessions that end, are replaced or outlive a password while others use them: the end's answer is the last word.
+"""Sessions that end or are replaced while other requests use them: once the response to the end was sent, no request
+succeeds with the session.
 
-One-time artefacts (codes, handles, guesses) live in `test_signing`.
+Not here: one-time codes, handles and guesses, which are in `test_signing`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ async def live_sessions(pair: Deployment, person_id: str) -> list[dict[str, Any]
 
 
 async def proved(face: The, who: Person, password: str | None = None) -> str:
-    """A handle that lacks nothing but `finish`."""
+    """The handle of a pending sign-in that is ready to finish."""
     handle = handle_of(await face.start(who.email))
     assert (await face.prove(handle, "password", password or who.password)).status_code == 200
     return handle
@@ -132,7 +133,7 @@ async def test_recovery_during_sign_ins_with_the_old_password(pair: Deployment) 
 
 
 async def nobody_is_left(pair: Deployment, who: Person, tokens: list[str]) -> None:
-    """No session of the old password lives, and the old password opens none."""
+    """Assert that every session of the old password has ended and that the old password is refused."""
     for token in tokens:
         assert code_of(await pair.a.session(token)) == "session_ended"
     handle = handle_of(await pair.a.start(who.email))
@@ -156,7 +157,7 @@ async def test_a_password_changes_during_sign_ins_with_the_old_one(pair: Deploym
 
 
 async def test_a_password_changes_during_step_ups(pair: Deployment) -> None:
-    """The step-ups name the person from their start, so both sides move the same rows: neither waits for ever."""
+    """Step-ups know the person from the start, so that both sides lock the same rows: there is no deadlock."""
     for turn in range(4):
         anna = await pair.a.person(pair.address())
         handles = [await step_up(face, anna) for face in pair.each(8)]
@@ -193,7 +194,8 @@ async def test_two_step_ups_of_one_session(pair: Deployment) -> None:
 
 
 async def test_owners_leave_at_the_same_time(pair: Deployment) -> None:
-    """One stays. Before that nobody else owns the tenant, for the races share it; after it the owner is made a user."""
+    """Of six owners who delete their accounts at the same time, one stays. The tenant is shared by all races, none of
+    which makes other owners."""
     owners = [await pair.a.person(pair.address()) for _ in range(6)]
     services = pair.inside.services
     ids = [await id_of(pair, owner) for owner in owners]
@@ -211,7 +213,8 @@ async def test_owners_leave_at_the_same_time(pair: Deployment) -> None:
 
 
 async def test_people_leave_while_they_sign_in(pair: Deployment) -> None:
-    """Their step-ups, sign-ins and the sealer move rows that the leaving takes away: no order of locks is fatal."""
+    """A person deletes the account during step-ups and sign-ins, which change rows that the deletion removes: there is
+    no deadlock and nothing of the person is left."""
     for _ in range(4):
         anna = await pair.a.person(pair.address())
         handles = [await step_up(face, anna) for face in pair.each(4)] + [
@@ -225,7 +228,7 @@ async def test_people_leave_while_they_sign_in(pair: Deployment) -> None:
             pair.b.http.delete("/api/v1/me", headers=anna.auth),
         )
         assert answers[-1].status_code == 204
-        # Not offered: who looks while the person goes finds somebody who has nothing any more.
+        # `factor_not_offered`: a request that reads during the deletion finds a person without factors.
         late = {"handle_invalid", "proof_refused", "throttled", "factor_not_offered"}
         assert Outcomes.of(answers[:-1]).keys() <= {"200", *late}
         for handle in handles:
@@ -234,7 +237,7 @@ async def test_people_leave_while_they_sign_in(pair: Deployment) -> None:
 
 
 async def test_what_happened_is_proved(pair: Deployment) -> None:
-    """After all those races the audit trail has no hole and every row of it is genuine."""
+    """After these races the audit trail has no gap, and every row is genuine."""
     from passgate.core import ledger  # noqa: PLC0415
 
     await ledger.seal(pair.inside.services)

@@ -1,6 +1,6 @@
-"""Fifty at once for one code, one handle, one address, one password: what may happen once happens once.
+"""Fifty concurrent requests with one code, one handle, one address or one password: what may happen once happens once.
 
-Sessions that end while they are used live in `test_sessions`.
+Not here: sessions that end while they are used, which are in `test_sessions`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ async def test_one_proved_handle(pair: Deployment) -> None:
 
 
 async def guesses(pair: Deployment, handles: list[str]) -> tuple[Outcomes, float]:
-    """A wrong password on each handle, all at once; what was answered, and how long it took."""
+    """Send a wrong password with each handle at the same time; the responses and the seconds they took."""
     began = time.monotonic()
     faces = pair.each(len(handles))
     works = (each.prove(handle, "password", WRONG) for each, handle in zip(faces, handles, strict=True))
@@ -127,7 +127,7 @@ async def test_sign_ups_of_one_address(pair: Deployment) -> None:
     assert await person_of(pair, email) == [], "a sign-up touches no person"
     mails = await pair.a.mails_of(email, "signup_code", 5)
     assert len(mails) == 5
-    # Which of the fifty handles were mailed the answers do not say; the audit trail knows.
+    # The responses do not reveal which of the fifty handles got a mail; the audit trail does.
     sent = await rows(pair, select(audit_event).where(audit_event.c.event == "signin:email_code:sent"))
     asked = {facts(row)["request_id"] for row in sent}
     handles = [handle_of(answer) for answer in answers if answer.headers["x-request-id"] in asked]
@@ -145,7 +145,8 @@ async def test_sign_ups_of_one_address(pair: Deployment) -> None:
 
 
 async def test_rival_sign_ups_proved_at_once(pair: Deployment) -> None:
-    """Five people fight for one address, each with a password of their own: one is born, with one password."""
+    """Five sign-ups of one address with different passwords are proved at the same time: one account is created, with
+    the password of the sign-up that won."""
     email = pair.address()
     rivals: list[tuple[str, str, str]] = []
     for number in range(5):
@@ -171,7 +172,8 @@ async def test_rival_sign_ups_proved_at_once(pair: Deployment) -> None:
 
 
 async def test_another_code_is_asked_for_at_once(pair: Deployment) -> None:
-    """Each challenge sends a fresh code and the older ones die, however many are asked for at the same time."""
+    """Each challenge mails a fresh code and invalidates the older ones, even if several are requested at the same
+    time."""
     email = pair.address()
     handle = handle_of(await pair.a.signup(email))
     outcomes = Outcomes.of(await together(*(each.challenge(handle, "email_code") for each in pair.each(8))))
@@ -184,7 +186,7 @@ async def test_another_code_is_asked_for_at_once(pair: Deployment) -> None:
 
 
 async def patient(face: The, handle: str, password: str) -> list[httpx2.Response]:
-    """Prove, and where told to wait, wait a little and try again."""
+    """Prove, and retry while the throttle answers 429; all responses."""
     answers = [await face.prove(handle, "password", password)]
     while answers[-1].status_code == 429:
         await asyncio.sleep(0.3)
@@ -194,7 +196,7 @@ async def patient(face: The, handle: str, password: str) -> list[httpx2.Response
 
 
 async def test_right_sign_ins_of_one_person(pair: Deployment) -> None:
-    """None is refused. Past ten in flight a try may be told to wait, which the contract allows; it costs nothing."""
+    """No right password is refused. With more than ten tries in flight some may get 429, and every try is refunded."""
     anna = await pair.a.person(pair.address())
     handles = await started(pair, anna.email)
     pairs = zip(pair.each(MANY), handles, strict=True)
@@ -211,7 +213,7 @@ async def test_right_sign_ins_of_one_person(pair: Deployment) -> None:
 
 
 async def test_no_mail_lies_about(pair: Deployment) -> None:
-    """Both processes deliver: each mail once in the mailbox, its row in the outbox empty."""
+    """Both processes deliver mails: each is in the mailbox once, and its row in the outbox is emptied."""
     email = pair.address()
     await together(*(each.signup(f"{number}.{email}") for number, each in enumerate(pair.each(20))))
     async with asyncio.timeout(10):
@@ -224,7 +226,7 @@ async def test_no_mail_lies_about(pair: Deployment) -> None:
 
 
 async def test_a_lost_race_is_no_wrong_answer(pair: Deployment) -> None:
-    """A right password proved by many on one handle: one proves it, nobody is counted as wrong."""
+    """Fifty requests prove the right password on one handle: one succeeds, and the others do not count as wrong."""
     anna = await pair.a.person(pair.address())
     handle = handle_of(await pair.a.start(anna.email))
     outcomes = Outcomes.of(await together(*(each.prove(handle, "password", PASSWORD) for each in pair.each(MANY))))

@@ -1,7 +1,8 @@
-"""Fifty at once for everything that is good once: one gets through, the others are refused, and the owner hears of one.
+"""Fifty concurrent uses of everything that may be used once: one succeeds, the others are refused, and at most one mail
+is sent.
 
-What has an endpoint is used at two processes; what only a page opens is used at two Passgates over one database. Mailed
-sign-up codes and handles are told in test_signing.
+What the API uses is sent to two processes; what only a page uses is called in two Passgates over one database. Mailed
+sign-up codes and handles are tested in test_signing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ REFUSED = {"proof_refused", "throttled", "already_proved", "handle_invalid", "fa
 
 
 async def events(pair: Deployment, email: str, event: str) -> int:
-    """How often it happened to this person."""
+    """How many such audit events this person has."""
     async with pair.inside.services.store.read() as db:
         her = await db.value(select(person.c.id).where(person.c.email_key == email))
         rows = await db.rows(
@@ -54,7 +55,7 @@ async def events(pair: Deployment, email: str, event: str) -> int:
 
 
 async def of_kind(pair: Deployment, email: str, kind: str) -> int:
-    """How many of that kind this person has."""
+    """How many live credentials of that kind this person has."""
     query = (
         select(credential.c.id)
         .join(person, person.c.id == credential.c.person_id)
@@ -71,7 +72,7 @@ def once(answers: Iterable[httpx2.Response], right: int, *others: str) -> None:
 
 
 async def named(face: Face, who: Person) -> list[str]:
-    """Handles whose person is named, five uses for each."""
+    """Ten handles whose person is known, each five times in the list."""
     made = await together(*(begun(face, who.email) for _ in range(HANDLES)))
     return made * (MANY // HANDLES)
 
@@ -129,7 +130,7 @@ async def test_a_new_passkey(pair: Deployment) -> None:
 
 
 async def test_one_passkey_for_two_people(pair: Deployment) -> None:
-    """The same id for several accounts at the same moment: one of them has it, and no passkey is two people's."""
+    """Six people add a passkey with the same credential id at the same moment: one of them gets it."""
     people = [await pair.a.person(pair.address()) for _ in range(6)]
     key = Authenticator()
     key.create(await offered_passkey(pair.a, people[0]), pair.a.gate.settings.url)
@@ -169,18 +170,18 @@ async def test_a_code_to_recover_and_the_password_after_it(pair: Deployment) -> 
     assert await events(pair, anna.email, "recovery:completed") == 1
 
 
-# -- what only a page opens ------------------------------------------------------------------------
+# -- what only pages use ---------------------------------------------------------------------------
 
 
 @dataclass
 class Twins:
-    """Two Passgates over one database, with one clock that is turned by hand."""
+    """Two Passgates in this process, over one database and with one test clock."""
 
     the: The
     ctxs: list[Ctx]
 
     async def at_once(self, use: Callable[[Ctx, int], Awaitable[object]]) -> Counter[str]:
-        """What fifty uses said: "done", or a refusal's code."""
+        """How often each outcome came among fifty concurrent uses: "done", or the code of a refusal."""
 
         async def outcomes(number: int) -> str:
             try:
@@ -220,7 +221,8 @@ async def test_a_sign_in_link(twins: Twins) -> None:
 
 
 async def test_a_stop_link_races_the_link_it_stops(twins: Twins) -> None:
-    """Whoever is first: after the stop nobody comes in by that link, nor goes on with what it began."""
+    """Whichever comes first: after the stop the link opens nothing, and a pending sign-in that it began cannot
+    finish."""
     folk = Folk(twins.the)
     actor = await folk.create()
     email = await folk.email(actor)
@@ -258,7 +260,7 @@ async def test_a_change_of_address_that_is_taken_back(twins: Twins) -> None:
 
 
 async def test_a_removal_that_has_waited(twins: Twins) -> None:
-    """One recovery goes on without the lost factor; the others that were as far are over."""
+    """Of ten pending recoveries, one removes the lost factor and finishes; the others are ended."""
     folk = Folk(twins.the)
     actor = await folk.create()
     await folk.add_app(actor)
