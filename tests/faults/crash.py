@@ -1,6 +1,6 @@
-"""People who sign up and in while somebody pulls the plug, and the questions asked afterwards.
+"""For crash tests: people who sign up and sign in while a process is killed, and what must be true after the restart.
 
-When and how often the plug is pulled is decided by the tests that use this; no test is here.
+Not here: tests. They decide what is killed, and when.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from tests.kit import PASSWORD, bearer
 from tests.processes import Deployment, facts
 
 FLOWS = 5
-"""People at the same time."""
+"""Concurrent people."""
 MAIL_WITHIN = 20.0
 
 
 class PlugPulled(Exception):
-    """No answer, or a 503: whether the action was done is not known, and nobody was told that it was."""
+    """No response, or a 503: the client does not know whether the action was done."""
 
 
 @dataclass
 class Acknowledged:
-    """What the server has said to be done. All of it must be there for ever after."""
+    """What the server has confirmed by a response. All of it must survive every crash."""
 
     signups: dict[str, str] = field(default_factory=dict)
     """handle → address"""
     people: set[str] = field(default_factory=set)
     signed_in: set[str] = field(default_factory=set)
-    """tokens nobody asked to end"""
+    """tokens of sessions that were not asked to end"""
     ending: set[str] = field(default_factory=set)
-    """tokens whose end was asked for and not answered"""
+    """tokens of sessions whose end was requested and not confirmed"""
     ended: set[str] = field(default_factory=set)
     flows: int = 0
 
@@ -67,7 +67,8 @@ async def answered(asked: Any, status: int) -> httpx2.Response:
 
 
 async def flow(made: Deployment, acknowledged: Acknowledged) -> None:
-    """One person's day: sign up, in, out and in again. Ends where the plug is pulled."""
+    """One person signs up, signs in twice, ends the first session and signs in again. Stops at the first lost
+    response."""
     email, face = made.address(), made.a
     with suppress(PlugPulled):
         handle = str((await answered(face.signup(email), 202)).json()["handle"])
@@ -93,7 +94,7 @@ async def signed_in(made: Deployment, email: str) -> str:
 
 
 async def mailed_code(made: Deployment, email: str) -> str:
-    """By the developer's own endpoint, so that delivering goes on while the plug is pulled."""
+    """The newest code mailed to an address, read from /dev/mail.json, so that the server itself has to deliver it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(MAIL_WITHIN):
             while True:
@@ -102,11 +103,11 @@ async def mailed_code(made: Deployment, email: str) -> str:
                 if found:
                     return str(found[0])
                 await asyncio.sleep(0.01)
-    raise PlugPulled  # a worker had it in its hands when it died: its lease must run out first
+    raise PlugPulled  # a worker died while it was sending the mail, so that its lease must expire first
 
 
 async def life(made: Deployment, acknowledged: Acknowledged, pull: Callable[[], None] | None, after: float) -> None:
-    """Some people at once, and the plug after `after` seconds, if at all."""
+    """Run concurrent people, and call `pull` after `after` seconds if it is given."""
     flows = asyncio.gather(*(flow(made, acknowledged) for _ in range(FLOWS)))
     if pull is not None:
         await asyncio.sleep(after)
@@ -115,7 +116,7 @@ async def life(made: Deployment, acknowledged: Acknowledged, pull: Callable[[], 
 
 
 async def a_whole_life(made: Deployment, acknowledged: Acknowledged) -> float:
-    """How long the people take when nobody pulls the plug."""
+    """Run the people without a crash; the seconds they take."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     await life(made, acknowledged, None, 0)
@@ -123,7 +124,7 @@ async def a_whole_life(made: Deployment, acknowledged: Acknowledged) -> float:
 
 
 def moments(seed: int, count: int, whole: float) -> list[float]:
-    """When to pull the plug: anywhere in a life."""
+    """Random seconds at which to kill, spread over a run of `whole` seconds."""
     dice = random.Random(seed)
     return [dice.uniform(0.02, 0.95) * whole for _ in range(count)]
 
@@ -132,7 +133,7 @@ def moments(seed: int, count: int, whole: float) -> list[float]:
 
 
 async def all_stored(made: Deployment, acknowledged: Acknowledged) -> None:
-    """Everything that was acknowledged is there."""
+    """Assert that everything that was acknowledged is still there."""
     ring, rows = made.inside.services.ring, made.a.rows
     begun = {row["handle_hash"]: row for row in await rows(sign_in)}
     mails = await mailed(made)
@@ -150,7 +151,7 @@ async def all_stored(made: Deployment, acknowledged: Acknowledged) -> None:
 
 
 async def mailed(made: Deployment) -> set[str]:
-    """Addresses with a mail in the outbox or in the mailbox."""
+    """The addresses with a mail in the outbox or in the mailbox."""
     ring, rows = made.inside.services.ring, made.a.rows
     sealed = [("outbox", row) for row in await rows(outbox) if row["message_sealed"] is not None]
     sealed += [("dev_mail", row) for row in await rows(dev_mail)]
@@ -159,7 +160,7 @@ async def mailed(made: Deployment) -> set[str]:
 
 
 async def nothing_incomplete(made: Deployment) -> None:
-    """Each action left all of its rows or none, and its audit row exactly when it was done."""
+    """Assert that each action wrote either all of its rows, its audit row included, or none."""
     rows = made.a.rows
     people, sessions, begun = await rows(person), await rows(session), await rows(sign_in)
     events = await rows(audit_event)
@@ -172,20 +173,20 @@ async def nothing_incomplete(made: Deployment) -> None:
         assert all(about[event, person_id] == 1 for person_id in ids), event
         assert count[event] == len(ids), event
     assert all(row["email_verified_at"] is not None for row in people)
-    # A sign-up is a sign-in, a ticket, a mail and its audit rows, or it is nothing.
+    # A sign-up has written a pending sign-in, a ticket, a mail and its audit rows, or nothing.
     purposes = Counter(row["purpose"] for row in begun)
     assert count["signup:started"] == purposes["signup"]
     assert count["signin:started"] == purposes["signin"]
     codes = [row for row in begun if row["purpose"] in ("signup", "recovery")]
     assert {row["bound_to"] for row in await rows(ticket)} == {row["id"] for row in codes}
     assert count["signin:email_code:sent"] == len([row for row in await rows(outbox) if row["kind"] in _ASKED])
-    # A proved code is a person, an unproved one nobody.
+    # Every sign-up whose code is proved has created a person, and no other has.
     create = [row["person_id"] for row in begun if row["purpose"] == "signup" and row["proofs"] != "[]"]
     assert sorted(create) == ids
     assert count["signin:email_code:proved"] == len(create)
     proved = [row for row in begun if row["purpose"] == "signin" and row["proofs"] != "[]"]
     assert count["signin:password:proved"] == len(proved)
-    # A finished sign-in is a session and its audit row.
+    # Every finished sign-in has a session and an audit row.
     opened = sorted(facts(row)["session_id"] for row in events if row["event"] in _COMPLETED)
     assert opened == sorted(row["id"] for row in sessions)
     assert len([row for row in begun if row["finished_at"] is not None]) == len(sessions)
@@ -198,7 +199,7 @@ _COMPLETED = ("signup:completed", "signin:completed")
 
 
 async def trail_is_whole(made: Deployment) -> None:
-    """Sealed to the end, and nothing is missing, changed or out of order."""
+    """Seal all audit rows, and assert that none is missing, changed or out of order."""
     while await ledger.seal(made.inside.services):
         pass
     report = await ledger.verify(made.inside.services)

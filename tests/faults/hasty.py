@@ -1,5 +1,7 @@
-"""A program around Passgate that cancels requests in the middle, as a host's own time limits do: the request names its
-moment in `x-patience` (seconds), and in `x-stubborn` whether every later await is cancelled too. No test is here.
+"""A server around Passgate that cancels requests, as time limits of a host do. The request header `x-patience` says
+after how many seconds; with `x-stubborn`, every later await is cancelled too.
+
+Not here: tests.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from passgate.app import Passgate, create_app
 from tests.processes import serve
 
 CANCELLED = "x-cancelled"
-"""The header field of an answer whose request was cut short."""
+"""Response header of a request that was cancelled."""
 
 
 class Hasty:
@@ -43,19 +45,20 @@ class Hasty:
             has_begun = True
             await send(message)
 
-        # An answer that has begun and was not ended cannot be mended: the server hangs up.
+        # A response that was begun cannot be replaced by a 503: the server closes the connection.
         if not await limited(self.gate(scope, receive, recorded), patience) and not has_begun:
             await Response(status_code=503, headers={CANCELLED: "yes"})(scope, receive, send)
 
     def left(self) -> int:
-        """Connections that nobody has given back. What nobody holds any more is collected, so that it complains."""
+        """How many connections are checked out of the pools. Collects garbage first, so that leaked objects log their
+        warnings."""
         gc.collect()
         store: Any = self.gate.services.store
         return int(store.writer.sync_engine.pool.checkedout() + store.reader.sync_engine.pool.checkedout())
 
 
 async def _once(work: Awaitable[None], seconds: float) -> bool:
-    """False if it was cut short."""
+    """Whether the work ended within `seconds`; otherwise it is cancelled once."""
     try:
         async with asyncio.timeout(seconds):
             await work

@@ -1,6 +1,6 @@
-"""Five hundred requests, cut short at random moments in two processes over one SQLite file.
+"""Five hundred requests are cancelled at random moments, in two processes over one SQLite file.
 
-What one cancelled await may leave is asked in `test_cancelled`, await by await.
+`test_cancelled` cancels each single await in turn.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _COMPLAINTS = re.compile(r"Warning|Exception ignored|never retrieved|was destroy
 
 
 class Storm:
-    """People whose last request is cut short somewhere between its arrival and a little after its answer."""
+    """Sends requests of all kinds, each cancelled at a random moment between its start and shortly after its end."""
 
     def __init__(self, made: Deployment, anna: Person) -> None:
         self.made, self.anna = made, anna
         self.whole = 0.0
-        """Seconds that a request takes in this crowd; 0: not known yet, and nobody is cut short."""
+        """Seconds that a request takes under this load; 0 while unknown, when no request is cancelled."""
         self.dice, self.cut_short = random.Random(5), 0
         self.kinds: list[Ask] = [
             self.sign_up,
@@ -85,7 +85,7 @@ class Storm:
 
     async def rage(self) -> None:
         turns = itertools.cycle(itertools.product(self.kinds, self.made.faces))
-        await asyncio.gather(*(kind(face) for kind, face in itertools.islice(turns, AT_ONCE)))  # it warms up
+        await asyncio.gather(*(kind(face) for kind, face in itertools.islice(turns, AT_ONCE)))  # warm-up
         began = time.monotonic()
         await asyncio.gather(*(self.change(face) for _, face in itertools.islice(turns, AT_ONCE)))
         self.whole = time.monotonic() - began
@@ -96,7 +96,7 @@ class Storm:
             kind, face = next(turns)
             try:
                 answer = await kind(face)
-            except httpx2.TransportError:  # its answer had begun
+            except httpx2.TransportError:  # cancelled after the response had begun
                 self.cut_short += 1
                 continue
             assert answer.status_code != 500, answer.text
@@ -107,7 +107,7 @@ async def serves_at_once(face: Face, email: str) -> None:
     began = time.monotonic()
     assert (await face.start(email)).status_code == 201
     assert time.monotonic() - began < SOON, "the next write waited"
-    async with asyncio.timeout(10):  # a job may have one in its hands just now
+    async with asyncio.timeout(10):  # a background job may be using a connection
         while (await face.http.get("/left")).json():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

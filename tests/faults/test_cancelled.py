@@ -1,7 +1,7 @@
-"""Whoever is cancelled leaves nothing behind at the database: no turn, no transaction, no connection.
+"""Cancelled work leaves nothing behind at the database: no queued writer, no transaction, no connection.
 
-Every await of each kind of work is cancelled in turn here, in one process. Requests by the hundred, in two processes,
-live in `test_cancel_storm`.
+Every await of each kind of work is cancelled in turn, in one process. `test_cancel_storm` cancels hundreds of requests
+in two processes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tests.kit import settings_for
 from tests.servers import Postgres
 
 SOON = 1.0
-"""Seconds within which the next write is answered, whatever was cancelled before it."""
+"""Seconds within which the next write must succeed after a cancellation."""
 
 
 @dataclass
 class Impatient:
-    """Awaits `work`, whose await with number `at` is cancelled: before there is an answer, or (`late`) when the answer
-    is there and was not taken yet. `stubborn`: each await after that too, as some frameworks cancel."""
+    """Runs `work` and cancels its await number `at`: before the awaited result exists or, with `late`, when it exists
+    and was not received yet. `stubborn` cancels each later await too, as some frameworks do."""
 
     work: Coroutine[Any, Any, None]
     at: int
@@ -55,7 +55,7 @@ class Impatient:
             try:
                 yield waits_for
                 thrown = None
-            except BaseException as fault:  # noqa: BLE001  handed on
+            except BaseException as fault:  # noqa: BLE001  thrown into the work
                 thrown = fault
 
     def _cancel(self, waits_for: asyncio.Future[Any] | None) -> None:
@@ -92,7 +92,7 @@ async def write_much(store: Store, number: int) -> None:
 
 
 async def be_refused(store: Store, number: int) -> None:
-    """What it keeps is written in a second transaction."""
+    """A refusal whose deferred writes need a second transaction."""
     with suppress(ProofRefused):
         async with store.write() as db:
             await _add("undone", number, db)
@@ -131,7 +131,7 @@ async def serves_at_once(store: Store) -> None:
 
 
 def _out(engine: Engine) -> int:
-    """Connections that nobody has given back."""
+    """How many connections are checked out."""
     assert isinstance(engine.pool, QueuePool)
     return engine.pool.checkedout()
 
@@ -147,7 +147,7 @@ async def all_or_nothing(store: Store, number: int) -> None:
 
 @dataclass
 class Scene:
-    """A database with our tables, and how many connections there are to it: at first none."""
+    """A migrated database, and a function that counts the connections to it."""
 
     settings: Settings
     connected: Callable[[], int]
@@ -159,7 +159,8 @@ class Scene:
                 await asyncio.sleep(0.005)
 
     async def cancel(self, store: Store, impatient: Impatient) -> bool:
-        """True if there was an await with that number."""
+        """Run the work, and assert that the database serves at once and holds all of its rows or none. False if the
+        work ended before the await to be cancelled."""
         with suppress(asyncio.CancelledError):
             await asyncio.create_task(_awaited(impatient))
         await serves_at_once(store)
@@ -176,7 +177,7 @@ class Scene:
         await self.closed(store)
 
     async def cancel_each_first_await(self, work: Work, *, late: bool, stubborn: bool) -> None:
-        """Each time by the first who come to the database, and open it."""
+        """The same with a new store for each await, so that the cancelled work also opens the connections."""
         for at in itertools.count():
             store = Store(self.settings)
             there_was_one = await self.cancel(store, Impatient(work(store, at), at, late, stubborn))
@@ -235,12 +236,12 @@ async def test_so_may_the_first_ones(scene: Scene, work: Work, late: bool, stubb
 async def test_so_may_the_first_ones_of_postgres(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, work: Work, late: bool, stubborn: bool
 ) -> None:
-    # Cancelled while it asks for TLS, the driver leaves a future that nobody reads: a line in a log and nothing else.
+    # If it is cancelled while it negotiates TLS, the driver leaves an unread future, whose only effect is a log line.
     monkeypatch.setenv("PGSSLMODE", "disable")
     await scene.cancel_each_first_await(work, late=late, stubborn=stubborn)
 
 
-# -- the end ---------------------------------------------------------------------------------------
+# -- closing the store -----------------------------------------------------------------------------
 
 
 async def read_slowly(store: Store) -> None:
@@ -277,7 +278,7 @@ async def test_nobody_connects_after_the_end(scene: Scene) -> None:
 @LATE
 @STUBBORN
 async def test_a_whole_life_may_be_cancelled(scene: Scene, late: bool, stubborn: bool) -> None:
-    """From the start to the end, with the jobs beside it."""
+    """Cancel each await between the start and the end of a Passgate with its background jobs."""
 
     async def live() -> None:
         async with Passgate(scene.settings).running():

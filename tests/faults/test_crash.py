@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of sign-ups and sign-ins: a small version; hundreds of them are in tests/soak."""
+"""`kill -9` at random moments of sign-ups and sign-ins, five times. The long version is in tests/soak."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def test_killed_at_random(tmp_path: Path, database_url: str | None) -> Non
             whole = await a_whole_life(made, outcomes)
             for moment in moments(1, KILLS, whole):
                 await life(made, outcomes, server.kill9, moment)
-                await server.start()  # and that is all: nothing is repaired by hand
+                await server.start()  # a restart is enough: nothing is repaired by hand
                 await asked_after_a_crash(made, outcomes)
             await a_whole_life(made, outcomes)
             await asked_after_a_crash(made, outcomes)

@@ -1,6 +1,7 @@
-"""The database is away, full or locked while Passgate serves: 503, nothing half-written, and no restart afterwards.
+"""The database is unreachable, full or locked while Passgate serves: requests get 503, nothing is written in part, and
+Passgate recovers without a restart.
 
-Processes that die live in `test_crash`, other parts that are down in `test_parts`.
+Not here: killed processes (`test_crash`) and failures of other parts (`test_parts`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.servers import Postgres
 
 
 def unavailable(answer: httpx2.Response) -> str:
-    """Which part the 503 names."""
+    """Assert that the response is a 503; the part that it names."""
     assert answer.status_code == 503, f"{answer.status_code} {answer.text}"
     assert code_of(answer) == "unavailable"
     assert int(answer.headers["retry-after"]) >= 1
@@ -41,7 +42,7 @@ def unavailable(answer: httpx2.Response) -> str:
 
 
 async def ask_everything(made: Deployment, anna: Person, handle: str) -> list[httpx2.Response]:
-    """One request of each kind: reads, writes, proofs, the short way and the long one."""
+    """Concurrent requests that read, write and prove, with a single statement and with transactions."""
     http = made.a.http
     return await together(
         made.a.session(anna.token),
@@ -64,7 +65,8 @@ async def ready_again(made: Deployment) -> None:
 
 
 async def serves(made: Deployment, anna: Person, handle: str) -> None:
-    """Every endpoint works, at the first try and many at once; nothing of what was answered 503 has happened."""
+    """Assert that requests succeed at the first try, also concurrent ones, and that those answered 503 had no effect:
+    the session and the handle still work."""
     answers = await together(*(made.a.session(anna.token) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert (await made.a.prove(handle, "password", PASSWORD)).status_code == 200
@@ -76,7 +78,7 @@ async def serves(made: Deployment, anna: Person, handle: str) -> None:
 
 @pytest.mark.pg
 async def test_postgres_comes_and_goes(tmp_path: Path) -> None:
-    with Postgres(durable=True) as server:  # without, a killed server forgets what it has committed
+    with Postgres(durable=True) as server:  # otherwise a killed server loses committed data
         url = await migrated(server, tmp_path)
         async with deployed(tmp_path / "data", url, count=1) as made:
             anna = await made.a.person()
@@ -96,8 +98,8 @@ async def test_postgres_comes_and_goes(tmp_path: Path) -> None:
 
 @pytest.mark.pg
 async def test_postgres_dies_under_load(tmp_path: Path) -> None:
-    """While it falls and while it starts, an answer is right or it is 503: never a fault, never a lie."""
-    with Postgres(durable=True) as server:  # without, a killed server forgets what it has committed
+    """While PostgreSQL is killed and started, every response is either right or a 503."""
+    with Postgres(durable=True) as server:  # otherwise a killed server loses committed data
         url = await migrated(server, tmp_path)
         async with deployed(tmp_path / "data", url, count=1) as made:
             anna = await made.a.person()
@@ -130,7 +132,7 @@ async def test_postgres_dies_under_load(tmp_path: Path) -> None:
 
 
 async def migrated(server: Postgres, folder: Path) -> str:
-    """A fresh database with our tables on a server of the test's own."""
+    """The URL of a new, migrated database on the test's own server."""
     url = server.create_database()
     services = build_services(settings_for(folder / "migrating", url), World.real())
     await upgrade(services.store, lock=folder / "migrating" / "lock")
@@ -155,7 +157,7 @@ def _can_mount(folder: str = "/mnt") -> bool:
 
 @contextmanager
 def full_disk(_server: Server, data: Path) -> Iterator[None]:
-    """A file that takes all the space there is left: the kernel says ENOSPC to whoever wants more."""
+    """Fill the disk with a file, so that every further write fails with ENOSPC."""
     filler = data / "filler"
     with filler.open("wb", buffering=0) as out, suppress(OSError):
         for size in (64 * 1024, 4096, 1):
@@ -169,7 +171,7 @@ def full_disk(_server: Server, data: Path) -> Iterator[None]:
 
 @contextmanager
 def no_longer_files(server: Server, data: Path) -> Iterator[None]:
-    """No file may grow beyond what the write-ahead log has now: for machines where nothing can be mounted."""
+    """Limit the size of files to that of the write-ahead log: a full disk for machines where nothing can be mounted."""
     size = (data / "passgate.db-wal").stat().st_size
     free = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, free[1]))
@@ -182,7 +184,7 @@ Full = Callable[[Server, Path], Any]
 
 @asynccontextmanager
 async def on_a_small_disk(data: Path, how: Full) -> AsyncIterator[tuple[Deployment, Path]]:
-    """A server, and where its data folder is seen from outside."""
+    """A server, and the path of its data folder as the test process sees it."""
     if how is no_longer_files:
         async with deployed(data, count=1) as made:
             yield made, data
@@ -191,7 +193,7 @@ async def on_a_small_disk(data: Path, how: Full) -> AsyncIterator[tuple[Deployme
     server = Server(data, prefix=(*_PRIVATE, *_MOUNTED, str(data)))
     try:
         await server.start()
-        # The mount is the server's own and goes with it. SQLite cannot open what lies behind /proc/…/root, but files
+        # The mount exists only in the server's mount namespace. SQLite cannot open files behind /proc/…/root, but they
         # can be copied from there.
         inside = Path(f"/proc/{server.pid}/root{data}")
         async with seen([server], data.parent / "unused") as made:
@@ -227,7 +229,7 @@ async def test_the_disk_is_full(tmp_path: Path, full: Full) -> None:
 
 @asynccontextmanager
 async def looked(made: Deployment, data: Path) -> AsyncIterator[Deployment]:
-    """The database as it is now: a copy, taken while the server holds its breath."""
+    """A view of a copy of the database, which is made while the server process is stopped by SIGSTOP."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "data"
         copy.mkdir()
@@ -245,7 +247,7 @@ async def big_signup(made: Deployment) -> httpx2.Response:
     return await made.a.signup(made.address(), profile={"bio": "x" * 15_000})
 
 
-# -- a lock that somebody else holds ---------------------------------------------------------------
+# -- a lock of another process ---------------------------------------------------------------------
 
 
 async def test_somebody_else_locks_the_file(tmp_path: Path) -> None:

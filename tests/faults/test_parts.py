@@ -1,5 +1,8 @@
-"""What Passgate leans on is down or slow: breach service, hashing pool, mail server. The endpoint says so, or waits for
-nobody. Databases live in `test_database`."""
+"""The breach service, the hashing pool or the mail server is down or slow: the endpoint answers 503 or does not wait
+for it.
+
+Not here: databases, which are in `test_database`.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ from tests.servers import free_port
 
 
 async def test_nobody_can_be_asked_about_leaks(tmp_path: Path) -> None:
-    """A password that could not be checked is not taken, and nothing of the sign-up stays."""
+    """If the breach service cannot be reached, a sign-up with a password is refused and writes nothing."""
     breach = {"url": f"http://127.0.0.1:{free_port()}/range/", "deadline": 1}
     async with running(settings_for(tmp_path, breach=breach)) as the:
         before = await the.everything()
         assert unavailable(await the.signup("anna@example.com")) == "breach"
         assert await the.everything() == before
-        # Who brings no password yet needs no such answer.
+        # A sign-up without a password needs no check.
         assert (await the.signup("anna@example.com", None)).status_code == 202
 
 
@@ -50,7 +53,8 @@ async def test_the_leak_service_hangs(tmp_path: Path) -> None:
 
 
 async def test_too_much_to_hash(tmp_path: Path) -> None:
-    """Who cannot start within the deadline hears 503 and leaves nothing; the others are served, and later all are."""
+    """Requests whose hash cannot start within the deadline get 503 and write nothing; the others are served, and so are
+    all later ones."""
     slow = {"memory_kib": 96 * 1024, "passes": 4, "threads": 1, "deadline": 1}
     async with running(settings_for(tmp_path, hash=slow)) as the:
         signups = (the.signup(f"p{number}@example.com", f"{PASSWORD} {number}") for number in range(24))
@@ -71,10 +75,10 @@ async def test_too_much_to_hash(tmp_path: Path) -> None:
 
 @dataclass
 class Sink:
-    """A mail server that notes every message it is offered, and keeps it unless told otherwise."""
+    """A mail server that records every message it is offered, and accepts it unless `answers` says otherwise."""
 
     answers: list[str] = field(default_factory=list)
-    """One for each message to come; then all are taken."""
+    """The replies to the next messages; all later ones are accepted."""
     pause: float = 0
     offered: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
@@ -102,7 +106,7 @@ async def serving(sink: Sink, port: int) -> AsyncIterator[None]:
 
 
 async def waiting(the: The) -> list[str]:
-    """Ids of mails that were not delivered yet, as their Message-ID begins."""
+    """The beginnings of the Message-IDs of undelivered mails."""
     return [f"<{row['id']}@" for row in await the.rows(outbox) if row["message_sealed"] is not None]
 
 
@@ -132,7 +136,7 @@ async def test_mail_server_down_then_up(tmp_path: Path, database_url: str | None
 
 
 async def test_a_mail_too_old_to_be_of_use(tmp_path: Path) -> None:
-    """A code that is over is not mailed any more; its row is emptied and the trail says so."""
+    """A mail whose code has expired is not sent: its row is emptied, and an audit event records that."""
     settings = settings_for(tmp_path, mail={"url": f"smtp://127.0.0.1:{free_port()}"})
     async with running(settings) as the:
         handle_of(await the.signup("anna@example.com"))
@@ -144,7 +148,7 @@ async def test_a_mail_too_old_to_be_of_use(tmp_path: Path) -> None:
 
 
 async def test_a_slow_mail_server_slows_nobody(tmp_path: Path) -> None:
-    """Not the endpoint, and not the sealing of the trail, which is to be a second behind at most."""
+    """A slow mail server delays neither responses nor the sealing of the audit trail."""
     port, sink = free_port(), Sink(pause=2)
     async with serving(sink, port):
         mail = {"MAIL__URL": f"smtp://127.0.0.1:{port}"}
@@ -155,7 +159,7 @@ async def test_a_slow_mail_server_slows_nobody(tmp_path: Path) -> None:
                 assert time.monotonic() - began < 1.5
             while len(sink.taken) < 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-            # From here on the worker has a heap of slow mails before it.
+            # From here on the worker has a queue of slow mails.
             await asyncio.sleep(1)
             assert (await made.a.start("anna@example.com")).status_code == 201
             async with asyncio.timeout(3):
