@@ -1,4 +1,4 @@
-"""Known passwords, asked of real files and of a real HTTP server, well and badly behaved."""
+"""The lookup of breached passwords in real files and at a real HTTP server, with valid and with broken content."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def http(body: bytes, status: str = "200 OK", *more: str) -> bytes:
 
 @dataclass
 class Server:
-    """Says `answer` after `pause` seconds; `drip`: and then one byte every tenth of a second, for ever."""
+    """Sends `answer` after `pause` seconds, and with `drip` then one byte every tenth of a second without end."""
 
     answer: bytes
     pause: float = 0
@@ -161,7 +161,7 @@ def test_an_answer_is_read_whole() -> None:
 
 
 HASH = st.binary(min_size=20, max_size=20).map(lambda raw: raw.hex().upper().encode())
-# Neighbours that differ late, so that the search has to look at whole hashes.
+# Hashes that differ only in their last digits, so that the search has to compare whole hashes.
 CLOSE = st.integers(0, 300).map(lambda number: f"{number:040X}".encode())
 
 

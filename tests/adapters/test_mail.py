@@ -1,6 +1,6 @@
-"""Mail on its three ways out: a real SMTP server, standard output, the mailbox on a real database.
+"""The three mailers: SMTP with a real server, standard output, and the mailbox in a real database.
 
-Wording is never asserted here, and neither are the outbox's retries.
+Not here: the wording of mails, and retries, which are in tests/core/test_outbox.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SENDER = '"Pässgate, Inc" <hello@id.example.com>'
 
 @dataclass
 class Sink:
-    """Keeps what it is sent; `rcpt` and `data` are the answers it gives."""
+    """An SMTP server that stores what it accepts; `rcpt` and `data` are its replies to these commands."""
 
     rcpt: str = "250 ok"
     data: str = "250 ok"
@@ -99,7 +99,7 @@ async def serving(sink: Sink, *, tls: ssl.SSLContext | None = None, **options: A
 
 @asynccontextmanager
 async def answering(*answers: bytes) -> AsyncIterator[int]:
-    """A server that says these lines, one at the start and one per command, and then hangs up."""
+    """A server that sends these lines, one at the start and one after each command, and then closes the connection."""
     talks: list[asyncio.Task[None]] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ async def answering(*answers: bytes) -> AsyncIterator[int]:
 
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """A server certificate for 127.0.0.1 that the system's store, for this test, trusts."""
+    """The TLS context of a server with a certificate for 127.0.0.1, which clients trust during this test."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink")])
     now = datetime.datetime.now(datetime.UTC)
