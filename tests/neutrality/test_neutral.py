@@ -1,6 +1,6 @@
-"""Nobody learns who has an account: the same answers and the same counted work, whoever an address belongs to.
+"""Responses do not reveal who has an account: they and the counted work are the same for every address, known or not.
 
-Time itself is measured in tests/soak; here the work is counted, which no busy machine can blur.
+The work is counted, which does not depend on the load of the machine. Time is measured in tests/soak.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ KINDS = (
     "ghost",
 )
 TWINS = {"locked": "ghost", "ghost": "ghost"}
-"""Whom a kind must look like, where that is not an unknown address: `ghost` is one that was refused as often."""
+"""The kind that another must equal, if that is not `unknown`: `ghost` is an unknown address with as many refusals."""
 
 OURS = "http://localhost:8000"
 
 
 @dataclass
 class Population:
-    """One address of each kind, all of one length, so that no answer differs by it. `device` has the passkey of
-    `passkey_only`."""
+    """One address of each kind, all of the same length, so that responses do not differ in length. `device` has the
+    passkey of `passkey_only`."""
 
     folk: Folk
     device: Authenticator = field(default_factory=Authenticator)
@@ -88,7 +88,7 @@ class Population:
         assert code_of(await self.the.prove(handle, "password", OTHER_PASSWORD)) == "proof_refused"
 
     async def lock(self, kind: str) -> None:
-        """A hundred refusals, each waited for: written down from behind; the ladder itself is told in tests/core."""
+        """Set the budget to a hundred refusals whose waits are over; tests/core/test_throttle tests the waits."""
         ctx, tenant = self.folk.ctx, await self.folk.tenant()
         at = people.address(self.address(kind)).key
         async with ctx.write() as db:
@@ -103,7 +103,7 @@ async def population(tmp_path: Path, database_url: str | None) -> AsyncIterator[
     async with running(settings_for(tmp_path, database_url)) as the:
         made = Population(Folk(the))
         await made.settle()
-        # Everybody has tried once, so that no counter is written for the first time in what is compared.
+        # One refusal for each, so that every budget has a row before the comparison.
         for kind in KINDS:
             await made.one_try(made.address(kind))
         for kind in ("locked", "ghost"):
@@ -115,7 +115,7 @@ Seen = list[tuple[tuple[object, ...], Work]]
 
 
 async def signing_in(population: Population, email: str) -> Seen:
-    """A wrong password, twice, and a look at what else the handle does."""
+    """Start, prove with wrong answers, request a challenge and try to finish; each response with its work."""
     seen: Seen = []
     with watched(population.the) as work:
         begun = await population.the.start(email)
@@ -133,7 +133,7 @@ async def signing_in(population: Population, email: str) -> Seen:
 
 
 async def _mailed(population: Population, begin: Callable[[], Awaitable[object]]) -> Seen:
-    """Begin; a wrong code; another mail; a wrong code again; more mails, past the hourly limit."""
+    """Begin; prove a wrong code and request another mail, twice; then request mails beyond the hourly limit."""
     seen: Seen = []
     with watched(population.the) as work:
         begun = await begin()
@@ -168,7 +168,7 @@ async def recovering(population: Population, email: str) -> Seen:
 
 
 async def by_passkey(population: Population, email: str) -> Seen:
-    """A stranger's own passkey, at the address of somebody; asked for twice, answered once and once more."""
+    """Name an address and answer with a passkey that is not registered: two challenges, then the same answer twice."""
     device, seen, options = Authenticator(), Seen(), {}
     device.create(CREATION, OURS)
     handle = handle_of(await population.the.start(email))
@@ -193,7 +193,7 @@ CREATION: dict[str, Any] = {
     "challenge": "AA",
     "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
 }
-"""Nobody here asked for it."""
+"""Made-up creation options, so that a device gets a passkey that no server knows."""
 
 WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering, by_passkey)
 
@@ -214,8 +214,8 @@ async def test_whoever_it_is(population: Population, way: Callable[[Population, 
 
 
 async def test_a_known_passkey_is_no_more_than_an_unknown_one(population: Population) -> None:
-    """Whoever has seen the id of somebody's passkey, and their user handle, learns nothing by naming it: at their own
-    address, at another's, at nobody's, at none."""
+    """Somebody who knows the credential id and user handle of another's passkey learns nothing by sending them: with
+    the owner's address, another's, an unknown one, or none."""
     [mine] = population.device.credentials
     for email in (population.address("passkey_only"), population.address("known"), population.address("unknown"), None):
         seen = []
@@ -235,13 +235,13 @@ async def test_a_known_passkey_is_no_more_than_an_unknown_one(population: Popula
 
 
 async def test_the_work_pays_for_every_scheme_in_use(population: Population) -> None:
-    """One hash per scheme, the old ones among them, in one order."""
+    """Each check computes one hash per scheme in use, old schemes included, in a fixed order."""
     seen = await signing_in(population, population.address("unknown"))
     assert seen[1][1].hashes == [f"verify m={CHEAP.memory_kib},t=1,p=1", "verify m=8192,t=2,p=1"]
 
 
 async def test_over_the_limit_nobody_gets_a_mail(population: Population) -> None:
-    """Five an hour for each address, however they were caused; known or not."""
+    """At most five mails an hour go to an address, known or not, whichever endpoints cause them."""
     for kind in ("unknown", "known"):
         before = len(await population.the.rows(outbox))
         await recovering(population, population.address(kind))
@@ -250,7 +250,7 @@ async def test_over_the_limit_nobody_gets_a_mail(population: Population) -> None
 
 
 async def test_the_waits_are_the_same(population: Population) -> None:
-    """The eleventh refusal in a row waits, for somebody as for nobody, and says so in the same words."""
+    """The eleventh refusal in a row gets 429 with the same response for every kind of address."""
     outcomes_by_kind: dict[str, list[tuple[object, ...]]] = {}
     for kind in ("unknown", "known", "disabled", "no_password", "passkey_only", "with_app"):
         answers: list[tuple[object, ...]] = []
@@ -264,9 +264,9 @@ async def test_the_waits_are_the_same(population: Population) -> None:
 
 
 async def test_a_locked_password_answers_like_a_wrong_one(population: Population) -> None:
-    """After a hundred refusals even the right one; and so does an address that nobody has."""
+    """After a hundred refusals the right password gets the response of a wrong one, as does an unknown address."""
     seen = []
-    for kind in ("ghost", "locked", "no_password"):  # the last is not locked, just wrong
+    for kind in ("ghost", "locked", "no_password"):  # the last is not locked: it has no password
         handle = handle_of(await population.the.start(population.address(kind)))
         with watched(population.the) as work:
             answered = await population.the.prove(handle, "password", PASSWORD)
@@ -276,13 +276,13 @@ async def test_a_locked_password_answers_like_a_wrong_one(population: Population
 
 
 async def test_what_is_refused_is_refused_alike(population: Population) -> None:
-    """A password that nobody may set is refused before it is asked whose address it is."""
+    """A password that is too short is refused in the same way for every kind of address."""
     answers = [outcome(await population.the.signup(population.address(kind), "short")) for kind in KINDS]
     assert len({str(answer) for answer in answers}) == 1
 
 
 async def test_a_session_that_is_none(population: Population) -> None:
-    """A secret that we did not mint is settled without a look at the database; a minted one costs one look."""
+    """A token that was not made with our key is refused without a statement; a genuine but unknown one costs one."""
     with watched(population.the) as work:
         answer = await population.the.session("pg_ses_" + "A" * 70)
     assert (code_of(answer), work.statements) == ("credential_invalid", [])

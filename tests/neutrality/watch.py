@@ -1,6 +1,6 @@
-"""Everything a stranger could see or measure of one request: the answer, the hashing, the statements, the rows written.
+"""Records what a client could see or measure of one request: the response, hashes, statements and written rows.
 
-What is compared with what is said by the tests.
+Not here: comparisons, which are in the tests.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _WRITTEN = re.compile(r"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+\"?(\w+)", re.IG
 
 @dataclass
 class Work:
-    """`hashes`: each call into Argon2id with its parameters. `checks`: how many signatures were checked. `statements`:
-    in order, of all three ways to the database, values left out. `rows`: how many rows were written, by table."""
+    """`hashes`: each Argon2id call with its parameters. `checks`: how many signatures were verified. `statements`:
+    those of writer, reader and point lookups, in order and without values. `rows`: rows written, by table."""
 
     hashes: list[str] = field(default_factory=list)
     checks: int = 0
@@ -38,7 +38,7 @@ class Work:
 
 @contextmanager
 def watched(the: The) -> Iterator[Work]:
-    """Counts from outside: what is called is the real thing, and does its work."""
+    """Count by wrapping the real functions, which still do their work."""
     work, store = Work(), the.gate.services.store
 
     def asked(_connection: Any, _cursor: Any, statement: str, _values: Any, context: Any, _many: bool) -> None:
@@ -104,8 +104,8 @@ _UNLIKE = {"handle", "expires_at", "request_id"}
 
 
 def outcome(answer: httpx2.Response, drawn: str = "") -> tuple[object, ...]:
-    """The answer without what differs between any two: request id, handle, instants, and what was `drawn` for it. Even
-    the order of header fields counts, and the length of what was left out."""
+    """The response without the values that differ between any two: request id, handle, instants and `drawn`, a random
+    value of this response. The order of headers and fields and the lengths of the omitted values are kept."""
     headers = [(name, len(value) if name == "x-request-id" else value) for name, value in answer.headers.multi_items()]
     body = json.loads(answer.text.replace(drawn, "-" * len(drawn)) if drawn else answer.text)
     body = {key: len(value) if key in _UNLIKE else value for key, value in body.items()}
