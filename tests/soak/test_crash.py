@@ -1,4 +1,4 @@
-"""Hundreds of sign-ups and sign-ins, and somebody who keeps pulling the plug of Passgate or of its database."""
+"""Hundreds of sign-ups and sign-ins while Passgate or its database is killed again and again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIVES = FLOWS_IN_ALL // FLOWS
 
 
 async def finish(made: Deployment, acknowledged: Acknowledged) -> None:
-    """Two hundred people have signed up, in, out and in again; what was cut short is not counted."""
+    """Run until two hundred people have completed every step without being interrupted by a crash, and check again."""
     while acknowledged.flows < FLOWS_IN_ALL:
         await a_whole_life(made, acknowledged)
     await asked_after_a_crash(made, acknowledged)
@@ -45,7 +45,7 @@ async def test_passgate_is_killed(tmp_path: Path, database_url: str | None) -> N
 
 @pytest.mark.pg
 async def test_postgres_is_killed(tmp_path: Path) -> None:
-    """Passgate itself is never started again."""
+    """Only PostgreSQL is killed and started again; Passgate keeps running."""
     data, acknowledged = tmp_path / "data", Acknowledged()
     with Postgres(durable=True) as database:
         url = await migrated(database, tmp_path)

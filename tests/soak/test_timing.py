@@ -1,7 +1,8 @@
-"""How long answers take, known against unknown: interleaved pairs, the median of their differences, its interval.
+"""How long responses take for known and for unknown addresses: interleaved pairs, and a confidence interval of the
+median difference.
 
-The counted work is compared in tests/neutrality; this is what is left for a stopwatch. A busy machine blurs it, so
-pairs are taken until the interval is narrow; where it stays wide the test fails and says that nothing was measured.
+The work is compared by counting in tests/neutrality; here the time is measured. A busy machine adds noise, so pairs are
+taken until the interval is narrow. If it stays wide, the test fails and says that nothing could be measured.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from tests.kit import OTHER_PASSWORD, The, handle_of, running, settings_for
 pytestmark = pytest.mark.soak
 
 BOUND = 0.03
-"""Three hundredths of an answer's own time. One hash left out would be most of it, one statement some twentieth."""
+"""The allowed difference, as a part of the response time. A hash makes up most of that time, a statement about 0.05."""
 PLANTED = 0.1
-"""What the stopwatch must notice, as a part of an answer's time."""
+"""An added delay that must be detected, as a part of the response time."""
 WARM = 20
-"""Pairs that fill caches and do not count."""
+"""Pairs for warm-up, which are not counted."""
 USUAL = HashSettings(memory_kib=8 * 1024, passes=1)
-"""A hash that weighs more beside the rest than the cheap one of the other tests."""
+"""A hash that takes a larger part of the response time than the cheap one of the other tests."""
 
 AT_ONCE, AT_MOST = 150, 3000
-"""Pairs between two looks at the interval, and in all: each budget has room for these."""
+"""Pairs between two computations of the interval, and in all. No budget runs out within them."""
 PATIENCE = 240.0
-"""Seconds after which no more pairs are taken."""
+"""Seconds after which measuring is given up."""
 
 Measured = Callable[[The, str], Awaitable[float]]
 
@@ -72,8 +73,8 @@ async def wrong_code(the: The, email: str) -> float:
 
 @dataclass
 class Stopwatch:
-    """Pairs of (known, unknown) seconds, whose order was drawn. `planted`: what the known are made to take longer, as a
-    part of the unknown's time, spent at work right after it."""
+    """Measures pairs of (known, unknown) seconds in random order. `planted`: a delay added to the known times, as a
+    part of the median unknown time and spent busy right after the request."""
 
     the: The
     measured: Measured
@@ -83,7 +84,7 @@ class Stopwatch:
     dice: random.Random = field(default_factory=lambda: random.Random(11))
 
     async def run(self) -> tuple[float, float]:
-        """The interval, once it is narrow enough to tell `PLANTED` from `BOUND`."""
+        """Take pairs until the interval is narrow enough to tell `PLANTED` from `BOUND`; the interval."""
         give_up = time.monotonic() + PATIENCE
         await self._take(WARM, 0)
         self.pairs.clear()
@@ -99,15 +100,15 @@ class Stopwatch:
         )
 
     def interval(self) -> tuple[float, float]:
-        """99 % of the median difference, by order statistics (2.58 standard deviations of a coin thrown that often),
-        as parts of the median time."""
+        """The 99 % confidence interval of the median difference, by order statistics (2.58 standard deviations of a
+        binomial distribution with p = 1/2), as parts of the median time."""
         scale = statistics.median(value for pair in self.pairs for value in pair)
         gaps, margin = sorted(known - unknown for known, unknown in self.pairs), 2.58 * math.sqrt(len(self.pairs)) / 2
         middle = (len(gaps) - 1) / 2
         return gaps[math.floor(middle - margin)] / scale, gaps[math.ceil(middle + margin)] / scale
 
     async def _take(self, count: int, first: int) -> None:
-        """Every address is asked once, so that no budget is felt."""
+        """Use each address once, so that no budget runs out."""
         folk = Folk(self.the)
         for number in range(first, first + count):
             await folk.create(f"known{number:04}@example.com", hashed=USUAL)
@@ -140,7 +141,7 @@ async def test_known_and_unknown_take_as_long(tmp_path: Path, measured: Measured
 
 @KINDS
 async def test_the_stopwatch_would_notice(tmp_path: Path, measured: Measured) -> None:
-    """A tenth more is outside the bound, for each kind of answer."""
+    """An added tenth is detected for each kind of request."""
     async with running(settings_for(tmp_path, hash=USUAL)) as the:
         low, high = await Stopwatch(the, measured, PLANTED).run()
     assert low > BOUND, f"a tenth was planted, and the median differs by {low:.1%} to {high:.1%}"
