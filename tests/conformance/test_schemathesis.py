@@ -1,5 +1,7 @@
-"""A foreign client reads /openapi.json and asks a running server everything it can think of; every answer must be one
-that the document announces. What an answer means is told in tests/web.
+"""Schemathesis reads the OpenAPI document and sends generated requests to a running server: every response must conform
+to the document.
+
+Not here: what responses mean, which is tested in tests/web.
 """
 
 from __future__ import annotations
@@ -29,14 +31,14 @@ from tests.kit import PASSWORD
 CONFIG = {
     "generation": {"deterministic": True, "database": "none"},
     "checks": {
-        # A schema cannot say all that a right value is: an address that no mail reaches, a code point that no text has.
+        # A value may fit the schema and still be invalid, such as an address that cannot get mail.
         "positive_data_acceptance": {
             "expected-statuses": ["2xx", "400", "401", "403", "404", "409", "422", "429"],
         },
     },
     "phases": {"coverage": {"unexpected-methods": ["PUT", "TRACE", "DELETE", "PATCH"]}, "stateful": {"enabled": False}},
     "operations": [
-        # It fits the template of one passkey too, whose PATCH and DELETE answer that no id reads so.
+        # The path also matches /me/passkeys/{id}: PATCH and DELETE take `prove` for an id instead of answering 405.
         {"include-path": "/api/v1/me/passkeys/prove", "checks": {"unsupported_method": {"enabled": False}}},
     ],
 }
@@ -49,7 +51,8 @@ LONG = settings(max_examples=400, deadline=None, database=None, suppress_health_
 
 @dataclass
 class Running:
-    """A server on a real socket, and what a client of it holds: a session while it lives, a handle for each use."""
+    """A server on a real socket and the credentials of its client: one session while it lives, and a new handle for
+    each use."""
 
     url: str
     http: requests.Session = field(default_factory=requests.Session)
@@ -61,12 +64,12 @@ class Running:
         return self.http.post(f"{self.url}/api/v1{path}", json=body, headers=headers, timeout=10)
 
     def handle(self) -> str:
-        """Of a sign-up that waits for its code."""
+        """The handle of a new sign-up whose code is not proved."""
         self.people += 1
         return str(self.post("/signup", {"email": f"n{self.people}@example.com"}).json()["handle"])
 
     def proved(self, email: str = "") -> str:
-        """A handle that only wants to be finished: a person's who was born for it."""
+        """The handle of a new person's sign-up that is ready to finish."""
         handle = str(self.post("/signup", {"email": email, "password": PASSWORD}).json()["handle"])
         mails = self.http.get(f"{self.url}/dev/mail.json", timeout=10).json()
         code = next(mail["code"] for mail in mails if mail["to"] == email)
@@ -115,7 +118,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def document() -> dict[str, Any]:
-    """Before any server runs: the tests are made from it, one for each endpoint."""
+    """The OpenAPI document, made without a server, because pytest creates one test per endpoint while it collects."""
     with tempfile.TemporaryDirectory() as folder:
         gate = Passgate(kit.settings_for(Path(folder)))
         try:
@@ -126,7 +129,7 @@ def document() -> dict[str, Any]:
 
 @schemathesis.check
 def names_a_documented_code(_ctx: schemathesis.CheckContext, response: Any, case: schemathesis.Case[Any]) -> None:
-    """Our own rule: a refusal is a problem document, its code stands in the description of that status."""
+    """Our own rule: every refusal is a problem document whose code is in the description of that status."""
     assert response.headers["x-request-id"]
     assert "server" not in response.headers
     if response.status_code < 400 or response.status_code in (405, 503):
