@@ -1,6 +1,7 @@
-"""One real server process and one headless Chromium for the browser stories of a test process; contexts are fresh.
+"""One real server process and one headless Chromium for all browser tests of a test process; each person gets a new
+browser context.
 
-No story is told here.
+Not here: tests.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP localhost 127.0.0.1",  # ::1 may be somebody else's
+    "--host-resolver-rules=MAP localhost 127.0.0.1",  # another process may listen on ::1
 )
 
 
@@ -46,7 +47,8 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Depl
 
 @pytest.fixture(scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """The distribution's Chromium, as `make test` installs it. Root cannot have its sandbox."""
+    """The distribution's Chromium, as `make test` installs it. Its sandbox does not work for root, so root runs without
+    it."""
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     assert program, "no chromium on PATH: `make test` installs it, or says what to do"
     sandbox = os.geteuid() != 0
@@ -65,7 +67,7 @@ async def site(served: Deployment, chromium: Browser) -> AsyncIterator[BrowserSi
 
 @pytest.fixture
 async def rules(site: BrowserSite) -> AsyncIterator[Rule]:
-    """Changes the tenant's policy until the end of the story."""
+    """Changes the tenant's policy until the end of the test."""
 
     async def change(**changes: Any) -> None:
         await rule(site.deployment.a, **changes)
@@ -76,5 +78,5 @@ async def rules(site: BrowserSite) -> AsyncIterator[Rule]:
 
 @pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
 def js(request: pytest.FixtureRequest) -> bool:
-    """Every story is told twice: no page needs its script."""
+    """Runs a test with and without scripts, because no page may depend on its script."""
     return bool(request.param)

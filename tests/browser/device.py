@@ -1,7 +1,7 @@
-"""What people have at hand in a story: a phone, a security key (virtual ones, the WebAuthn domain of DevTools), an
-authenticator app that reads pictures.
+"""The devices of a person in browser tests: virtual authenticators as phones and security keys (the WebAuthn domain of
+DevTools), and an authenticator app that scans QR codes from the screen.
 
-What devices may do is Chromium's; of pages only those are known that set one up.
+Not here: what devices may do, which Chromium decides; and pages, except those that set up a device.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ class Device:
         return list(found["credentials"])
 
     async def verify(self, *, does: bool) -> None:
-        """Whether its person unlocks it."""
+        """Set whether the device verifies its user."""
         await self.cdp.send("WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": does})
 
     async def present(self, *, is_there: bool) -> None:
-        """Whether its person is there to touch it."""
+        """Set whether the device finds its user present."""
         given = {"authenticatorId": self.id, "enabled": is_there}
         await self.cdp.send("WebAuthn.setAutomaticPresenceSimulation", given)
 
     async def claim(self, **properties: bool) -> None:
-        """backupEligibility, backupState: what its one credential says of itself from now on."""
+        """Set what its one credential reports from now on: backupEligibility, backupState."""
         [one] = await self.credentials()
         given = {"authenticatorId": self.id, "credentialId": one["credentialId"], **properties}
         await self.cdp.send("WebAuthn.setCredentialProperties", given)
 
     async def copied(self, count: int) -> None:
-        """Its one credential, as a copy would have it: with a counter that stands elsewhere."""
+        """Replace its one credential by a copy, whose counter has another value."""
         [one] = await self.credentials()
         await self.cdp.send(
             "WebAuthn.removeCredential", {"authenticatorId": self.id, "credentialId": one["credentialId"]}
@@ -62,7 +62,7 @@ class Device:
 
 @dataclass
 class Pocket:
-    """The devices of one page. One that autofill may ask answers as soon as it is there."""
+    """Adds virtual devices to one page. A device whose user is present answers a request of autofill at once."""
 
     page: Page
     _cdp: list[CDPSession] = field(default_factory=list)
@@ -88,13 +88,15 @@ class Pocket:
 
 @dataclass
 class App:
-    """An authenticator app. A code is good once: `code(1)` is the next one's, which counts already."""
+    """An authenticator app. Each code works once; `code(1)` is the code of the next time step, which is accepted
+    already."""
 
     uri: str
 
     @classmethod
     async def scan(cls, picture: Locator) -> App:
-        """As a camera does it: from what is on the screen. Some dots of it can look like a code of another kind."""
+        """Read the QR code from a screenshot, as a camera would. Only QR codes are searched for, because some of its
+        dots can look like a code of another kind."""
         screen = Image.open(io.BytesIO(await picture.screenshot()))
         [found] = zxingcpp.read_barcodes(screen, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
         return cls(found.text)
@@ -105,7 +107,7 @@ class App:
 
 
 async def with_app(anna: Person) -> App:
-    """Set one up in the account, as a person does it: with a camera."""
+    """Set up an authenticator app on the account page by scanning its QR code."""
     await anna.open("/account/factors")
     assert await anna.press('a[href="/account/totp"]') == "account-totp"
     assert await anna.send("/account/totp/offer") == "account-totp"

@@ -100,7 +100,7 @@ class Person:
         assert await self.send("/signin", email=self.email) == "signin-password"
         return await self.send("/signin/password", password=password)
 
-    # -- short cuts, where how one got there is no part of the story -------------------------------
+    # -- preparation through the API ---------------------------------------------------------------
 
     async def exist(self) -> None:
         """Create an account through the API."""
@@ -134,7 +134,7 @@ class BrowserSite:
             made.asked.append(request.url)
 
         def on_console(message: ConsoleMessage) -> None:
-            # A refusal's own status (403, 422, 429) is told there, too; that is none.
+            # The console also reports the status of each refusal (403, 422, 429), which is no complaint.
             if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
                 made.complaints.append(message.text)
 

@@ -1,7 +1,7 @@
-"""Every page in every state: axe finds nothing, light and dark, on a phone and on a desk; nothing sticks out sideways.
-The list is read from the catalogue, which no page can stay away from.
+"""Every page in every state: axe finds no violation in light and dark, on a phone and on a desktop, and nothing
+overflows sideways. The pages are read from the catalogue, so none is left out.
 
-What the pages do is told in test_stories; that no hue breaks the contrast, in tests/web.
+Not here: what the pages do (test_stories), and the contrast of every hue (tests/web).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tests import catalogue
 from tests.browser.person import DESKTOP, PHONE, BrowserSite
 from tests.catalogue.entry import Stop
 
-# Besides what axe asks by itself: targets of a decent size (WCAG 2.2, 2.5.8).
+# In addition to axe's default rules: the minimum size of targets (WCAG 2.2, 2.5.8).
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 Views = tuple[tuple[dict[str, int], Literal["light", "dark"]], ...]
 TWO: Views = ((DESKTOP, "light"), (PHONE, "dark"))
 FOUR: Views = (*TWO, (DESKTOP, "dark"), (PHONE, "light"))
-"""Both sizes and both schemes are in the two; the long tests look at the other pairs as well."""
-# For whoever wants to look at them: a folder for a picture of each page, in each language, state, size and scheme.
+"""TWO covers both sizes and both colour schemes; the long tests add the other two combinations."""
+# Optional: a folder for a screenshot of each page, in each language, state, size and colour scheme.
 PICTURES = os.environ.get("PASSGATE_PICTURES")
 LANGUAGES = ("en-GB", "de-DE") if PICTURES else ("en-GB",)
 STOPS = list(catalogue.stops())
@@ -59,7 +59,7 @@ async def test_axe_finds_nothing(site: BrowserSite, stop: Stop, language: str, v
 
 
 async def age_proofs(site: BrowserSite) -> None:
-    """Everybody proved themselves a while ago."""
+    """Make the proofs of all sessions too old to count as fresh."""
     inside = site.deployment.inside
     async with inside.services.store.write() as db:
         await db.change(update(session).values(auth_time=session.c.auth_time - 400 * SECOND))

@@ -1,7 +1,7 @@
-"""Every way by keyboard alone: Tab and Enter do, the focus is always seen, and no Tab is needed to get to the field one
-came for.
+"""Stories by keyboard alone: Tab and Enter are enough, the focus is always visible, and a field that should be focused
+from the start is.
 
-What axe finds on the pages is told in test_access.
+Not here: what axe finds on the pages, which is in test_access.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from tests.kit import OTHER_PASSWORD, PASSWORD
 
 
 async def tab_to(anna: Person, **wanted: str) -> None:
-    """Press Tab until the focus is there; wherever it rests on the way, it is seen."""
+    """Press Tab until the element has the focus. Every element on the way must show a focus ring."""
     for _ in range(25):
         await anna.page.keyboard.press("Tab")
         focused = await anna.focused()
-        if focused["tag"] == "body":  # around the end of the page
+        if focused["tag"] == "body":  # the focus wraps around at the end of the page
             continue
         assert focused["ring"], focused
         if all(focused[name] == value for name, value in wanted.items()):
@@ -31,13 +31,13 @@ async def entered(anna: Person) -> str:
 
 
 async def typed(anna: Person, field: str, text: str) -> None:
-    """Type where the focus is; no Tab is needed to get to the field one came for."""
+    """Type into the field, which must have the focus already."""
     assert (await anna.focused())["name"] == field
     await anna.page.keyboard.type(text)
 
 
 async def test_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
-    """Up, out, in after a wrong password, a new name, another session ended, and out: Tab and Enter do."""
+    """Sign up, sign out, sign in after a wrong password, change the name, and end another session."""
     anna, other = await site.person(js=js), await site.person(js=js)
     other.email = anna.email
     await anna.open("/signin")
@@ -80,7 +80,7 @@ async def test_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
 
 
 async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
-    """The rest of the way: a forgotten password, another address and back, the data taken along, and gone."""
+    """Recover a forgotten password, change the address, export the data, and delete the account."""
     anna = await site.person(js=js)
     await anna.exist()
     await anna.open("/signin")
@@ -128,7 +128,7 @@ async def test_the_way_back_to_an_address_by_keyboard_alone(site: BrowserSite, j
 
 
 async def test_showing_a_password_by_keyboard(site: BrowserSite) -> None:
-    """The one thing the script adds: a button after the field, which is sent hidden all the same."""
+    """The script's only addition: a button after the field that shows the password. Sending the form hides it again."""
     anna = await site.person()
     await anna.exist()
     await anna.open("/signin")
@@ -146,7 +146,7 @@ async def test_showing_a_password_by_keyboard(site: BrowserSite) -> None:
 
 
 async def test_a_second_step_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
-    """An app is set up, codes are made; then in with one of them, and the app is removed."""
+    """Set up an app, make recovery codes, sign in with one of them, and remove the app."""
     anna = await site.person(js=js)
     await anna.be_signed_in()
     await anna.open("/account")

@@ -1,7 +1,7 @@
-"""Passkeys in a real Chromium with virtual authenticators: up, in by autofill and by button, a second device, and what
-a copied, an unlocked or a lying one gets.
+"""Passkeys in a real Chromium with virtual authenticators: sign-up, sign-in by autofill and by button, a second device,
+and what is refused to a copied, locked or lying device.
 
-Every lie of an answer is told in tests/ground; the pages without a script in tests/web.
+Not here: every invalid answer (tests/ground), and the pages without a script (tests/web).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ delete PublicKeyCredential.prototype.toJSON"""
 
 
 async def up(site: BrowserSite, *scripts: str, synced: bool = True) -> tuple[Person, Pocket, Device]:
-    """Somebody who signed up with a passkey alone."""
+    """A person who signed up with a passkey alone, with their pocket and the device that holds the passkey."""
     anna = await site.person()
     for script in scripts:
         await anna.page.add_init_script(script)
@@ -39,7 +39,7 @@ async def out(anna: Person) -> None:
 
 
 async def refused(anna: Person, where: str) -> None:
-    """The browser itself says no: the page stays, and says so."""
+    """Press the button. The browser itself refuses, and the page stays and displays an alert."""
     await anna.page.click(BUTTON)
     await anna.page.locator("[role=alert]").wait_for()
     assert await anna.where() == where
@@ -48,7 +48,7 @@ async def refused(anna: Person, where: str) -> None:
 
 
 async def test_up_and_in_by_autofill(site: BrowserSite) -> None:
-    """The address field offers passkeys; with one at hand and its person there nothing is typed."""
+    """The address field offers passkeys. If a device has one and its user is present, nothing has to be typed."""
     anna, _, _ = await up(site)
     await out(anna)
     async with anna.page.expect_navigation(url="**/account"):
@@ -68,13 +68,13 @@ async def test_in_by_the_button(site: BrowserSite) -> None:
 
 
 async def test_the_button_while_autofill_waits(site: BrowserSite) -> None:
-    """The request that waits is taken back: a browser has one at a time."""
+    """The button cancels the pending autofill request, because a browser allows one request at a time."""
     anna, _, phone = await up(site)
     await out(anna)
     await phone.present(is_there=False)
     async with anna.page.expect_response("**/signin/passkey/options"):
         assert await anna.open("/signin") == "signin"
-    await phone.present(is_there=True)  # that answers what is asked from now on
+    await phone.present(is_there=True)  # answers only later requests, not the pending one
     assert await anna.press(BUTTON) == "account"
 
 
@@ -91,7 +91,7 @@ async def test_an_address_typed_while_autofill_waits(site: BrowserSite) -> None:
 
 
 async def test_a_browser_that_spells_nothing_itself(site: BrowserSite) -> None:
-    """Without the three JSON functions ours does it."""
+    """Where the browser lacks WebAuthn's three JSON functions, our script replaces them."""
     anna, _, _ = await up(site, NO_AUTOFILL, OLD)
     await out(anna)
     await anna.open("/signin")
@@ -99,7 +99,7 @@ async def test_a_browser_that_spells_nothing_itself(site: BrowserSite) -> None:
 
 
 async def test_a_browser_without_passkeys(site: BrowserSite) -> None:
-    """Nothing of them is shown, and the other way is the primary one."""
+    """Nothing about passkeys is displayed, and the form for the address has the primary button."""
     anna = await site.person()
     await anna.page.add_init_script("delete window.PublicKeyCredential")
     await anna.exist()
@@ -161,7 +161,7 @@ async def test_a_device_that_is_not_unlocked(site: BrowserSite) -> None:
 
 
 async def test_a_passkey_whose_self_description_changes(site: BrowserSite) -> None:
-    """Whether it may leave its device is for life (WebAuthn §6.1.3)."""
+    """Whether a passkey may be backed up never changes (WebAuthn §6.1.3), so a changed claim is refused."""
     anna, _, phone = await up(site, NO_AUTOFILL)
     await out(anna)
     await phone.claim(backupEligibility=False, backupState=False)

@@ -1,7 +1,7 @@
-"""A second step in a real browser: an app that reads the picture on the screen, recovery codes, mailed codes, a browser
-that is remembered, what everybody has to set up, a step-up, a lost phone.
+"""A second step in a real browser: an app that scans the QR code on the screen, recovery codes, mailed codes, a
+remembered browser, a second factor that everybody must set up, a step-up, a lost phone.
 
-What exactly is refused is told in tests/web; passkeys have a file of their own.
+Not here: every refusal (tests/web), and passkeys (test_passkeys).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD
 
 
 async def time_passes(site: BrowserSite) -> None:
-    """No code of an app is spent any more."""
+    """Make the current code of every app usable again, as if a time step had passed."""
     async with site.deployment.inside.services.store.write() as db:
         await db.change(update(credential).where(credential.c.kind == "totp").values(counter=0))
 
@@ -49,7 +49,7 @@ async def test_password_and_app(site: BrowserSite, js: bool) -> None:
 
 
 async def test_a_dark_room(site: BrowserSite) -> None:
-    """Cameras want it dark on light, whatever the page's colours."""
+    """The QR code is dark on light in the dark scheme too, because cameras require that."""
     anna = await site.person(color_scheme="dark", viewport={"width": 360, "height": 800})
     await anna.be_signed_in()
     await with_app(anna)
@@ -77,7 +77,7 @@ async def test_the_phone_is_lost(site: BrowserSite, js: bool) -> None:
 
 
 async def test_phone_and_codes_are_lost(site: BrowserSite, js: bool) -> None:
-    """The mailed code and the password stand for them; in development nothing waits."""
+    """The mailed code and the password replace both; in development, recovery has no waiting time."""
     anna = await site.person(js=js)
     await anna.be_signed_in()
     await with_app(anna)

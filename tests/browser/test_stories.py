@@ -1,6 +1,7 @@
-"""A person's ways through the hosted pages in a real Chromium, with scripts and without: in, out, refused, lost, moved.
+"""A person's stories on the hosted pages in a real Chromium, with and without scripts: sign-up, sign-in, sign-out,
+refusals, recovery, a new address, deletion.
 
-What exactly is refused, and what the rows say then, is told in tests/web.
+Not here: every refusal, and the resulting rows, which are in tests/web.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ async def test_a_wrong_password(site: BrowserSite, js: bool) -> None:
 async def test_too_many_tries(site: BrowserSite, js: bool) -> None:
     anna = await site.person(js=js)
     await anna.exist()
-    for _ in range(10):  # ten cost no wait; here they are somebody else's
+    for _ in range(10):  # ten cost no wait; the API uses them up
         handle = (await anna.face.start(anna.email)).json()["handle"]
         await anna.face.prove(handle, "password", OTHER_PASSWORD)
     where = await anna.sign_in(OTHER_PASSWORD)
-    while where == "signin-password:proof_refused":  # that wait was over on a slow machine; the next is twice as long
+    while where == "signin-password:proof_refused":  # slow machine: that wait is over; the next is longer
         where = await anna.send("/signin/password", password=OTHER_PASSWORD)
     assert where == "signin-password:throttled"
     assert anna.answer
@@ -97,10 +98,10 @@ async def test_one_browser_ends_the_other(site: BrowserSite, js: bool) -> None:
     await here.exist()
     there.email = here.email
     assert await here.sign_in() == "account"
-    for form in ('[action^="/account/sessions/"]', '[action="/account/sessions"]'):  # that one; then all others
+    for form in ('[action^="/account/sessions/"]', '[action="/account/sessions"]'):  # that one, then all others
         assert await there.sign_in() == "account"
         await here.open("/account/sessions")
-        # Newest first: the first that can be ended is the one over there.
+        # The list is newest first, so the first session that can be ended is the other browser's.
         assert await here.press(f"form{form} button") == "account-sessions"
         assert await there.press('nav a[href="/account/password"]') == "signin", "dead at the next click"
         assert await here.page.locator("[role=status]").is_visible()
@@ -153,8 +154,8 @@ AWAY = (
 
 
 async def test_nobody_is_led_away(site: BrowserSite, js: bool) -> None:
-    """The whole list is in tests/web; here are those that browsers are known to read in their own way. That no other
-    origin was asked for anything is seen when the browsers are closed."""
+    """The whole list is in tests/web; these are the targets that browsers are known to interpret differently. When the
+    browsers are closed, `BrowserSite.leave` asserts that no request went to another origin."""
     anna = await site.person(js=js)
     await anna.exist()
     for wanted in AWAY:

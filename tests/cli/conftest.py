@@ -1,4 +1,4 @@
-"""The shells that the tests of the command line speak through."""
+"""The shells that the tests of the command line use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers import Postgres
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def shell(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    """On both databases."""
+    """A shell, on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         yield Shell(tmp_path / "data", capsys)
         return
@@ -27,5 +27,5 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.Capture
 
 @pytest.fixture
 def lite_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """On SQLite alone."""
+    """A shell, on SQLite only."""
     return Shell(tmp_path / "data", capsys)

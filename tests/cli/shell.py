@@ -1,6 +1,6 @@
-"""How tests speak to the command line: `Shell` calls it in this process, `Running` is a real server process.
+"""How tests run the command line: `Shell` calls it in this process, `Running` is a real server process.
 
-Settings come from variables alone, as for everybody else; nothing here knows what a command does.
+Settings are passed as environment variables only. Not here: what a command does.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Done:
 
     @property
     def codes(self) -> list[str]:
-        """`CODE text` lines, or `code: message`: the first word of each line that starts with one."""
+        """The codes on stderr: the first word of each line like `CODE text` or `code: message`."""
         return re.findall(r"^([A-Z][A-Z_]{3,}|[a-z_]+)(?=[ :])", self.err, re.MULTILINE)
 
 
 class Shell:
-    """`passgate` in this process, with a data folder and settings of its own."""
+    """Runs `passgate` in this process, with its own data folder and settings."""
 
     def __init__(self, data: Path, capsys: pytest.CaptureFixture[str], **settings: str) -> None:
         self.data = data
@@ -84,7 +84,7 @@ def untouched_logging() -> Iterator[None]:
 
 
 class Running:
-    """A serving process: started by `with`, which returns once it has said that it is ready."""
+    """A serving process. `with` starts it and returns once it reports that it is ready."""
 
     def __init__(self, command: str, data: Path, *argv: str, **settings: str) -> None:
         given = {**CHEAP, "PASSGATE_PORT": "0"} | {f"PASSGATE_{key}": value for key, value in settings.items()}
@@ -132,7 +132,7 @@ class Running:
         return int(found[1])
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit code."""
+        """Send a signal and wait for the process to end; its exit code."""
         self.process.send_signal(number)
         self.process.wait(STOP_WITHIN)
         self._ended()
@@ -148,7 +148,7 @@ class Running:
 
     def http(self, address: str = "127.0.0.1") -> httpx2.Client:
         headers = {"Host": f"localhost:{self.port}"}
-        # No certificate store is read for plain HTTP: it costs more than the rest of the test.
+        # Plain HTTP needs no certificate store, and reading it takes longer than the rest of the test.
         return httpx2.Client(
             base_url=f"http://{address}:{self.port}", headers=headers, trust_env=False, timeout=30, verify=False
         )

@@ -1,4 +1,4 @@
-"""Every command that answers and ends: what it says, what it leaves behind, how it refuses."""
+"""Every command that answers and ends: its output, its effects, its refusals."""
 
 from __future__ import annotations
 

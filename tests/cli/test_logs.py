@@ -1,4 +1,5 @@
-"""Log lines: one JSON object each, our own facts on them, nothing that an exception or a foreign object said."""
+"""Log lines: each is one JSON object with our own facts, and without any text of an exception or of another library's
+object."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def test_a_line_stays_one_line() -> None:
 
 
 def _given(tree: ast.Module) -> Iterator[str]:
-    """The names of every `extra=` of a call to a logger. One that is not written out there cannot be looked through."""
+    """The names in every `extra=` of a logging call. It has to be a dict literal, or its names could not be checked."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LEVELS:
             for given in (keyword.value for keyword in node.keywords if keyword.arg == "extra"):
@@ -89,5 +90,5 @@ _LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 
 
 def test_what_is_given_to_a_line_is_on_the_list() -> None:
-    """And what is on the list is given to some line: a name that is not there is dropped without a word."""
+    """Every name in use is listed and every listed name is in use. A name that is not listed is dropped silently."""
     assert {name for tree in modules().values() for name in _given(tree)} == set(logs.EXTRA)

@@ -1,4 +1,4 @@
-"""The operator's verbs on both databases: what ends at once, what races, what stays."""
+"""The operator's actions on both databases: immediate effects, races, and the audit trail."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_disabling_ends_everything_at_once(the: The) -> None:
     assert code_of(await the.session(anna.token)) == "session_ended"
     assert code_of(await the.finish(proved)) == "handle_invalid"
     assert code_of(await the.prove(recovering, "password", OTHER_PASSWORD)) == "handle_invalid"
-    # Whoever has not said who they are yet is told what a wrong password is told.
+    # This sign-in has proved nothing yet, so it gets the same answer as for a wrong password.
     assert code_of(await the.prove(begun, "password", anna.password)) == "proof_refused"
     (row,) = [row for row in await the.rows(audit_event) if row["event"] == Event.ACCOUNT_DISABLED]
     assert '"sessions":1' in row["facts"]
@@ -86,7 +86,7 @@ async def test_people_are_listed_page_by_page(lite: The) -> None:
 
 
 async def test_a_trail_that_grows_meanwhile_is_still_whole(the: The) -> None:
-    """`verify` beside a server at work: a seal between two of its looks is no finding."""
+    """`verify` during writes: events that are sealed between two of its reads are no finding."""
     services = the.gate.services
 
     async def grow() -> None:

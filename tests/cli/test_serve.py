@@ -1,4 +1,4 @@
-"""`passgate serve`, `demo` and `worker` as real processes: ready, reachable, refused, ended in order."""
+"""`passgate serve`, `demo` and `worker` as real processes: start, reachability, refusals, orderly shutdown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One development server for the tests that leave it running; ended in order, everything logged as JSON."""
+    """One development server for the tests that leave it running. At the end it must stop cleanly, with a log of JSON
+    lines that contains no warnings."""
     with Running("serve", tmp_path_factory.mktemp("serve") / "data") as made:
         yield made
         assert made.stop() == 0
@@ -145,7 +146,7 @@ def test_sigterm_finishes_what_is_in_flight_and_a_second_start_finds_it(tmp_path
     with Running("worker", data) as worker:
         assert worker.stop(signal.SIGINT) == 0
     with Running("serve", data) as second, second.http() as http:
-        # In the outbox, not yet in the mailbox: whoever was ended while sending keeps its lease for a minute.
+        # In the outbox, not yet in the mailbox: a process that ends while sending keeps its lease for a minute.
         with closing(sqlite3.connect(data / "passgate.db")) as db:
             assert db.execute("SELECT kind FROM outbox").fetchall() == [("signup_code",)]
         assert http.get("/readyz").status_code == 200
@@ -171,14 +172,14 @@ def test_workers_are_replaced_and_end_with_their_parent(tmp_path: Path) -> None:
 def _workers(server: Running) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(server.process.pid).children():
-        with suppress(psutil.Error):  # one that has ended has no command line
+        with suppress(psutil.Error):  # a process that has ended has no command line
             if any("spawn_main" in part for part in child.cmdline()):
                 found.append(child)
     return found
 
 
 def _answering(server: Running) -> int:
-    """Many connections at once, so that each worker gets some."""
+    """The status of `/readyz` on many connections, so that each worker gets some."""
     with server.http() as http:
         statuses = {http.get("/readyz", headers={"Connection": "close"}).status_code for _ in range(20)}
     assert len(statuses) == 1
@@ -190,7 +191,7 @@ def test_demo(tmp_path: Path) -> None:
     data.mkdir(parents=True)
     ready = data / "ready.json"
     ready.write_text('{"url": "http://localhost:1"}')
-    # Settings of somebody's real deployment must not lead the demo there.
+    # The demo must not use the settings of a real deployment.
     elsewhere = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x", "HOST": "192.0.2.1", "ENVIRONMENT": "production"}
     with Running("demo", data, "--port", "0", **elsewhere) as demo:
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
@@ -199,7 +200,7 @@ def test_demo(tmp_path: Path) -> None:
         assert (listed["url"], listed["clients"]) == (f"http://localhost:{demo.port}", [])
         assert demo.out[0] == f"Passgate is ready: {listed['url']}\n"
         with demo.http() as http:
-            # Whoever follows the link changes nothing by that; it is opened by a click on the page behind it.
+            # Following the link changes nothing; a button on the page that it leads to uses it.
             followed = http.get(listed["admin_link"].removeprefix(listed["url"]), follow_redirects=False)
             assert (followed.status_code, followed.headers["location"]) == (303, "/signin/link")
             for name in ("signup", "mail", "docs"):

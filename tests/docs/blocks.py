@@ -1,6 +1,7 @@
-"""The code blocks of the documentation, read from its Markdown: where each stands, its language, what it is saved as.
+"""The code blocks of the documentation, read from its Markdown: the position of each, its language, and the file it is
+saved as.
 
-Nothing is run here.
+Not here: running them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SAVED = re.compile(r"(?:Save|saved?) (?:this|it|them|all of it)?\s*(?:again )?a
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`lead` is the paragraph before it; `line` counts from one."""
+    """`lead` is the paragraph before the block; `line` counts from one."""
 
     page: Path
     line: int
@@ -36,7 +37,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """What the reader is told to save it as: "Save this as `main.py`:"."""
+        """The name that the reader is told to save the block as: "Save this as `main.py`:"."""
         found = _SAVED.search(self.lead)
         return found["file"] if found else None
 

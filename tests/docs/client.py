@@ -1,5 +1,5 @@
-"""The command `passgate` in a reader's terminal: hands itself to the process of `zygote.py`. Only the standard library
-is used, so that it starts at once."""
+"""The command `passgate` in a reader's terminal: passes its call to the process of `zygote.py`. It uses only the
+standard library, so that it starts at once."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The browser that reads the documentation, and which of its tests need one. What the pages say is not known here."""
+"""The browser for the tests of the documentation, and the marker of the tests that need one. Not here: what the pages
+say."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`curl` for the tests of the documentation: as much of it as the pages use. A refused request ends with 22.
+"""`curl` for the tests of the documentation, with the options that the pages use. A refused request fails the command.
 
-It fills in the words that stand for a value (HANDLE, CODE, TOKEN …) from what the requests before it were answered, as
-a reader does. Only the standard library is used, and nothing of ours.
+It replaces the words that stand for a value (HANDLE, CODE, TOKEN …) by values from earlier responses, as a reader does.
+It uses only the standard library and nothing of Passgate.
 """
 
 import base64
@@ -21,7 +21,7 @@ STORE = Path(os.environ["DOCS_ANSWERS"])
 
 
 def learned(known: dict[str, Any], answer: Any) -> None:
-    """What a reader would copy from this answer."""
+    """Remember the values that a reader would copy from this response."""
     if isinstance(answer, list):
         code = next((mail["code"] for mail in answer if isinstance(mail, dict) and mail.get("code")), None)
         known.update({"CODE": code} if code else {})
@@ -41,7 +41,7 @@ def learned(known: dict[str, Any], answer: Any) -> None:
 
 
 def app_code(secret: str) -> str:
-    """What an authenticator app shows now (RFC 6238)."""
+    """The current code of an authenticator app (RFC 6238)."""
     key = base64.b32decode(secret + "=" * (-len(secret) % 8))
     digest = hmac.digest(key, struct.pack(">Q", int(time.time()) // 30), "sha1")
     place = digest[-1] & 15

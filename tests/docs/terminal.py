@@ -1,6 +1,6 @@
-"""A reader's terminal: shell blocks run as printed, one after the other, in a folder and an environment of their own.
+"""A reader's terminal: runs shell blocks as printed, one after the other, in a folder and an environment of its own.
 
-What a block should do is not known here.
+Not here: what a block should do.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ STOP_WITHIN = 20.0
 ENDS_WITHIN = 60.0
 DIRECTLY = build_opener(ProxyHandler({}))
 SERVES = re.compile(r"(?:\.venv/bin/)?(?:passgate (?:--data \S+ )?(?:serve|worker)|uvicorn \S+)$")
-"""A command that runs until it is stopped. It stands alone, or as the last line of its block."""
+"""A command that runs until it is stopped. It is the only line of its block, or the last one."""
 
 
 @dataclass
 class Terminal:
-    """`port` stands for the printed 8000. Variables and the folder one is in last from block to block."""
+    """`port` replaces the printed 8000. Variables and the current folder persist from block to block."""
 
     folder: Path
     port: int = field(default_factory=free_port)
     env: dict[str, str] = field(default_factory=dict)
     instead: dict[str, str] = field(default_factory=dict)
-    """What stands in place of a printed text besides."""
+    """Other printed texts, each with its replacement."""
     zygote: Path | None = None
-    """The socket of a process that is `passgate` at once; else it is the real program."""
+    """The socket of a process that forks to run `passgate` quickly; None runs the real program."""
     out: str = ""
     _groups: list[int] = field(default_factory=list)
     _served: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Terminal:
         program.chmod(0o755)
 
     def here(self, text: str) -> str:
-        """With the port that this terminal's server has in place of the printed one."""
+        """The text with this terminal's port and its other replacements of printed texts."""
         for printed, real in self.instead.items():
             text = text.replace(printed, real)
         return re.sub(rf"(?<=localhost:){PRINTED_PORT}\b", str(self.port), text)
@@ -87,7 +87,7 @@ class Terminal:
     # -- commands ----------------------------------------------------------------------------------
 
     def run(self, block: Block, script: str | None = None) -> str:
-        """What it printed. Any command of it that fails, fails the test."""
+        """Run a block; its output. The test fails if any of its commands fails."""
         *before, last = (script if script is not None else block.text).rstrip().split("\n")
         served = SERVES.fullmatch(last)
         commands = self.here("\n".join([*before, *([] if served else [last])]))
@@ -99,7 +99,7 @@ class Terminal:
     def _run(self, block: Block, commands: str) -> str:
         state, where, out = self._tools / "env", self._tools / "pwd", self._tools / "out"
         script = f"{commands}\nenv -0 >{shlex.quote(str(state))}\npwd >{shlex.quote(str(where))}\n"
-        # Into files: what a block leaves running would hold a pipe open.
+        # Output goes to files, because a background process of the block would hold a pipe open.
         with out.open("wb") as printed, (self._tools / "err").open("wb") as complained:
             process = subprocess.Popen(
                 ["bash", "-euo", "pipefail", "-c", script],
@@ -110,7 +110,7 @@ class Terminal:
                 stderr=complained,
                 start_new_session=True,
             )
-            if re.search(r"&$", commands, re.MULTILINE):  # what it leaves running is stopped in the end
+            if re.search(r"&$", commands, re.MULTILINE):  # `stop` ends background processes
                 self._groups.append(process.pid)
             code = process.wait(ENDS_WITHIN)
         outcomes, wrong = out.read_text(), (self._tools / "err").read_text()
@@ -119,10 +119,10 @@ class Terminal:
         self.cwd = Path(where.read_text().strip())
         return outcomes
 
-    # -- what keeps running ------------------------------------------------------------------------
+    # -- servers and workers -----------------------------------------------------------------------
 
     def serve(self, block: Block, command: str) -> None:
-        """Start it, or start it anew, and return once it answers."""
+        """Start or restart a command, and return once it answers."""
         self.stop(command)
         argv = shlex.split(command)
         if argv[0] == "passgate":
@@ -131,7 +131,7 @@ class Terminal:
             argv += ["--port", str(self.port)]
         log = self._tools / f"log-{len(self._served)}-{time.monotonic_ns()}"
         with log.open("wb") as out:
-            # As a shell would find it: by this terminal's own PATH.
+            # `env` finds the program on this terminal's PATH, as a shell would.
             process = subprocess.Popen(
                 ["/usr/bin/env", *argv],
                 cwd=self.cwd,
@@ -150,7 +150,7 @@ class Terminal:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        """Anything: a server that answers is there."""
+        """Whether a server is there. Any response counts, an error too."""
         try:
             asked = Request(f"http://127.0.0.1:{self.port}/healthz", headers={"Host": f"localhost:{self.port}"})
             with DIRECTLY.open(asked, timeout=5):
@@ -159,7 +159,7 @@ class Terminal:
             return getattr(error, "code", None) is not None
 
     def stop(self, command: str = "") -> None:
-        """In order, as Ctrl+C does it: of one command, or of all, and then what blocks have left running."""
+        """Stop one command, or all of them and then the background processes of blocks. Commands end by SIGTERM."""
         for started, process in self._served[:]:
             if command in ("", started):
                 self._served.remove((started, process))
@@ -179,11 +179,11 @@ class Terminal:
 
 
 def dry(make: str) -> list[str]:
-    """`make demo` as a command that only says what it would do: every target of it is there."""
+    """`make demo` as a command that only prints what it would do, and fails if a target does not exist."""
     return ["make", "-n", "-C", str(ROOT), *shlex.split(make, comments=True)[1:]]
 
 
 def answers(terminal: Terminal) -> Any:
-    """What the last `curl` of this terminal was answered."""
+    """The response to the last `curl` of this terminal."""
     path = Path(terminal.env["DOCS_ANSWERS"])
     return json.loads(path.read_text())["last"] if path.exists() else None

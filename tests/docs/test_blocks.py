@@ -1,7 +1,7 @@
-"""Every code block of the README and the guides, run as printed: commands in a real shell, requests against a real
-server, programs as programs, scripts in a real browser.
+"""Every code block of the README and the guides, run as printed: commands in a real shell, requests to a real server,
+Python programs, scripts in a real browser.
 
-Blocks of one page build on each other. A block that nothing here runs fails the test by its name.
+The blocks of a page build on each other. A block that nothing here runs fails the test, which names it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tests.docs.terminal import PRINTED_PORT, SERVES, Terminal, answers, dry
 from tests.servers import Postgres, free_port
 
 EXEMPT: dict[str, str] = {}
-"""Blocks that cannot be run, by name, each with its reason. May it stay empty."""
+"""Blocks that cannot be run, by name, each with its reason. It should stay empty."""
 
 
 # -- one page --------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ EXEMPT: dict[str, str] = {}
 
 @dataclass
 class Reading:
-    """What the blocks of one page have built so far."""
+    """The state that the blocks of one page have built so far."""
 
     terminal: Terminal
     program: dict[str, Any] = field(default_factory=dict)
@@ -70,11 +70,11 @@ class Reading:
         self.terminal.run(block, script)
 
     def printed(self, block: Block) -> None:
-        """What the commands before it print."""
+        """The block is the output of the commands before it."""
         assert self.terminal.out == block.text, block.name
 
     def answered(self, block: Block) -> None:
-        """The answer of the last request, with other values; or a file."""
+        """The block has the shape of the response to the last request, with other values; or it is a file."""
         displayed = json.loads(block.text)
         if block.file is None:
             assert shape(displayed) == shape(answers(self.terminal)), block.name
@@ -82,7 +82,8 @@ class Reading:
     # -- programs ----------------------------------------------------------------------------------
 
     def python(self, block: Block) -> None:
-        """A module that is saved is imported; other blocks continue one program. Both have to start and to answer."""
+        """A block that is saved is imported as a module; other blocks continue one program. Its tests must pass, and
+        its app must start and answer."""
         with self._as_if_there():
             if block.file:
                 module = ModuleType(Path(block.file).stem)
@@ -91,7 +92,7 @@ class Reading:
             else:
                 program = self.program
                 program.setdefault("__name__", "page")
-            exec(compile(block.text, block.name, "exec"), program)  # noqa: S102  that is what the page tells to do
+            exec(compile(block.text, block.name, "exec"), program)  # noqa: S102  the page tells the reader to run it
             for name, value in list(program.items()):
                 if name.startswith("test_") and inspect.isfunction(value):
                     value()
@@ -100,7 +101,7 @@ class Reading:
 
     @contextmanager
     def _as_if_there(self) -> Iterator[None]:
-        """In the terminal's folder, with its variables."""
+        """Work in the terminal's folder, with its variables."""
         modules = set(sys.modules)
         with pytest.MonkeyPatch.context() as patch:
             for name in [name for name in os.environ if name.startswith("PASSGATE_")]:
@@ -122,10 +123,10 @@ class Reading:
                     ):
                         del sys.modules[name]
 
-    # -- files of other programs -------------------------------------------------------------------
+    # -- configuration and templates ---------------------------------------------------------------
 
     def settings(self, block: Block) -> None:
-        """Variables in a file: the commands after it read them. Or a unit of systemd, whose command is one of ours."""
+        """A file of variables, which later commands read; or a systemd unit, whose command must be one of ours."""
         if block.file:
             assert all(re.fullmatch(r"PASSGATE_[A-Z_]+=.+", line) for line in block.text.splitlines()), block.name
             return
@@ -152,11 +153,11 @@ class Reading:
         assert json.loads(event)["items"][0]["personal"]["ip"] == "198.51.100.7", block.name
 
     def template(self, block: Block) -> None:
-        """A file; a server or a program that runs after it fills it in."""
+        """A file that a later server or program renders."""
         assert block.file, f"{block.name}: nothing says what to save it as"
 
     def script(self, block: Block) -> None:
-        """In the browser: `test_a_script_of_the_guide`."""
+        """Run in the browser by `test_a_script_of_the_guide`."""
         assert block.name in {one.name for one in SCRIPTS}
 
 
@@ -165,7 +166,7 @@ BEHIND_THE_PROXY = {
     "$proxy_add_x_forwarded_for": "198.51.100.7",
     "$scheme": "https",
 }
-"""What nginx fills in for somebody at that address."""
+"""The values that nginx fills in for a client at that address."""
 
 RUN: dict[str, Callable[[Reading, Block], None]] = {
     "sh": Reading.commands,
@@ -181,7 +182,8 @@ SCRIPTS = [block for page in PAGES for block in blocks(page) if block.language =
 
 
 def shape(value: Any) -> Any:
-    """Names and kinds of an answer. Of a list of objects the first one speaks; null and "…" say nothing of a kind."""
+    """The names and types of a response. A list of objects is represented by its first one; other lists and booleans
+    are compared by value."""
     match value:
         case dict():
             return {key: shape(inner) for key, inner in value.items()}
@@ -196,7 +198,7 @@ def shape(value: Any) -> Any:
 
 
 def answers_at_all(app: FastAPI) -> None:
-    """It starts, and each of its own pages answers a stranger without a fault."""
+    """The app starts, and each of its own pages answers an anonymous request without a fault."""
     with TestClient(app, base_url="http://localhost:8000") as client:
         own = [route for route in app.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
         for route in own:
@@ -209,7 +211,7 @@ def answers_at_all(app: FastAPI) -> None:
 
 @dataclass
 class Shared:
-    """One server for all pages whose commands ask one."""
+    """One server for all pages whose commands send requests without starting one."""
 
     data: Path
     port: int
@@ -217,8 +219,8 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Ready when its socket is there."""
-    folder = Path(tempfile.mkdtemp(prefix="zygote-"))  # the name of a socket is short
+    """The socket of the process that runs commands, which is ready once the socket exists."""
+    folder = Path(tempfile.mkdtemp(prefix="zygote-"))  # a socket's path must be short
     path = folder / "socket"
     paths = os.pathsep.join((str(ROOT), str(ROOT / "src")))
     env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": paths}
@@ -236,7 +238,7 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory: pytest.TempPathFactory, zygote: Path) -> Path:
-    """A data folder in which somebody is already. It is copied for each page."""
+    """A data folder in which people exist. It is copied for each page."""
     terminal = Terminal(tmp_path_factory.mktemp("furnished"), zygote=zygote)
     people = "".join(f"passgate user add {name}@example.com\n" for name in ("anna", "bert"))
     terminal.run(Block(PAGES[0], 0, "sh", people, ""))
@@ -255,7 +257,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, furnished: Path) -> Iterato
 
 
 def asks(page: Path) -> bool:
-    """Whether its commands speak to a server that it does not start."""
+    """Whether the page's commands send requests to a server that the page does not start."""
     text = [block.text for block in blocks(page) if block.language in ("sh", "js")]
     starts = any(SERVES.search(line) for one in text for line in one.splitlines())
     return any("localhost:8000" in one for one in text) and not starts
@@ -263,14 +265,14 @@ def asks(page: Path) -> bool:
 
 @pytest.fixture
 def reading(request: pytest.FixtureRequest, tmp_path: Path, zygote: Path, furnished: Path) -> Iterator[Reading]:
-    """Of the test's page."""
+    """The state of the test's page, with a terminal of its own."""
     page: Path = request.getfixturevalue("page")
     if asks(page):
         server: Shared = request.getfixturevalue("shared")
         terminal = Terminal(tmp_path, server.port, {"PASSGATE_DATA": str(server.data)}, zygote=zygote)
     else:
         terminal = Terminal(tmp_path, zygote=zygote)
-        if "PASSGATE_SECRETS_FILE=" not in page.read_text():  # with other keys it could not be read
+        if "PASSGATE_SECRETS_FILE=" not in page.read_text():  # a copy needs its original keys
             shutil.copytree(furnished, tmp_path / ".passgate")
     terminal.instead["localhost:1025"] = f"localhost:{free_port()}"
     if "postgresql" in page.name:
@@ -295,7 +297,7 @@ def test_every_block_runs_as_printed(page: Path, reading: Reading) -> None:
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=lambda block: str(block.name))
 async def test_a_script_of_the_guide(block: Block, shared: Shared, chromium: Browser) -> None:
-    """By somebody who has signed up with a passkey, on a page of the same origin."""
+    """A person who signed up with a passkey runs the script on a page of the same origin."""
     origin = f"http://localhost:{shared.port}"
     context = await chromium.new_context(locale="en-GB")
     page = await context.new_page()
@@ -327,7 +329,7 @@ def test_the_rules_that_a_guide_names_are_accepted() -> None:
         assert is_reachable(FACTORS, Rules().changed(json.loads(text), FACTORS)), text
 
 
-# -- nothing is passed over ------------------------------------------------------------------------
+# -- completeness ----------------------------------------------------------------------------------
 
 
 def test_what_is_exempt_is_there() -> None:

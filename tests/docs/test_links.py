@@ -1,4 +1,4 @@
-"""Where the documentation points: every link and every path that it names is there. Nothing is run or fetched here."""
+"""Every link and every path in the documentation leads to something that exists. Nothing is run or fetched here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prose(page: Path) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as GitHub makes them."""
+    """The anchors of a page's headings, as GitHub makes them."""
     heads = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 

@@ -1,6 +1,6 @@
 """The tutorial, followed as printed: from an empty folder, in a real terminal and a real browser with a passkey device.
 
-Its sentences are the steps. One that nobody understands here fails the test, and so does a block that nobody runs.
+Its sentences are the steps. A sentence that matches no step fails the test, and so does a block that nothing runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from tests.library.test_wheel import UV, done
 SECOND = 1_000_000
 WAITS = {"half a minute": 30, "two minutes": 120}
 NO_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
-"""A person picks a passkey from a list; the device of a test would answer by itself as soon as a page asks."""
+"""Turns autofill off: a person picks a passkey from a list, but a virtual device would answer as soon as a page
+asks."""
 
 INSTALL = re.compile(r"^\.venv/bin/pip install (\S+)$", re.MULTILINE)
 
@@ -69,7 +70,8 @@ class Reader:
         self.ran.append(block.name)
 
     def _commands(self, block: Block) -> None:
-        """As printed; but the package comes as a wheel, and what it needs from uv's cache: no network."""
+        """Run as printed, except that the package is installed from a wheel, and its dependencies from uv's cache
+        where possible, without a network."""
         before, install, after = block.text.partition(found[0] if (found := INSTALL.search(block.text)) else "\0")
         self.terminal.run(block, before)
         if install and found:
@@ -80,7 +82,7 @@ class Reader:
             locked = ("--require-hashes", "-r", ROOT / "requirements" / "run.txt")
             try:
                 done(*install_here, "--offline", *locked)
-            except AssertionError:  # where the cache was emptied since the present environment was made
+            except AssertionError:  # the cache was emptied since this environment was made
                 done(*install_here, *locked)
             done(*install_here, "--offline", "--no-deps", self.wheel)
         if after.strip():
@@ -89,7 +91,7 @@ class Reader:
     # -- the browser -------------------------------------------------------------------------------
 
     async def step(self, text: str) -> None:
-        """One numbered item: its sentences in order."""
+        """Do one numbered item: its sentences in order."""
         self.steps += 1
         rest = text
         while rest:
@@ -109,7 +111,7 @@ class Reader:
         await self.page.goto(self.terminal.here(url))
 
     async def press(self, label: str) -> None:
-        """A button or a link of that name, and what it leads to."""
+        """Press the button or link of that name, and wait for the page that it leads to."""
         displayed = self.page.locator("main button, main a, body > form button, body > a").filter(visible=True)
         found = await self._there(displayed.filter(has_text=like(label)), label, displayed)
         async with self.page.expect_navigation():
@@ -121,7 +123,7 @@ class Reader:
         await (await self._there(field, label, displayed)).fill(text)
 
     async def _there(self, found: Locator, label: str, displayed: Locator) -> Locator:
-        """The first that is found; else what the page has in its place is said."""
+        """The first match. If there is none, the test fails and lists what the page has instead."""
         try:
             await found.first.wait_for()
         except PlaywrightTimeout:
@@ -154,22 +156,22 @@ class Reader:
         assert await self.page.locator("main").get_attribute("data-page") == "signin-passkey"
 
     async def unlock(self) -> None:
-        """The device did it by itself."""
+        """The virtual device has unlocked itself."""
         assert len(await self.device.credentials()) == 1
 
     async def wait(self, how_long: str) -> None:
-        """Time passes for what is kept, and the test waits for none of it."""
+        """Change the database as if the time had passed, instead of waiting."""
         past = WAITS[how_long] * SECOND
         with closing(sqlite3.connect(self.terminal.cwd / ".passgate" / "passgate.db", timeout=20)) as db, db:
             db.execute("UPDATE session SET auth_time = auth_time - ?", (past,))
             db.execute("UPDATE credential SET counter = 0 WHERE kind = 'totp'")
 
     async def nothing(self) -> None:
-        """Said to the reader, not done."""
+        """A sentence that tells the reader something and needs no action."""
 
 
 def like(label: str) -> re.Pattern[str]:
-    """A label as people read it: case and hyphens make no other word."""
+    """Matches a label without regard to case and hyphens."""
     return re.compile("-?".join(map(re.escape, label.replace("-", ""))), re.IGNORECASE)
 
 

@@ -1,7 +1,8 @@
-"""The command line of Passgate without its second of imports: a process that has made them, and forks for each command.
+"""The command line of Passgate without the second that its imports take: a process that has imported everything and
+forks for each command.
 
-Run as a module it is that process, on the socket it is given; `client.py` beside it is the command. Nothing of a
-command is changed: it gets the caller's arguments, folder, variables and streams.
+Run as a module, it is that process and listens on the given socket; `client.py` is the command. The command itself is
+unchanged: it gets the caller's arguments, folder, variables and streams.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(path: str) -> NoReturn:
 
 
 def answer(connection: socket.socket) -> NoReturn:
-    """In the child: be that command, and say how it ended."""
+    """In the child process: run the command and send back its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked, streams, _, _ = socket.recv_fds(connection, LONGEST, 3)
     given = json.loads(asked)

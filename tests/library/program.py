@@ -1,6 +1,6 @@
-"""A host's program with a life of its own: routes, a middleware, a 404 page, a lifespan; with or without Passgate.
+"""A host's program with its own routes, a middleware, a 404 page and a lifespan; with or without Passgate.
 
-What Passgate does in it is told in the tests.
+Not here: what Passgate does in it, which the tests assert.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,11 +24,11 @@ class Profile(BaseModel):
 
 
 class Seen(list[str]):
-    """What the program's own parts noticed, in order."""
+    """What the program's own parts recorded, in order."""
 
 
 def program(seen: Seen | None = None) -> FastAPI:
-    """The host alone."""
+    """The host's program without Passgate."""
     noticed = Seen() if seen is None else seen
 
     @asynccontextmanager
@@ -66,7 +66,7 @@ def program(seen: Seen | None = None) -> FastAPI:
 
 
 def guarded(gate: Passgate, app: FastAPI) -> FastAPI:
-    """Routes that ask Passgate who it is."""
+    """Add routes that depend on Passgate's guards."""
 
     @app.get("/me")
     async def me(user: Annotated[User, Depends(gate.user)]) -> dict[str, Any]:
@@ -98,14 +98,14 @@ def guarded(gate: Passgate, app: FastAPI) -> FastAPI:
 
 @asynccontextmanager
 async def started(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-    """The program's lifespan, as a server runs it: ASGI's own messages. What it leaves is the state of requests."""
+    """Run the program's lifespan, as a server does; the state that it leaves for requests."""
     async with app.router.lifespan_context(app) as state:
         yield dict(state or {})
 
 
 @asynccontextmanager
 async def asked(app: FastAPI, gate: Gate | None = None) -> AsyncIterator[httpx2.AsyncClient]:
-    """The program running, and a client for it."""
+    """Run the program; a client for it."""
     async with started(app) as state:
 
         async def with_state(scope: Any, receive: Any, send: Any) -> None:

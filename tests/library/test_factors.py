@@ -1,7 +1,7 @@
-"""A host's own factor: one file and a template, and it signs people up and in, steps them up and lets them recover; the
-trail, the pages and the reference know it without another word.
+"""A host's own factor needs one file and a template. With it people sign up, sign in, step up and recover, and it
+appears in the audit trail, on the pages and in the reference without further code.
 
-How a factor is written is `codeword`'s; that every matrix has its rows is told in tests/architecture.
+Not here: the factor itself (`codeword`), and that every matrix includes each factor (tests/architecture).
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ async def sign_up(anna: Browser) -> None:
 
 
 async def test_with_a_password(the: The) -> None:
-    """Both are known, so the level stays; the account page and its endpoints set it up and remove it."""
+    """Both factors are knowledge, so the level stays the same. The account page and its endpoints set the factor up and
+    remove it."""
     await rule(the, second="if_enrolled", second_among=["codeword", "totp"])
     async with browser(the) as anna:
         await anna.sign_up()
@@ -179,7 +180,8 @@ AXE = ("tests/browser/test_access.py",)
     [pytest.param(MATRICES, 25, id="matrices"), pytest.param(AXE, 4, id="axe", marks=pytest.mark.browser)],
 )
 def test_every_matrix_has_its_rows(files: tuple[str, ...], least: int) -> None:
-    """A test run in which every Passgate has the factor: nothing but what `with_codeword` says was written for it."""
+    """A test run in which every Passgate has the factor. Only `with_codeword` was written for it, and every matrix
+    includes it."""
     asked = ("-p", "tests.library.with_codeword", "-k", "codeword", "-m", "not soak and not pg", *files)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *asked],

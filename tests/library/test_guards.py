@@ -1,6 +1,7 @@
-"""The guards on a host's own routes: by bearer and cookie, the CSRF rule, may, fresh, public; and what lacks a guard.
+"""The guards on a host's own routes: bearer and cookie, the CSRF rule, may, fresh, public; and the list of unguarded
+routes.
 
-What makes a session live is told in the tests of our own endpoints.
+Not here: what makes a session live, which is in the tests of our own endpoints.
 """
 
 import base64
@@ -169,7 +170,7 @@ async def test_fresh(http: httpx2.AsyncClient, gate: Gate) -> None:
 
 
 async def test_a_level_of_the_hosts_own(http: httpx2.AsyncClient, gate: Gate) -> None:
-    """A password alone is too little; who sets up an app and shows it has the level."""
+    """The route requires a level: a password alone is too little, and setting up and proving an app reaches it."""
     await anna(http)
     weak = await http.delete("/deep-vault")
     assert code_of(weak) == "insufficient_user_authentication"
@@ -218,7 +219,7 @@ def test_what_lacks_a_guard_is_named(gate: Gate) -> None:
 
 
 async def test_our_database_is_away(http: httpx2.AsyncClient, gate: Gate) -> None:
-    """The host's open routes answer; the guarded ones say what is down."""
+    """Without the database, the host's public routes answer and the guarded ones report what is down."""
     who = await anna(http, "bearer")
     assert who.token
     await gate.services.store.point.close()

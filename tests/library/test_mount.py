@@ -1,6 +1,6 @@
-"""Mounted in a host's program: what is the host's stays the host's, byte for byte, and what is ours works below `at`.
+"""Mounted in a host's program: the host's responses stay the same, byte for byte, and our endpoints work below `at`.
 
-Who may pass the host's own routes is told in test_guards.
+Not here: guards on the host's own routes, which are in test_guards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HOSTS = (
 
 
 async def answers_of(app: FastAPI) -> list[tuple[str, int, dict[str, str], bytes]]:
-    """Every answer of the host, with its header fields."""
+    """Every response of the host, with its header fields."""
     async with asked(app) as http:
         got = [(path, await http.get(path)) for path in HOSTS]
         got.append(("echo", await http.post("/echo", content=b'{"a": NaN}')))
@@ -62,7 +62,7 @@ async def test_our_endpoints_are_below_it(at: str) -> None:
         assert (await http.get(f"{at}/readyz")).json()["status"] == "ok"
         begun = await http.post(f"{at}/api/v1/signup", json={"email": "anna@example.com", "password": testing.PASSWORD})
         assert handle_of(begun)
-        assert begun.headers["x-host"] == "the host's own"  # its middleware sees our answers, and its own state
+        assert begun.headers["x-host"] == "the host's own"  # its middleware sees our responses and its own state
         assert begun.headers["x-request-id"] != "the host's own"
         await testing.sign_in(http, "anna@example.com")
         assert (await http.get(f"{at}/api/v1/session")).json()["user"]["email"] == "anna@example.com"
@@ -125,7 +125,7 @@ def test_once_for_each_program_and_each_gate() -> None:
             second.mount(app, at="/other")
     with pytest.raises(RuntimeError):
         gate.mount(program())
-    other.mount(program())  # the refusal left it as it was
+    other.mount(program())  # the refused gate can still be mounted
 
 
 @pytest.mark.parametrize("at", ["auth", "/auth/", "/", "/{x}", "/a//b", "/a b"])
@@ -164,7 +164,7 @@ async def test_what_is_wrong_with_our_start_stops_the_host(database_url: str | N
 
 
 def test_a_program_starts_again_and_again() -> None:
-    """As test suites do it: each TestClient has an event loop of its own."""
+    """A program can start repeatedly, as in test suites, where each TestClient has its own event loop."""
     app = program()
     gate = testing.gate(profile=Profile)
     gate.mount(app)
@@ -188,7 +188,7 @@ def test_a_running_gate_takes_nothing_more() -> None:
 
 
 async def test_behind_a_root_path() -> None:
-    """Served below a path that a proxy leaves on or takes off."""
+    """Served below a path that a proxy keeps or removes."""
     app = program()
     gate = testing.gate()
     gate.mount(app)

@@ -1,6 +1,7 @@
-"""`gate.on`: told after the commit, at least once, in order for each person, whoever dies meanwhile.
+"""`gate.on`: observers are called after the commit, at least once, and in order for each person, even if processes are
+killed.
 
-What is audited is told elsewhere.
+Not here: what is audited.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Notes(list[Happened]):
-    """An observer that remembers, and fails while it is told to."""
+    """An observer that records events, and fails on demand."""
 
     def __init__(self) -> None:
         self.failing: Callable[[Happened], bool] = lambda _happened: False
@@ -121,13 +122,13 @@ async def test_a_failure_is_tried_again_and_holds_up_nobody_else(database_url: s
         await gate.settle()
         await gate.settle()
         assert [(happened.user_id, happened.event) for happened in notes] == [(bert.id, "signup:completed")]
-        assert notes.tries == 2  # once for each of them: the second try waits
+        assert notes.tries == 2  # one attempt for each person; the retry has to wait
         gate.clock.forward(1.1)
         await gate.settle()
         assert notes.tries == 3
         gate.clock.forward(1.1)
         await gate.settle()
-        assert notes.tries == 3  # and the next one waits longer
+        assert notes.tries == 3  # the next retry has to wait longer
         notes.failing = lambda _happened: False
         gate.clock.forward(5)
         await gate.settle()
@@ -211,7 +212,7 @@ async def test_a_new_observer_does_not_get_the_past(tmp_path: Path) -> None:
 
 
 async def test_events_of_a_process_without_observers_arrive_too(tmp_path: Path) -> None:
-    """The command line, a worker, a colleague of an older version."""
+    """Another process delivers what happened in a command, in a worker, or in a process of an older version."""
     notes = Notes()
     gate = made(notes, "signup:completed", data=tmp_path)
     async with gate.running(work=False):
@@ -296,7 +297,7 @@ def test_a_process_dies_and_the_next_ones_deliver(tmp_path: Path, way: str) -> N
     assert begun(tmp_path, way).wait(60) == -signal.SIGKILL
     assert not (tmp_path / "heard").exists()
     assert [process.wait(60) for process in (begun(tmp_path, "tell"), begun(tmp_path, "tell"))] == [0, 0]
-    assert begun(tmp_path, "tell").wait(60) == 0  # what one of the two still had in hand
+    assert begun(tmp_path, "tell").wait(60) == 0  # delivers what one of the two still held
     heard = [line.split() for line in (tmp_path / "heard").read_text().splitlines()]
     assert [event for event, _ in heard] == ["signup:completed", "session:ended"]
     assert heard[0][1] != heard[1][1]

@@ -1,6 +1,6 @@
-"""`profile=Model`: what a person may say of themselves is read by the host's model, at sign-up and at change.
+"""`profile=Model`: the host's model validates a person's profile at sign-up and at every change.
 
-What other fields a sign-up has is told in the tests of our own endpoints.
+Not here: the other fields of a sign-up, which are in the tests of our own endpoints.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`passgate.testing` as a host's own tests use it: a program with routes of its own, tested with nothing else of ours.
+"""`passgate.testing` as a host's tests use it: a program with its own routes, tested without any other helper of ours.
 
-Its clock and mailbox are used all over this folder; here the rest.
+Its clock and mailbox are used throughout this folder; its other parts are tested here.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ def test_a_program_that_does_not_run() -> None:
     gate.mount(app)
     with pytest.raises(AssertionError, match="503"):
         testing.sign_in(TestClient(app), "anna@example.com")
-    asyncio.run(gate.close())  # nobody else does: it answered, though it never ran
+    asyncio.run(gate.close())  # nothing else closes it, because it never ran
 
 
 def test_a_folder_of_its_own_that_goes_with_the_process() -> None:
@@ -94,7 +94,7 @@ def test_the_mailbox() -> None:
 
 
 def test_public_names() -> None:
-    """What a host may import. A name more or less is a change that the changelog must tell."""
+    """The names that a host may import. Adding or removing one is a change that the changelog must mention."""
     assert passgate.__all__ == ["Happened", "Passgate", "Settings", "User", "__version__"]
     for name in passgate.__all__:
         assert getattr(passgate, name)

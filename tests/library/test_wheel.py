@@ -1,6 +1,6 @@
 """What is shipped: the README's example as printed, and a wheel that serves in an environment with nothing else in it.
 
-What the endpoints do is told elsewhere; here one person signs up and says hello.
+Not here: what the endpoints do; one person signs up and is greeted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def example() -> str:
 
 @contextmanager
 def served(folder: Path, *command: str | Path, **settings: object) -> Iterator[int]:
-    """A server process on a port of its own, with `folder` as its own place in the world."""
+    """A server process on its own port, with `folder` as its working directory."""
     port = free_port()
     env = {"PATH": os.defpath, "PASSGATE_PORT": str(port), "PASSGATE_HASH__MEMORY_KIB": "8192"}
     env |= {name: str(value) for name, value in settings.items()}
@@ -71,7 +71,7 @@ async def ready(http: httpx2.AsyncClient, at: str) -> None:
 
 
 async def signed_up(http: httpx2.AsyncClient, at: str) -> str:
-    """The token of somebody who was not there before."""
+    """Sign up a new person; the token of their session."""
     await ready(http, at)
     body = {"email": "anna@example.com", "password": PASSWORD}
     handle = bearer(handle_of(await http.post(f"{at}/api/v1/signup", json=body)))
@@ -81,7 +81,7 @@ async def signed_up(http: httpx2.AsyncClient, at: str) -> str:
 
 
 async def greets(python: Path, folder: Path, **settings: object) -> None:
-    """The README's example, served by uvicorn."""
+    """Serve the README's example with uvicorn, and send its requests."""
     (folder / "main.py").write_text(example())
     command = (python, "-m", "uvicorn", "main:app", "--port", "{port}", "--log-level", "warning")
     with served(folder, *command, **settings) as port:
@@ -105,7 +105,8 @@ async def test_the_readmes_example_runs_as_printed(tmp_path: Path) -> None:
 
 
 def done(*command: str | Path, cwd: Path = ROOT) -> str:
-    """`uv` finds in its cache what the present environment was made from, and only otherwise asks an index."""
+    """Run a command that must succeed; its output. `uv` finds packages in its cache and only otherwise asks an
+    index."""
     found = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert found.returncode == 0, f"{command}\n{found.stdout}\n{found.stderr}"
     return found.stdout
@@ -113,7 +114,7 @@ def done(*command: str | Path, cwd: Path = ROOT) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that holds the wheel and what it needs, hashes checked."""
+    """The Python of an environment that holds the wheel and its dependencies, with hashes checked."""
     folder = tmp_path_factory.mktemp("wheel")
     done(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
     (wheel,) = folder.glob("*.whl")

@@ -1,6 +1,6 @@
-"""A plugin for a test run in which every Passgate has a host's own factor: `pytest -p tests.library.with_codeword`.
+"""A pytest plugin with which every Passgate has a host's own factor: `pytest -p tests.library.with_codeword`.
 
-What tests must know of the factor is said here once; every matrix then has its rows by itself. No test lives here.
+It holds everything that tests have to know about the factor, and every matrix then includes it. Not here: tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def removes(population: Population) -> Ask:
 
 
 async def gives(population: Population) -> Ask:
-    """Anna's, first; Cara's is another."""
+    """A proof of Anna's codeword; Cara's codeword is the answer of another person."""
     await population.rules(**RULES)
     for who, word in ((population.anna, WORD), (population.cara, OTHER)):
         await population.done("POST", "/me/codeword/prove", {"answer": word}, who.token)

@@ -1,4 +1,4 @@
-"""A person's whole way with factors over JSON: a passkey from the first day, an app, a lost phone, a new one."""
+"""A person's whole story with factors over JSON: a passkey from sign-up on, an app, a lost phone, a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AAL1, AAL2 = "urn:passgate:aal1", "urn:passgate:aal2"
 
 
 async def test_a_life_without_a_password(the: The) -> None:
-    """Born with a passkey, in with it and nothing typed, a second one for the day the first is lost."""
+    """Sign up with a passkey, add a second one, sign in with it without typing anything, and remove the first."""
     email, key, spare = "anna@example.com", Authenticator(), Authenticator()
     handle = handle_of(await the.signup(email, None))
     await prove_each(the, handle, ("email_code", await the.code(email)))
@@ -44,7 +44,7 @@ async def test_a_life_without_a_password(the: The) -> None:
 
 
 async def test_a_password_and_an_app(the: The) -> None:
-    """The app is asked for from then on; what changes hands of the account asks for both."""
+    """From then on a sign-in requires the app, and removing the app requires both proofs."""
     anna = await the.person()
     secret = await add_app(the, anna)
     assert (await me(the, "POST", "password", anna, {"password": OTHER_PASSWORD})).status_code == 204
@@ -65,7 +65,7 @@ async def test_a_password_and_an_app(the: The) -> None:
 
 
 async def test_the_phone_is_lost(the: The) -> None:
-    """A recovery code gets in, the lost app is removed, a new one takes its place."""
+    """A recovery code signs in, the lost app is removed, and a new one takes its place."""
     anna = await the.person()
     await add_app(the, anna)
     codes = await add_codes(the, anna)

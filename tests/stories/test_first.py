@@ -1,4 +1,4 @@
-"""A person's whole way over JSON: sign up, sign in, see and end sessions, recover, leave."""
+"""A person's whole story over JSON: sign up, sign in, list and end sessions, recover, step up, leave."""
 
 from passgate.store.tables import person
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, token_of

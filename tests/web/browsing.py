@@ -153,7 +153,7 @@ class Browser:
         secret = (await self.page("/account/totp")).secret
         done = await self.send("/account/totp", code=app(self.the, secret))
         assert done.status_code == 303, done.text
-        self.the.clock.forward(totp.PERIOD)  # that code is spent
+        self.the.clock.forward(totp.PERIOD)  # the current code is used up
         return secret
 
     async def add_codes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The fixtures of the catalogue that tests of this folder ask for. Those of one test module stay in it."""
+"""Fixtures of the catalogue for the tests of this folder. Fixtures of a single test module stay in that module."""
 
 from tests.catalogue.settled import lite_population, population, settled
 

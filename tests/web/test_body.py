@@ -1,4 +1,4 @@
-"""The one decoder: what it reads, and everything it refuses. No endpoint is asked here."""
+"""The decoder of request bodies and query strings: what it reads and what it refuses. No endpoint is called here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The outermost layer over HTTP: headers of every answer, who may develop, whom to believe about an address, CORS.
+"""The outermost layer over HTTP: probes, header fields of every response, the local-only mailbox, client addresses
+behind proxies, CORS.
 
-What a body may look like is told in test_hostile_input.
+Not here: bodies, which are in test_hostile_input.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ STANDARD = {
 }
 
 
-# -- operators -------------------------------------------------------------------------------------
+# -- probes and the OpenAPI document ---------------------------------------------------------------
 
 
 async def test_alive_and_ready(the: The) -> None:
@@ -79,7 +80,7 @@ async def test_the_document_can_be_switched_off(tmp_path: Path) -> None:
             assert code_of(await the.http.get(path)) == "not_found"
 
 
-# -- every answer ----------------------------------------------------------------------------------
+# -- every response --------------------------------------------------------------------------------
 
 
 async def test_headers_of_every_answer(lite: The) -> None:
@@ -163,7 +164,7 @@ async def test_what_is_no_endpoint(lite: The, path: str) -> None:
     assert "location" not in answer.headers
 
 
-# -- developers ------------------------------------------------------------------------------------
+# -- development's mailbox -------------------------------------------------------------------------
 
 NOT_HERE: list[dict[str, str]] = [
     {"Host": "evil.test"},
@@ -299,7 +300,8 @@ CHAINS = [
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "::ffff:10.0.0.1"])
 async def test_trusted_proxies_are(tmp_path: Path, peer: str) -> None:
-    """The nearest address that is no proxy of ours: what stands further left was written by a stranger."""
+    """The client is the rightmost address that is not one of our proxies, because anything further left can be
+    forged."""
     async with kit.running(kit.settings_for(tmp_path, trusted_proxies="10.0.0.0/8")) as the:
         await the.person("anna@example.com")
         async with client_for(the.gate, peer) as http:
@@ -311,7 +313,7 @@ async def test_trusted_proxies_are(tmp_path: Path, peer: str) -> None:
 
 
 async def test_a_proxy_on_this_machine_opens_no_mailbox(tmp_path: Path) -> None:
-    """Whoever comes through it is not this machine's own browser, whatever address is claimed."""
+    """A request that comes through a local proxy does not count as local, whatever address it claims."""
     async with kit.running(kit.settings_for(tmp_path, trusted_proxies="127.0.0.1")) as the:
         for forwarded in ("127.0.0.1", "::1", "203.0.113.9"):
             assert (await the.http.get("/dev/mail.json", headers={"X-Forwarded-For": forwarded})).status_code == 404
@@ -379,7 +381,8 @@ async def test_cors_for_named_origins_only(tmp_path: Path) -> None:
 async def test_a_named_origin_can_read_every_answer(
     tmp_path: Path, method: str, path: str, content: bytes, status: int
 ) -> None:
-    """A page whose origin is named gets to read refusals too: to its script an unreadable one is a dead network."""
+    """A page of an allowed origin can also read refusals: without the CORS header its script would only see a network
+    error."""
     async with kit.running(kit.settings_for(tmp_path, cors={"origins": APP})) as the:
         anna = await the.person()
         headers = {**anna.auth, "Origin": APP} | ({"Content-Type": "application/json"} if content else {})
@@ -392,7 +395,7 @@ async def test_a_named_origin_can_read_every_answer(
 
 
 async def test_what_opens_an_account_is_not_in_a_url(lite: The) -> None:
-    """No endpoint takes a credential from the query string, where logs and histories would keep it."""
+    """No endpoint accepts a credential in the query string, because logs and browser histories would store it."""
     anna = await lite.person()
     for name in ("access_token", "token", "session", "passgate_session"):
         answer = await lite.http.get(f"/api/v1/session?{name}={anna.token}")

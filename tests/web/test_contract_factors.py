@@ -1,6 +1,6 @@
-"""One's own factors over HTTP: shapes, statuses, refusals, and the cookie of a remembered browser.
+"""A person's own factors over HTTP: shapes, statuses, refusals, and the cookie of a remembered browser.
 
-What the rules behind them are is told in tests/core.
+Not here: the rules behind them, which are in tests/core.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CHANGES: list[Endpoint] = [
     ("DELETE", "totp", None),
     ("POST", "recovery-codes", None),
 ]
-"""Endpoints that want a fresh proof."""
+"""Endpoints that require a fresh proof."""
 OTHERS: list[Endpoint] = [
     ("GET", "passkeys", None),
     ("GET", "browsers", None),
@@ -115,7 +115,7 @@ async def test_the_last_way_in_stays(the: The) -> None:
     assert (last.status_code, code_of(last)) == (409, "conflict")
 
 
-# -- an app, and codes -----------------------------------------------------------------------------
+# -- authenticator app and recovery codes ----------------------------------------------------------
 
 
 async def test_an_app_from_its_secret_to_its_end(the: The) -> None:
@@ -172,12 +172,13 @@ async def test_everything_in_one_request(lite: The) -> None:
     assert seen["totp"].endswith("Z")
 
 
-# -- who may, and how fresh ------------------------------------------------------------------------
+# -- session, freshness and CSRF -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 async def test_a_fresh_proof_at_ones_own_level(lite: The, method: str, path: str, body: dict[str, Any] | None) -> None:
-    """RFC 9470: what is asked for is said, and a step-up to it is enough."""
+    """A weak or stale session is refused with the level and the age that are required (RFC 9470), and a step-up to them
+    is enough."""
     anna = await lite.person()
     secret = await add_app(lite, anna)
     waived = await remembered(lite, anna, secret)
@@ -197,7 +198,7 @@ async def test_a_fresh_proof_at_ones_own_level(lite: The, method: str, path: str
 
 
 async def remembered(the: The, who: Person, secret: bytes) -> Person:
-    """A session at AAL1 of somebody who could show more: their browser is remembered."""
+    """An AAL1 session of a person with a second factor, which a remembered browser is not asked for."""
     handle = await begun(the, who.email)
     await prove_each(the, handle, ("totp", code_of_app(the, secret)))
     cookie = browser_cookie(await finish(the, handle, remember=True))
@@ -286,7 +287,7 @@ async def finish(the: The, handle: str, carrier: str = "cookie", **more: object)
 
 
 def browser_cookie(answer: httpx2.Response) -> str:
-    """`name=value` of the one cookie that remembers."""
+    """`name=value` of the cookie of a remembered browser; exactly one must be set."""
     [found] = [one for one in answer.headers.get_list("set-cookie") if one.startswith("passgate_browser=")]
     pair, *flags = found.split("; ")
     assert set(flags) == {"Path=/", "HttpOnly", "SameSite=Lax", f"Max-Age={365 * 24 * 3600}"}
@@ -341,7 +342,7 @@ async def test_only_a_browser_is_remembered(lite: The) -> None:
 
 
 async def test_two_cookies_of_one_name_are_none(lite: The) -> None:
-    """A neighbour host planted one."""
+    """One of two cookies with the same name may come from a neighbouring host, so the request is refused."""
     anna = await lite.person()
     await add_codes(lite, anna)
     headers = {"Cookie": "passgate_browser=pg_brw_a; passgate_browser=pg_brw_b"}

@@ -1,6 +1,7 @@
-"""One's own account over HTTP: profile, password, sessions, activity, export, leaving; and that it is only one's own.
+"""A person's own account over HTTP: profile, password, sessions, activity, export, deletion; each person reaches only
+their own.
 
-Whose session it is, is told in test_contract_session.
+Not here: how a request is assigned to a session, which is in test_contract_session.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ async def test_what_wants_a_fresh_proof(lite: The, method: str, path: str) -> No
     lite.clock.forward(299)
     body = {"password": OTHER_PASSWORD} if path else None
     lite.clock.forward(2)
-    await lite.http.get(ME, headers=anna.auth)  # use is not proof
+    await lite.http.get(ME, headers=anna.auth)  # using a session is no fresh proof
     before = await lite.everything()
     answer = await lite.http.request(method, ME + path, json=body, headers=anna.auth)
     assert (answer.status_code, code_of(answer)) == (401, "insufficient_user_authentication")

@@ -1,6 +1,6 @@
-"""A tenant's rules and sign-in links over HTTP: who reads, who changes, and what is refused.
+"""A tenant's rules and sign-in links over HTTP: who may read and change them, and what is refused.
 
-What rules mean is told in tests/core/test_policy, what links open in tests/core/test_links.
+Not here: what the rules mean (tests/core/test_policy) and what links allow (tests/core/test_links).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
 async def somebody(the: The, role: str, email: str = "anna@example.com") -> tuple[Person, str]:
-    """With a role, and their tenant's id."""
+    """A person with the role, and the id of their tenant."""
     who = await the.person(email)
     if role != "user":
         await operate.give_role(Ctx(the.gate.services), email, role, tenants.MAIN)

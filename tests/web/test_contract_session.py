@@ -1,6 +1,6 @@
-"""Sessions over HTTP: how they are carried, how long they live, and what a page elsewhere cannot do with a cookie.
+"""Sessions over HTTP: credentials, lifetime, and the CSRF protection of cookies.
 
-How a session is born is told in test_contract_signin.
+Not here: how a session is opened, which is in test_contract_signin.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ async def ask(the: The, *headers: tuple[str, str], query: str = "") -> httpx2.Re
     return await the.http.get(f"/api/v1/session{query}", headers=list(headers))
 
 
-# -- what it answers -------------------------------------------------------------------------------
+# -- the response ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("query", ["", "?view=whole"], ids=["hot", "through the framework"])
 async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
-    """The edge answers this endpoint by itself; with a query the framework does. Both say the same."""
+    """The edge answers this endpoint itself; with a query string, the framework does. Both send the same response."""
     anna = await the.person()
     answer = await the.http.get(f"/api/v1/session{query}", headers=anna.auth)
     assert answer.status_code == 200
@@ -131,7 +131,7 @@ async def test_credentials(the: The, query: str) -> None:
 
 
 async def carrying(population: Population) -> list[tuple[str, Ask]]:
-    """Method and right request of each endpoint that a session is carried to, as the catalogue says; and a step-up."""
+    """(method, valid request) of each endpoint of the catalogue that accepts a session, and of a step-up."""
     known = catalogue.catalogue()
     rights = {key: right for key, right in catalogue.asked().items() if known[key].who in (PEEK, SESSION)}
     assert len(rights) > 20
@@ -159,7 +159,7 @@ async def test_every_endpoint_wants_a_live_session(lite_population: Population) 
     assert await population.the.everything() == before
 
 
-# -- how long --------------------------------------------------------------------------------------
+# -- lifetime --------------------------------------------------------------------------------------
 
 
 async def test_looking_never_slides_it_and_using_does(the: The) -> None:
@@ -167,7 +167,7 @@ async def test_looking_never_slides_it_and_using_does(the: The) -> None:
     first = (await the.session(anna.token)).json()["session"]
     assert first["idle_expires_at"] < first["expires_at"]
     the.clock.forward(59)
-    await the.http.get("/api/v1/me", headers=anna.auth)  # used again too soon to be written down
+    await the.http.get("/api/v1/me", headers=anna.auth)  # too soon after the last use to be recorded
     assert (await the.session(anna.token)).json()["session"] == first
     the.clock.forward(3000)
     for query in ("", "?x=1"):
@@ -232,7 +232,7 @@ TOKENS = ["right", "wrong", "another's", None]
 
 
 def may_pass(site: str | None, origin: str | None, token: str | None) -> bool:
-    """The contract's rule, word for word."""
+    """The contract's rule, restated: Sec-Fetch-Site decides, else Origin, else the token."""
     if site in ("same-origin", "same-site", "cross-site", "none"):
         return site == "same-origin"
     if origin is not None and origin != "null":
@@ -271,7 +271,7 @@ async def test_every_unsafe_endpoint_is_guarded(lite_population: Population) -> 
     population, the = lite_population, lite_population.the
     asked = await carrying(population)
     unsafe = [(method, ask) for method, ask in asked if method != "GET"]
-    the.clock.forward(61)  # so that a slide would show
+    the.clock.forward(61)  # so that extending the session would change its row
     before, events = await the.everything(but=("audit_event",)), (await the.events()).count("access:refused")
     hostile: list[dict[str, str]] = [
         {},

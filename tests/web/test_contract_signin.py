@@ -1,6 +1,6 @@
-"""Signing in, stepping up and recovering over HTTP: handles, proofs, carriers, and every refusal the contract names.
+"""Sign-in, step-up and recovery over HTTP: handles, proofs, carriers, and every refusal that the contract names.
 
-How often one may try is told in test_contract_throttle.
+Not here: limits on wrong answers, which are in test_contract_throttle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of,
 
 AAL1 = "urn:passgate:aal1"
 FIRST = [["password"], ["passkey"]]
-"""The default policy's ways in; the first `need` of anybody."""
+"""The first factors of the default policy, which are the first `need` of every sign-in."""
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -77,12 +77,12 @@ async def test_start_prove_finish(the: The) -> None:
 
 
 async def test_one_text_for_every_wrong_proof(lite: The) -> None:
-    """Wrong, unknown, disabled, without a password: nobody can tell which."""
+    """A wrong password, a disabled person, a person without a password and an unknown address get the same response."""
     await lite.person("anna@example.com")
     await lite.person("bert@example.com")
     await disable(lite, "bert@example.com")
     pending = handle_of(await lite.signup("carl@example.com", None))
-    await lite.prove(pending, "email_code", await lite.code("carl@example.com"))  # born, without a password
+    await lite.prove(pending, "email_code", await lite.code("carl@example.com"))  # made without a password
     seen = []
     for email, word in (
         ("anna@example.com", OTHER_PASSWORD),
@@ -195,7 +195,7 @@ async def test_mailed_codes_without_an_address(lite: The) -> None:
     mails = len(await lite.mails())
     assert (await lite.challenge(handle, "email_code")).status_code < 500
     assert code_of(await lite.prove(handle, "email_code", "12345678")) == "proof_refused"
-    assert len(await lite.mails()) == mails  # there is nowhere to send it
+    assert len(await lite.mails()) == mails  # there is no address to send it to
 
 
 # -- recovery --------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ async def test_recovery_is_the_same_for_everybody(the: The) -> None:
 
 
 async def test_recovery_ends_running_sign_ins(the: The) -> None:
-    """Who proved the old password a moment ago must not open a session after the recovery."""
+    """A sign-in that proved the old password before the recovery cannot be finished after it."""
     anna = await the.person()
     thief = handle_of(await the.start(anna.email))
     assert (await the.prove(thief, "password", PASSWORD)).status_code == 200
@@ -350,7 +350,7 @@ def production(data: Path, **more: object) -> Settings:
 
 
 async def test_a_cookie_over_https(tmp_path: Path) -> None:
-    """The same data folder, first in development (where mails can be read), then in production."""
+    """The same data folder is used first in development, where mails can be read, and then in production."""
     root = ("r4" * 8 + "Kq7Wz0" * 6,)
     async with kit.running(kit.settings_for(tmp_path, secrets=root)) as the:
         anna = await the.person()
@@ -401,7 +401,7 @@ async def test_no_cookie_for_another_origin(lite: The) -> None:
         assert ("set-cookie" in answer.headers) is is_ours
         if not is_ours:
             assert (answer.status_code, code_of(answer)) == (403, "csrf_refused")
-            token_of(await lite.finish(handle))  # nothing was taken
+            token_of(await lite.finish(handle))  # the handle is still valid
         lite.http.cookies.clear()
 
 

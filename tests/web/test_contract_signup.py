@@ -1,6 +1,6 @@
-"""The sign-up endpoint over HTTP: its answers, its mails, its refusals, tenants and password rules.
+"""The sign-up endpoint over HTTP: responses, mails, refusals, tenants and password rules.
 
-What happens inside a hash or a mail server is never looked at here.
+Not here: hashing and the delivery of mail.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ START = {"handle", "need", "enrol", "expires_at"}
 
 
 async def make_tenant(the: The, name: str, *, signup: str = "open", disabled: bool = False) -> str:
-    """Behind the endpoints: there is no endpoint for it yet."""
+    """Create a tenant through `core`, because there is no endpoint for it yet."""
     async with the.gate.services.store.write() as db:
         made = await tenants.create(Ctx(the.gate.services), db, name, name.title(), signup)
         assert made is not None
@@ -115,7 +115,8 @@ async def test_the_first_proof_wins(the: The) -> None:
 
 
 async def test_nobody_plants_a_password_in_anothers_account(the: The) -> None:
-    """Pre-hijacking: the attacker signs up the victim's address first, with a password of their own."""
+    """Pre-hijacking: an attacker signs up the victim's address first, with a password of their own. It never becomes
+    the account's password."""
     planted = handle_of(await the.signup("victim@example.com", "the attackers own phrase"))
     theirs = await the.code("victim@example.com")
     real = handle_of(await the.signup("Victim@example.com", PASSWORD))
@@ -291,7 +292,7 @@ async def test_a_tenant_is_joined_by_name_without_case(the: The) -> None:
     displayed = (await the.session(token)).json()
     assert (displayed["tenant"]["name"], displayed["tenant"]["display_name"]) == ("acme", "Acme")
     handle = handle_of(await the.start("anna@example.com"))
-    assert code_of(await the.prove(handle, "password", PASSWORD)) == "proof_refused"  # not in `main`
+    assert code_of(await the.prove(handle, "password", PASSWORD)) == "proof_refused"  # not a person of `main`
     handle = handle_of(await the.start("anna@example.com", tenant="acme"))
     assert (await the.prove(handle, "password", PASSWORD)).status_code == 200
 
@@ -313,7 +314,7 @@ async def test_a_new_tenant_with_its_owner(tmp_path: Path, database_url: str | N
     async with kit.running(kit.settings_for(tmp_path, database_url, tenancy="multi")) as the:
         handle = handle_of(await the.signup("anna@example.com", new_tenant={"name": "Acme"}))
         rival = handle_of(await the.signup("bert@example.com", new_tenant={"name": "acme"}))
-        assert len(await the.rows(tenant)) == 1  # nothing is made before the proof
+        assert len(await the.rows(tenant)) == 1  # no tenant is created before the proof
         await the.prove(handle, "email_code", await the.code("anna@example.com"))
         displayed = (await the.session(token_of(await the.finish(handle)))).json()
         assert (displayed["tenant"]["name"], displayed["tenant"]["display_name"]) == ("acme", "Acme")
@@ -335,7 +336,8 @@ async def test_a_new_tenant_with_its_owner(tmp_path: Path, database_url: str | N
 
 
 async def test_a_known_address_may_found_a_tenant(tmp_path: Path, database_url: str | None) -> None:
-    """The same address in two tenants is two people: neither a resend nor the other one's fate may get in the way."""
+    """The same address in two tenants is two people: resending the code, or disabling the first person, does not stop
+    the second sign-up."""
     async with kit.running(kit.settings_for(tmp_path, database_url, tenancy="multi")) as the:
         await the.person("anna@example.com")
         handle = handle_of(await the.signup("anna@example.com", new_tenant={"name": "acme"}))

@@ -1,6 +1,7 @@
-"""How often one may be wrong: the ladder, the lock at a hundred, the origin's budget; and what clears them.
+"""Limits on wrong answers: growing waits, the lock after a hundred refusals, the budget of an origin, and what resets
+them.
 
-Races over these budgets are told elsewhere; here every try comes after the other.
+Not here: concurrent attempts; all attempts here are sequential.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Guesser:
 
 
 async def skip_to(the: The, used: int) -> None:
-    """Behind the endpoints: the row as it stands after so many refusals, long ago. Saves a hundred hashes."""
+    """Change the row in the database to so many refusals long ago. This saves computing a hundred hashes."""
     async with the.gate.services.store.write() as db:
         ladders = update(budget).where(budget.c.key.like("p:%") | budget.c.key.like("a:%"))
         assert await db.change(ladders.values(used=used, until_at=0)) == 1
@@ -59,7 +60,7 @@ async def test_ten_are_free_then_the_waits_double(the: The, email: str) -> None:
     for wait in WAITS:
         assert await guesser.try_() == ("throttled", wait)
         before = await the.rows(budget)
-        assert await guesser.try_(PASSWORD) == ("throttled", wait)  # the right one waits too, and costs nothing
+        assert await guesser.try_(PASSWORD) == ("throttled", wait)  # a right one must wait too, and is not counted
         assert await the.rows(budget) == before
         the.clock.forward(wait)
         await guesser.wrong(1)
@@ -82,13 +83,13 @@ async def test_a_hundred_lock_and_no_answer_reveals_it(the: The, email: str) -> 
     await guesser.wrong(1)
     await skip_to(the, 98)
     if email.startswith("anna"):
-        assert await guesser.try_(PASSWORD) == ("ok", 0)  # at 99 the owner still gets in
+        assert await guesser.try_(PASSWORD) == ("ok", 0)  # after 99 refusals the right one still works
         await guesser.wrong(1)
         await skip_to(the, 98)
     await guesser.wrong(1)
     assert await guesser.try_() == ("throttled", 900)
     the.clock.forward(900)
-    await guesser.wrong(1)  # the hundredth
+    await guesser.wrong(1)  # the hundredth refusal
     for _ in range(3):
         the.clock.forward(900)
         assert await guesser.try_(PASSWORD) == ("proof_refused", 0)
@@ -134,7 +135,7 @@ async def test_all_spellings_share_one_row(lite: The, spellings: list[str], know
 
 
 async def test_handles_of_one_person_share_one_row(lite: The) -> None:
-    """Step-up and sign-in ask for the same password, so they share its row of refusals."""
+    """Step-up and sign-in check the same password, so they share its row of refusals."""
     anna = await lite.person()
     await Guesser(lite, anna.email).wrong(10)
     begun = await lite.http.post("/api/v1/signin", json={"step_up": {}}, headers=anna.auth)
@@ -144,7 +145,8 @@ async def test_handles_of_one_person_share_one_row(lite: The) -> None:
 
 
 async def test_guessing_codes_locks_nobody_out(the: The) -> None:
-    """The tickets of a sign-up or a recovery are one handle's: wrong codes never touch the owner's password."""
+    """Wrong codes of a sign-up or a recovery are counted for its handle alone, so they never lock the owner's
+    password."""
     anna = await the.person()
     for _ in range(3):
         handle = handle_of(await the.recover(anna.email))
@@ -163,7 +165,7 @@ ORIGINS = [
 @pytest.mark.parametrize(("ips", "other"), ORIGINS, ids=["IPv4", "IPv6 /64", "mapped"])
 async def test_an_origin_has_a_hundred_refusals_in_ten_minutes(lite: The, ips: list[str], other: str) -> None:
     await lite.person("anna@example.com")
-    # Codes of sign-ups are cheap to refuse: nothing is hashed for them.
+    # Refusing a code of a sign-up is cheap, because nothing is hashed for it.
     handles = [handle_of(await lite.signup(f"n{number}@example.com")) for number in range(10)]
     clients = [client_for(lite.gate, ip) for ip in ips]
 
@@ -200,7 +202,7 @@ async def test_right_answers_cost_an_origin_nothing(lite: The) -> None:
 
 @pytest.mark.parametrize("ip", ["", "unix", "fe80::1%eth0", "::1%lo", "999.1.1.1", "x" * 300])
 async def test_a_peer_without_a_proper_address(lite: The, ip: str) -> None:
-    """Unix sockets, zones, odd servers: one budget or another, never a fault."""
+    """Unix sockets, zone ids and malformed addresses are counted in some budget and never cause a fault."""
     async with client_for(lite.gate, ip) as http:
         there = The(lite.gate, lite.clock, http)
         handle = handle_of(await there.start("anna@example.com"))

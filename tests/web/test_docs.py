@@ -1,6 +1,7 @@
-"""/docs: the page, its files, their hashes and the words of the endpoints it shows. How it looks is checked by hand.
+"""/docs: the page, its files, their hashes and the descriptions of the endpoints it displays. Its look is checked by
+hand.
 
-What the endpoints do is tested where they are; see docs/decisions/0007 for what was seen in a browser.
+Not here: what the endpoints do. docs/decisions/0007 tells what was checked in a browser.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class Page(HTMLParser):
-    """What a page asks for, and whatever of it a policy without 'unsafe-inline' would refuse."""
+    """Collects what a page loads, and everything in it that a policy without 'unsafe-inline' would block."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -111,7 +112,7 @@ async def test_each_file_is_served_unchanged(lite: The) -> None:
     ],
 )
 async def test_nothing_else_is(lite: The, path: str) -> None:
-    # As a server would hand it over: httpx2 itself would tidy the dots away.
+    # Sent as a server would pass it on, because httpx2 would normalize the dots in the path.
     status = await raw_status(lite, path)
     assert status == 404
 
@@ -183,7 +184,7 @@ def test_vendored_files_are_those_of_the_manifest_and_of_the_lock() -> None:
             manifest["integrity"],
             manifest["licence"],
         )
-        assert pins[manifest["name"]] == manifest["version"]  # exactly, no range
+        assert pins[manifest["name"]] == manifest["version"]  # an exact version, not a range
 
 
 def test_the_lock_names_no_index_and_hashes_everything() -> None:
@@ -233,7 +234,7 @@ async def test_every_endpoint_has_a_description(lite: The) -> None:
 
 
 async def test_every_body_offers_an_example_an_endpoint_takes_or_one_value_each(lite: The) -> None:
-    """The viewer fills what has no example with "string", and every member at once: a body no endpoint takes."""
+    """Without examples the viewer fills in "string", and every member at once: a body that no endpoint accepts."""
     document = (await lite.http.get("/openapi.json")).json()
     schemas, bodies = document["components"]["schemas"], 0
     for path, endpoints in document["paths"].items():
@@ -264,7 +265,7 @@ async def test_the_examples_work(lite: The) -> None:
 
 
 async def test_the_viewer_finds_its_place(lite: The) -> None:
-    """The script names an element by its id; the page has it."""
+    """The page contains the element that the script looks up by id."""
     page = (await lite.http.get("/docs")).text
     script = (await lite.http.get("/docs/start.js")).text
     [wanted] = re.findall(r'dom_id: "#([a-z]+)"', script)

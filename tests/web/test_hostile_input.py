@@ -1,7 +1,7 @@
-"""Every endpoint of the OpenAPI document, given what no client should send: the documented refusal, and nothing moved.
-What a client may send is read from the catalogue.
+"""Hostile input to every endpoint of the OpenAPI document: each answers with the documented refusal and changes no row.
+The valid requests are read from the catalogue.
 
-The decoder by itself is told in test_body; what a right request does, in the contract's own files.
+Not here: the decoder by itself (test_body), and what valid requests do (the files of the contract).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.architecture.population import Population
 from tests.kit import The, bearer, code_of, handle_of
 
 MARK = "zq7mark"
-"""In everything hostile that is text: it must never come back."""
+"""Part of every hostile text. No response may contain it."""
 NOBODY = "00000000-0000-7000-8000-000000000000"
 RIGHT = catalogue.asked()
 WITH_BODY = [key for key, result in catalogue.operations().items() if "requestBody" in result and key in RIGHT]
@@ -37,13 +37,13 @@ STRANGE = {
 
 
 def marked(body: Any) -> Any:
-    """A right body with the mark in each text of it that is free."""
+    """A valid body with MARK in every member that takes free text."""
     if not isinstance(body, dict):
         return body
     return {name: STRANGE[name] if name in STRANGE else marked(inner) for name, inner in body.items()}
 
 
-# -- what is sent ----------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------
 
 Expected = tuple[int, str]
 MALFORMED: Expected = (400, "malformed")
@@ -67,7 +67,7 @@ def as_bytes(text: str) -> bytes:
 
 
 def raw_ones(body: dict[str, Any] | None) -> Iterator[Sent]:
-    """Bytes that no endpoint reads, whatever it would like to have."""
+    """Bodies that no endpoint accepts, whatever its schema."""
     right = json.dumps(body or {}).encode()
     name = next(iter(body or {"x": 1}))
     for case, content in {
@@ -139,14 +139,14 @@ OTHERS: list[tuple[str, Any]] = [
 
 
 def kinds_of(schema: dict[str, Any]) -> set[str]:
-    """JSON types a field takes."""
+    """The JSON types that a field accepts."""
     if "anyOf" in schema:
         return set().union(*(kinds_of(one) for one in schema["anyOf"]))
     return {"object"} if "$ref" in schema else {schema["type"]}
 
 
 def shaped_ones(schema: dict[str, Any], body: dict[str, Any]) -> Iterator[Sent]:
-    """Well-formed JSON of the wrong shape, field by field, as the document describes the fields."""
+    """Well-formed JSON of the wrong shape, field by field, derived from the document's schema."""
 
     def sent(case: str, changed: Any, fields: dict[str, str] | None = None) -> Sent:
         return Sent(case, INVALID, json.dumps(changed).encode(), JSON, fields)
@@ -185,12 +185,12 @@ QUERIES = [
 ]
 
 
-# -- what comes back -------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------
 
 
 @dataclass
 class Asker:
-    """Sends to one endpoint with a credential that is good, so that the input alone can be refused."""
+    """Sends requests to one endpoint with a valid credential, so that only the input can be refused."""
 
     the: The
     method: str
@@ -201,7 +201,7 @@ class Asker:
     @classmethod
     async def at(cls, population: Population, endpoint: str) -> Asker:
         right = await RIGHT[endpoint].asks(population)
-        await population.the.mails()  # nothing is left to deliver, so that all rows stand still
+        await population.the.mails()  # delivers the outbox, so that no row changes later
         credential = bearer(right.secret) if right.secret else {}
         return cls(population.the, endpoint.partition(" ")[0], right.path, marked(right.body), credential)
 
@@ -231,7 +231,7 @@ async def test_bytes_that_nobody_reads(lite_population: Population, endpoint: st
     before = await lite_population.the.everything()
     for sent in raw_ones(ask.body):
         answer = await ask(sent.content, sent.headers)
-        if endpoint == "GET /api/v1/session":  # answered before anybody looks for a body: a GET has none
+        if endpoint == "GET /api/v1/session":  # the edge answers it without reading a body
             assert answer.status_code == 200
             assert MARK not in answer.text
             continue
@@ -264,7 +264,7 @@ async def test_json_of_the_wrong_shape(lite_population: Population, endpoint: st
 
 @pytest.mark.parametrize("endpoint", RIGHT)
 async def test_odd_headers(lite_population: Population, endpoint: str) -> None:
-    """Whatever stands in a header, the answer is one of the endpoint's own, and no fault."""
+    """Whatever a header field contains, the response is one that the document lists for the endpoint, and no fault."""
     ask, announced = await Asker.at(lite_population, endpoint), catalogue.operations()[endpoint]["responses"]
     odd = [b"", b"\xff\xfe", b"x" * 8000, "ü".encode(), b"{}", b";;=;", b"Bearer", b"-1", b"\t"]
     names = [
@@ -291,7 +291,7 @@ async def test_odd_headers(lite_population: Population, endpoint: str) -> None:
     for name in names:
         for value in odd:
             headers = {key: text.encode() for key, text in ask.credential.items()} | {name: value}
-            # A wrong body, so that nothing is done; an endpoint without one is asked with a name doubled in the query.
+            # A wrong body, or a doubled name in the query where there is no body, so that no action is performed.
             url = ask.path + ("?a=1&a=2" if ask.method != "GET" and not ask.body else "")
             content = b"{}" if ask.body else b""
             headers |= {"Content-Type": b"application/json"} if content else {}
@@ -335,7 +335,7 @@ async def test_odd_ids_in_a_path(the: The) -> None:
 
 
 async def test_the_largest_body_that_is_read(lite: The) -> None:
-    """64 KiB exactly are read, one byte more is not, announced or not."""
+    """A body of exactly 64 KiB is read and one byte more is refused, with and without Content-Length."""
     right = json.dumps({"email": "anna@example.com"}).encode()
     fits = right + b" " * (64 * 1024 - len(right))
 
@@ -352,7 +352,7 @@ async def test_the_largest_body_that_is_read(lite: The) -> None:
 
 
 async def test_refusals_never_repeat_the_input(tmp_path: Path) -> None:
-    """Also where it is right as JSON and refused for what it means."""
+    """This includes input that is well-formed JSON and refused for its meaning."""
     async with kit.running(kit.settings_for(tmp_path, tenancy="multi")) as the:
         anna = await the.person()
         tries = [

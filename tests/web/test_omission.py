@@ -1,7 +1,7 @@
-"""Every message that programs send, as the catalogue knows them, with one thing left out, doubled, of another type, cut
-or added: refused, and nothing moved but what counts refusals.
+"""Every request of the catalogue with one member left out, doubled, of another type, cut or added: it is refused, and
+no row changes except those that count refusals.
 
-What strangers send that is no message at all is told in test_hostile_input, a passkey's answer alone in tests/ground.
+Not here: input that is no such message (test_hostile_input), and the answers of passkeys by themselves (tests/ground).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FREE = {
     "answer.clientExtensionResults.credProps",
     "answer.clientExtensionResults.credProps.rk",
 }
-"""Members that nobody reads: whatever stands there."""
+"""Members that are not read, so that any value is accepted."""
 OTHERS: tuple[object, ...] = (None, True, 7, 1.5, "text", [], ["text"], {"a": 1})
 
 
@@ -51,7 +51,7 @@ def changed(body: dict[str, Any], at: Path, do: Callable[[dict[str, Any], str], 
 
 
 def doubled(value: object, at: Path) -> str:
-    """JSON in which one member stands twice, with the same value."""
+    """JSON in which one member appears twice, with the same value."""
     if not isinstance(value, dict):
         return json.dumps(value)
     members = []
@@ -101,7 +101,7 @@ def lies(body: dict[str, Any], optional: set[str]) -> Iterator[tuple[str, bytes]
 
 
 def still(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Without what counts refusals, and without when a challenge was burnt."""
+    """The tables without counters of refusals, and without the time at which a challenge was used."""
     aside = {"sign_in": {"spent", "refused"}}
     stored = {name: rows for name, rows in tables.items() if name not in ("audit_event", "audit_head", "budget")}
     made = {
@@ -118,7 +118,7 @@ def still(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, A
 
 async def sent(population: Population, method: str, right: Ask, content: bytes) -> httpx2.Response:
     async with population.folk.ctx.write() as db:
-        await db.change(delete(budget))  # every lie is looked at, none merely waits
+        await db.change(delete(budget))  # every variant is checked, none is throttled
     credential = bearer(right.secret) if right.secret else {}
     headers = {**credential, "Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
     answer = await population.the.http.request(method, right.path, content=content, headers=headers)

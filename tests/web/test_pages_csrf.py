@@ -1,7 +1,8 @@
-"""Every unsafe endpoint that comes by cookie, against every way a request can say where it comes from: only what the
-contract allows passes. The endpoints are read from the routes: a new one is in the matrix before anybody thinks of it.
+"""The CSRF check of every unsafe endpoint whose credential is a cookie, for every combination of Sec-Fetch-Site, Origin
+and token: only what the contract allows passes. The endpoints are read from the routes, so new ones are included
+automatically.
 
-What the endpoints do is told in the stories.
+Not here: what the endpoints do.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ TOKENS = ("right", "wrong", "another's", "absent")
 
 
 def allowed(site: str, origin: str, token: str) -> bool:
-    """The contract, as one reads it: Sec-Fetch-Site, else Origin, else the token."""
+    """The contract's rule: Sec-Fetch-Site decides, else Origin, else the token."""
     if site == "same-origin":
         return True
     if site in ("same-site", "cross-site", "none"):
@@ -56,7 +57,8 @@ def allowed(site: str, origin: str, token: str) -> bool:
 
 @dataclass
 class Endpoints:
-    """Unsafe endpoints by what they are bound to, each with the cookie that is its credential."""
+    """Sends requests to unsafe endpoints. By kind of guard, `running` has the cookie that is the credential and `bound`
+    the value that its CSRF token is bound to."""
 
     the: The
     anna: Browser
@@ -64,7 +66,7 @@ class Endpoints:
     bound: dict[str, str]
 
     async def asked(self, kind: str, method: str, path: str, site: str, origin: str, token: str) -> str:
-        """The code it is refused with, or what it answered."""
+        """The error code of the response, or its status if there is none."""
         ctx = Ctx(self.the.gate.services)
         right = csrf.token(ctx, self.bound[kind])
         given = {
@@ -80,7 +82,7 @@ class Endpoints:
             headers |= {"content-type": "application/json"} | ({"x-csrf-token": given} if given else {})
             answer = await self.the.http.request(method, path, content=b'{"x":1}', headers=headers)
             return str(answer.json()["code"]) if answer.content else str(answer.status_code)
-        # A field no form has: what passes is refused for that, and nothing is done.
+        # No form has this field, so a request that passes the check is refused for it and performs no action.
         form = {"nobody": "1", **({"csrf_token": given} if given else {})}
         self.the.http.cookies.clear()
         answer = await self.the.http.request(method, path, data=form, headers=headers)
@@ -126,10 +128,10 @@ async def endpoints(tmp_path: Path) -> AsyncIterator[Endpoints]:
 
 
 async def test_only_what_the_contract_allows_passes(endpoints: Endpoints) -> None:
-    """One page endpoint and one JSON endpoint of each kind, through the whole matrix."""
+    """One page endpoint and one JSON endpoint of each kind, with every combination."""
     chosen: dict[tuple[str, bool], tuple[str, str]] = {}
     for kind, method, path in unsafe(endpoints.the):
-        # This sign-in asks for a password; and a DELETE that passes would do its action.
+        # Left out: this pending sign-in asks for no code, and a DELETE that passes would perform its action.
         if path not in ("/signin/email-code", "/signin/email-code/again") and method != "DELETE":
             chosen.setdefault((kind, path.startswith("/api/")), (method, path))
     assert {kind for kind, _ in chosen} == {"anonymous_visitor", "pending_visitor", "session", "link"}
@@ -141,8 +143,8 @@ async def test_only_what_the_contract_allows_passes(endpoints: Endpoints) -> Non
 
 
 async def test_every_endpoint_refuses_what_the_contract_does(endpoints: Endpoints) -> None:
-    """Every unsafe endpoint, in every case that the contract refuses; each leaves a row in the trail and nothing
-    else."""
+    """Every unsafe endpoint refuses every combination that the contract refuses. Each refusal writes one audit event
+    and nothing else."""
     found = unsafe(endpoints.the)
     assert len(found) > 20
     refused = [case for case in product(SITES, ORIGINS, TOKENS) if not allowed(*case)]
@@ -182,7 +184,8 @@ async def test_before_a_session_a_token_is_bound_to_the_sign_in_cookie(lite: The
 
 
 async def test_a_handle_in_another_place_opens_nothing(lite: The) -> None:
-    """The running sign-in's cookie is no session, a session no running sign-in, and neither is a bearer at a page."""
+    """A pending sign-in's handle is not accepted as a session, nor a session as a pending sign-in, and pages accept no
+    bearer token."""
     anna = await lite.person()
     handle = handle_of(await lite.start(anna.email))
     for cookie in (f"passgate_session={handle}", f"passgate_session={anna.password}"):

@@ -1,7 +1,7 @@
-"""One's own ways to sign in, on account pages: passkeys, the app, recovery codes, remembered browsers; what asks for a
-fresh proof, and that it is one at the person's own level.
+"""A person's own factors on the account pages: passkeys, the app, recovery codes, remembered browsers; and what
+requires a fresh proof, which has to be at the person's own level.
 
-Signing in with them is told in test_pages_second.
+Not here: signing in with them, which is in test_pages_second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ async def live(the: The) -> list[str]:
 
 
 async def labels(anna: Browser) -> list[str]:
-    """Newest first."""
+    """The labels of all passkeys, newest first."""
     displayed = await anna.http.get("/api/v1/me/passkeys")
     return [row["label"] for row in displayed.json()["items"]]
 
@@ -118,7 +118,7 @@ async def test_somebody_elses_passkey_is_not_found(lite: The) -> None:
         assert await ids(anna) == [hers]
 
 
-# -- the app, recovery codes -----------------------------------------------------------------------
+# -- the app and recovery codes --------------------------------------------------------------------
 
 
 async def test_an_app_comes_is_replaced_and_goes(lite: The) -> None:
@@ -247,7 +247,7 @@ async def test_a_step_up_goes_to_ones_own_level_and_back(lite: The) -> None:
         await anna.sign_up()
         await other.sign_in()
         secret = await anna.add_app()
-        # The other browser showed a password alone, a moment ago: that is not enough any more.
+        # The other browser has just proved a password alone, which is not enough now that there is an app.
         page = await other.page("/account/recovery-codes")
         assert page.actions == {"/account/confirm"}
         assert led(await other.send("/account/confirm", at="/account/recovery-codes")) == "/signin/password"

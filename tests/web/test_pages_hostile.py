@@ -1,6 +1,7 @@
-"""Pages given what no browser of a friend would send: odd forms, other hosts, doubled cookies, places to be led to.
+"""Hostile requests to pages: malformed forms, redirect targets on other sites, forged header fields, other hosts,
+doubled cookies.
 
-What belongs to foreign pages is told in test_pages_csrf.
+Not here: CSRF, which is in test_pages_csrf.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ async def test_typed_values_stay_escaped_and_secrets_do_not(lite: The) -> None:
     assert (page.forms[0].fields["email"], page.marked) == (typed["email"], {"email"})
 
 
-# -- where one is led to ---------------------------------------------------------------------------
+# -- redirect targets ------------------------------------------------------------------------------
 
 AWAY = [
     "//evil.example",
@@ -196,7 +197,7 @@ LIES: list[dict[str, str]] = [
 
 
 def same_page(answer: httpx2.Response) -> tuple[int, list[str], list[str], dict[str, str]]:
-    """Status, links, form actions, and the header fields that matter."""
+    """What must not change: status, links, form actions, and header fields."""
     page = Page(answer.text)
     stored = {
         name: value for name, value in answer.headers.items() if name not in ("x-request-id", "set-cookie", "date")
@@ -254,7 +255,7 @@ async def test_doubled_cookies_are_nobody(lite: The) -> None:
     assert prefixed.status_code == 303
 
 
-# -- development stays at home ---------------------------------------------------------------------
+# -- development mode is local only ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Links that were made for somebody, recovery of a lost second factor, waiting for it and stopping it, on pages.
+"""Sign-in links and recovery of a lost second factor on pages, with the waiting time and how to stop it.
 
-What makes a link and who may is told in cli and in the contract of admins.
+Not here: how links are made and who may make them, which is in tests/cli and test_contract_policy.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ async def test_a_link_of_another_kind_opens_nothing(lite: The) -> None:
 
 
 async def test_the_phone_is_gone_and_the_password_is_known(lite: The) -> None:
-    """In development nothing waits."""
+    """In development, recovery has no waiting time."""
     async with browser(lite) as anna, browser(lite) as other:
         await anna.sign_up()
         await anna.add_app()

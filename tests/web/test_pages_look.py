@@ -1,6 +1,6 @@
-"""What pages are made of: words in every language, colours that can be read, small files, header fields, landmarks.
+"""What pages consist of: complete translations, readable colours, small files, header fields, landmarks.
 
-Whether they please is for people to say.
+Not here: whether pages look good, which people have to judge.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _catalog_tool() -> ModuleType:
     return made
 
 
-# -- words -----------------------------------------------------------------------------------------
+# -- translations ----------------------------------------------------------------------------------
 
 TOOL = _catalog_tool()
 PO = i18n.LOCALES / "de" / "LC_MESSAGES" / "passgate.po"
@@ -178,7 +178,7 @@ def _colour(text: str, hue: float, chroma: float) -> tuple[float, float, float]:
 
 
 def _contrast(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
-    """WCAG 2.2, relative luminance."""
+    """The contrast ratio (WCAG 2.2, relative luminance)."""
     bright, dark = sorted(
         (0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in (one, other)), reverse=True
     )
@@ -226,7 +226,7 @@ def _unhex(text: str) -> list[float]:
 
 
 async def every_page(the: The, anna: Browser) -> dict[str, str]:
-    """path → text, of a person who is signed in and of one who is half signed in."""
+    """path → text of every page, of a person with a session and of pending sign-ins."""
     await rule(the, second_among=["passkey", "totp", "recovery_code", "email_code"])
     await anna.sign_up()
     phone = Authenticator()
@@ -321,7 +321,8 @@ async def test_every_date_carries_its_instant(lite: The) -> None:
 
 
 async def test_no_page_is_partly_translated(lite: The) -> None:
-    """None of our English texts stands on a German page. Mails that a command line caused are in English."""
+    """A German page contains none of our English texts. The mailbox is left out, because mails caused by the command
+    line are in English."""
     translated = [
         (form, other)
         for english, german in TOOL.read(PO).items()
@@ -355,7 +356,7 @@ async def test_every_page_carries_its_header_fields(lite: The) -> None:
                 "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; form-action 'self'; "
                 "frame-ancestors 'none'; base-uri 'none'"
             )
-            # Where the script of passkeys asks one of our own endpoints.
+            # On these pages the passkey script sends requests to our own endpoints.
             assert sent["content-security-policy"] == policy + ("; connect-src 'self'" if path in asking else ""), path
             assert sent["referrer-policy"] == "same-origin"
             assert (sent["x-robots-tag"], sent["cache-control"]) == ("noindex", "no-store")

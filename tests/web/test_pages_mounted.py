@@ -1,4 +1,5 @@
-"""Pages below a host's prefix: every link, form and redirect stays there. How a host mounts us is told in library."""
+"""Pages below a host's prefix: every link, form and redirect stays below it. Mounting itself is tested in
+tests/library."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Signing in with more than a password, on pages: passkeys, an app's codes, recovery codes, mailed codes; a browser
-that is remembered; what has to be set up first. What a script would do is done by hand.
+"""Signing in with more than a password, on pages: passkeys, codes of an app, recovery codes, mailed codes, remembered
+browsers, and factors that must be set up first. No script runs: the tests send what it would send.
 
-How each factor decides is told in the contract and in core; one's own list of them in test_pages_factors.
+Not here: how each factor decides (the contract and tests/core), and a person's list of factors (test_pages_factors).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EMAIL = "anna@example.com"
 
 
 async def amr(the: The) -> list[str]:
-    """Of the newest session."""
+    """The `amr` of the newest session."""
     return [str(word) for word in json.loads((await the.rows(session))[-1]["amr"])]
 
 
@@ -52,7 +52,7 @@ async def test_looking_at_the_first_page_begins_nothing_and_its_script_one_sign_
         await anna.send("/signin", email=EMAIL)
         assert len(await lite.rows(sign_in)) == 2
         assert (await anna.page("/signin/password")).name == "signin-password"
-        # Back on the first page anybody's passkey may be chosen; one sign-in that began without an address serves all.
+        # The first page accepts the passkey of any person, so its script starts one sign-in without an address.
         await anna.options("/signin")
         assert len(await lite.rows(sign_in)) == 3
         assert (await anna.page("/signin/password")).name == "signin", "without an address there is no password"
@@ -138,7 +138,7 @@ async def test_whoever_wants_a_password_after_all(lite: The) -> None:
         assert led(await anna.send("/signin/password", new_password=PASSWORD)) == "/account"
 
 
-# -- an app's code, a recovery code ----------------------------------------------------------------
+# -- codes of an app and recovery codes ------------------------------------------------------------
 
 
 async def test_password_and_app(lite: The) -> None:
@@ -191,7 +191,7 @@ async def test_a_passkey_as_the_second_step(lite: The) -> None:
 
 
 async def test_a_mailed_code_as_the_second_step(lite: The) -> None:
-    """Sent by the form that leads there, never by looking."""
+    """The code is mailed when the previous form is sent, not when its page is opened."""
     await rule(lite, second="always", second_among=["email_code"], remember_days=30)
     async with browser(lite) as anna:
         await anna.send("/signup", email=EMAIL, password=PASSWORD)
@@ -230,7 +230,7 @@ async def test_a_mailed_code_alone_where_a_tenant_wants_that(lite: The) -> None:
         assert led(await anna.send("/signin/email-code", code=await lite.code(EMAIL))) == "/account"
 
 
-# -- a browser that is remembered ------------------------------------------------------------------
+# -- remembered browsers ---------------------------------------------------------------------------
 
 
 async def test_a_remembered_browser(lite: The) -> None:
@@ -275,7 +275,7 @@ async def test_a_check_mark_is_one(lite: The) -> None:
         assert outcome(odd) == (422, "signin-totp", "invalid")
 
 
-# -- what has to be set up first -------------------------------------------------------------------
+# -- factors that must be set up first -------------------------------------------------------------
 
 
 async def test_a_second_step_that_everybody_needs(lite: The) -> None:

@@ -1,6 +1,7 @@
-"""A person's whole way on pages, without a script: sign up, sign in, recover, their account, another address, leave.
+"""A person's whole story on pages, without a script: sign up, sign in, recover, use the account, change the address,
+leave.
 
-What is refused to whom is told in the other files of pages.
+Not here: refusals, which are in the other files of pages.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ async def test_export_and_leaving(lite: The) -> None:
         assert await lite.rows(ticket) == [] or all(row["data_sealed"] is None for row in await lite.rows(ticket))
 
 
-# -- another address -------------------------------------------------------------------------------
+# -- changing the address --------------------------------------------------------------------------
 
 
 async def test_moving_and_taking_it_back(the: The) -> None:
@@ -205,7 +206,7 @@ async def test_moving_and_taking_it_back(the: The) -> None:
 
 
 async def test_moving_twice_takes_no_way_back_and_gives_none(lite: The) -> None:
-    """Who took an account over moves it twice: the first address still gets it back, the thief's does not."""
+    """An attacker changes the address twice. The first address can still undo it; the attacker's first one cannot."""
     async with browser(lite) as thief, browser(lite) as owner, browser(lite) as thief_again:
         await thief.sign_up("owner@example.com")
         for email in ("thief@example.com", "thief2@example.com"):
