@@ -30,10 +30,9 @@ OURS = "http://localhost:8000"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`path` and `body` as they are sent, by bearer to programs' endpoints, by cookie and form to pages. `secret` is
-    the
-    session's, the handle or the mailed link's. `others`: the same request with what is somebody else's in it. `behind`:
-    what a handle has proved when the second factor is taken out of it."""
+    """One request: `path` and `body` as sent, by bearer to API endpoints, by cookie and form to pages. `secret`: the
+    session token, the handle or the token of the mailed link. `others`: the same request with values that belong to
+    somebody else. `behind`: the proofs that a handle is left with when the matrix takes its second factor away."""
 
     path: str
     body: dict[str, Any] | None = None
@@ -46,7 +45,7 @@ class Ask:
         return replace(self, behind=behind)
 
     def with_others(self, *given: Mapping[str, Any]) -> Ask:
-        """Each with other members in its body, or another path."""
+        """Add a variant for each of `given`: with these members in its body, or with another path."""
         made = [
             replace(self, path=str(one["path"])) if "path" in one else replace(self, body={**(self.body or {}), **one})
             for one in given
