@@ -140,7 +140,7 @@ PAGES["GET /account/wave"] = shows(Stop("account-wave", lambda anna: anna.open("
 """)
 }
 
-# -- a factor: what is written for a host in tests/library, made ours --------------------------------
+# -- a factor: the host factor of tests/library as a built-in one ------------------------------------
 
 _OF_A_HOST = ROOT / "tests" / "library"
 _FROM_CORE = """\

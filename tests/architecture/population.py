@@ -124,7 +124,7 @@ class Population:
     def otto(self) -> Somebody:
         return self.people["otto"]
 
-    # -- asking ------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     async def send(self, method: str, ask: Ask) -> httpx2.Response:
         self.the.http.cookies.clear()
@@ -141,7 +141,7 @@ class Population:
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
 
-    # -- factors, through the endpoints ----------------------------------------------------------------
+    # -- adding factors through the endpoints ----------------------------------------------------------
 
     async def new_passkey(self, who: Somebody, device: Authenticator | None = None) -> dict[str, Any]:
         """The browser's answer to the options of a new passkey."""
@@ -184,7 +184,7 @@ class Population:
         """The first code of the app that a pending sign-in offered."""
         return self._code(_base32(offered["challenge"]["secret"]))
 
-    # -- running sign-ins --------------------------------------------------------------------------
+    # -- pending sign-ins --------------------------------------------------------------------------
 
     async def begun(self, who: Somebody) -> str:
         return handle_of(await self.the.start(who.email))

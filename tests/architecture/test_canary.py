@@ -88,7 +88,7 @@ class Story:
         self.codes.add(made)
         return made
 
-    # -- the story -----------------------------------------------------------------------------------
+    # -- the requests --------------------------------------------------------------------------------
 
     async def notify(self) -> None:
         await self.sign_up()
@@ -204,7 +204,7 @@ class Story:
             async with the.gate.services.store.write() as db:
                 await db.change(text("ALTER TABLE elsewhere RENAME TO credential"))
 
-    # -- the look ------------------------------------------------------------------------------------
+    # -- the search ----------------------------------------------------------------------------------
 
     def secrets(self) -> set[str]:
         """The secrets to search for, without the prefixes that secret scanners look for."""

@@ -38,7 +38,7 @@ def test_every_endpoint_is_in_the_catalogue(gate: Passgate) -> None:
     assert gaps(gate, catalogue.entries(gate)) == []
 
 
-# -- that it would see a gap -----------------------------------------------------------------------
+# -- gaps are found --------------------------------------------------------------------------------
 
 
 def named(gate: Passgate, known: dict[str, Entry], *more: Typed) -> list[str]:

@@ -132,7 +132,7 @@ class Attack(RuleBasedStateMachine):
         if self.do(self.attacker.open_link(links[pick % len(links)], is_recovery=is_recovery)):
             self.do(self.attacker.go_on(self.attacker.handles[-1], picks))
 
-    # -- the victim's ------------------------------------------------------------------------------
+    # -- the victim's steps ------------------------------------------------------------------------
 
     @rule(pick=PICK)
     def victim_signs_in(self, pick: int) -> None:
@@ -175,7 +175,7 @@ class Attack(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.population.the.clock.forward(seconds)
 
-    # -- what always holds -------------------------------------------------------------------------
+    # -- invariants --------------------------------------------------------------------------------
 
     @invariant()
     def what_the_victim_has_is_theirs(self) -> None:

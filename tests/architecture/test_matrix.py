@@ -98,7 +98,7 @@ class Broken:
         return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", *kinds))]
 
 
-# -- the cells -------------------------------------------------------------------------------------
+# -- the cases -------------------------------------------------------------------------------------
 
 _STABLE = ("session", "credential", "person", "role_grant", "tenant", "ticket", "sign_in", "outbox")
 _MOVES = {"sign_in": {"spent", "refused"}, "ticket": {"taken_at"}}

@@ -70,7 +70,7 @@ def result(copy: Copy) -> dict[str, Any]:
     return answer
 
 
-# -- what is said once -----------------------------------------------------------------------------
+# -- an event, a policy field ----------------------------------------------------------------------
 
 
 def test_an_event(result: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def test_a_factor_is_under_the_import_contract(tmp_path: Path) -> None:
     assert "passgate.core.factors.motto -> passgate.core.factors.totp" in done.stdout
 
 
-# -- what the catalogue must be told ---------------------------------------------------------------
+# -- entries in the catalogue ----------------------------------------------------------------------
 
 
 def test_what_the_catalogue_does_not_know_is_named_by_one_test(copy: Copy, result: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ def test_what_it_knows_is_in_every_matrix(tmp_path: Path) -> None:
     } <= rows, done.stdout
 
 
-# -- what CONTRIBUTING says ------------------------------------------------------------------------
+# -- the table in CONTRIBUTING ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

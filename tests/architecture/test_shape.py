@@ -44,7 +44,7 @@ def uses(tree: ast.AST, name: str) -> list[ast.AST]:
     ]
 
 
-# -- one way into a session -----------------------------------------------------------------------------------
+# -- one way to open a session --------------------------------------------------------------------------------
 
 
 def test_only_one_function_opens_a_session(source: dict[str, ast.Module]) -> None:
@@ -63,7 +63,7 @@ def test_only_one_module_writes_the_session_table(source: dict[str, ast.Module])
     assert found == {"core/sessions.py"}
 
 
-# -- budgets and words -----------------------------------------------------------------------------
+# -- sizes and docstrings --------------------------------------------------------------------------
 
 
 def test_files_are_short(source: dict[str, ast.Module]) -> None:
@@ -95,7 +95,7 @@ def _sentences(text: str | None) -> list[str]:
     return [part for part in re.split(r"(?<=[.!?])\s+", text or "") if len(part) > 8]
 
 
-# -- who never returns says so ---------------------------------------------------------------------
+# -- functions that never return -------------------------------------------------------------------
 
 
 def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
@@ -126,7 +126,7 @@ def test_functions_that_never_return_are_annotated(source: dict[str, ast.Module]
     assert silent == set()
 
 
-# -- the outside world has three endpoints -------------------------------------------------------------
+# -- clock, randomness, environment and hashing --------------------------------------------------------
 
 OUTSIDE = {
     "time.time": {"world.py"},
@@ -227,7 +227,7 @@ def test_events_are_unique_documented_and_recorded() -> None:
         assert used_in(event), f"{event} is never noted"
 
 
-# -- maps, pins, requirements ----------------------------------------------------------------------
+# -- map, public names, requirements ---------------------------------------------------------------
 
 
 def _anchors() -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def flip(raw: bytes, bit: int) -> bytes:
     return bytes(made)
 
 
-# -- honest ----------------------------------------------------------------------------------------
+# -- honest answers --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fmt", ["none", "packed"])
@@ -317,7 +317,7 @@ def test_another_persons_key_opens_nothing() -> None:
         assert refusal(sign_in, one.get(request(), ORIGIN), stored) == "ceremony"
 
 
-# -- one bit ---------------------------------------------------------------------------------------
+# -- single flipped bits ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("member", ["clientDataJSON", "authenticatorData", "signature"])

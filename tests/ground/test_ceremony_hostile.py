@@ -69,7 +69,7 @@ def is_passed(member: str, value: object) -> bool:
             return False
 
 
-# -- each member -----------------------------------------------------------------------------------
+# -- every member ----------------------------------------------------------------------------------
 
 
 def test_the_kit_knows_every_member() -> None:

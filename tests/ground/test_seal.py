@@ -203,7 +203,7 @@ def test_any_text_is_answered(text: str) -> None:
     assert RING.presented(PREFIX, PREFIX + text) is None
 
 
-# -- keys that change ------------------------------------------------------------------------------
+# -- key rotation ----------------------------------------------------------------------------------
 
 
 def test_the_key_file_is_made_once_and_for_us_alone(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_settings_cannot_be_changed() -> None:
         settings.session.__setattr__("idle", 1)
 
 
-# -- where they come from --------------------------------------------------------------------------
+# -- sources of values -----------------------------------------------------------------------------
 
 
 def test_from_the_environment_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
