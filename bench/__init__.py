@@ -1,1 +1,2 @@
-"""What Passgate costs, measured beside bare servers in the same run. Never a test: no figure here fails anything."""
+"""Benchmarks of Passgate, measured next to bare servers in the same run. They are no tests: no figure fails
+anything."""

@@ -1,6 +1,6 @@
-"""`make bench`: every figure beside a bare server of the same run, as CPU per request and as a ratio. It fails nothing.
+"""`make bench`: CPU per request, and its ratio to a bare server measured in the same run. No figure fails the run.
 
-Ratios are the baseline's CPU per request divided by ours: 1 would be free, and higher is better.
+A ratio is the baseline's CPU per request divided by ours: 1 would mean no cost at all, and higher is better.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TINY = {"PASSGATE_HASH__MEMORY_KIB": "8", "PASSGATE_HASH__PASSES": "1"}
 
 
 def per_request(server: Server, raw: bytes, count: int) -> tuple[float, float]:
-    """(CPU µs, requests per second)."""
+    """CPU µs per request, and requests per second."""
     before = server.cpu()
     seconds = asyncio.run(load.storm(server.port, raw, count=count))
     return (server.cpu() - before) / count * 1e6, count / seconds
 
 
 def rounds(times: int, measure: Callable[[], tuple[float, float]]) -> tuple[float, float, str]:
-    """Medians of both figures, and how far the first one spread."""
+    """The medians of both figures, and the range of the first."""
     got = [measure() for _ in range(times)]
     first = [one for one, _ in got]
     return statistics.median(first), statistics.median(two for _, two in got), f"{min(first):.4g}–{max(first):.4g}"
@@ -105,8 +105,8 @@ def sign_in_rows(stack: ExitStack, times: int, count: int) -> None:
 
 
 def factor_rows(stack: ExitStack, times: int, count: int) -> None:
-    """Passkeys, and a password with an app's code, both where the hash costs nothing: what the library's bare check
-    costs of it."""
+    """Sign-ins with a passkey, and with password and app, at negligible cost of the hash, compared with the bare check
+    of the answer."""
     data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     server = stack.enter_context(servers.passgate(data / "tiny", **TINY))
     heading("sign-in outside the hash", "per second", "CPU ms", "spread", "the bare check, µs", "ratio to it")

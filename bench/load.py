@@ -1,4 +1,4 @@
-"""A small HTTP load: many kept-alive connections, raw bytes, as many requests as asked for. It judges nothing."""
+"""A small HTTP load generator: several kept-alive connections that send the same raw requests. It evaluates nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Answer:
 
 
 class Connection:
-    """One kept-alive connection; answers must carry Content-Length, as every server here does, or be chunked whole."""
+    """One kept-alive connection. Responses must have Content-Length, as those of all servers here do, or be chunked."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -64,7 +64,7 @@ class Connection:
 
 
 async def storm(port: int, raw: bytes, *, count: int, connections: int = 16) -> float:
-    """`count` times the same request; returns seconds. Any answer but 200 ends the run."""
+    """Send the same request `count` times; returns seconds. Any status but 200 raises."""
     left = count
 
     async def one() -> None:
@@ -83,7 +83,7 @@ async def storm(port: int, raw: bytes, *, count: int, connections: int = 16) -> 
 
 
 async def crowd(work: Callable[[int], Any], *, count: int, at_once: int) -> float:
-    """`work(0…count-1)`, some at once; returns seconds."""
+    """Run `work(0)` to `work(count - 1)`, `at_once` of them at a time; returns seconds."""
     numbers = iter(range(count))
 
     async def one() -> None:

@@ -1,6 +1,6 @@
-"""People of a measured Passgate: signed up over its endpoints, given a passkey or an app, signed in again and again.
+"""People of a measured Passgate: they sign up over its endpoints, add a passkey or an app, and sign in repeatedly.
 
-Nothing is measured here but how long a crowd of them took.
+The only measurement here is how long many sign-ins took.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def finish(link: load.Connection, handle: str) -> None:
 
 @dataclass
 class Person:
-    """Somebody with a passkey on a device of their own, or with an app's secret."""
+    """A person with a passkey on their own device, or with the secret of an app."""
 
     email: str
     device: Authenticator
@@ -76,7 +76,7 @@ async def sign_in(link: load.Connection, who: Person) -> None:
 
 
 async def by_passkey(link: load.Connection, who: Person, origin: str) -> None:
-    """Four requests: the challenge is one of its own."""
+    """Four requests, one of them for the challenge."""
     handle = await begin(link, who.email)
     asked = await ask(link, "/signin/challenge", {"factor": "passkey"}, handle, 200)
     await prove(link, handle, "passkey", who.device.get(asked["challenge"], origin))
@@ -84,7 +84,7 @@ async def by_passkey(link: load.Connection, who: Person, origin: str) -> None:
 
 
 async def by_app(link: load.Connection, who: Person) -> None:
-    """Password and code. Each code is good once: see `forget_codes`."""
+    """Password and code. Each code is accepted once: see `forget_codes`."""
     handle = await begin(link, who.email)
     await prove(link, handle, "password", PASSWORD)
     await prove(link, handle, "totp", code_now(who))
@@ -96,7 +96,7 @@ def code_now(who: Person) -> str:
 
 
 def forget_codes(data: Path) -> None:
-    """So that the code of this half minute is good once more."""
+    """Make the code of the current time step acceptable again."""
     with sqlite3.connect(data / "passgate.db", timeout=10) as db:
         db.execute("UPDATE credential SET counter = 0 WHERE kind = 'totp'")
     db.close()
@@ -118,7 +118,7 @@ async def create_person(port: int, email: str, factor: str = "") -> Person:
 
 
 def sign_ins(server: Server, people: list[Person], action: Action, count: int, at_once: int) -> tuple[float, float]:
-    """(CPU ms, sign-ins per second)."""
+    """CPU ms per sign-in, and sign-ins per second."""
 
     async def all_of_them() -> float:
         links = [await load.Connection.open(server.port) for _ in range(at_once)]

@@ -1,4 +1,4 @@
-"""Server processes to measure: two bare hellos and Passgate, and what they used of the processor and of memory."""
+"""The server processes to measure: two bare servers and Passgate, with the CPU and memory they used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import psutil
 
 
 async def hello(scope: dict, receive: object, send: object) -> None:  # type: ignore[type-arg]
-    """The least an ASGI application can do."""
+    """A minimal ASGI application."""
     if scope["type"] == "lifespan":
         while True:
             message = await receive()  # type: ignore[operator]
@@ -35,12 +35,12 @@ class Server:
     cold_start: float
 
     def cpu(self) -> float:
-        """Seconds of processor time so far, children included."""
+        """Seconds of CPU so far, including child processes."""
         everybody = [self.process, *self.process.children(recursive=True)]
         return sum(sum(one.cpu_times()[:2]) for one in everybody)
 
     def pss(self) -> float:
-        """Megabytes: each page shared by n processes counts 1/n."""
+        """Memory in megabytes: a page shared by n processes counts 1/n."""
         total = 0
         for one in [self.process, *self.process.children(recursive=True)]:
             text = Path(f"/proc/{one.pid}/smaps_rollup").read_text()
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 @contextmanager
 def started(command: list[str], port: int, path: str, **env: str) -> Iterator[Server]:
-    """The process once it answers `path`."""
+    """Start the process and yield it when it answers `path`."""
     began = time.perf_counter()
     with subprocess.Popen(
         command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

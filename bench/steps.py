@@ -1,6 +1,6 @@
-"""Where the microseconds go: each step of the hot endpoints alone, in this process.
+"""The time of each step of the hot endpoints alone, measured in this process.
 
-What a whole request costs is `__main__`'s.
+The cost of whole requests is measured in `__main__`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.authenticator import Authenticator, cose_key
 
 
 def hashes_per_second(threads: int, seconds: float = 3.0) -> float:
-    """The machine's own limit: as many threads as cores, doing nothing else."""
+    """The limit of the machine: hashes alone, in as many threads as given."""
     hasher = Hasher(HashSettings(), World.real())
     stored = hasher._make("x")
     end = time.perf_counter() + seconds
@@ -46,7 +46,7 @@ def hashes_per_second(threads: int, seconds: float = 3.0) -> float:
 
 
 def micro(work: Callable[[], Any], count: int = 20_000) -> float:
-    """µs a call, the best of five."""
+    """µs per call, the best of five rounds."""
     best = float("inf")
     for _ in range(5):
         began = time.perf_counter()
@@ -57,7 +57,7 @@ def micro(work: Callable[[], Any], count: int = 20_000) -> float:
 
 
 def bare_checks() -> dict[str, float]:
-    """µs: what checking one answer costs that is right, with nothing around it."""
+    """µs for verifying one right answer of each factor, without anything around it."""
     device, origin = Authenticator(), "http://localhost:8000"
     options: dict[str, Any] = {
         "rp": {"id": "localhost"},

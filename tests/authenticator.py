@@ -1,6 +1,7 @@
-"""An authenticator and its browser in one, honest until a twist names what it shall lie about.
+"""A passkey authenticator and its browser in one. It gives honest answers unless a test changes a value ("twist").
 
-It answers the options that a page is given, as `toJSON()` would; whether an answer should pass is never judged here.
+It takes the options that a page receives and answers as `toJSON()` would. Whether an answer should pass is decided by
+the tests.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ Algorithm = Literal["ES256", "EdDSA", "RS256"]
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 NUMBERS: dict[Algorithm, int] = {"ES256": -7, "EdDSA": -8, "RS256": -257}
 HONEST: Any = object()
-"""A twist that is not told: what an honest answer has."""
+"""The value of a twist that is not set: the honest value."""
 OMIT: Any = object()
-"""Told of a member that may be left out: it is."""
+"""The value of a twist that leaves an optional member out."""
 
 
 class NotAllowed(Exception):
-    """The browser's own refusal, by the name of its DOMException: no answer reaches the server."""
+    """The browser's own refusal, with the name of its DOMException; nothing is sent to the server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twists:
-    """What differs from an honest answer. Everything but `signature` is changed before signing, so that the signature
-    holds and the lie alone is judged."""
+    """What differs from an honest answer. Everything but `signature` is changed before signing, so the signature is
+    valid and only the changed value can be refused."""
 
-    # client data: a challenge in bytes is encoded, any other value stands as it is
+    # client data; a challenge of type bytes is encoded, any other value is sent unchanged
     challenge: Any = HONEST
     type: Any = HONEST
     origin: Any = HONEST
@@ -51,7 +52,7 @@ class Twists:
     counter: int = HONEST
     public_key: bytes = HONEST
     auth_data: Callable[[bytes], bytes] = lambda raw: raw
-    # the answer
+    # the response
     fmt: Literal["none", "packed"] = HONEST
     user_handle: bytes = HONEST
     signature: Callable[[bytes], bytes] = lambda raw: raw
@@ -70,7 +71,7 @@ class StoredCredential:
 
 @dataclass
 class Authenticator:
-    """`counter` is what a new credential starts with, `step` what each use adds to it; 0 and 0: it never counts."""
+    """`counter`: the counter of a new credential; `step`: what each use adds to it. With 0 and 0 it does not count."""
 
     alg: Algorithm = "ES256"
     up: bool = True
@@ -113,7 +114,7 @@ class Authenticator:
         return self._answer(one, response, {"credProps": {"rk": True}} if asked.get("credProps") else {})
 
     def get(self, options: dict[str, Any], origin: str, /, **twists: Any) -> dict[str, Any]:
-        """navigator.credentials.get(): an AuthenticationResponseJSON, from the newest credential that may answer."""
+        """navigator.credentials.get(): an AuthenticationResponseJSON, from the newest credential that is allowed."""
         twist, allowed = Twists(**twists), options.get("allowCredentials", [])
         mine = [one for one in self.credentials if one.rp_id == options["rpId"]]
         able = self._among(allowed, options["rpId"]) if allowed else mine
@@ -139,7 +140,7 @@ class Authenticator:
         return [one for one in self.credentials if one.rp_id == rp_id and one.id in listed]
 
     def _auth_data(self, one: StoredCredential, twist: Twists, attested: bytes = b"") -> bytes:
-        """§6.1. The bits of the flags: UP, UV, BE, BS, AT."""
+        """§6.1. The bits of the flags byte: UP, UV, BE, BS, AT."""
         honest = {"up": self.up, "uv": self.uv, "be": self.be, "bs": self.bs}
         bits = [is_set if getattr(twist, name) is HONEST else getattr(twist, name) for name, is_set in honest.items()]
         flags = sum(bit * is_set for bit, is_set in zip((1, 4, 8, 16), bits, strict=True)) | (64 if attested else 0)
@@ -196,7 +197,7 @@ def sign(key: Key, data: bytes) -> bytes:
 
 
 def cose_key(key: Key) -> bytes:
-    """RFC 9052 §7, RFC 8230 §4: 1 kty, 3 alg, -1 crv, -2 x, -3 y; for RSA -1 n, -2 e."""
+    """RFC 9052 §7, RFC 8230 §4. Labels: 1 kty, 3 alg, -1 crv, -2 x, -3 y; for RSA -1 n, -2 e."""
     public = key.public_key()
     if isinstance(public, ec.EllipticCurvePublicKey):
         point = public.public_numbers()

@@ -1,6 +1,6 @@
-"""What every test may ask for, and the rule that a test runs or fails.
+"""The fixtures of the whole test suite, and the rule that a skipped test counts as failed.
 
-Never a mock of our own code, and never a fixture that only one folder needs.
+Not here: mocks of our own code, and fixtures that only one folder needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.servers import Postgres
 
 def pytest_configure(config: pytest.Config) -> None:
     storage.choose()
-    if not hasattr(config, "workerinput"):  # a worker of xdist prints nothing
+    if not hasattr(config, "workerinput"):  # workers of xdist print no summary
         config.pluginmanager.register(seconds.Seconds())
 
 
@@ -36,13 +36,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.InGro
 
 
 def pytest_collection_finish() -> None:
-    # All modules are there now and stay: the collector would walk them at every tenth test otherwise.
+    # All modules are loaded and stay, so exempt them from garbage collection, which would traverse them repeatedly.
     gc.collect()
     gc.freeze()
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    # A skipped test is a promise nobody checks. An expected failure (`xfail`) is checked, and stays.
+    # A skipped test checks nothing. An expected failure (`xfail`) does, so it is allowed.
     if not report.skipped or hasattr(report, "wasxfail") or os.environ.get("PASSGATE_ALLOW_SKIP") == "1":
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
@@ -72,7 +72,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One server for the session (for each xdist worker); ask it for a database of your own."""
+    """One server for each test process; a test creates its own database on it."""
     with Postgres() as server:
         yield server
 
@@ -91,7 +91,7 @@ async def pg_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Each test that asks runs on both: None is SQLite in the test's own folder."""
+    """Runs the test on both databases: None stands for SQLite in the test's own folder."""
     if request.param == "sqlite":
         yield None
         return
@@ -103,13 +103,13 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 @pytest.fixture
 async def the(tmp_path: Path, database_url: str | None) -> AsyncIterator[kit.The]:
-    """A Passgate on each database, its clock turned by hand."""
+    """A Passgate on each database, with a clock that the test controls."""
     async with kit.running(kit.settings_for(tmp_path, database_url)) as made:
         yield made
 
 
 @pytest.fixture
 async def lite(tmp_path: Path) -> AsyncIterator[kit.The]:
-    """The same on SQLite alone, for what no database can change."""
+    """A Passgate on SQLite alone, for tests whose outcome does not depend on the database."""
     async with kit.running(kit.settings_for(tmp_path)) as made:
         yield made

@@ -1,6 +1,7 @@
-"""Which tests stay in one worker: those that share something that is slow to start. What they do is not known here.
+"""Which tests run in the same xdist worker: those that share something that is slow to start. What they test does not
+matter here.
 
-Every other test goes to whichever worker is free, so both end at about the same time.
+Every other test goes to whichever worker is free, so all workers end at about the same time.
 """
 
 from __future__ import annotations
@@ -21,30 +22,33 @@ SHARING = (
     "tests/library/test_wheel.py",
     "tests/races/",
 )
-"""Files and folders with something of their own for all their tests: a server, a built wheel, a population of people, a
-copy of the project."""
+"""Files and folders whose tests share something: a server, a built wheel, a population of people, a copy of the
+project."""
 
 
 POSTGRES = ("postgres", "::test_migrate_a_server", "::test_not_ready_without_its_database")
-"""What names of tests tell that they ask for the one server."""
+"""Parts of test ids which show that a test uses the PostgreSQL server."""
 
 
 class InGroups(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
-    """xdist's own `loadgroup` writes the group into the id of a test, which pytest 9.2 no longer reads."""
+    """Assigns groups by test id. xdist's own `loadgroup` appends the group to the id, which pytest 9.2 no longer
+    reads."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid) or nodeid
 
 
 def group_of(nodeid: str) -> str | None:
-    """One server of PostgreSQL for all its tests; else what stands above."""
+    """`postgres` for all tests that use the server; otherwise the file or folder of SHARING; None for a test by
+    itself."""
     if any(name in nodeid for name in POSTGRES):
         return "postgres"
     return next((place for place in SHARING if nodeid.startswith(place)), None)
 
 
 def rename_duplicates(items: list[pytest.Item]) -> None:
-    """Schemathesis gives all its tests one id; of such tests xdist, in groups, would run one and say nothing."""
+    """Give tests with the same id different ones. Schemathesis gives all its tests one id, and xdist, in groups, would
+    silently run only one of them."""
     seen = Counter(item.nodeid for item in items)
     for item in items:
         if seen[item.nodeid] > 1:

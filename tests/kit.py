@@ -113,7 +113,7 @@ class The:
     async def session(self, token: str) -> httpx2.Response:
         return await self.http.get("/api/v1/session", headers=bearer(token))
 
-    # -- stories in one word -----------------------------------------------------------------------
+    # -- mails and people ----------------------------------------------------------------------
 
     async def mails(self, to: str | None = None) -> list[dict[str, Any]]:
         """The mails to an address, newest first; compared without case."""
@@ -136,7 +136,7 @@ class The:
         assert (await self.prove(handle, "password", person.password)).status_code == 200
         return Person(person.email, person.password, token_of(await self.finish(handle)))
 
-    # -- behind the endpoints --------------------------------------------------------------------------
+    # -- the database ----------------------------------------------------------------------------------
 
     async def rows(self, table: Table) -> list[dict[str, Any]]:
         async with self.gate.services.store.read() as db:

@@ -293,7 +293,7 @@ def serve(app: Any, port: int) -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=120,  # or it hangs up on a resting test in the very moment of its next request
+        timeout_keep_alive=120,  # otherwise it could close an idle connection just when the test sends its next request
         timeout_graceful_shutdown=5,
     )
 

@@ -1,6 +1,6 @@
-"""How long each folder's tests took, beside what was recorded: printed at the end of a run.
+"""Prints, at the end of a run, how long the tests of each folder took, next to the recorded time.
 
-A folder over its budget is named; nothing fails here, because a machine may be busy.
+A folder over its budget is named, but nothing fails, because a machine may be busy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests import storage
 
 RECORD = Path(__file__).with_suffix(".json")
 ROOM = 1.5
-"""What a folder that was never recorded may take, as a multiple of what it took; later budgets are set by hand."""
+"""The budget of a folder that was not recorded before, as a multiple of its time; later budgets are set by hand."""
 
 
 @dataclass(eq=False)
@@ -31,7 +31,7 @@ class Spent:
 
 @dataclass(eq=False)
 class Seconds:
-    """A plugin of the process that prints. Under xdist the workers' reports come to it as its own would."""
+    """The plugin of the process that prints. With xdist it receives the reports of all workers."""
 
     folders: dict[str, Spent] = field(default_factory=dict)
 
@@ -53,7 +53,7 @@ class Seconds:
 
 
 def folder_of(nodeid: str) -> str:
-    """`tests/web/test_body.py::test_x` is of `web`."""
+    """The folder below tests: `tests/web/test_body.py::test_x` belongs to `web`."""
     parts = nodeid.partition("::")[0].split("/")
     return parts[1] if len(parts) > 2 else parts[0]
 

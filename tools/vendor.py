@@ -23,13 +23,14 @@ HERE = Path(__file__).resolve().parents[1]
 VENDOR = HERE / "src/passgate/web/static/vendor"
 PINS = ("package.json", "package-lock.json", ".npmrc")
 
-# A source map is kept out (it is larger than the code), so the line that makes developer tools ask for it goes too.
+# Source maps are not copied (they are larger than the code), so the line that makes developer tools request them goes
+# too.
 _SOURCE_MAP = re.compile(rb"\n?(?://|/\*)# sourceMappingURL=[^\s*]+(?:\s*\*/)?\s*\Z")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is copied of one package: the files, by their path in it."""
+    """The files to copy from one package, by their path in it."""
 
     folder: str
     files: tuple[str, ...]
@@ -63,7 +64,7 @@ def main() -> int:
 
 
 def made_from_npm(scratch: Path) -> dict[str, bytes]:
-    """Every file to keep. `npm ci` refuses a package whose sha512 is not the lock's."""
+    """All files to store. `npm ci` refuses a package whose sha512 differs from the lock file."""
     for name in PINS:
         shutil.copy(HERE / name, scratch)
     subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=scratch, check=True)  # noqa: S607

@@ -99,7 +99,7 @@ class Passgate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
 
-    # -- in a host's own program -------------------------------------------------------------------
+    # -- in a host program -------------------------------------------------------------------------
 
     def mount(self, app: FastAPI, at: str = "/auth") -> None:
         """Add our endpoints below `at` (and `/.well-known/…` at the root), and start and stop with the host. Nothing
@@ -142,7 +142,7 @@ class Passgate:
             raise RuntimeError("this Passgate is already running: add observers before it starts")
         self._observers.on(event, fn, name)
 
-    # -- its life ----------------------------------------------------------------------------------
+    # -- lifecycle ---------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
         """Prepare the database. SQLite is migrated; another database must have been migrated before."""
@@ -276,7 +276,7 @@ def _take(app: FastAPI, router: APIRouter) -> None:
 
 
 def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Let the configured origins call /api/v1, without cookies; nobody else and nothing else."""
+    """Let the configured origins call /api/v1, without cookies. No other origin and no other path gets CORS headers."""
     if not settings.cors.origins:
         return app
     open_api = CORSMiddleware(

@@ -136,7 +136,7 @@ def register(answer: object, *, challenge: bytes, rp_id: str, origin: str) -> Re
             supported_pub_key_algs=list(ALGORITHMS),
         )
         is_key = _is_key(found.credential_public_key)
-    except Exception as refused:  # bytes of strangers reach many parsers; whatever they raise is a no
+    except Exception as refused:  # untrusted input reaches many parsers; any exception refuses it
         raise Unproved("ceremony") from refused
     if not is_key:
         raise Unproved("key")
@@ -193,8 +193,8 @@ def assert_passkey(
     _check_client_data(response["clientDataJSON"], "webauthn.get", challenge, origin)
     handle = _bytes(given["response"], "userHandle") if given["response"].get("userHandle") is not None else None
     try:
-        # A count of 0 switches the library's own rule off: it would refuse with the numbers in its text, and whether
-        # to refuse at all is the tenant's decision.
+        # A count of 0 turns the library's counter check off: its message would contain the numbers, and whether to
+        # refuse is the tenant's decision.
         found = _library().verify_authentication_response(
             credential=given,
             expected_challenge=challenge,
@@ -279,8 +279,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _transports(response: dict[str, Any]) -> tuple[str, ...]:
-    """The transports that the browser reported, as hints for the next ceremony. Unknown values are dropped, so that we
-    never repeat text of a stranger."""
+    """The transports that the browser reported, as hints for the next ceremony. Unknown values are dropped, so that no
+    text of a client is stored or sent back."""
     given = response.get("transports", [])
     if not isinstance(given, list):
         raise Unproved("shape")

@@ -1,15 +1,15 @@
 """One hierarchy of errors: what a caller may be told, and with which status. Texts for logs never live here.
 
     PassgateError
-    ├── Refusal            the answer is no; the facts in `deferred` are written all the same, the rest is undone
+    ├── Refusal            a rule refuses the request: all is rolled back, then `deferred` is committed
     │   ├── Malformed 400 · NotJson/NotForm 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
     │   ├── CredentialMissing/CredentialInvalid/SessionEnded/HandleInvalid/StepUpNeeded 401
     │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed 403 · NotFound 404
     │   ├── Conflict/NoChallenge/AlreadyProved/FactorNotOffered/ProofMissing/NotYet/TenantNameTaken 409
     │   └── Throttled 429
-    └── Unavailable 503    something we depend on is down; nothing was changed
+    └── Unavailable 503    a component is down; nothing was changed
 
-`message` is safe to show to anybody. Private detail belongs in `__cause__` and the log (RFC 9457 names the wire form).
+`message` is safe to show to anyone. Private detail belongs in `__cause__` and the log (RFC 9457 names the wire form).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PassgateError(Exception):
 
 
 class Refusal(PassgateError):
-    """A wrong answer, a closed endpoint, a late ticket.
+    """A rule refuses the request: a wrong answer, a missing permission, an expired ticket.
 
     `deferred` holds what must survive the rollback: callables `async (db) -> None`, run in a second short transaction.
     """

@@ -42,7 +42,7 @@ _QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "alembic", "sqlalchemy", "
 """Loggers that operators do not need; one of them logs the addresses that are queried for breached passwords."""
 
 _DEEP = 8
-"""How many causes of causes are followed."""
+"""The most causes of an error that are logged, one below the other."""
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
@@ -56,7 +56,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
-    # A line for every request: what is never printed need not be found out (the library's own advice, "Optimization").
+    # Skips looking up caller, thread and process of each log call, which are never printed (see "Optimization" in the
+    # documentation of `logging`).
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

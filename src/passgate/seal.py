@@ -69,19 +69,20 @@ class Ring:
             raise ValueError("at least one key is required")
         self.current = keys[0]
         self._keys = {key.id: key for key in keys}
-        # Subkeys of keyed hashes are used again and again; the salts of sealing are fresh each time.
+        # Subkeys of keyed hashes are used repeatedly and are cached; those of sealing are not, because each record has
+        # its own salt.
         self._subkey = lru_cache(256)(lambda key_id, purpose: _hkdf(self._keys[key_id].secret, b"mac", purpose, 32))
 
     @classmethod
     def from_file(cls, path: Path, world: World, *, make: bool) -> Ring:
-        """The key file of the data folder (0600). `make`: write one with a fresh key where there is none."""
+        """The key file of the data folder (mode 0600). `make`: if it is missing, write one with a fresh key."""
         if make and not path.exists():
             _write_keys(path, [world.bytes(32)], exclusive=True)
         return cls(_read_keys(path), world, file=path)
 
     def rotate(self) -> str:
-        """Put a fresh key first in the key file and use it from now on; returns its id. Old keys stay to open old
-        records until everything is sealed anew."""
+        """Put a fresh key first in the key file and use it from now on; returns its id. Older keys stay in the file, to
+        open records until all are sealed under the new key."""
         if self._file is None:
             raise ValueError("these keys come from the settings: add a new secret in front there")
         secrets = [self._world.bytes(32), *_read_keys(self._file)]
@@ -90,19 +91,20 @@ class Ring:
         return self.current.id.hex()
 
     def _find(self, key_id: bytes) -> Key | None:
-        """A record under an unknown key means that another process has rotated: look at the file again, at most once a
-        second, because strangers may send what key ids they like."""
+        """The key with this id. For an unknown id, another process may have rotated: read the file again, but at most
+        once a second, because anyone can send arbitrary key ids."""
         now = self._world.now()
         if key_id not in self._keys and self._file is not None and now - self._looked_at >= SECOND:
             self._looked_at = now
             self._load([Key.of(secret) for secret in _read_keys(self._file)])
         return self._keys.get(key_id)
 
-    # -- sealing: what must be read again ----------------------------------------------------------
+    # -- sealing: data that is decrypted later -----------------------------------------------------
 
     def seal(self, purpose: str, where: str, plain: bytes) -> bytes:
-        """version ‖ key id ‖ salt ‖ AES-256-GCM. Key and nonce come from the root by HKDF with a salt of this record
-        alone, so no nonce can repeat under a key. `where` (table, column, row) is bound as associated data."""
+        """version ‖ key id ‖ salt ‖ AES-256-GCM. Key and nonce are derived from the root key by HKDF with a salt of
+        this record alone, so no nonce can repeat under a key. `where` (table, column, row) is bound as associated
+        data."""
         salt = self._world.bytes(_SALT)
         head = self.head
         made = _hkdf(self.current.secret, salt, b"seal " + purpose.encode(), 44)
@@ -121,13 +123,14 @@ class Ring:
 
     @property
     def head(self) -> bytes:
-        """How a record sealed now begins: version and key id."""
+        """The first bytes of a record sealed now: version and key id."""
         return bytes([VERSION]) + self.current.id
 
-    # -- keyed hashes: what must only be compared --------------------------------------------------
+    # -- keyed hashes: data that is only compared --------------------------------------------------
 
     def mac(self, purpose: str, data: bytes) -> bytes:
-        """key id ‖ HMAC-SHA256: 36 bytes. Good for low-entropy things (codes, addresses), useless without the ring."""
+        """key id ‖ HMAC-SHA256: 36 bytes. Suitable for low-entropy values (codes, addresses), since testing a
+        guess needs the key."""
         return self.current.id + hmac.digest(self._subkey(self.current.id, purpose.encode()), data, "sha256")
 
     def check(self, purpose: str, data: bytes, mac: bytes) -> bool:
@@ -136,7 +139,7 @@ class Ring:
             return False
         return hmac.compare_digest(hmac.digest(self._subkey(key.id, purpose.encode()), data, "sha256"), mac[4:])
 
-    # -- bearer secrets: what a client carries -----------------------------------------------------
+    # -- bearer secrets: tokens that clients send --------------------------------------------------
 
     def mint(self, prefix: str) -> Minted:
         """A new bearer secret: prefix ‖ base64url(key id ‖ 256 random bits ‖ 128-bit MAC), and the hash to store."""
@@ -146,7 +149,7 @@ class Ring:
         return Minted(token, hashlib.sha256(body).digest())
 
     def presented(self, prefix: str, token: str) -> bytes | None:
-        """The stored hash of a bearer secret that we minted, or None: settled before any store is asked. Exactly one
+        """The stored hash of a bearer secret that we minted, or None, decided without the database. Exactly one
         spelling of each secret is accepted."""
         if not token.startswith(prefix):
             return None

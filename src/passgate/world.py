@@ -16,7 +16,7 @@ Instant = int
 """Microseconds since 1970-01-01 UTC. One integer that compares alike in Python, SQLite and PostgreSQL."""
 
 SECOND = 1_000_000
-_EPOCH = datetime(1970, 1, 1)  # UTC by definition; the zone would only be cut off again
+_EPOCH = datetime(1970, 1, 1)  # in UTC, but without a time zone, which `iso` would have to remove
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""What an application knows of an event, a policy field and a factor, as one JSON document: `python -m
-tests.architecture.asked EVENT FIELD FACTOR`, for a copy of the project that has one more of each.
+"""What an application knows of an event, a policy field and a factor, printed as one JSON document by `python -m
+tests.architecture.asked EVENT FIELD FACTOR`. It runs in a copy of the project that has one more of each.
 
-What must be in the answer is told in test_places.
+What the document must contain is asserted in test_places.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.kit import running, settings_for
 
 
 def of_event(name: str) -> dict[str, Any]:
-    """Its row, the label that people read, and whether a host's program can be told of it."""
+    """Its row in the reference and its label. `on` raises if a host could not observe the event."""
 
     def result(happened: Happened) -> None: ...
 
@@ -37,7 +37,8 @@ def of_event(name: str) -> dict[str, Any]:
 
 
 async def of_field(name: str, good: object, *bad: object) -> dict[str, Any]:
-    """Its row, what the OpenAPI document says, what a change is answered with, and what is kept of it."""
+    """Its row in the reference, its description in the OpenAPI document, the responses to changes and the stored
+    value."""
     schemas = described(catalogue.application().api)["components"]["schemas"]
     described_by = [schemas[schema]["properties"][name]["description"] for schema in ("Policy", "PolicyChange")]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +59,7 @@ async def of_field(name: str, good: object, *bad: object) -> dict[str, Any]:
 
 
 def of_factor(name: str) -> dict[str, Any]:
-    """Its rows in the references, the labels of its events, and what rules may say of it."""
+    """Its rows in the references, the labels of its events, and the rules that may name it."""
     factor = FACTORS[name]
     rules = Rules().changed({"first": [name], "second_among": [name]}, FACTORS)
     return {
@@ -75,7 +76,7 @@ def rows(page: str, word: str) -> list[str]:
 
 
 def main(event: str, field: str, factor: str) -> None:
-    """The references are written first, as `make reference` does."""
+    """Write the references first, as `make reference` does, then print the document."""
     reference.main()
     result = {"event": of_event(event), "field": asyncio.run(of_field(field, 5, 10, "5")), "factor": of_factor(factor)}
     sys.stdout.write(json.dumps({"package": str(Path(passgate.__file__).parent), **result}))

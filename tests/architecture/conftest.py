@@ -1,4 +1,7 @@
-"""The fixtures of the catalogue that tests of this folder ask for. Those of one test module stay in it."""
+"""The catalogue's fixtures that several tests of this folder use.
+
+Fixtures of a single test module stay in that module.
+"""
 
 from tests.catalogue.settled import lite_population, population, settled
 

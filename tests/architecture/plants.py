@@ -1,7 +1,7 @@
-"""A copy of the project, and what is planted in it: one new thing of each kind, as the files that it takes.
+"""A copy of the project, and the new things that tests add to it, one of each kind, as edits to files.
 
-What the copy then knows of them is asked by `asked` and told in test_places; nothing is asserted here but that an
-anchor is there.
+`asked` reports what the copy knows of them and test_places asserts it. Here it is only asserted that an edit finds its
+anchor.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from tests.architecture.reference import ROOT
 
 Edit = Callable[[str], str]
 Plant = dict[str, Edit]
-"""What a new thing does to each file that it takes, by its path."""
+"""By path: the edit that a new thing makes to each file."""
 
 NEEDED = ("src", "tests", "docs", "tools", "requirements", "pyproject.toml")
 _IN_WRITING = shutil.ignore_patterns("*.pyc.*", ".*_cache", ".hypothesis")
-"""What another process makes for a moment. Bytecode comes along: it is good while the source's time is the same."""
+"""Temporary files of other processes. Bytecode is copied too: it stays valid because copying keeps modification
+times."""
 
 
 class Copy:
-    """The project in a folder of its own, which is asked in processes of its own."""
+    """The project in a folder of its own, with commands run there in subprocesses."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -42,7 +43,7 @@ class Copy:
                 file.write_text(edit(file.read_text() if file.exists() else ""))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Python, with the copy's package before the installed one."""
+        """Run Python with the copy's package ahead of the installed one."""
         result = {**os.environ, "PYTHONPATH": str(self.root / "src")}
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=self.root, env=result, capture_output=True, text=True, check=False)
@@ -139,7 +140,7 @@ PAGES["GET /account/wave"] = shows(Stop("account-wave", lambda anna: anna.open("
 """)
 }
 
-# -- a factor: what is written for a host in tests/library, made ours --------------------------------
+# -- a factor: the host factor of tests/library as a built-in one ------------------------------------
 
 _OF_A_HOST = ROOT / "tests" / "library"
 _FROM_CORE = """\
@@ -166,7 +167,7 @@ FACTOR: Plant = {
 }
 FACTOR_PAGE: Plant = {"src/passgate/web/templates/signin_motto.html": new(_renamed("templates/signin_codeword.html"))}
 WITH_FACTOR = "tests.library.with_motto"
-"""The plugin that says what tests must know of it; an application has it without one."""
+"""The plugin that tells the tests how to answer the factor. The application has the factor without it."""
 FACTOR_ENTRY: Plant = {
     "tests/library/with_motto.py": lambda _: instead(
         ("kit.OWN_FACTORS.append(MOTTO)\n", ""), ("from tests.library.motto import MOTTO\n", "")
@@ -175,4 +176,4 @@ FACTOR_ENTRY: Plant = {
 TOUCHING: Plant = {
     "src/passgate/core/factors/motto.py": instead((_FROM_CORE, "from passgate.core.factors import totp\n" + _FROM_CORE))
 }
-"""One factor knows another: what the import contract forbids."""
+"""One factor that imports another, which the import contract forbids."""

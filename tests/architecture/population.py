@@ -30,10 +30,9 @@ OURS = "http://localhost:8000"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`path` and `body` as they are sent, by bearer to programs' endpoints, by cookie and form to pages. `secret` is
-    the
-    session's, the handle or the mailed link's. `others`: the same request with what is somebody else's in it. `behind`:
-    what a handle has proved when the second factor is taken out of it."""
+    """One request: `path` and `body` as sent, by bearer to API endpoints, by cookie and form to pages. `secret`: the
+    session token, the handle or the token of the mailed link. `others`: the same request with values that belong to
+    somebody else. `behind`: the proofs that a handle is left with when the matrix takes its second factor away."""
 
     path: str
     body: dict[str, Any] | None = None
@@ -46,7 +45,7 @@ class Ask:
         return replace(self, behind=behind)
 
     def with_others(self, *given: Mapping[str, Any]) -> Ask:
-        """Each with other members in its body, or another path."""
+        """Add a variant for each of `given`: with these members in its body, or with another path."""
         made = [
             replace(self, path=str(one["path"])) if "path" in one else replace(self, body={**(self.body or {}), **one})
             for one in given
@@ -125,7 +124,7 @@ class Population:
     def otto(self) -> Somebody:
         return self.people["otto"]
 
-    # -- asking ------------------------------------------------------------------------------------
+    # -- requests ----------------------------------------------------------------------------------
 
     async def send(self, method: str, ask: Ask) -> httpx2.Response:
         self.the.http.cookies.clear()
@@ -142,7 +141,7 @@ class Population:
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
 
-    # -- factors, through the endpoints ----------------------------------------------------------------
+    # -- adding factors through the endpoints ----------------------------------------------------------
 
     async def new_passkey(self, who: Somebody, device: Authenticator | None = None) -> dict[str, Any]:
         """The browser's answer to the options of a new passkey."""
@@ -185,7 +184,7 @@ class Population:
         """The first code of the app that a pending sign-in offered."""
         return self._code(_base32(offered["challenge"]["secret"]))
 
-    # -- running sign-ins --------------------------------------------------------------------------
+    # -- pending sign-ins --------------------------------------------------------------------------
 
     async def begun(self, who: Somebody) -> str:
         return handle_of(await self.the.start(who.email))

@@ -1,6 +1,6 @@
-"""The pages under docs/reference, written from the code itself: settings, policy, errors, events, schema, endpoints.
+"""Generates the pages under docs/reference from the code: settings, policy, errors, events, schema, endpoints.
 
-`make reference` writes them and an architecture test compares; nothing there is ever written by hand.
+`make reference` writes them, and an architecture test compares them with the code. They are never edited by hand.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def settings() -> str:
 
 
 def _bounds(name: str, field: FieldInfo) -> str:
-    """What the field may hold, beside its kind."""
+    """The values that the field allows, besides its kind."""
     if name in (lists := {"first": FACTORS.first, "second_among": FACTORS.second}):
         return ", ".join(code(word) for word in lists[name])
     steps = [one.func for one in field.metadata if isinstance(one, BeforeValidator)]
@@ -114,7 +114,7 @@ def policy_page() -> str:
         for name, field in Rules.model_fields.items()
     ]
     asked = {name: [one.name for one in JOURNEYS.values() if check in one.checks] for name, check in CHECKS.items()}
-    # Those of every journey come last in each.
+    # In each list, the checks that every journey has come last.
     ordered = sorted(CHECKS.values(), key=lambda check: len(asked[check.name]) == len(JOURNEYS))
     checks: list[tuple[object, ...]] = [
         (code(check.name), check.why, ", ".join(code(name) for name in asked[check.name])) for check in ordered
@@ -140,7 +140,7 @@ def all_errors(top: type[errors.PassgateError] = errors.PassgateError) -> list[t
 
 
 def coded_errors() -> list[type[errors.PassgateError]]:
-    """Those a caller may meet: each with a code of its own."""
+    """The errors that a caller may meet: those with a code of their own."""
     return [kind for kind in all_errors() if "code" in vars(kind)]
 
 
@@ -155,7 +155,7 @@ def error_page() -> str:
 
 
 def used_in(event: Event) -> list[str]:
-    """The modules that name an event, as paths below src/passgate."""
+    """The modules that use an event, as paths below src/passgate."""
     word = re.compile(rf"\bEvent\.{event.name}\b")
     return sorted(name for name, text in _texts().items() if word.search(text))
 
@@ -170,7 +170,7 @@ def event_page(factors: Factors = FACTORS) -> str:
 
 
 def _owners() -> dict[str, str]:
-    """The comment above each table: whose it is, and what a row means."""
+    """The comment above each table in `tables.py`: who owns its rows and what a row means."""
     text = Path(tables.__file__).read_text()
     found = re.findall(r"^((?:# .*\n)+)\w+ = Table\(\n\s+\"(\w+)\"", text, re.MULTILINE)
     return {name: " ".join(line.removeprefix("# ") for line in lines.splitlines()) for lines, name in found}
@@ -228,7 +228,8 @@ class Endpoint:
 
 
 def guards_of(dependant: Dependant) -> tuple[str, ...]:
-    """The guards an endpoint names; what a guard itself rests on (a `open_page` below `session`) is part of it."""
+    """The guards that an endpoint declares. Guards that such a guard depends on (`open_page` below `session`) are part
+    of it and not listed."""
     found: list[str] = []
     for below in dependant.dependencies:
         if below.call in GUARDS:
@@ -245,7 +246,8 @@ def endpoints(gate: Passgate) -> list[Endpoint]:
             raise TypeError(f"an endpoint that is no APIRoute: {route}")
         dependant: Dependant = route.dependant
         endpoint = route.original_route.endpoint
-        # A partial's own docstring is Python's, and each Python has another.
+        # The docstring of a `functools.partial` object is Python's own and differs between versions; take the
+        # function's.
         result = getattr(endpoint, "func", endpoint).__doc__ or ""
         summary = route.original_route.summary or result.strip().split("\n")[0]
         for method in sorted(route.methods or ()):

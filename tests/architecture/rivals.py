@@ -1,7 +1,7 @@
-"""Two people at the endpoints of one Passgate, whoever an account belongs to and whoever wants it: what each can do
-in one step. What must hold after every step is told in `test_machine`.
+"""The two people of the attack machine, the owner of an account and an attacker, with what each can do in one step.
 
-Both ask over HTTP alone, with a browser of their own; only a link that was made by an admin is opened from behind.
+Both use HTTP alone, each with a client of their own; only links made by an admin are opened by calling `core`. What
+must hold after every step is in `test_machine`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ FACTORS = ("password", "passkey", "totp", "recovery_code", "email_code")
 
 
 class Power(StrEnum):
-    """What the attacker has of the victim's beside the address: nothing, the password, or the mailbox."""
+    """What the attacker has besides the victim's address: nothing, the password, or access to the mailbox."""
 
     NOTHING = "nothing"
     PASSWORD = "password"
     MAILBOX = "mailbox"
 
 
-# -- whoever is honest -----------------------------------------------------------------------------
+# -- the owner -------------------------------------------------------------------------------------
 
 
 @dataclass
 class Owner:
-    """Signs in with all they have. `outcomes`: every answer and handle that was used up, for whoever listens."""
+    """The account's owner, who signs in with all their factors. `outcomes`: every answer and handle that was sent, by
+    kind, for an attacker who overhears them."""
 
     population: Population
     who: Somebody
@@ -77,7 +78,8 @@ class Owner:
         return [factor for factor, has in credentials.items() if has]
 
     async def go(self, handle: str, *factors: str) -> bool:
-        """Prove these one after the other and finish; False where somebody else's tries stand in the way."""
+        """Prove these factors one after the other and finish. False when a step is refused, as by a lock that the
+        attacker caused."""
         for factor in factors:
             if not await self.prove(handle, factor, await self.answer(handle, factor)):
                 return False
@@ -95,14 +97,14 @@ class Owner:
         return str(begun.json()["handle"])
 
     async def sign_in(self, pick: int = 0) -> bool:
-        """With the password and a second factor, each in its turn, or with the passkey alone."""
+        """Sign in with the password and a second factor, which changes with `pick`, or with the passkey alone."""
         if self.who.passkey and pick % 4 == 3:
             return await self.go(await self.begin(), "passkey")
         second = self.second[pick % 4 % len(self.second) :][:1] if self.second else []
         return await self.go(await self.begin(), "password", *second)
 
     async def pending_sign_in(self) -> None:
-        """The password, and then away from the keyboard."""
+        """Prove the password and leave the sign-in pending."""
         await self.prove(await self.begin(), "password", self.password)
 
     async def step_up(self) -> None:
@@ -147,12 +149,13 @@ class Owner:
         await self.go(begun.handle, *self.second[:1])
 
 
-# -- whoever is not --------------------------------------------------------------------------------
+# -- the attacker ----------------------------------------------------------------------------------
 
 
 @dataclass
 class Attacker:
-    """Cara, with an account and a mailbox of her own and no scruples. Nothing that was ever seen is forgotten."""
+    """Cara, who has an account and a mailbox of her own. She keeps every handle, session and challenge that she ever
+    got."""
 
     population: Population
     http: httpx2.AsyncClient
@@ -162,16 +165,16 @@ class Attacker:
     device: Authenticator = field(default_factory=Authenticator)
     handles: list[str] = field(default_factory=list)
     used: list[str] = field(default_factory=list)
-    """Handles that are dead."""
+    """Handles that are finished or ended."""
     sessions: list[str] = field(default_factory=list)
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By handle: what was answered to its last challenge."""
+    """By handle or session: the options of its last challenge."""
     needed: dict[str, list[str]] = field(default_factory=dict)
-    """By handle: the factors that were asked for last."""
+    """By handle: the factors that the last response asked for."""
     links: list[str] = field(default_factory=list)
 
     async def ask(self, method: str, path: str, body: Any = None, secret: str = "") -> httpx2.Response:
-        """Whatever is answered, it never tells who the victim is: a session of theirs would."""
+        """Send a request. No response may name the victim's id, which the response to a session of theirs would."""
         given: dict[str, Any] = {} if body is None else {"json": body}
         answered = await self.http.request(method, API + path, headers=bearer(secret) if secret else {}, **given)
         assert answered.status_code < 500, answered.text
@@ -194,7 +197,8 @@ class Attacker:
             self._heard(self.handles[-1], answered)
 
     async def go_on(self, handle: str, picks: list[int]) -> None:
-        """A proof for each pick, mostly of what is asked for; then the end, whether that was enough or not."""
+        """Send one proof for each pick, mostly of a factor that is asked for, and then finish, whether or not that was
+        enough."""
         for pick in picks:
             asked = self.needed.get(handle) or FACTORS
             factor = FACTORS[pick // 7 % len(FACTORS)] if pick % 7 == 6 else asked[pick % len(asked)]
@@ -209,7 +213,7 @@ class Attacker:
             self.asked[handle] = answered.json()["challenge"]
 
     async def known(self, handle: str, factor: str) -> list[Any]:
-        """Everything that could be answered."""
+        """All answers that the attacker could give for a factor."""
         heard = self.victim.outcomes[factor]
         match factor:
             case "password":
@@ -231,7 +235,8 @@ class Attacker:
         return [self.population.first_code({"challenge": offered})] if "secret" in offered else []
 
     def _by_device(self, handle: str) -> Iterable[dict[str, Any]]:
-        """An answer of her own device: as it is, with the victim's user handle, and under their passkey's name too."""
+        """Answers of her own device: unchanged, with the victim's user handle, and under the victim's credential id;
+        also the victim's last assertion with fresh client data."""
         options = self.asked.get(handle, {})
         if "pubKeyCredParams" in options:
             try:
@@ -249,11 +254,11 @@ class Attacker:
             yield {**answer, "response": {**answer["response"], **self._fresh_client_data(options)}}
 
     def _fresh_client_data(self, options: dict[str, Any]) -> dict[str, str]:
-        """The victim's signature, beside client data that names the challenge of now."""
+        """Client data that names the current challenge, to be put beside the victim's signature."""
         return {"clientDataJSON": str(self.device.get(options, OURS)["response"]["clientDataJSON"])}
 
     async def prove(self, handle: str, factor: str, pick: int) -> None:
-        """What is likeliest comes first, and is tried as often as all the rest."""
+        """Send a proof. The likeliest answer is sent in half of the cases, one of all in the other half."""
         answers = await self.known(handle, factor)
         if answers:
             body = {"factor": factor, "answer": answers[pick // 2 % len(answers) if pick % 2 else 0]}
@@ -277,7 +282,7 @@ class Attacker:
         return True
 
     async def action(self, pick: int, session: str) -> None:
-        """Something with a session, or with what is handed in for one."""
+        """Send one request that needs a session, with a session token or a handle as the bearer."""
         theirs = self.victim.who
         answers = [*self.victim.outcomes["new_passkey"][-2:], *self._by_device(session)]
         actions: list[tuple[str, str, Any]] = [
@@ -302,7 +307,7 @@ class Attacker:
             self.me.codes = answered.json()["codes"]
 
     async def has_opened(self, handle: str) -> bool:
-        """Whether a handle of hers could be finished as the victim."""
+        """Whether one of her handles could be finished as the victim."""
         try:
             found = await signin.find(self.population.folk.ctx, handle)
         except HandleInvalid:

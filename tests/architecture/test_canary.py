@@ -1,6 +1,6 @@
-"""No secret strays: a whole story with secrets one can recognise, and then a look everywhere they must not be.
+"""No secret leaks: a series of requests with recognisable secrets, then a search in logs, responses and the database.
 
-What a log line is made of is told in tests/cli; here every record counts as it was made, before anything is left out.
+How a log line is formatted is tested in tests/cli. Here every log record counts as it was made, before any filter.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ PASSWORDS = (FIRST, SECOND, THIRD, WRONG, SHORT, STRAY)
 EMAIL = "anna@example.com"
 
 _NOISE = {"created", "msecs", "relativeCreated", "thread", "process", "exc_info", "lineno", "taskName"}
-"""Numbers in which eight digits may stand by chance."""
+"""Fields of a log record with numbers that may contain the eight digits of a code by chance."""
 
 
 class Ears(logging.Handler):
-    """Every record of every logger, with all it carries."""
+    """Collects every record of every logger with all its attributes."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -62,7 +62,7 @@ def listening() -> Iterator[Ears]:
 
 @dataclass
 class Story:
-    """The endpoints, with everything that came back; and which answer was meant to carry which secret."""
+    """Sends the requests and keeps every response. `meant`: by secret, the one response that may contain it."""
 
     the: The
     answers: list[httpx2.Response] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Story:
         self.codes.add(made)
         return made
 
-    # -- the story -----------------------------------------------------------------------------------
+    # -- the requests --------------------------------------------------------------------------------
 
     async def notify(self) -> None:
         await self.sign_up()
@@ -150,7 +150,7 @@ class Story:
         self.token(await the.finish(handle))
 
     async def mistakes(self, token: str) -> None:
-        """Secrets where they do not belong: wrong types, unknown members, broken bodies, wrong fields, wrong
+        """Send secrets where they do not belong: wrong types, unknown members, broken bodies, wrong fields, wrong
         endpoints."""
         http = self.the.http
         for body in (
@@ -185,7 +185,7 @@ class Story:
         await http.get("/api/v1/session", headers={"x-request-id": STRAY + " "})
 
     async def trouble(self) -> None:
-        """A fault of ours in the middle of a proof, and a database that is not what it was."""
+        """Cause a fault in the middle of a proof, and faults by a table that is missing."""
         the = self.the
         the.clock.forward(3600)
         handle = self.handle(await the.start(EMAIL))
@@ -204,14 +204,14 @@ class Story:
             async with the.gate.services.store.write() as db:
                 await db.change(text("ALTER TABLE elsewhere RENAME TO credential"))
 
-    # -- the look ------------------------------------------------------------------------------------
+    # -- the search ----------------------------------------------------------------------------------
 
     def secrets(self) -> set[str]:
-        """What must be nowhere, each without the prefix that scanners look for."""
+        """The secrets to search for, without the prefixes that secret scanners look for."""
         return {*PASSWORDS, *self.codes, *(made.removeprefix("pg_sin_").removeprefix("pg_ses_") for made in self.meant)}
 
     def carriers(self, secret: str) -> list[httpx2.Response]:
-        """The answers a secret may be in."""
+        """The responses that may contain the secret."""
         if secret in self.codes:
             return [answer for answer in self.answers if answer.url.path == "/dev/mail.json"]
         return [answer for made, answer in self.meant.items() if made.endswith(secret)]
@@ -247,7 +247,7 @@ def _is_meant(story: Story, secret: str, answer: httpx2.Response) -> bool:
 
 
 async def _in_clear(the: The, secrets: set[str]) -> list[str]:
-    """Secrets found in any column of any row, and in SQLite's own files, journal included."""
+    """The secrets found in any column of any row, or in SQLite's files including the journal."""
     stored = [str(await the.everything()).encode()]
     for rows in (await the.everything()).values():
         stored += [value for row in rows for value in row.values() if isinstance(value, bytes)]
@@ -258,7 +258,7 @@ async def _in_clear(the: The, secrets: set[str]) -> list[str]:
 
 
 async def test_the_search_would_find_one(lite: The) -> None:
-    """Ears and eyes work: what is said aloud is heard, what is written in clear is seen."""
+    """The search finds a secret that is logged and one that is stored in clear."""
     with listening() as ears:
         logging.getLogger("anything").debug("said", extra={"more": FIRST})
         logging.getLogger("anything").error("failed", exc_info=ValueError(SECOND))

@@ -1,6 +1,6 @@
-"""The catalogue knows every endpoint, page and typed factor of the application; what it does not know is named once.
+"""The catalogue knows every endpoint, page and typed factor of the application, and each gap is reported once.
 
-What its entries say is asked by the matrices.
+What the entries contain is used by the matrices.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def test_every_endpoint_is_in_the_catalogue(gate: Passgate) -> None:
     assert gaps(gate, catalogue.entries(gate)) == []
 
 
-# -- that it would see a gap -----------------------------------------------------------------------
+# -- gaps are found --------------------------------------------------------------------------------
 
 
 def named(gate: Passgate, known: dict[str, Entry], *more: Typed) -> list[str]:
-    """Gaps that this test made; one that is really there is told above, and once."""
+    """The gaps that the test itself made; gaps of the real catalogue fail the test above."""
     there = gaps(catalogue.application(), catalogue.catalogue())
     return [gap for gap in gaps(gate, known, *more) if gap not in there]
 
@@ -50,7 +50,7 @@ def named(gate: Passgate, known: dict[str, Entry], *more: Typed) -> list[str]:
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/new"), ("GET", "/account/new")])
 def test_a_new_endpoint_is_named(gate: Passgate, method: str, path: str) -> None:
     async def new() -> None:
-        """Nobody said what it yields."""
+        """An endpoint without an entry."""
 
     router = APIRouter()
     router.add_api_route(path, new, methods=[method], dependencies=[Depends(stranger)])
@@ -100,7 +100,7 @@ KNOWN = Typed("codeword", _asks, _asked, _way, "parasol", own=Own("umbrella", _a
 
 
 def test_a_factor_brings_its_row_to_every_matrix() -> None:
-    """An endpoint's entry that was there keeps what it had."""
+    """An entry that the endpoint already had keeps its requests."""
     made = factor_entries(KNOWN, CODEWORD)
     assert {key for key in made if "codeword" not in key} == {"POST /api/v1/signin/prove"}
     proving = catalogue.catalogue()["POST /api/v1/signin/prove"] + made["POST /api/v1/signin/prove"]

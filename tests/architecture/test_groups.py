@@ -1,4 +1,7 @@
-"""How tests are dealt out to workers: none is lost, and what is slow to start starts once. No such thing is here."""
+"""How tests are distributed to xdist workers: none is lost, and tests that share a slow server run on one worker.
+
+Nothing here starts such a server.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def test_what_stays_together(nodeid: str, group: str | None) -> None:
 
 
 def test_xdist_deals_them_out_so(request: pytest.FixtureRequest) -> None:
-    """Its own groups have no effect with this pytest, so ours has to be the one that it asks."""
+    """pytest-xdist's own groups have no effect with this version of pytest, so our scheduler must be the one in use."""
     asked = request.config.pluginmanager.hook.pytest_xdist_make_scheduler.get_hookimpls()
     assert any(hook.plugin_name.endswith("tests/conftest.py") for hook in asked)
     assert InGroups._split_scope(InGroups.__new__(InGroups), "tests/browser/x.py::y") == "tests/browser/"

@@ -1,7 +1,7 @@
-"""An attacker and a victim at the same endpoints, step by step in any order: nobody ever acts as the victim, and what
-the victim proves who they are with changes only in the victim's own steps.
+"""A state machine of an attacker and a victim who send requests in any order. The attacker never acts as the victim,
+and the victim's credentials change only in the victim's own steps.
 
-Steps themselves are in `rivals`; single endpoints against single rules are in `test_matrix`.
+The steps themselves are in `rivals`; single endpoints against single rules are in `test_matrix`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PICKS = st.lists(PICK, min_size=1, max_size=4)
 ENDPOINTS = st.sampled_from(["signin", "recover", "signin", "recover", "signup", "step_up"])
 AMONG = [("anna", Power.MAILBOX), ("anna", Power.PASSWORD), ("ben", Power.NOTHING), ("anna", Power.NOTHING)]
 _UNCHANGED = {"last_used_at", "counter", "data"}
-"""What use moves."""
+"""Columns that change when a credential is used."""
 _HAS = (
     select(credential).where(credential.c.person_id == bindparam("whose")).order_by(credential.c.id),
     select(person).where(person.c.id == bindparam("whose")),
@@ -49,7 +49,8 @@ _HAS = (
 
 
 class Attack(RuleBasedStateMachine):
-    """Anna has every factor, Ben a password; against her the attacker knows more than against him."""
+    """Against Anna, who has every factor, the attacker may have the password or the mailbox; against Ben, who has a
+    password, she has neither."""
 
     settled: ClassVar[tuple[Path, Population]]
 
@@ -89,14 +90,14 @@ class Attack(RuleBasedStateMachine):
         )
 
     def handle(self, pick: int) -> str:
-        """Mostly the newest ones."""
+        """One of the four newest handles."""
         return self.attacker.handles[-1 - pick % min(len(self.attacker.handles), 4)]
 
     # -- the attacker's steps ----------------------------------------------------------------------
 
     @rule(endpoint=ENDPOINTS, whose=st.integers(0, 3), picks=PICKS)
     def tries(self, endpoint: str, whose: int, picks: list[int]) -> None:
-        """A sign-in of some kind, begun for somebody, taken as far as it goes."""
+        """Begin a sign-in of any kind for somebody and take it as far as it goes."""
         email = [self.victim.who.email, self.victim.who.email, self.population.cara.email, None][whose]
         self.do(self.attacker.begin(endpoint, email if endpoint == "signin" else email or self.victim.who.email))
         self.do(self.attacker.go_on(self.attacker.handles[-1], picks) if self.attacker.handles else asyncio.sleep(0))
@@ -108,7 +109,7 @@ class Attack(RuleBasedStateMachine):
 
     @rule(picks=PICKS, which=PICK)
     def acts(self, picks: list[int], which: int) -> None:
-        """With a session of hers, with a handle, with a handle that the victim has used up."""
+        """Send requests with a session of hers, with a handle of hers, or with a handle that the victim has used up."""
         secrets = [*self.attacker.sessions[-2:], *self.attacker.handles[-1:], *self.victim.outcomes["handle"][-1:]]
         for pick in picks:
             self.do(self.attacker.action(pick, secrets[which % len(secrets)]))
@@ -116,7 +117,7 @@ class Attack(RuleBasedStateMachine):
     @precondition(lambda self: self.victim.outcomes["handle"])
     @rule(pick=PICK, factor=st.sampled_from(FACTORS))
     def takes_up_a_handle(self, pick: int, factor: str) -> None:
-        """One that the victim is done with, or she is."""
+        """A handle that the victim or the attacker has used up is refused everywhere."""
         used = [*self.victim.outcomes["handle"], *self.attacker.used]
         handle = used[pick % len(used)]
         for path, body in (("challenge", {"factor": factor}), ("finish", {"carrier": "bearer"})):
@@ -126,12 +127,12 @@ class Attack(RuleBasedStateMachine):
     @precondition(lambda self: self.attacker.links or self.victim.outcomes["link"])
     @rule(pick=PICK, is_recovery=st.booleans(), picks=PICKS)
     def opens_a_link(self, pick: int, is_recovery: bool, picks: list[int]) -> None:
-        """Her own, or one that the victim has opened."""
+        """Open a link of her own or one that the victim has already opened."""
         links = [*self.attacker.links[-2:], *self.victim.outcomes["link"][-2:]]
         if self.do(self.attacker.open_link(links[pick % len(links)], is_recovery=is_recovery)):
             self.do(self.attacker.go_on(self.attacker.handles[-1], picks))
 
-    # -- the victim's ------------------------------------------------------------------------------
+    # -- the victim's steps ------------------------------------------------------------------------
 
     @rule(pick=PICK)
     def victim_signs_in(self, pick: int) -> None:
@@ -158,7 +159,8 @@ class Attack(RuleBasedStateMachine):
 
     @rule(is_hers=st.booleans())
     def admin_makes_a_link(self, is_hers: bool) -> None:
-        """For the attacker, who lost her phone; or for the victim, who opens it."""
+        """An admin makes a link, either for the attacker, who says she lost her phone, or for the victim, who opens
+        it."""
         self.is_victims_step = True
         whom = self.population.cara if is_hers else self.victim.who
         made = self.do(self.admin.ask("POST", f"/users/{whom.id}/signin-link", None, self.admin.who.token))
@@ -173,7 +175,7 @@ class Attack(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.population.the.clock.forward(seconds)
 
-    # -- what always holds -------------------------------------------------------------------------
+    # -- invariants --------------------------------------------------------------------------------
 
     @invariant()
     def what_the_victim_has_is_theirs(self) -> None:
@@ -212,7 +214,7 @@ LONG = settings(QUICK, max_examples=100, stateful_step_count=60, derandomize=Fal
 
 @pytest.fixture(scope="module")
 def attack(tmp_path_factory: pytest.TempPathFactory) -> type[Attack]:
-    """The machine, in a copy of one population for each run."""
+    """The state machine; each run works on its own copy of one population."""
     folder = tmp_path_factory.mktemp("population")
 
     async def settle() -> Population:
@@ -239,7 +241,7 @@ def by_hand(attack: type[Attack]) -> Any:
 
 
 def test_nothing_that_was_heard_opens_anything(by_hand: Attack) -> None:
-    """Whoever knows the password, and repeats at once every answer that the owner has just given."""
+    """An attacker who knows the password and at once repeats every answer that the owner has just sent gets nowhere."""
     by_hand.do(by_hand._enter("anna", Power.PASSWORD))
     cara, outcomes = by_hand.attacker, by_hand.victim.outcomes
     for pick in range(4):
@@ -257,7 +259,7 @@ def test_nothing_that_was_heard_opens_anything(by_hand: Attack) -> None:
 
 
 def test_the_invariants_would_notice(by_hand: Attack) -> None:
-    """With the password and the app together she gets in, and both invariants say so."""
+    """An attacker who has both the password and the app gets in, and both invariants fail."""
     by_hand.do(by_hand._enter("anna", Power.PASSWORD))
     by_hand.what_the_victim_has_is_theirs()
     handle = by_hand.do(by_hand.victim.begin())

@@ -1,8 +1,8 @@
-"""Every endpoint that yields a session, a token or a factor, against every rule that could be broken around it. Which
-do, with which request, and what a broken rule makes of it, is read from the catalogue.
+"""Every endpoint that yields a session, a token or a factor, against every rule that can be broken around it. The
+catalogue says which endpoints these are, which requests they take and what each broken rule must be answered with.
 
-Each cell asks over HTTP with a request that is right in every other way, and looks at what came to be: nothing. Last
-comes the same request with no rule broken, which must go well: a cell that refuses for another reason proves nothing.
+Each case sends a request that is right in all other respects and checks that nothing was created. Finally the same
+request is sent with no rule broken and must succeed, which shows that the cases were refused because of their rule.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _HOURS = 7 * 3600
 
 @dataclass
 class Broken:
-    """One rule, broken from behind and mended again."""
+    """Breaks one rule, mostly in the database, and restores it afterwards."""
 
     population: Population
     rule: Rule
 
     @asynccontextmanager
     async def around(self, ask: Ask) -> AsyncIterator[list[Ask]]:
-        """What is asked while it is broken."""
+        """The requests to send while the rule is broken."""
         match self.rule:
             case Rule.OTHERS:
                 yield list(ask.others)
@@ -80,7 +80,7 @@ class Broken:
                     pass
 
     async def _unshown(self, db: Any, ask: Ask) -> None:
-        """The session was never lifted; the handle is one proof short."""
+        """Take the second factor away: from a session its level, from a handle one proof."""
         ring = self.population.the.gate.services.ring
         if hashed := ring.presented(sessions.PREFIX, ask.secret):
             mine = update(session).where(session.c.secret_hash == hashed)
@@ -98,11 +98,11 @@ class Broken:
         return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", *kinds))]
 
 
-# -- the cells -------------------------------------------------------------------------------------
+# -- the cases -------------------------------------------------------------------------------------
 
 _STABLE = ("session", "credential", "person", "role_grant", "tenant", "ticket", "sign_in", "outbox")
 _MOVES = {"sign_in": {"spent", "refused"}, "ticket": {"taken_at"}}
-"""A try is counted, and a challenge that was answered is burnt."""
+"""A refused try is counted, and an answered challenge is used up."""
 
 
 async def stored(population: Population) -> dict[str, list[dict[str, Any]]]:
@@ -122,10 +122,10 @@ def outcomes(answer: httpx2.Response) -> tuple[int, str]:
 
 
 def gives_away(answer: httpx2.Response) -> bool:
-    """A secret of ours in the body or in a cookie."""
+    """Whether the body or a cookie contains a session token, a browser's secret, a link's token or a TOTP secret."""
     displayed = answer.text + "".join(answer.headers.get_list("set-cookie"))
     found = any(prefix in displayed for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "otpauth:"))
-    # A wrong first code shows the picture again, to whom it was shown before.
+    # A page that answers a wrong first code by POST shows the QR code again to the person who has just seen it.
     return found or (answer.request.method == "GET" and 'class="qr"' in displayed)
 
 
@@ -163,7 +163,7 @@ PLAIN = {key: right for key, right in catalogue.asked().items() if not right.row
 
 @pytest.mark.parametrize("endpoint", PLAIN)
 async def test_a_right_request_that_yields_nothing_goes_well(lite_population: Population, endpoint: str) -> None:
-    """Other matrices are made from it."""
+    """Other matrices vary these requests, so they have to be right."""
     right = PLAIN[endpoint]
     answer = await lite_population.send(endpoint.partition(" ")[0], await right.asks(lite_population))
     assert answer.status_code == right.status, answer.text

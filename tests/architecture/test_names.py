@@ -1,6 +1,6 @@
-"""Names that the project has given up, and what they are called now: `old_names.csv`. None of them is defined anywhere.
+"""Names that the project no longer uses, with their replacements (`old_names.csv`): no module defines one of them.
 
-A name that another library demands (`Semaphore.release`) is used and not defined, so it does not count.
+A name that another library demands (`Semaphore.release`) is used but not defined, so it does not count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def defined(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def parts(name: str) -> set[str]:
-    """`_SeatOf` and `seat_of` both have the part `seat`."""
+    """The words of a name in lower case: `_SeatOf` and `seat_of` both contain `seat`."""
     return {part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)}
 
 
@@ -79,7 +79,7 @@ def test_the_table_leaves_other_names_alone(name: str) -> None:
 
 
 def test_old_terms_are_in_no_page_and_no_document() -> None:
-    """Decision records keep the words of their time."""
+    """Decision records are exempt: they keep the terms of the time they were written."""
     documents = [path for path in tracked("*.md", "*.csv") if "decisions" not in path.parts and path != TABLE]
     pages = [path for path in tracked(*UI) if path.suffix in TEXTS and "vendor" not in path.parts]
     assert len(pages) > 30

@@ -1,7 +1,8 @@
-"""The order in which transactions take what others may want: people, tenants, pending sign-ins, budgets. Read off the
-statements of every action that writes.
+"""The order in which transactions lock rows that others may lock: person, tenant, pending sign-in, budget. It is read
+off the statements of every action that writes.
 
-Why there is one order is told in `core.action`. Whatever else a transaction moves hangs on a person who is locked.
+Why there is one order is explained in `core.action`. All other rows that a transaction changes belong to a person who
+is locked.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WRITES = catalogue.writing()
 
 
 class Steps(list[list[tuple[str, str]]]):
-    """For each transaction what it took, in order: the table, and of a budget whose."""
+    """For each transaction the locks in order: the table, and for a budget also its key."""
 
     def began(self, _connection: Connection) -> None:
         self.append([])
@@ -36,8 +37,8 @@ class Steps(list[list[tuple[str, str]]]):
 
 
 def taken(statement: Any) -> str | None:
-    """The table of a row that the statement locks or moves; a new row is nobody else's yet, but one of a budget may be
-    there already."""
+    """The table of the rows that a statement locks or changes. An INSERT locks nothing that others hold, except in
+    `budget`, where it is an upsert."""
     if isinstance(statement, Select):
         locks = statement._for_update_arg is not None
         return str(statement.get_final_froms()[0]) if locks else None
@@ -65,7 +66,7 @@ async def folk(tmp_path: Path) -> AsyncIterator[Folk]:
 
 
 def out_of_order(steps: list[tuple[str, str]]) -> list[str]:
-    """Tables as they were taken first, if that is not the order."""
+    """The tables in the order of their first lock if that order is wrong, else nothing."""
     first = list(dict.fromkeys(table for table, _ in steps if table in ORDER))
     return first if first != sorted(first, key=ORDER.index) else []
 

@@ -1,7 +1,7 @@
-"""How many places a new thing takes, as CONTRIBUTING says: one of each is planted in a copy of the project, and the
-copy is asked what it knows of them and whether anything complains.
+"""How many places a new event, policy field, endpoint, page or factor takes, as CONTRIBUTING says. One of each is added
+to a copy of the project; then the copy is checked for knowing them and for tests that complain.
 
-What is planted stands in `plants`.
+The files that are added are in `plants`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WATCHFUL = (
     "tests/web/test_docs.py::test_every_endpoint_has_a_description",
     "tests/web/test_pages_look.py::test_the_german_catalog_is_complete",
 )
-"""What could complain of something new: the shape, the references, the document, the translations."""
+"""The tests that could fail because of something new: shape, references, OpenAPI document, translations."""
 MATRICES = (
     "tests/architecture/test_matrix.py",
     "tests/architecture/test_order.py",
@@ -55,7 +55,7 @@ CATALOGUE = "tests/architecture/test_catalogue.py::test_every_endpoint_is_in_the
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """With one new thing of each kind, and no entry in the catalogue."""
+    """A copy with one new thing of each kind and no entry for them in the catalogue."""
     made = Copy(tmp_path_factory.mktemp("copy"))
     made.plant(*PLANTS)
     return made
@@ -70,11 +70,11 @@ def result(copy: Copy) -> dict[str, Any]:
     return answer
 
 
-# -- what is said once -----------------------------------------------------------------------------
+# -- an event, a policy field ----------------------------------------------------------------------
 
 
 def test_an_event(result: dict[str, Any]) -> None:
-    """`gate.on` took it, or there were no answer."""
+    """`gate.on` accepts the event too; otherwise `asked` would have failed."""
     assert result["event"] == {"rows": [f"| `{WAVED}` | A person waved. |"], "label": "You waved"}
 
 
@@ -109,7 +109,7 @@ def test_a_factor(result: dict[str, Any]) -> None:
 
 
 def test_a_factor_is_under_the_import_contract(tmp_path: Path) -> None:
-    """Nobody added it there; one that knows another is named."""
+    """The import contract covers the new factor without an entry: an import of another factor is reported."""
     made = Copy(tmp_path)
     made.plant(FACTOR, TOUCHING)
     lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
@@ -118,11 +118,11 @@ def test_a_factor_is_under_the_import_contract(tmp_path: Path) -> None:
     assert "passgate.core.factors.motto -> passgate.core.factors.totp" in done.stdout
 
 
-# -- what the catalogue must be told ---------------------------------------------------------------
+# -- entries in the catalogue ----------------------------------------------------------------------
 
 
 def test_what_the_catalogue_does_not_know_is_named_by_one_test(copy: Copy, result: dict[str, Any]) -> None:
-    """Nothing else complains, once the references are written."""
+    """The other tests pass once the references are written."""
     done = copy.run(*PYTEST, "-vv", "-m", "not pg", *WATCHFUL)
     assert re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE) == [CATALOGUE], done.stdout[-3000:]
     named = {*re.findall(r"^E +\+ +'(.+)',$", done.stdout, re.MULTILINE)}
@@ -151,7 +151,7 @@ def test_what_it_knows_is_in_every_matrix(tmp_path: Path) -> None:
     } <= rows, done.stdout
 
 
-# -- what CONTRIBUTING says ------------------------------------------------------------------------
+# -- the table in CONTRIBUTING ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,6 @@ def test_the_count_is_what_is_planted(thing: str, files: Plant) -> None:
 
 
 def test_what_is_excluded_from_the_count() -> None:
-    """A factor's page is its template; the catalogue is one folder, whatever is written there for an entry."""
+    """A factor's page template does not count, nor does an entry of the catalogue, which stays within one folder."""
     assert list(FACTOR_PAGE) == ["src/passgate/web/templates/signin_motto.html"]
     assert all(path.startswith("tests/catalogue/") for path in (ENDPOINT_ENTRY | PAGE_ENTRY))

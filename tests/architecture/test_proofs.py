@@ -1,6 +1,6 @@
-"""The two tables of proofs: every test, name and page they point at exists, and no row is lost or told twice.
+"""The two tables of proofs: every test, name and page they refer to exists, and no row is missing or listed twice.
 
-Whether a test asserts what a row says is for whoever reads both; nothing here runs one.
+Whether a test really asserts what its row says is for a reviewer; nothing here runs those tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GROUPS = {
     "O": 6,
     "P": 8,
 }
-"""How many features of the seeds each group has."""
+"""The number of features in each group of the list of features."""
 PARTS = (
     "pages",
     "library",
@@ -48,7 +48,7 @@ PARTS = (
     "React",
     "operation",
 )
-"""What is still to come, by name."""
+"""The names of the parts that are still to be built."""
 
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 _NAME = re.compile(r"(src/[\w/]+\.py):(\w+)")
@@ -57,7 +57,7 @@ _PROOF = re.compile(r"`(?:tests|src)/[^`]+`")
 
 
 def cells(text: str) -> list[list[str]]:
-    """Rows of all tables, without the heads."""
+    """The rows of all tables without the header rows."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
@@ -72,7 +72,7 @@ def requirements() -> list[list[str]]:
 
 @cache
 def names_in(path: str) -> frozenset[str]:
-    """What a file defines at its top: functions, classes, constants and what it imports."""
+    """The names a file defines at its top level: functions, classes and constants."""
     found: set[str] = set()
     for node in ast.parse((ROOT / path).read_text()).body:
         match node:

@@ -1,6 +1,6 @@
-"""No test knows a text that people read: what is shown is known by its code, its path, its fields and its kind.
+"""No test contains a text that people read: tests recognise a page or message by its code, path, fields and kind.
 
-Texts may then be said better without a test changing. What the catalog itself must hold is told in tests/web.
+Texts can then be reworded without changing a test. The content of the message catalog is tested in tests/web.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _PLACE = re.compile(r"%\(\w+\)s")
 
 
 def texts() -> frozenset[str]:
-    """Every text of the catalog, in both languages, that is longer than two words; its fixed parts where it has places
-    to fill. Shorter ones are words that a test may need for itself."""
+    """Every text of the catalog in both languages that is longer than two words; of a text with placeholders, its fixed
+    parts. Shorter texts are words that a test may need for itself."""
     outcomes = [form for pair in TOOL.read(PO).items() if pair[0] for text in pair for form in text.split("\0")]
     parts = (part.strip(" .,:?()") for text in outcomes for part in _PLACE.split(text))
     return frozenset(part for part in parts if len(part.split()) > 2)
 
 
 def literals(tree: ast.Module) -> Iterator[ast.Constant]:
-    """Strings that a test says, its docstrings and its reasons (the words behind an assert's comma) aside."""
+    """The strings of a test module, except docstrings and the messages of assertions."""
     passed_over: set[int] = set()
     for node in ast.walk(tree):
         result = node.msg if isinstance(node, ast.Assert) else node.value if isinstance(node, ast.Expr) else None
@@ -38,7 +38,7 @@ def literals(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def known(outcomes: str, among: frozenset[str]) -> list[str]:
-    """The texts that a string is, or holds whole."""
+    """The texts that a string contains."""
     return sorted(text for text in among if text in outcomes)
 
 

@@ -1,7 +1,7 @@
-"""The pages under docs/reference are what the code says now; the endpoints are guarded; tables are what migrations
-make.
+"""The pages under docs/reference match the code, every endpoint has one guard, and migrations create the declared
+tables.
 
-What each endpoint does is told in the stories.
+What each endpoint does is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_every_hot_endpoint_has_a_guarded_twin(gate: Passgate) -> None:
 
 
 async def test_a_hot_endpoint_answers_like_its_twin(lite: The) -> None:
-    """With a query the framework answers, without one the edge: same guard, same answers."""
+    """The framework handles a request with a query, the fast path one without: the responses are the same."""
     anna = await lite.person()
     gone = await lite.signed_in(anna)
     await lite.http.delete("/api/v1/session", headers=gone.auth)
@@ -103,7 +103,7 @@ def test_production_has_no_developer_endpoint(tmp_path: Path) -> None:
 def _is_other_default(
     _context: Any, _seen: Any, _meant: Any, seen: str | None, _default: Any, meant: str | None
 ) -> bool:
-    """Alembic's own comparison stumbles over an empty text on SQLite."""
+    """Alembic's own comparison fails on an empty string as the default on SQLite."""
 
     def plain(text: str | None) -> str | None:
         return None if text is None else re.sub(r"::[a-z ]+$", "", text).strip("()").removeprefix("'").removesuffix("'")
@@ -116,7 +116,7 @@ async def test_migrations_make_the_tables(the: The) -> None:
         opts = {"compare_type": True, "compare_server_default": _is_other_default, "target_metadata": metadata}
         context = MigrationContext.configure(connection, opts=opts)
         with warnings.catch_warnings():
-            # What reflection cannot read back (an index over an expression) would be a warning, and pass unseen.
+            # What reflection cannot read back (an index over an expression) would only be a warning and go unnoticed.
             warnings.simplefilter("error")
             return compare_metadata(context, metadata)
 
@@ -134,7 +134,7 @@ def test_head_is_the_newest_revision_and_there_is_no_way_back() -> None:
 
 
 def test_a_field_of_a_policy_lists_its_values() -> None:
-    """Read off the values themselves, not off the page that is generated from them."""
+    """The expected values come from the fields themselves and not from the generated page."""
     page = policy_page()
     named = {
         name: step.func.values

@@ -1,11 +1,12 @@
-"""A refusal is kept, a fault is undone: after each write of each action one is raised, and all tables are compared.
+"""A refusal's audit record is committed and a fault rolls everything back: an error is raised after each write of each
+action, and all tables are compared.
 
-What an action decides is told elsewhere; here only what is left when it does not come to its end. Which actions write
-is read from the catalogue.
+What an action decides is tested elsewhere; here only what remains when it is interrupted. The catalogue says which
+actions write.
 
-An action may commit more than one transaction (a proof spends in one and marks in the next; a mail is claimed in one
-and closed in another). What an earlier one committed stays; so what is compared with is the state at the moment the
-broken transaction began, read inside it before its first statement.
+An action may commit more than one transaction (a proof spends the budget in one and records the result in the next; a
+mail is claimed in one and closed in another). What an earlier one committed stays. The tables are therefore compared
+with their state when the interrupted transaction began, read inside it before its first statement.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class Planted(Refusal):
 
 
 class Broken(RuntimeError):
-    """A fault of ours: nothing of it may stay."""
+    """An unexpected fault, after which nothing may remain."""
 
 
 @dataclass
 class Saboteur:
-    """Counts the writing statements of the writer's engine; after the n-th it raises. `before` is what was there when
-    the transaction began that is broken."""
+    """Counts the writing statements of the writer's engine and raises after the n-th. `before`: the tables when the
+    interrupted transaction began."""
 
     at: int = 0
     error: Exception | None = None
@@ -64,7 +65,7 @@ class Saboteur:
             return
         self.count += 1
         if self.error is not None and self.count == self.at:
-            self.looking = False  # what a refusal keeps is written undisturbed
+            self.looking = False  # the writes that store the refusal itself are not interrupted
             raise self.error
 
 
@@ -145,19 +146,19 @@ async def _broken(folk: Folk, act: Action, at: int) -> None:
 
 @pytest.mark.parametrize("action", WRITES)
 async def test_an_action_broken_at_its_last_write_succeeds_when_asked_again(folk: Folk, action: str) -> None:
-    """Nothing is left behind that would stand in its own way: the same, right after a fault, comes to its end."""
+    """Nothing remains that would block the action: the same action succeeds right after the fault."""
     act = await WRITES[action].arrange(folk)
     with sabotaged(folk.the) as counting:
         await act()
     act = await WRITES[action].arrange(folk)
     with sabotaged(folk.the, at=counting.count, error=Broken()), pytest.raises(Broken):
         await act()
-    folk.the.clock.forward(61)  # a mail's lease
+    folk.the.clock.forward(61)  # past the lease of a mail
     await act()
 
 
 async def test_no_transaction_outlives_a_refusal(folk: Folk) -> None:
-    """The writer is free again at once: the next action waits for nobody."""
+    """The write lock is released at once: the next action does not wait."""
     act = await WRITES["set_profile"].arrange(folk)
     with sabotaged(folk.the, at=1, error=Planted()), pytest.raises(Planted):
         await act()

@@ -1,6 +1,6 @@
-"""The launcher of tests/servers.py keeps its word, with a real server each time.
+"""The database launcher of tests/servers.py, tested with real PostgreSQL servers.
 
-Nothing about Passgate's tables lives here.
+Nothing about Passgate's own tables is here.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def test_removal_leaves_nothing() -> None:
     with Postgres() as server:
         home = Path(server.sql("SHOW data_directory")).parent
         assert home.is_dir()
-        # The server never runs as root, whoever runs the tests.
+        # The server never runs as root, even when the tests do.
         assert home.stat().st_uid == (os.geteuid() or home.stat().st_uid) != 0
     assert not home.exists()
     assert not server.running

@@ -1,6 +1,6 @@
-"""The shape of the code: one way into a session, sizes, docstrings, names, pins. What the code claims is checked here.
+"""Structural rules: one way to open a session, sizes, docstrings, pinned names and requirements.
 
-Nothing here runs a story; the source is read, and the parts are asked what they are.
+Nothing here sends requests. The source is parsed, and modules are imported and inspected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def functions(tree: ast.Module) -> Iterator[Function]:
 
 
 def uses(tree: ast.AST, name: str) -> list[ast.AST]:
-    """Every mention of a name, bare or behind a dot; a definition is none."""
+    """Every use of a name, alone or as an attribute. The definition does not count."""
     return [
         node
         for node in ast.walk(tree)
@@ -44,7 +44,7 @@ def uses(tree: ast.AST, name: str) -> list[ast.AST]:
     ]
 
 
-# -- one way into a session -----------------------------------------------------------------------------------
+# -- one way to open a session --------------------------------------------------------------------------------
 
 
 def test_only_one_function_opens_a_session(source: dict[str, ast.Module]) -> None:
@@ -57,13 +57,13 @@ def test_only_one_function_opens_a_session(source: dict[str, ast.Module]) -> Non
 
 
 def test_only_one_module_writes_the_session_table(source: dict[str, ast.Module]) -> None:
-    """An INSERT into `session` outside core/sessions would be a second endpoint."""
+    """An INSERT into `session` outside core/sessions would be a second way to open a session."""
     inserting = re.compile(r"\badd\(\s*session\b|\bupsert\(\s*session\b|\binsert\(\s*session\b|\bsession\.insert\(")
     found = {name for name in source if inserting.search((SRC / name).read_text())}
     assert found == {"core/sessions.py"}
 
 
-# -- budgets and words -----------------------------------------------------------------------------
+# -- sizes and docstrings --------------------------------------------------------------------------
 
 
 def test_files_are_short(source: dict[str, ast.Module]) -> None:
@@ -72,7 +72,7 @@ def test_files_are_short(source: dict[str, ast.Module]) -> None:
 
 
 def test_functions_are_short(source: dict[str, ast.Module]) -> None:
-    """Migrations are statements in a row, as the database gets them."""
+    """Migrations are exempt: they are a list of statements."""
     long = {
         f"{name}:{function.name}": lines
         for name, tree in source.items()
@@ -84,10 +84,10 @@ def test_functions_are_short(source: dict[str, ast.Module]) -> None:
 
 
 def test_every_module_has_a_docstring_of_two_sentences(source: dict[str, ast.Module]) -> None:
-    """Two sentences: what lives here, what never will. An empty `__init__` holds nothing to speak of."""
+    """The two sentences say what lives in the module and what does not. An empty `__init__` is exempt."""
     speaking = {name for name, tree in source.items() if len(_sentences(ast.get_docstring(tree))) >= 2}
     excused = {name for name, tree in source.items() if name.endswith("__init__.py") and len(tree.body) <= 1}
-    excused |= {name for name in source if "migrations/versions" in name}  # Alembic's message, and statements
+    excused |= {name for name in source if "migrations/versions" in name}  # their docstring is Alembic's message
     assert set(source) - speaking - excused == set()
 
 
@@ -95,11 +95,11 @@ def _sentences(text: str | None) -> list[str]:
     return [part for part in re.split(r"(?<=[.!?])\s+", text or "") if len(part) > 8]
 
 
-# -- who never returns says so ---------------------------------------------------------------------
+# -- functions that never return -------------------------------------------------------------------
 
 
 def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """All that stands in it, without what stands in functions within."""
+    """All nodes of a function's body, without those of nested functions."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
@@ -109,13 +109,14 @@ def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 
 def never_returns(function: Function) -> bool:
-    """It ends in a `raise`, and nothing before that answers."""
+    """It ends in a `raise` and nothing in it returns or yields."""
     answers = any(isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) for node in _own(function.body))
     return isinstance(function.body[-1], ast.Raise) and not answers
 
 
 def test_functions_that_never_return_are_annotated(source: dict[str, ast.Module]) -> None:
-    """Or mypy takes what follows a call for reachable, and a caller that forgets its own `raise` goes on."""
+    """Without NoReturn, mypy takes the code after a call for reachable, so a caller's missing `raise` would go
+    unnoticed."""
     silent = {
         f"{name}:{function.name}"
         for name, tree in source.items()
@@ -125,7 +126,7 @@ def test_functions_that_never_return_are_annotated(source: dict[str, ast.Module]
     assert silent == set()
 
 
-# -- the outside world has three endpoints -------------------------------------------------------------
+# -- clock, randomness, environment and hashing --------------------------------------------------------
 
 OUTSIDE = {
     "time.time": {"world.py"},
@@ -149,7 +150,7 @@ def _dotted(node: ast.AST) -> str:
 
 
 def _touched(tree: ast.Module) -> set[str]:
-    """Modules imported, names imported from them, and dotted uses, all as dotted words."""
+    """Imported modules, names imported from them and attribute accesses, all as dotted names."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -164,13 +165,13 @@ def _touched(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize("outside", OUTSIDE)
 def test_clock_dice_environment_and_hashing_have_one_module_each(source: dict[str, ast.Module], outside: str) -> None:
     for name, tree in source.items():
-        # `ctx.world.uuid`, `settings.secrets` are ours: only a bare module name is the library's.
+        # `ctx.world.uuid` and `settings.secrets` are our own attributes; only a leading module name is the library's.
         touched = {word for word in _touched(tree) if word == outside or word.startswith(outside + ".")}
         assert not touched or name in OUTSIDE[outside], f"{name} touches {touched}"
 
 
 def test_the_rules_speak_no_http(source: dict[str, ast.Module]) -> None:
-    """Names and strings of core, store, seal and hashing: no status, no header, no framework."""
+    """Names and strings of core, store, seal and hashing contain no HTTP status, header or framework."""
     word = re.compile(r"fastapi|starlette|status_code|Set-Cookie|WWW-Authenticate|\bHTTP_?\d{3}\b", re.IGNORECASE)
     for name, tree in source.items():
         if name.startswith(("core/", "store/")) or name in ("seal.py", "hashing.py"):
@@ -226,7 +227,7 @@ def test_events_are_unique_documented_and_recorded() -> None:
         assert used_in(event), f"{event} is never noted"
 
 
-# -- maps, pins, requirements ----------------------------------------------------------------------
+# -- map, public names, requirements ---------------------------------------------------------------
 
 
 def _anchors() -> list[tuple[str, str]]:
@@ -246,8 +247,7 @@ def test_the_map_is_true() -> None:
 
 
 def test_the_map_shows_every_room_of_the_rules(source: dict[str, ast.Module]) -> None:
-    """A newcomer finds each concept. Shapes without a rule of their own may stay off the map, and factors, whose list
-    is on it."""
+    """Every module of core is on the map, except plain data shapes and the factors, whose list is on it."""
     shapes = {"core/ctx.py", "core/message.py", "core/useragent.py"}
     listed = {f"core/factors/{one.name}.py" for one in FACTORS}
     rooms = {name for name in source if name.startswith("core/") and not name.endswith("core/__init__.py")}
@@ -255,7 +255,7 @@ def test_the_map_shows_every_room_of_the_rules(source: dict[str, ast.Module]) ->
 
 
 def test_public_names_are_pinned() -> None:
-    """What a host may import. A name more or less is a change that the changelog must tell."""
+    """The names that a host may import. A change of this list belongs in the changelog."""
     public = {name for name in vars(passgate) if not name.startswith("_")}
     submodules = {path.stem for path in SRC.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert public - submodules == set()
@@ -276,7 +276,8 @@ print(sorted({str(key) for key in seen}), "passgate.settings" in __import__("sys
 
 
 def test_importing_the_package_reads_no_environment() -> None:
-    """`import passgate` is cheap and looks at nothing: who embeds us decides where settings come from."""
+    """`import passgate` reads no environment variable and does not import the settings: the embedding program decides
+    where settings come from."""
     result = {**os.environ, "PASSGATE_PORT": "not a number", "PASSGATE_ENVIRONMENT": "nonsense"}
     done = subprocess.run(
         [sys.executable, "-c", LOOKED_AT], capture_output=True, text=True, env=result, cwd=ROOT, check=True
@@ -285,7 +286,7 @@ def test_importing_the_package_reads_no_environment() -> None:
 
 
 BY_THE_SERVER = {"httptools"}
-"""uvicorn imports it for the protocol we give it."""
+"""Not imported by us: uvicorn imports it for the protocol that we configure."""
 
 
 def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:

@@ -1,6 +1,7 @@
-"""The walk of a TOTP answer from its endpoint to its mark: as few places as the decision record says, in that order.
+"""The path of a TOTP answer through the source: the functions that the decision record lists, in that order and in few
+modules.
 
-What an answer does is told in the stories; here only how many places a reader must visit.
+What the answer does is tested elsewhere; here only how many places a reader has to visit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MOST_PLACES, MOST_RETURNS = 9, 2
 
 
 def recorded() -> list[tuple[str, str]]:
-    """The anchors of the record's numbered list."""
+    """The modules and functions of the record's numbered list."""
     return re.findall(r"^\d+\. `([\w/.]+\.py):(\w+)`", RECORD.read_text(), re.MULTILINE)
 
 

@@ -1,5 +1,5 @@
-"""The one catalogue of endpoints, pages and actions: the right request of each, who may ask it, what it yields, which
-actions stand behind it, how a browser gets there. Every matrix reads it.
+"""The catalogue of all endpoints, pages and actions: the right request of each endpoint, its guard, what the request
+yields, the actions behind it, and how a browser gets to the page. Every matrix is built from it.
 
 A new endpoint or page is one entry in `api` or `pages`, a new typed factor one value in `factors`. No test lives here.
 """
@@ -25,8 +25,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def entries(gate: Passgate, *more: Typed) -> dict[str, Entry]:
-    """By `POST /signin` and so on: what is known of every endpoint of an application. `more`: what a host's program
-    says of factors of its own."""
+    """The entry of every endpoint of an application, by `POST /signin` and so on. `more`: a host's own typed
+    factors."""
     made = ENDPOINTS | PAGES
     typed = typed_factors(gate)
     for factor in (*TYPED, *more):
@@ -38,7 +38,7 @@ def entries(gate: Passgate, *more: Typed) -> dict[str, Entry]:
 
 @cache
 def application() -> Passgate:
-    """The one that tests are made from, before any of them runs."""
+    """The application whose catalogue parametrizes the tests; made at collection time and never started."""
     with tempfile.TemporaryDirectory() as folder:
         gate = Passgate(settings_for(Path(folder)), factors=OWN_FACTORS)
         gate.services.hasher.close()
@@ -57,23 +57,23 @@ def _document() -> dict[str, Any]:
 
 @cache
 def operations() -> dict[str, dict[str, Any]]:
-    """What the OpenAPI document says of each endpoint that stands in it, by the catalogue's keys."""
+    """The operations of the OpenAPI document, by the catalogue's keys."""
     paths = _document()["paths"]
     return {f"{method.upper()} {path}": result for path, methods in paths.items() for method, result in methods.items()}
 
 
 def schema_of(key: str) -> dict[str, Any]:
-    """The schema of the body that an endpoint takes."""
+    """The schema of an endpoint's request body."""
     reference = operations()[key]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     found: dict[str, Any] = _document()["components"]["schemas"][reference.rpartition("/")[2]]
     return found
 
 
-# -- what the matrices are made from ---------------------------------------------------------------
+# -- what the matrices are built from --------------------------------------------------------------
 
 
 def yielding() -> list[tuple[str, Right]]:
-    """Every right request that yields something."""
+    """Every right request that yields something, with its endpoint."""
     return [(key, right) for key, entry in catalogue().items() for right in entry.rights if right.row]
 
 
@@ -83,13 +83,13 @@ def asked() -> dict[str, Right]:
 
 
 def messages() -> list[tuple[str, Right]]:
-    """Every message that programs send: each body once."""
+    """One right request for each different request body of the API."""
     with_body = [key for key, result in operations().items() if "requestBody" in result and key in catalogue()]
     return [(key, right) for key in with_body for right in catalogue()[key].rights if right.optional is not None]
 
 
 def writing() -> dict[str, Writes]:
-    """Every action that writes, by its name, whether an endpoint leads to it or not."""
+    """Every action that writes, by name, including those that no endpoint calls."""
     made: dict[str, Writes] = {}
     for one in (*(one for entry in catalogue().values() for one in entry.writes), *BEHIND):
         assert made.setdefault(one.name, one) == one, f"two actions are called {one.name}"
@@ -97,7 +97,7 @@ def writing() -> dict[str, Writes]:
 
 
 def fresh() -> dict[str, Fresh]:
-    """Every action that wants a fresh proof."""
+    """Every action that needs a fresh proof, by endpoint."""
     return {key: entry.fresh for key, entry in catalogue().items() if entry.fresh}
 
 

@@ -1,6 +1,7 @@
-"""What one does with one's own account, and an admin with those of others, each as an action that can be done again.
+"""Actions on one's own account, and an admin's on the accounts of others, each as a function that can be called
+repeatedly.
 
-How often each writes is said in `api` and `pages`.
+How often each writes is in `api` and `pages`.
 """
 
 from __future__ import annotations

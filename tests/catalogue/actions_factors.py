@@ -1,6 +1,7 @@
-"""What one does with one's own factors, each as an action that can be done again: it asks anew for what it burns.
+"""Actions on one's own factors, each as a function that can be called repeatedly: it makes its challenges and codes
+anew.
 
-How often each writes is said in `api`; proofs are in `actions_proofs`.
+How often each writes is in `api`; proofs are in `actions_proofs`.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ async def remove_passkey(folk: Folk) -> Action:
 
 
 async def remove_app(folk: Folk) -> Action:
-    """With the codes that go with it."""
+    """Removes the recovery codes too, since no other second factor is left."""
     actor = await with_app(folk)
     await folk.add_codes(actor)
     strong = await folk.strong(actor)

@@ -1,6 +1,6 @@
-"""What is done behind all endpoints: by an operator on the command line, and by the jobs.
+"""Actions that no endpoint calls: an operator's on the command line, and those of background jobs.
 
-What comes in by an endpoint is in the other modules of actions.
+Actions behind endpoints are in the other modules.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def make_link(folk: Folk) -> Action:
 
 
 class Letterbox:
-    """A mail server that takes everything; where the mail goes is not the question here."""
+    """A mail transport that accepts every message and drops it."""
 
     async def send(self, message: Message) -> None:
         assert message.to
@@ -126,4 +126,4 @@ BEHIND = (
     Writes(purge, 5),
     Writes(rewrap, 1),
 )
-"""No endpoint leads here, so each is entered by hand."""
+"""Listed here because the entries of endpoints do not name them."""

@@ -1,6 +1,6 @@
-"""Proving, and setting up on the way, each as an action that can be done again.
+"""Proving factors, and setting them up during a sign-in, each as a function that can be called repeatedly.
 
-How often each writes is said in `api`; plain right and wrong answers that are typed come from `factors`.
+How often each writes is in `api`; right and wrong answers of typed factors come from `factors`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def passkey_asked(folk: Folk, counter: int = 0) -> tuple[Authenticator, st
 
 
 async def password_rehashed(folk: Folk) -> Action:
-    """The stored hash has other parameters than the present ones, so a right answer replaces it."""
+    """The stored hash has outdated parameters, so a right answer replaces it."""
     actor = await folk.create(hashed=OLDER)
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
     return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
@@ -78,7 +78,8 @@ async def passkey_wrong(folk: Folk) -> Action:
 
 
 async def passkey_behind(folk: Folk) -> Action:
-    """Refused, burnt, noted and told to its owner in one transaction."""
+    """A counter that is not above the stored one: refused, credential revoked, recorded and mailed in one
+    transaction."""
     await policy(folk.the)
     key, handle, options = await passkey_asked(folk, 5)
     return refused(lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk))))
@@ -90,7 +91,7 @@ async def passkey_behind_recorded(folk: Folk) -> Action:
     return lambda: signin.prove(folk.ctx, handle, "passkey", key.get(options, url(folk)))
 
 
-# -- setting up on the way -------------------------------------------------------------------------
+# -- setting up during a sign-in -------------------------------------------------------------------
 
 
 async def signup_set_up(folk: Folk) -> Action:

@@ -1,6 +1,6 @@
-"""Beginning and finishing a sign-in, each as an action that can be done again.
+"""Starting and finishing a sign-in, each as a function that can be called repeatedly.
 
-Proofs are in `actions_proofs`; how often each action writes is said in `api` and `pages`.
+Proofs are in `actions_proofs`; how often each action writes is in `api` and `pages`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.core.behind import Folk
 from tests.core.having import policy
 from tests.kit import OTHER_PASSWORD, PASSWORD
 
-# -- beginning -------------------------------------------------------------------------------------
+# -- starting --------------------------------------------------------------------------------------
 
 
 async def start(folk: Folk) -> Action:
@@ -53,7 +53,7 @@ async def passkey_challenge(folk: Folk) -> Action:
 
 
 async def finish_signin(folk: Folk) -> Action:
-    """From another browser than the session before, so that the mail about a new device is laid too."""
+    """From another browser than the earlier session, so that a mail about a new device is queued too."""
     actor = await folk.create()
     begun = await signin.start(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
@@ -95,7 +95,7 @@ async def finish_remembered(folk: Folk) -> Action:
 
 
 async def finish_found_again(folk: Folk) -> Action:
-    """The factor was shown after all: the release that waited is stopped."""
+    """The second factor is proved after all, so a release of it that was waiting is stopped."""
     actor = await with_app(folk)
     await (await ways_that_wait(folk, actor))()
     handle = await begun(folk, actor)
@@ -120,7 +120,7 @@ async def open_link(folk: Folk) -> Action:
 
 
 async def open_link_of_admins(folk: Folk) -> Action:
-    """For an equal: two makers are locked and asked about again."""
+    """A link for another admin, which takes two makers: both are locked and their rights checked again."""
     token = await link_of_admins(folk)
     return lambda: signin.start_by_link(folk.ctx, token)
 

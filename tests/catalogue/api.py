@@ -1,6 +1,7 @@
-"""The endpoints that programs ask, one entry each; and the actions that no endpoint leads to.
+"""The entries of the API's endpoints.
 
-Pages are in `pages`; what a factor that is typed adds to an endpoint comes from `factors`.
+Pages are in `pages`; what a typed factor adds to an endpoint comes from `factors`. Actions without an endpoint are in
+`actions_operator`.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ _ANSWER = (
     " answer.response.publicKey answer.response.transports answer.response.publicKeyAlgorithm"
     " answer.clientExtensionResults.credProps answer.clientExtensionResults.credProps.rk"
 )
-"""What a browser may leave out when it made a passkey."""
+"""Members that a browser may leave out of its answer when it made a passkey."""
 
 
 def reads(path: str) -> Right:
-    """A signed-in person looks at something of their own."""
+    """A request of a signed-in person that only reads something of their own."""
 
     async def reads(population: Population) -> Ask:
         return asks.mine(population, path)

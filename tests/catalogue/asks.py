@@ -1,6 +1,7 @@
-"""Requests of programs that are right in every way: whom each is from, what it carries, and what is somebody else's.
+"""The right requests to the API: who sends each, what it contains, and variants with values that belong to somebody
+else.
 
-Each is made anew whenever it is asked for; what it yields is said in `api`, what pages send is in `asks_pages`.
+Each call makes a new request. What it yields is in `api`; the requests of pages are in `asks_pages`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
 API = "/api/v1"
 NEVER = "00000000-0000-7000-8000-000000000000"
 
-# -- beginning -------------------------------------------------------------------------------------
+# -- starting --------------------------------------------------------------------------------------
 
 
 async def signs_in(population: Population) -> Ask:
@@ -42,7 +43,7 @@ async def asks_passkey(population: Population) -> Ask:
 
 
 async def asks_passkey_second(population: Population) -> Ask:
-    """Here the options name the person's passkeys."""
+    """After the password, so the options list the person's own passkeys."""
     return Ask(
         f"{API}/signin/challenge", {"factor": "passkey"}, await population.after_password(population.anna), behind=()
     )
@@ -54,7 +55,8 @@ async def asks_code(population: Population) -> Ask:
 
 
 async def asks_to_enrol(population: Population, factor: str) -> Ask:
-    """Cara showed password and app; a passkey is demanded beside. Ben has nothing to show, so an app is set up."""
+    """Set up a factor during a sign-in. Cara has proved password and app, and a passkey is required too; Ben has no
+    second factor, so he sets up an app."""
     if factor == "passkey":
         await population.rules(second="always", second_among=["passkey"], least_acr="phr")
         return Ask(f"{API}/signin/challenge", {"factor": factor}, await population.after_app(population.cara))
@@ -85,7 +87,8 @@ async def gives_password(population: Population) -> Ask:
 
 
 async def gives_passkey(population: Population) -> Ask:
-    """First, and nobody is named but by the address. Otto's passkey is of another tenant."""
+    """The passkey is the first factor and the person is named only by the address. Otto's passkey belongs to another
+    tenant."""
     handle = await population.begun(population.anna)
     return proof(handle, "passkey", *await population.asserted(handle, population.anna, population.otto))
 
@@ -110,7 +113,7 @@ async def gives_recovery_code(population: Population) -> Ask:
 
 
 async def gives_code(population: Population) -> Ask:
-    """Of a recovery; another recovery's code is nobody's here."""
+    """The code of a recovery; the code of another person's recovery is wrong here."""
     other = handle_of(await population.the.recover(population.ben.email))
     handle = handle_of(await population.the.recover(population.anna.email))
     assert other != handle
@@ -130,7 +133,8 @@ async def completes_signup(population: Population) -> Ask:
 
 
 async def gives_new_password(population: Population) -> Ask:
-    """Anna recovers: the mailed code and her app, then a new password. Without the app it is no new one yet."""
+    """Anna recovers: the mailed code, her app, then a new password. Without the app the new password is not accepted
+    yet."""
     handle = await population.recovering(population.anna)
     assert (await population.the.prove(handle, "totp", population.code(population.anna))).status_code == 200
     return proof(handle, "password", OTHER_PASSWORD, behind=("email_code",))
@@ -173,7 +177,7 @@ def mine(population: Population, path: str, body: dict[str, Any] | None = None, 
 
 
 async def ends_session(population: Population) -> Ask:
-    """One more of anna's, so that the other stays."""
+    """Ends a second session of Anna's, so that her other one stays for further requests."""
     _, token = await population.folk.opened(population.anna.tenant_id, population.anna.id)
     return Ask(f"{API}/session", None, token)
 
@@ -271,7 +275,7 @@ async def forgets_browser(population: Population) -> Ask:
     return mine(population, f"/me/browsers/{known['items'][0]['id']}")
 
 
-# -- an admin's ------------------------------------------------------------------------------------
+# -- an admin's requests ---------------------------------------------------------------------------
 
 
 RULES = {"second": "always", "second_among": ["totp", "passkey"], "max_age": 600, "totp_at_once": True}

@@ -1,7 +1,7 @@
-"""What people send from pages, right in every way, by cookie and form; made from what a program sends where it is the
-same answer.
+"""The right requests that pages send, by cookie and form. They are derived from an API request where the answer is the
+same.
 
-What a form that is typed to sign in yields comes from `factors`, all others' from `pages`.
+What the form of a typed factor yields during a sign-in is in `factors`, of all other forms in `pages`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.catalogue.asks import (
 from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
 
 SIGNIN, SESSION, LINK = "passgate_signin", "passgate_session", "passgate_link"
-"""Names of the cookies."""
+"""The names of the cookies."""
 
 
 def form(path: str, secret: str, cookie: str, **typed: str) -> Ask:
@@ -45,7 +45,7 @@ async def page_recovers(population: Population) -> Ask:
 
 
 async def page_opens_session(population: Population) -> Ask:
-    """Ben has nothing but his password."""
+    """Ben has only a password, so proving it opens his session."""
     return form("/signin/password", await population.begun(population.ben), SIGNIN, password=PASSWORD)
 
 
@@ -80,7 +80,7 @@ async def page_has_moved(population: Population) -> Ask:
 
 
 async def page_undoes(population: Population) -> Ask:
-    """Anna moved, and the mail to her old address brings her back."""
+    """Anna changed her address, and the link mailed to the old address undoes that."""
     moved, before = await has_moved(population), population.anna.email
     await population.done("POST", "/me/address/prove", moved.body, population.anna.token)
     population.anna.email = await population.address_of(population.anna)
@@ -94,7 +94,7 @@ async def page_leaves(population: Population) -> Ask:
 
 
 def as_form(asked: Ask, path: str, cookie: str, name: str) -> Ask:
-    """The answer that a program would give, in the field of a page; a passkey's as JSON."""
+    """The answer of an API request as a form field; a passkey's as JSON."""
 
     def as_field(one: Ask) -> str:
         answer = (one.body or {})["answer"]
@@ -121,7 +121,7 @@ async def page_offers_app(population: Population) -> Ask:
 
 
 async def page_shows_app(population: Population) -> Ask:
-    """Where the secret waits for its first code."""
+    """The page of a secret that waits for its first code."""
     return form("/signin/totp", (await sets_up_app(population)).secret, SIGNIN)
 
 
@@ -130,7 +130,7 @@ async def page_sets_up_app(population: Population) -> Ask:
 
 
 async def page_enters_by_link(population: Population) -> Ask:
-    """Ben has nothing but his password: the link opens his session."""
+    """Ben has only a password, so the link alone opens his session."""
     made = await population.done("POST", f"/users/{population.ben.id}/signin-link", None, population.anna.token)
     return form("/signin/link", made["url"].rpartition("/")[2], LINK, decision="signin")
 

@@ -1,6 +1,7 @@
-"""What must be there before an action of the catalogue: people with factors, begun sign-ins, links, a slow recovery.
+"""Preparations that actions of the catalogue need: people with factors, pending sign-ins, links, a recovery with a
+wait.
 
-No action of its own and no rule is here.
+Actions and rules are not here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.kit import PASSWORD
 
 
 def refused(proving: Action) -> Action:
-    """A wrong answer's own refusal is the action's normal end."""
+    """The action with the refusal of a wrong answer as its normal end; other refusals are raised."""
 
     async def act() -> None:
         try:
@@ -41,7 +42,7 @@ async def with_app(folk: Folk) -> Actor:
 
 
 async def begun(folk: Folk, actor: Actor, browser: str | None = None) -> str:
-    """A sign-in whose person is named."""
+    """A pending sign-in after the password."""
     started = await signin.start(folk.ctx, await folk.email(actor), None, browser=browser)
     await signin.prove(folk.ctx, started.handle, "password", PASSWORD)
     return started.handle
@@ -74,7 +75,7 @@ async def one_way(folk: Folk, actor: Actor) -> str:
 
 
 def slow(folk: Folk) -> Ctx:
-    """Where a release waits for a day."""
+    """A context in which lost factors are released after a day only."""
     settings = folk.the.gate.settings.model_copy(update={"recovery": RecoverySettings(wait=24 * 3600)})
     return replace(folk.ctx, services=replace(folk.ctx.services, settings=settings))
 
@@ -85,7 +86,7 @@ async def link_for(folk: Folk, actor: Actor) -> str:
 
 
 async def link_of_admins(folk: Folk) -> str:
-    """A link for an admin, which two other admins made."""
+    """The token of a sign-in link for an admin, which two other admins made."""
     equal = await folk.create(None, "admin")
     made = None
     for maker in (await folk.create(None, "admin"), await folk.create(None, "admin")):

@@ -1,7 +1,6 @@
-"""What the catalogue says of one endpoint: who may ask it, with which request, what that yields, which actions stand
-behind it, how its page is reached.
+"""The types of the catalogue: what an entry says of one endpoint.
 
-Only the shape lives here; what is said of which endpoint stands in `api`, `pages` and `factors`.
+The entries themselves are in `api`, `pages` and `factors`.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ Way = Callable[[Person], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Right:
-    """A request that is right in every way, and the status it is answered with. `row`: what each broken rule makes of
-    it; empty where it yields nothing. `optional`: members of its body that may be left out, `name-` one whose text
-    may be shorter; None where another request sends the same message."""
+    """A right request and the status of its response. `row`: the response to it under each broken rule; empty where the
+    request yields nothing. `optional`: the members of its body that may be left out, and as `name-` those whose text
+    may be shorter; None where another request has the same kind of body."""
 
     asks: Asks
     status: int
@@ -40,8 +39,8 @@ class Right:
 
 @dataclass(frozen=True)
 class Writes:
-    """An action that writes: what must be there before it, and how often it writes at least. `on_postgres`: it has
-    upserts, locks or cascades, which the other database does in its own way."""
+    """An action that writes. `arrange`: prepares it and returns it; `least`: the least number of its writes.
+    `on_postgres`: it has upserts, locks or cascades, so it is tested on PostgreSQL too."""
 
     arrange: Arrange
     least: int
@@ -55,7 +54,7 @@ class Writes:
 
 @dataclass(frozen=True)
 class Fresh:
-    """An action that wants a fresh proof at the person's own level. `role`: what one must be to do it at all."""
+    """An action that needs a fresh proof at the person's own level. `role`: the role that the action needs."""
 
     act: Callable[[Folk, Actor], Awaitable[object]]
     role: str = "user"
@@ -63,8 +62,9 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Stop:
-    """A page in one state: what `Person.where` says there, how one gets there, and who does: a `guest`; a `person` who
-    has an account; a `member` who is signed in; one who is `stale`."""
+    """A page in one state. `where`: what `Person.where` returns there; `way`: how to get there; `by_whom`: the state of
+    the person before: an anonymous visitor, a `person` who has an account, a `member` who is signed in, or a member
+    whose proof is `stale`."""
 
     where: str
     way: Way
@@ -79,8 +79,8 @@ class Stop:
 
 @dataclass(frozen=True)
 class Entry:
-    """`who` is the name of its guard. The first of `rights` is the request that hostile input is made from. A page that
-    people look at has `stops`, or `leads_on` to one that has."""
+    """`who`: the name of the endpoint's guard. The first of `rights` is the request that tests of hostile input vary. A
+    page that is displayed has `stops`; one that only redirects has `leads_on`."""
 
     who: str
     rights: tuple[Right, ...]
@@ -90,7 +90,7 @@ class Entry:
     leads_on: bool = False
 
     def __add__(self, more: Entry) -> Entry:
-        """The same endpoint, with what a factor adds to it."""
+        """The entry with what a factor adds to it."""
         assert self.who == more.who
         return replace(
             self,
@@ -105,4 +105,4 @@ class Entry:
 
 
 NOTHING: tuple[Right, ...] = ()
-"""For a page that only shows, takes away or leads on: nobody can do more after it than before."""
+"""For a page that only shows something, removes something or redirects: nobody can do more after it than before."""

@@ -1,6 +1,6 @@
-"""Factors whose answer is typed: what tests must know of one, and the rows that it brings to every matrix.
+"""Typed factors, whose answer is a text: what tests must know of each, and the entries that follow from it.
 
-Which factors an application has it says itself; passkeys, which are not typed, stand in `api` and `pages`.
+Which factors an application has is read from the application. Passkeys, which are not typed, are in `api` and `pages`.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from tests.catalogue.pages import MEMBER, PENDING
 from tests.core.behind import Folk
 
 Asked = tuple[str, Callable[[], Awaitable[str]]]
-"""A handle that asks for the factor, and how its right answer is made."""
+"""A handle of a sign-in that asks for the factor, and a function that returns the right answer."""
 
 
 @dataclass(frozen=True)
 class Typed:
-    """What tests must know of a typed factor, and all that they must know.
+    """All that tests must know of a typed factor.
 
-    `gives`: a right answer over HTTP, with somebody else's beside it; `row` and `page_row`: what each broken rule makes
-    of that. `asked`: the same without HTTP; a right answer writes at least `least` times. `way`: how a person in a
-    browser gets to its page, and who does. `wrong` is never right; `typed_as` is the name of the page's field.
+    `gives`: a request with a right answer, with somebody else's answer as its variant; `row` and `page_row`: the
+    responses to it under each broken rule. `asked`: the same without HTTP; a right answer writes at least `least`
+    times. `way`: how a person in a browser gets to the factor's page; `by_whom`: that person's state, as in `Stop`.
+    `wrong`: an answer that is never right; `typed_as`: the name of the page's field.
     """
 
     name: str
@@ -51,16 +52,16 @@ class Typed:
     least: int = 8
     on_postgres: bool = False
     own: Own | None = None
-    """Of a host's own factor: how a session adds and removes it."""
+    """Only for a host's own factor: how a session adds and removes it."""
 
 
 def typed_factors(gate: Passgate) -> dict[str, Factor]:
-    """Each typed factor of an application, by its name."""
+    """The typed factors of an application, by name."""
     return {factor.name: factor for factor in gate.services.factors if factor.answer == "text"}
 
 
 def factor_entries(factor: Typed, it: Factor) -> dict[str, Entry]:
-    """Its row in every matrix. What stands already at an endpoint is added to, never replaced."""
+    """The entries that the factor adds to; the caller merges them with entries of the same endpoints."""
     path = path_of(it)
     own = own_entries(it, factor.own) if factor.own else {}
     return own | {

@@ -1,6 +1,6 @@
-"""What the catalogue does not know of an application, or says wrongly: each by its name, so that one test tells it all.
+"""What is missing or wrong in the catalogue of an application, as a list of messages for one test.
 
-What an entry's requests yield is asked by the matrices.
+Whether the requests of an entry yield what it says is tested by the matrices.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tests.catalogue.factors import TYPED, Typed, typed_factors
 from tests.catalogue.outcomes import STEP_UP, Rule
 
 FILES = ("GET /docs", "GET /static/")
-"""What begins so is the same file for everybody."""
+"""Static files, the same for everybody, need no entry."""
 
 
 def gaps(gate: Passgate, known: Mapping[str, Entry], *more: Typed) -> list[str]:
-    """Sentences, none for an application that is known in whole."""
+    """One message for each gap; none if the catalogue is complete."""
     routes = {f"{one.method} {one.path}": one for one in endpoints(gate)}
     routes = {key: one for key, one in routes.items() if not key.startswith(FILES) and one.method != "HEAD"}
     answered = {factor.name for factor in (*TYPED, *more)}
@@ -31,7 +31,7 @@ def gaps(gate: Passgate, known: Mapping[str, Entry], *more: Typed) -> list[str]:
 
 
 def lacking(route: Endpoint, entry: Entry) -> Iterator[str]:
-    """What one entry should say and does not."""
+    """What one entry lacks or contradicts."""
     is_safe, is_asked_by_programs = route.method in SAFE, bool(route.operation)
     if route.guards != (entry.who,):
         yield f"its guard is {', '.join(route.guards)}, not {entry.who}"

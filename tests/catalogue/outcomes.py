@@ -1,6 +1,6 @@
-"""What a broken rule makes of a request that is right in every other way: rows of the matrix that many endpoints share.
+"""The responses that a right request gets under each broken rule, as rows that many endpoints share.
 
-Which endpoint has which row stands in `api`, `pages` and `factors`; how a rule is broken, in the matrix.
+Which endpoint has which row is in `api`, `pages` and `factors`; how a rule is broken is in the matrix.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 
 class Rule(StrEnum):
-    """`second`: a factor that the person has was not shown. `throttled`: the origin's tries are used up. `locked`: the
-    authenticator's are, and even the right answer is a wrong one. `person`, `tenant`: disabled. `others`: the id or
-    answer is somebody else's. `stale`: hours later. `handle`: a half-signed-in handle in the place of what is carried.
-    `session`: a live session in that place."""
+    """`second`: a second factor that the person has was not proved. `throttled`: the origin's budget is used up.
+    `locked`: the authenticator's budget is used up, so even a right answer is refused. `person`, `tenant`: disabled.
+    `others`: the id or answer belongs to somebody else. `stale`: hours later. `handle`: the handle of a pending sign-in
+    is sent in place of the request's own secret; `session`: the token of a live session is."""
 
     SECOND = "second"
     THROTTLED = "throttled"
@@ -27,8 +27,8 @@ class Rule(StrEnum):
 
 
 class Expected(NamedTuple):
-    """A status, and the code of the refusal; of a page that leads on, where to. `opens`: tables that grow all the same,
-    because the answer must be the same for anybody."""
+    """The status, and `word`: the code of the refusal, or the target of a redirect. `opens`: tables that get new rows
+    although the rule is broken, because the response must be the same for everybody."""
 
     status: int
     word: str = ""
@@ -36,7 +36,7 @@ class Expected(NamedTuple):
 
 
 Row = dict[Rule, Expected]
-"""What a rule that is not named says nothing about at this endpoint: there the cell is the honest request's."""
+"""A rule that a row does not name is not tested at that endpoint."""
 
 BEGUN = ("sign_in", "ticket", "outbox")
 INVALID, ENDED = Expected(401, "handle_invalid"), Expected(401, "session_ended")
@@ -46,7 +46,7 @@ UNOFFERED, MISSING = Expected(409, "factor_not_offered"), Expected(409, "proof_m
 THROTTLED = Expected(429, "throttled")
 
 ALIKE = {status: {Rule.TENANT: CLOSED, Rule.PERSON: Expected(status, "", BEGUN)} for status in (201, 202)}
-"""Beginning tells nobody who is disabled."""
+"""Starting a sign-in gets the same response for a disabled person, so it does not disclose who is disabled."""
 TO_PASSWORD: Row = {Rule.TENANT: CLOSED, Rule.PERSON: Expected(303, "/signin/password", BEGUN)}
 TO_CODE: Row = {Rule.TENANT: CLOSED, Rule.PERSON: Expected(303, "/signin/email-code", BEGUN)}
 HANDLE: Row = {Rule.TENANT: INVALID, Rule.STALE: INVALID, Rule.SESSION: INVALID}
@@ -67,7 +67,7 @@ PENDING_PAGE: Row = {Rule.TENANT: INVALID, Rule.STALE: INVALID, Rule.SESSION: IN
 OUT = Expected(303, "/signin")
 VISITOR: Row = {Rule.PERSON: OUT, Rule.TENANT: OUT, Rule.HANDLE: OUT}
 AGAIN = Expected(303, "/signin/password", ("sign_in",))
-"""A page that wants a fresh proof leads to one."""
+"""A page that needs a fresh proof redirects to the start of one."""
 FRESH_PAGE: Row = {**VISITOR, Rule.STALE: AGAIN, Rule.SECOND: AGAIN}
 
 CODE_PAGE: Row = {**FRESH_PAGE, Rule.OTHERS: REFUSED, Rule.THROTTLED: THROTTLED, Rule.LOCKED: REFUSED}
@@ -77,4 +77,4 @@ LADDER_PAGE: Row = {**PASSWORD_PAGE, Rule.OTHERS: REFUSED}
 PEEK: Row = dict.fromkeys((Rule.TENANT, Rule.STALE, Rule.SESSION), OUT) | {Rule.PERSON: INVALID}
 NEW = Expected(200, "", ("sign_in", "ticket"))
 OPTIONS: Row = {Rule.TENANT: CLOSED, Rule.PERSON: NEW, Rule.STALE: NEW, Rule.SESSION: NEW}
-"""Where no sign-in runs, one begins."""
+"""Without a pending sign-in, asking for options starts one."""

@@ -1,6 +1,6 @@
-"""The endpoints and the page with which a host's own factor is set up and removed, made from its value.
+"""The entries of the endpoints and the page that set up and remove a host's own factor, built from its definition.
 
-Ours have entries of their own in `api` and `pages`.
+Passgate's own factors have their entries in `api` and `pages`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tests.core.behind import Folk
 
 @dataclass(frozen=True)
 class Own:
-    """`answer` sets it up; `adds` and `removes` are the requests of a session that do."""
+    """`answer`: the answer that sets the factor up; `adds` and `removes`: the requests of a session that add and remove
+    it."""
 
     answer: str
     adds: Asks
@@ -31,7 +32,7 @@ class Own:
 
 
 def own_entries(it: Factor, own: Own) -> dict[str, Entry]:
-    """The endpoints and the page with which a factor is set up and removed."""
+    """The entries of the endpoints and the page that set up and remove the factor."""
     me, page = f"/me/{it.path}", f"/account/{it.path}"
 
     async def add_by_page(population: Population) -> Ask:

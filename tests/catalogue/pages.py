@@ -1,6 +1,6 @@
-"""The endpoints that people ask from a page, and the pages themselves, one entry each.
+"""The entries of the pages and of the endpoints that pages send forms to.
 
-What programs ask is in `api`; what the page of a typed factor has besides comes from `factors`.
+Endpoints of the API are in `api`; what the page of a typed factor adds comes from `factors`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LEADS_ON = Entry(STRANGER, NOTHING, leads_on=True)
 
 
 def shows(*stops: Stop, who: str = VISITING) -> Entry:
-    """A page that is only looked at."""
+    """A page that is only displayed."""
     return Entry(who, NOTHING, stops=stops)
 
 

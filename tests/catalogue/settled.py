@@ -1,7 +1,6 @@
-"""The population that the catalogue's requests come from, settled once and then copied: fixtures for the folders that
-ask.
+"""Fixtures with the population that sends the catalogue's requests, set up once per session and then copied.
 
-Who lives there is told in the population itself.
+Who belongs to the population is in `tests.architecture.population`.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ HOURS: dict[str, Any] = {
     "signin": {"fresh": 6 * 3600, "life": 6 * 3600},
     "session": {"idle": 80_000, "touch": 80_000},
 }
-"""Everything that is fresh stays so, and using a session leaves no trace, until a rule is broken."""
+"""Lifetimes so long that nothing expires until a rule is broken, and no session is updated by its use."""
 
 
 @pytest.fixture(scope="session")
 async def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Population]:
-    """The population as it is before anything happens; each test moves into a copy of it."""
+    """The population in its initial state; each test works on a copy."""
     folder = tmp_path_factory.mktemp("population")
     async with running(settings_for(folder, **HOURS)) as the:
         return folder, await Population.settled(the)
@@ -45,7 +44,7 @@ async def lite_population(settled: tuple[Path, Population], tmp_path: Path) -> A
 async def population(
     settled: tuple[Path, Population], tmp_path: Path, database_url: str | None
 ) -> AsyncIterator[Population]:
-    """On each database; on PostgreSQL it is settled anew."""
+    """The population on each database; on PostgreSQL it is set up anew for each test."""
     folder, people = settled
     if database_url is None:
         shutil.copytree(folder, tmp_path / "population")

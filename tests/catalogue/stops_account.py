@@ -1,6 +1,6 @@
-"""How a person in a real browser gets to the pages of their account, in each of their states.
+"""How a person in a real browser gets to the pages of their account, in each state.
 
-Where one then is stands in `pages`.
+What the page then shows is in `pages`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How a person in a real browser gets to the pages before there is a session, and to those beside the way, in each of
-their states.
+"""How a person in a real browser gets to the pages before there is a session, and to other pages outside the account,
+in each state.
 
-Where one then is stands in `pages` and `factors`; the account has a module of its own.
+What the page then shows is in `pages` and `factors`; pages of the account are in `stops_account`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ async def weak_new_password(anna: Person) -> None:
 
 
 async def to_second(anna: Person) -> None:
-    """Half signed in, with every kind of second step."""
+    """A pending sign-in after the password, with every kind of second factor to choose from."""
     await rule(anna.face, second_among=["passkey", "totp", "recovery_code", "email_code"])
     await with_app(anna)
     await with_passkey(anna)
@@ -88,7 +88,8 @@ async def to_second(anna: Person) -> None:
 
 
 async def with_passkey(anna: Person) -> Device:
-    """On a phone that then lies out of reach, or autofill would be quicker than anybody types."""
+    """Adds a passkey on a phone that is then taken out of reach; otherwise autofill would sign in before anything is
+    typed."""
     phone = await Pocket(anna.page).device()
     await anna.open("/account/passkeys/new")
     await anna.press("form[data-passkey] button")
@@ -116,7 +117,7 @@ async def passkey(anna: Person) -> None:
 
 
 async def no_passkey(anna: Person) -> None:
-    """Of somebody else, and refused."""
+    """The page after an empty answer was sent and refused."""
     await password(anna)
     await anna.open("/signin/passkey")
     await anna.page.evaluate("document.querySelector('form[data-passkey]').submit()")
@@ -136,7 +137,7 @@ async def mailed_as_second(anna: Person) -> None:
 
 
 async def waiting(anna: Person) -> None:
-    """As in production, where a lost factor is not gone at once."""
+    """A recovery with the wait of production, where a lost factor is released only after a day."""
     await with_app(anna)
     await mailed(anna)
     await anna.send("/signin/email-code", code=await anna.face.code(anna.email, "recovery_code"))

@@ -1,7 +1,6 @@
-"""A person at our passkey endpoint: the same names and challenges in every test, and the two ceremonies in one word
-each.
+"""Helpers for passkey tests: fixed names and challenges, and one function for each ceremony.
 
-What should be refused is told by the tests; nothing here expects anything.
+Nothing is asserted here about what should be refused.
 """
 
 from __future__ import annotations

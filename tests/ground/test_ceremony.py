@@ -1,7 +1,7 @@
-"""The two passkey ceremonies: honest answers pass, each single lie is refused by name.
+"""The two passkey ceremonies: honest answers pass, and an answer with one false value is refused with the right reason.
 
-What strangers send that is no answer at all stands in test_ceremony_hostile, the vectors of W3C in
-test_ceremony_vectors; the endpoints that hold a ceremony are not told here.
+Malformed answers are tested in test_ceremony_hostile, W3C's vectors in test_ceremony_vectors. Endpoints are not used
+here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def flip(raw: bytes, bit: int) -> bytes:
     return bytes(made)
 
 
-# -- honest ----------------------------------------------------------------------------------------
+# -- honest answers --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fmt", ["none", "packed"])
@@ -63,7 +63,7 @@ def test_a_backup_may_come_and_go() -> None:
 
 
 def test_the_counter_is_reported_and_not_judged() -> None:
-    """One that stands still or falls is the tenant's to judge."""
+    """The tenant's policy decides what a counter means that did not increase."""
     one, stored = enrolled(counter=50)
     assert [sign_in(one.get(request(), ORIGIN, counter=result), stored).counter for result in (50, 3, 0)] == [50, 3, 0]
 
@@ -88,7 +88,7 @@ def test_an_older_browser_sends_no_frame_fields() -> None:
     assert sign_in(one.get(request(), ORIGIN, cross_origin=OMIT), stored) == PASSED
 
 
-# -- one lie in either ceremony --------------------------------------------------------------------
+# -- one false value in either ceremony ------------------------------------------------------------
 
 DOUBLED = b'{"type":"webauthn.create","type":"webauthn.get",'
 FRAMES: list[object] = [True, "false", "", 0, None, [], {}]
@@ -156,8 +156,8 @@ AUTH_DATA: list[dict[str, Any]] = [
     {"auth_data": lambda raw: raw[:-1]},
     {"auth_data": lambda raw: raw[:36]},
     {"auth_data": lambda _: b""},
-    {"auth_data": lambda raw: raw[:32] + bytes([raw[32] | 128]) + raw[33:]},  # extensions promised, none there
-    {"auth_data": lambda raw: raw[:32] + bytes([raw[32] ^ 64]) + raw[33:]},  # a credential too few or too many
+    {"auth_data": lambda raw: raw[:32] + bytes([raw[32] | 128]) + raw[33:]},  # the extension flag without extensions
+    {"auth_data": lambda raw: raw[:32] + bytes([raw[32] ^ 64]) + raw[33:]},  # attested data missing or in excess
 ]
 LIES = [*CLIENT_DATA, *((twists, "ceremony") for twists in AUTH_DATA)]
 
@@ -177,7 +177,7 @@ def test_a_sign_in_with_one_lie_is_refused(twists: dict[str, Any], reason: str, 
 
 
 def test_more_members_of_the_client_data_are_no_lie() -> None:
-    """§5.8.1: browsers add some, to see whether anybody compares texts."""
+    """§5.8.1: browsers may add members, so that nobody compares the client data as a text."""
     more = {"client_data": lambda raw: raw[:-1] + b',"other_keys_can_be_added_here":"do not compare"}'}
     stored = register(Authenticator().create(creation(), ORIGIN, **more))
     assert stored.is_synced
@@ -238,8 +238,8 @@ def test_the_id_is_the_one_that_was_attested() -> None:
 
 
 def respelled(text: str) -> list[str]:
-    """Texts that a loose reader takes for the same bytes, or for any. The last letter says more than is heard: 32 bytes
-    are 42 letters and two thirds."""
+    """Texts that a lenient decoder takes for the same bytes, and other invalid ones. The last letter has unused bits:
+    32 bytes take 42 letters and two thirds of another."""
     rest, last = text[1:], text[:-1] + chr(ord(text[-1]) + 1)
     return [
         text + "=",
@@ -284,24 +284,24 @@ ED25519 = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        ({1: 2, 3: -35, -1: 2, **P384}, "ceremony"),  # ES384, in order but not offered
+        ({1: 2, 3: -35, -1: 2, **P384}, "ceremony"),  # ES384, a valid key of an algorithm that was not offered
         ({1: 2, 3: -36, -1: 2, **P384}, "ceremony"),
-        ({1: 2, 3: -7, -1: 2, **P384}, "key"),  # ES256 is P-256 alone
-        ({1: 2, 3: -8, -1: 1, **P256}, "key"),  # EdDSA that is no Edwards curve
+        ({1: 2, 3: -7, -1: 2, **P384}, "key"),  # we accept ES256 only with P-256
+        ({1: 2, 3: -8, -1: 1, **P256}, "key"),  # EdDSA without an Edwards curve
         ({1: 2, 3: -257, -1: 1, **P256}, "key"),
         ({1: 1, 3: -7, -1: 6, -2: ED25519}, "ceremony"),
         ({1: 1, 3: -8, -1: 7, -2: ED25519}, "ceremony"),
         ({1: 1, 3: -8, -1: 6, -2: ED25519[:-1]}, "ceremony"),
         ({1: 3, 3: -7, -1: b"\xff" * 256, -2: b"\1\0\1"}, "key"),
         ({1: 3, 3: -257, -1: b"\xff" * 128, -2: b"\1\0\1"}, "key"),
-        ({1: 2, 3: -7, -1: 1, -2: b"x" * 32, -3: b"y" * 32}, "ceremony"),  # off the curve
+        ({1: 2, 3: -7, -1: 1, -2: b"x" * 32, -3: b"y" * 32}, "ceremony"),  # not on the curve
         ({1: 2, 3: -7, -1: 1, -2: P256[-2]}, "ceremony"),
-        ({1: 2, 3: -7, -1: 1, -2: P256[-2], -3: True}, "ceremony"),  # compressed
+        ({1: 2, 3: -7, -1: 1, -2: P256[-2], -3: True}, "ceremony"),  # a compressed point
         ({1: 2, -1: 1, **P256}, "ceremony"),
         ({3: -7}, "ceremony"),
         ({}, "ceremony"),
         ([], "ceremony"),
-        (4, "ceremony"),  # its byte is also how an uncompressed point begins
+        (4, "ceremony"),  # its byte also begins an uncompressed point
         (None, "ceremony"),
     ],
 )
@@ -317,7 +317,7 @@ def test_another_persons_key_opens_nothing() -> None:
         assert refusal(sign_in, one.get(request(), ORIGIN), stored) == "ceremony"
 
 
-# -- one bit ---------------------------------------------------------------------------------------
+# -- single flipped bits ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("member", ["clientDataJSON", "authenticatorData", "signature"])
@@ -333,7 +333,7 @@ def test_no_bit_of_a_sign_in_can_be_turned(alg: Algorithm, member: str) -> None:
 
 @pytest.mark.parametrize("alg", EVERY)
 def test_no_bit_of_a_signed_registration_can_be_turned(alg: Algorithm) -> None:
-    """The attestation object whole: its format, its statement, what it attests."""
+    """Every bit of the attestation object: format, statement and attested data."""
     answer = Authenticator(alg=alg, fmt="packed").create(creation(), ORIGIN)
     for member in ("clientDataJSON", "attestationObject"):
         raw = unb64(answer["response"][member])

@@ -1,6 +1,6 @@
-"""Answers to a ceremony that no browser gives: members left out, of another type, cut short, and plain noise.
+"""Answers that no browser sends: members missing, of another type or truncated, and random data.
 
-Whatever comes, it is refused by `Unproved` or changes nothing; lies in good shape are told in test_ceremony.
+Each is refused with `Unproved` or changes nothing. Well-formed answers with a false value are tested in test_ceremony.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEMBERS = ("id", "rawId", "type", "response", "authenticatorAttachment", "client
 CREATE_MEMBERS = [*MEMBERS, *(f"response.{name}" for name in CREATED["response"])]
 GET_MEMBERS = [*MEMBERS, *(f"response.{name}" for name in GOT["response"])]
 UNREAD = {"response.authenticatorData", "response.publicKey", "response.publicKeyAlgorithm"}
-"""What a browser copies out of the attestation object for those who cannot read it."""
+"""Copies of values in the attestation object, for pages that cannot parse it; we read the original."""
 OTHERS: list[object] = [OMIT, None, 0, -1, 1.5, True, False, "", "x", "\ud800", "\0", [], [[]], [{}], {}, {"": None}]
 
 
@@ -46,7 +46,7 @@ def changed(answer: dict[str, Any], member: str, value: object) -> dict[str, Any
 
 
 def cut(value: Any) -> list[object]:
-    """The same, shorter: by its end, by half, by its beginning."""
+    """The value without its last element, its second half or its first element."""
     return [value[:-1], value[: len(value) // 2], value[1:]] if isinstance(value, str | list) else []
 
 
@@ -57,7 +57,7 @@ def at(answer: dict[str, Any], member: str) -> Any:
 
 
 def is_passed(member: str, value: object) -> bool:
-    """Members that are hints may be left out, and hold whatever is of their type."""
+    """Hints may be left out and may have any value of their type."""
     match member:
         case "authenticatorAttachment":
             return value is OMIT or value is None or isinstance(value, str)
@@ -69,7 +69,7 @@ def is_passed(member: str, value: object) -> bool:
             return False
 
 
-# -- each member -----------------------------------------------------------------------------------
+# -- every member ----------------------------------------------------------------------------------
 
 
 def test_the_kit_knows_every_member() -> None:
@@ -119,7 +119,7 @@ def test_members_that_nobody_knows_change_nothing() -> None:
 @pytest.mark.parametrize("fmt", ["none", "packed"])
 @pytest.mark.parametrize("member", ["fmt", "attStmt", "authData"])
 def test_each_member_of_an_attestation(member: str, fmt: str) -> None:
-    """Without attestation there is no statement to read, so one that is merely odd changes nothing."""
+    """Without attestation the statement is not read, so an unusual one may also pass and change nothing."""
     answer = Authenticator().create(creation(), ORIGIN, fmt=fmt)
     honest = register(answer)
     whole = cbor2.loads(unb64(answer["response"]["attestationObject"]))
@@ -149,7 +149,7 @@ def test_each_member_of_an_attestation(member: str, fmt: str) -> None:
 
 
 def outcome(answer: object) -> Registered | str:
-    """Anything but `Unproved` is not caught, and fails the test."""
+    """The result, or the reason of `Unproved`. Any other exception fails the test."""
     try:
         return register(answer)
     except Unproved as refused:
@@ -163,7 +163,7 @@ def assertion(answer: object) -> Asserted | str:
         return refused.reason
 
 
-# -- noise -----------------------------------------------------------------------------------------
+# -- random data -----------------------------------------------------------------------------------
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 JSON = st.recursive(
@@ -211,16 +211,16 @@ def test_any_bytes_in_a_registration_are_refused(member: str, raw: bytes) -> Non
 @pytest.mark.parametrize(
     "raw",
     [
-        b"\x81" * 24_000,  # lists in lists
-        b"\xc2" * 24_000,  # tags on tags
+        b"\x81" * 24_000,  # nested lists
+        b"\xc2" * 24_000,  # nested tags
         b"\xbf" * 24_000,
-        bytes.fromhex("5bffffffffffffffff"),  # a text of 16 exabytes
+        bytes.fromhex("5bffffffffffffffff"),  # a byte string of 16 exabytes
         bytes.fromhex("9bffffffffffffffff"),
         bytes.fromhex("bbffffffffffffffff"),
         bytes.fromhex("d81d00"),  # a reference to nothing
-        bytes.fromhex("d81c81d81d00"),  # a list that holds itself
+        bytes.fromhex("d81c81d81d00"),  # a list that contains itself
         bytes.fromhex("c482193fff01"),  # a decimal fraction of 16383 digits
-        bytes.fromhex("d8238128"),  # a pattern
+        bytes.fromhex("d8238128"),  # a regular expression
     ],
 )
 def test_cbor_that_is_a_trap_is_refused(raw: bytes) -> None:
@@ -250,7 +250,7 @@ FORMATS = ["packed", "tpm", "android-key", "android-safetynet", "fido-u2f", "app
 @given(st.sampled_from(FORMATS), STATEMENT)
 @EXAMPLES
 def test_no_statement_of_any_format_does_more_than_be_refused(fmt: str, statement: dict[str, Any]) -> None:
-    """Nobody asked for attestation, yet a stranger may send any: the parsers of all formats can be reached."""
+    """We ask for no attestation, but a client can send any, so the library's parsers of all formats can be reached."""
     honest = cbor2.loads(unb64(CREATED["response"]["attestationObject"]))
     made = cbor2.dumps(honest | {"fmt": fmt, "attStmt": statement})
     assert refusal(register, changed(CREATED, "response.attestationObject", b64(made))) == "ceremony"

@@ -1,6 +1,6 @@
-"""The test vectors of Web Authentication Level 3: what the library makes of each, and what our endpoint does, and why.
+"""The test vectors of Web Authentication Level 3: the verdict of the library and ours for each, with the reason.
 
-The values are W3C's, unmodified; no vector has a user handle, so each sign-in is one whose person is named.
+The values are W3C's, unmodified. No vector has a user handle, so each sign-in is one whose person is already known.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MEMBERS: dict[Ceremony, tuple[str, ...]] = {
 
 
 Outcome = tuple[str | None, str | None]
-"""What the library says by itself, asking for no user verification, and what our endpoint says: None where it passes,
-or a piece of the library's words, or our own reason where we refuse before it is asked."""
+"""The verdict of the library without user verification, and ours. None: accepted. Otherwise a part of the library's
+message, or our own reason where we refuse before calling it."""
 
 UV, ALG = "User verification is required", "Unsupported credential public key alg"
 PASSES: Outcome = (None, None)
 UNVERIFIED: Outcome = (None, UV)
-"""Its person was not verified, and nothing else is wrong with it."""
+"""Refused by us for missing user verification alone."""
 FRAMED: Outcome = (None, "frame")
 TABLE: dict[str, tuple[Outcome, Outcome]] = {
     "none-es256": (UNVERIFIED, UNVERIFIED),
@@ -50,12 +50,12 @@ TABLE: dict[str, tuple[Outcome, Outcome]] = {
     "packed-rs256": (PASSES, UNVERIFIED),
     "packed-eddsa": (UNVERIFIED, UNVERIFIED),
     "packed-ed448": ((ALG, UV), ("OKP public key with alg -53 and crv 7 is not supported",) * 2),
-    "tpm-es256": (("Unrecognized TPM Manufacturer",) * 2, PASSES),  # W3C's manufacturer is none of TCG's
-    "android-key-es256": (("x5c was empty",) * 2, UNVERIFIED),  # it sends no root, and the library looks for one
+    "tpm-es256": (("Unrecognized TPM Manufacturer",) * 2, PASSES),  # W3C's manufacturer is not in TCG's list
+    "android-key-es256": (("x5c was empty",) * 2, UNVERIFIED),  # no root in its chain, where the library expects it
     "apple-es256": (("Certificate chain could not be validated", UV), UNVERIFIED),  # W3C's root is not Apple's
-    "fido-u2f-es256": (("was not expected 00000000", UV), UNVERIFIED),  # the library wants its AAGUID empty
+    "fido-u2f-es256": (("was not expected 00000000", UV), UNVERIFIED),  # the library requires an AAGUID of zeros
 }
-"""Registration, authentication."""
+"""The outcomes of the registration and of the authentication."""
 
 
 def raw(name: str, kind: Ceremony, member: str) -> bytes:
@@ -69,7 +69,7 @@ def answer(name: str, kind: Ceremony) -> dict[str, Any]:
 
 
 def attested(name: str) -> tuple[bytes, bool]:
-    """The public key, and whether it may be backed up; read apart from any judgement."""
+    """The public key and the backup eligibility, parsed without verification."""
     found = parse_attestation_object(raw(name, "registration", "attestationObject")).auth_data
     assert found.attested_credential_data is not None
     return found.attested_credential_data.credential_public_key, found.flags.be
@@ -146,7 +146,7 @@ def library_verdict(action: Callable[[], object]) -> str | None:
 
 
 def our_verdict(action: Callable[[], object]) -> str | None:
-    """Our reason, or where it only says that the library refused, the library's words."""
+    """Our reason, or the library's message where our reason is that the library refused."""
     try:
         action()
     except Unproved as refused:

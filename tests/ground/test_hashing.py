@@ -1,6 +1,6 @@
-"""Argon2id by its published form: what we hash others verify, and the other way round; peppers, schemes, deadlines.
+"""Argon2id against a reference implementation, in both directions; peppers, schemes, threads and deadlines.
 
-Rules for passwords are told in tests/core.
+Rules for passwords are tested in tests/core.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ async def test_every_hash_has_its_own_salt() -> None:
 
 
 async def test_two_spellings_of_one_password() -> None:
-    """NFC: an é typed in one or in two parts is one é."""
+    """Passwords are normalised to NFC: a composed é equals a decomposed one."""
     with hasher() as ours:
         stored = await ours.hash("caf\u00e9 au lait, please")
         assert await ours.check("cafe\u0301 au lait, please", stored)
@@ -86,7 +86,7 @@ async def test_without_its_pepper_a_hash_fits_nothing() -> None:
 
 
 async def test_a_pepper_is_rotated() -> None:
-    """The newest is used for new hashes; the older still opens, and its hashes count as stale."""
+    """New hashes use the newest pepper. Older hashes can still be verified and count as stale."""
     with hasher(pepper=(PEPPER,)) as before, hasher(pepper=(NEWER, PEPPER)) as now, hasher(pepper=(NEWER,)) as later:
         old = await before.hash(PASSWORD)
         assert await now.check(PASSWORD, old)
@@ -102,12 +102,12 @@ async def test_a_pepper_may_come_later() -> None:
         assert await now.check(PASSWORD, await before.hash(PASSWORD))
 
 
-# -- the same work for everybody -------------------------------------------------------------------
+# -- equal work for every check --------------------------------------------------------------------
 
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The parameters of each call into Argon2id, in order."""
+    """The parameters of each verification by Argon2id, in order."""
     seen: list[str] = []
     real = vars(hashing)["crypto_pwhash_str_verify"]
 
@@ -133,7 +133,7 @@ async def test_each_check_pays_for_every_scheme_in_use(verified: list[str]) -> N
 
 
 async def test_an_unknown_scheme_costs_its_own_hash(verified: list[str]) -> None:
-    """Between two looks at the schemes in use a stored hash of another one is still checked rightly."""
+    """A stored hash of a scheme that is not yet known as in use is still verified correctly."""
     with hasher(passes=2) as older, hasher() as ours:
         assert await ours.check(PASSWORD, await older.hash(PASSWORD))
     assert sorted(verified) == ["m=64,t=1,p=1", "m=64,t=2,p=1"]
@@ -155,7 +155,7 @@ async def test_a_scheme_whose_pepper_is_gone_is_not_paid_for(verified: list[str]
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, list[int]]]:
-    """Hashes wait at a gate; the list holds how many were inside at each entry."""
+    """Blocks each hash until the event is set. The list has, for each hash that started, how many were running then."""
     gate, inside, lock = threading.Event(), [0], threading.Lock()
     peak: list[int] = []
     real = vars(hashing)["crypto_pwhash_alg"]

@@ -1,6 +1,7 @@
-"""Keys: what is sealed opens in its own place alone, what is minted has one spelling, and keys change while we run.
+"""Keys: a sealed record opens only in its own place, a token has exactly one spelling, and keys are rotated while in
+use.
 
-Which record is sealed where is told by the rooms that seal.
+Which records are sealed, and where, is tested with the modules that seal them.
 """
 
 from __future__ import annotations
@@ -162,11 +163,11 @@ def test_one_kind_is_not_taken_for_another() -> None:
 
 
 def spellings(made: Minted) -> list[str]:
-    """Other ways to write the same bytes, and near misses."""
+    """Other spellings that decode to the same bytes, and near misses."""
     text = made.token.removeprefix(PREFIX)
     raw = base64.urlsafe_b64decode(text + "==")
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    # The last character carries bits that no byte needs: seven or more letters decode to the same bytes.
+    # The last character has unused bits, so several characters decode to the same bytes.
     loose = [text[:-1] + letter for letter in alphabet if letter != text[-1]]
     return [
         *(PREFIX + other for other in loose),
@@ -202,7 +203,7 @@ def test_any_text_is_answered(text: str) -> None:
     assert RING.presented(PREFIX, PREFIX + text) is None
 
 
-# -- keys that change ------------------------------------------------------------------------------
+# -- key rotation ----------------------------------------------------------------------------------
 
 
 def test_the_key_file_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
@@ -230,8 +231,8 @@ def test_keys_from_settings_are_rotated_there() -> None:
 
 
 def test_two_rings_on_one_file(tmp_path: Path) -> None:
-    """One process rotates; the other, which runs on, reads what the first seals from then on, and the first reads what
-    the other still seals under the older key."""
+    """One process rotates the key and another keeps running: each reads what the other seals, the first one also
+    records sealed under the older key."""
     clock = Clock()
     path = tmp_path / "passgate.keys"
     one = Ring.from_file(path, World(clock, Dice()), make=True)
@@ -255,21 +256,21 @@ def test_two_rings_on_one_file(tmp_path: Path) -> None:
 
 
 def test_strangers_cannot_make_us_read_the_file_at_will(tmp_path: Path) -> None:
-    """Unknown key ids look at the file at most once a second."""
+    """An unknown key id makes the key file be read at most once a second."""
     clock = Clock()
     path = tmp_path / "passgate.keys"
     ring = Ring.from_file(path, World(clock, Dice()), make=True)
     clock.forward(2)
     foreign = Ring([TWO], world()).mint(PREFIX).token
     assert ring.presented(PREFIX, foreign) is None
-    path.unlink()  # a second look now would raise
+    path.unlink()  # reading the file again would raise
     for _ in range(20):
         assert ring.presented(PREFIX, foreign) is None
 
 
 async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:
-    """Key rotation while people use us: passwords, handles and sessions of before go on, and in the end nothing of a
-    credential depends on the older key."""
+    """Key rotation in operation: passwords, handles and sessions made before keep working, and after `rewrap` every
+    credential is sealed under the new key."""
     folk = Folk(the)
     anna = await the.person()
     handle = handle_of(await the.start(anna.email))
@@ -286,7 +287,7 @@ async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:
     await the.signed_in(anna)
     async with folk.ctx.write() as db:
         await db.change(update(credential).values(secret_sealed=before[0]["secret_sealed"]))
-    await the.signed_in(anna)  # the older key still opens what it sealed
+    await the.signed_in(anna)  # the older key still opens records sealed with it
 
 
 async def test_sealing_anew_goes_through_many_pages(lite: The) -> None:
@@ -300,7 +301,8 @@ async def test_sealing_anew_goes_through_many_pages(lite: The) -> None:
 
 
 async def test_what_no_key_opens_stays_and_stops_nothing(lite: The) -> None:
-    """Sealed under a key that is lost: left as it is, and the others are sealed anew all the same."""
+    """A record sealed under a lost key stays unchanged and does not prevent the others from being sealed under the new
+    key."""
     folk = Folk(lite)
     people = [await folk.create() for _ in range(3)]
     lost = Ring([TWO], world()).seal("credential", "anywhere", b"lost")

@@ -1,6 +1,6 @@
-"""Every reason not to start, alone and all at once; how values are spelled; where they come from.
+"""Settings: every reason to refuse to start, alone and together; accepted spellings; the sources of values.
 
-What a setting does is told where it is used.
+What a setting does is tested where it is used.
 """
 
 from __future__ import annotations
@@ -188,16 +188,16 @@ def test_unknown_names_inside_a_group_are_refused() -> None:
 def test_settings_cannot_be_changed() -> None:
     settings = Settings.development()
     with pytest.raises(ValidationError):
-        settings.__setattr__("port", 1)  # as a careless caller would, past the type checker
+        settings.__setattr__("port", 1)  # bypasses the type checker
     with pytest.raises(ValidationError):
         settings.session.__setattr__("idle", 1)
 
 
-# -- where they come from --------------------------------------------------------------------------
+# -- sources of values -----------------------------------------------------------------------------
 
 
 def test_from_the_environment_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nested names with two underscores; a variable goes before `.env`."""
+    """Two underscores separate the names of nested settings; a variable takes precedence over `.env`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("PASSGATE_PORT=9001\nPASSGATE_SESSION__IDLE=5m\nPASSGATE_MAIL__FROM=a@b.example\n")
     monkeypatch.setenv("PASSGATE_SESSION__IDLE", "7m")
@@ -256,5 +256,5 @@ def _names(part: type[BaseModel]) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", sorted(set(_names(Settings))))
 def test_every_setting_is_read(name: str) -> None:
-    """By its name behind a dot. One that nobody reads tells operators that it does something."""
+    """Each name is used as an attribute somewhere. A setting that nothing reads would mislead operators."""
     assert re.search(rf"\.{name}\b", SOURCE)

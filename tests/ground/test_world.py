@@ -1,6 +1,6 @@
-"""Identifiers in order, digits without a bias, instants as they are written.
+"""Identifiers are ordered, digits are uniformly distributed, and instants are formatted in UTC.
 
-The real clock and the real dice are asked here once, and nowhere else in the tests of rules.
+The real clock and the real randomness are used here once, and in no other test of rules.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def test_an_id_is_a_uuid_version_7(now: int, dice: bytes) -> None:
     made = uuid.UUID(text)
     assert (str(made), made.version, made.variant) == (text, 7, uuid.RFC_4122)
     assert made.int >> 80 == now // 1000
-    # RFC 9562 method 3: the twelve bits behind the version are the fraction of the millisecond.
+    # RFC 9562 method 3: the twelve bits after the version are the fraction of the millisecond.
     fraction = made.int >> 64 & 0xFFF
     assert fraction == now % 1000 * 4096 // 1000
     assert made.int & (2**62 - 1) == int.from_bytes(dice) >> 2
@@ -48,7 +48,8 @@ def test_the_real_ones_are_distinct_and_now() -> None:
 
 
 def test_digits_are_uniform() -> None:
-    """Chi-square over each place of 20,000 codes: 9 degrees of freedom, 0.1 % at 27.9, for eight places."""
+    """Chi-square of each of the eight places of 20,000 codes. With 9 degrees of freedom, 27.9 is exceeded with a
+    probability of 0.1 %; the limit is higher because there are eight places."""
     world = World(Clock(), Dice())
     codes = [world.digits(8) for _ in range(20_000)]
     assert all(len(code) == 8 and code.isascii() and code.isdigit() for code in codes)

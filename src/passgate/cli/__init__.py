@@ -48,7 +48,7 @@ def _root(
 
 
 def main() -> None:
-    """The console script. 0: done; 1: refused, each reason on standard error; 2: asked in a way we do not know."""
+    """The console script. Exit codes: 0: done; 1: refused, with each reason on standard error; 2: a usage error."""
     try:
         app()
     except PassgateError as error:

@@ -29,7 +29,7 @@ def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | N
     if keys.exists():
         raise Conflict(f"{keys} already exists. Choose a new target.")
     _fresh(database, lambda: _copy_database(source, database))
-    # After the data: a key that is turned meanwhile is in the copy, and the older ones stay in the file anyway.
+    # Copied after the database, so that a key added meanwhile is included. Older keys stay in the file.
     _fresh(keys, lambda: _write(keys, (settings.data / KEY_FILE).read_bytes()))
     return database, keys
 

@@ -145,7 +145,7 @@ def _demo_ready(settings: Settings, ready: Path, admin_link: str) -> str:
 
 
 async def _answers(settings: Settings) -> None:
-    """Return when /readyz answers: whoever waits for the ready file relies on it."""
+    """Return when /readyz answers, since programs that wait for the ready file rely on it."""
     import httpx2  # noqa: PLC0415
 
     headers = {"Host": f"localhost:{settings.port}"}

@@ -1,4 +1,4 @@
-"""One serving process: Passgate on uvicorn with uvloop and httptools, from the first byte to an orderly end.
+"""One serving process: Passgate on uvicorn with uvloop and httptools, from its start to an orderly shutdown.
 
 Not here: the number of processes, which is in `workers`, and any route or rule.
 """

@@ -11,7 +11,7 @@ from passgate.hashing import Hasher
 from passgate.settings import HashSettings, Settings
 from passgate.world import World
 
-# Memory in KiB and passes: OWASP's three floors, then more of everything.
+# Memory in KiB and passes: OWASP's three minimums, then higher values.
 CANDIDATES = ((46 * 1024, 1), (19 * 1024, 2), (12 * 1024, 3), (32 * 1024, 2), (46 * 1024, 2), (64 * 1024, 3))
 ROUNDS = 3
 PATIENCE = 250

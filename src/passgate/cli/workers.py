@@ -127,7 +127,7 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) ->
 
         # The parent never writes to it: it becomes readable when the parent has ended, for whatever reason.
         loop.add_reader(pipe.fileno(), parent_is_gone)
-        with suppress(BrokenPipeError):  # gone already; the reader hears of it too
+        with suppress(BrokenPipeError):  # the parent has ended; the reader above notices it too
             pipe.send(True)
 
     try:

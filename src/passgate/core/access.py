@@ -53,7 +53,8 @@ async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
 
 
 class Standing(Enum):
-    """What one person may do to another with a permission: nothing, as to an equal, or as to somebody with less."""
+    """How far an actor's permission reaches over another person: not at all, over an equal, or over somebody with fewer
+    permissions."""
 
     NONE = auto()
     EQUAL = auto()
@@ -61,7 +62,8 @@ class Standing(Enum):
 
 
 async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, permission: str) -> Standing:
-    """By the roles that both have now. Nobody has any standing over themselves or over somebody who may do more."""
+    """Decided by the current roles of both. NONE over oneself and over anyone with a permission that the actor
+    lacks."""
     mine = permissions(await roles_of(db, tenant_id, actor_id))
     theirs = permissions(await roles_of(db, tenant_id, person_id))
     if actor_id == person_id or permission not in mine or not theirs <= mine:

@@ -56,8 +56,9 @@ async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, 
 
 
 async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link | None:
-    """A link for somebody of the tenant who may no more than the actor. It waits, and its person gets a mail at once.
-    For an equal it takes two: None for the first, whose request is good for a day."""
+    """A link for a person of the tenant who has no permission that the actor lacks. It becomes usable after a wait, and
+    the person is notified at once. If both have the same permissions, two admins have to ask: the first gets None, and
+    the request stays valid for a day."""
     await account.fresh(ctx, actor)
     async with action(ctx, actor, about=person_id) as acting:
         db = acting.db

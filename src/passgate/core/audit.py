@@ -87,7 +87,8 @@ def is_genuine(ring: Ring, row: RowMapping) -> bool:
 
 
 async def forget(db: Db, tenant_id: str, person_id: str) -> None:
-    """Erase the personal part of one person's rows. Without salt and text the hash reveals nothing. The chain fits."""
+    """Erase the personal part of one person's rows. Without salt and text the hash reveals nothing, and the chain stays
+    valid."""
     # Lock the head first, as the sealer does: it updates the same rows in a different order.
     await db.value(select(audit_head.c.seq).where(audit_head.c.tenant_id == tenant_id).with_for_update())
     for about in (audit_event.c.subject_id, audit_event.c.actor_id):

@@ -53,7 +53,7 @@ async def make(
 
 
 async def ask(ctx: Ctx, db: Db, tenant_id: str, person_id: str, maker: str) -> None:
-    """The first of two admins asks for a link for an equal. Good for a day; it opens nothing."""
+    """Record that the first of two admins asks for a link for an equal. Valid for a day; creates no link."""
     data, life = {"maker": maker}, LIFE_OF_ADMINS
     await once.issue(ctx, db, tenant_id, recovery.LINK_ASKED, person_id, b"", life=life, data=data)
     await record(ctx, db, Event.LINK_ASKED, tenant_id=tenant_id, subject_id=person_id)
@@ -66,8 +66,8 @@ async def asked_by(ctx: Ctx, db: Db, person_id: str) -> str | None:
 
 
 async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> bool:
-    """Whether the makers are live and may still do this to the person as both are now. An equal takes two of them.
-    Whoever spends the link's power holds all of them locked."""
+    """Whether the makers are live and, by everybody's current roles, may make this link. For an equal there must be two
+    of them. A caller that uses the link needs all of them locked."""
     found = []
     for maker in makers:
         row = await people.by_id(db, tenant_id, maker)
@@ -78,8 +78,8 @@ async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[st
 
 
 async def lock(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> RowMapping | None:
-    """The person's row, locked together with those of the makers; None where one of them is gone or disabled, or may
-    not do this any more."""
+    """The person's row, locked together with those of the makers; None if the person or a maker is gone or disabled, or
+    a maker no longer has the permission."""
     makers = tuple(makers)
     locked = {one: await people.lock(db, tenant_id, one) for one in sorted({person_id, *makers})}
     return locked[person_id] if await is_allowed(db, tenant_id, person_id, makers) else None
@@ -87,7 +87,7 @@ async def lock(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) ->
 
 def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
     """The ids of the admins who made the link; none for an operator's. Raises HandleInvalid for a ticket that does not
-    say, such as one of an older version: it could be an admin's."""
+    name any, such as one of an older version: an admin may have made it."""
     makers = once.carried(ctx, ticket).get("makers")
     if not isinstance(makers, list):
         raise HandleInvalid
@@ -95,8 +95,8 @@ def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
 
 
 async def find(ctx: Ctx, token: str) -> RowMapping:
-    """The ticket behind a link. HandleInvalid for one that is unknown, used, stopped or too old, or whose makers have
-    lost the power it carries; NotYet while it waits."""
+    """The ticket of a link. Raises HandleInvalid if it is unknown, used, stopped or expired, or if its makers may no
+    longer make it; NotYet while it waits."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise HandleInvalid

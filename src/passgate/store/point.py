@@ -118,7 +118,7 @@ class _PostgresPoint:
 
 
 async def _nothing(_connection: Any) -> None:
-    """These connections run single SELECTs: there is no session state to reset, and a round trip to save."""
+    """Nothing to reset: these connections run single SELECTs and have no session state, so a round trip is saved."""
 
 
 def point_reader(url: str) -> PointReader:

@@ -55,7 +55,7 @@ HOT = {("GET", "/api/v1/session"): answer}
 @router.get(
     "/session", responses=refuses(*SESSION), response_model=Whole, name="show", summary="Get the current session"
 )
-async def show(found: Peek) -> Any:  # asked without a query, the edge answers by `answer`
+async def show(found: Peek) -> Any:  # without a query, the edge middleware calls `answer` instead
     """Returns the session, its user and its tenant. Doesn't extend the session."""
     return rendered(whole(found))
 

@@ -182,7 +182,7 @@ async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
     return page(request, "account-activity", found, rows=listed, older=quote(older) if older else None)
 
 
-# -- my data, and leaving --------------------------------------------------------------------------
+# -- data export, deletion -------------------------------------------------------------------------
 
 
 @router.get("/account/export")

@@ -72,7 +72,7 @@ async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
     return go(ctx, "/account?done=address")
 
 
-# -- the way back ----------------------------------------------------------------------------------
+# -- undo ------------------------------------------------------------------------------------------
 
 
 @router.get(f"{HERE}/undo/{{token}}", dependencies=[Depends(guards.stranger)])

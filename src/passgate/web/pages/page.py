@@ -170,7 +170,7 @@ async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
     return found
 
 
-# -- what went wrong, in words ---------------------------------------------------------------------
+# -- error messages --------------------------------------------------------------------------------
 
 _SAYINGS: dict[tuple[str, str], str] = {
     ("account-undo", "handle_invalid"): N_("This link was already used or has expired."),
