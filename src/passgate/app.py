@@ -20,7 +20,7 @@ from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
-from passgate.core import jobs, observers, tenants
+from passgate.core import installation, jobs, observers, tenants
 from passgate.core.ctx import Services
 from passgate.core.events import Event
 from passgate.core.factor import Factor, Factors
@@ -150,6 +150,7 @@ class Passgate:
             await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
         elif await is_behind(self.services.store):
             raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
+        await installation.load(self.services)
         await tenants.ensure_main(self.services)
         await jobs.tidy(self.services)
         await observers.join(self.services, self._observers)
@@ -248,8 +249,8 @@ def _api(gate: Passgate) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for room in (signin, session, account, factors, admin, ops):
-        _take(app, room.router)
+    for endpoints in (signin, session, account, factors, admin, ops):
+        _take(app, endpoints.router)
     _take(app, factors.router_of(gate.services.factors.own))
     if gate.settings.docs:
         docs.install(app)

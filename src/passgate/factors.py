@@ -4,6 +4,7 @@ Not here: the values and functions, which are in `core.factor`, `core.authentica
 """
 
 from passgate.core.authenticator import find, is_usable
+from passgate.core.budgets import Guess, Target
 from passgate.core.credentials import replace, secret_of, use
 from passgate.core.factor import Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, typed, wrong
 
@@ -11,8 +12,10 @@ __all__ = [
     "Compared",
     "Enrolling",
     "Factor",
+    "Guess",
     "Order",
     "SetUp",
+    "Target",
     "Texts",
     "Trait",
     "find",

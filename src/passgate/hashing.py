@@ -14,8 +14,11 @@ import hashlib
 import hmac
 import os
 import unicodedata
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from enum import IntEnum
 from typing import NamedTuple, TypeVar
 
 from nacl import exceptions
@@ -28,6 +31,20 @@ from passgate.world import World
 T = TypeVar("T")
 
 
+class Queue(IntEnum):
+    """Who waits for a thread; the lowest is served first. Strangers and sign-ups never hold the last of two or more
+    threads."""
+
+    OWNERS = 0
+    """Known browsers, step-ups, and new passwords after a proof."""
+    STRANGERS = 1
+    SIGN_UPS = 2
+
+
+_LONGEST = {Queue.OWNERS: 2000, Queue.STRANGERS: 1000, Queue.SIGN_UPS: 1000}
+"""How many may wait in each queue; more get 503 at once."""
+
+
 class Stored(NamedTuple):
     """`phc` is the standard `$argon2id$v=19$…` string, `scheme` the parameters it was made with."""
 
@@ -36,8 +53,8 @@ class Stored(NamedTuple):
 
 
 class Hasher:
-    """Computes `threads` hashes at a time. A caller that waits longer than the deadline gets 503, so that no queue
-    builds up."""
+    """Computes `threads` hashes at a time, for three queues. A caller that would wait longer than the deadline, or in a
+    queue that is full, gets 503, so that no queue builds up."""
 
     def __init__(self, settings: HashSettings, world: World) -> None:
         self._world = world
@@ -46,9 +63,8 @@ class Hasher:
         pepper = f",k={_pepper_id(settings.pepper[0])}" if settings.pepper else ""
         self.scheme = f"m={settings.memory_kib},t={settings.passes}{pepper}"
         self._schemes = {self.scheme}
-        self._threads = settings.threads or os.cpu_count() or 1
-        self._free = asyncio.Semaphore(self._threads)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="argon2")
+        self._threads = _Threads(settings.threads or os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(self._threads.number, thread_name_prefix="argon2")
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -57,33 +73,34 @@ class Hasher:
         """Set the schemes that stored hashes use. Each check pays for all of them, so that its time reveals nothing."""
         self._schemes = {self.scheme} | {scheme for scheme in schemes if self._usable(scheme)}
 
-    async def hash(self, password: str) -> Stored:
-        return await self._run(self._make, password)
+    async def hash(self, password: str, queue: Queue) -> Stored:
+        return await self.run(queue, self._make, password)
 
-    async def check(self, password: str, stored: Stored | None) -> bool:
+    async def check(self, password: str, stored: Stored | None, queue: Queue) -> bool:
         """True if `password` made `stored`. With None (no such person, no password) it does the same work and returns
         False."""
-        return await self._run(self._verify, password, stored)
+        return await self.run(queue, self._verify, password, stored)
 
-    async def derive(self, text: str, salt: bytes, scheme: str) -> bytes:
+    async def derive(self, text: str, salt: bytes, scheme: str, queue: Queue) -> bytes:
         """32 bytes that are the same for the same text, salt and scheme: to look up one of a set that shares a salt."""
-        return await self._run(self._derived, text, salt, scheme)
+        return await self.run(queue, self._derived, text, salt, scheme)
 
     def is_stale(self, stored: Stored) -> bool:
         return stored.scheme != self.scheme
 
-    async def _run(self, work: Callable[..., T], *given: object) -> T:
+    async def run(self, queue: Queue, work: Callable[..., T], *given: object) -> T:
+        """Run anything that takes as long as a hash in one of the threads, in its queue's turn."""
         try:
             async with asyncio.timeout(self._settings.deadline):
-                await self._free.acquire()
-        except TimeoutError:
+                await self._threads.take(queue)
+        except (TimeoutError, asyncio.QueueFull):
             raise Unavailable("hashing", retry_after=self._settings.deadline) from None
         try:
-            # Shielded: a client that disconnects must not free the slot while its thread is still busy.
+            # Shielded: a client that disconnects must not free the thread while it is still busy.
             task = asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
-            task.add_done_callback(lambda _: self._free.release())
+            task.add_done_callback(lambda _: self._threads.give_back(queue))
         except BaseException:
-            self._free.release()
+            self._threads.give_back(queue)
             raise
         return await asyncio.shield(task)
 
@@ -123,6 +140,50 @@ class Hasher:
     def _usable(self, scheme: str) -> bool:
         pepper = scheme.partition(",k=")[2]
         return not pepper or pepper in self._peppers
+
+
+class _Threads:
+    """Which of the waiting callers gets the next free thread. Lives in one event loop."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._busy = dict.fromkeys(Queue, 0)
+        self._waiting: dict[Queue, deque[asyncio.Future[None]]] = {queue: deque() for queue in Queue}
+
+    def _is_free(self, queue: Queue) -> bool:
+        busy = sum(self._busy.values())
+        others = busy - self._busy[Queue.OWNERS]
+        return busy < self.number and (queue is Queue.OWNERS or self.number < 2 or others < self.number - 1)
+
+    async def take(self, queue: Queue) -> None:
+        """Wait for a thread. Raises QueueFull."""
+        waiting = self._waiting[queue]
+        if not waiting and self._is_free(queue):
+            self._busy[queue] += 1
+            return
+        if len(waiting) >= _LONGEST[queue]:
+            raise asyncio.QueueFull
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                with suppress(ValueError):  # taken out already, as cancelled
+                    waiting.remove(turn)
+            else:  # its turn came together with the cancellation
+                self.give_back(queue)
+            raise
+
+    def give_back(self, queue: Queue) -> None:
+        self._busy[queue] -= 1
+        for other in Queue:
+            waiting = self._waiting[other]
+            while waiting and self._is_free(other):
+                turn = waiting.popleft()
+                if not turn.cancelled():
+                    self._busy[other] += 1
+                    turn.set_result(None)
 
 
 def _pepper_id(pepper: str) -> str:

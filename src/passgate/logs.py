@@ -35,6 +35,7 @@ EXTRA = (
     "event",
     "credential",
     "faults",
+    "counts",
 )
 """The fields that our own lines may have besides their message."""
 

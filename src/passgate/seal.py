@@ -62,6 +62,7 @@ class Ring:
         self._world = world
         self._file = file
         self._looked_at = 0
+        self._stable: bytes | None = None
         self._load([Key.of(secret) for secret in secrets])
 
     def _load(self, keys: list[Key]) -> None:
@@ -138,6 +139,16 @@ class Ring:
         if key is None:
             return False
         return hmac.compare_digest(hmac.digest(self._subkey(key.id, purpose.encode()), data, "sha256"), mac[4:])
+
+    def load_stable(self, secret: bytes) -> None:
+        """The installation's secret for `stable_mac`. It is stored, and does not change with the keys."""
+        self._stable = secret
+
+    def stable_mac(self, data: bytes) -> bytes:
+        """HMAC-SHA256 under the installation's secret: the same after every rotation. 32 bytes."""
+        if self._stable is None:
+            raise RuntimeError("the installation's secret is not loaded")
+        return hmac.digest(self._stable, data, "sha256")
 
     # -- bearer secrets: tokens that clients send --------------------------------------------------
 

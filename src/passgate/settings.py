@@ -68,7 +68,7 @@ class MailSettings(_Part):
         "dev:", description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, console: or dev:"
     )
     sender: str = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
-    code_life: Seconds = Field(900, description="How long an emailed code is valid")
+    code_life: Seconds = Field(600, description="How long an emailed code is valid")
     per_hour: int = Field(5, ge=1, description="Maximum emails per address and hour for requests without a sign-in")
 
 
@@ -139,6 +139,17 @@ class ThemeSettings(_Part):
     )
 
 
+class LimitSettings(_Part):
+    """What one origin (an IPv4 address or an IPv6 /64) may cause without a sign-in. Loopback in development: 100 times
+    as much."""
+
+    starts: int = Field(300, ge=1, description="Sign-ins, sign-ups and recoveries started by one address in 10 minutes")
+    stranger_mails: int = Field(
+        30, ge=1, description="Emails to addresses without an account, caused by one address in an hour"
+    )
+    connections: int = Field(100, ge=1, description="Connections that one address may have open to one process")
+
+
 class MetricsSettings(_Part):
     token: SecretStr | None = Field(None, description="Bearer token for component names on /readyz and for /metrics")
 
@@ -168,7 +179,7 @@ class Settings(BaseSettings):
     secrets: StrList = Field((), description="Root secrets, newest first, at least 32 bytes each", repr=False)
     secrets_file: Path | None = Field(None, description="File with the root secrets, one per line")
     trusted_proxies: Annotated[StrList, AfterValidator(_networks)] = Field(
-        (), description="Networks whose X-Forwarded-For and X-Forwarded-Proto headers are trusted"
+        (), description="Networks whose X-Forwarded-For header is trusted"
     )
     tenancy: Literal["single", "multi"] = "single"
     docs: bool = Field(True, description="Serve /docs and /openapi.json")
@@ -181,6 +192,7 @@ class Settings(BaseSettings):
     breach: BreachSettings = Field(default_factory=BreachSettings)
     cors: CorsSettings = Field(default_factory=CorsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    limit: LimitSettings = Field(default_factory=LimitSettings)
     look: ThemeSettings = Field(default_factory=ThemeSettings)
 
     @classmethod

@@ -26,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Passgate signs your users in. Settings are read from PASSGATE_… variables, .env and secret files.",
 )
-for room in (serve, operate, people, policy, audit):
-    room.install(app)
+for module in (serve, operate, people, policy, audit):
+    module.install(app)
 
 
 def _version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 from passgate.cli import desk
 from passgate.cli.desk import AsJson
 from passgate.errors import UnsafeSettings
+from passgate.web.origin import UNTRUSTED
 
 if TYPE_CHECKING:
     from passgate.settings import Settings
@@ -74,6 +75,8 @@ def doctor(
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
+    if not settings.is_development and not settings.trusted_proxies:
+        typer.echo("Note: no trusted proxies. Behind one, set PASSGATE_TRUSTED_PROXIES: " + UNTRUSTED, err=True)
     raise typer.Exit(1 if reasons else 0)
 
 

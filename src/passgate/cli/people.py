@@ -30,8 +30,8 @@ def install(app: typer.Typer) -> None:
     role.command("take")(take)
     tenant = typer.Typer(help="Add tenants.", no_args_is_help=True, rich_markup_mode=None)
     tenant.command("add")(add_tenant)
-    for name, room in (("user", user), ("role", role), ("tenant", tenant)):
-        app.add_typer(room, name=name)
+    for name, group in (("user", user), ("role", role), ("tenant", tenant)):
+        app.add_typer(group, name=name)
 
 
 def _asked(ctx: typer.Context, verb: Callable[[Ctx], Awaitable[dict[str, Any]]], *, make: bool = False) -> Any:

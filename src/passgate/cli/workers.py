@@ -41,14 +41,14 @@ class _Worker:
         theirs.close()
         self.is_listening = False
 
-    def hear(self) -> None:
+    def drain(self) -> None:
         try:
             self.is_listening = bool(self.pipe.recv())
         except (EOFError, OSError):
             self.pipe.close()
 
     @property
-    def ears(self) -> list[Any]:
+    def readers(self) -> list[Any]:
         return [self.process.sentinel] if self.is_listening or self.pipe.closed else [self.process.sentinel, self.pipe]
 
 
@@ -59,10 +59,10 @@ def supervise(settings: Settings, sockets: list[socket.socket], listening: Calla
     workers = [_Worker(settings, sockets) for _ in range(settings.workers)]
     try:
         while not stop_at.came:
-            wait([stop_at.ear, *(ear for worker in workers for ear in worker.ears)])
+            wait([stop_at.reader, *(reader for worker in workers for reader in worker.readers)])
             for worker in workers:
-                if worker.pipe in wait(worker.ears, 0):
-                    worker.hear()
+                if worker.pipe in wait(worker.readers, 0):
+                    worker.drain()
             if not has_announced and all(worker.is_listening for worker in workers):
                 has_announced = True
                 listening()
@@ -97,19 +97,19 @@ class _Stopped:
 
     def __init__(self) -> None:
         self.came = False
-        self.ear, self._mouth = socket.socketpair()
+        self.reader, self._writer = socket.socketpair()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
 
     def _hear(self, _number: int, _frame: object) -> None:
         self.came = True
-        self._mouth.send(b".")
+        self._writer.send(b".")
 
     def close(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        self.ear.close()
-        self._mouth.close()
+        self.reader.close()
+        self._writer.close()
 
 
 def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from passgate.core import access, audit, credentials, mail, once, people, sessions, tenants, throttle
+from passgate.core import access, audit, budgets, credentials, mail, once, people, sessions, tenants
 from passgate.core.action import Ends, action
 from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
@@ -19,6 +19,7 @@ from passgate.core.factors import password
 from passgate.core.policy import is_at_least, own_level
 from passgate.core.profile import checked
 from passgate.errors import SessionEnded, StepUpNeeded
+from passgate.hashing import Queue
 from passgate.store.tables import credential
 from passgate.world import SECOND
 
@@ -56,13 +57,13 @@ async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
     if tenant is None or found is None:
         raise SessionEnded
     context = (found["email_key"], tenant.name, tenant.display_name)
-    stored = await password.vetted(ctx, new, tenant.rules, context)
+    stored = await password.vetted(ctx.queued(Queue.OWNERS), new, tenant.rules, context)
     ends = Ends.PENDING | Ends.OTHER_SESSIONS
     async with action(ctx, actor, ends=ends, reason="password_changed") as acting:
         db, mine = acting.db, (actor.tenant_id, actor.person_id)
         is_first = password.name not in await credentials.kinds(db, *mine)
         await password.replace(ctx, db, *mine, stored)
-        await throttle.clear(ctx, db, throttle.person_key(actor.person_id, password.name))
+        await budgets.reopen(db, actor.person_id, password.name)
         if is_first:
             await credentials.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
         else:
@@ -83,8 +84,10 @@ async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
 
 
 async def end_other_sessions(ctx: Ctx, actor: Actor) -> None:
-    async with action(ctx, actor, ends=Ends.OTHER_SESSIONS):
-        pass
+    """End all other sessions and whatever could open a new one: pending sign-ins, mailed secrets, remembered and known
+    browsers."""
+    async with action(ctx, actor, ends=Ends.PENDING | Ends.OTHER_SESSIONS) as acting:
+        await credentials.end_kinds(ctx, acting.db, actor.tenant_id, actor.person_id, [credentials.BROWSER])
 
 
 async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
@@ -120,4 +123,4 @@ async def delete(ctx: Ctx, actor: Actor) -> None:
         await audit.forget(db, actor.tenant_id, actor.person_id)
         await people.erase(db, actor.tenant_id, actor.person_id)
         await once.forget(db, actor.person_id)
-        await throttle.forget(db, actor.person_id, tuple(ctx.factors.proofs))
+        await budgets.forget(db, actor.person_id, tuple(ctx.factors.proofs))

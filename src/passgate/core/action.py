@@ -15,7 +15,7 @@ from enum import Flag, auto
 
 from sqlalchemy import RowMapping
 
-from passgate.core import pending, people, sessions
+from passgate.core import known, once, pending, people, sessions
 from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
@@ -30,6 +30,7 @@ class Ends(Flag):
     PENDING = auto()
     """Pending sign-ins, whose proofs may no longer be valid."""
     OTHER_SESSIONS = auto()
+    """And what could open new ones: mailed secrets, and the standing of known browsers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,13 @@ class Action:
 
 
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str, *, but: str = "") -> int:
-    """End all sessions and pending sign-ins of a person, whom the caller has locked; returns the number of sessions.
-    Pending sign-ins come first: one that finishes meanwhile has written its session, which is then found and ended.
+    """End all sessions, pending sign-ins and mailed secrets of a person, whom the caller has locked, and make known
+    browsers strangers; returns the number of sessions. Pending sign-ins come before sessions: one that
+    finishes meanwhile has written its session, which is then found and ended.
     `but`: id of a pending sign-in to leave open."""
+    await known.forget(db, person_id)
     await pending.end_all(ctx, db, tenant_id, person_id, but=but)
+    await once.end_mailed(ctx, db, person_id)
     return await sessions.end_all(ctx, db, tenant_id, person_id, reason)
 
 
@@ -74,6 +78,9 @@ async def within(
     person, other = locked[actor.person_id], locked.get(about or "")
     if person is None or not await sessions.is_live(ctx, db, actor):
         raise SessionEnded
+    if Ends.OTHER_SESSIONS in ends:
+        await known.forget(db, actor.person_id)
+        await once.end_mailed(ctx, db, actor.person_id)
     if Ends.PENDING in ends:
         await pending.end_all(ctx, db, actor.tenant_id, actor.person_id)
     yield Action(db, person, other)

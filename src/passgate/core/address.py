@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import account, mail, mailed_code, once, people, proof, recovery, tenants
+from passgate.core import account, budgets, mail, mailed_code, once, people, proof, recovery, tenants
 from passgate.core.action import Ends, action, end_all, within
 from passgate.core.audit import deferred, record
+from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, wrong
@@ -37,12 +38,14 @@ async def start(ctx: Ctx, actor: Actor, email: str) -> str:
         is_free = await people.by_key(db, actor.tenant_id, at.key) is None
         data = {"email": at.text, "email_key": at.key}
         mine = (actor.tenant_id, _CODE, actor.person_id)
-        code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free, data=data)
-        if await mail.may_send(ctx, db, actor.tenant_id, at.key):
+        is_sent = await budgets.mail_of_session(ctx, db, actor.tenant_id, actor.person_id, at.key)
+        is_sent = await budgets.has_codes_left(ctx, db, _target(actor)) and is_sent
+        code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free and is_sent, data=data)
+        if is_sent:
             kind, service = "address_code" if is_free else "address_known", await _service(ctx, db, actor.tenant_id)
             await mail.enqueue(ctx, db, actor.tenant_id, kind, at.text, service=service, code=code)
         await record(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.text})
-    return people.hidden(at.text)
+    return people.masked(at.text)
 
 
 async def waiting(ctx: Ctx, actor: Actor) -> str | None:
@@ -50,7 +53,7 @@ async def waiting(ctx: Ctx, actor: Actor) -> str | None:
     async with ctx.read() as db:
         live = await once.live(ctx, db, _CODE, actor.person_id)
     email = once.carried(ctx, live).get("email") if live else None
-    return people.hidden(email) if email else None
+    return people.masked(email) if email else None
 
 
 async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
@@ -60,9 +63,9 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
         live = await once.live(ctx, db, _CODE, actor.person_id)
     to = once.carried(ctx, live) if live else {}
 
-    async def compare(is_locked: bool) -> Compared:
+    async def compare(ctx: Ctx, is_closed: bool) -> Compared:
         is_right = mailed_code.matches(ctx, live, _CODE, actor.person_id, answer)
-        if live is None or is_locked or not is_right or "email" not in to:
+        if live is None or is_closed or not is_right or "email" not in to:
             return wrong(actor.person_id)
 
         async def take(db: Db) -> str | None:
@@ -79,12 +82,16 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
     refused = deferred(ctx, Event.ADDRESS_REFUSED)
     attempt = Attempt(
         tenant_id=actor.tenant_id,
-        authenticator=f"h:address:{actor.person_id}",
+        target=_target(actor),
         compare=compare,
         mark=mark,
         refused=lambda _person_id: (refused,),
     )
     await proof.prove(ctx, attempt)
+
+
+def _target(actor: Actor) -> Target:
+    return Target(Guess.MAILED, actor.tenant_id, _CODE, actor.person_id)
 
 
 async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool:
@@ -142,7 +149,7 @@ async def may_undo(ctx: Ctx, token: str) -> str | None:
     """The address a link would restore, masked; None for a link that is used, expired or unknown."""
     row = await _link(ctx, token)
     email = once.carried(ctx, row).get("email") if row else None
-    return people.hidden(email) if email else None
+    return people.masked(email) if email else None
 
 
 async def _link(ctx: Ctx, token: str) -> Any:

@@ -6,6 +6,7 @@ Not here: any action. These are values only.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -13,14 +14,14 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from passgate.core.factor import Factors
-from passgate.hashing import Hasher
+from passgate.hashing import Hasher, Queue
 from passgate.seal import Ring
 from passgate.settings import Settings
 from passgate.store import Db, Store
 from passgate.world import World
 
 
-class KnowsBreaches(Protocol):
+class BreachList(Protocol):
     async def knows(self, password: str) -> bool: ...
 
     async def close(self) -> None: ...
@@ -35,10 +36,12 @@ class Services:
     store: Store
     ring: Ring
     hasher: Hasher
-    breach: KnowsBreaches
+    breach: BreachList
     factors: Factors
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a mail is added to the outbox, so that the worker need not wait for its next round."""
+    tally: Counter[str] = field(default_factory=Counter)
+    """What is counted and not written into the trail, such as starts; logged once a minute."""
     at: str = ""
     """The path in a host application under which the endpoints are mounted, such as `/auth`; empty at the root."""
     profile: type[BaseModel] | None = None
@@ -58,6 +61,8 @@ class Origin:
     browser: str = ""
     os: str = ""
     is_loopback: bool = False
+    known: str = field(default="", repr=False)
+    """The cookie of a known browser, as sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class Ctx:
     actor: Actor | None = None
     request_id: str = ""
     language: str = "en"
+    queue: Queue = Queue.STRANGERS
+    """Whose hashes these are."""
 
     @property
     def settings(self) -> Settings:
@@ -108,4 +115,8 @@ class Ctx:
         return self.services.store.read()
 
     def acting(self, actor: Actor) -> Ctx:
-        return replace(self, actor=actor)
+        """A signed-in person acts; their new passwords are hashed before anything of strangers."""
+        return replace(self, actor=actor, queue=Queue.OWNERS)
+
+    def queued(self, queue: Queue) -> Ctx:
+        return replace(self, queue=queue)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import account, credentials, people, proof, sessions, tenants, throttle
+from passgate.core import account, budgets, credentials, people, proof, sessions, tenants
 from passgate.core.action import Ends, action, within
 from passgate.core.audit import deferred, record
+from passgate.core.budgets import Guess, Target
 from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
@@ -28,7 +29,8 @@ LONGEST_LABEL = 60
 
 async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
     """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […],
-    remember_days, own: factors without a handwritten page, as {factor, since: instant or None}}."""
+    remember_days, own: factors without a handwritten page, as {factor, since: instant or None}, locked: the names of
+    factors that wrong answers have locked for somebody}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, actor)
         kinds = await credentials.kinds(db, actor.tenant_id, actor.person_id)
@@ -42,6 +44,7 @@ async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
             "browsers": await device.listed(ctx, db, actor.tenant_id, actor.person_id, tenant.rules),
             "remember_days": tenant.rules.remember_days,
             "own": [{"factor": one, "since": await _since(db, actor, one)} for one in ctx.factors.own],
+            "locked": await budgets.locked(ctx, db, actor.person_id, sorted(kinds)),
         }
 
 
@@ -81,7 +84,7 @@ async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
     if (activate := set_up.at_once(who.rules)) is not None:
         async with action(ctx, actor, ends=Ends.PENDING) as acting:
             offered = await activate(ctx, acting.db, who)
-            await throttle.clear(ctx, acting.db, throttle.person_key(actor.person_id, name))
+            await budgets.reopen(acting.db, actor.person_id, name)
             await _stay_at_own_level(ctx, acting.db, actor, factor)
             return {**offered, "active": True}
     async with action(ctx, actor) as acting:
@@ -104,7 +107,7 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
     called = checked_label(label) if label is not None else None
     who = await _who(ctx, actor, set_up)
 
-    async def compare(_is_locked: bool) -> Compared:
+    async def compare(ctx: Ctx, _is_closed: bool) -> Compared:
         return await set_up.accept(ctx, who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[str] | Outcome:
@@ -120,11 +123,11 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
     refused = deferred(ctx, Event.FACTOR_REFUSED, factor=name)
     attempt = Attempt(
         tenant_id=actor.tenant_id,
-        authenticator=f"h:{name}:{actor.person_id}",
+        target=Target(Guess.SET_UP, actor.tenant_id, name, actor.person_id),
         compare=compare,
         mark=mark,
         refused=lambda _person_id: (refused,),
-        renewed=throttle.person_key(actor.person_id, name),
+        renewed=(actor.person_id, name),
     )
     return await proof.prove(ctx, attempt)
 
@@ -183,6 +186,18 @@ async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None 
             await credentials.end_kinds(ctx, db, *_mine(actor), [recovery_code.name])
         label = row["label"] if factor == passkey.name else ""
         await credentials.changed(ctx, db, *_mine(actor), factor, service=who.service, is_added=False, label=label)
+
+
+async def unlock(ctx: Ctx, actor: Actor, name: str) -> None:
+    """Accept answers of a factor again after too many wrong ones. NotFound for a factor that the person does not
+    have."""
+    await account.fresh(ctx, actor)
+    async with action(ctx, actor) as acting:
+        db = acting.db
+        if name not in await credentials.kinds(db, *_mine(actor)):
+            raise NotFound
+        await budgets.reopen(db, actor.person_id, name)
+        await record(ctx, db, Event.FACTOR_UNLOCKED, factor=name)
 
 
 async def forget_browser(ctx: Ctx, actor: Actor, browser_id: str | None = None) -> None:

@@ -24,13 +24,12 @@ class Event(StrEnum):
         made.meaning, made.label = meaning, label
         return made
 
-    SIGNUP_STARTED = "signup:started", "Someone started a sign-up. The email address may already have an account."
     SIGNUP_COMPLETED = "signup:completed", "A sign-up was completed and a session created.", N_("Signed up")
-    SIGNIN_STARTED = "signin:started", "Someone started a sign-in. The user isn't known yet."
     SIGNIN_COMPLETED = "signin:completed", "A sign-in was completed and a session created.", N_("Signed in")
     EMAIL_CODE_SENT = (
         "signin:email_code:sent",
         "An email with a code, or the one sent instead, was queued.",
+        N_("Verification code emailed"),
     )
     PASSKEY_COUNTER = (
         "signin:passkey:counter_back",
@@ -53,7 +52,6 @@ class Event(StrEnum):
         N_("A sign-in link was requested for you"),
     )
     LINK_PROVED = "signin:link:proved", "A sign-in link was used as a proof.", N_("Sign-in link used")
-    SIGNIN_THROTTLED = "signin:throttled", "An attempt came too soon and wasn't checked."
     STEP_UP_STARTED = (
         "step_up:started",
         "A signed-in user started to confirm who they are.",
@@ -63,11 +61,6 @@ class Event(StrEnum):
         "step_up:completed",
         "A step-up was completed and the session replaced.",
         N_("Identity check completed"),
-    )
-    RECOVERY_STARTED = (
-        "recovery:started",
-        "Someone started an account recovery. There may be no such account.",
-        N_("Account recovery started"),
     )
     RECOVERY_COMPLETED = (
         "recovery:completed",
@@ -104,6 +97,12 @@ class Event(StrEnum):
         "The answer for setting up a factor was refused.",
         N_("Sign-in option setup failed"),
     )
+    FACTOR_LOCKED = (
+        "account:factor:locked",
+        "Wrong answers locked a factor for strangers, known browsers or step-ups. The facts name both.",
+        N_("Sign-in option locked after wrong attempts"),
+    )
+    FACTOR_UNLOCKED = "account:factor:unlocked", "A user unlocked a factor.", N_("Sign-in option unlocked")
     FACTOR_RENAMED = "account:factor:renamed", "A passkey was renamed.", N_("Passkey renamed")
     FACTOR_REMOVED = (
         "account:factor:removed",

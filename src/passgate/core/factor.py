@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 from passgate.errors import NoChallenge
 
 if TYPE_CHECKING:
+    from passgate.core.budgets import Target
     from passgate.core.ctx import Ctx
     from passgate.core.pending import SignIn
     from passgate.core.rules import Rules
@@ -128,7 +129,7 @@ class Challenge(Protocol):
 
 
 class Budget(Protocol):
-    async def __call__(self, ctx: Ctx, sign_in: SignIn, /) -> tuple[str, Any]: ...
+    async def __call__(self, ctx: Ctx, sign_in: SignIn, /) -> tuple[Target, Any]: ...
 
 
 class Compare(Protocol):
@@ -222,7 +223,8 @@ class Factor:
     # Its functions.
     challenge: Challenge = no_challenge
     budget: Budget
-    """Returns the throttle key before anything is debited, and the value passed to `compare` as `seen`."""
+    """Returns what a wrong answer counts against, before anything is debited, and the value passed to `compare` as
+    `seen`."""
     compare: Compare
     """Runs with no transaction open; the mark it returns runs in the transaction that records the proof."""
     set_up: SetUp | None = None

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import RowMapping, func, select, update
 
-from passgate.core import credentials, ledger, once, outbox, pending, sessions, throttle
+from passgate.core import credentials, installation, ledger, once, outbox, pending, sessions, throttle
 from passgate.core.ctx import Ctx, Services
 from passgate.core.factors import password
 from passgate.core.message import Mailer
@@ -62,6 +62,7 @@ async def _housekeeping(services: Services, stop: asyncio.Event) -> None:
             if services.world.now() >= slow_at:
                 slow_at = services.world.now() + _SLOW * SECOND
                 await tidy(services)
+                log_tally(services)
             if services.ring.head != sealed_under:
                 sealed_under = services.ring.head
                 await rewrap(services)
@@ -91,6 +92,13 @@ async def tidy(services: Services) -> None:
         services.hasher.know(await password.schemes(db))
 
 
+def log_tally(services: Services) -> None:
+    """Log what was counted since the last line and is not in the audit trail."""
+    if services.tally:
+        log.info("counted in the last minute", extra={"counts": dict(services.tally)})
+        services.tally.clear()
+
+
 async def purge(services: Services) -> None:
     """Delete sign-ins and tickets an hour after they expire, sessions a month after they end (a past session still
     identifies a known device), mails after a month, and remembered browsers after the longest lifetime rules allow."""
@@ -107,6 +115,7 @@ async def purge(services: Services) -> None:
 async def rewrap(services: Services) -> int:
     """Reseal credentials that are sealed under an older key; returns how many. Updates a row only if it is unchanged
     since it was read, and never its `version`: the secret stays the same."""
+    await installation.rewrap(services)
     done, last = 0, ""
     current = services.ring.head
     while True:

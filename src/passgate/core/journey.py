@@ -25,8 +25,9 @@ class Journey:
     no_code_mail: str = "recovery_none"
     """The kind sent instead if no code may succeed."""
     mails_at_start: bool = False
-    """The code is sent at the start, to the entered address; it is valid for this sign-in alone, and wrong answers
-    cannot lock an account."""
+    """The code is sent at the start, to the entered address."""
+    mails_link: bool = False
+    """Beside the code its mail carries a link, which begins the reader's own sign-in of this kind."""
     start: str = "/signin"
     """The path of its first page."""
     makes_person: bool = False
@@ -45,6 +46,7 @@ SIGN_IN = Journey(
     checks=policy.SIGN_IN,
     completed=Event.SIGNIN_COMPLETED,
     code_mail="signin_code",
+    mails_link=True,
     may_be_remembered=True,
 )
 SIGN_UP = Journey(
@@ -64,6 +66,7 @@ RECOVERY = Journey(
     completed=Event.RECOVERY_COMPLETED,
     code_mail="recovery_code",
     mails_at_start=True,
+    mails_link=True,
     is_recovery=True,
     start="/recover",
     by_first=lambda order: order.recovery,

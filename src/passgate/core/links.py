@@ -112,11 +112,11 @@ async def find(ctx: Ctx, token: str) -> RowMapping:
     return row
 
 
-async def whose(ctx: Ctx, ticket: RowMapping) -> str:
-    """The masked address of the person it signs in."""
+async def whose(ctx: Ctx, ticket: RowMapping, person_id: str) -> str:
+    """The masked address of the person that a link signs in."""
     async with ctx.read() as db:
-        found = await people.by_id(db, ticket["tenant_id"], ticket["bound_to"])
-    return people.hidden(found["email"]) if found else ""
+        found = await people.by_id(db, ticket["tenant_id"], person_id)
+    return people.masked(found["email"]) if found else ""
 
 
 def compared(ctx: Ctx, ticket: RowMapping) -> Compared:

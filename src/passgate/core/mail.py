@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate import i18n, theme
-from passgate.core import throttle
+from passgate.core import mailed_link
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
-from passgate.errors import Throttled
 from passgate.i18n import N_
 from passgate.store import Db
 from passgate.store.tables import outbox
@@ -34,14 +33,19 @@ class Letter:
     button: str = ""
     path: str = ""
     recover: bool = False
+    link_only: tuple[str, str] | None = None
+    """Subject and lead of the mail without a code, if it may be sent without one; its first paragraph is about the
+    code."""
 
 
+_KEEP = N_("If this wasn't you, you can ignore this email. Don't forward it or read it out to anyone.")
 _NOT_YOU = N_("If this wasn't you, you can ignore this email. No one can sign in with it alone.")
 _ACT = N_("If this wasn't you, recover your account right away.")
 _ONCE_HERE = N_(
-    "It expires in %(minutes)s minutes."
+    "The code expires in %(minutes)s minutes."
     " Enter it only on the page where you requested it, and don't share it with anyone."
 )
+_BUTTON = N_("The button continues where you read this email. It works once, within %(link_minutes)s minutes.")
 _CODE = N_("Your %(service)s verification code: %(code)s")
 
 LETTERS: dict[str, Letter] = {
@@ -61,13 +65,26 @@ LETTERS: dict[str, Letter] = {
         recover=True,
     ),
     "signin_code": Letter(
-        _CODE, N_("Sign in"), N_("Enter this code to sign in to %(service)s."), (_ONCE_HERE, _NOT_YOU)
+        _CODE,
+        N_("Sign in"),
+        N_("Enter this code to sign in to %(service)s."),
+        (_ONCE_HERE, _BUTTON, _KEEP),
+        N_("Sign in"),
+        link_only=(
+            N_("Sign in to %(service)s"),
+            N_("Use the button to sign in to %(service)s."),
+        ),
     ),
     "recovery_code": Letter(
         _CODE,
         N_("Recover your account"),
         N_("Enter this code to recover your %(service)s account."),
-        (_ONCE_HERE, _NOT_YOU),
+        (_ONCE_HERE, _BUTTON, _KEEP),
+        N_("Recover your account"),
+        link_only=(
+            N_("Recover your %(service)s account"),
+            N_("Use the button to recover your %(service)s account."),
+        ),
     ),
     "recovery_none": Letter(
         N_("No %(service)s account for this email address"),
@@ -195,7 +212,13 @@ def render(
     `label` name a factor, `left` counts recovery codes."""
     letter, translate = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts).gettext
     link = link or (ctx.services.base + letter.path if letter.path else None)
+    subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
+    if letter.link_only is not None and code is None:
+        (subject, lead), notes = letter.link_only, notes[1:]
+    elif letter.link_only is not None and link is None:
+        notes = tuple(text for text in notes if text != _BUTTON)
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
+    given |= {"link_minutes": mailed_link.LIFE // 60}
     given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
     context: dict[str, Any] = {
         "service": service,
@@ -205,8 +228,8 @@ def render(
         "button": translate(letter.button) if link else "",
         "recover": f"{ctx.services.base}/recover" if letter.recover else None,
         "heading": translate(letter.heading) % given,
-        "lead": translate(letter.lead) % given,
-        "notes": [translate(paragraph) % given for paragraph in letter.paragraphs],
+        "lead": translate(lead) % given,
+        "notes": [translate(paragraph) % given for paragraph in notes],
         "asked_at": i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), ctx.now()),
         "ip": ctx.origin.ip,
         "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
@@ -218,7 +241,7 @@ def render(
         id=ctx.world.uuid(),
         kind=kind,
         to=to,
-        subject=translate(letter.subject) % given,
+        subject=translate(subject) % given,
         text=text,
         html=html,
         code=code,
@@ -245,6 +268,8 @@ async def enqueue(
     message = render(ctx, kind, to, service=service, code=code, link=link, what=what, label=label, left=left)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _LIFETIME
+    if LETTERS[kind].link_only is not None and link is not None:
+        life = mailed_link.LIFE
     await db.add(
         outbox,
         id=message.id,
@@ -256,13 +281,3 @@ async def enqueue(
         message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()),
     )
     db.after_commit(ctx.services.wake.set)
-
-
-async def may_send(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
-    """Whether a stranger may cause one more mail to this address within the hour; alike for known and unknown ones."""
-    key = f"m:{ctx.ring.mac('budget', f'{tenant_id} {email_key}'.encode()).hex()}"
-    try:
-        await throttle.window(ctx, db, key, limit=ctx.settings.mail.per_hour, seconds=3600)
-    except Throttled:
-        return False
-    return True

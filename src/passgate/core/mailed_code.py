@@ -21,13 +21,23 @@ _NO_CODE = bytes(36)
 
 
 async def issue(
-    ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, *, is_meant: bool, data: Mapping[str, Any] | None = None
+    ctx: Ctx,
+    db: Db,
+    tenant_id: str,
+    kind: str,
+    bound_to: str,
+    *,
+    is_meant: bool,
+    data: Mapping[str, Any] | None = None,
+    person_id: str | None = None,
 ) -> str | None:
     """A fresh code; an older one with the same binding becomes invalid. With `is_meant` false no answer may succeed:
     writes the same row with a secret that none matches, and returns None."""
     code = ctx.world.digits(DIGITS)
     secret = ctx.ring.mac(_label(kind), _guess(bound_to, code) if is_meant else ctx.world.bytes(32))
-    await once.issue(ctx, db, tenant_id, kind, bound_to, secret, life=ctx.settings.mail.code_life, data=data)
+    await once.issue(
+        ctx, db, tenant_id, kind, bound_to, secret, life=ctx.settings.mail.code_life, data=data, person_id=person_id
+    )
     return code if is_meant else None
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, RowMapping, bindparam, delete, select, update
+from sqlalchemy import BigInteger, RowMapping, bindparam, delete, or_, select, update
 
 from passgate.core.ctx import Ctx
 from passgate.seal import Unreadable
@@ -28,10 +28,11 @@ async def issue(
     *,
     life: int,
     data: Mapping[str, Any] | None = None,
+    person_id: str | None = None,
     keep_older: bool = False,
 ) -> None:
     """Issue a ticket; unless `keep_older`, older ones of the same kind and binding become invalid. `life` in seconds;
-    `data` is sealed, and read with `carried`."""
+    `data` is sealed, and read with `carried`. `person_id`: whose mailed secret it is."""
     now, made = ctx.now(), ctx.world.uuid()
     if not keep_older:
         await end(ctx, db, kind, bound_to)
@@ -42,6 +43,7 @@ async def issue(
         tenant_id=tenant_id,
         kind=kind,
         bound_to=bound_to,
+        person_id=person_id,
         secret_hash=secret_hash,
         data_sealed=sealed,
         created_at=now,
@@ -54,9 +56,14 @@ async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> 
     await db.change(_END, of_kind=kind, of=bound_to, since=since, now=ctx.now())
 
 
-async def forget(db: Db, bound_to: str) -> None:
+async def end_mailed(ctx: Ctx, db: Db, person_id: str) -> None:
+    """Invalidate every mailed secret of the person."""
+    await db.change(_END_MAILED, of=person_id, now=ctx.now())
+
+
+async def forget(db: Db, person_id: str) -> None:
     """Delete the tickets of a person who is being erased, with their data."""
-    await db.change(delete(ticket).where(ticket.c.bound_to == bound_to))
+    await db.change(delete(ticket).where(or_(ticket.c.bound_to == person_id, ticket.c.person_id == person_id)))
 
 
 async def purge(db: Db, before: int) -> None:
@@ -99,6 +106,11 @@ _TAKE = (
         ticket.c.taken_at.is_(None),
         ticket.c.expires_at > bindparam("now", type_=BigInteger),
     )
+    .values(taken_at=bindparam("now", type_=BigInteger))
+)
+_END_MAILED = (
+    update(ticket)
+    .where(ticket.c.person_id == bindparam("of"), ticket.c.taken_at.is_(None))
     .values(taken_at=bindparam("now", type_=BigInteger))
 )
 _END = (

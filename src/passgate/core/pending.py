@@ -17,6 +17,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.journey import JOURNEYS, Journey
 from passgate.core.rules import Rules
 from passgate.errors import HandleInvalid
+from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import sign_in as table
 from passgate.store.tables import tenant as tenant_table
@@ -24,7 +25,7 @@ from passgate.world import SECOND
 
 PREFIX = "pg_sin_"
 ATTEMPTS = 10
-"""Refusals after which a handle is invalid."""
+"""Refusals, and tries that came too soon, after which a handle is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,15 @@ class SignIn:
 _THIS = table.c.id == bindparam("of_sign_in")
 _PENDING = (_THIS, table.c.finished_at.is_(None), table.c.refused < ATTEMPTS)
 _IN_TIME = table.c.expires_at > bindparam("now", type_=BigInteger)
-_SPEND = update(table).where(*_PENDING, table.c.spent < ATTEMPTS).values(spent=table.c.spent + 1)
+_SPEND = update(table).where(*_PENDING, table.c.spent + table.c.throttled < ATTEMPTS).values(spent=table.c.spent + 1)
 _GIVE_BACK = update(table).where(_THIS).values(spent=table.c.spent - 1)
+# Counted apart from refusals: a proof that is being compared meanwhile still counts, and then clears it.
+_THROTTLE = update(table).where(_THIS).values(spent=table.c.spent - 1, throttled=table.c.throttled + 1)
 _REFUSE = update(table).where(_THIS).values(refused=table.c.refused + 1)
 _ADD_PROOF = (
     update(table)
     .where(*_PENDING, _IN_TIME, table.c.proofs == bindparam("proofs_before"))
-    .values(proofs=bindparam("proofs_after"), person_id=bindparam("of_person"), spent=table.c.spent - 1)
+    .values(proofs=bindparam("proofs_after"), person_id=bindparam("of_person"), spent=table.c.spent - 1, throttled=0)
 )
 _FINISH = update(table).where(*_PENDING, _IN_TIME).values(finished_at=bindparam("now", type_=BigInteger))
 _BY_ID = select(table).where(_THIS)
@@ -122,9 +125,12 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
         row = await db.one(_BY_HANDLE, of_handle=handle_hash)
     if row is None or row["finished_at"] is not None or row["disabled_at"] is not None:
         raise HandleInvalid
-    if row["expires_at"] <= ctx.now() or row["refused"] >= ATTEMPTS:
+    if row["expires_at"] <= ctx.now() or _is_dead(row):
         raise HandleInvalid
-    data = json.loads(ctx.ring.unseal("sign_in", f"sign_in:{row['id']}", row["data_sealed"]))
+    try:
+        data = json.loads(ctx.ring.unseal("sign_in", f"sign_in:{row['id']}", row["data_sealed"]))
+    except Unreadable:
+        raise HandleInvalid from None
     rules = Rules.from_json(json.loads(row["policy"]), ctx.factors)
     return _value(row, data, row["name"], row["display_name"], rules)
 
@@ -159,6 +165,11 @@ async def give_back(db: Db, sign_in: SignIn) -> None:
     await db.change(_GIVE_BACK, of_sign_in=sign_in.id)
 
 
+async def throttle(db: Db, sign_in: SignIn) -> None:
+    """Count an attempt that came too soon; it was not compared."""
+    await db.change(_THROTTLE, of_sign_in=sign_in.id)
+
+
 async def refuse(db: Db, sign_in: SignIn) -> None:
     """Count a wrong answer; the tenth invalidates the handle."""
     await db.change(_REFUSE, of_sign_in=sign_in.id)
@@ -184,7 +195,17 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
     """Its current proofs, and whether it is invalid after ten refusals, or missing."""
     row = await db.one(_BY_ID, of_sign_in=sign_in.id)
-    return (tuple(json.loads(row["proofs"])), row["refused"] >= ATTEMPTS) if row else ((), True)
+    return (tuple(json.loads(row["proofs"])), _is_dead(row)) if row else ((), True)
+
+
+async def is_over(db: Db, sign_in: SignIn) -> bool:
+    """Whether it is finished, ended, invalid after ten refusals, or missing."""
+    row = await db.one(_BY_ID, of_sign_in=sign_in.id)
+    return row is None or row["finished_at"] is not None or _is_dead(row)
+
+
+def _is_dead(row: RowMapping) -> bool:
+    return bool(row["refused"] + row["throttled"] >= ATTEMPTS)
 
 
 async def name(db: Db, sign_in: SignIn) -> None:
@@ -211,6 +232,12 @@ async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
 async def purge(db: Db, before: int) -> None:
     """Delete sign-ins that expired before then."""
     await db.change(delete(table).where(table.c.expires_at < before))
+
+
+async def end(ctx: Ctx, db: Db, sign_in_id: str) -> None:
+    """End one pending sign-in, wherever it runs."""
+    this = update(table).where(table.c.id == sign_in_id, table.c.finished_at.is_(None))
+    await db.change(this.values(finished_at=ctx.now()))
 
 
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:

@@ -44,7 +44,7 @@ def address(text: str, field: str = "email") -> Address:
     return Address(found.normalized, key)
 
 
-def hidden(address: str) -> str:
+def masked(address: str) -> str:
     """`a…@example.com`: enough for its owner to recognise."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}"

@@ -36,15 +36,7 @@ _AFTERWARDS = 7 * 24 * 3600
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """Send the mail: a code for a live account, an explanation for any other address."""
     found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
-    await email_code.send(ctx, db, sign_in, is_meant=found is not None and found["disabled_at"] is None)
-    await record(
-        ctx,
-        db,
-        Event.RECOVERY_STARTED,
-        tenant_id=sign_in.tenant_id,
-        subject_id=found["id"] if found else None,
-        personal={"email": sign_in.email},
-    )
+    await email_code.send(ctx, db, sign_in, found, is_meant=found is not None and found["disabled_at"] is None)
 
 
 async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
@@ -105,8 +97,8 @@ async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool
     if not wait:
         return True
     begun = await once.live(ctx, db, _DROP, person_id)
-    if begun is not None:
-        return bool(once.carried(ctx, begun)["usable_at"] <= ctx.now()) and await once.take(ctx, db, begun["id"])
+    if begun is not None and (usable := _usable_at(ctx, begun)) is not None:
+        return usable <= ctx.now() and await once.take(ctx, db, begun["id"])
     usable_at = ctx.now() + wait * SECOND
     life, data = wait + _AFTERWARDS, {"usable_at": usable_at}
     await once.issue(ctx, db, sign_in.tenant_id, _DROP, person_id, b"", life=life, data=data)
@@ -121,7 +113,13 @@ async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
         return None
     async with ctx.read() as db:
         begun = await once.live(ctx, db, _DROP, sign_in.person_id)
-    return int(once.carried(ctx, begun)["usable_at"]) if begun else None
+    return _usable_at(ctx, begun) if begun else None
+
+
+def _usable_at(ctx: Ctx, begun: RowMapping) -> int | None:
+    """None if the ticket can no longer be read, as after a lost key: the waiting period then begins anew."""
+    found = once.carried(ctx, begun).get("usable_at")
+    return int(found) if found is not None else None
 
 
 async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:

@@ -196,7 +196,7 @@ async def lift(db: Db, actor: Actor, amr: tuple[str, ...], acr: str) -> None:
 
 
 async def end(ctx: Ctx, db: Db, actor: Actor, session_id: str, reason: str = "ended") -> None:
-    """End one of the actor's own sessions; NotFound for anyone else's."""
+    """End one of the actor's own sessions, and its step-ups; NotFound for anyone else's."""
     if not await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id == session_id, reason):
         raise NotFound
 

@@ -1,7 +1,7 @@
-"""Running a sign-in: start, challenge, prove, finish. `finish` is the only function that opens a session.
+"""Running a sign-in: challenge, prove, finish. `finish` is the only function that opens a session.
 
-Not here: how a proof is counted (`proof`), checking factors (`factors`), requirements (`policy`), and how a handle is
-carried (`web`).
+Not here: how one starts (`starts`), how a proof is counted (`proof`), checking factors (`factors`), requirements
+(`policy`), and how a handle is carried (`web`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from passgate.core import (
+    budgets,
     credentials,
     links,
     mail,
+    once,
     pending,
     people,
     policy,
@@ -22,157 +24,31 @@ from passgate.core import (
     recovery,
     sessions,
     signup,
-    tenants,
-    throttle,
 )
-from passgate.core.action import action, within
+from passgate.core import known as browsers
+from passgate.core.action import within
 from passgate.core.audit import deferred, record
+from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Actor, Ctx
-from passgate.core.events import Event
-from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp, names_of
-from passgate.core.factors import device
-from passgate.core.journey import RECOVERY, SIGN_IN, SIGN_UP, STEP_UP
+from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp, names_of, no_challenge
+from passgate.core.factors import device, email_code
+from passgate.core.journey import SIGN_IN
 from passgate.core.pending import SignIn
-from passgate.core.policy import Decision, Enough, Need, Refuse, own_level
+from passgate.core.policy import Decision, Enough, Need, Refuse
 from passgate.core.proof import Attempt, Comparing, Marking, Outcome, Right
-from passgate.core.rules import AAL1, LEVELS
+from passgate.core.rules import AAL1
 from passgate.errors import (
     AlreadyProved,
     FactorNotOffered,
     HandleInvalid,
     Invalid,
+    NoChallenge,
     ProofMissing,
-    SignupClosed,
     StepUpNeeded,
 )
+from passgate.hashing import Queue
 from passgate.store import Db
 from passgate.store.unit import Deferred
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """`handle` is returned only once. `decision` is what is required first; after a link possibly nothing more."""
-
-    handle: str
-    decision: Decision
-    expires_at: int
-
-    @property
-    def need(self) -> Need:
-        if not isinstance(self.decision, Need):
-            raise FactorNotOffered
-        return self.decision
-
-
-# -- start -----------------------------------------------------------------------------------------
-
-
-async def start(
-    ctx: Ctx, email: str | None, tenant_name: str | None, return_to: str | None = None, browser: str | None = None
-) -> Started:
-    """Start a sign-in. Looks up no person: only a proof names one. `return_to`: where the page goes afterwards, which
-    that page checks; `browser`: the cookie of a remembered browser."""
-    at = people.address(email) if email is not None else None
-    async with ctx.write() as db:
-        tenant = await _open_tenant(ctx, db, tenant_name)
-        data = {"email": at.text, "email_key": at.key} if at else {}
-        if known := device.presented(ctx, browser):
-            data["browser"] = known
-        begun, handle = await pending.begin(ctx, db, tenant, SIGN_IN, data | _going(return_to))
-        await record(ctx, db, Event.SIGNIN_STARTED, tenant_id=tenant.id, personal=begun.personal)
-        return await _started(ctx, db, begun, handle)
-
-
-async def start_signup(
-    ctx: Ctx,
-    email: str,
-    secret: str | None,
-    profile: dict[str, Any] | None,
-    tenant_name: str | None,
-    new_tenant: str | None,
-    return_to: str | None = None,
-) -> Started:
-    """Start a sign-up. Creates no person: all data is in the pending sign-in until the mailed code is proved."""
-    async with ctx.read() as db:
-        tenant = await signup.target(ctx, db, tenant_name, new_tenant)
-    data = await signup.prepared(ctx, tenant, email, secret, profile, new_tenant)
-    async with ctx.write() as db:
-        begun, handle = await pending.begin(ctx, db, tenant, SIGN_UP, data | _going(return_to))
-        await signup.announce(ctx, db, begun)
-        return await _started(ctx, db, begun, handle)
-
-
-async def start_recovery(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
-    """Start choosing a new password. Known address or not, a mail is sent and the response is the same."""
-    at = people.address(email)
-    async with ctx.write() as db:
-        tenant = await _open_tenant(ctx, db, tenant_name)
-        begun, handle = await pending.begin(ctx, db, tenant, RECOVERY, {"email": at.text, "email_key": at.key})
-        await recovery.announce(ctx, db, begun)
-        return await _started(ctx, db, begun, handle)
-
-
-async def start_step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None) -> Started:
-    """Start a sign-in of the actor to the requested level, or to their own. Finishing it replaces the actor's session.
-    A step-up always requires a new proof, whatever age was requested."""
-    if acr is not None and acr not in LEVELS:
-        raise Invalid({"step_up.acr": "value"})
-    async with action(ctx, actor) as acting:
-        db, found = acting.db, acting.person
-        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
-        if tenant is None:
-            raise HandleInvalid
-        floor = acr or own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
-        data = {"floor": floor, "email": found["email"], "email_key": found["email_key"]}
-        begun, handle = await pending.begin(
-            ctx, db, tenant, STEP_UP, data | _going(return_to), person_id=actor.person_id, session_id=actor.session_id
-        )
-        started = await _started(ctx, db, begun, handle)
-        if isinstance(started.decision, Refuse):
-            raise FactorNotOffered("None of your sign-in options is secure enough for this.")
-        await record(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
-        return started
-
-
-async def start_by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> Started:
-    """Open a link made by an operator or an admin: it names its person and is one proof; all other requirements remain.
-    `is_recovery`: to set up a new first factor. Raises HandleInvalid, or NotYet during the waiting period."""
-    ticket = await links.find(ctx, token)
-    journey = RECOVERY if is_recovery else SIGN_IN
-
-    async def compare(_is_locked: bool) -> Compared:
-        return links.compared(ctx, ticket)
-
-    async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
-        makers = links.makers_of(ctx, ticket)
-        found = await links.lock(db, ticket["tenant_id"], ticket["bound_to"], makers)
-        tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
-        if found is None or tenant is None or tenant.is_disabled or not await compared.mark(db):
-            return Outcome.OVER
-        data = {"email": found["email"], "email_key": found["email_key"], "makers": makers}
-        begun, handle = await pending.begin(
-            ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,)
-        )
-        await record(ctx, db, Event.LINK_PROVED, tenant_id=tenant.id, subject_id=found["id"], purpose=journey.name)
-        return Right(await _started(ctx, db, begun, handle))
-
-    return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
-
-
-async def _open_tenant(ctx: Ctx, db: Db, name: str | None) -> tenants.Tenant:
-    tenant = await tenants.find(ctx, db, name)
-    if tenant is None or tenant.is_disabled:
-        raise SignupClosed("Sign-in isn't available here.")
-    return tenant
-
-
-def _going(return_to: str | None) -> dict[str, str]:
-    return {"return_to": return_to} if return_to else {}
-
-
-async def _started(ctx: Ctx, db: Db, begun: SignIn, handle: str) -> Started:
-    return Started(handle, decide(ctx, await _known(ctx, db, begun)), begun.expires_at)
-
 
 # -- what is required now --------------------------------------------------------------------------
 
@@ -183,10 +59,10 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
     if found.person_id is None:
         return found
     async with ctx.read() as db:
-        return await _known(ctx, db, found)
+        return await known(ctx, db, found)
 
 
-async def _known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
+async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     """Load the named person's enrolled factors and whether their browser is remembered; neither until a person is
     named."""
     if sign_in.person_id is None:
@@ -239,9 +115,21 @@ async def challenge(ctx: Ctx, handle: str, name: str) -> dict[str, Any]:
     """A factor's challenge, or the offer to set it up if policy requires that now."""
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
+    if not need.enrol and factor.challenge is no_challenge:
+        raise NoChallenge
+    await _debit_challenge(ctx, sign_in)
     if need.enrol:
         return await _set_up_of(factor).offer(ctx, await _enrolling(ctx, sign_in))
     return await factor.challenge(ctx, sign_in)
+
+
+async def _debit_challenge(ctx: Ctx, sign_in: SignIn) -> None:
+    """A challenge writes and may mail, so it costs as much as a start. Throttled."""
+    if sign_in.journey.is_step_up:
+        return
+    async with ctx.write() as db:
+        mine = {"person_id": sign_in.person_id, "email_key": sign_in.email_key or None}
+        await budgets.start(ctx, db, await budgets.who(ctx, db, sign_in.tenant_id, is_step_up=False, **mine))
 
 
 async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
@@ -259,19 +147,19 @@ def checked_answer(factor: Factor, answer: Answer) -> None:
 
 
 async def _proving(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) -> Attempt[Decision]:
-    authenticator, seen = await factor.budget(ctx, sign_in)
+    target, seen = await factor.budget(ctx, sign_in)
 
-    async def compare(is_locked: bool) -> Compared:
-        return await factor.compare(ctx, sign_in, answer, seen, is_locked=is_locked)
+    async def compare(ctx: Ctx, is_closed: bool) -> Compared:
+        return await factor.compare(ctx, sign_in, answer, seen, is_locked=is_closed)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         return await _mark(ctx, db, sign_in, factor, compared)
 
-    return _attempt(ctx, sign_in, factor, authenticator, compare, mark)
+    return _attempt(ctx, sign_in, factor, target, compare, mark)
 
 
 def _attempt(
-    ctx: Ctx, sign_in: SignIn, factor: Factor, authenticator: str, compare: Comparing, mark: Marking[Decision]
+    ctx: Ctx, sign_in: SignIn, factor: Factor, target: Target, compare: Comparing, mark: Marking[Decision]
 ) -> Attempt[Decision]:
     """How a sign-in's proof is debited and its refusals audited, the same for every factor."""
 
@@ -282,16 +170,14 @@ def _attempt(
     async def late(db: Db) -> Outcome:
         return await _late(db, sign_in, factor, Outcome.WRONG)
 
-    throttled = deferred(ctx, Event.SIGNIN_THROTTLED, tenant_id=sign_in.tenant_id, personal=sign_in.personal)
     return Attempt(
         tenant_id=sign_in.tenant_id,
-        authenticator=authenticator,
+        target=target,
         sign_in=sign_in,
         compare=compare,
         mark=mark,
         late=late,
         refused=refused,
-        throttled=(throttled,),
     )
 
 
@@ -325,9 +211,9 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
             return Outcome.WRONG
         proved = made
         await pending.name(db, proved)
-    proved = await _known(ctx, db, proved)
+    proved = await known(ctx, db, proved)
     if await recovery.drop_lost_factors(ctx, db, proved):
-        proved = await _known(ctx, db, proved)
+        proved = await known(ctx, db, proved)
     await record(
         ctx, db, factor.proved_event, tenant_id=proved.tenant_id, subject_id=proved.person_id, personal=sign_in.personal
     )
@@ -363,13 +249,13 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
     Decided again with the person locked: only one of two pending sign-ins can set up a kind the person has none of."""
     who, set_up = await _enrolling(ctx, sign_in), _set_up_of(factor)
 
-    async def compare(_is_locked: bool) -> Compared:
-        return await set_up.accept(ctx, who, answer)
+    async def compare(ctx: Ctx, _is_closed: bool) -> Compared:
+        return await set_up.accept(ctx.queued(Queue.OWNERS), who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         if not await _lock(db, sign_in, who.person_id):
             return Outcome.OVER
-        now = decide(ctx, await _known(ctx, db, sign_in))
+        now = decide(ctx, await known(ctx, db, sign_in))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
             raise FactorNotOffered
         proof_name = compared.proof or factor.name
@@ -379,10 +265,10 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
             return Outcome.WRONG
         if sign_in.journey.is_recovery:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
-        return Right(decide(ctx, await _known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof_name)))))
+        return Right(decide(ctx, await known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof_name)))))
 
-    attempt = _attempt(ctx, sign_in, factor, f"h:{sign_in.id}", compare, mark)
-    return replace(attempt, renewed=throttle.person_key(who.person_id, factor.name))
+    attempt = _attempt(ctx, sign_in, factor, Target(Guess.NOT, sign_in.tenant_id), compare, mark)
+    return replace(attempt, renewed=(who.person_id, factor.name))
 
 
 # -- finish ----------------------------------------------------------------------------------------
@@ -390,20 +276,23 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """`browser` is the cookie of a browser remembered from now on, returned only once."""
+    """Cookies for this browser, returned only once: `browser` if it may skip the second factor from now on, `known`
+    for the budgets."""
 
     opened: sessions.Opened
     browser: str | None
+    known: str | None
 
 
-async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
+async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = False) -> Finished:
     """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded.
-    `remember`: this browser may skip the second factor for some days, if the tenant's rules allow that."""
+    `by_cookie`: a browser gets it, and is known from now on; `remember`: it may skip the second factor for some days,
+    if the tenant's rules allow that."""
     before = await pending.find(ctx, handle)
     async with ctx.write() as db:
         # Before anybody is named there is nobody to lock, and nothing to finish.
         is_live = before.person_id and await _lock(db, before, before.person_id)
-        sign_in = await _known(ctx, db, await pending.take(ctx, db, before))
+        sign_in = await known(ctx, db, await pending.take(ctx, db, before))
         enough = decide(ctx, sign_in)
         if isinstance(enough, Need):
             raise ProofMissing(enough.listed())
@@ -412,6 +301,7 @@ async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
         opened = await _open(ctx, db, sign_in, sign_in.person_id, enough)
+        await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         await record(
             ctx,
             db,
@@ -423,7 +313,9 @@ async def finish(ctx: Ctx, handle: str, *, remember: bool = False) -> Finished:
             session_id=opened.session["id"],
             reasons=[enough.reason],
         )
-        return Finished(opened, await _remember(ctx, db, sign_in, sign_in.person_id) if remember else None)
+        remembered = await _remember(ctx, db, sign_in, sign_in.person_id) if remember else None
+        cookie = await browsers.renewed(ctx, db, sign_in.tenant_id, sign_in.person_id) if by_cookie else None
+        return Finished(opened, remembered, cookie)
 
 
 async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough) -> sessions.Opened:
@@ -434,6 +326,8 @@ async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enoug
     opened = await sessions.open_session(
         ctx, db, tenant_id=sign_in.tenant_id, person_id=person_id, amr=enough.amr, acr=enough.acr, auth_time=ctx.now()
     )
+    if sign_in.journey.is_recovery or email_code.name in names_of(sign_in.proofs):
+        await once.end_mailed(ctx, db, person_id)
     if names_of(sign_in.proofs) & set(ctx.factors.possession):
         await recovery.cancel_drop(ctx, db, sign_in.tenant_id, person_id)
     if sign_in.is_remembered:

@@ -33,34 +33,33 @@ async def target(ctx: Ctx, db: Db, tenant_name: str | None, new_tenant: str | No
     return await tenants.open_one(ctx, db, tenants.MAIN)
 
 
-async def prepared(
-    ctx: Ctx,
-    tenant: tenants.Tenant,
-    email: str,
-    secret: str | None,
-    profile: dict[str, Any] | None,
-    new_tenant: str | None,
-) -> dict[str, Any]:
-    """The data to be sealed in the sign-in until the code is proved. The password is hashed here in every case."""
+def prepared(ctx: Ctx, email: str, profile: dict[str, Any] | None, new_tenant: str | None) -> dict[str, Any]:
+    """The data to be sealed in the sign-in until the code is proved, but the password."""
     at = people.address(email)
     stored = people.profile_text(checked(ctx.services.profile, profile))
     data: dict[str, Any] = {"email": at.text, "email_key": at.key, "profile": stored}
-    if secret is not None:
-        if password.name not in tenant.rules.first:
-            raise Invalid({"password": "value"})
-        context = (at.key, tenant.name, tenant.display_name, new_tenant or "")
-        data["password"] = list(await password.vetted(ctx, secret, tenant.rules, context))
     if new_tenant is not None:
-        data["new_tenant"] = {"name": tenants.checked_name(new_tenant), "display_name": new_tenant.strip()}
+        data["new_tenant"] = {
+            "name": tenants.checked_name(new_tenant, "new_tenant.name"),
+            "display_name": new_tenant.strip(),
+        }
     return data
+
+
+async def hashed(ctx: Ctx, tenant: tenants.Tenant, secret: str, data: dict[str, Any]) -> list[str]:
+    """The password as `data["password"]`, in every case. Costs an estimate and a hash, so budgets come before it."""
+    if password.name not in tenant.rules.first:
+        raise Invalid({"password": "value"})
+    new_tenant = data.get("new_tenant", {}).get("display_name", "")
+    context = (data["email_key"], tenant.name, tenant.display_name, new_tenant)
+    return list(await password.vetted(ctx, secret, tenant.rules, context))
 
 
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """Send the mail: a code for a new address, an explanation for a known one. In a new tenant every address is new."""
-    known = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
-    is_new = known is None or "new_tenant" in sign_in.data
-    await email_code.send(ctx, db, sign_in, is_meant=is_new)
-    await record(ctx, db, Event.SIGNUP_STARTED, tenant_id=sign_in.tenant_id, personal={"email": sign_in.email})
+    is_founding = "new_tenant" in sign_in.data
+    found = None if is_founding else await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
+    await email_code.send(ctx, db, sign_in, found, is_meant=found is None)
 
 
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 
 from passgate.store.unit import Store
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision under migrations/versions; an architecture test compares."""
 
 

@@ -71,6 +71,8 @@ person = Table(
     Column("email_key", String(320), nullable=False),
     _at("email_verified_at", null=True),
     Column("profile", Text, nullable=False),
+    # Raised by what makes known browsers strangers again; their cookies hold it.
+    Column("epoch", Integer, nullable=False, server_default="0"),
     _at("created_at"),
     _at("disabled_at", null=True),
     UniqueConstraint("tenant_id", "email_key"),
@@ -131,6 +133,7 @@ sign_in = Table(
     Column("proofs", Text, nullable=False, server_default=text("'[]'")),
     Column("spent", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
+    Column("throttled", Integer, nullable=False, server_default="0"),
     _at("created_at"),
     _at("expires_at"),
     _at("finished_at", null=True),
@@ -138,7 +141,7 @@ sign_in = Table(
     Index(None, "expires_at"),
 )
 
-# core/once: single-use tickets.
+# core/once: single-use tickets. `person_id`: whose mailed secret it is, if it is one.
 ticket = Table(
     "ticket",
     metadata,
@@ -146,25 +149,34 @@ ticket = Table(
     _tenant(),
     Column("kind", String(24), nullable=False),
     Column("bound_to", String(36), nullable=False),
+    _id("person_id"),
     Column("secret_hash", LargeBinary, nullable=False),
     Column("data_sealed", LargeBinary),
     _at("created_at"),
     _at("expires_at"),
     _at("taken_at", null=True),
     Index(None, "kind", "bound_to"),
+    Index(None, "person_id"),
     Index(None, "expires_at"),
 )
 
-# core/throttle: refusals counted under a key, and the end of the wait.
+# core/throttle: what is counted under a key, the end of the wait, and when the row counts as new again.
 budget = Table(
     "budget",
     metadata,
     Column("key", String(120), primary_key=True),
-    _id("tenant_id"),
     Column("used", Integer, nullable=False),
     _at("until_at"),
-    _at("updated_at"),
-    Index(None, "updated_at"),
+    _at("expires_at"),
+    Index(None, "expires_at"),
+)
+
+# core/installation: secrets of this installation that outlive every key of the ring, sealed under it.
+installation_secret = Table(
+    "installation_secret",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value_sealed", LargeBinary, nullable=False),
 )
 
 # core/sessions: the result of a sign-in. An ended row never becomes live again.

@@ -153,8 +153,9 @@ async def _mapped() -> AsyncIterator[None]:
 def _is_outage(fault: exc.DBAPIError) -> bool:
     state = str(getattr(fault.orig, "sqlstate", None) or getattr(fault.orig, "pgcode", None) or "")
     # 08 connection, 53 resources (disk full), 57 intervention (shutdown), 58 system, 40 serialisation or deadlock, 3D
-    # no such database and 28 no access (moved, or its password changed), 25006 read-only (a failed-over standby).
-    return state[:2] in {"08", "53", "57", "58", "40", "3D", "28"} or state == "25006"
+    # no such database and 28 no access (moved, or its password changed), 25006 read-only (a failed-over standby), 55P03
+    # a lock that was not granted in time.
+    return state[:2] in {"08", "53", "57", "58", "40", "3D", "28"} or state in {"25006", "55P03"}
 
 
 async def is_reachable(store: Store) -> bool:

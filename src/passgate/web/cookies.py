@@ -63,6 +63,15 @@ def set_browser(settings: Settings, token: str, days: int = 365) -> str:
     return _cookie(settings, browser_name(settings), token, days * 24 * 3600)
 
 
+def known_name(settings: Settings) -> str:
+    return "__Host-passgate_known" if settings.https else "passgate_known"
+
+
+def set_known(settings: Settings, value: str, life: int) -> str:
+    """The sealed entries of the people who have signed in with this browser. `life` in seconds."""
+    return _cookie(settings, known_name(settings), value, life)
+
+
 def _cookie(settings: Settings, name: str, value: str, max_age: int) -> str:
     secure = "; Secure" if settings.https else ""
     return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"

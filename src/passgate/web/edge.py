@@ -18,7 +18,7 @@ from passgate.core.ctx import Ctx, Services
 from passgate.errors import Malformed, NotForm, NotFound, NotJson, PassgateError, TooLarge
 from passgate.settings import is_localhost, is_loopback
 from passgate.web import body as decoder
-from passgate.web.origin import Asking
+from passgate.web.origin import ContextFactory
 from passgate.web.pages.page import is_page
 from passgate.web.problems import answered
 
@@ -42,7 +42,7 @@ class Edge:
     ) -> None:
         self._inner, self._services, self._hot = inner, services, hot
         self._answered = around(self._answer)
-        self._asking = Asking(services)
+        self._contexts = ContextFactory(services)
         self._headers = _standard_headers(https=services.settings.https)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +50,7 @@ class Edge:
             await self._inner(scope, receive, send)
             return
         started = self._services.world.now()
-        ctx = self._asking.ctx(scope)
+        ctx = self._contexts.ctx(scope)
         request_id = ctx.request_id
         answer = _Answer(send, request_id, self._headers)
         scope.setdefault("state", {}).update(ctx=ctx, request_id=request_id, answer=answer)

@@ -134,7 +134,7 @@ async def developer() -> None:
 # -- pages -----------------------------------------------------------------------------------------
 
 
-class Elsewhere(Exception):
+class RedirectTo(Exception):
     """Redirects the browser to another of our pages with 303."""
 
     def __init__(self, path: str, *set_cookies: str) -> None:
@@ -194,7 +194,7 @@ async def pending_visitor(
         return PendingVisitor(found, await signin.find(ctx_of(request), found.binding))
     except HandleInvalid:
         if request.method in csrf.SAFE:
-            raise Elsewhere("/signin") from None
+            raise RedirectTo("/signin") from None
         raise
 
 
@@ -208,7 +208,7 @@ async def visitor(request: Request) -> Found:
         found = await sessions.find(ctx, value or "")
     except (CredentialInvalid, SessionEnded):
         back = request.url.path if request.method in csrf.SAFE else "/account"
-        raise Elsewhere(f"/signin?return_to={quote(back, safe='')}", cookies.clear_session(ctx.settings)) from None
+        raise RedirectTo(f"/signin?return_to={quote(back, safe='')}", cookies.clear_session(ctx.settings)) from None
     if request.method not in csrf.SAFE:
         await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id, form.get("csrf_token"))
     await sessions.touch(ctx, found)

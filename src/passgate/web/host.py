@@ -29,7 +29,7 @@ from passgate.core.sessions import Found
 from passgate.errors import PassgateError, PermissionMissing, StepUpNeeded
 from passgate.web import guards
 from passgate.web.mount import MountedEndpoints
-from passgate.web.origin import Asking
+from passgate.web.origin import ContextFactory
 from passgate.web.problems import render
 from passgate.world import SECOND
 
@@ -78,19 +78,19 @@ Guard = Callable[..., Awaitable[User]]
 Claims = Callable[[User], Mapping[str, Any]]
 
 
-def asking(services: Services, request: Request) -> Ctx:
+def context_of(services: Services, request: Request) -> Ctx:
     """The Ctx of this request, created once, so that all its responses and audit events share one request id. Stored in
     the ASGI scope under our own key, because `request.state` belongs to the host."""
     found = request.scope.get(_CTX)
     if not isinstance(found, Ctx) or found.services is not services:
-        found = request.scope[_CTX] = Asking(services).ctx(request.scope)
+        found = request.scope[_CTX] = ContextFactory(services).ctx(request.scope)
     return found
 
 
 async def user(services: Services, request: Request) -> User:
     """The user of a live session, by bearer token or cookie; extends the idle timeout. Raises what `guards.live`
     raises."""
-    ctx = asking(services, request)
+    ctx = context_of(services, request)
     found = await guards.live(ctx, request)
     await sessions.touch(ctx, found)
     request.scope[_CTX] = ctx.acting(found.actor)
@@ -136,7 +136,7 @@ def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
 
     async def allowed(request: Request, user: Any) -> User:
         if not user.may(permission):
-            ctx = asking(services(), request)
+            ctx = context_of(services(), request)
             async with ctx.write() as db:
                 await record(ctx, db, Event.ACCESS_REFUSED, permission=permission)
             raise PermissionMissing
@@ -152,7 +152,7 @@ def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str |
         raise ValueError(f"there is no level {acr!r}")
 
     async def proved(request: Request, user: Any) -> User:
-        now = asking(services(), request).now()
+        now = context_of(services(), request).now()
         is_old = now - user.session.auth_time.timestamp() * SECOND > seconds * SECOND
         if is_old or not is_at_least(user.session.acr, acr or AAL1):
             raise StepUpNeeded(acr or user.session.acr, seconds)

@@ -6,6 +6,7 @@ Not here: refusing requests and reading bodies.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from functools import lru_cache
 
@@ -14,9 +15,14 @@ from starlette.types import Scope
 
 from passgate.core.ctx import Ctx, Origin, Services
 from passgate.core.useragent import describe
+from passgate.errors import CredentialInvalid
 from passgate.i18n import choose
 from passgate.settings import is_loopback
+from passgate.web import cookies
 
+log = logging.getLogger(__name__)
+
+UNTRUSTED = "all visitors of an unknown proxy count as one, and wrong answers of one shut out the others."
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
 # A client that sends many requests sends the same User-Agent and address each time.
@@ -24,11 +30,13 @@ _described = lru_cache(1024)(describe)
 _here = lru_cache(1024)(is_loopback)
 
 
-class Asking:
+class ContextFactory:
     """Creates the Ctx of each request. Knows the trusted proxies."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._has_warned = False
+        self._known_name = cookies.known_name(services.settings)
         self._trusted = [ipaddress.ip_network(network) for network in services.settings.trusted_proxies]
 
     def ctx(self, scope: Scope) -> Ctx:
@@ -55,8 +63,17 @@ class Asking:
                 ip = hop
                 if not self._is_trusted(hop):
                     break
+        elif forwarded and not self._trusted and not self._has_warned and not self._services.settings.is_development:
+            self._has_warned = True
+            log.warning("forwarding headers of an untrusted peer: " + UNTRUSTED, extra={"address": ip})
         browser, system = _described(headers.get("user-agent", "")[:512])
-        return Origin(ip[:45], browser, system, _here(ip) and not forwarded)
+        return Origin(ip[:45], browser, system, _here(ip) and not forwarded, self._known(scope))
+
+    def _known(self, scope: Scope) -> str:
+        try:
+            return cookies.read(scope["headers"], self._known_name) or ""
+        except CredentialInvalid:  # two of them: a neighbouring host may have set one
+            return ""
 
     def _is_trusted(self, ip: str) -> bool:
         return _plain(ip) != "" and any(ipaddress.ip_address(ip) in network for network in self._trusted)

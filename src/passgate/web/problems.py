@@ -18,7 +18,7 @@ from starlette.routing import Match
 from passgate.core.ctx import Ctx
 from passgate.core.profile import fault_codes
 from passgate.errors import Invalid, Malformed, MethodNotAllowed, NotFound, PassgateError, Refusal, Unavailable
-from passgate.web.guards import Elsewhere
+from passgate.web.guards import RedirectTo
 from passgate.web.pages.page import error_page, go, is_page
 
 log = logging.getLogger("passgate.fault")
@@ -75,11 +75,11 @@ def install(app: FastAPI) -> None:
     async def fault(request: Request, _error: Exception) -> Response:
         return answer(request, PassgateError())  # the edge logs it
 
-    async def elsewhere(request: Request, found: Elsewhere) -> Response:
+    async def redirect(request: Request, found: RedirectTo) -> Response:
         return go(request.state.ctx, found.path, *found.set_cookies)
 
     app.exception_handler(PassgateError)(ours)
-    app.exception_handler(Elsewhere)(elsewhere)
+    app.exception_handler(RedirectTo)(redirect)
     app.exception_handler(HTTPException)(theirs)
     app.exception_handler(RequestValidationError)(invalid)
     app.exception_handler(Exception)(fault)

@@ -1,6 +1,7 @@
 """Mailed codes as a factor. They prove control of an address and nothing beyond AAL1.
 
-Not here: creating and comparing a code (`mailed_code`), and the wording of the mail (`mail`).
+Not here: creating and comparing a code (`mailed_code`), the link beside it (`mailed_link`), and the wording of the mail
+(`mail`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import mail, mailed_code, once, people, throttle
+from passgate.core import budgets, mail, mailed_code, mailed_link, once, people
 from passgate.core.audit import record
+from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Factor, Order, Texts, wrong
@@ -21,17 +23,35 @@ from passgate.store import Db
 name = "email_code"
 
 
-async def send(ctx: Ctx, db: Db, sign_in: SignIn, *, is_meant: bool, to: str = "") -> None:
-    """Mail a fresh code for this sign-in. With `is_meant` false no code may succeed (a known address signs up, an
-    unknown one recovers), and the mail explains what to do instead. Both cases write the same rows, and over the hourly
-    limit neither sends a mail. `to`: the named person's own address, if the sign-in did not begin with it."""
-    code = await mailed_code.issue(ctx, db, sign_in.tenant_id, name, sign_in.id, is_meant=is_meant)
-    to = to or sign_in.email
-    if not to or not await mail.may_send(ctx, db, sign_in.tenant_id, people.address(to).key):
+async def send(
+    ctx: Ctx, db: Db, sign_in: SignIn, found: RowMapping | None, *, is_meant: bool, is_named: bool = False
+) -> None:
+    """Mail a fresh code for this sign-in, and in a sign-in or recovery a link beside it. `found`: who has the address.
+    With `is_meant` false neither may succeed (a known address signs up, an unknown one recovers), and the mail explains
+    what to do instead. Both cases write the same rows. Where no mail leaves, the ticket opens for no answer.
+    `is_named`: mail the named person's own address, whatever was typed."""
+    person_id = found["id"] if found is not None else None
+    tenant, journey, target = sign_in.tenant_id, sign_in.journey, _target(sign_in, found)
+    tries = await budgets.who(ctx, db, tenant, is_step_up=journey.is_step_up, person_id=person_id or "")
+    to = found["email"] if found is not None and is_named else sign_in.email
+    is_sent = await budgets.mail(ctx, db, tenant, target.email_key, tries, is_seen=found is not None) and bool(to)
+    has_code = await budgets.has_codes_left(ctx, db, target)
+    is_open = is_meant and is_sent
+    code = await mailed_code.issue(
+        ctx, db, tenant, name, sign_in.id, is_meant=is_open and has_code, person_id=person_id if is_open else None
+    )
+    link = await mailed_link.issue(ctx, db, sign_in, person_id, is_meant=is_open) if journey.mails_link else None
+    if not is_sent or not (has_code or journey.mails_link):
         return
-    kind = sign_in.journey.code_mail if is_meant else sign_in.journey.no_code_mail
-    await mail.enqueue(ctx, db, sign_in.tenant_id, kind, to, service=sign_in.service, code=code)
-    await record(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=sign_in.tenant_id, purpose=sign_in.journey.name)
+    kind = journey.code_mail if is_meant else journey.no_code_mail
+    await mail.enqueue(ctx, db, tenant, kind, to, service=sign_in.service, code=code, link=link)
+    await record(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=tenant, subject_id=person_id, purpose=journey.name)
+
+
+def _target(sign_in: SignIn, found: RowMapping | None) -> Target:
+    """Refused codes count for the account and purpose, whoever's sign-in they are for."""
+    email_key = found["email_key"] if found is not None and sign_in.person_id else sign_in.email_key
+    return Target(Guess.MAILED, sign_in.tenant_id, sign_in.journey.name, found["id"] if found else None, email_key)
 
 
 async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
@@ -46,25 +66,22 @@ async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     """Send another mail and invalidate the older code. Returns the masked address, the same for known and unknown."""
+    is_named = sign_in.person_id is not None
     async with ctx.write() as db:
         found = await _named(db, sign_in)
         is_live = found is not None and found["disabled_at"] is None
-        to = found["email"] if found is not None and sign_in.person_id else sign_in.email
-        await send(ctx, db, sign_in, is_meant=found is None if sign_in.journey.makes_person else is_live, to=to)
-    return {"sent_to": people.hidden(to)}
+        is_meant = found is None if sign_in.journey.makes_person else is_live
+        await send(ctx, db, sign_in, found, is_meant=is_meant, is_named=is_named)
+    return {"sent_to": people.masked(found["email"] if found is not None and is_named else sign_in.email)}
 
 
-async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """A code sent at the start is a ticket of one handle, which ends after ten refusals: a budget across all handles of
-    an address would let anyone lock its owner out. A code used to sign in is an authenticator with its own budget."""
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
+    """A code is a ticket of one sign-in, which ends after ten refusals, and an account has so many refused codes a
+    day."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, name, sign_in.id)
         found = await _named(db, sign_in)
-    if sign_in.journey.mails_at_start:
-        return f"h:{sign_in.id}", live
-    if found is None:
-        return throttle.address_key(ctx, sign_in.tenant_id, sign_in.email_key, name), live
-    return throttle.person_key(found["id"], name), live
+    return _target(sign_in, found), live
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
@@ -73,7 +90,10 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         return wrong(sign_in.person_id)
 
     async def mark(db: Db) -> str | None:
-        return str(seen["id"]) if await once.take(ctx, db, seen["id"]) else None
+        if not await once.take(ctx, db, seen["id"]):
+            return None
+        await once.end(ctx, db, mailed_link.KIND, sign_in.id)
+        return str(seen["id"])
 
     if sign_in.journey.makes_person:
         return Compared(True, None, mark)  # a sign-up never names an existing person

@@ -17,6 +17,7 @@ from passgate import ceremony
 from passgate.ceremony import Asserted, Passkey, Unproved
 from passgate.core import credentials, mail, once
 from passgate.core.audit import record
+from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import BOUND, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
@@ -73,11 +74,10 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     return ceremony.request_options(challenge=fresh, rp_id=rp_id(ctx), allowed=allowed)
 
 
-async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
-    """The sign-in's own budget: a signature cannot be guessed, and knowing a passkey's id must not lock its owner
-    out."""
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
+    """A signature cannot be guessed, and knowing a passkey's id must not lock its owner out."""
     async with ctx.read() as db:
-        return f"h:{sign_in.id}", await once.live(ctx, db, _ASKED, sign_in.id)
+        return Target(Guess.NOT, sign_in.tenant_id), await once.live(ctx, db, _ASKED, sign_in.id)
 
 
 _BY_LOOKUP = (

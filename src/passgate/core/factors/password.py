@@ -1,11 +1,10 @@
 """Passwords: the rules for a new one, setting it, checking it (NIST SP 800-63B-4 §3.1.1).
 
-Not here: hashing (`hashing`) and how many wrong answers are allowed (`throttle`).
+Not here: hashing (`hashing`) and how many wrong answers are allowed (`budgets`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import unicodedata
 from typing import Any
@@ -15,6 +14,7 @@ from zxcvbn_rs_py import zxcvbn
 
 from passgate.core import authenticator, credentials
 from passgate.core.audit import record
+from passgate.core.budgets import Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
@@ -45,11 +45,11 @@ async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]
         raise PasswordRefused("long")
     if _is_context(text, context):
         raise PasswordRefused("context")
-    if (await asyncio.to_thread(zxcvbn, text[:_SCORED])).guesses < _GUESSABLE:
+    if (await ctx.services.hasher.run(ctx.queue, zxcvbn, text[:_SCORED])).guesses < _GUESSABLE:
         raise PasswordRefused("common")
     if await ctx.services.breach.knows(text):
         raise PasswordRefused("breached")
-    return await ctx.services.hasher.hash(text)
+    return await ctx.services.hasher.hash(text, ctx.queue)
 
 
 def _is_context(text: str, context: tuple[str, ...]) -> bool:
@@ -87,7 +87,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     return Compared(True, who.person_id, mark)
 
 
-async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
     return await authenticator.find(ctx, sign_in, name)
 
 
@@ -96,10 +96,10 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     stored = None
     if seen is not None and authenticator.is_usable(seen) and not is_locked:
         stored = _opened(ctx, seen)
-    is_right = await ctx.services.hasher.check(answer, stored)
+    is_right = await ctx.services.hasher.check(answer, stored, ctx.queue)
     if seen is None or stored is None or not is_right:
         return wrong(seen["person_id"] if seen else None)
-    fresh = await ctx.services.hasher.hash(answer) if ctx.services.hasher.is_stale(stored) else None
+    fresh = await ctx.services.hasher.hash(answer, ctx.queue) if ctx.services.hasher.is_stale(stored) else None
 
     async def mark(db: Db) -> str | None:
         if fresh is None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import credentials, mail, people, throttle
+from passgate.core import budgets, credentials, mail, people
 from passgate.core.audit import record
+from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Factor, Order, Texts, Trait, typed, wrong
@@ -49,7 +50,7 @@ async def fresh(ctx: Ctx) -> Fresh:
     salt, so that a look-up costs one hash. Opens no transaction."""
     salt, scheme = ctx.world.bytes(_SALT), ctx.services.hasher.scheme
     codes = [base64.b32encode(ctx.world.bytes(BYTES)).decode().lower() for _ in range(COUNT)]
-    hashes = [await ctx.services.hasher.derive(code, salt, scheme) for code in codes]
+    hashes = [await ctx.services.hasher.derive(code, salt, scheme, ctx.queue) for code in codes]
     codes = ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
     return Fresh(codes, hashes, scheme, salt)
 
@@ -57,7 +58,7 @@ async def fresh(ctx: Ctx) -> Fresh:
 async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, made: Fresh) -> None:
     """Store the new set; the old one becomes invalid."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
-    await throttle.clear(ctx, db, throttle.person_key(person_id, name))
+    await budgets.reopen(db, person_id, name)
     data = json.dumps({"salt": made.salt.hex()})
     for found in made.hashes:
         lookup = _lookup(person_id, found)
@@ -68,12 +69,12 @@ def _lookup(person_id: str, found: bytes) -> bytes:
     return digest(b"recovery code", person_id.encode(), found)
 
 
-async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, list[RowMapping]]:
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, list[RowMapping]]:
     if sign_in.person_id is None:
-        return f"h:{sign_in.id}", []
+        return Target(Guess.NOT, sign_in.tenant_id), []
     async with ctx.read() as db:
         left = await credentials.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
-    return throttle.person_key(sign_in.person_id, name), left
+    return Target(Guess.AUTHENTICATOR, sign_in.tenant_id, name, sign_in.person_id, sign_in.email_key), left
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping], *, is_locked: bool) -> Compared:
@@ -82,7 +83,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping]
     if person_id is None or not seen or is_locked:
         return wrong(person_id)
     code, salt = typed(answer).lower().translate(_MEANT), bytes.fromhex(json.loads(seen[0]["data"])["salt"])
-    lookup = _lookup(person_id, await ctx.services.hasher.derive(code[:_LONGEST], salt, seen[0]["scheme"]))
+    lookup = _lookup(person_id, await ctx.services.hasher.derive(code[:_LONGEST], salt, seen[0]["scheme"], ctx.queue))
     found = next((row for row in seen if equal(row["lookup"], lookup)), None)
     if found is None:
         return wrong(person_id)

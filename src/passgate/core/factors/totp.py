@@ -1,6 +1,6 @@
 """Codes of an authenticator app (RFC 6238): six digits of HMAC-SHA-1, a new one every 30 seconds, each valid once.
 
-Not here: how many wrong answers are allowed (`throttle`), and drawing the QR code (`web`).
+Not here: how many wrong answers are allowed (`budgets`), and drawing the QR code (`web`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import RowMapping
 
 from passgate.core import authenticator, credentials, once
+from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.factor import ActivateAtOnce, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
@@ -66,9 +67,9 @@ def base32(secret: bytes) -> str:
 # -- proving ---------------------------------------------------------------------------------------
 
 
-async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[str, RowMapping | None]:
+async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
     if sign_in.person_id is None:
-        return f"h:{sign_in.id}", None
+        return Target(Guess.NOT, sign_in.tenant_id), None
     return await authenticator.find(ctx, sign_in, name)
 
 

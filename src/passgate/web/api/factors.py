@@ -313,6 +313,25 @@ async def browsers(ctx: Context, found: Live) -> Any:
     return {"items": [format_times(row) for row in await enrolment.browsers(ctx, found.actor)]}
 
 
+class Unlock(Input):
+    model_config = with_example({"factor": "password"})
+
+    factor: Annotated[str, Field(min_length=1, max_length=40, description="A factor that is set up")]
+
+
+@router.post(
+    "/unlock",
+    responses=refuses(*_CHANGES, NotFound),
+    status_code=204,
+    name="unlock",
+    summary="Unlock a factor",
+)
+async def unlock(ctx: Context, found: Live, given: Unlock) -> Response:
+    """Too many wrong answers in a row lock a factor. This accepts its answers again."""
+    await enrolment.unlock(ctx.acting(found.actor), found.actor, given.factor)
+    return Response(status_code=204)
+
+
 @router.delete(
     "/browsers",
     responses=refuses(*SESSION, CsrfRefused),

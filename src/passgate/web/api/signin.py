@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from passgate.core import signin
+from passgate.core import known, signin, starts
 from passgate.core.policy import Enough, Need, Refuse
 from passgate.errors import (
     AlreadyProved,
@@ -140,14 +140,14 @@ class Finished(Output):
     token: str | None = Field(None, description="Only with `carrier: bearer`")
 
 
-def _started(begun: signin.Started) -> dict[str, Any]:
+def _started(begun: starts.Started) -> dict[str, Any]:
     need = begun.need
     return {"handle": begun.handle, "need": need.listed(), "enrol": need.enrol, "expires_at": iso(begun.expires_at)}
 
 
 @router.post(
     "/signup",
-    responses=refuses(SignupClosed, TenantNameTaken, Invalid, PasswordRefused),
+    responses=refuses(SignupClosed, TenantNameTaken, Invalid, PasswordRefused, Throttled),
     status_code=202,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
@@ -156,13 +156,13 @@ def _started(begun: signin.Started) -> dict[str, Any]:
 async def signup(ctx: Context, given: Signup) -> Any:
     """Emails a verification code. The response is the same if the email address already has an account."""
     new_tenant = given.new_tenant.name if given.new_tenant else None
-    begun = await signin.start_signup(ctx, given.email, given.password, given.profile, given.tenant, new_tenant)
+    begun = await starts.sign_up(ctx, given.email, given.password, given.profile, given.tenant, new_tenant)
     return _started(begun)
 
 
 @router.post(
     "/signin",
-    responses=refuses(*SESSION, CsrfRefused, SignupClosed, FactorNotOffered, Invalid),
+    responses=refuses(*SESSION, CsrfRefused, SignupClosed, FactorNotOffered, Invalid, Throttled),
     status_code=201,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
@@ -174,16 +174,16 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
     the same for everyone."""
     if given.step_up is None:
         browser = cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
-        return _started(await signin.start(ctx, given.email, given.tenant, browser=browser))
+        return _started(await starts.sign_in(ctx, given.email, given.tenant, browser=browser))
     if given.email is not None or given.tenant is not None:
         raise Invalid({"step_up": "value"})
     found = await guards.session(request, await guards.peek(request))
-    return _started(await signin.start_step_up(ctx.acting(found.actor), found.actor, given.step_up.acr))
+    return _started(await starts.step_up(ctx.acting(found.actor), found.actor, given.step_up.acr))
 
 
 @router.post(
     "/recover",
-    responses=refuses(SignupClosed, Invalid),
+    responses=refuses(SignupClosed, Invalid, Throttled),
     status_code=202,
     response_model=Started,
     dependencies=[Depends(guards.stranger)],
@@ -191,12 +191,12 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
 )
 async def recover(ctx: Context, given: Recover) -> Any:
     """Emails a verification code. The response is the same if there is no account."""
-    return _started(await signin.start_recovery(ctx, given.email, given.tenant))
+    return _started(await starts.recover(ctx, given.email, given.tenant))
 
 
 @router.post(
     "/signin/challenge",
-    responses=refuses(HandleInvalid, NoChallenge, AlreadyProved, FactorNotOffered, Invalid),
+    responses=refuses(HandleInvalid, NoChallenge, AlreadyProved, FactorNotOffered, Invalid, Throttled),
     response_model=Challenged,
     summary="Request a challenge",
 )
@@ -250,11 +250,13 @@ async def finish(ctx: Context, request: Request, response: Response, handle: Han
         csrf.refuse_foreign(ctx, request.headers)
     elif given.remember:
         raise Invalid({"remember": "value"})
-    finished = await signin.finish(ctx, handle, remember=given.remember)
+    finished = await signin.finish(ctx, handle, by_cookie=given.carrier == "cookie", remember=given.remember)
     opened = finished.opened
     answer: dict[str, Any] = {"session": format_times(opened.session)}
     if given.carrier == "cookie":
         response.headers.append("set-cookie", cookies.set_session(ctx.settings, opened.token))
+        if finished.known:
+            response.headers.append("set-cookie", cookies.set_known(ctx.settings, finished.known, known.LIFE))
         if finished.browser:
             response.headers.append("set-cookie", cookies.set_browser(ctx.settings, finished.browser))
     else:

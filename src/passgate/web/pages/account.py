@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from passgate.core import account, credentials, signin, tenants
+from passgate.core import account, credentials, starts, tenants
 from passgate.core.ctx import Ctx
 from passgate.core.factors import password as password_factor
 from passgate.core.sessions import Found
@@ -59,7 +59,7 @@ async def is_fresh(ctx: Ctx, found: Found) -> bool:
 async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
     """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof."""
     acting = ctx.acting(found.actor)
-    return await begun(acting, await signin.start_step_up(acting, found.actor, None, back))
+    return await begun(acting, await starts.step_up(acting, found.actor, None, back))
 
 
 async def has_password(ctx: Ctx, found: Found) -> bool:

@@ -43,7 +43,22 @@ async def ways(request: Request, ctx: Context, found: Visitor) -> Response:
 
 async def _list(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
     has = await enrolment.overview(ctx, found.actor)
-    return page(request, "account-factors", found, error, **{**has, "passkeys": False, "mine": has["passkeys"]})
+    locked = [(name, ctx.factors[name].texts.name) for name in sorted(has["locked"])]
+    more = {**has, "passkeys": False, "mine": has["passkeys"], "locked": locked}
+    return page(request, "account-factors", found, error, **more)
+
+
+@router.post("/factors/unlock")
+async def unlock(request: Request, ctx: Context, found: Visitor) -> Response:
+    """Unlocks a sign-in option that was locked after too many wrong attempts."""
+    try:
+        given = fields(request.state.form, "factor")
+        await enrolment.unlock(ctx.acting(found.actor), found.actor, given["factor"])
+    except StepUpNeeded:
+        return await step_up(ctx, found, HERE)
+    except PassgateError as error:
+        return await _list(request, ctx, found, error)
+    return go(ctx, f"{HERE}?done=unlocked")
 
 
 def _after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from passgate.core import links, recovery, signin
+from passgate.core import links, mailed_link, recovery, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import password
 from passgate.errors import HandleInvalid, Invalid, PassgateError
@@ -24,10 +24,10 @@ IN = "/signin/link"
 STOP = "/recover/stop"
 
 
-def _redirect_without_token(ctx: Ctx, kind: str, token: str, path: str) -> Response:
+def _redirect_without_token(ctx: Ctx, kinds: tuple[str, ...], token: str, path: str) -> Response:
     """Move the token of a link into a short-lived cookie and redirect, so that it leaves the address bar and the
     history. An invalid token clears the cookie of an earlier link."""
-    is_ours = ctx.ring.presented(kind, token) is not None
+    is_ours = any(ctx.ring.presented(kind, token) is not None for kind in kinds)
     return go(ctx, path, cookies.set_link(ctx.settings, token) if is_ours else cookies.clear_link(ctx.settings))
 
 
@@ -37,7 +37,7 @@ def _redirect_without_token(ctx: Ctx, kind: str, token: str, path: str) -> Respo
 @router.get(f"{IN}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow(ctx: Context, token: str) -> Response:
     """Opens a sign-in link: moves its token to a short-lived cookie and changes nothing."""
-    return _redirect_without_token(ctx, links.PREFIX, token, IN)
+    return _redirect_without_token(ctx, (links.PREFIX, mailed_link.PREFIX), token, IN)
 
 
 @router.get(IN)
@@ -53,16 +53,21 @@ async def enter(request: Request, ctx: Context, link: Link) -> Response:
         decision = fields(await guards.form_of(request), "decision")["decision"]
         if decision not in ("signin", "recover"):
             raise Invalid({"decision": "value"})
-        started = await signin.start_by_link(ctx, link, is_recovery=decision == "recover")
+        started = await starts.by_link(ctx, link, is_recovery=decision == "recover")
     except PassgateError as error:
         return await _page(request, ctx, link, error)
     return await begun(ctx, started, cookies.clear_link(ctx.settings))
 
 
 async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
-    is_open, whose = True, ""
+    is_open, whose, purpose = True, "", None
     try:
-        whose = await links.whose(ctx, await links.find(ctx, link))
+        if link.startswith(mailed_link.PREFIX):
+            ticket = await mailed_link.find(ctx, link)
+            purpose, whose = mailed_link.purpose(ctx, ticket), await links.whose(ctx, ticket, ticket["person_id"])
+        else:
+            ticket = await links.find(ctx, link)
+            whose = await links.whose(ctx, ticket, ticket["bound_to"])
     except PassgateError as over:
         is_open, error = False, error or over
     tenant = await tenant_of(ctx)
@@ -74,6 +79,7 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
         error=error,
         is_open=is_open,
         whose=whose,
+        purpose=purpose,
         by_password=password.name in tenant.rules.first,
     )
 
@@ -84,7 +90,7 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
 @router.get(f"{STOP}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow_stop(ctx: Context, token: str) -> Response:
     """Opens an emailed link: moves its token to a short-lived cookie and changes nothing."""
-    return _redirect_without_token(ctx, recovery.STOP, token, STOP)
+    return _redirect_without_token(ctx, (recovery.STOP,), token, STOP)
 
 
 @router.get(STOP)

@@ -172,7 +172,7 @@ async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
 
 # -- error messages --------------------------------------------------------------------------------
 
-_SAYINGS: dict[tuple[str, str], str] = {
+_TEXTS: dict[tuple[str, str], str] = {
     ("account-undo", "handle_invalid"): N_("This link was already used or has expired."),
     ("signin-link", "handle_invalid"): N_("This link was already used, was canceled or has expired."),
     ("recover-stop", "handle_invalid"): N_("This link was already used or has expired."),
@@ -194,7 +194,7 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
 def message_for(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, Any]:
     """The alert of an error: {code, text, until}. `until` is an instant in microseconds, or None if there is no
     wait."""
-    by_page = wrong if isinstance(error, ProofRefused) else _SAYINGS.get((page, error.code))
+    by_page = wrong if isinstance(error, ProofRefused) else _TEXTS.get((page, error.code))
     text = catalog.gettext(by_page or error.message)
     if isinstance(error, Throttled):
         text = f"{catalog.gettext(N_('Too many attempts.'))} {_when(catalog, error.retry_after)}"

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from passgate.core import signin
+from passgate.core import signin, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey
 from passgate.core.journey import SIGN_IN
@@ -54,7 +54,7 @@ async def options(request: Request, ctx: Context, visitor: Anonymous) -> Respons
         return optioned(ctx, await signin.challenge(ctx, handle, passkey.name), handle)
     if passkey.name not in (await tenant_of(ctx)).rules.first:
         raise FactorNotOffered
-    handle = (await signin.start(ctx, None, None, return_to(request), browser_of(request, ctx))).handle
+    handle = (await starts.sign_in(ctx, None, None, return_to(request), browser_of(request, ctx))).handle
     made = await signin.challenge(ctx, handle, passkey.name)
     return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle))
 

@@ -19,7 +19,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor, Factors
 from passgate.core.policy import Need
 from passgate.errors import HandleInvalid, PassgateError
-from passgate.web.guards import Context, Elsewhere, Pending, PendingVisitor
+from passgate.web.guards import Context, Pending, PendingVisitor, RedirectTo
 from passgate.web.pages.page import fields, go
 from passgate.web.pages.steps import needed, page, path_of, proved, remembers, waiting, whose
 
@@ -73,7 +73,7 @@ async def _form(
         context |= {
             "code": visitor.anonymous.form.get("code", "") if error else "",
             "again": request.query_params.get("again") == "1",
-            "sent_to": people.hidden(await whose(ctx, visitor.sign_in)),
+            "sent_to": people.masked(await whose(ctx, visitor.sign_in)),
             "minutes": ctx.settings.mail.code_life // 60,
         }
     if set_up is not None and set_up.is_drawn:
@@ -117,5 +117,5 @@ async def wait(request: Request, ctx: Context, visitor: Pending) -> Response:
     """The page of a recovery that waits: when it can go on, and that the owner got a mail."""
     until = await waiting(ctx, visitor)
     if until is None:
-        raise Elsewhere("/signin")
+        raise RedirectTo("/signin")
     return await page(request, ctx, visitor, None, "recover-waiting", until=until)

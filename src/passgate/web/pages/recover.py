@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from passgate.core import signin
+from passgate.core import starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import password
 from passgate.errors import PassgateError
@@ -32,7 +32,7 @@ async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Emails a code; the same page follows for unknown addresses."""
     try:
         given = fields(visitor.form, "email", optional=("tenant",))
-        started = await signin.start_recovery(ctx, given["email"], given["tenant"] or None)
+        started = await starts.recover(ctx, given["email"], given["tenant"] or None)
     except PassgateError as error:
         return await _page(request, ctx, visitor, visitor.form.get("email", ""), error)
     return await begun(ctx, started)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate.core import account, pending, sessions, signin
+from passgate.core import account, pending, sessions, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey
 from passgate.core.sessions import Found
@@ -56,7 +56,7 @@ async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     try:
         given = fields(visitor.form, "email", optional=("tenant",))
         back, browser = return_to(request), browser_of(request, ctx)
-        started = await signin.start(ctx, given["email"], given["tenant"] or None, back, browser)
+        started = await starts.sign_in(ctx, given["email"], given["tenant"] or None, back, browser)
     except PassgateError as error:
         return await _begin_page(request, ctx, visitor, visitor.form.get("email", ""), error)
     return await begun(ctx, started)

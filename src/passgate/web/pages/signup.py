@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from passgate.core import signin
+from passgate.core import starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey, password
 from passgate.errors import Invalid, PassgateError
@@ -30,7 +30,7 @@ async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Starts a sign-up; the same page follows for known addresses."""
     try:
         given = await _fields(ctx, visitor)
-        started = await signin.start_signup(
+        started = await starts.sign_up(
             ctx,
             given["email"],
             given["password"] or None,

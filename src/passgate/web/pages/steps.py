@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from passgate.core import people, recovery, signin
+from passgate.core import known, people, recovery, signin, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factor import Answer, Factor
 from passgate.core.pending import SignIn
@@ -19,7 +19,7 @@ from passgate.core.policy import Enough, Need
 from passgate.errors import FactorNotOffered, Invalid, PassgateError
 from passgate.i18n import N_
 from passgate.web import cookies
-from passgate.web.guards import AnonymousVisitor, Elsewhere, PendingVisitor
+from passgate.web.guards import AnonymousVisitor, PendingVisitor, RedirectTo
 from passgate.web.pages.page import go, show
 
 HOME = "/account"
@@ -61,10 +61,10 @@ def needed(ctx: Ctx, visitor: PendingVisitor, factor: Factor) -> Need:
     """What is asked for now, if this factor is part of it; otherwise redirects to the page that is."""
     decision = signin.decide(ctx, visitor.sign_in)
     if not isinstance(decision, Need) or (is_nobody(visitor.sign_in) and factor.needs_address):
-        raise Elsewhere("/signin")
+        raise RedirectTo("/signin")
     if decision.offers(factor.name):
         return decision
-    raise Elsewhere(path_of(ranked(ctx, visitor.sign_in, decision)[0]))
+    raise RedirectTo(path_of(ranked(ctx, visitor.sign_in, decision)[0]))
 
 
 async def onward(ctx: Ctx, handle: str, *set_cookies: str) -> Response:
@@ -88,7 +88,7 @@ def _is_drawn(factor: Factor, need: Need) -> bool:
     return need.enrol and factor.set_up is not None and factor.set_up.is_drawn
 
 
-async def begun(ctx: Ctx, started: signin.Started, *set_cookies: str) -> Response:
+async def begun(ctx: Ctx, started: starts.Started, *set_cookies: str) -> Response:
     """Redirect to the first factor, with the handle in its cookie."""
     return await onward(ctx, started.handle, cookies.set_signin(ctx.settings, started.handle), *set_cookies)
 
@@ -206,15 +206,17 @@ async def finished(
 ) -> Response:
     """Redirect home, or to the page that was asked for, with a session. `to_codes`: redirect to the backup codes, after
     somebody has set up their first second factor."""
-    done, settings = await signin.finish(ctx, handle, remember=remember), ctx.settings
+    done, settings = await signin.finish(ctx, handle, by_cookie=True, remember=remember), ctx.settings
     has_codes = any(not ctx.factors[name].is_lasting for name in sign_in.rules.second_among)
     home = CODES if to_codes and has_codes else HOME
     wanted = str(sign_in.data.get("return_to") or home)
-    remembered = (cookies.set_browser(settings, done.browser),) if done.browser else ()
+    browser = [cookies.set_browser(settings, done.browser)] if done.browser else []
+    if done.known:
+        browser.append(cookies.set_known(settings, done.known, known.LIFE))
     # The sign-in cookie is cleared after any other value for it.
     mine = (cookies.set_session(settings, done.opened.token), cookies.clear_signin(settings))
     own = cookies.signin_name(settings)
-    return go(ctx, wanted, *(one for one in set_cookies if not one.startswith(f"{own}=")), *mine, *remembered)
+    return go(ctx, wanted, *(one for one in set_cookies if not one.startswith(f"{own}=")), *mine, *browser)
 
 
 async def waiting(ctx: Ctx, visitor: PendingVisitor) -> int | None:

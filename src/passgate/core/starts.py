@@ -1,0 +1,248 @@
+"""Starting a sign-in, a sign-up, a recovery or a step-up, by address, session or link. Each start debits a budget
+before it costs any work. Starts of strangers are counted and not written into the trail; what they lead to is.
+
+Not here: everything after the start, which is `signin`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from passgate.core import (
+    budgets,
+    credentials,
+    links,
+    mailed_link,
+    once,
+    pending,
+    people,
+    proof,
+    recovery,
+    signin,
+    signup,
+    tenants,
+)
+from passgate.core.action import action
+from passgate.core.audit import canonical, record
+from passgate.core.budgets import Who
+from passgate.core.ctx import Actor, Ctx
+from passgate.core.events import Event
+from passgate.core.factor import Compared
+from passgate.core.factors import device, email_code
+from passgate.core.journey import JOURNEYS, RECOVERY, SIGN_IN, SIGN_UP, STEP_UP, Journey
+from passgate.core.policy import Decision, Need, Refuse, own_level
+from passgate.core.proof import Attempt, Outcome, Right
+from passgate.core.rules import LEVELS
+from passgate.errors import FactorNotOffered, HandleInvalid, Invalid, SignupClosed
+from passgate.hashing import Queue
+from passgate.store import Db
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`handle` is returned only once. `decision` is what is required first; after a link possibly nothing more."""
+
+    handle: str
+    decision: Decision
+    expires_at: int
+
+    @property
+    def need(self) -> Need:
+        if not isinstance(self.decision, Need):
+            raise FactorNotOffered
+        return self.decision
+
+
+async def sign_in(
+    ctx: Ctx, email: str | None, tenant_name: str | None, return_to: str | None = None, browser: str | None = None
+) -> Started:
+    """Start a sign-in. Names no person: only a proof does. `return_to`: where the page goes afterwards, which that page
+    checks; `browser`: the cookie of a remembered browser. Throttled."""
+    at = people.address(email) if email is not None else None
+    data = {"email": at.text, "email_key": at.key} if at else {}
+    if remembered := device.presented(ctx, browser):
+        data["browser"] = remembered
+    async with ctx.write() as db:
+        tenant = await _open_tenant(ctx, db, tenant_name)
+        tries = await _debited(ctx, db, tenant.id, at)
+        begun, handle = await _begin(ctx, db, tries, tenant, SIGN_IN, data | _going(return_to))
+        return await _started(ctx, db, begun, handle)
+
+
+async def sign_up(
+    ctx: Ctx,
+    email: str,
+    secret: str | None,
+    profile: dict[str, Any] | None,
+    tenant_name: str | None,
+    new_tenant: str | None,
+    return_to: str | None = None,
+) -> Started:
+    """Start a sign-up. Creates no person: all data is in the pending sign-in until the mailed code is proved."""
+    data = signup.prepared(ctx, email, profile, new_tenant) | _going(return_to)
+    async with ctx.read() as db:
+        tenant = await signup.target(ctx, db, tenant_name, new_tenant)
+    async with ctx.write() as db:
+        tries = await _debited(ctx, db, tenant.id, people.address(email))
+        await budgets.may_insert(ctx, db, tries)
+    if secret is not None:
+        data["password"] = await signup.hashed(ctx.queued(Queue.SIGN_UPS), tenant, secret, data)
+    async with ctx.write() as db:
+        begun, handle = await _begin(ctx, db, tries, tenant, SIGN_UP, data)
+        await signup.announce(ctx, db, begun)
+        return await _started(ctx, db, begun, handle)
+
+
+async def recover(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
+    """Start choosing a new password. Known address or not, a mail is sent and the response is the same."""
+    at = people.address(email)
+    async with ctx.write() as db:
+        tenant = await _open_tenant(ctx, db, tenant_name)
+        tries = await _debited(ctx, db, tenant.id, at)
+        begun, handle = await _begin(ctx, db, tries, tenant, RECOVERY, {"email": at.text, "email_key": at.key})
+        await recovery.announce(ctx, db, begun)
+        return await _started(ctx, db, begun, handle)
+
+
+async def step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None) -> Started:
+    """Start a sign-in of the actor to the requested level, or to their own. Finishing it replaces the actor's session.
+    A step-up always requires a new proof, whatever age was requested."""
+    if acr is not None and acr not in LEVELS:
+        raise Invalid({"step_up.acr": "value"})
+    async with action(ctx, actor) as acting:
+        db, found = acting.db, acting.person
+        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+        if tenant is None:
+            raise HandleInvalid
+        floor = acr or own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
+        data = {"floor": floor, "email": found["email"], "email_key": found["email_key"]} | _going(return_to)
+        begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data, actor)
+        started = await _started(ctx, db, begun, handle)
+        if isinstance(started.decision, Refuse):
+            raise FactorNotOffered("None of your sign-in options is secure enough for this.")
+        await record(ctx, db, Event.STEP_UP_STARTED, tenant_id=tenant.id, acr=floor)
+        return started
+
+
+# -- by a link -------------------------------------------------------------------------------------
+
+
+async def by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> Started:
+    """Open a link: it names its person and is one proof; all other requirements remain. `is_recovery`: to set up a new
+    first factor, with a link made by an operator or an admin. Raises HandleInvalid, or NotYet during the waiting
+    period."""
+    if token.startswith(mailed_link.PREFIX):
+        return await _by_mailed_link(ctx, token)
+    ticket = await links.find(ctx, token)
+    journey = RECOVERY if is_recovery else SIGN_IN
+
+    async def compare(_ctx: Ctx, _is_closed: bool) -> Compared:
+        return links.compared(ctx, ticket)
+
+    async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
+        makers = links.makers_of(ctx, ticket)
+        found = await links.lock(db, ticket["tenant_id"], ticket["bound_to"], makers)
+        begun = await _of_person(ctx, db, ticket, found, compared, journey, {"makers": makers})
+        if begun is None or found is None:
+            return Outcome.OVER
+        about = {"tenant_id": ticket["tenant_id"], "subject_id": found["id"], "purpose": journey.name}
+        await record(ctx, db, Event.LINK_PROVED, **about)
+        return Right(begun)
+
+    return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
+
+
+async def _by_mailed_link(ctx: Ctx, token: str) -> Started:
+    """The reader's own sign-in or recovery. The code beside the link and the sign-in that asked for the mail end."""
+    ticket = await mailed_link.find(ctx, token)
+    journey = JOURNEYS[mailed_link.purpose(ctx, ticket)]
+
+    async def compare(_ctx: Ctx, _is_closed: bool) -> Compared:
+        async def take(db: Db) -> str | None:
+            return str(ticket["id"]) if await once.take(ctx, db, ticket["id"]) else None
+
+        return Compared(True, ticket["person_id"], take, email_code.name)
+
+    async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
+        found = await people.lock(db, ticket["tenant_id"], ticket["person_id"])
+        await pending.end(ctx, db, ticket["bound_to"])
+        await once.end(ctx, db, email_code.name, ticket["bound_to"])
+        begun = await _of_person(ctx, db, ticket, found, compared, journey, {})
+        if begun is None or found is None:
+            return Outcome.OVER
+        about = {"tenant_id": ticket["tenant_id"], "subject_id": found["id"], "personal": {"email": found["email"]}}
+        await record(ctx, db, email_code.FACTOR.proved_event, **about, by="link")
+        return Right(begun)
+
+    return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
+
+
+async def _of_person(
+    ctx: Ctx,
+    db: Db,
+    ticket: RowMapping,
+    found: RowMapping | None,
+    compared: Compared,
+    journey: Journey,
+    more: dict[str, Any],
+) -> Started | None:
+    """Begin with the person and the proof of a link that is taken now; None if it is over."""
+    tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
+    if found is None or tenant is None or tenant.is_disabled or not _is_asked(journey, tenant, compared.proof):
+        return None
+    if not await compared.mark(db):
+        return None
+    data = {"email": found["email"], "email_key": found["email_key"], **more}
+    begun, handle = await pending.begin(ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,))
+    return await _started(ctx, db, begun, handle)
+
+
+def _is_asked(journey: Journey, tenant: tenants.Tenant, proof_name: str) -> bool:
+    """A mailed link proves no more than the code beside it: nothing where policy asks for no mailed code."""
+    asked = (*tenant.rules.first, *tenant.rules.second_among)
+    return proof_name != email_code.name or journey.is_recovery or proof_name in asked
+
+
+# -- helpers ---------------------------------------------------------------------------------------
+
+
+async def _open_tenant(ctx: Ctx, db: Db, name: str | None) -> tenants.Tenant:
+    tenant = await tenants.find(ctx, db, name)
+    if tenant is None or tenant.is_disabled:
+        raise SignupClosed("Sign-in isn't available here.")
+    return tenant
+
+
+async def _debited(ctx: Ctx, db: Db, tenant_id: str, at: people.Address | None) -> Who:
+    """Debit a start of whoever tries. Throttled."""
+    tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, email_key=at.key if at else None)
+    await budgets.start(ctx, db, tries)
+    return tries
+
+
+async def _begin(
+    ctx: Ctx,
+    db: Db,
+    tries: Who,
+    tenant: tenants.Tenant,
+    journey: Journey,
+    data: dict[str, Any],
+    actor: Actor | None = None,
+) -> tuple[pending.SignIn, str]:
+    """Begin a pending sign-in, whose row is debited too; finishing gives that back. Throttled."""
+    rows = await budgets.pending_row(ctx, db, tries, len(canonical(data)))
+    ctx.services.tally[f"started_{journey.name}"] += 1
+    more = {"rows": rows} if rows else {}
+    person_id, session_id = (actor.person_id, actor.session_id) if actor else (None, None)
+    return await pending.begin(ctx, db, tenant, journey, data | more, person_id=person_id, session_id=session_id)
+
+
+def _going(return_to: str | None) -> dict[str, str]:
+    return {"return_to": return_to} if return_to else {}
+
+
+async def _started(ctx: Ctx, db: Db, begun: pending.SignIn, handle: str) -> Started:
+    return Started(handle, signin.decide(ctx, await signin.known(ctx, db, begun)), begun.expires_at)
