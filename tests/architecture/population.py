@@ -15,10 +15,10 @@ from typing import Any
 import httpx2
 from sqlalchemy import update
 
-from passgate.core import tenants
+from passgate.core import budgets, tenants, throttle
 from passgate.core.factors import totp
 from passgate.core.rules import AAL2
-from passgate.store.tables import credential, person, session
+from passgate.store.tables import budget, credential, person, session
 from passgate.store.tables import tenant as tenant_table
 from passgate.world import SECOND
 from tests.authenticator import Authenticator
@@ -223,6 +223,13 @@ class Population:
         main = update(tenant_table).where(tenant_table.c.name == "main")
         async with self.folk.ctx.write() as db:
             await db.change(main.values(policy=json.dumps(changed)))
+
+    async def lock(self, who: Somebody, factor: str) -> None:
+        """Lock a factor of the person's for everybody."""
+        async with self.folk.ctx.write() as db:
+            for kind, share in budgets.SHARES.items():
+                key = f"n:{kind}:{factor}:{who.id}"
+                await db.add(budget, key=key, used=share, until_at=0, expires_at=throttle.NEVER)
 
     async def address_of(self, who: Somebody) -> str:
         return next(str(row["email"]) for row in await self.the.rows(person) if row["id"] == who.id)

@@ -1,7 +1,7 @@
 """The two people of the attack machine, the owner of an account and an attacker, with what each can do in one step.
 
-Both use HTTP alone, each with a client of their own; only links made by an admin are opened by calling `core`. What
-must hold after every step is in `test_machine`.
+Both use HTTP alone, each with a client of their own; only links are opened by calling `core`. What must hold after
+every step is in `test_machine`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from passgate.core import signin
+from passgate.core import mailed_link, signin, starts
 from passgate.core.policy import Enough
 from passgate.errors import HandleInvalid, Refusal
 from tests.architecture.population import OURS, Population, Somebody
@@ -145,7 +145,7 @@ class Owner:
     async def open_link(self, url: str) -> None:
         token = url.rpartition("/")[2]
         self.outcomes["link"].append(token)
-        begun = await signin.start_by_link(self.population.folk.ctx, token)
+        begun = await starts.by_link(self.population.folk.ctx, token)
         await self.go(begun.handle, *self.second[:1])
 
 
@@ -223,12 +223,19 @@ class Attacker:
             case "recovery_code":
                 return [*heard[-1:], *self.me.codes[-2:], *heard[-5:-1]]
             case "email_code":
-                boxes = {self.me.email, *([self.victim.who.email] if self.power is Power.MAILBOX else [])}
-                return [
-                    mail["code"] for mail in await self.population.the.mails() if mail["code"] and mail["to"] in boxes
-                ]
+                return [mail["code"] for mail in await self.mails() if mail["code"]]
             case _:
                 return [*self._by_device(handle), *heard[-5:], *self.victim.outcomes["new_passkey"][-2:]]
+
+    async def mails(self) -> list[dict[str, Any]]:
+        """The mails that she can read, newest first."""
+        boxes = {self.me.email, *([self.victim.who.email] if self.power is Power.MAILBOX else [])}
+        return [mail for mail in await self.population.the.mails() if mail["to"] in boxes]
+
+    async def mailed_links(self) -> list[str]:
+        """The tokens of the links beside mailed codes."""
+        tokens = [str(mail["link"]).rpartition("/")[2] for mail in await self.mails()]
+        return [token for token in tokens if token.startswith(mailed_link.PREFIX)]
 
     def _offered_code(self, handle: str) -> list[str]:
         offered = self.asked.get(handle, {})
@@ -269,13 +276,15 @@ class Attacker:
         if answered.status_code == 201:
             self.sessions.append(answered.json()["token"])
             await self.ask("GET", "/session", None, self.sessions[-1])
-        if answered.status_code in (201, 401) and handle in self.handles:
+        # A step-up whose session has ended is refused too, and its handle is not used up.
+        is_over = answered.status_code == 201 or answered.json()["code"] == "handle_invalid"
+        if is_over and handle in self.handles:
             self.handles.remove(handle)
             self.used.append(handle)
 
     async def open_link(self, token: str, *, is_recovery: bool) -> bool:
         try:
-            begun = await signin.start_by_link(self.population.folk.elsewhere, token, is_recovery=is_recovery)
+            begun = await starts.by_link(self.population.folk.elsewhere, token, is_recovery=is_recovery)
         except Refusal:
             return False
         self.handles.append(begun.handle)
@@ -289,6 +298,7 @@ class Attacker:
             ("POST", "/me/passkeys", None),
             ("POST", "/me/totp", None),
             ("POST", "/me/recovery-codes", None),
+            ("POST", "/me/unlock", {"factor": "password"}),
             *(("POST", "/me/passkeys/prove", {"answer": answer}) for answer in answers),
             *(("POST", "/me/totp/prove", {"answer": code}) for code in self._offered_code(session)),
             *((method, f"/me/passkeys/{theirs.passkey or theirs.id}", body) for method, body in _ON_PASSKEY),

@@ -16,15 +16,15 @@ import httpx2
 import pytest
 from sqlalchemy import delete, update
 
+from passgate.core import budgets, sessions, throttle
 from passgate.core import pending as sign_ins
-from passgate.core import sessions, throttle
 from passgate.core.rules import AAL1
 from passgate.store.tables import budget, person, session, sign_in, tenant
 from passgate.world import SECOND
 from tests import catalogue
 from tests.architecture.population import Ask, Population
 from tests.catalogue.entry import Right
-from tests.catalogue.outcomes import Rule
+from tests.catalogue.outcomes import BUDGETS, Rule
 from tests.kit import code_of
 from tests.web.browsing import Page
 
@@ -54,6 +54,10 @@ class Broken:
                 self.population.the.clock.forward(_HOURS)
                 yield [ask]
                 self.population.the.clock.now -= _HOURS * SECOND
+            case Rule.THROTTLED | Rule.WAITS | Rule.LOCKED:
+                await use_up(self.population, ask, self.rule)
+                yield [ask]
+                await use_up(self.population, ask)
             case _:
                 await self.change(ask, is_broken=True)
                 yield [ask]
@@ -71,11 +75,6 @@ class Broken:
                     await db.change(at.values(disabled_at=now if is_broken else None))
                 case Rule.SECOND if is_broken:
                     await self._unshown(db, ask)
-                case Rule.THROTTLED | Rule.LOCKED:
-                    await db.change(delete(budget))
-                    for key in self._keys() if is_broken else []:
-                        used, until = (10**6, now + 600 * SECOND) if self.rule is Rule.THROTTLED else (100, 0)
-                        await db.add(budget, key=key, tenant_id=main, used=used, until_at=until, updated_at=now)
                 case _:
                     pass
 
@@ -89,25 +88,73 @@ class Broken:
             proofs = str(list(ask.behind)).replace("'", '"')
             assert await db.change(update(sign_in).where(sign_in.c.handle_hash == hashed).values(proofs=proofs)) == 1
 
-    def _keys(self) -> list[str]:
-        if self.rule is Rule.THROTTLED:
-            return ["o:127.0.0.1"]
-        mine = [who.id for who in self.population.people.values()]
-        kinds = self.population.the.gate.services.factors.proofs
-        ladders = [throttle.person_key(one, kind) for one in mine for kind in kinds]
-        return [*ladders, *(f"h:{kind}:{one}" for one in mine for kind in ("address", *kinds))]
+
+# -- using up budgets ------------------------------------------------------------------------------
+
+
+async def use_up(population: Population, ask: Ask, *rules: Rule) -> None:
+    """Use up what these rules are about; whatever else is counted starts anew."""
+    now = population.the.clock()
+    soon, tomorrow = now + 600 * SECOND, now + budgets.DAY * SECOND
+    rows: list[tuple[str, int, int, int]] = []
+    if Rule.THROTTLED in rules:
+        whats = ("refusals", "starts", "rows", "bytes")
+        rows += [(f"o:{what}:127.0.0.1", throttle.NO_LIMIT, soon, soon) for what in whats]
+    if Rule.WAITS in rules:
+        rows += [(key, throttle.FREE + 10, soon, tomorrow) for key in _ladders(population)]
+    if Rule.LOCKED in rules:
+        rows += [(key, used, 0, throttle.NEVER) for key, used in _shares(population).items()]
+        rows += [(key, budgets.CODES_A_DAY, tomorrow, tomorrow) for key in await _days(population, ask)]
+    async with population.folk.ctx.write() as db:
+        await db.change(delete(budget))
+        for key, used, until, expires in rows:
+            await db.add(budget, key=key, used=used, until_at=until, expires_at=expires)
+
+
+def _ladders(population: Population) -> list[str]:
+    """The waits of strangers, and those after a wrong answer to what a session was shown."""
+    ctx = population.folk.ctx
+    found = []
+    for who in population.people.values():
+        mac = budgets.address_mac(ctx, who.tenant_id, who.email)
+        found += [key for name in ctx.factors.enrolled for key in (f"w:{name}:{mac}", f"w:set_up_{name}:{who.id}")]
+    return found
+
+
+def _shares(population: Population) -> dict[str, int]:
+    """Every counter of consecutive refusals, with the share that each kind of who tries has."""
+    names, people = population.folk.ctx.factors.enrolled, population.people.values()
+    shares = budgets.SHARES.items()
+    return {f"n:{kind}:{name}:{who.id}": share for kind, share in shares for name in names for who in people}
+
+
+async def _days(population: Population, ask: Ask) -> list[str]:
+    """The refused codes of a day: those of new addresses, and those of the address that a pending sign-in is for."""
+    ctx = population.folk.ctx
+    found = [f"d:address:{budgets.address_mac(ctx, who.tenant_id, who.id)}" for who in population.people.values()]
+    if ctx.ring.presented(sign_ins.PREFIX, ask.secret) is None:
+        return found
+    begun = await sign_ins.find(ctx, ask.secret)
+    return [*found, f"d:{begun.journey.name}:{budgets.address_mac(ctx, begun.tenant_id, begun.email_key)}"]
 
 
 # -- the cases -------------------------------------------------------------------------------------
 
 _STABLE = ("session", "credential", "person", "role_grant", "tenant", "ticket", "sign_in", "outbox")
-_MOVES = {"sign_in": {"spent", "refused"}, "ticket": {"taken_at"}}
+_MOVES = {"sign_in": {"spent", "refused", "throttled"}, "ticket": {"taken_at"}}
 """A refused try is counted, and an answered challenge is used up."""
+_SHARES = {f"n:{kind}:": share for kind, share in budgets.SHARES.items()}
 
 
 async def stored(population: Population) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the tables that a refusal leaves alone, and which authenticators are closed for whom."""
     everything = await population.the.everything()
-    return {
+    closed = [
+        {"key": row["key"]}
+        for row in everything["budget"]
+        if any(row["key"].startswith(kind) and row["used"] >= share for kind, share in _SHARES.items())
+    ]
+    return {"closed": closed} | {
         name: [{key: one for key, one in row.items() if key not in _MOVES.get(name, ())} for row in everything[name]]
         for name in _STABLE
     }
@@ -135,9 +182,9 @@ YIELDING = catalogue.yielding()
 @pytest.mark.parametrize(("endpoint", "right"), YIELDING, ids=[f"{key} {right.name}" for key, right in YIELDING])
 async def test_no_broken_rule_yields_anything(lite_population: Population, endpoint: str, right: Right) -> None:
     population, method = lite_population, endpoint.partition(" ")[0]
-    for rule, expected in (right.row or {}).items():
-        await population.rules()
-        ask = await right.asks(population)
+    row = right.row or {}
+    for rule, expected in row.items():
+        ask = await anew(population, right)
         async with Broken(population, rule).around(ask) as broken:
             assert broken, f"{rule}: nothing is asked"
             for one in broken:
@@ -146,16 +193,24 @@ async def test_no_broken_rule_yields_anything(lite_population: Population, endpo
                 assert outcomes(answer) == expected[:2], (rule, answer.text)
                 assert not gives_away(answer), rule
                 after = await stored(population)
-                for name in _STABLE:
+                for name in before:
                     assert name in expected.opens or after[name] == before[name], (rule, name)
         if rule is Rule.SECOND:
             await population.lift()
-    await population.rules()
-    ask = await right.asks(population)
+    ask = await anew(population, right)
+    await use_up(population, ask, *(rule for rule in BUDGETS if rule not in row))
     before = await stored(population)
     answer = await population.send(method, ask)
     assert answer.status_code == right.status, answer.text
     assert await stored(population) != before or method == "GET"
+
+
+async def anew(population: Population, right: Right) -> Ask:
+    """The right request, with no rule broken and no budget touched before it was prepared."""
+    await population.rules()
+    async with population.folk.ctx.write() as db:
+        await db.change(delete(budget))
+    return await right.asks(population)
 
 
 PLAIN = {key: right for key, right in catalogue.asked().items() if not right.row}

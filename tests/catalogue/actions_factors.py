@@ -6,7 +6,8 @@ How often each writes is in `api`; proofs are in `actions_proofs`.
 
 from __future__ import annotations
 
-from passgate.core import account, enrolment
+from passgate.core import account, budgets, enrolment, throttle
+from passgate.core.budgets import Guess, Target
 from passgate.core.factors import totp
 from tests.authenticator import Authenticator
 from tests.catalogue.before import remembered, url, with_app
@@ -80,6 +81,15 @@ async def remove_app(folk: Folk) -> Action:
 async def set_first_password(folk: Folk) -> Action:
     actor = await folk.create(hashed=None)
     return lambda: account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
+
+
+async def unlock(folk: Folk) -> Action:
+    actor = await folk.create()
+    async with folk.ctx.write() as db:
+        for kind in budgets.Kind:
+            target = Target(Guess.AUTHENTICATOR, actor.tenant_id, "password", actor.person_id)
+            await throttle.count(folk.ctx, db, budgets.count_key(folk.ctx, target, kind))
+    return lambda: enrolment.unlock(folk.acting(actor), actor, "password")
 
 
 async def forget_one(folk: Folk) -> Action:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from passgate.core import access, jobs, ledger, operate, outbox, signin, tenants
+from passgate.core import access, jobs, ledger, operate, outbox, starts, tenants
 from passgate.core.message import Message
 from tests.catalogue.entry import Action, Writes
 from tests.core.behind import Folk
@@ -80,13 +80,13 @@ class Letterbox:
 
 async def deliver(folk: Folk) -> Action:
     await outbox.deliver(folk.the.gate.services, Letterbox())
-    await signin.start_recovery(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
+    await starts.recover(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
     return lambda: outbox.deliver(folk.the.gate.services, Letterbox())
 
 
 async def deliver_too_late(folk: Folk) -> Action:
     await outbox.deliver(folk.the.gate.services, Letterbox())
-    await signin.start_recovery(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
+    await starts.recover(folk.ctx, f"somebody{next(folk.numbers)}@example.com", None)
     folk.the.clock.forward(25 * 3600)
     return lambda: outbox.deliver(folk.the.gate.services, Letterbox())
 
@@ -97,7 +97,7 @@ async def seal(folk: Folk) -> Action:
 
 
 async def purge(folk: Folk) -> Action:
-    await signin.start_recovery(folk.ctx, await folk.email(await folk.create()), None)
+    await starts.recover(folk.ctx, await folk.email(await folk.create()), None)
     await outbox.deliver(folk.the.gate.services, Letterbox())
     folk.the.clock.forward(61 * 24 * 3600)
     return lambda: jobs.purge(folk.the.gate.services)

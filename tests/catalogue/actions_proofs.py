@@ -5,13 +5,17 @@ How often each writes is in `api`; right and wrong answers of typed factors come
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from passgate.core import signin
+from passgate.core import budgets, signin, starts, throttle
 from passgate.core.ctx import Actor
 from passgate.core.factors import totp
+from passgate.errors import Throttled
+from passgate.store.tables import budget
+from passgate.world import SECOND
 from tests.authenticator import Authenticator
-from tests.catalogue.before import begun, one_way, recovering, refused, signing_up, slow, url, with_app
+from tests.catalogue.before import begun, known_browser, one_way, recovering, refused, signing_up, slow, url, with_app
 from tests.catalogue.entry import Action
 from tests.core.behind import OLDER, Folk
 from tests.core.having import policy, unspelled
@@ -21,31 +25,61 @@ from tests.kit import OTHER_PASSWORD, PASSWORD
 async def passkey_asked(folk: Folk, counter: int = 0) -> tuple[Authenticator, str, Any]:
     actor, key = await folk.create(), Authenticator(counter=counter)
     await folk.add_passkey(actor, key)
-    started = await signin.start(folk.ctx, await folk.email(actor), None)
+    started = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     return key, started.handle, await signin.challenge(folk.ctx, started.handle, "passkey")
 
 
 async def password_rehashed(folk: Folk) -> Action:
     """The stored hash has outdated parameters, so a right answer replaces it."""
     actor = await folk.create(hashed=OLDER)
-    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
 
 
 async def password_of_nobody(folk: Folk) -> Action:
-    begun = await signin.start(folk.ctx, f"nobody{next(folk.numbers)}@example.com", None)
+    begun = await starts.sign_in(folk.ctx, f"nobody{next(folk.numbers)}@example.com", None)
     return refused(lambda: signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD))
+
+
+async def password_too_soon(folk: Folk) -> Action:
+    """The wait after the last wrong answer of strangers is not over."""
+    actor = await folk.create()
+    email = await folk.email(actor)
+    begun = await starts.sign_in(folk.ctx, email, None)
+    key = f"w:password:{budgets.address_mac(folk.ctx, actor.tenant_id, email)}"
+    until = folk.the.clock() + throttle.WAITS[-1] * SECOND
+    async with folk.ctx.write() as db:
+        await db.add(budget, key=key, used=20, until_at=until, expires_at=throttle.NEVER)
+
+    async def act() -> None:
+        with suppress(Throttled):
+            await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+            raise AssertionError("it was compared")
+
+    return act
+
+
+async def password_in_known_browser(folk: Folk) -> Action:
+    actor, ctx = await known_browser(folk)
+    begun = await starts.sign_in(ctx, await folk.email(actor), None)
+    return lambda: signin.prove(ctx, begun.handle, "password", PASSWORD)
+
+
+async def wrong_in_known_browser(folk: Folk) -> Action:
+    actor, ctx = await known_browser(folk)
+    begun = await starts.sign_in(ctx, await folk.email(actor), None)
+    return refused(lambda: signin.prove(ctx, begun.handle, "password", OTHER_PASSWORD))
 
 
 async def step_up_right(folk: Folk) -> Action:
     actor = await folk.create()
-    begun = await signin.start_step_up(folk.acting(actor), actor, None)
+    begun = await starts.step_up(folk.acting(actor), actor, None)
     return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
 
 
 async def step_up_wrong(folk: Folk) -> Action:
     actor = await folk.create()
-    begun = await signin.start_step_up(folk.acting(actor), actor, None)
+    begun = await starts.step_up(folk.acting(actor), actor, None)
     return refused(lambda: signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD))
 
 
@@ -56,7 +90,7 @@ async def signup_right(folk: Folk) -> Action:
 
 async def signup_with_a_tenant(folk: Folk) -> Action:
     name = f"org{next(folk.numbers)}"
-    begun = await signin.start_signup(folk.ctx, f"{name}@example.com", PASSWORD, None, None, name)
+    begun = await starts.sign_up(folk.ctx, f"{name}@example.com", PASSWORD, None, None, name)
     code = await folk.code()
     return lambda: signin.prove(folk.ctx, begun.handle, "email_code", code)
 
@@ -126,7 +160,7 @@ async def passkey_on_the_way(folk: Folk) -> Action:
 
 async def passkey_at_birth(folk: Folk) -> Action:
     await policy(folk.the)
-    started = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
+    started = await starts.sign_up(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
     await signin.prove(folk.ctx, started.handle, "email_code", await folk.code())
 
     async def act() -> None:

@@ -5,9 +5,19 @@ Proofs are in `actions_proofs`; how often each action writes is in `api` and `pa
 
 from __future__ import annotations
 
-from passgate.core import recovery, signin
+from passgate.core import recovery, signin, starts
+from passgate.core.ctx import Actor
 from tests.catalogue.actions_proofs import passkey_asked, ways_that_wait
-from tests.catalogue.before import begun, link_for, link_of_admins, recovering, remembered, signing_up, with_app
+from tests.catalogue.before import (
+    begun,
+    known_browser,
+    link_for,
+    link_of_admins,
+    recovering,
+    remembered,
+    signing_up,
+    with_app,
+)
 from tests.catalogue.entry import Action
 from tests.core.behind import Folk
 from tests.core.having import policy
@@ -17,30 +27,36 @@ from tests.kit import OTHER_PASSWORD, PASSWORD
 
 
 async def start(folk: Folk) -> Action:
-    return lambda: signin.start(folk.ctx, "somebody@example.com", None)
+    return lambda: starts.sign_in(folk.ctx, "somebody@example.com", None)
+
+
+async def start_in_known_browser(folk: Folk) -> Action:
+    actor, ctx = await known_browser(folk)
+    email = await folk.email(actor)
+    return lambda: starts.sign_in(ctx, email, None)
 
 
 async def start_signup(folk: Folk) -> Action:
-    return lambda: signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, {"a": 1}, None, None)
+    return lambda: starts.sign_up(folk.ctx, f"new{next(folk.numbers)}@example.com", None, {"a": 1}, None, None)
 
 
 async def start_signup_known(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
-    return lambda: signin.start_signup(folk.ctx, email, None, None, None, None)
+    return lambda: starts.sign_up(folk.ctx, email, None, None, None, None)
 
 
 async def start_recovery(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
-    return lambda: signin.start_recovery(folk.ctx, email, None)
+    return lambda: starts.recover(folk.ctx, email, None)
 
 
 async def start_step_up(folk: Folk) -> Action:
     actor = await folk.create()
-    return lambda: signin.start_step_up(folk.acting(actor), actor, None)
+    return lambda: starts.step_up(folk.acting(actor), actor, None)
 
 
 async def challenge(folk: Folk) -> Action:
-    begun = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
+    begun = await starts.sign_up(folk.ctx, f"new{next(folk.numbers)}@example.com", None, None, None, None)
     return lambda: signin.challenge(folk.ctx, begun.handle, "email_code")
 
 
@@ -55,29 +71,29 @@ async def passkey_challenge(folk: Folk) -> Action:
 async def finish_signin(folk: Folk) -> Action:
     """From another browser than the earlier session, so that a mail about a new device is queued too."""
     actor = await folk.create()
-    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
-    return lambda: signin.finish(folk.elsewhere, begun.handle)
+    return lambda: signin.finish(folk.elsewhere, begun.handle, by_cookie=False)
 
 
 async def finish_signup(folk: Folk) -> Action:
     handle, code = await signing_up(folk, PASSWORD)
     await signin.prove(folk.ctx, handle, "email_code", code)
-    return lambda: signin.finish(folk.ctx, handle)
+    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
 
 
 async def finish_recovery(folk: Folk) -> Action:
     handle, code = await recovering(folk)
     await signin.prove(folk.ctx, handle, "email_code", code)
     await signin.prove(folk.ctx, handle, "password", OTHER_PASSWORD)
-    return lambda: signin.finish(folk.ctx, handle)
+    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
 
 
 async def finish_step_up(folk: Folk) -> Action:
     actor = await folk.create()
-    begun = await signin.start_step_up(folk.acting(actor), actor, None)
+    begun = await starts.step_up(folk.acting(actor), actor, None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
-    return lambda: signin.finish(folk.ctx, begun.handle)
+    return lambda: signin.finish(folk.ctx, begun.handle, by_cookie=False)
 
 
 async def finish_and_remember(folk: Folk) -> Action:
@@ -85,13 +101,13 @@ async def finish_and_remember(folk: Folk) -> Action:
     await policy(folk.the)
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
-    return lambda: signin.finish(folk.ctx, handle, remember=True)
+    return lambda: signin.finish(folk.ctx, handle, remember=True, by_cookie=True)
 
 
 async def finish_remembered(folk: Folk) -> Action:
     actor, browser = await remembered(folk)
     handle = await begun(folk, actor, browser)
-    return lambda: signin.finish(folk.ctx, handle)
+    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
 
 
 async def finish_found_again(folk: Folk) -> Action:
@@ -100,7 +116,7 @@ async def finish_found_again(folk: Folk) -> Action:
     await (await ways_that_wait(folk, actor))()
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
-    return lambda: signin.finish(folk.ctx, handle)
+    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
 
 
 # -- links -----------------------------------------------------------------------------------------
@@ -116,20 +132,42 @@ async def stop(folk: Folk) -> Action:
 
 async def open_link(folk: Folk) -> Action:
     token = await link_for(folk, await folk.create())
-    return lambda: signin.start_by_link(folk.ctx, token)
+    return lambda: starts.by_link(folk.ctx, token)
+
+
+async def _of_mail(folk: Folk, actor: Actor) -> str:
+    """The token of the link in the newest mail to a person."""
+    [mail, *_] = await folk.the.mails(await folk.email(actor))
+    return str(mail["link"]).rpartition("/")[2]
+
+
+async def open_mailed_link(folk: Folk) -> Action:
+    await policy(folk.the, first=["password", "email_code"])
+    actor = await folk.create()
+    begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
+    await signin.challenge(folk.ctx, begun.handle, "email_code")
+    token = await _of_mail(folk, actor)
+    return lambda: starts.by_link(folk.elsewhere, token)
+
+
+async def open_mailed_link_to_recover(folk: Folk) -> Action:
+    actor = await folk.create()
+    await starts.recover(folk.ctx, await folk.email(actor), None)
+    token = await _of_mail(folk, actor)
+    return lambda: starts.by_link(folk.elsewhere, token)
 
 
 async def open_link_of_admins(folk: Folk) -> Action:
     """A link for another admin, which takes two makers: both are locked and their rights checked again."""
     token = await link_of_admins(folk)
-    return lambda: signin.start_by_link(folk.ctx, token)
+    return lambda: starts.by_link(folk.ctx, token)
 
 
 async def finish_link_of_admins(folk: Folk) -> Action:
-    begun = await signin.start_by_link(folk.ctx, await link_of_admins(folk))
-    return lambda: signin.finish(folk.ctx, begun.handle)
+    begun = await starts.by_link(folk.ctx, await link_of_admins(folk))
+    return lambda: signin.finish(folk.ctx, begun.handle, by_cookie=False)
 
 
 async def open_link_to_recover(folk: Folk) -> Action:
     token = await link_for(folk, await folk.create())
-    return lambda: signin.start_by_link(folk.ctx, token, is_recovery=True)
+    return lambda: starts.by_link(folk.ctx, token, is_recovery=True)

@@ -275,6 +275,13 @@ async def forgets_browser(population: Population) -> Ask:
     return mine(population, f"/me/browsers/{known['items'][0]['id']}")
 
 
+async def unlocks(population: Population) -> Ask:
+    """Anna's recovery codes are locked. A factor that she does not have cannot be unlocked."""
+    await population.lock(population.anna, "recovery_code")
+    asked = mine(population, "/me/unlock", {"factor": "recovery_code"})
+    return asked.with_others({"factor": "email_code"}, {"factor": "carrier_pigeon"})
+
+
 # -- an admin's requests ---------------------------------------------------------------------------
 
 

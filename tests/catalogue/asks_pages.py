@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from passgate.core import address
+from passgate.core import address, mailed_link
 from tests.architecture.population import Ask, Population
 from tests.catalogue.asks import (
     NEVER,
@@ -19,6 +19,7 @@ from tests.catalogue.asks import (
     proves_passkey,
     sets_up_app,
     sets_up_passkey,
+    unlocks,
 )
 from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
 
@@ -133,6 +134,31 @@ async def page_enters_by_link(population: Population) -> Ask:
     """Ben has only a password, so the link alone opens his session."""
     made = await population.done("POST", f"/users/{population.ben.id}/signin-link", None, population.anna.token)
     return form("/signin/link", made["url"].rpartition("/")[2], LINK, decision="signin")
+
+
+async def page_goes_on_by_mailed_link(population: Population) -> Ask:
+    """The link of a mail that Ben's recovery sent: he proves his mailbox with it and then sets a new password."""
+    handle_of(await population.the.recover(population.ben.email))
+    [mail, *_] = await population.the.mails(population.ben.email)
+    token = mail["link"].rpartition("/")[2]
+    assert token.startswith(mailed_link.PREFIX)
+    return form("/signin/link", token, LINK, decision="recover")
+
+
+async def page_enters_by_mailed_link(population: Population) -> Ask:
+    """Ben has only a password, and the tenant takes a mailed code instead: the link beside it opens his session."""
+    await population.rules(first=["password", "email_code"])
+    await population.the.challenge(await population.begun(population.ben), "email_code")
+    [mail, *_] = await population.the.mails(population.ben.email)
+    token = mail["link"].rpartition("/")[2]
+    assert token.startswith(mailed_link.PREFIX)
+    return form("/signin/link", token, LINK, decision="signin")
+
+
+async def page_unlocks(population: Population) -> Ask:
+    asked = await unlocks(population)
+    made = form("/account/factors/unlock", asked.secret, SESSION, **(asked.body or {}))
+    return made.with_others(*(one.body or {} for one in asked.others))
 
 
 async def page_passkey_options(population: Population) -> Ask:

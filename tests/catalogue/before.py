@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from passgate.core import admin, operate, signin
+from passgate.core import admin, operate, signin, starts
 from passgate.core.ctx import Actor, Ctx
 from passgate.errors import ProofRefused
 from passgate.settings import RecoverySettings
@@ -43,7 +43,7 @@ async def with_app(folk: Folk) -> Actor:
 
 async def begun(folk: Folk, actor: Actor, browser: str | None = None) -> str:
     """A pending sign-in after the password."""
-    started = await signin.start(folk.ctx, await folk.email(actor), None, browser=browser)
+    started = await starts.sign_in(folk.ctx, await folk.email(actor), None, browser=browser)
     await signin.prove(folk.ctx, started.handle, "password", PASSWORD)
     return started.handle
 
@@ -53,23 +53,31 @@ async def remembered(folk: Folk) -> tuple[Actor, str]:
     await policy(folk.the)
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
-    browser = (await signin.finish(folk.ctx, handle, remember=True)).browser
+    browser = (await signin.finish(folk.ctx, handle, remember=True, by_cookie=True)).browser
     assert browser is not None
     return actor, browser
 
 
+async def known_browser(folk: Folk) -> tuple[Actor, Ctx]:
+    """A person, and a context with the cookie of a browser in which they have signed in."""
+    actor = await folk.create()
+    cookie = (await signin.finish(folk.ctx, await begun(folk, actor), by_cookie=True)).known
+    assert cookie is not None
+    return actor, replace(folk.ctx, origin=replace(folk.ctx.origin, known=cookie))
+
+
 async def signing_up(folk: Folk, secret: str | None) -> tuple[str, str]:
-    begun = await signin.start_signup(folk.ctx, f"new{next(folk.numbers)}@example.com", secret, None, None, None)
+    begun = await starts.sign_up(folk.ctx, f"new{next(folk.numbers)}@example.com", secret, None, None, None)
     return begun.handle, await folk.code()
 
 
 async def recovering(folk: Folk) -> tuple[str, str]:
-    begun = await signin.start_recovery(folk.ctx, await folk.email(await folk.create()), None)
+    begun = await starts.recover(folk.ctx, await folk.email(await folk.create()), None)
     return begun.handle, await folk.code()
 
 
 async def one_way(folk: Folk, actor: Actor) -> str:
-    started = await signin.start_recovery(folk.ctx, await folk.email(actor), None)
+    started = await starts.recover(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, started.handle, "email_code", await folk.code())
     return started.handle
 

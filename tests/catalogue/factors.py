@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from passgate.app import Passgate
-from passgate.core import signin
+from passgate.core import signin, starts
 from passgate.core.factor import Factor
 from passgate.web.pages.steps import path_of
 from tests import kit
@@ -21,7 +21,7 @@ from tests.catalogue.asks import API
 from tests.catalogue.asks_pages import SIGNIN, as_form
 from tests.catalogue.before import begun, recovering, refused, with_app
 from tests.catalogue.entry import NOTHING, Action, Asks, Entry, Right, Stop, Way, Writes
-from tests.catalogue.outcomes import LADDER, LADDER_PAGE, PASSWORD, PASSWORD_PAGE, PROVE, PROVE_PAGE, Row
+from tests.catalogue.outcomes import LADDER, LADDER_PAGE, MAILED, MAILED_PAGE, PASSWORD, PASSWORD_PAGE, Row
 from tests.catalogue.own import Own, own_entries
 from tests.catalogue.pages import MEMBER, PENDING
 from tests.core.behind import Folk
@@ -49,7 +49,7 @@ class Typed:
     typed_as: str = "code"
     row: Row = field(default_factory=lambda: LADDER)
     page_row: Row = field(default_factory=lambda: LADDER_PAGE)
-    least: int = 8
+    least: int = 10
     on_postgres: bool = False
     own: Own | None = None
     """Only for a host's own factor: how a session adds and removes it."""
@@ -113,7 +113,7 @@ def _stops(factor: Typed, path: str) -> tuple[Stop, ...]:
 
 
 async def _password(folk: Folk) -> Asked:
-    started = await signin.start(folk.ctx, await folk.email(await folk.create()), None)
+    started = await starts.sign_in(folk.ctx, await folk.email(await folk.create()), None)
 
     async def answer() -> str:
         return kit.PASSWORD
@@ -158,7 +158,7 @@ TYPED: list[Typed] = [
         PASSWORD_PAGE,
         on_postgres=True,
     ),
-    Typed("totp", asks.gives_app, _totp, stops_signin.app_code, "000000", least=7),
+    Typed("totp", asks.gives_app, _totp, stops_signin.app_code, "000000"),
     Typed("recovery_code", asks.gives_recovery_code, _recovery_code, stops_signin.recovery_code, "aaaa-aaaa-aaaa-aaaa"),
     Typed(
         "email_code",
@@ -167,7 +167,8 @@ TYPED: list[Typed] = [
         stops_signin.mailed,
         "00000000",
         "anonymous_visitor",
-        row=PROVE,
-        page_row=PROVE_PAGE,
+        least=9,
+        row=MAILED,
+        page_row=MAILED_PAGE,
     ),
 ]

@@ -16,6 +16,7 @@ from tests.catalogue.outcomes import (
     CODE_PAGE,
     FRESH_PAGE,
     INVALID,
+    MAILED_CODE_PAGE,
     NOT_FOUND,
     OPTIONS,
     PASSWORD_PAGE,
@@ -24,6 +25,7 @@ from tests.catalogue.outcomes import (
     PROVE_PAGE,
     SET_UP,
     STEP_UP,
+    THROTTLED,
     TO_CODE,
     TO_PASSWORD,
     VISITOR,
@@ -35,6 +37,11 @@ ANONYMOUS, PENDING, VISITING, LINK = "anonymous_visitor", "pending_visitor", "vi
 PERSON, MEMBER, STALE = "person", "member", "stale"
 
 _LEADS_ON = Entry(STRANGER, NOTHING, leads_on=True)
+
+
+_LIMITED = {Rule.THROTTLED: THROTTLED}
+_MAILED_LINK = dict.fromkeys((Rule.PERSON, Rule.TENANT, Rule.STALE, Rule.HANDLE, Rule.SESSION), INVALID)
+"""It works for an hour, and no budget limits it: nobody guesses it."""
 
 
 def shows(*stops: Stop, who: str = VISITING) -> Entry:
@@ -69,7 +76,10 @@ BEFORE: dict[str, Entry] = {
     "POST /recover/stop": Entry(LINK, NOTHING, (Writes(ways.stop, 6),)),
     "GET /signin/link/{token}": _LEADS_ON,
     "GET /signin/link": shows(
-        Stop("signin-link", signin.link, PERSON), Stop("signin-link:handle_invalid", signin.no_link), who=LINK
+        Stop("signin-link", signin.link, PERSON),
+        Stop("signin-link", signin.mailed_link, PERSON),
+        Stop("signin-link:handle_invalid", signin.no_link),
+        who=LINK,
     ),
     "POST /signin/link": does(
         Right(
@@ -81,7 +91,14 @@ BEFORE: dict[str, Entry] = {
         Writes(ways.open_link_to_recover, 3),
         Writes(ways.open_link_of_admins, 3),
         who=LINK,
-    ),
+    )
+    + does(
+        Right(asks.page_goes_on_by_mailed_link, 303, _MAILED_LINK),
+        Writes(ways.open_mailed_link, 5, on_postgres=True),
+        Writes(ways.open_mailed_link_to_recover, 5),
+        who=LINK,
+    )
+    + does(Right(asks.page_enters_by_mailed_link, 303, _MAILED_LINK), who=LINK),
     "GET /signout": shows(Stop("signout", signin.leave, MEMBER), Stop("signout", signin.left), who=STRANGER),
     "POST /signout": Entry(VISITING, NOTHING),
     "GET /dev/mail": shows(Stop("dev-mail", signin.mailbox, PERSON), who=DEVELOPER),
@@ -102,7 +119,7 @@ PROVING: dict[str, Entry] = {
             Right(
                 asks.page_new_password,
                 303,
-                {**PENDING_PAGE, Rule.PERSON: INVALID, Rule.SECOND: Expected(422, "invalid")},
+                {**PENDING_PAGE, **_LIMITED, Rule.PERSON: INVALID, Rule.SECOND: Expected(422, "invalid")},
             ),
         ),
     ),
@@ -111,7 +128,7 @@ PROVING: dict[str, Entry] = {
         Stop("signin-email-code", signin.mailed_as_second, MEMBER),
         who=PENDING,
     ),
-    "POST /signin/email-code/again": does(Right(asks.page_code_again, 303, PENDING_PAGE), who=PENDING),
+    "POST /signin/email-code/again": does(Right(asks.page_code_again, 303, {**PENDING_PAGE, **_LIMITED}), who=PENDING),
     "POST /signin/passkey/options": does(Right(asks.page_options, 200, OPTIONS), who=ANONYMOUS),
     "GET /signin/passkey": shows(
         Stop("signin-passkey", signin.passkey, MEMBER),
@@ -131,7 +148,7 @@ PROVING: dict[str, Entry] = {
     ),
     "POST /signin/totp": does(Right(asks.page_sets_up_app, 303, SET_UP), who=PENDING),
     "POST /signin/totp/offer": does(
-        Right(asks.page_offers_app, 303, {**PENDING_PAGE, Rule.PERSON: INVALID}), who=PENDING
+        Right(asks.page_offers_app, 303, {**PENDING_PAGE, **_LIMITED, Rule.PERSON: INVALID}), who=PENDING
     ),
 }
 
@@ -154,7 +171,7 @@ ACCOUNT: dict[str, Entry] = {
         Stop("account-address-code", account.moving, MEMBER),
         Stop("account-address-code:proof_refused", account.moving_refused, MEMBER),
     ),
-    "POST /account/address/code": does(Right(asks.page_has_moved, 303, CODE_PAGE)),
+    "POST /account/address/code": does(Right(asks.page_has_moved, 303, MAILED_CODE_PAGE)),
     "GET /account/address/undo/{token}": _LEADS_ON,
     "GET /account/address/undo": shows(
         Stop("account-undo", account.taking_back, MEMBER),
@@ -182,8 +199,12 @@ ACCOUNT: dict[str, Entry] = {
 
 FACTORS: dict[str, Entry] = {
     "GET /account/factors": shows(
-        Stop("account-factors", account.no_factors, MEMBER), Stop("account-factors", account.factors, MEMBER)
+        Stop("account-factors", account.no_factors, MEMBER),
+        Stop("account-factors", account.factors, MEMBER),
+        Stop("account-factors", account.locked, MEMBER),
+        Stop("account-factors", account.unlocked, MEMBER),
     ),
+    "POST /account/factors/unlock": does(Right(asks.page_unlocks, 303, {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND})),
     "GET /account/passkeys/new": shows(
         Stop("account-passkey-new", account.new_passkey, MEMBER),
         Stop("account-passkey-new", account.new_passkey_unproved, STALE),

@@ -5,6 +5,11 @@ What the page then shows is in `pages`.
 
 from __future__ import annotations
 
+from passgate.core import budgets
+from passgate.core.budgets import Kind
+from passgate.core.ctx import Ctx
+from passgate.core.throttle import NEVER
+from passgate.store.tables import budget, person
 from tests.browser.device import codes, with_app
 from tests.browser.person import Person
 from tests.catalogue.stops_signin import with_passkey
@@ -43,6 +48,25 @@ async def factors(anna: Person) -> None:
     await anna.page.check("input[name=remember]")
     await anna.press("form[data-passkey] button")
     await anna.open("/account/factors")
+
+
+async def locked(anna: Person) -> None:
+    """The account page after too many wrong passwords of strangers."""
+    await _lock(anna, "password")
+    await anna.open("/account/factors")
+
+
+async def unlocked(anna: Person) -> None:
+    await locked(anna)
+    await anna.send("/account/factors/unlock")
+
+
+async def _lock(anna: Person, factor: str) -> None:
+    ctx = Ctx(anna.face.gate.services)
+    [her] = [row["id"] for row in await anna.face.rows(person) if row["email"] == anna.email]
+    used = budgets.SHARES[Kind.STRANGER]
+    async with ctx.write() as db:
+        await db.add(budget, key=f"n:{Kind.STRANGER}:{factor}:{her}", used=used, until_at=0, expires_at=NEVER)
 
 
 async def new_passkey(anna: Person) -> None:

@@ -7,7 +7,7 @@ What the page then shows is in `pages` and `factors`; pages of the account are i
 from __future__ import annotations
 
 from passgate.app import Passgate
-from passgate.core import operate, signin
+from passgate.core import installation, operate, signin
 from passgate.core.ctx import Ctx
 from tests.browser.device import Device, Pocket, codes, with_app
 from tests.browser.person import Person
@@ -144,6 +144,7 @@ async def waiting(anna: Person) -> None:
     found = await anna.page.context.cookies()
     [handle] = [str(cookie.get("value")) for cookie in found if cookie.get("name") == "passgate_signin"]
     gate = Passgate(settings_for(anna.face.gate.settings.data, recovery={"wait": "24h"}))
+    await installation.load(gate.services)
     await signin.prove(Ctx(gate.services), handle, "password", PASSWORD)
     await gate.close()
     await anna.open("/recover/waiting")
@@ -152,6 +153,12 @@ async def waiting(anna: Person) -> None:
 async def link(anna: Person) -> None:
     made = await operate.signin_link(Ctx(anna.face.gate.services), anna.email, "main")
     await anna.open("/signin/link/" + made.url.rpartition("/")[2])
+
+
+async def mailed_link(anna: Person) -> None:
+    await mailed(anna)
+    found = await anna.face.mails_of(anna.email, "recovery_code")
+    await anna.open("/signin/link/" + found[0]["link"].rpartition("/")[2])
 
 
 async def no_link(anna: Person) -> None:

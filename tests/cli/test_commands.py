@@ -242,6 +242,18 @@ def test_doctor_names_every_reason(lite_shell: Shell) -> None:
     assert not lite_shell.data.exists()
 
 
+def test_doctor_reminds_of_the_proxy(lite_shell: Shell) -> None:
+    """A note on standard error, in production alone, and no reason not to start."""
+    for settings, is_printed in (
+        ({"ENVIRONMENT": "production"}, True),
+        ({"ENVIRONMENT": "production", "TRUSTED_PROXIES": "10.0.0.0/8"}, False),
+        ({}, False),
+    ):
+        result = lite_shell("doctor", "--json", **settings)
+        assert ("PASSGATE_TRUSTED_PROXIES" in result.err) is is_printed
+        assert "TRUSTED_PROXIES" not in result.out
+
+
 def test_serve_refuses(lite_shell: Shell) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         assert lite_shell("serve", HOST=host).codes == ["DEVELOPMENT_BIND"]

@@ -92,7 +92,7 @@ async def test_a_trail_that_grows_meanwhile_is_still_whole(the: The) -> None:
     async def grow() -> None:
         for _ in range(12):
             async with services.store.write() as db:
-                await record(Ctx(services), db, Event.SIGNIN_STARTED)
+                await record(Ctx(services), db, Event.SIGNIN_COMPLETED)
             await ledger.seal(services)
 
     growing, found = asyncio.create_task(grow()), []

@@ -92,6 +92,34 @@ def test_an_endless_header_ends(server: Running) -> None:
     assert head.startswith(b"HTTP/1.1 400 ")
 
 
+def test_one_address_has_so_many_connections(tmp_path: Path) -> None:
+    """One too many is closed at once and harms nobody; when others end, a new one is served. Loopback has a hundred
+    times the setting in development."""
+    with Running("serve", tmp_path / "data", LIMIT__CONNECTIONS="1") as server:
+        links = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(100)]
+        try:
+            _asked(links[-1])
+            with (
+                socket.create_connection(("127.0.0.1", server.port), timeout=10) as late,
+                suppress(ConnectionResetError),
+            ):
+                late.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert late.recv(100) == b""
+            _asked(links[0])
+            links.pop().close()
+            time.sleep(0.2)
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as again:
+                _asked(again)
+        finally:
+            for one in links:
+                one.close()
+
+
+def _asked(connection: socket.socket) -> None:
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_commands_while_a_server_runs(server: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shell = Shell(server.data, capsys)
     shell("user", "add", "owner@example.com", "--role", "owner")

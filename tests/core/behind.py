@@ -16,7 +16,7 @@ from passgate.core.ctx import Actor, Ctx, Origin
 from passgate.core.factors import password, totp
 from passgate.core.message import Message
 from passgate.core.rules import AAL2
-from passgate.hashing import Hasher, Stored
+from passgate.hashing import Hasher, Queue, Stored
 from passgate.settings import HashSettings
 from passgate.store.tables import outbox
 from passgate.world import SECOND
@@ -61,7 +61,7 @@ class Folk:
         """PASSWORD, hashed with these parameters."""
         if parameters not in self.stored:
             hasher = Hasher(parameters, self.the.gate.services.world)
-            self.stored[parameters] = await hasher.hash(PASSWORD)
+            self.stored[parameters] = await hasher.hash(PASSWORD, Queue.OWNERS)
             hasher.close()
         return self.stored[parameters]
 

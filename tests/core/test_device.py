@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import update
 
-from passgate.core import enrolment, signin
+from passgate.core import enrolment, signin, starts
 from passgate.core.ctx import Actor
 from passgate.core.factors.device import PREFIX
 from passgate.core.policy import Decision, Enough, Need
@@ -34,7 +34,7 @@ class Remembered:
 
     async def decided(self, browser: str | None = None, email: str | None = None) -> Decision:
         """The policy's decision after the password was proved from `browser`, or from the remembered one."""
-        begun = await signin.start(self.folk.ctx, email or self.email, None, browser=browser or self.browser)
+        begun = await starts.sign_in(self.folk.ctx, email or self.email, None, browser=browser or self.browser)
         return await signin.prove(self.folk.ctx, begun.handle, "password", PASSWORD)
 
     async def is_waived(self, browser: str | None = None) -> bool:
@@ -49,10 +49,10 @@ async def remembered(the: The, email: str | None = None) -> Remembered:
 
 
 async def remember(folk: Folk, actor: Actor) -> str:
-    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
-    finished = await signin.finish(folk.ctx, begun.handle, remember=True)
+    finished = await signin.finish(folk.ctx, begun.handle, remember=True, by_cookie=True)
     assert finished.browser is not None
     return finished.browser
 
@@ -70,7 +70,7 @@ async def test_it_waives_and_proves_nothing(the: The) -> None:
 
 async def test_without_the_password_it_is_nothing(the: The) -> None:
     anna = await remembered(the)
-    begun = await signin.start(anna.folk.ctx, anna.email, None, browser=anna.browser)
+    begun = await starts.sign_in(anna.folk.ctx, anna.email, None, browser=anna.browser)
     assert begun.need.listed() == [["password"], ["passkey"]]
 
 
@@ -79,7 +79,7 @@ async def test_it_is_one_persons_in_one_tenant(the: The) -> None:
     assert isinstance(await bert.decided(anna.browser), Need)
     assert not await anna.is_waived(bert.browser)
     for odd in ("", PREFIX, "pg_ses_x", anna.browser[:-1], anna.browser + "a", anna.browser.upper()):
-        begun = await signin.start(anna.folk.ctx, anna.email, None, browser=odd)
+        begun = await starts.sign_in(anna.folk.ctx, anna.email, None, browser=odd)
         assert isinstance(await signin.prove(anna.folk.ctx, begun.handle, "password", PASSWORD), Need), odd
 
 
@@ -111,7 +111,7 @@ async def test_where_more_is_asked_it_changes_nothing(the: The) -> None:
     await policy(the, least_acr="urn:passgate:aal2")
     assert not await anna.is_waived()
     await policy(the)
-    stepping = await signin.start_step_up(anna.folk.acting(anna.actor), anna.actor, "urn:passgate:aal2")
+    stepping = await starts.step_up(anna.folk.acting(anna.actor), anna.actor, "urn:passgate:aal2")
     asked = await signin.prove(anna.folk.ctx, stepping.handle, "password", PASSWORD)
     assert isinstance(asked, Need)
 
@@ -136,7 +136,7 @@ async def test_it_ends_with_what_it_stood_for(lite: The, how: str) -> None:
             await enrolment.remove(folk.acting(actor), actor, "totp")
             await folk.add_app(await folk.session(actor.tenant_id, actor.person_id))
         case "recovery":
-            begun = await signin.start_recovery(folk.ctx, anna.email, None)
+            begun = await starts.recover(folk.ctx, anna.email, None)
             await signin.prove(folk.ctx, begun.handle, "email_code", await folk.code())
             await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
             password = OTHER_PASSWORD
@@ -146,7 +146,7 @@ async def test_it_ends_with_what_it_stood_for(lite: The, how: str) -> None:
             await enrolment.forget_browser(folk.acting(actor), actor, mine["id"])
         case _:
             await enrolment.forget_browser(folk.acting(actor), actor)
-    begun = await signin.start(folk.ctx, anna.email, None, browser=anna.browser)
+    begun = await starts.sign_in(folk.ctx, anna.email, None, browser=anna.browser)
     asked = await signin.prove(folk.ctx, begun.handle, "password", password)
     assert isinstance(asked, Need)
     assert not asked.enrol
@@ -161,11 +161,11 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
     email = await folk.email(actor)
 
     async def finished() -> str | None:
-        begun = await signin.start(folk.ctx, email, None)
+        begun = await starts.sign_in(folk.ctx, email, None)
         decision = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         if isinstance(decision, Need):
             await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
-        return (await signin.finish(folk.ctx, begun.handle, remember=True)).browser
+        return (await signin.finish(folk.ctx, begun.handle, remember=True, by_cookie=True)).browser
 
     assert await finished() is None
     await folk.add_app(actor)
@@ -174,18 +174,18 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
         await policy(the, **rules)
         assert await finished() is None
     await policy(the)
-    stepping = await signin.start_step_up(folk.acting(actor), actor, None)
+    stepping = await starts.step_up(folk.acting(actor), actor, None)
     await signin.prove(folk.ctx, stepping.handle, "password", PASSWORD)
     await signin.prove(folk.ctx, stepping.handle, "totp", await folk.app_code(actor))
-    assert (await signin.finish(folk.ctx, stepping.handle, remember=True)).browser is None
+    assert (await signin.finish(folk.ctx, stepping.handle, remember=True, by_cookie=True)).browser is None
 
 
 async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
     """The days count from the sign-in with two factors and not from the last use. The use itself is recorded."""
     anna = await remembered(the)
-    begun = await signin.start(anna.folk.ctx, anna.email, None, browser=anna.browser)
+    begun = await starts.sign_in(anna.folk.ctx, anna.email, None, browser=anna.browser)
     await signin.prove(anna.folk.ctx, begun.handle, "password", PASSWORD)
-    finished = await signin.finish(anna.folk.ctx, begun.handle, remember=True)
+    finished = await signin.finish(anna.folk.ctx, begun.handle, remember=True, by_cookie=True)
     assert finished.browser is None
     [mine] = await enrolment.browsers(anna.folk.ctx, anna.actor)
     assert mine["last_used_at"] is not None

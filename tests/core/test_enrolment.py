@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from passgate.core import account, enrolment, signin
+from passgate.core import account, enrolment, signin, starts, throttle
 from passgate.core.ctx import Actor
 from passgate.core.policy import Enough, Need
 from passgate.errors import (
@@ -21,8 +21,9 @@ from passgate.errors import (
     ProofRefused,
     SessionEnded,
     StepUpNeeded,
+    Throttled,
 )
-from passgate.store.tables import credential, session
+from passgate.store.tables import budget, credential, session
 from tests import catalogue
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -142,11 +143,11 @@ async def test_pending_sign_ins_end(folk: Folk) -> None:
     """Adding a second factor ends pending sign-ins, so that one that has proved only the password cannot finish."""
     for change in (folk.add_app, folk.add_codes, lambda who: folk.add_passkey(who, Authenticator())):
         actor = await folk.create()
-        begun = await signin.start(folk.ctx, await folk.email(actor), None)
+        begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         await change(actor)
         with pytest.raises(HandleInvalid):
-            await signin.finish(folk.ctx, begun.handle)
+            await signin.finish(folk.ctx, begun.handle, by_cookie=False)
 
 
 # -- what cannot be removed ------------------------------------------------------------------------
@@ -191,7 +192,7 @@ async def test_recovery_codes_go_with_the_last_factor(folk: Folk) -> None:
     assert (await live(folk, actor)).count("recovery_code") == 10
     await enrolment.remove(folk.acting(strong), strong, "passkey", key)
     assert await live(folk, actor) == ["password"]
-    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     assert isinstance(await signin.prove(folk.ctx, begun.handle, "password", PASSWORD), Enough)
 
 
@@ -242,6 +243,7 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
         "browsers": [],
         "remember_days": 30,
         "own": [{"factor": one, "since": None} for one in folk.ctx.factors.own],
+        "locked": set(),
     }
     await folk.add_app(actor)
     keys = [await folk.add_passkey(actor, Authenticator(be=synced, bs=False)) for synced in (True, False)]
@@ -256,15 +258,37 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
 
 
 async def test_first_codes_are_not_guessed(folk: Folk) -> None:
+    """There are waits and no lock, since the secret was just shown: what is not set up has nothing to lock."""
     actor = await folk.create()
     await enrolment.offer(folk.acting(actor), actor, "totp")
     for _ in range(10):
         with pytest.raises(ProofRefused):
             await enrolment.prove(folk.acting(actor), actor, "totp", "000000")
-    with pytest.raises(Exception) as waits:
+    with pytest.raises(Throttled) as waits:
         await enrolment.prove(folk.acting(actor), actor, "totp", "000000")
-    assert getattr(waits.value, "code", "") == "throttled"
+    assert waits.value.retry_after == 1
     assert await live(folk, actor) == ["password"]
+    assert {row["key"]: row["used"] for row in await folk.the.rows(budget)} == {f"w:set_up_totp:{actor.person_id}": 10}
+
+
+async def test_what_is_set_up_anew_is_not_locked(folk: Folk) -> None:
+    """A new app and new codes are not locked by refusals of the old ones; other factors stay locked."""
+    actor = await folk.create()
+    await folk.add_app(actor)
+    await folk.add_codes(actor)
+    names = {"totp", "recovery_code", "password"}
+    async with folk.ctx.write() as db:
+        for name in names:
+            key = f"n:step_up:{name}:{actor.person_id}"
+            await db.add(budget, key=key, used=10, until_at=0, expires_at=throttle.NEVER)
+    assert (await enrolment.overview(folk.ctx, actor))["locked"] == names
+    await folk.add_app(actor)
+    assert (await enrolment.overview(folk.ctx, actor))["locked"] == names - {"totp"}
+    await folk.add_codes(actor)
+    assert (await enrolment.overview(folk.ctx, actor))["locked"] == {"password"}
+    strong = await folk.strong(actor)
+    await folk.new_password(strong, OTHER_PASSWORD)
+    assert (await enrolment.overview(folk.ctx, actor))["locked"] == set()
 
 
 # -- set up in a pending sign-in -------------------------------------------------------------------
@@ -273,7 +297,7 @@ async def test_first_codes_are_not_guessed(folk: Folk) -> None:
 async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk) -> None:
     await policy(folk.the, second="always")
     actor = await folk.create()
-    begun = await signin.start(folk.ctx, await folk.email(actor), None)
+    begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     asked = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     assert isinstance(asked, Need)
     assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
@@ -284,7 +308,7 @@ async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk)
     done = await signin.prove(folk.ctx, begun.handle, "passkey", Authenticator().create(options, URL))
     assert isinstance(done, Enough)
     assert done.acr == AAL2
-    finished = await signin.finish(folk.ctx, begun.handle)
+    finished = await signin.finish(folk.ctx, begun.handle, by_cookie=False)
     assert finished.opened.session["acr"] == AAL2
     assert await mail_kinds(folk, actor) == ["factor_added"]
 
@@ -296,7 +320,7 @@ async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
     email = await folk.email(await folk.create())
     handles, options = [], []
     for _ in range(2):
-        begun = await signin.start(folk.ctx, email, None)
+        begun = await starts.sign_in(folk.ctx, email, None)
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         handles.append(begun.handle)
         options.append(await signin.challenge(folk.ctx, begun.handle, "passkey"))
@@ -312,7 +336,7 @@ async def test_nobody_sets_up_what_was_offered_elsewhere(folk: Folk) -> None:
     one, two = await folk.create(), await folk.create()
     handles = []
     for actor in (one, two):
-        begun = await signin.start(folk.ctx, await folk.email(actor), None)
+        begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         handles.append(begun.handle)
     options = await signin.challenge(folk.ctx, handles[0], "passkey")

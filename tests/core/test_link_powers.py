@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.core import access, account, admin, links, once, operate, recovery, signin
+from passgate.core import access, account, admin, links, once, operate, recovery, signin, starts
 from passgate.core.ctx import Actor
 from passgate.errors import HandleInvalid, Refusal
 from passgate.store.tables import person, role_grant
@@ -79,7 +79,7 @@ async def test_it_opens_only_while_its_maker_may(folk: Folk, change: Change) -> 
     await change(folk, maker, target)
     before = await folk.the.everything(but=("audit_event",))
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(folk.ctx, token)
+        await starts.by_link(folk.ctx, token)
     if change is not target_disabled:
         with pytest.raises(HandleInvalid):
             await links.find(folk.ctx, token)
@@ -92,33 +92,33 @@ async def test_what_it_began_ends_with_the_power(folk: Folk, change: Change, is_
     """The link is opened before the change: the pending sign-in can then neither open a session nor set a password."""
     await folk.create(None, "owner")
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
-    begun = await signin.start_by_link(folk.ctx, await link_by(folk, maker, to=target), is_recovery=is_recovery)
+    begun = await starts.by_link(folk.ctx, await link_by(folk, maker, to=target), is_recovery=is_recovery)
     await change(folk, maker, target)
     before = await folk.the.everything(but=("audit_event", "budget", "sign_in"))
     with pytest.raises(HandleInvalid):
         if is_recovery:
             await signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD)
         else:
-            await signin.finish(folk.ctx, begun.handle)
+            await signin.finish(folk.ctx, begun.handle, by_cookie=False)
     assert await folk.the.everything(but=("audit_event", "budget", "sign_in")) == before
 
 
 async def test_without_a_change_both_ways_go_through(folk: Folk) -> None:
     """Without a change, the steps of the two tests above succeed."""
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
-    begun = await signin.start_by_link(folk.ctx, await link_by(folk, maker, to=target))
-    assert (await signin.finish(folk.ctx, begun.handle)).opened.session["amr"] == ["otp"]
-    begun = await signin.start_by_link(folk.ctx, await link_by(folk, maker, to=target), is_recovery=True)
+    begun = await starts.by_link(folk.ctx, await link_by(folk, maker, to=target))
+    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.session["amr"] == ["otp"]
+    begun = await starts.by_link(folk.ctx, await link_by(folk, maker, to=target), is_recovery=True)
     await signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD)
-    assert (await signin.finish(folk.ctx, begun.handle)).opened.token
+    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
 
 
 async def test_an_operators_link_has_no_maker_to_lose(folk: Folk) -> None:
     target = await folk.create(None, "user")
     made = await operate.signin_link(folk.ctx, await folk.email(target), "main")
     await promoted(folk, target, target)
-    begun = await signin.start_by_link(folk.ctx, made.url.rpartition("/")[2])
-    assert (await signin.finish(folk.ctx, begun.handle)).opened.token
+    begun = await starts.by_link(folk.ctx, made.url.rpartition("/")[2])
+    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
 
 
 async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
@@ -129,7 +129,7 @@ async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
     async with folk.ctx.write() as db:
         where = (target.tenant_id, recovery.LINK, target.person_id)
         await once.issue(folk.ctx, db, *where, minted.hash, life=900, data=data)
-    for use in (links.find, signin.start_by_link):
+    for use in (links.find, starts.by_link):
         with pytest.raises(HandleInvalid):
             await use(folk.ctx, minted.token)
 
@@ -144,15 +144,15 @@ async def test_an_equal_takes_two(folk: Folk, rank: str, second: str) -> None:
         assert await admin.signin_link(folk.acting(first), first, target.person_id) is None
     assert await folk.the.mails(await folk.email(target)) == []
     token = await link_by(folk, other, to=target)
-    begun = await signin.start_by_link(folk.ctx, token)
-    assert (await signin.finish(folk.ctx, begun.handle)).opened.token
+    begun = await starts.by_link(folk.ctx, token)
+    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
     assert (await folk.the.events()).count("signin:link:asked") == 2
 
 
 async def test_who_is_above_needs_nobody(folk: Folk) -> None:
     owner, target = await folk.create(None, "owner"), await folk.create(None, "admin")
-    begun = await signin.start_by_link(folk.ctx, await link_by(folk, owner, to=target))
-    assert (await signin.finish(folk.ctx, begun.handle)).opened.token
+    begun = await starts.by_link(folk.ctx, await link_by(folk, owner, to=target))
+    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
 
 
 async def test_a_request_is_good_for_a_day_and_for_one_link(folk: Folk) -> None:
@@ -173,7 +173,7 @@ async def test_both_makers_count(folk: Folk, change: Change, which: int) -> None
     token = await link_by(folk, *makers, to=target)
     await change(folk, makers[which], target)
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(folk.ctx, token)
+        await starts.by_link(folk.ctx, token)
 
 
 async def test_the_first_of_two_has_lost_the_power(folk: Folk) -> None:
@@ -183,12 +183,13 @@ async def test_the_first_of_two_has_lost_the_power(folk: Folk) -> None:
     await _roles(folk, first, "user")
     made: Any = await admin.signin_link(folk.acting(second), second, target.person_id)
     with pytest.raises(Refusal):
-        await signin.start_by_link(folk.ctx, made.url.rpartition("/")[2])
+        await starts.by_link(folk.ctx, made.url.rpartition("/")[2])
 
 
 async def test_the_page_names_whose_it_is(folk: Folk) -> None:
     target = await folk.create("anna.lee@example.com")
     made = await operate.signin_link(folk.ctx, "anna.lee@example.com", "main")
     found = await links.find(folk.ctx, made.url.rpartition("/")[2])
-    assert await links.whose(folk.ctx, found) == "a…@example.com"
     assert found["bound_to"] == target.person_id
+    assert await links.whose(folk.ctx, found, target.person_id) == "a…@example.com"
+    assert await links.whose(folk.ctx, found, "nobody's id") == ""

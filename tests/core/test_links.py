@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from passgate.core import admin, links, operate, recovery, signin
+from passgate.core import admin, links, operate, recovery, signin, starts
 from passgate.core.policy import Enough, Need
 from passgate.errors import HandleInvalid, NotFound, NotYet, PermissionMissing, Refusal, StepUpNeeded
 from passgate.store.tables import ticket
@@ -52,12 +52,12 @@ async def test_it_opens_once(folk: Folk) -> None:
     token = await made_for(folk, email)
     assert token not in repr(await folk.the.everything(but=("outbox", "dev_mail")))
     assert (await links.find(folk.ctx, token))["taken_at"] is None, "a look takes nothing"
-    begun = await signin.start_by_link(folk.ctx, token)
+    begun = await starts.by_link(folk.ctx, token)
     assert isinstance(begun.decision, Enough)
     assert (begun.decision.amr, begun.decision.acr) == (("otp",), "urn:passgate:aal1")
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(folk.ctx, token)
-    finished = await signin.finish(folk.ctx, begun.handle, remember=True)
+        await starts.by_link(folk.ctx, token)
+    finished = await signin.finish(folk.ctx, begun.handle, remember=True, by_cookie=True)
     assert finished.browser is None
     assert finished.opened.session["acr"] == "urn:passgate:aal1"
     events = await folk.the.events()
@@ -66,16 +66,16 @@ async def test_it_opens_once(folk: Folk) -> None:
 
 async def test_fifty_at_once(folk: Folk) -> None:
     token = await made_for(folk, await folk.email(await folk.create()))
-    tries = await asyncio.gather(*(signin.start_by_link(folk.ctx, token) for _ in range(50)), return_exceptions=True)
-    opened = [found for found in tries if isinstance(found, signin.Started)]
+    tries = await asyncio.gather(*(starts.by_link(folk.ctx, token) for _ in range(50)), return_exceptions=True)
+    opened = [found for found in tries if isinstance(found, starts.Started)]
     assert len(opened) == 1
-    assert all(isinstance(found, HandleInvalid) for found in tries if not isinstance(found, signin.Started))
+    assert all(isinstance(found, HandleInvalid) for found in tries if not isinstance(found, starts.Started))
 
 
 async def test_it_is_one_proof_and_no_second_factor(folk: Folk) -> None:
     actor = await folk.create()
     await folk.add_app(actor)
-    begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(actor)))
+    begun = await starts.by_link(folk.ctx, await made_for(folk, await folk.email(actor)))
     assert begun.need.listed() == [["totp"]]
     proved = await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
     assert isinstance(proved, Enough)
@@ -84,7 +84,7 @@ async def test_it_is_one_proof_and_no_second_factor(folk: Folk) -> None:
 
 async def test_where_a_second_factor_is_always_asked_for_it_is_set_up(folk: Folk) -> None:
     await policy(folk.the, second="always")
-    begun = await signin.start_by_link(folk.ctx, await made_for(folk, await folk.email(await folk.create())))
+    begun = await starts.by_link(folk.ctx, await made_for(folk, await folk.email(await folk.create())))
     assert isinstance(begun.decision, Need)
     assert begun.decision.enrol
 
@@ -95,7 +95,7 @@ async def test_it_is_good_for_fifteen_minutes(folk: Folk) -> None:
     folk.the.clock.forward(links.LIFE - 1)
     assert await links.find(folk.ctx, token)
     folk.the.clock.forward(1)
-    for use in (links.find, signin.start_by_link):
+    for use in (links.find, starts.by_link):
         with pytest.raises(HandleInvalid):
             await use(folk.ctx, token)
 
@@ -104,13 +104,13 @@ async def test_a_newer_one_kills_it(folk: Folk) -> None:
     email = await folk.email(await folk.create())
     older, newer = await made_for(folk, email), await made_for(folk, email)
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(folk.ctx, older)
-    await signin.start_by_link(folk.ctx, newer)
+        await starts.by_link(folk.ctx, older)
+    await starts.by_link(folk.ctx, newer)
 
 
 @pytest.mark.parametrize("odd", ["", "pg_lnk_", "pg_lnk_nonsense", "pg_ses_nonsense", "pg_lnk_é", "x" * 5000])
 async def test_what_is_no_link(folk: Folk, odd: str) -> None:
-    for use in (links.find, signin.start_by_link):
+    for use in (links.find, starts.by_link):
         with pytest.raises(HandleInvalid):
             await use(folk.ctx, odd)
 
@@ -123,7 +123,7 @@ async def test_the_person_gets_a_mail_and_can_stop_it(folk: Folk) -> None:
     assert token not in result["text"] + str(result["html"]), "the mail stops it; it does not carry it"
     await recovery.stop(folk.ctx, str(result["link"]).rpartition("/")[2])
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(folk.ctx, token)
+        await starts.by_link(folk.ctx, token)
     assert [row for row in await folk.the.rows(ticket) if row["taken_at"] is None] == []
 
 
@@ -131,11 +131,11 @@ async def test_stopped_after_it_was_opened(folk: Folk) -> None:
     """Stopping a link also ends the pending sign-in that it began."""
     email = await folk.email(await folk.create())
     token = await made_for(folk, email)
-    begun = await signin.start_by_link(folk.ctx, token)
+    begun = await starts.by_link(folk.ctx, token)
     result = (await folk.the.mails(email))[0]
     await recovery.stop(folk.ctx, str(result["link"]).rpartition("/")[2])
     with pytest.raises(HandleInvalid):
-        await signin.finish(folk.ctx, begun.handle)
+        await signin.finish(folk.ctx, begun.handle, by_cookie=False)
 
 
 async def test_nobody_disabled_gets_in(folk: Folk) -> None:
@@ -143,7 +143,7 @@ async def test_nobody_disabled_gets_in(folk: Folk) -> None:
     token = await made_for(folk, email)
     await disable(folk.the, email)
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(folk.ctx, token)
+        await starts.by_link(folk.ctx, token)
     with pytest.raises(NotFound):
         await operate.signin_link(folk.ctx, "ghost@example.com", "main")
 
@@ -158,19 +158,19 @@ async def test_an_admins_waits(slow: Folk) -> None:
     assert made.usable_at - slow.the.clock.now == pytest.approx(DAY * 10**6, abs=1000)
     assert made.expires_at - made.usable_at == DAY * 10**6
     token = token_in(made)
-    for use in (links.find, signin.start_by_link):
+    for use in (links.find, starts.by_link):
         with pytest.raises(NotYet) as early:
             await use(slow.ctx, token)
         assert early.value.usable_at == made.usable_at
         assert 0 < early.value.retry_after <= DAY
     assert (await slow.the.mails(await slow.email(anna)))[0]["kind"] == "signin_link"
     slow.the.clock.forward(DAY)
-    assert isinstance((await signin.start_by_link(slow.ctx, token)).decision, Enough)
+    assert isinstance((await starts.by_link(slow.ctx, token)).decision, Enough)
 
 
 async def test_an_operators_waits_for_nothing(slow: Folk) -> None:
     token = await made_for(slow, await slow.email(await slow.create()))
-    assert isinstance((await signin.start_by_link(slow.ctx, token)).decision, Enough)
+    assert isinstance((await starts.by_link(slow.ctx, token)).decision, Enough)
 
 
 async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
@@ -178,7 +178,7 @@ async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
     token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
     slow.the.clock.forward(2 * DAY)
     with pytest.raises(HandleInvalid):
-        await signin.start_by_link(slow.ctx, token)
+        await starts.by_link(slow.ctx, token)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.core import people
-from passgate.core.people import address, hidden
+from passgate.core.people import address, masked
 from passgate.errors import Invalid
 from passgate.store.tables import person
 from tests.core.behind import Folk
@@ -121,8 +121,8 @@ def test_any_text_is_answered(text: str) -> None:
 
 
 def test_how_an_address_is_masked() -> None:
-    assert hidden("anna@example.com") == "a…@example.com"
-    assert hidden("a@example.com") == "a…@example.com"
+    assert masked("anna@example.com") == "a…@example.com"
+    assert masked("a@example.com") == "a…@example.com"
 
 
 def test_a_profile_has_a_size() -> None:

@@ -253,11 +253,11 @@ async def test_a_link_and_a_mailed_code_are_two_ways(the: The) -> None:
 
 async def opened(the: The, email: str) -> str:
     """A recovery that was begun with an operator's link; its handle."""
-    from passgate.core import operate, signin  # noqa: PLC0415
+    from passgate.core import operate, starts  # noqa: PLC0415
 
     made = await operate.signin_link(Ctx(the.gate.services), email, "main")
     assert made.expires_at - made.usable_at == links.LIFE * 10**6
-    begun = await signin.start_by_link(Ctx(the.gate.services), made.url.rpartition("/")[2], is_recovery=True)
+    begun = await starts.by_link(Ctx(the.gate.services), made.url.rpartition("/")[2], is_recovery=True)
     assert begun.need.listed() == [["totp"], ["email_code"], ["password"]]
     return begun.handle
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from passgate.core import account, people, sessions, signin
+from passgate.core import account, people, sessions, signin, starts
 from passgate.core.action import action
 from passgate.core.ctx import Actor
 from passgate.errors import CredentialInvalid, NotFound, PassgateError, SessionEnded
@@ -94,9 +94,9 @@ class Life:
         elif what == "end_others":
             await account.end_other_sessions(ctx, actor)
         elif what == "step_up":
-            begun = await signin.start_step_up(ctx, actor, None)
+            begun = await starts.step_up(ctx, actor, None)
             await signin.prove(ctx, begun.handle, "password", PASSWORD)
-            await signin.finish(ctx, begun.handle)
+            await signin.finish(ctx, begun.handle, by_cookie=False)
         elif what == "hold":
             async with action(ctx, actor):
                 pass

@@ -148,7 +148,7 @@ class Reading:
         sent = dict(re.findall(r"proxy_set_header (\S+) (\S+);", block.text))
         fields = " ".join(f"-H '{name}: {BEHIND_THE_PROXY[value]}'" for name, value in sent.items())
         body = """-H 'Content-Type: application/json' -d '{"email": "anna@example.com"}'"""
-        asked = f"curl -s localhost:{PRINTED_PORT}/api/v1/signin {fields} {body}\npassgate audit tail -n 1 --json\n"
+        asked = f"curl -s localhost:{PRINTED_PORT}/api/v1/recover {fields} {body}\npassgate audit tail -n 1 --json\n"
         *_, event = self.terminal.run(block, asked).strip().splitlines()
         assert json.loads(event)["items"][0]["personal"]["ip"] == "198.51.100.7", block.name
 

@@ -19,7 +19,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, Envelope
 
 from passgate.core import jobs
-from passgate.store.tables import audit_event, credential, outbox, sign_in, ticket
+from passgate.store.tables import audit_event, budget, credential, outbox, sign_in, ticket
 from tests.faults.test_database import unavailable
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, handle_of, running, settings_for
 from tests.processes import deployed, together
@@ -27,12 +27,13 @@ from tests.servers import free_port
 
 
 async def test_nobody_can_be_asked_about_leaks(tmp_path: Path) -> None:
-    """If the breach service cannot be reached, a sign-up with a password is refused and writes nothing."""
+    """If the breach service cannot be reached, a sign-up with a password is refused. Only its start is counted."""
     breach = {"url": f"http://127.0.0.1:{free_port()}/range/", "deadline": 1}
     async with running(settings_for(tmp_path, breach=breach)) as the:
-        before = await the.everything()
+        before = await the.everything(but=("budget",))
         assert unavailable(await the.signup("anna@example.com")) == "breach"
-        assert await the.everything() == before
+        assert await the.everything(but=("budget",)) == before
+        assert await counted(the) == {"o:starts:127.0.0.1": 1}
         # A sign-up without a password needs no check.
         assert (await the.signup("anna@example.com", None)).status_code == 202
 
@@ -46,14 +47,19 @@ async def test_the_leak_service_hangs(tmp_path: Path) -> None:
     async with server:
         breach = {"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/range/", "deadline": 1}
         async with running(settings_for(tmp_path, breach=breach)) as the:
-            before, began = await the.everything(), time.monotonic()
+            before, began = await the.everything(but=("budget",)), time.monotonic()
             assert unavailable(await the.signup("anna@example.com")) == "breach"
             assert time.monotonic() - began < 4
-            assert await the.everything() == before
+            assert await the.everything(but=("budget",)) == before
+            assert await counted(the) == {"o:starts:127.0.0.1": 1}
+
+
+async def counted(the: The) -> dict[str, int]:
+    return {row["key"]: row["used"] for row in await the.rows(budget)}
 
 
 async def test_too_much_to_hash(tmp_path: Path) -> None:
-    """Requests whose hash cannot start within the deadline get 503 and write nothing; the others are served, and so are
+    """Requests whose hash cannot start within the deadline get 503 and begin nothing; the others are served, and so are
     all later ones."""
     slow = {"memory_kib": 96 * 1024, "passes": 4, "threads": 1, "deadline": 1}
     async with running(settings_for(tmp_path, hash=slow)) as the:
@@ -67,6 +73,8 @@ async def test_too_much_to_hash(tmp_path: Path) -> None:
         for table in (sign_in, ticket, outbox):
             assert len(await the.rows(table)) == len(served)
         assert await the.rows(credential) == []
+        used = await counted(the)
+        assert (used["o:starts:127.0.0.1"], used["o:rows:127.0.0.1"]) == (24, len(served))
         assert (await the.signup("late@example.com", OTHER_PASSWORD)).status_code == 202
 
 

@@ -1,6 +1,6 @@
 """Argon2id against a reference implementation, in both directions; peppers, schemes, threads and deadlines.
 
-Rules for passwords are tested in tests/core.
+Rules for passwords are tested in tests/core, who waits for a thread in test_hashing_queues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from argon2.exceptions import VerifyMismatchError
 
 from passgate import hashing
 from passgate.errors import Unavailable
-from passgate.hashing import Hasher, Stored
+from passgate.hashing import Hasher, Queue, Stored
 from passgate.settings import HashSettings
 from passgate.world import World
 from tests.kit import PASSWORD, Clock, Dice
@@ -40,7 +40,7 @@ def hasher(**given: Any) -> Iterator[Hasher]:
 async def test_the_reference_verifies_what_we_hash(parameters: tuple[int, int], password: str) -> None:
     memory, passes = parameters
     with hasher(memory_kib=memory, passes=passes) as ours:
-        stored = await ours.hash(password)
+        stored = await ours.hash(password, Queue.OWNERS)
     assert stored.phc.startswith(f"$argon2id$v=19$m={memory},t={passes},p=1$")
     assert stored.scheme == f"m={memory},t={passes}"
     theirs = PasswordHasher(time_cost=passes, memory_cost=memory, parallelism=1)
@@ -55,21 +55,21 @@ async def test_we_verify_what_the_reference_hashed(passes: int) -> None:
     phc = PasswordHasher(time_cost=passes, memory_cost=256, parallelism=1).hash(PASSWORD)
     stored = Stored(phc, f"m=256,t={passes}")
     with hasher() as ours:
-        assert await ours.check(PASSWORD, stored)
-        assert not await ours.check(PASSWORD + "x", stored)
+        assert await ours.check(PASSWORD, stored, Queue.OWNERS)
+        assert not await ours.check(PASSWORD + "x", stored, Queue.OWNERS)
         assert ours.is_stale(stored)
 
 
 async def test_every_hash_has_its_own_salt() -> None:
     with hasher() as ours:
-        assert len({(await ours.hash(PASSWORD)).phc for _ in range(20)}) == 20
+        assert len({(await ours.hash(PASSWORD, Queue.OWNERS)).phc for _ in range(20)}) == 20
 
 
 async def test_two_spellings_of_one_password() -> None:
     """Passwords are normalised to NFC: a composed é equals a decomposed one."""
     with hasher() as ours:
-        stored = await ours.hash("caf\u00e9 au lait, please")
-        assert await ours.check("cafe\u0301 au lait, please", stored)
+        stored = await ours.hash("caf\u00e9 au lait, please", Queue.OWNERS)
+        assert await ours.check("cafe\u0301 au lait, please", stored, Queue.OWNERS)
 
 
 # -- peppers ---------------------------------------------------------------------------------------
@@ -77,10 +77,10 @@ async def test_two_spellings_of_one_password() -> None:
 
 async def test_without_its_pepper_a_hash_fits_nothing() -> None:
     with hasher(pepper=(PEPPER,)) as peppered, hasher() as plain:
-        stored = await peppered.hash(PASSWORD)
-        assert await peppered.check(PASSWORD, stored)
-        assert not await plain.check(PASSWORD, stored)
-        assert not await plain.check(PASSWORD, Stored(stored.phc, plain.scheme))
+        stored = await peppered.hash(PASSWORD, Queue.OWNERS)
+        assert await peppered.check(PASSWORD, stored, Queue.OWNERS)
+        assert not await plain.check(PASSWORD, stored, Queue.OWNERS)
+        assert not await plain.check(PASSWORD, Stored(stored.phc, plain.scheme), Queue.OWNERS)
     assert ",k=" in stored.scheme
     assert PEPPER not in stored.scheme + stored.phc
 
@@ -88,18 +88,18 @@ async def test_without_its_pepper_a_hash_fits_nothing() -> None:
 async def test_a_pepper_is_rotated() -> None:
     """New hashes use the newest pepper. Older hashes can still be verified and count as stale."""
     with hasher(pepper=(PEPPER,)) as before, hasher(pepper=(NEWER, PEPPER)) as now, hasher(pepper=(NEWER,)) as later:
-        old = await before.hash(PASSWORD)
-        assert await now.check(PASSWORD, old)
+        old = await before.hash(PASSWORD, Queue.OWNERS)
+        assert await now.check(PASSWORD, old, Queue.OWNERS)
         assert now.is_stale(old)
-        fresh = await now.hash(PASSWORD)
+        fresh = await now.hash(PASSWORD, Queue.OWNERS)
         assert (now.is_stale(fresh), fresh.scheme == later.scheme) == (False, True)
-        assert await later.check(PASSWORD, fresh)
-        assert not await later.check(PASSWORD, old)
+        assert await later.check(PASSWORD, fresh, Queue.OWNERS)
+        assert not await later.check(PASSWORD, old, Queue.OWNERS)
 
 
 async def test_a_pepper_may_come_later() -> None:
     with hasher() as before, hasher(pepper=(PEPPER,)) as now:
-        assert await now.check(PASSWORD, await before.hash(PASSWORD))
+        assert await now.check(PASSWORD, await before.hash(PASSWORD, Queue.OWNERS), Queue.OWNERS)
 
 
 # -- equal work for every check --------------------------------------------------------------------
@@ -121,13 +121,13 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_each_check_pays_for_every_scheme_in_use(verified: list[str]) -> None:
     with hasher(passes=2) as older, hasher() as ours:
-        old, new = await older.hash(PASSWORD), await ours.hash(PASSWORD)
+        old, new = await older.hash(PASSWORD, Queue.OWNERS), await ours.hash(PASSWORD, Queue.OWNERS)
         ours.know({old.scheme})
         result = []
         for stored in (None, old, new):
             for password in (PASSWORD, "another one"):
                 verified.clear()
-                result.append(await ours.check(password, stored))
+                result.append(await ours.check(password, stored, Queue.OWNERS))
                 assert verified == ["m=64,t=1,p=1", "m=64,t=2,p=1"]
     assert result == [False, False, True, False, True, False]
 
@@ -135,18 +135,18 @@ async def test_each_check_pays_for_every_scheme_in_use(verified: list[str]) -> N
 async def test_an_unknown_scheme_costs_its_own_hash(verified: list[str]) -> None:
     """A stored hash of a scheme that is not yet known as in use is still verified correctly."""
     with hasher(passes=2) as older, hasher() as ours:
-        assert await ours.check(PASSWORD, await older.hash(PASSWORD))
+        assert await ours.check(PASSWORD, await older.hash(PASSWORD, Queue.OWNERS), Queue.OWNERS)
     assert sorted(verified) == ["m=64,t=1,p=1", "m=64,t=2,p=1"]
 
 
 async def test_a_scheme_whose_pepper_is_gone_is_not_paid_for(verified: list[str]) -> None:
     with hasher() as ours:
         ours.know({"m=64,t=1,k=00000000", "m=64,t=3"})
-        assert not await ours.check(PASSWORD, None)
+        assert not await ours.check(PASSWORD, None, Queue.OWNERS)
         assert verified == ["m=64,t=1,p=1", "m=64,t=3,p=1"]
         ours.know(set())
         verified.clear()
-        assert not await ours.check(PASSWORD, None)
+        assert not await ours.check(PASSWORD, None, Queue.OWNERS)
         assert verified == ["m=64,t=1,p=1"]
 
 
@@ -178,7 +178,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, lis
 async def test_threads_are_capped(slow: tuple[threading.Event, list[int]]) -> None:
     gate, peak = slow
     with hasher(threads=2) as ours:
-        asked = [asyncio.create_task(ours.hash(PASSWORD)) for _ in range(6)]
+        asked = [asyncio.create_task(ours.hash(PASSWORD, Queue.OWNERS)) for _ in range(6)]
         await asyncio.sleep(0.1)
         assert peak == [1, 2]
         gate.set()
@@ -190,14 +190,14 @@ async def test_threads_are_capped(slow: tuple[threading.Event, list[int]]) -> No
 async def test_a_wait_that_is_too_long_is_refused(slow: tuple[threading.Event, list[int]]) -> None:
     gate, _ = slow
     with hasher(threads=1, deadline=1) as ours:
-        first = asyncio.create_task(ours.hash(PASSWORD))
+        first = asyncio.create_task(ours.hash(PASSWORD, Queue.OWNERS))
         await asyncio.sleep(0)
         with pytest.raises(Unavailable) as result:
-            await ours.hash(PASSWORD)
+            await ours.hash(PASSWORD, Queue.OWNERS)
         assert (result.value.down, result.value.retry_after) == ("hashing", 1)
         gate.set()
         assert (await first).scheme == ours.scheme
-        assert (await ours.hash(PASSWORD)).scheme == ours.scheme
+        assert (await ours.hash(PASSWORD, Queue.OWNERS)).scheme == ours.scheme
 
 
 async def test_who_goes_away_frees_no_slot_before_the_thread_is_done(
@@ -205,12 +205,12 @@ async def test_who_goes_away_frees_no_slot_before_the_thread_is_done(
 ) -> None:
     gate, peak = slow
     with hasher(threads=1) as ours:
-        gone = asyncio.create_task(ours.hash(PASSWORD))
+        gone = asyncio.create_task(ours.hash(PASSWORD, Queue.OWNERS))
         await asyncio.sleep(0.05)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        next_one = asyncio.create_task(ours.hash(PASSWORD))
+        next_one = asyncio.create_task(ours.hash(PASSWORD, Queue.OWNERS))
         await asyncio.sleep(0.05)
         assert peak == [1]
         gate.set()

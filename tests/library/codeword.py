@@ -28,7 +28,7 @@ def read(answer: object) -> bytes:
     return typed(answer).lower().encode()
 
 
-async def budget(ctx: Any, sign_in: Any) -> tuple[str, Any]:
+async def budget(ctx: Any, sign_in: Any) -> tuple[Any, Any]:
     return await find(ctx, sign_in, "codeword")
 
 

@@ -14,7 +14,8 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from passgate.core import credentials, jobs, people, throttle
+from passgate.core import budgets, credentials, jobs, people
+from passgate.core.budgets import Guess, Kind, Target
 from passgate.core.ctx import Actor
 from passgate.store.tables import budget, outbox
 from tests.authenticator import Authenticator
@@ -88,14 +89,14 @@ class Population:
         assert code_of(await self.the.prove(handle, "password", OTHER_PASSWORD)) == "proof_refused"
 
     async def lock(self, kind: str) -> None:
-        """Set the budget to a hundred refusals whose waits are over; tests/core/test_throttle tests the waits."""
+        """Use up the share of strangers; tests/core/test_budgets tests how that comes about."""
         ctx, tenant = self.folk.ctx, await self.folk.tenant()
         at = people.address(self.address(kind)).key
         async with ctx.write() as db:
             found = await people.by_key(db, tenant.id, at)
-            key = throttle.person_key(found["id"], "password") if found else None
-            key = key or throttle.address_key(ctx, tenant.id, at, "password")
-            assert await db.change(update(budget).where(budget.c.key == key).values(used=100, until_at=0)) == 1
+            target = Target(Guess.AUTHENTICATOR, tenant.id, "password", found["id"] if found else None, at)
+            key = budgets.count_key(ctx, target, Kind.STRANGER)
+            assert await db.change(update(budget).where(budget.c.key == key).values(used=70)) == 1
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.core import access, admin, links, operate, people, signin
+from passgate.core import access, admin, links, operate, people, signin, starts
 from passgate.core.ctx import Actor, Ctx
 from passgate.errors import HandleInvalid
 from passgate.store import Db
@@ -68,10 +68,10 @@ async def test_the_change_is_first(
 ) -> None:
     here, there = twins.ctxs
     maker, target, token = await made(twins)
-    handle = (await signin.start_by_link(here, token)).handle if is_opened else ""
+    handle = (await starts.by_link(here, token)).handle if is_opened else ""
     async with there.write() as db:
         await change(there, db, maker, target)
-        spending = apart(signin.finish(here, handle) if is_opened else signin.start_by_link(here, token))
+        spending = apart(signin.finish(here, handle, by_cookie=False) if is_opened else starts.by_link(here, token))
         await asyncio.sleep(PAUSE)
         assert not spending.done(), "it waits for the change"
     with pytest.raises(HandleInvalid):

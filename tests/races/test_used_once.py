@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from sqlalchemy import select
 
 from passgate.app import Passgate
-from passgate.core import address, operate, recovery, signin
+from passgate.core import address, operate, recovery, signin, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors.totp import PERIOD, code_at
 from passgate.errors import Refusal
@@ -198,6 +199,12 @@ class Twins:
 
 @pytest.fixture
 async def twins(tmp_path: Path, database_url: str | None) -> AsyncIterator[Twins]:
+    async with two_gates(tmp_path, database_url) as made:
+        yield made
+
+
+@asynccontextmanager
+async def two_gates(tmp_path: Path, database_url: str | None) -> AsyncIterator[Twins]:
     clock = Clock()
     settings = settings_for(tmp_path, database_url, recovery={"wait": "24h"}, mail={"per_hour": 1000})
     one, two = (Passgate(settings, World(clock, World.real().dice)) for _ in range(2))
@@ -213,9 +220,7 @@ async def link_for(twins: Twins, email: str) -> str:
 async def test_a_sign_in_link(twins: Twins) -> None:
     folk = Folk(twins.the)
     token = await link_for(twins, await folk.email(await folk.create()))
-    outcomes = await twins.at_once(
-        lambda ctx, number: signin.start_by_link(ctx, token, is_recovery=bool(number % 4 // 2))
-    )
+    outcomes = await twins.at_once(lambda ctx, number: starts.by_link(ctx, token, is_recovery=bool(number % 4 // 2)))
     assert outcomes == {"done": 1, "handle_invalid": MANY - 1}
     assert await twins.counted("signin:link:proved") == 1
 
@@ -235,7 +240,7 @@ async def test_a_stop_link_races_the_link_it_stops(twins: Twins) -> None:
         if number % 5:
             await recovery.stop(ctx, stop)
         else:
-            handles.append((await signin.start_by_link(ctx, token)).handle)
+            handles.append((await starts.by_link(ctx, token)).handle)
 
     outcomes = await twins.at_once(use)
     assert outcomes["done"] == 1 + len(handles)
@@ -243,7 +248,7 @@ async def test_a_stop_link_races_the_link_it_stops(twins: Twins) -> None:
     assert await twins.counted("recovery:stopped") == 1
     for handle in handles:
         with pytest.raises(Refusal) as late:
-            await signin.finish(twins.ctxs[0], handle)
+            await signin.finish(twins.ctxs[0], handle, by_cookie=False)
         assert late.value.code == "handle_invalid"
 
 
@@ -281,7 +286,7 @@ async def test_a_removal_that_has_waited(twins: Twins) -> None:
     assert outcomes["done"] == 1, outcomes
     assert set(outcomes) <= {"done", *REFUSED}
     assert await twins.counted("recovery:factors:released") == 1
-    finished = await twins.at_once(lambda ctx, number: signin.finish(ctx, handles[number % HANDLES]))
+    finished = await twins.at_once(lambda ctx, number: signin.finish(ctx, handles[number % HANDLES], by_cookie=False))
     assert finished["done"] == 1
     live = [row for row in await twins.the.rows(session) if row["ended_at"] is None]
     assert len(live) == 1
