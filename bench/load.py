@@ -23,6 +23,8 @@ def request(method: str, path: str, body: object = None, **headers: str) -> byte
 class Answer:
     status: int
     body: bytes
+    cookies: tuple[str, ...] = ()
+    """`name=value` of each cookie that the response sets."""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -43,10 +45,12 @@ class Connection:
         head = await self._reader.readuntil(b"\r\n\r\n")
         lowered = head.lower()
         status = int(head[9:12])
+        lines = (line for line in head.split(b"\r\n") if line.lower().startswith(b"set-cookie:"))
+        cookies = tuple(line[11:].split(b";")[0].strip().decode() for line in lines)
         at = lowered.find(b"content-length:")
         if at >= 0:
             length = int(lowered[at + 15 : lowered.index(b"\r\n", at)])
-            return Answer(status, await self._reader.readexactly(length) if length else b"")
+            return Answer(status, await self._reader.readexactly(length) if length else b"", cookies)
         if b"transfer-encoding: chunked" in lowered:
             return Answer(status, await self._chunks())
         return Answer(status, b"")
