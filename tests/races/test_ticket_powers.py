@@ -28,6 +28,7 @@ from tests.authenticator import Authenticator
 from tests.core.behind import Folk
 from tests.kit import PASSWORD
 from tests.processes import together
+from tests.races.other_process import OtherProcess, other_process
 from tests.races.test_used_once import Twins, twins, two_gates
 from tests.web.browsing import rule
 
@@ -286,13 +287,23 @@ async def test_after_the_change(lite_twins: Twins, kind: Any) -> None:
         assert await outcome(spend(here)) is expected, (kind.__name__, change.__name__, is_maker)
 
 
+@pytest.fixture
+async def elsewhere(twins: Twins, tmp_path: Path, database_url: str | None) -> AsyncIterator[OtherProcess]:
+    """A process of its own over the same database, which the twins have migrated."""
+    assert twins.ctxs
+    async with other_process(tmp_path, database_url) as made:
+        yield made
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-async def test_at_the_same_moment(twins: Twins, kind: Any) -> None:
-    here, there = twins.ctxs
+async def test_at_the_same_moment(twins: Twins, elsewhere: OtherProcess, kind: Any) -> None:
+    """The ticket is spent in this process while another one makes the change."""
+    here = twins.ctxs[0]
     for change, is_maker in CASES:
         at, spend = await settled(twins, kind)
         who = at.maker if is_maker else at.target
-        is_spent, is_changed = await together(outcome(spend(here)), outcome(change(at, there, who)))
+        order = (change.__name__, who, at.owner, await at.email(who), twins.the.clock.now + SECOND)
+        is_spent, is_changed = await together(outcome(spend(here)), elsewhere.change(*order))
         case = (kind.__name__, change.__name__, is_maker)
         # An operator names people by their address, which two kinds of ticket change; one waits a day before it opens.
         # A recovery that drops factors ends the session in which somebody would delete the account.
