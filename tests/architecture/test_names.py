@@ -40,7 +40,7 @@ def defined(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def parts(name: str) -> set[str]:
-    """The words of a name in lower case: `_SeatOf` and `seat_of` both contain `seat`."""
+    """The words of a name in lower case: `_OldName` and `old_name` both contain `old`."""
     return {part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)}
 
 
