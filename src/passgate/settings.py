@@ -100,6 +100,17 @@ class RecoverySettings(_Part):
         return self.wait if self.wait is not None else 0 if settings.is_development else 24 * 3600
 
 
+class EraseSettings(_Part):
+    wait: Pause | None = Field(
+        None,
+        description="How long a deleted account can be restored before it is erased. Default: 7d; in development 0",
+    )
+
+    def waiting(self, settings: Settings) -> int:
+        """Seconds."""
+        return self.wait if self.wait is not None else 0 if settings.is_development else 7 * 24 * 3600
+
+
 class HashSettings(_Part):
     """Argon2id. One lane: more lanes gain nothing on a server that hashes for many people at once."""
 
@@ -188,6 +199,7 @@ class Settings(BaseSettings):
     session: SessionSettings = Field(default_factory=SessionSettings)
     signin: SigninSettings = Field(default_factory=SigninSettings)
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
+    erase: EraseSettings = Field(default_factory=EraseSettings)
     hash: HashSettings = Field(default_factory=HashSettings)
     breach: BreachSettings = Field(default_factory=BreachSettings)
     cors: CorsSettings = Field(default_factory=CorsSettings)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 
 from passgate.store.unit import Store
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision under migrations/versions; an architecture test compares."""
 
 

@@ -75,7 +75,16 @@ person = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     _at("created_at"),
     _at("disabled_at", null=True),
+    # Who disabled it: `owner` closed the account, and `erase_at` is when it is erased; or `operator`.
+    Column("disabled_by", String(12)),
+    _at("erase_at", null=True),
     UniqueConstraint("tenant_id", "email_key"),
+    Index(
+        "ix_person_erase_at",
+        "erase_at",
+        sqlite_where=text("erase_at IS NOT NULL"),
+        postgresql_where=text("erase_at IS NOT NULL"),
+    ),
 )
 
 # core/access: who has which role.
@@ -108,6 +117,8 @@ credential = Table(
     _at("created_at"),
     _at("last_used_at", null=True),
     _at("revoked_at", null=True),
+    # Until then a recovery passes over it: nothing but a password vouched for who set it up.
+    _at("provisional_until", null=True),
     Index(None, "tenant_id", "person_id", "kind"),
     # A person has one password, even if two enrolments race.
     Index(
@@ -179,7 +190,7 @@ installation_secret = Table(
     Column("value_sealed", LargeBinary, nullable=False),
 )
 
-# core/sessions: the result of a sign-in. An ended row never becomes live again.
+# core/sessions: the result of a sign-in. An ended row never becomes live again. `proofs`: when each was given.
 session = Table(
     "session",
     metadata,
@@ -189,6 +200,7 @@ session = Table(
     Column("secret_hash", LargeBinary, nullable=False, unique=True),
     Column("amr", Text, nullable=False),
     Column("acr", String(60), nullable=False),
+    Column("proofs", Text, nullable=False, server_default=text("'{}'")),
     _at("auth_time"),
     _at("created_at"),
     _at("last_used_at"),
@@ -200,6 +212,25 @@ session = Table(
     Column("os", String(60), nullable=False),
     Column("ip", String(45), nullable=False),
     Index(None, "tenant_id", "person_id"),
+    Index(None, "expires_at"),
+)
+
+# core/sessions: secrets that a step-up has replaced, so that an answer to one does not clear the newer cookie.
+superseded_secret = Table(
+    "superseded_secret",
+    metadata,
+    Column("secret_hash", LargeBinary, primary_key=True),
+    Column("session_id", String(36), ForeignKey("session.id", ondelete="CASCADE"), nullable=False),
+    Index(None, "session_id"),
+)
+
+# core/repeat: what a form was answered with, so that its second post is answered as the first.
+form_answer = Table(
+    "form_answer",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("answer_sealed", LargeBinary, nullable=False),
+    _at("expires_at"),
     Index(None, "expires_at"),
 )
 
@@ -239,6 +270,18 @@ audit_head = Table(
     Column("seq", BigInteger, nullable=False),
     Column("link", LargeBinary, nullable=False),
     _at("sealed_at"),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+# core/ledger: digests of sealed rows under the newest key, 32 bytes a row, which stand for rows whose key is dropped.
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("tenant_id", String(36), primary_key=True),
+    Column("first_seq", BigInteger, primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
+    _at("made_at"),
     Column("mac", LargeBinary, nullable=False),
 )
 
