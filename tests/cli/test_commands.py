@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -10,10 +11,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from passgate.settings import HashSettings
+from passgate.store import Store
+from passgate.store.tables import tenant
 from tests.cli.shell import Shell
-from tests.kit import PASSWORD
+from tests.kit import PASSWORD, settings_for
 from tests.servers import Postgres
 
 SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
@@ -252,6 +256,39 @@ def test_doctor_reminds_of_the_proxy(lite_shell: Shell) -> None:
         result = lite_shell("doctor", "--json", **settings)
         assert ("PASSGATE_TRUSTED_PROXIES" in result.err) is is_printed
         assert "TRUSTED_PROXIES" not in result.out
+
+
+def test_production_refuses_a_stored_policy(shell: Shell) -> None:
+    """A password of 8 characters as the only factor: named by tenant. Commands still work, and so does development."""
+    production = {
+        "ENVIRONMENT": "production",
+        "PUBLIC_URL": "https://id.example.com",
+        "SECRETS": SECRET,
+        "MAIL__URL": "smtps://mail.example.com",
+        "METRICS__TOKEN": SECRET,
+        "HASH__MEMORY_KIB": str(19 * 1024),
+        "HASH__PASSES": "2",
+    }
+    for name in ("acme", "globex", "umbrella"):
+        shell("tenant", "add", name, SECRETS=SECRET)
+    assert shell("doctor", **production).code == 0
+    asyncio.run(_policies(shell, acme={"password_alone": 14}, globex={"password_alone": 15}, umbrella={"second": "x"}))
+    for command in ("serve", "worker", "doctor"):
+        refused = shell(command, **production)
+        assert (refused.code, re.findall("[A-Z]+_[A-Z]+ ", refused.out + refused.err)[:1]) == (1, ["PASSWORD_SHORT "])
+        assert [name for name in ("acme", "globex", "umbrella") if name in refused.out + refused.err] == ["acme"]
+    assert shell("user", "list", **production).code == 0
+    assert shell("doctor", SECRETS=SECRET).code == 0
+
+
+async def _policies(shell: Shell, **policies: dict[str, object]) -> None:
+    store = Store(settings_for(shell.data, shell.env.get("PASSGATE_DATABASE_URL")))
+    try:
+        async with store.write() as db:
+            for name, policy in policies.items():
+                await db.change(update(tenant).where(tenant.c.name == name).values(policy=json.dumps(policy)))
+    finally:
+        await store.close()
 
 
 def test_serve_refuses(lite_shell: Shell) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 import passgate
 from passgate.settings import Settings, refusals
 
+ROOT = Path(__file__).parents[2]
 SOURCE = "\n".join(path.read_text() for path in Path(passgate.__path__[0]).rglob("*.py"))
 SECRET = "9fK2vB7qLx0ZtR4nYw8mDc3hJs6pGa1u"
 GOOD: dict[str, Any] = {
@@ -53,6 +54,16 @@ def test_a_good_production_starts() -> None:
         ("MAIL_NOT_REAL", {"mail": {"url": "dev:"}}),
         ("MAIL_NOT_REAL", {"mail": {"url": "console:"}}),
         ("CORS_ANY", {"cors": {"origins": ("https://app.example.com", "*")}}),
+        ("CORS_INSECURE", {"cors": {"origins": ("https://app.example.com", "http://app.example.com")}}),
+        ("CORS_INSECURE", {"cors": {"origins": "HTTP://localhost:3000"}}),
+        ("CORS_INSECURE", {"cors": {"origins": "null"}}),
+        ("MAIL_CLEAR", {"mail": {"url": "smtp://user:pass@mail.example.com"}}),
+        ("MAIL_CLEAR", {"mail": {"url": "smtp://user@mail.example.com"}}),
+        ("SESSION_LONG", {"session": {"absolute": 90 * 86400 + 1}}),
+        ("SESSION_LONG", {"session": {"idle": "91d"}}),
+        ("FRESH_LONG", {"signin": {"fresh": "61m"}}),
+        ("RECOVERY_WAIT", {"recovery": {"wait": 0}}),
+        ("ERASE_WAIT", {"erase": {"wait": "0s"}}),
         ("SQLITE_NODES", {"nodes": 2}),
         ("HASH_WEAK", {"hash": {"memory_kib": 19455, "passes": 2}}),
         ("METRICS_OPEN", {"metrics": {}}),
@@ -63,6 +74,53 @@ def test_each_reason_alone(code: str, given: dict[str, Any]) -> None:
     found = codes(**given)
     assert code in found
     assert set(found) <= {code, "URL_LOCALHOST"} if given.get("public_url", "") is None else found == [code]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"session": {"absolute": "90d", "idle": "90d"}, "signin": {"fresh": "1h"}},
+        {"recovery": {"wait": "1s"}, "erase": {"wait": "1s"}},
+        {"mail": {"url": "smtps://user:pass@mail.example.com"}},
+        {"mail": {"url": "smtp://mail.example.com"}},
+    ],
+)
+def test_what_is_just_allowed(given: dict[str, Any]) -> None:
+    assert codes(**given) == []
+
+
+@pytest.mark.parametrize(
+    ("networks", "is_everybody"),
+    [
+        ("0.0.0.0/0", True),
+        ("::/0", True),
+        ("2000::/3", True),
+        ("0.0.0.0/1, 10.0.0.1, 128.0.0.0/1", True),
+        ("0.0.0.0/1, 128.0.0.0/2, 192.0.0.0/3", True),
+        ("2000::/4, 3000::/4", True),
+        ("192.0.2.1, ::/1, 8000::/1", True),
+        ("128.0.0.0/1", False),
+        ("10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, fd00::/8, ::1", False),
+        ("0.0.0.0/1, 8000::/1", False),
+        ("", False),
+    ],
+)
+def test_nobody_trusts_everybody(networks: str, is_everybody: bool) -> None:
+    assert codes(trusted_proxies=networks) == (["PROXIES_ANY"] if is_everybody else [])
+
+
+def test_development_may_do_what_production_refuses() -> None:
+    loose = {"absolute": "400d", "idle": "400d"}
+    settings = Settings.development(
+        session=loose,
+        signin={"fresh": "1d"},
+        recovery={"wait": 0},
+        erase={"wait": 0},
+        mail={"url": "smtp://user:pass@mail.example.com"},
+        cors={"origins": "http://localhost:3000"},
+        trusted_proxies="0.0.0.0/0",
+    )
+    assert refusals(settings) == []
 
 
 def test_all_reasons_at_once() -> None:
@@ -258,3 +316,10 @@ def _names(part: type[BaseModel]) -> Iterator[str]:
 def test_every_setting_is_read(name: str) -> None:
     """Each name is used as an attribute somewhere. A setting that nothing reads would mislead operators."""
     assert re.search(rf"\.{name}\b", SOURCE)
+
+
+def test_every_reason_not_to_start_is_documented() -> None:
+    reasons = set(re.findall(r'[(\s]"([A-Z]+(?:_[A-Z]+)+)",', SOURCE))
+    listed = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", (ROOT / "docs/operate/running.md").read_text()))
+    assert {"PROXIES_ANY", "DATABASE_BEHIND"} <= reasons
+    assert {name for name in reasons if not name.startswith("PASSGATE_")} - listed == set()

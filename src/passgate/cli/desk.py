@@ -120,6 +120,39 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     return []
 
 
+async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Tenants whose stored policy production does not serve. Commands do not ask, and neither does development: it is
+    where such a policy is mended. A database that cannot be read has its own reason."""
+    from sqlalchemy import inspect, text  # noqa: PLC0415
+
+    from passgate.settings import SHORTEST_PASSWORD_ALONE  # noqa: PLC0415
+
+    if settings.is_development or (settings.is_sqlite and not database_file(settings).exists()):
+        return []
+    store = open_store(settings)
+    try:
+        async with asyncio.timeout(10), store.read() as db:
+            if not await db.run(lambda connection: inspect(connection).has_table("tenant")):
+                return []  # a new database, or one that is behind by far
+            rows = await db.rows(text("SELECT name, policy FROM tenant ORDER BY name"))
+    finally:
+        await store.close()
+    lengths = {row["name"]: json.loads(row["policy"]).get("password_alone") for row in rows}
+    return [
+        ("PASSWORD_SHORT", f"The policy of tenant {name} must set password_alone to {SHORTEST_PASSWORD_ALONE} or more.")
+        for name, length in lengths.items()
+        if isinstance(length, int) and length < SHORTEST_PASSWORD_ALONE
+    ]
+
+
+async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Every reason not to start: of the settings, of the database, and of what the database holds."""
+    from passgate.settings import refusals  # noqa: PLC0415
+
+    reasons = await database_reasons(settings)
+    return refusals(settings) + (reasons or await policy_reasons(settings))
+
+
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""

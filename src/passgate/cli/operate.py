@@ -62,8 +62,6 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """List everything that keeps Passgate from starting, as `CODE text`. Exits with 1 if there is anything."""
-    from passgate.settings import refusals  # noqa: PLC0415
-
     settings = desk.load(ctx.obj)
     if tune_hash:
         from passgate.cli.tune import tune  # noqa: PLC0415
@@ -71,7 +69,7 @@ def doctor(
         measured = desk.run(tune(settings))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons = refusals(settings) + asyncio.run(desk.database_reasons(settings))
+    reasons = asyncio.run(desk.start_reasons(settings))
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)

@@ -56,9 +56,7 @@ def serve(ctx: typer.Context) -> None:
 
 def _refuse(settings: Settings) -> None:
     """Refuse with all reasons at once, those of the database included."""
-    from passgate.settings import refusals  # noqa: PLC0415
-
-    if reasons := refusals(settings) + asyncio.run(desk.database_reasons(settings)):
+    if reasons := asyncio.run(desk.start_reasons(settings)):
         raise UnsafeSettings(reasons)
 
 
