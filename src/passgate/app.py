@@ -29,8 +29,8 @@ from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
 from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
-from passgate.seal import Ring
-from passgate.settings import Settings, refusals
+from passgate.seal import Ring, key_file_reasons
+from passgate.settings import KEY_FILE, Settings, refusals
 from passgate.store import Store
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
@@ -45,7 +45,6 @@ from passgate.world import World
 
 log = logging.getLogger(__name__)
 
-KEY_FILE = "passgate.keys"
 _SHUTDOWN_GRACE = 10
 """Seconds that background jobs have to finish their current work."""
 
@@ -204,9 +203,12 @@ async def _ended(workers: list[asyncio.Task[None]]) -> None:
 
 
 def build_services(settings: Settings, world: World) -> Services:
-    """The long-lived parts. Creates the data folder with mode 0700."""
+    """The long-lived parts. Creates the data folder with mode 0700. Raises UnsafeSettings for a key file that nothing
+    should be sealed under."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     roots = settings.root_secrets()
+    if not roots and (reasons := key_file_reasons(settings.data / KEY_FILE)):
+        raise UnsafeSettings(reasons)
     ring = (
         Ring([root.encode() for root in roots], world)
         if roots

@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,10 @@ from passgate.world import SECOND, World
 
 VERSION = 1
 """First byte of every sealed record and MAC. A new construction gets a new number."""
+
+KEY_BYTES = 32
+_DISTINCT = 8
+"""Of 32 random bytes, so few different ones do not occur."""
 
 _HEAD = 5  # version, key id
 _SALT = 16
@@ -78,7 +83,7 @@ class Ring:
     def from_file(cls, path: Path, world: World, *, make: bool) -> Ring:
         """The key file of the data folder (mode 0600). `make`: if it is missing, write one with a fresh key."""
         if make and not path.exists():
-            _write_keys(path, [world.bytes(32)], exclusive=True)
+            _write_keys(path, [world.bytes(KEY_BYTES)], exclusive=True)
         return cls(_read_keys(path), world, file=path)
 
     def rotate(self) -> str:
@@ -86,7 +91,7 @@ class Ring:
         open records until all are sealed under the new key."""
         if self._file is None:
             raise ValueError("these keys come from the settings: add a new secret in front there")
-        secrets = [self._world.bytes(32), *_read_keys(self._file)]
+        secrets = [self._world.bytes(KEY_BYTES), *_read_keys(self._file)]
         _write_keys(self._file, secrets)
         self._load([Key.of(secret) for secret in secrets])
         return self.current.id.hex()
@@ -97,7 +102,9 @@ class Ring:
         now = self._world.now()
         if key_id not in self._keys and self._file is not None and now - self._looked_at >= SECOND:
             self._looked_at = now
-            self._load([Key.of(secret) for secret in _read_keys(self._file)])
+            # A file that cannot be read just now must not fail requests that need none of its newer keys.
+            with suppress(OSError, ValueError):
+                self._load([Key.of(secret) for secret in _read_keys(self._file)])
         return self._keys.get(key_id)
 
     # -- sealing: data that is decrypted later -----------------------------------------------------
@@ -200,8 +207,34 @@ def equal(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(one, other)
 
 
+def key_file_reasons(path: Path) -> list[tuple[str, str]]:
+    """Why nothing should be sealed under the keys of this file, as (CODE, text). That there is none is no reason."""
+    try:
+        mode, secrets = path.stat().st_mode, _read_keys(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError):
+        return [("KEYS_UNREADABLE", f"The key file {path} can't be read. Restore it from your backup.")]
+    found = []
+    if any(len(secret) < KEY_BYTES for secret in secrets):
+        found.append(("KEYS_SHORT", f"The key file {path} has a key of less than {KEY_BYTES} bytes."))
+    if any(len(set(secret)) < _DISTINCT for secret in secrets):
+        found.append(("KEYS_WEAK", f"The key file {path} has a key that isn't random."))
+    if mode & 0o077:
+        found.append(("KEYS_OPEN", f"Other users of this machine can open the key file {path}. Run: chmod 600 {path}"))
+    return found
+
+
 def _read_keys(path: Path) -> list[bytes]:
-    return [base64.b64decode(text, validate=True) for text in json.loads(path.read_text())["keys"]]
+    """At least one. OSError, or ValueError without a part of the file in its text."""
+    text = path.read_bytes()
+    try:
+        secrets = [base64.b64decode(one, validate=True) for one in json.loads(text)["keys"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        secrets = []
+    if not secrets:
+        raise ValueError("not a key file")
+    return secrets
 
 
 def _write_keys(path: Path, secrets: list[bytes], *, exclusive: bool = False) -> None:

@@ -25,6 +25,9 @@ from pydantic_settings import (
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+KEY_FILE = "passgate.keys"
+"""In the data folder: the root keys, if no setting has them."""
+
 LONGEST_SESSION = 90 * 86400
 """In production, of both lives of a session."""
 LONGEST_FRESH = 3600
@@ -423,8 +426,13 @@ def _secret_refusals(settings: Settings) -> list[tuple[str, str]]:
     found = []
     try:
         roots = settings.root_secrets()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE can't be read.")]
+    # Its group may read it: containers hand secrets to a process in that way.
+    if not settings.secrets and settings.secrets_file and settings.secrets_file.stat().st_mode & 0o006:
+        found.append(
+            ("SECRETS_OPEN", "Every user of this machine can open PASSGATE_SECRETS_FILE. Set its mode to 600.")
+        )
     if not roots and not settings.is_development:
         found.append(
             ("SECRETS_MISSING", "Set PASSGATE_SECRETS or PASSGATE_SECRETS_FILE, and include it in your backups.")

@@ -320,13 +320,30 @@ def test_a_folder_that_cannot_be_made_is_reported(lite_shell: Shell, tmp_path: P
         assert (refused.code, refused.codes[-1:]) == (1, ["fault"]), command
 
 
-def test_damaged_keys_stop_the_start(lite_shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("content", "mode", "code"),
+    [
+        ('{"keys": ["Zm9v"', 0o600, "KEYS_UNREADABLE"),
+        ('{"keys": ["Zm9v"]}', 0o600, "KEYS_SHORT"),
+        (json.dumps({"keys": ["A" * 43 + "="]}), 0o600, "KEYS_WEAK"),
+        (None, 0o640, "KEYS_OPEN"),
+    ],
+)
+def test_bad_keys_stop_every_start(lite_shell: Shell, content: str | None, mode: int, code: str) -> None:
     lite_shell("user", "add", "anna@example.com")
-    (lite_shell.data / "passgate.keys").write_text('{"keys": ["Zm9v"')
-    refused = lite_shell("serve")
-    assert refused.code == 1
-    assert "Zm9v" not in refused.err
-    assert "Traceback" not in refused.err
+    keys = lite_shell.data / "passgate.keys"
+    if content is not None:
+        keys.write_text(content)
+    keys.chmod(mode)
+    for command in (("serve",), ("worker",), ("user", "list"), ("user", "add", "bert@example.com"), ("key", "rotate")):
+        refused = lite_shell(*command)
+        assert refused.code == 1
+        assert code in refused.codes
+        assert [name for name in ("Zm9v", "Traceback", "fault") if name in refused.err] == [], command
+    examined = lite_shell("doctor", "--json")
+    assert (examined.code, code in [item["code"] for item in examined.json["items"]]) == (1, True)
+    assert lite_shell("--data", str(lite_shell.data), "demo", "--port", "0").codes[:1] == [code]
+    assert lite_shell("doctor", SECRETS=SECRET).code == 0  # the file is not used
 
 
 def test_migrate(lite_shell: Shell) -> None:

@@ -23,7 +23,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from passgate.app import KEY_FILE, build_services
+from passgate.app import build_services
+from passgate.settings import KEY_FILE
 from passgate.store.migrate import upgrade
 from passgate.store.tables import person, sign_in
 from passgate.world import World

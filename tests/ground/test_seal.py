@@ -7,6 +7,7 @@ Which records are sealed, and where, is tested with the modules that seal them.
 from __future__ import annotations
 
 import base64
+import json
 import stat
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from passgate.core import jobs
-from passgate.seal import Key, Minted, Ring, Unreadable, _hkdf, digest, equal
+from passgate.seal import Key, Minted, Ring, Unreadable, _hkdf, digest, equal, key_file_reasons
 from passgate.store.tables import credential
 from passgate.world import World
 from tests.core.behind import Folk
@@ -261,11 +262,70 @@ def test_strangers_cannot_make_us_read_the_file_at_will(tmp_path: Path) -> None:
     path = tmp_path / "passgate.keys"
     ring = Ring.from_file(path, World(clock, Dice()), make=True)
     clock.forward(2)
-    foreign = Ring([TWO], world()).mint(PREFIX).token
-    assert ring.presented(PREFIX, foreign) is None
-    path.unlink()  # reading the file again would raise
+    assert ring.presented(PREFIX, Ring([TWO], world()).mint(PREFIX).token) is None
+    other = Ring.from_file(path, World(clock, Dice(b"b")), make=False)
+    other.rotate()
+    newer = other.mint(PREFIX)
     for _ in range(20):
-        assert ring.presented(PREFIX, foreign) is None
+        assert ring.presented(PREFIX, newer.token) is None  # the file was not read again
+    clock.forward(2)
+    assert ring.presented(PREFIX, newer.token) == newer.hash
+
+
+@pytest.mark.parametrize("damaged", [None, b"", b"{}", b"[]", b'{"keys": []}', b'{"keys": [7]}', b"\xff\xfe"])
+def test_a_file_that_is_damaged_meanwhile_fails_no_request(tmp_path: Path, damaged: bytes | None) -> None:
+    clock, path = Clock(), tmp_path / "passgate.keys"
+    ring = Ring.from_file(path, World(clock, Dice()), make=True)
+    mine = ring.mint(PREFIX)
+    clock.forward(2)
+    path.unlink() if damaged is None else path.write_bytes(damaged)
+    assert ring.presented(PREFIX, Ring([TWO], world()).mint(PREFIX).token) is None
+    assert ring.presented(PREFIX, mine.token) == mine.hash
+
+
+GOOD = base64.b64encode(bytes(range(32))).decode()
+
+
+def key_file(*keys: object) -> bytes:
+    return json.dumps({"keys": keys}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "codes"),
+    [
+        (key_file(GOOD), 0o600, []),
+        (key_file(GOOD, GOOD), 0o400, []),
+        (b"", 0o600, ["KEYS_UNREADABLE"]),
+        (b"nonsense", 0o600, ["KEYS_UNREADABLE"]),
+        (b"\xff\xfe\x00", 0o600, ["KEYS_UNREADABLE"]),
+        (b"[" * 100_000, 0o600, ["KEYS_UNREADABLE"]),
+        (b"null", 0o600, ["KEYS_UNREADABLE"]),
+        (b'{"key": 1}', 0o600, ["KEYS_UNREADABLE"]),
+        (b'{"keys": 1}', 0o600, ["KEYS_UNREADABLE"]),
+        (key_file(), 0o600, ["KEYS_UNREADABLE"]),
+        (key_file(None), 0o600, ["KEYS_UNREADABLE"]),
+        (key_file(GOOD, "not base64!"), 0o600, ["KEYS_UNREADABLE"]),
+        (key_file(GOOD, base64.b64encode(bytes(range(31))).decode()), 0o600, ["KEYS_SHORT"]),
+        (key_file(""), 0o600, ["KEYS_SHORT", "KEYS_WEAK"]),
+        (key_file(base64.b64encode(bytes(32)).decode()), 0o600, ["KEYS_WEAK"]),
+        (key_file(GOOD, base64.b64encode(b"ab" * 16).decode()), 0o600, ["KEYS_WEAK"]),
+        (key_file(GOOD), 0o640, ["KEYS_OPEN"]),
+        (key_file(GOOD), 0o604, ["KEYS_OPEN"]),
+        (key_file(GOOD), 0o620, ["KEYS_OPEN"]),
+    ],
+)
+def test_what_is_wrong_with_a_key_file(tmp_path: Path, content: bytes, mode: int, codes: list[str]) -> None:
+    path = tmp_path / "passgate.keys"
+    path.write_bytes(content)
+    path.chmod(mode)
+    found = key_file_reasons(path)
+    assert [code for code, _ in found] == codes
+    assert GOOD not in str(found)
+
+
+def test_a_missing_key_file_is_nothing_wrong_and_a_folder_is(tmp_path: Path) -> None:
+    assert key_file_reasons(tmp_path / "passgate.keys") == []
+    assert [code for code, _ in key_file_reasons(tmp_path)] == ["KEYS_UNREADABLE"]
 
 
 async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:

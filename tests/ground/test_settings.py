@@ -281,9 +281,26 @@ def test_from_a_folder_of_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_secrets_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.write_text(f"{SECRET}\n\n  {SECRET[::-1]}  \n")
+    path.chmod(0o600)
     settings = Settings.production(**{**GOOD, "secrets": (), "secrets_file": path})
     assert settings.root_secrets() == (SECRET, SECRET[::-1])
     assert refusals(settings) == []
+
+
+@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o440, False), (0o604, True), (0o602, True)])
+def test_who_may_open_the_file_with_the_secrets(tmp_path: Path, mode: int, is_open: bool) -> None:
+    path = tmp_path / "secrets"
+    path.write_text(SECRET)
+    path.chmod(mode)
+    for preset in (Settings.production, Settings.development):
+        made = preset(**{**(GOOD if preset is Settings.production else {}), "secrets": (), "secrets_file": path})
+        assert [code for code, _ in refusals(made)] == (["SECRETS_OPEN"] if is_open else [])
+    assert codes(secrets=(SECRET,), secrets_file=path) == []  # not read
+
+
+def test_a_file_that_holds_no_text_has_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_bytes(b"\xff\xfe\x00" * 20)
+    assert codes(secrets=(), secrets_file=tmp_path / "secrets") == ["SECRETS_MISSING"]
 
 
 def test_the_presets_read_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from passgate.app import KEY_FILE
+from passgate.settings import KEY_FILE
 from passgate.store.tables import tenant
 from tests.processes import deployed, together
 

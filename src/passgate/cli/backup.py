@@ -10,9 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from passgate.errors import Conflict, NotFound, PassgateError
-from passgate.settings import Settings
-
-KEY_FILE = "passgate.keys"
+from passgate.settings import KEY_FILE, Settings
 
 
 def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | None]:

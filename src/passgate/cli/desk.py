@@ -145,12 +145,21 @@ async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
+def key_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Why the key file must not be used, if it is used at all."""
+    from passgate.seal import key_file_reasons  # noqa: PLC0415
+    from passgate.settings import KEY_FILE  # noqa: PLC0415
+
+    is_set = bool(settings.secrets or settings.secrets_file)
+    return [] if is_set else key_file_reasons(settings.data / KEY_FILE)
+
+
 async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Every reason not to start: of the settings, of the database, and of what the database holds."""
+    """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds."""
     from passgate.settings import refusals  # noqa: PLC0415
 
     reasons = await database_reasons(settings)
-    return refusals(settings) + (reasons or await policy_reasons(settings))
+    return refusals(settings) + key_reasons(settings) + (reasons or await policy_reasons(settings))
 
 
 @asynccontextmanager
@@ -166,7 +175,7 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
     if settings.is_sqlite and not make and not database_file(settings).exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
-    if reasons := reasons + await database_reasons(settings):
+    if reasons := reasons + key_reasons(settings) + await database_reasons(settings):
         raise UnsafeSettings(reasons)
     made = build_services(settings, World.real())
     try:
