@@ -196,7 +196,7 @@ def test_backup_and_restore(lite_shell: Shell, tmp_path: Path) -> None:
     lite_shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
     folder = tmp_path / "copy"
     folder.mkdir()
-    done = lite_shell("backup", str(folder), "--json")
+    done = lite_shell("backup", str(folder), "--with-keys", "--json")
     assert done.json == {"database": str(folder / "passgate.db"), "keys": str(folder / "passgate.keys")}
     assert sorted(path.name for path in folder.iterdir()) == ["passgate.db", "passgate.keys"]
     assert {_mode(path) for path in folder.iterdir()} == {0o600}
@@ -204,10 +204,26 @@ def test_backup_and_restore(lite_shell: Shell, tmp_path: Path) -> None:
     restored = lite_shell("--data", str(folder), "user", "list", "--json")
     assert [one["email"] for one in restored.json["items"]] == ["anna@example.com"]
     assert lite_shell("--data", str(folder), "audit", "verify").code == 0
-    single = lite_shell("backup", str(tmp_path / "one.db"), "--json").json
+    single = lite_shell("backup", str(tmp_path / "one.db"), "--with-keys", "--json").json
     assert single["keys"] == str(tmp_path / "one.db.keys")
-    apart = lite_shell("backup", str(tmp_path / "two.db"), "--json", SECRETS=SECRET).json
-    assert apart["keys"] is None
+
+
+def test_backup_leaves_the_keys_where_they_are(lite_shell: Shell, tmp_path: Path) -> None:
+    """Unless asked for; and it says where they are, because without them the copy is of no use."""
+    lite_shell("user", "add", "anna@example.com")
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for target, where in ((folder, folder / "passgate.db"), (tmp_path / "one.db", tmp_path / "one.db")):
+        done = lite_shell("backup", str(target), "--json")
+        assert done.json == {"database": str(where), "keys": None}
+        assert str(lite_shell.data / "passgate.keys") in done.err
+    assert sorted(tmp_path.rglob("*keys*")) == [lite_shell.data / "passgate.keys"]
+    apart = lite_shell("backup", str(tmp_path / "two.db"), "--with-keys", "--json", SECRETS=SECRET)
+    assert apart.json["keys"] is None
+    assert "passgate.keys" not in apart.err
+    (lite_shell.data / "passgate.keys").unlink()
+    assert lite_shell("backup", str(tmp_path / "three.db"), "--with-keys").code == 1
+    assert list(tmp_path.glob("three*")) == []
 
 
 def test_nothing_is_made_by_looking(lite_shell: Shell) -> None:

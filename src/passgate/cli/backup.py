@@ -13,22 +13,26 @@ from passgate.errors import Conflict, NotFound, PassgateError
 from passgate.settings import KEY_FILE, Settings
 
 
-def copy(source: Path, settings: Settings, target: Path) -> tuple[Path, Path | None]:
-    """The two new files with mode 0600: the database and its keys (None if they are in the settings). `target` is a new
-    file, and the keys go to `target.keys`; or a folder, and both get their names in a data folder. All or nothing."""
+def copy(source: Path, settings: Settings, target: Path, *, with_keys: bool) -> tuple[Path, Path | None]:
+    """The new files with mode 0600: the database, and its keys if asked for and in a file. `target` is a new file, and
+    the keys go to `target.keys`; or a folder, and both get their names in a data folder. All or nothing."""
     if not source.exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     in_folder = target.is_dir()
     database = target / "passgate.db" if in_folder else target
     keys = target / KEY_FILE if in_folder else target.with_name(f"{target.name}.keys")
-    if settings.root_secrets():
+    if not with_keys or settings.root_secrets():
         _fresh(database, lambda: _copy_database(source, database))
         return database, None
     if keys.exists():
         raise Conflict(f"{keys} already exists. Choose a new target.")
     _fresh(database, lambda: _copy_database(source, database))
     # Copied after the database, so that a key added meanwhile is included. Older keys stay in the file.
-    _fresh(keys, lambda: _write(keys, (settings.data / KEY_FILE).read_bytes()))
+    try:
+        _fresh(keys, lambda: _write(keys, (settings.data / KEY_FILE).read_bytes()))
+    except BaseException:
+        database.unlink(missing_ok=True)
+        raise
     return database, keys
 
 

@@ -12,6 +12,7 @@ import typer
 from passgate.cli import desk
 from passgate.cli.desk import AsJson
 from passgate.errors import UnsafeSettings
+from passgate.settings import KEY_FILE
 from passgate.web.origin import UNTRUSTED
 
 if TYPE_CHECKING:
@@ -80,21 +81,21 @@ def doctor(
 
 def backup(
     ctx: typer.Context,
-    target: Annotated[Path, typer.Argument(help="A new file, or a folder for both files.")],
+    target: Annotated[Path, typer.Argument(help="A new file, or an existing folder.")],
+    with_keys: Annotated[bool, typer.Option("--with-keys", help="Copy the key file too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Back up the SQLite database and its keys, while Passgate runs. Anyone with both files can read everything."""
+    """Back up the SQLite database while Passgate runs. It can't be read without the keys, which you keep elsewhere."""
     from passgate.cli.backup import copy  # noqa: PLC0415
 
     settings = desk.load(ctx.obj)
     if not settings.is_sqlite:
         typer.echo("Back up PostgreSQL with pg_dump, and store your secrets separately.", err=True)
         raise typer.Exit(2)
-    database, keys = copy(desk.database_file(settings), settings, target)
+    database, keys = copy(desk.database_file(settings), settings, target, with_keys=with_keys)
     if keys is None:
-        typer.echo(
-            "Your keys are in your settings. Back them up too: without them, the backup can't be read.", err=True
-        )
+        where = "your settings" if settings.root_secrets() else settings.data / KEY_FILE
+        typer.echo(f"The backup can't be read without your keys, which are in {where}. Back them up too.", err=True)
     else:
         typer.echo("WARNING: Anyone with both files can read everything. Store them separately.", err=True)
     answer: dict[str, Any] = {"database": str(database), "keys": str(keys) if keys else None}
