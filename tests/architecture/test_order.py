@@ -22,9 +22,12 @@ from tests.core.behind import Folk
 from tests.kit import The, running, settings_for
 
 ORDER = ("person", "tenant", "sign_in", "budget")
-BUDGETS = ("s:", "o:starts:", "o:refusals:", "o:rows:", "o:bytes:", "w:", "d:", "n:", "k:", "m:", "o:mails:", "o:seen:")
+BUDGETS = (
+    *("s:", "o:starts:", "o:refusals:", "o:rows:", "o:bytes:", "w:", "d:", "n:", "k:", "m:", "o:mails:", "o:seen:"),
+    "h:",
+)
 """What a budget's key begins with: starts, the origin, waits and the day's codes, consecutive refusals, the entry of a
-known browser, mails."""
+known browser, mails, and that one was held back."""
 WRITES = catalogue.writing()
 NAMED = {
     "person": ("of_person", "of", "id_1"),

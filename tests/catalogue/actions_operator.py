@@ -66,6 +66,22 @@ async def rotate_keys(folk: Folk) -> Action:
     return lambda: operate.rotate_keys(folk.ctx)
 
 
+async def list_people(folk: Folk) -> Action:
+    return lambda: operate.everybody(folk.ctx, "main")
+
+
+async def export_trail(folk: Folk) -> Action:
+    async def act() -> None:
+        async for _ in operate.export(folk.ctx):
+            pass
+
+    return act
+
+
+async def record_backup(folk: Folk) -> Action:
+    return lambda: operate.record_backup(folk.ctx, with_keys=True)
+
+
 async def make_link(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
     return lambda: operate.signin_link(folk.ctx, email, "main")
@@ -119,6 +135,9 @@ BEHIND = (
     Writes(take_role, 2),
     Writes(add_tenant, 2),
     Writes(rotate_keys, 2),
+    Writes(list_people, 1),
+    Writes(export_trail, 1),
+    Writes(record_backup, 1),
     Writes(make_link, 5),
     Writes(deliver, 2),
     Writes(deliver_too_late, 3, on_postgres=True),

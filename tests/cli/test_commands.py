@@ -90,8 +90,10 @@ def test_people(shell: Shell) -> None:
         "role:given",
         "role:taken",
         "account:disabled",
+        "users:listed",
         "signin:link:made",
         "signin:link:made",
+        "users:listed",
     ]
 
 
@@ -151,7 +153,7 @@ def test_tenants(shell: Shell) -> None:
     assert shell("user", "add", "anna@example.com", "--tenant", "acme").code == 0
     assert shell("user", "list", "--json").json["items"] == []
     assert len(shell("user", "list", "--tenant", "acme", "--json").json["items"]) == 1
-    assert len(shell("audit", "tail", "--tenant", "acme", "--json").json["items"]) == 3
+    assert len(shell("audit", "tail", "--tenant", "acme", "--json").json["items"]) == 4
 
 
 def test_keys_turn(shell: Shell) -> None:
@@ -187,9 +189,9 @@ def test_the_trail_names_what_was_changed(lite_shell: Shell, tmp_path: Path) -> 
     assert lite_shell("audit", "export", str(stored)).code == 0
     assert _mode(stored) == 0o600
     lines = [json.loads(line) for line in stored.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["account:created", "role:given"]
+    assert [line["event"] for line in lines] == ["account:created", "role:given", "audit:exported"]
     assert lite_shell("audit", "export", str(stored)).codes == ["conflict"]
-    assert lite_shell("audit", "export").out == stored.read_text()
+    assert lite_shell("audit", "export").out.splitlines()[:3] == stored.read_text().splitlines()
 
 
 def test_backup_and_restore(lite_shell: Shell, tmp_path: Path) -> None:
@@ -224,6 +226,43 @@ def test_backup_leaves_the_keys_where_they_are(lite_shell: Shell, tmp_path: Path
     (lite_shell.data / "passgate.keys").unlink()
     assert lite_shell("backup", str(tmp_path / "three.db"), "--with-keys").code == 1
     assert list(tmp_path.glob("three*")) == []
+
+
+def test_a_backup_is_recorded(lite_shell: Shell, tmp_path: Path) -> None:
+    lite_shell("user", "add", "anna@example.com")
+    for number, argv in enumerate(((), ("--with-keys",))):
+        assert "trail" not in lite_shell("backup", str(tmp_path / f"{number}.db"), *argv).err
+    rows = lite_shell("audit", "tail", "-n", "2", "--json").json["items"]
+    assert [(row["event"], row["facts"], row["subject_id"]) for row in rows] == [
+        ("backup:made", {"keys": keys, "by": "operator"}, None) for keys in (False, True)
+    ]
+
+
+@pytest.mark.parametrize("broken", ["no keys", "bad keys", "older schema", "no trail"])
+def test_a_backup_needs_no_trail(lite_shell: Shell, tmp_path: Path, broken: str) -> None:
+    """It is made all the same, says so, and neither migrates the database nor makes a key."""
+    lite_shell("user", "add", "anna@example.com")
+    keys, database = lite_shell.data / "passgate.keys", lite_shell.data / "passgate.db"
+    match broken:
+        case "no keys":
+            keys.unlink()
+        case "bad keys":
+            keys.write_text("{}")
+        case statement:
+            with closing(sqlite3.connect(database)) as db, db:
+                older = "UPDATE alembic_version SET version_num = '0004'"
+                db.execute(older if statement == "older schema" else "DROP TABLE audit_event")
+    before = _schema(database), keys.exists() and keys.read_bytes()
+    done = lite_shell("backup", str(tmp_path / "copy.db"))
+    assert (done.code, "trail" in done.err, "Traceback" in done.err) == (0, True, False)
+    assert (_schema(database), keys.exists() and keys.read_bytes()) == before
+    assert _schema(tmp_path / "copy.db") == before[0]
+
+
+def _schema(path: Path) -> list[object]:
+    with closing(sqlite3.connect(path)) as db:
+        tables = db.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall()
+        return [*tables, *db.execute("SELECT version_num FROM alembic_version").fetchall()]
 
 
 def test_nothing_is_made_by_looking(lite_shell: Shell) -> None:

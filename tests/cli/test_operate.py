@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
+import pytest
 from sqlalchemy import delete, update
 
 from passgate.core import ledger, operate
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.errors import Conflict
+from passgate.errors import Conflict, NotFound
 from passgate.store.tables import audit_event, audit_head, credential
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of
 
@@ -57,7 +59,7 @@ async def test_of_two_last_owners_one_stays(the: The) -> None:
         await operate.add_person(ctx, name, "main", "owner", None)
     done = await asyncio.gather(*(operate.disable_person(ctx, name, "main") for name in names), return_exceptions=True)
     assert [type(one) for one in done if isinstance(one, BaseException)] == [Conflict]
-    left = [one async for one in operate.everybody(ctx, "main") if not one["disabled"]]
+    left = [one for one in await operate.everybody(ctx, "main") if not one["disabled"]]
     assert [one["roles"] for one in left] == [["owner"]]
 
 
@@ -74,15 +76,36 @@ async def test_actions_on_one_person_neither_cross_nor_deadlock(the: The) -> Non
     await asyncio.gather(
         *actions, *(operate.add_person(ctx, f"p{n}@example.com", "main", "user", None) for n in range(5))
     )
-    assert len([one async for one in operate.everybody(ctx, "main")]) == 7
+    assert len(await operate.everybody(ctx, "main")) == 7
 
 
 async def test_people_are_listed_page_by_page(lite: The) -> None:
     ctx = Ctx(lite.gate.services)
     for number in range(operate.PAGE + 1):
         await operate.add_person(ctx, f"p{number}@example.com", "main", "user", None)
-    listed = [one["email"] async for one in operate.everybody(ctx, "main")]
+    listed = [one["email"] for one in await operate.everybody(ctx, "main")]
     assert listed == [f"p{number}@example.com" for number in range(operate.PAGE + 1)]
+
+
+async def test_what_leaves_is_recorded(lite: The) -> None:
+    """A list of people and an export of the trail, each before it leaves and with its size."""
+    ctx = Ctx(lite.gate.services)
+    await operate.add_person(ctx, "anna@example.com", "main", "user", None)
+    with pytest.raises(NotFound):
+        await operate.everybody(ctx, "nowhere")
+    await operate.everybody(ctx, "main")
+    rows = [row async for row in operate.export(ctx)]
+    assert [row["event"] for row in rows[-2:]] == [Event.USERS_LISTED, Event.AUDIT_EXPORTED]
+    listed, exported = rows[-2:]
+    assert (listed["tenant_id"], json.loads(listed["facts"])) == (
+        rows[0]["tenant_id"],
+        {"tenant": "main", "count": 1, "by": "operator"},
+    )
+    assert (exported["tenant_id"], json.loads(exported["facts"])) == ("system", {"rows": 3, "by": "operator"})
+    assert {row["subject_id"] for row in (listed, exported)} == {None}
+    await anext(operate.export(ctx))
+    (newest,) = await operate.recent(ctx, 1)
+    assert newest["event"] == Event.AUDIT_EXPORTED
 
 
 async def test_a_trail_that_grows_meanwhile_is_still_whole(the: The) -> None:

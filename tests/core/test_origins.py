@@ -5,6 +5,7 @@ The shares and waits of an authenticator are tested in test_budgets.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from passgate.core import budgets
 from passgate.core.budgets import STEP_UP, Guess, Kind, Target
 from passgate.core.ctx import Origin
+from passgate.core.events import Event
 from passgate.settings import HashSettings
+from passgate.store.tables import audit_event
 from tests import kit
 from tests.core.desk import ANNA, HOUR, NOBODY, NUMBERS, STRANGER, Desk
 from tests.kit import The
@@ -233,3 +236,55 @@ async def test_a_session_may_have_five_mails_sent_to_addresses_that_are_not_its_
     assert [await try_(f"{number}'s id", "0@example.com") for number in range(4)] == [True] * 3 + [False]
     desk.the.clock.forward(HOUR)
     assert await try_("anna's id", "0@example.com")
+
+
+# -- mails that are held back ----------------------------------------------------------------------
+
+
+async def withheld(desk: Desk) -> list[tuple[str | None, dict[str, object]]]:
+    """Whose each row is, and its facts."""
+    rows = [row for row in await desk.the.rows(audit_event) if row["event"] == Event.MAIL_WITHHELD]
+    return [(row["subject_id"], json.loads(row["facts"])) for row in rows]
+
+
+@pytest.mark.parametrize("person_id", ["anna's id", None])
+async def test_a_mail_not_sent_is_one_row_an_hour(desk: Desk, person_id: str | None) -> None:
+    """However many are asked for, by whom, from wherever; alike for an address that nobody has."""
+
+    async def ask(times: int, kind: Kind = Kind.STRANGER) -> None:
+        for number in range(times):
+            here = desk.at(f"192.0.2.{number}")
+            async with here.ctx.write() as db:
+                seen = person_id is not None
+                tries = desk.who(kind)
+                await budgets.mail(here.ctx, db, "tenant", "anna@example.com", tries, is_seen=seen, person_id=person_id)
+
+    await ask(5)
+    assert await withheld(desk) == []
+    await ask(20)
+    await ask(20, Kind.KNOWN)
+    first = (person_id, {"limit": "address", "kind": "stranger"})
+    assert await withheld(desk) == [first]
+    desk.the.clock.forward(HOUR)
+    await ask(20, Kind.STEP_UP)
+    assert await withheld(desk) == [first, (person_id, {"limit": "address", "kind": "step_up"})]
+    assert "anna@example.com" not in str(await desk.the.everything())
+
+
+async def test_mails_that_a_network_may_not_cause_are_one_row_of_the_network(desk: Desk) -> None:
+    """Addresses that somebody makes up cannot grow the trail. A network that pays a lot has many /64s."""
+    for number in range(60):
+        await desk.mail(f"{number}@example.org", STRANGER, is_seen=False)
+    assert await withheld(desk) == [(None, {"limit": "origin", "kind": "stranger"})]
+    for size in range(11):
+        there = desk.at(f"2001:db8:1:{size:x}::1")
+        for number in range(31):
+            await there.mail(f"{size}.{number}@example.org", STRANGER, is_seen=False)
+    assert len(await withheld(desk)) == 2
+
+
+async def test_what_a_session_may_not_have_sent_is_one_row_of_its_person(desk: Desk) -> None:
+    for number in range(12):
+        async with desk.ctx.write() as db:
+            await budgets.mail_of_session(desk.ctx, db, "tenant", "anna's id", f"{number}@example.com")
+    assert await withheld(desk) == [("anna's id", {"limit": "person", "kind": "step_up"})]

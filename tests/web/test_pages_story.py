@@ -305,5 +305,8 @@ def test_every_event_about_a_person_has_a_label() -> None:
         Event.MAIL_FAILED,
         Event.KEY_ROTATED,
         Event.POLICY_CHANGED,
+        Event.BACKUP_MADE,
+        Event.AUDIT_EXPORTED,
+        Event.USERS_LISTED,
     }
     assert {event for event in Event if not event.label} == nobody

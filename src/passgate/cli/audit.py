@@ -82,9 +82,10 @@ def export(
 
 
 async def _export(given: Given, out: TextIO) -> None:
-    from passgate.core import ledger  # noqa: PLC0415
+    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async with desk.services(given) as services:
-        async for row in ledger.export(services):
+        async for row in operate.export(Ctx(services)):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     out.flush()

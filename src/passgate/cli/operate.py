@@ -11,7 +11,7 @@ import typer
 
 from passgate.cli import desk
 from passgate.cli.desk import AsJson
-from passgate.errors import UnsafeSettings
+from passgate.errors import PassgateError, UnsafeSettings
 from passgate.settings import KEY_FILE
 from passgate.web.origin import UNTRUSTED
 
@@ -98,8 +98,40 @@ def backup(
         typer.echo(f"The backup can't be read without your keys, which are in {where}. Back them up too.", err=True)
     else:
         typer.echo("WARNING: Anyone with both files can read everything. Store them separately.", err=True)
+    if fault := desk.run(_recorded(settings, with_keys=keys is not None)):
+        typer.echo(f"The backup was made, but it isn't in the audit trail ({fault}).", err=True)
     answer: dict[str, Any] = {"database": str(database), "keys": str(keys) if keys else None}
     desk.show(answer, "\n".join(name for name in answer.values() if name), as_json=as_json)
+
+
+async def _recorded(settings: Settings, *, with_keys: bool) -> str:
+    """Record a backup; or why that was not possible, in a word. Whoever backs up an installation that is broken, older
+    than this program or without its keys needs the copy all the more: nothing is migrated or made."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from passgate.app import build_services  # noqa: PLC0415
+    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core.ctx import Ctx  # noqa: PLC0415
+    from passgate.store.migrate import is_behind  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
+
+    if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
+        return "KEYS_MISSING"
+    try:
+        services = build_services(settings, World.real())
+        try:
+            if await is_behind(services.store, serving=True):
+                return "DATABASE_BEHIND"
+            await operate.record_backup(Ctx(services), with_keys=with_keys)
+        finally:
+            await services.store.close()
+            await services.breach.close()
+            services.hasher.close()
+    except UnsafeSettings as unsafe:
+        return " ".join(code for code, _ in unsafe.reasons)
+    except (PassgateError, SQLAlchemyError, OSError, ValueError) as fault:
+        return type(fault.__cause__ or fault).__name__
+    return ""
 
 
 def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:

@@ -76,7 +76,7 @@ def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = F
 
     async def work() -> list[dict[str, Any]]:
         async with desk.services(ctx.obj) as services:
-            return [desk.format_times(person) async for person in operate.everybody(Ctx(services), tenant)]
+            return [desk.format_times(person) for person in await operate.everybody(Ctx(services), tenant)]
 
     found = desk.run(work())
     desk.show({"items": found, "next": None}, "\n".join(map(_line, found)), as_json=as_json)

@@ -14,7 +14,9 @@ from enum import Enum, StrEnum
 from functools import lru_cache
 
 from passgate.core import known, throttle
+from passgate.core.audit import record
 from passgate.core.ctx import Ctx
+from passgate.core.events import Event
 from passgate.core.throttle import Counted
 from passgate.errors import Throttled
 from passgate.hashing import Queue
@@ -251,24 +253,44 @@ async def finished(db: Db, rows: tuple[str, ...]) -> None:
 # -- a mail ----------------------------------------------------------------------------------------
 
 
-async def mail(ctx: Ctx, db: Db, tenant_id: str, email_key: str, tries: Who, *, is_seen: bool) -> bool:
+async def mail(
+    ctx: Ctx, db: Db, tenant_id: str, email_key: str, tries: Who, *, is_seen: bool, person_id: str | None = None
+) -> bool:
     """Whether one more mail may be sent to this address. Strangers share its mails of an hour, and may cause only so
-    many to addresses that belong to nobody; known browsers and step-ups have mails of their own."""
+    many to addresses that belong to nobody; known browsers and step-ups have mails of their own. `person_id`: whose it
+    is, for the row that says that a mail was held back."""
     limit = ctx.settings.mail.per_hour if tries.kind is Kind.STRANGER else MAILS_AN_HOUR_OF_OWNERS
-    key = f"m:{tries.kind}:{address_mac(ctx, tenant_id, email_key)}"
-    is_free = (await throttle.window(ctx, db, key, limit=limit, seconds=HOUR)).used is not None
-    if tries.kind is not Kind.STRANGER:
-        return is_free
-    # Counted under a name of its own for an address that is seen: the same work, and no limit.
-    most = throttle.NO_LIMIT if is_seen else ctx.settings.limit.stranger_mails
-    _, wait = await _origin(ctx, db, "seen" if is_seen else "mails", limit=most, seconds=HOUR)
-    return is_free and not wait
+    mac, wait = address_mac(ctx, tenant_id, email_key), 0
+    is_free = (await throttle.window(ctx, db, f"m:{tries.kind}:{mac}", limit=limit, seconds=HOUR)).used is not None
+    if tries.kind is Kind.STRANGER:
+        # Counted under a name of its own for an address that is seen: the same work, and no limit.
+        most = throttle.NO_LIMIT if is_seen else ctx.settings.limit.stranger_mails
+        _, wait = await _origin(ctx, db, "seen" if is_seen else "mails", limit=most, seconds=HOUR)
+    if is_free and not wait:
+        return True
+    # What a network causes at addresses that it makes up is one row for all of them.
+    limited, whose = ("origin", networks(ctx.origin.ip)[-1][0]) if is_free else ("address", mac)
+    await _record_withheld(ctx, db, whose, tenant_id, person_id, limit=limited, kind=tries.kind)
+    return False
 
 
 async def mail_of_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, email_key: str) -> bool:
     """Whether a signed-in person may have one more mail sent to an address that is not theirs yet."""
     mine = await throttle.window(ctx, db, f"m:by:{person_id}", limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)
-    return await mail(ctx, db, tenant_id, email_key, STEP_UP, is_seen=True) and mine.used is not None
+    is_free = await mail(ctx, db, tenant_id, email_key, STEP_UP, is_seen=True, person_id=person_id)
+    if is_free and mine.used is None:
+        await _record_withheld(ctx, db, person_id, tenant_id, person_id, limit="person", kind=Kind.STEP_UP)
+    return is_free and mine.used is not None
+
+
+async def _record_withheld(
+    ctx: Ctx, db: Db, whose: str, tenant_id: str, subject_id: str | None, *, limit: str, kind: Kind
+) -> None:
+    """Record that a mail was held back, once an hour: attempts that cost nothing must not grow the trail."""
+    if await throttle.count(ctx, db, f"h:{whose}", expires_at=ctx.now() + HOUR * SECOND) == 1:
+        await record(
+            ctx, db, Event.MAIL_WITHHELD, tenant_id=tenant_id, subject_id=subject_id, limit=limit, kind=str(kind)
+        )
 
 
 async def has_codes_left(ctx: Ctx, db: Db, target: Target) -> bool:

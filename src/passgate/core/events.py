@@ -173,6 +173,17 @@ class Event(StrEnum):
     ROLE_TAKEN = "role:taken", "A role was removed from a user.", N_("Role removed")
     TENANT_CREATED = "tenant:created", "A tenant was created."
     MAIL_FAILED = "mail:failed", "An email couldn't be delivered: permanently refused, too old or unreadable."
+    MAIL_WITHHELD = (
+        "mail:held",
+        "An email wasn't sent: an address, a network or a user had reached its limit. At most one row an hour each.",
+        N_("Email not sent: too many in an hour"),
+    )
+    BACKUP_MADE = "backup:made", "An operator backed up the database. The facts say whether the keys were copied too."
+    AUDIT_EXPORTED = "audit:exported", "An operator exported the audit trail. The facts say how many rows there were."
+    USERS_LISTED = (
+        "users:listed",
+        "An operator listed a tenant's users. The facts say how many they were.",
+    )
     KEY_ROTATED = "key:rotated", "A new root key was added."
     ACCESS_REFUSED = (
         "access:refused",

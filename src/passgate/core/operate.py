@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, select
 
-from passgate.core import access, credentials, jobs, links, people, policy, tenants
+from passgate.core import access, credentials, jobs, ledger, links, people, policy, tenants
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -141,19 +141,21 @@ async def take_role(ctx: Ctx, email: str, role: str, tenant_name: str) -> dict[s
         return await _as_json(db, tenant.id, found["id"])
 
 
-async def everybody(ctx: Ctx, tenant_name: str) -> AsyncIterator[dict[str, Any]]:
-    """Every person of a tenant as in `people.as_json`, with `disabled`, oldest first."""
+async def everybody(ctx: Ctx, tenant_name: str) -> list[dict[str, Any]]:
+    """Every person of a tenant as in `people.as_json`, with `disabled`, oldest first. Recorded before it returns."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, tenant_name)
-    after: str | None = None
+    found: list[dict[str, Any]] = []
     while True:
         async with ctx.read() as db:
-            page = await people.listed(db, tenant.id, after=after, limit=PAGE)
-        for person in page:
-            yield person
+            page = await people.listed(db, tenant.id, after=found[-1]["id"] if found else None, limit=PAGE)
+        found += page
         if len(page) < PAGE:
-            return
-        after = page[-1]["id"]
+            break
+    async with ctx.write() as db:
+        facts: dict[str, Any] = {"tenant": tenant.name, "count": len(found), "by": "operator"}
+        await record(ctx, db, Event.USERS_LISTED, tenant_id=tenant.id, **facts)
+    return found
 
 
 async def _tenant(ctx: Ctx, db: Db, name: str) -> tenants.Tenant:
@@ -244,6 +246,21 @@ async def recent(ctx: Ctx, limit: int, tenant_name: str | None = None) -> list[d
             query = query.where(audit_event.c.tenant_id == (await _tenant(ctx, db, tenant_name)).id)
         rows = await db.rows(query)
     return [_event(row) for row in reversed(rows)]
+
+
+async def export(ctx: Ctx) -> AsyncIterator[dict[str, Any]]:
+    """Every row of the trail, oldest first (`ledger.export`). That it leaves is recorded before the first row does, so
+    the export ends with that row."""
+    async with ctx.write(heavy=True) as db:
+        rows = await db.value(select(func.count()).select_from(audit_event))
+        await record(ctx, db, Event.AUDIT_EXPORTED, rows=rows, by="operator")
+    async for row in ledger.export(ctx.services):
+        yield row
+
+
+async def record_backup(ctx: Ctx, *, with_keys: bool) -> None:
+    async with ctx.write() as db:
+        await record(ctx, db, Event.BACKUP_MADE, keys=with_keys, by="operator")
 
 
 def _event(row: RowMapping) -> dict[str, Any]:

@@ -34,7 +34,9 @@ async def send(
     tenant, journey, target = sign_in.tenant_id, sign_in.journey, _target(sign_in, found)
     tries = await budgets.who(ctx, db, tenant, is_step_up=journey.is_step_up, person_id=person_id or "")
     to = found["email"] if found is not None and is_named else sign_in.email
-    is_sent = await budgets.mail(ctx, db, tenant, target.email_key, tries, is_seen=found is not None) and bool(to)
+    is_seen = found is not None
+    is_free = await budgets.mail(ctx, db, tenant, target.email_key, tries, is_seen=is_seen, person_id=person_id)
+    is_sent = is_free and bool(to)
     has_code = await budgets.has_codes_left(ctx, db, target)
     is_open = is_meant and is_sent
     code = await mailed_code.issue(
