@@ -36,6 +36,8 @@ EXTRA = (
     "credential",
     "faults",
     "counts",
+    "tenant",
+    "seq",
 )
 """The fields that our own lines may have besides their message."""
 

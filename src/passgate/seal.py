@@ -147,6 +147,10 @@ class Ring:
             return False
         return hmac.compare_digest(hmac.digest(self._subkey(key.id, purpose.encode()), data, "sha256"), mac[4:])
 
+    def knows(self, mac: bytes) -> bool:
+        """Whether the key of this MAC is in the ring, so that `check` can tell."""
+        return self._find(mac[:4]) is not None
+
     def load_stable(self, secret: bytes) -> None:
         """The installation's secret for `stable_mac`. It is stored, and does not change with the keys."""
         self._stable = secret

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from passgate.core import access, jobs, ledger, operate, outbox, starts, tenants
+from passgate.core import access, checkpoint, jobs, ledger, operate, outbox, starts, tenants
 from passgate.core.message import Message
 from tests.catalogue.entry import Action, Writes
 from tests.core.behind import Folk
@@ -125,6 +125,13 @@ async def rewrap(folk: Folk) -> Action:
     return lambda: jobs.rewrap(folk.the.gate.services)
 
 
+async def make_checkpoint(folk: Folk) -> Action:
+    await folk.create()
+    await ledger.seal(folk.the.gate.services)
+    folk.ctx.ring.rotate()
+    return lambda: checkpoint.make(folk.the.gate.services)
+
+
 BEHIND = (
     Writes(give, 2),
     Writes(take, 2, on_postgres=True),
@@ -144,5 +151,6 @@ BEHIND = (
     Writes(seal, 3, on_postgres=True),
     Writes(purge, 5),
     Writes(rewrap, 1),
+    Writes(make_checkpoint, 2, on_postgres=True),
 )
 """Listed here because the entries of endpoints do not name them."""

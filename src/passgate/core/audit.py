@@ -77,10 +77,12 @@ def covered(row: Mapping[str, Any] | RowMapping) -> bytes:
     return digest(canonical([row[name] for name in COVERED]), row["personal_hash"])
 
 
-def is_genuine(ring: Ring, row: RowMapping) -> bool:
-    """Whether the MAC matches the row and the personal part, unless erased, matches its hash."""
-    if not ring.check("audit row", covered(row), row["mac"]):
-        return False
+def has_own_mac(ring: Ring, row: RowMapping) -> bool:
+    return ring.check("audit row", covered(row), row["mac"])
+
+
+def is_personal_whole(row: RowMapping) -> bool:
+    """Whether the personal part, unless erased, matches its hash, which the MAC covers."""
     if row["personal"] is None:
         return row["personal_salt"] is None
     return bool(digest(row["personal_salt"] or b"", row["personal"].encode()) == row["personal_hash"])

@@ -1,4 +1,5 @@
-"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials under a new key.
+"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials and cover the
+trail with checkpoints under a new key.
 
 Not here: the work itself, which is in the module each job serves. Jobs may run concurrently in any number of processes.
 """
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import RowMapping, func, select, update
 
-from passgate.core import credentials, installation, ledger, once, outbox, pending, sessions, throttle
+from passgate.core import checkpoint, credentials, installation, ledger, once, outbox, pending, sessions, throttle
 from passgate.core.ctx import Ctx, Services
 from passgate.core.factors import password
 from passgate.core.message import Mailer
@@ -55,7 +56,7 @@ async def _pause(until: asyncio.Event) -> None:
 
 
 async def _housekeeping(services: Services, stop: asyncio.Event) -> None:
-    slow_at, sealed_under = 0, b""
+    slow_at, sealed_under, is_again = 0, b"", False
     while not stop.is_set():
         async with _going_on():
             await ledger.seal(services)
@@ -63,9 +64,14 @@ async def _housekeeping(services: Services, stop: asyncio.Event) -> None:
                 slow_at = services.world.now() + _SLOW * SECOND
                 await tidy(services)
                 log_tally(services)
+                if is_again:
+                    # Requests that had begun before the key changed may have written rows under the older one.
+                    await checkpoint.make(services)
+                    is_again = False
             if services.ring.head != sealed_under:
-                sealed_under = services.ring.head
                 await rewrap(services)
+                await checkpoint.make(services)
+                sealed_under, is_again = services.ring.head, True
         await _pause(stop)
 
 

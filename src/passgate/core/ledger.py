@@ -2,7 +2,8 @@
 row deleted before it is sealed (up to a second) leaves no gap. An attacker who can restore an old copy of the whole
 database can restore an old chain: export it elsewhere.
 
-Not here: writing rows, which is `audit.record`.
+Not here: writing rows, which is `audit.record`, what the chain's MACs cover (`chain`), and making checkpoints
+(`checkpoint`).
 """
 
 from __future__ import annotations
@@ -13,22 +14,15 @@ from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, select, update
 
-from passgate.core.audit import canonical, is_genuine
+from passgate.core import chain, checkpoint
+from passgate.core.audit import has_own_mac, is_personal_whole
+from passgate.core.checkpoint import Chunk, first_of
 from passgate.core.ctx import Services
-from passgate.seal import Ring, digest
+from passgate.seal import Ring
 from passgate.store import Db
 from passgate.store.tables import audit_event, audit_head
 
-_BATCH = 500
-_FIRST = bytes(36)
-
-
-def _link_fits(ring: Ring, previous: bytes, row: RowMapping) -> bool:
-    return ring.check("audit link", digest(previous, row["seq"].to_bytes(8), row["mac"]), row["link"] or b"")
-
-
-def _head_bytes(tenant_id: str, seq: int, link: bytes, sealed_at: int) -> bytes:
-    return digest(canonical([tenant_id, seq, sealed_at]), link)
+BATCH = 500
 
 
 async def seal(services: Services) -> int:
@@ -45,21 +39,21 @@ async def seal(services: Services) -> int:
 
 async def _seal_tenant(services: Services, tenant_id: str) -> int:
     async with services.store.write(heavy=True) as db:
-        first = {"tenant_id": tenant_id, "seq": 0, "link": _FIRST, "sealed_at": 0, "mac": b""}
+        first = {"tenant_id": tenant_id, "seq": 0, "link": chain.FIRST, "sealed_at": 0, "mac": b""}
         await db.change(db.upsert(audit_head).values(**first).on_conflict_do_nothing())
         head = await db.one(select(audit_head).where(audit_head.c.tenant_id == tenant_id).with_for_update())
         rows = await db.rows(
             select(audit_event.c.id, audit_event.c.mac)
             .where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq.is_(None))
             .order_by(audit_event.c.id)
-            .limit(_BATCH)
+            .limit(BATCH)
         )
         if head is None or not rows:
             return 0
         seq, link, moves = head["seq"], head["link"], []
         for row in rows:
             seq += 1
-            link = services.ring.mac("audit link", digest(link, seq.to_bytes(8), row["mac"]))
+            link = chain.link(services.ring, link, seq, row["mac"])
             moves.append({"row_id": row["id"], "new_seq": seq, "new_link": link})
         await db.change_many(
             update(audit_event)
@@ -67,19 +61,16 @@ async def _seal_tenant(services: Services, tenant_id: str) -> int:
             .values(seq=bindparam("new_seq"), link=bindparam("new_link")),
             moves,
         )
-        now = services.world.now()
-        mac = services.ring.mac("audit head", _head_bytes(tenant_id, seq, link, now))
-        await db.change(
-            update(audit_head)
-            .where(audit_head.c.tenant_id == tenant_id)
-            .values(seq=seq, link=link, sealed_at=now, mac=mac)
-        )
+        grown = {"seq": seq, "link": link, "sealed_at": services.world.now()}
+        grown["mac"] = chain.head_mac(services.ring, tenant_id, grown)
+        await db.change(update(audit_head).where(audit_head.c.tenant_id == tenant_id).values(**grown))
         return len(rows)
 
 
 @dataclass(slots=True)
 class Finding:
-    """One mismatch. `what` is changed, missing, reordered, truncated or head."""
+    """One mismatch. `what` is changed, missing, reordered, truncated, head, checkpoint (a chunk that was changed), or
+    no_key: the key of a row or head is gone, and no checkpoint stands for it."""
 
     tenant_id: str
     what: str
@@ -89,10 +80,12 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """`sealed` counts rows verified in the chain, `waiting` rows that have only their own MAC so far."""
+    """`sealed` counts rows verified in the chain, `waiting` rows that have only their own MAC so far; `by_checkpoint`
+    those of the sealed rows whose own key is gone."""
 
     sealed: int = 0
     waiting: int = 0
+    by_checkpoint: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -116,19 +109,21 @@ async def _verify_tenant(services: Services, db: Db, tenant_id: str, report: Rep
     def found(what: str, seq: int | None, row_id: str | None = None) -> None:
         report.findings.append(Finding(tenant_id, what, seq, row_id))
 
-    expected, previous = 1, _FIRST
+    expected, previous, chunk = 1, chain.FIRST, Chunk(0)
     head: RowMapping | None = None
     while True:
         start = expected
         async for row in _walk(db, tenant_id, start - 1):
             seq = row["seq"]
-            if not is_genuine(services.ring, row):
-                found("changed", seq, row["id"])
+            if first_of(seq) != chunk.first_seq:
+                chunk = await checkpoint.chunk_of(services.ring, db, tenant_id, seq)
+                if chunk.is_changed:
+                    found("checkpoint", chunk.first_seq)
             for gap in range(expected, min(seq, expected + 100)):
                 found("missing", gap)
-            if seq == expected and not _link_fits(services.ring, previous, row):
-                # A row in the wrong place can be genuine: its own MAC fits, but its link covers the place.
-                found("reordered", seq, row["id"])
+            for what in _row_findings(services.ring, row, previous if seq == expected else None, chunk.of(seq)):
+                found(what, seq, row["id"])
+            report.by_checkpoint += not checkpoint.has_keys(services.ring, row)
             expected, previous = seq + 1, row["link"] or b""
             report.sealed += 1
         if head is not None and expected == start:
@@ -142,15 +137,27 @@ async def _verify_tenant(services: Services, db: Db, tenant_id: str, report: Rep
         found(what, at)
 
 
+def _row_findings(ring: Ring, row: RowMapping, previous: bytes | None, digest: bytes | None) -> list[str]:
+    """Check a sealed row by the digest of its checkpoint, if it has one, and by those of its own MACs whose keys are
+    there: an older key, under which a checkpoint may be, says nothing about rows of newer ones. `previous`: the link
+    before it; None after a gap."""
+    is_covered = digest not in (None, checkpoint.FAILED)
+    if not is_personal_whole(row) or (is_covered and checkpoint.row_digest(row) != digest):
+        return ["changed"]
+    found = chain.findings(ring, row, previous)
+    if found == ["no_key"] and digest is not None:
+        return [] if is_covered else ["changed"]
+    return found
+
+
 def _head_findings(
     ring: Ring, tenant_id: str, head: RowMapping | None, expected: int, previous: bytes
 ) -> list[tuple[str, int | None]]:
     """Check the head against a chain whose last row is `expected - 1`, with the link `previous`."""
     if head is None:
         return [("head", None)] if expected > 1 else []
-    whole = _head_bytes(tenant_id, head["seq"], head["link"], head["sealed_at"])
-    if not ring.check("audit head", whole, head["mac"]):
-        return [("head", head["seq"])]
+    if not chain.head_fits(ring, tenant_id, head):
+        return [("head" if ring.knows(head["mac"]) or not head["mac"] else "no_key", head["seq"])]
     if head["seq"] >= expected:
         return [("truncated", seq) for seq in range(expected, min(head["seq"], expected + 99) + 1)]
     if head["seq"] < expected - 1 or head["link"] != previous:
@@ -162,8 +169,9 @@ async def _verify_waiting(services: Services, db: Db, tenant_id: str, report: Re
     waiting = select(audit_event).where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq.is_(None))
     for row in await db.rows(waiting):
         report.waiting += 1
-        if not is_genuine(services.ring, row):
-            report.findings.append(Finding(tenant_id, "changed", None, row["id"]))
+        if not has_own_mac(services.ring, row) or not is_personal_whole(row):
+            what = "changed" if services.ring.knows(row["mac"]) else "no_key"
+            report.findings.append(Finding(tenant_id, what, None, row["id"]))
 
 
 async def _walk(db: Db, tenant_id: str, last: int) -> AsyncIterator[RowMapping]:
@@ -173,11 +181,11 @@ async def _walk(db: Db, tenant_id: str, last: int) -> AsyncIterator[RowMapping]:
             select(audit_event)
             .where(audit_event.c.tenant_id == tenant_id, audit_event.c.seq > last)
             .order_by(audit_event.c.seq)
-            .limit(_BATCH)
+            .limit(BATCH)
         )
         for row in page:
             yield row
-        if len(page) < _BATCH:
+        if len(page) < BATCH:
             return
         last = page[-1]["seq"]
 
@@ -188,10 +196,10 @@ async def export(services: Services) -> AsyncIterator[dict[str, Any]]:
     while True:
         async with services.store.read() as db:
             page = await db.rows(
-                select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(_BATCH)
+                select(audit_event).where(audit_event.c.id > last).order_by(audit_event.c.id).limit(BATCH)
             )
         for row in page:
             yield {key: value.hex() if isinstance(value, bytes) else value for key, value in row.items()}
-        if len(page) < _BATCH:
+        if len(page) < BATCH:
             return
         last = page[-1]["id"]

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, func, select
 
-from passgate.core import access, credentials, jobs, ledger, links, people, policy, tenants
+from passgate.core import access, checkpoint, credentials, jobs, ledger, links, people, policy, tenants
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -213,8 +213,9 @@ async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str)
 
 
 async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
-    """Put a fresh key first in the key file and reseal every credential under it: {key_id, made, rewrapped}. Keys from
-    the settings are rotated there, by adding a new first secret; then only the resealing happens here."""
+    """Put a fresh key first in the key file, reseal every credential under it and cover the trail with a checkpoint:
+    {key_id, made, rewrapped}. Keys from the settings are rotated there, by adding a new first secret; then only the
+    rest happens here."""
     made = not ctx.settings.root_secrets()
     if made:
         async with _alone(ctx.settings.data / "passgate.lock"):
@@ -223,6 +224,9 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
     facts: dict[str, Any] = {"key_id": ctx.ring.current.id.hex(), "made": made, "rewrapped": rewrapped}
     async with ctx.write() as db:
         await record(ctx, db, Event.KEY_ROTATED, **facts)
+    while await ledger.seal(ctx.services) >= ledger.BATCH:
+        pass
+    await checkpoint.make(ctx.services)
     return facts
 
 
