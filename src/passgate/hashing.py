@@ -74,7 +74,7 @@ class Hasher:
         self._schemes = {self.scheme} | {scheme for scheme in schemes if self._usable(scheme)}
 
     async def hash(self, password: str, queue: Queue) -> Stored:
-        return await self.run(queue, self._make, password)
+        return await self.run(queue, self._make, password, self.scheme)
 
     async def check(self, password: str, stored: Stored | None, queue: Queue) -> bool:
         """True if `password` made `stored`. With None (no such person, no password) it does the same work and returns
@@ -86,7 +86,18 @@ class Hasher:
         return await self.run(queue, self._derived, text, salt, scheme)
 
     def is_stale(self, stored: Stored) -> bool:
-        return stored.scheme != self.scheme
+        """Whether a right password should be hashed anew: the settings are stronger, or have another pepper. Never
+        because they are weaker: whoever lowers them for one machine must not weaken every password that is used."""
+        return self._scheme_after(stored.scheme) != stored.scheme
+
+    async def rehash(self, password: str, stored: Stored, queue: Queue) -> Stored:
+        """With the current pepper and the stronger parameters: the current ones, or those of `stored`."""
+        return await self.run(queue, self._make, password, self._scheme_after(stored.scheme))
+
+    def _scheme_after(self, scheme: str) -> str:
+        stronger = max(scheme, self.scheme, key=_strength)  # that of `stored`, if both are equally strong
+        pepper = self.scheme.partition(",k=")[2]
+        return stronger.partition(",k=")[0] + (f",k={pepper}" if pepper else "")
 
     async def run(self, queue: Queue, work: Callable[..., T], *given: object) -> T:
         """Run anything that takes as long as a hash in one of the threads, in its queue's turn."""
@@ -106,13 +117,13 @@ class Hasher:
 
     # -- in the threads ----------------------------------------------------------------------------
 
-    def _make(self, password: str) -> Stored:
+    def _make(self, password: str, scheme: str) -> Stored:
         salt = self._world.bytes(16)
-        raw = self._derived(password, salt, self.scheme)
-        return Stored(f"$argon2id$v=19${self.scheme.partition(',k=')[0]},p=1${_b64(salt)}${_b64(raw)}", self.scheme)
+        raw = self._derived(password, salt, scheme)
+        return Stored(f"$argon2id$v=19${scheme.partition(',k=')[0]},p=1${_b64(salt)}${_b64(raw)}", scheme)
 
     def _derived(self, text: str, salt: bytes, scheme: str) -> bytes:
-        memory, passes = (int(part[2:]) for part in scheme.split(",")[:2])
+        memory, passes = _parameters(scheme)
         prepared = self._prepared(text, scheme)
         return bytes(crypto_pwhash_alg(32, prepared, salt, passes, memory * 1024, crypto_pwhash_ALG_ARGON2ID13))
 
@@ -184,6 +195,19 @@ class _Threads:
                 if not turn.cancelled():
                     self._busy[other] += 1
                     turn.set_result(None)
+
+
+def _parameters(scheme: str) -> tuple[int, int]:
+    """Memory in KiB, and passes over it."""
+    memory, passes = (int(part[2:]) for part in scheme.split(",")[:2])
+    return memory, passes
+
+
+def _strength(scheme: str) -> int:
+    """Memory times passes, which is what a guess costs an attacker's hardware. OWASP's equivalent parameters differ in
+    it by a third at most."""
+    memory, passes = _parameters(scheme)
+    return memory * passes
 
 
 def _pepper_id(pepper: str) -> str:

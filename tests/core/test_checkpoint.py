@@ -161,7 +161,7 @@ async def test_who_has_the_older_key_changes_nothing(trail: Trail) -> None:
     assert ("changed", 4) in await trail.found(NEW)
 
 
-async def test_a_checkpoint_under_an_older_key_says_nothing_of_newer_rows(trail: Trail) -> None:
+async def test_a_checkpoint_under_an_older_key_covers_no_newer_rows(trail: Trail) -> None:
     await trail.write(ROWS, OLD)
     await trail.write(1, NEW, OLD)
     await trail.change(ROWS + 1, facts="{}")

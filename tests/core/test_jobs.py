@@ -116,7 +116,7 @@ async def test_tidying_gives_the_hasher_the_schemes_in_use(lite: The) -> None:
     hasher = lite.gate.services.hasher
     assert hasher._schemes == {hasher.scheme}
     await jobs.tidy(lite.gate.services)
-    assert hasher._schemes == {hasher.scheme, "m=8192,t=2"}
+    assert hasher._schemes == {hasher.scheme, f"m={OLDER.memory_kib},t={OLDER.passes}"}
 
 
 async def test_what_is_counted_is_logged_and_begins_anew(lite: The, caplog: pytest.LogCaptureFixture) -> None:

@@ -57,7 +57,9 @@ async def test_we_verify_what_the_reference_hashed(passes: int) -> None:
     with hasher() as ours:
         assert await ours.check(PASSWORD, stored, Queue.OWNERS)
         assert not await ours.check(PASSWORD + "x", stored, Queue.OWNERS)
-        assert ours.is_stale(stored)
+        assert not ours.is_stale(stored)
+    with hasher(memory_kib=1024, passes=passes) as stronger:
+        assert stronger.is_stale(stored)
 
 
 async def test_every_hash_has_its_own_salt() -> None:
@@ -95,6 +97,44 @@ async def test_a_pepper_is_rotated() -> None:
         assert (now.is_stale(fresh), fresh.scheme == later.scheme) == (False, True)
         assert await later.check(PASSWORD, fresh, Queue.OWNERS)
         assert not await later.check(PASSWORD, old, Queue.OWNERS)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "after"),
+    [
+        ((64, 1), (64, 1), None),
+        ((64, 1), (64, 2), (64, 2)),
+        ((64, 1), (128, 1), (128, 1)),
+        ((64, 2), (128, 2), (128, 2)),
+        ((64, 3), (128, 2), (128, 2)),
+        ((128, 1), (64, 3), (64, 3)),
+        ((64, 2), (64, 1), None),
+        ((128, 1), (64, 1), None),
+        ((128, 2), (64, 3), None),
+        ((128, 1), (64, 2), None),
+    ],
+)
+@pytest.mark.parametrize("peppers", [((), ()), ((PEPPER,), (PEPPER,)), ((), (PEPPER,)), ((PEPPER,), (NEWER, PEPPER))])
+async def test_a_password_is_hashed_anew_only_upwards(
+    before: tuple[int, int],
+    now: tuple[int, int],
+    after: tuple[int, int] | None,
+    peppers: tuple[tuple[str, ...], tuple[str, ...]],
+) -> None:
+    """A changed pepper is adopted always, with the stronger parameters of both."""
+    with (
+        hasher(memory_kib=before[0], passes=before[1], pepper=peppers[0]) as then,
+        hasher(memory_kib=now[0], passes=now[1], pepper=peppers[1]) as ours,
+    ):
+        stored = await then.hash(PASSWORD, Queue.OWNERS)
+        is_stale = after is not None or peppers[0] != peppers[1]
+        assert ours.is_stale(stored) is is_stale
+        fresh = await ours.rehash(PASSWORD, stored, Queue.OWNERS)
+        memory, passes = after or before
+        assert fresh.phc.startswith(f"$argon2id$v=19$m={memory},t={passes},p=1$")
+        assert fresh.scheme.partition(",k=")[2] == ours.scheme.partition(",k=")[2]
+        assert not ours.is_stale(fresh)
+        assert await ours.check(PASSWORD, fresh, Queue.OWNERS)
 
 
 async def test_a_pepper_may_come_later() -> None:

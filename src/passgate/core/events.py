@@ -128,7 +128,7 @@ class Event(StrEnum):
     PASSWORD_SET = "account:password:set", "A password was set or replaced.", N_("Password set")
     PASSWORD_REHASHED = (
         "account:password:rehashed",
-        "A correct password was hashed again with the current parameters.",
+        "A correct password was hashed again, with stronger parameters or another pepper.",
         N_("Password storage upgraded"),
     )
     ADDRESS_STARTED = (

@@ -99,7 +99,8 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     is_right = await ctx.services.hasher.check(answer, stored, ctx.queue)
     if seen is None or stored is None or not is_right:
         return wrong(seen["person_id"] if seen else None)
-    fresh = await ctx.services.hasher.hash(answer, ctx.queue) if ctx.services.hasher.is_stale(stored) else None
+    hasher = ctx.services.hasher
+    fresh = await hasher.rehash(answer, stored, ctx.queue) if hasher.is_stale(stored) else None
 
     async def mark(db: Db) -> str | None:
         if fresh is None:
