@@ -7,6 +7,7 @@ Actions on people are tested with those actions.
 from __future__ import annotations
 
 import asyncio
+import re
 import unicodedata
 
 import pytest
@@ -42,6 +43,16 @@ SAME = [
     ("anna@intranet", "anna@intranet"),
     ("x" * 64 + "@example.com", "x" * 64 + "@example.com"),
     ("anna@localhost.localdomain", "anna@localhost.localdomain"),
+    ("a.b_c=d@example.com", "a.b_c=d@example.com"),
+    ("r&d@example.com", "r&d@example.com"),
+    ("a-b/c@example.com", "a-b/c@example.com"),
+    ("#1*~@example.com", "#1*~@example.com"),
+    ("_anna_@example.com", "_anna_@example.com"),
+    ("=anna=@example.com", "=anna=@example.com"),
+    ("анна@example.com", "анна@example.com"),
+    ("あんな@example.com", "あんな@example.com"),
+    ("ﾀﾛｳ@example.com", "ﾀﾛｳ@example.com"),
+    ("anna@3.example", "anna@3.example"),
 ]
 
 NONE = [
@@ -84,7 +95,43 @@ NONE = [
     "anna@example.com\r\nBcc: bert@example.com",
     "anna%00@exam\u0000ple.com",
     "anna@ex\u2025ample.com",
+    "anna@[IPv6:2001:db8::1]",
+    "anna@127.0.0.1",
+    "anna@1.2.3.4",
+    "anna@0x7f.1",
+    # encoded words (RFC 2047)
+    "=?utf-8?q?anna=40evil.example?=@example.com",
+    "=?x?q?=41=42collab=40psres.net=3e=00?=foo@example.com",
+    "=?iso-8859-1?q?=61=62=63?=@example.com",
+    "=?utf-7?q?&AG8AYgBq?=@example.com",
+    # routes and other mail systems' syntax
+    "anna%evil.example@example.com",
+    "evil.example!anna@example.com",
+    "@evil.example:anna@example.com",
+    "anna@evil.example@example.com",
+    '"@evil.example:anna"@example.com',
+    "anna\uff20evil.example@example.com",
+    "anna\uff1cx\uff1e@example.com",
+    "anna\uff1bx@example.com",
+    # shells and files
+    "-oQ/tmp@example.com",
+    "-anna@example.com",
+    "\uff0danna@example.com",
+    "/etc/passwd@example.com",
+    "|id@example.com",
+    "`id`@example.com",
+    "$(id)@example.com",
+    "${IFS}@example.com",
+    "{a,b}@example.com",
+    "a^b@example.com",
+    "a?b@example.com",
+    "a\\b@example.com",
+    '"-oQ/tmp"@example.com',
+    '" "@example.com',
 ]
+
+
+MISREAD = re.compile(r"""[|;<>()\[\],:\\"`$!%{}^?\s\0-\x1f\x7f]|^[-/]""")
 
 
 @pytest.mark.parametrize(("text", "key"), SAME, ids=range(len(SAME)))
@@ -118,6 +165,29 @@ def test_any_text_is_answered(text: str) -> None:
         assert address(found.key).key == found.key, "a key is its own key"
         assert len(found.key) <= 320
         assert "\n" not in found.text + found.key
+        assert not MISREAD.search(unicodedata.normalize("NFKC", found.key))
+        assert found.key.count("@") == 1
+
+
+ORDINARY = st.text("abcXYZ019äßжあ+_=&#*~'-/", min_size=1, max_size=20).filter(lambda text: text[0] not in "-/")
+
+
+@given(st.lists(ORDINARY, min_size=1, max_size=3).map(".".join))
+def test_whatever_is_ordinary_is_accepted(local: str) -> None:
+    assert address(f"{local}@example.com").key == unicodedata.normalize("NFC", local.lower()) + "@example.com"
+
+
+@given(
+    st.text("abc019", min_size=1, max_size=8),
+    st.sampled_from([*'|;<>()[],:\\"`$!%{}^? \t\0\x7f\u2028', "=?utf-8?b?YQ==?="]),
+    st.text("abc019", max_size=8),
+)
+def test_whatever_may_be_misread_is_refused(before: str, between: str, after: str) -> None:
+    for local in (f"{before}{between}{after}", f"{between}{before}", f'"{before}{between}{after}"'):
+        if local.strip(" ").isalnum():
+            continue  # blanks around a whole address are forgiven
+        with pytest.raises(Invalid):
+            address(f"{local}@example.com")
 
 
 def test_how_an_address_is_masked() -> None:

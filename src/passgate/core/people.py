@@ -22,6 +22,10 @@ from passgate.store.tables import person, role_grant
 
 PROFILE_LIMIT = 16 * 1024
 
+_MISREAD = frozenset('|;<>()[],:\\"`$!%{}^?@')
+"""Characters that mail programs have taken for a route, a comment, a list, a variable or an encoded word (RFC 2047), in
+the part before the @. Hardly any real address has one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -32,16 +36,26 @@ class Address:
 
 
 def address(text: str, field: str = "email") -> Address:
-    """Normalise (NFC, domain to A-label, lower case) or raise Invalid. No DNS, no provider's own rules (dots, plus)."""
+    """Normalise (NFC, domain to A-label, lower case) or raise Invalid. No DNS, no provider's own rules (dots, plus). An
+    address that some program on the way may read as another one, or as a command, is refused too."""
     try:
         found = validate_email(text.strip(" "), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as wrong:
         raise Invalid({field: "format"}) from wrong
     domain = found.ascii_domain or found.domain
+    if _is_misread(found.local_part) or domain.rpartition(".")[2].isdigit():
+        raise Invalid({field: "format"})
     if len(found.local_part) > 64 or len(found.local_part) + len(domain) > 253:  # RFC 5321 §4.5.3.1
         raise Invalid({field: "length"})
     key = unicodedata.normalize("NFC", f"{found.local_part}@{domain}".lower())
     return Address(found.normalized, key)
+
+
+def _is_misread(local: str) -> bool:
+    """Also if it is so only in the compatibility form, to which some programs normalise: ＠ is @ there."""
+    plain = unicodedata.normalize("NFKC", local)
+    is_option_or_path = plain.startswith(("-", "/"))
+    return is_option_or_path or any(one in _MISREAD or one.isspace() or not one.isprintable() for one in plain)
 
 
 def masked(address: str) -> str:
