@@ -150,7 +150,9 @@ class Reading:
         body = """-H 'Content-Type: application/json' -d '{"email": "anna@example.com"}'"""
         asked = f"curl -s localhost:{PRINTED_PORT}/api/v1/recover {fields} {body}\npassgate audit tail -n 1 --json\n"
         *_, event = self.terminal.run(block, asked).strip().splitlines()
-        assert json.loads(event)["items"][0]["personal"]["ip"] == "198.51.100.7", block.name
+        recorded = json.loads(event)["items"][0]
+        assert recorded["personal"]["ip"] == BEHIND_THE_PROXY["$proxy_add_x_forwarded_for"], block.name
+        assert recorded["facts"]["request_id"] == BEHIND_THE_PROXY["$request_id"], block.name
 
     def template(self, block: Block) -> None:
         """A file that a later server or program renders."""
@@ -165,6 +167,7 @@ BEHIND_THE_PROXY = {
     "$host": "id.acme.example",
     "$proxy_add_x_forwarded_for": "198.51.100.7",
     "$scheme": "https",
+    "$request_id": "5f2b9c04d1e84a7f",
 }
 """The values that nginx fills in for a client at that address."""
 

@@ -88,7 +88,7 @@ async def test_nobody(http: httpx2.AsyncClient) -> None:
     assert missing.headers["x-host"]
     named = await http.get("/me", headers={"x-request-id": "a-name-of-mine", "authorization": "Bearer nonsense"})
     assert code_of(named) == "credential_invalid"
-    assert named.headers["x-request-id"] == "a-name-of-mine"
+    assert named.headers["x-request-id"] not in ("", "a-name-of-mine")
     twice = await http.get("/me", headers={"cookie": "passgate_session=a; passgate_session=b"})
     assert code_of(twice) == "credential_invalid"
 

@@ -6,11 +6,13 @@ Not here: bodies, which are in test_hostile_input.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from passgate.store.tables import audit_event
 from tests import kit
 from tests.kit import PASSWORD, The, bearer, client_for, code_of, handle_of, token_of
 from tests.servers import Postgres
@@ -113,14 +115,38 @@ async def test_headers_of_every_answer(lite: The) -> None:
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
-async def test_a_valid_request_id_is_reused(lite: The) -> None:
-    for given in ("abcdefgh", "A-b_9" * 12, "0" * 64):
-        assert (await lite.http.get("/healthz", headers={"X-Request-ID": given})).headers["x-request-id"] == given
-    for given in ("short", "a" * 65, "a b c d e f", "abcdefgh\u00e9", "<script>1", "", "abcdefgh;x"):
-        headers = {"X-Request-ID": given.encode("latin-1")}
-        answer = await lite.http.get("/nowhere", headers=headers)  # type: ignore[arg-type]
-        assert answer.headers["x-request-id"] not in ("", given)
-        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+IDS = ("abcdefgh", "A-b_9" * 12, "0" * 64)
+
+
+async def test_a_request_id_of_a_trusted_proxy_is_reused(tmp_path: Path) -> None:
+    async with kit.running(kit.settings_for(tmp_path, trusted_proxies="10.0.0.0/8")) as the:
+        async with client_for(the.gate, "::ffff:10.0.0.1") as proxy:
+            for given in IDS:
+                answer = await proxy.get("/healthz", headers={"X-Request-ID": given, "X-Forwarded-For": "192.0.2.1"})
+                assert answer.headers["x-request-id"] == given
+            for given in ("short", "a" * 65, "a b c d e f", "abcdefgh\u00e9", "<script>1", "", "abcdefgh;x"):
+                await _has_its_own_id(proxy, ("X-Request-ID", given))
+            await _has_its_own_id(proxy, ("X-Request-ID", IDS[0]), ("X-Request-ID", IDS[1]))
+        async with client_for(the.gate, "192.0.2.1") as stranger:
+            for given in IDS:
+                await _has_its_own_id(stranger, ("X-Request-ID", given), ("X-Forwarded-For", "10.0.0.1"))
+
+
+async def test_a_request_id_of_a_stranger_is_not(lite: The) -> None:
+    """Not on this machine either, and neither in the trail."""
+    for given in IDS:
+        await _has_its_own_id(lite.http, ("X-Request-ID", given))
+    begun = await lite.http.post("/api/v1/signup", json={"email": "a@example.com"}, headers={"X-Request-ID": IDS[0]})
+    assert begun.status_code == 202
+    named = [json.loads(row["facts"])["request_id"] for row in await lite.rows(audit_event)]
+    assert named == [begun.headers["x-request-id"]] != [IDS[0]]
+
+
+async def _has_its_own_id(http: httpx2.AsyncClient, *headers: tuple[str, str]) -> None:
+    sent = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    answer = await http.get("/nowhere", headers=sent)
+    assert answer.headers["x-request-id"] not in ("", *(value for _, value in headers))
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(

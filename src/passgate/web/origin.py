@@ -40,19 +40,24 @@ class ContextFactory:
         self._trusted = [ipaddress.ip_network(network) for network in services.settings.trusted_proxies]
 
     def ctx(self, scope: Scope) -> Ctx:
-        """The Ctx of one request. X-Request-ID is taken from the client if it is 8 to 64 of `A-Za-z0-9_-`, else
-        generated."""
+        """The Ctx of one request."""
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else self._services.world.text(12)
+        request_id = self._given_id(scope, headers) or self._services.world.text(12)
         language = choose(headers.get("accept-language", ""))
         return Ctx(self._services, self._origin(scope, headers), request_id=request_id, language=language)
+
+    def _given_id(self, scope: Scope, headers: Headers) -> str:
+        """The X-Request-ID of a trusted proxy, if it is 8 to 64 of `A-Za-z0-9_-`. A stranger's would get into the log
+        and the audit trail, and could be that of somebody else's request."""
+        given = headers.getlist("x-request-id")
+        if len(given) != 1 or not self._trusted or not self._is_trusted(_peer(scope)):
+            return ""
+        return given[0] if _REQUEST_ID.fullmatch(given[0]) else ""
 
     def _origin(self, scope: Scope, headers: Headers) -> Origin:
         """The peer's address; behind a trusted proxy, the rightmost address in X-Forwarded-For that is not itself
         trusted."""
-        peer = (scope.get("client") or ("", 0))[0]
-        ip = _plain(peer) or peer
+        ip = _peer(scope)
         forwarded = any(name.startswith(_FORWARDED) for name, _ in scope["headers"])
         if self._trusted and self._is_trusted(ip):
             chain = ",".join(headers.getlist("x-forwarded-for")).split(",")
@@ -77,6 +82,11 @@ class ContextFactory:
 
     def _is_trusted(self, ip: str) -> bool:
         return _plain(ip) != "" and any(ipaddress.ip_address(ip) in network for network in self._trusted)
+
+
+def _peer(scope: Scope) -> str:
+    peer = str((scope.get("client") or ("", 0))[0])
+    return _plain(peer) or peer
 
 
 @lru_cache(1024)
