@@ -6,13 +6,16 @@ Not here: what a transaction means, which is `unit`; no table is known here.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 if TYPE_CHECKING:
@@ -22,6 +25,10 @@ T = TypeVar("T")
 _Opened = tuple[Connection, RootTransaction]
 
 _BUSY_MS = 10_000
+_CHECKPOINT_MS = 500
+"""How long a checkpoint waits for readers; the writer waits for the checkpoint."""
+_WRITER = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON")
+"""What is deleted is overwritten: nobody reads it in free pages of a stolen file."""
 _WAIT = 10
 """Seconds a request waits for a connection before it is answered 503."""
 
@@ -38,8 +45,9 @@ class Sqlite:
     few indexed statements between run on the event loop, because a hop to a thread costs more. Readers have four
     threads. (A driver that hops to its thread for every cursor call takes four times as long.)"""
 
-    def __init__(self, engine: Engine, threads: int) -> None:
-        self.sync_engine = engine
+    def __init__(self, engine: Engine, threads: int, *, wal: Path | None = None) -> None:
+        """`wal`: the write-ahead log, if this is the engine that may write."""
+        self.sync_engine, self._wal = engine, wal
         self._turn = asyncio.Lock()
         self._latest: Connection | None = None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
@@ -53,14 +61,15 @@ class Sqlite:
         @event.listens_for(engine, "connect")
         def _tune(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # the driver must not start transactions: its BEGIN loses updates
-            for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            for pragma in (f"busy_timeout={_BUSY_MS}", *_WRITER):
                 connection.execute(f"PRAGMA {pragma}")
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-        return cls(engine, 1)
+        path = url.removeprefix("sqlite:///").partition("?")[0]
+        return cls(engine, 1, wal=Path(f"{path}-wal"))
 
     @classmethod
     def reader(cls, url: str) -> Self:
@@ -81,7 +90,8 @@ class Sqlite:
 
     async def close(self) -> None:
         """Wait for the current transaction. One that does not end in time is rolled back: disposing a pool does not
-        close a connection in use."""
+        close a connection in use. The writer, closed last, leaves no write-ahead log behind unless another process has
+        the database open."""
         try:
             with suppress(PoolTimeout):
                 await self._take_turn()
@@ -90,6 +100,10 @@ class Sqlite:
             self._pool.shutdown()
             if self._latest is not None:
                 self._latest.close()
+            if self._wal is not None and self._wal.exists():
+                # SQLite removes the log when the last connection closes, if that one may write.
+                with suppress(SQLAlchemyError, sqlite3.Error, OSError):
+                    self.sync_engine.raw_connection().close()
             self.sync_engine.dispose()
 
     async def _take_turn(self) -> None:
@@ -144,6 +158,34 @@ class Sqlite:
         except BaseException:
             connection.close()
             raise
+
+    async def empty_log(self) -> bool:
+        """Move the whole write-ahead log into the database file and cut it to nothing; False if readers kept it busy.
+        Cancelled, the thread finishes it and frees the writer, as in `begin`."""
+        await self._take_turn()
+        try:
+            work = self._send(self._checkpoint)
+        except PoolTimeout:
+            self._turn.release()
+            raise
+        ended = asyncio.wrap_future(work)
+        ended.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(ended)
+
+    def _checkpoint(self) -> bool:
+        connection = self.sync_engine.raw_connection()  # SQLAlchemy's own would begin a transaction
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={_CHECKPOINT_MS}")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                row = cursor.fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+                cursor.close()
+            return row is not None and row[0] == 0
+        finally:
+            connection.close()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Run]:

@@ -85,11 +85,12 @@ class Store:
         self._is_closed = False
 
     async def close(self) -> None:
-        """Close every part, even if another fails. Later calls are refused: PostgreSQL's engine would reconnect, and
-        nothing would close that."""
+        """Close every part, even if another fails; the writer last, because a connection that only reads leaves
+        SQLite's log behind. Later calls are refused: PostgreSQL's engine would reconnect, and nothing would close
+        that."""
         self._is_closed = True
         async with AsyncExitStack() as parts:
-            for part in (self.reader, self.writer, self.point):
+            for part in (self.writer, self.reader, self.point):  # the last one is closed first
                 parts.push_async_callback(part.close)
 
     @asynccontextmanager
@@ -107,6 +108,17 @@ class Store:
             raise
         finally:
             _writing.reset(token)
+
+    async def scrub(self) -> bool:
+        """After an erasure: on SQLite, overwritten and deleted rows leave the write-ahead log too. False if readers
+        kept it busy, so that it has to be tried again. PostgreSQL needs a VACUUM, which it runs by itself."""
+        self._refuse_if_closed()
+        if _writing.get():
+            raise RuntimeError("a write transaction is open")
+        if not isinstance(self.writer, Sqlite):
+            return True
+        async with _mapped():
+            return await self.writer.empty_log()
 
     async def _write_deferred(self, refusal: Refusal) -> None:
         facts, refusal.deferred = refusal.deferred, ()
