@@ -130,8 +130,9 @@ class Passgate:
         return host.fresh(lambda: self.services, self.user, int(minutes * 60), acr)
 
     def unguarded(self, app: FastAPI) -> list[str]:
-        """The host's routes that use none of these four guards, as `GET /path`."""
-        return host.unguarded(app, (self.user, self.public))
+        """The host's routes that use none of these four guards, as `GET /path`, those of mounted applications included.
+        Guards do not reach WebSockets: each is listed, unless it is public."""
+        return host.unguarded(app, (self.user, self.public), (self.public,))
 
     def on(self, event: str, fn: ObserverFunction, *, name: str | None = None) -> None:
         """Call `fn` for every `event` that is recorded from the first start with it on: after the commit, at least

@@ -5,20 +5,24 @@ Not here: what makes a session live, which is in the tests of our own endpoints.
 """
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
 import httpx2
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi.responses import PlainTextResponse, Response
 from sqlalchemy import select
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from passgate import User, testing
 from passgate.core import access
 from passgate.core.ctx import Ctx
 from passgate.core.factors import totp
+from passgate.errors import PassgateError
 from passgate.store.tables import audit_event, person
 from passgate.testing import Gate, SignedIn
 from tests.kit import code_of
@@ -214,8 +218,101 @@ def test_what_lacks_a_guard_is_named(gate: Gate) -> None:
     app.post("/open")(open_to_all)
     app.websocket("/talk")(talk)
     app.mount("/files", StaticFiles(directory="."))
-    assert gate.unguarded(app) == ["APIWebSocketRoute /talk", "GET /inner/open", "Mount /files", "POST /open"]
+    assert gate.unguarded(app) == ["GET /inner/open", "Mount /files", "POST /open", "WEBSOCKET /talk"]
     assert testing.gate().unguarded(app) != []
+
+
+def test_sockets_are_unguarded_unless_they_are_public(gate: Gate) -> None:
+    """The other guards cannot pass them: whoever relies on one should know before a visitor does."""
+    app, router = FastAPI(), APIRouter(prefix="/router", dependencies=[Depends(gate.user)])
+
+    async def talk(socket: WebSocket) -> None: ...
+
+    app.websocket("/open")(talk)
+    app.websocket("/user", dependencies=[Depends(gate.user)])(talk)
+    app.websocket("/may", dependencies=[Depends(gate.may("users:read"))])(talk)
+    app.websocket("/public", dependencies=[Depends(gate.public)])(talk)
+    router.websocket("/user")(talk)
+    app.include_router(router)
+    app.router.routes.append(WebSocketRoute("/plain", talk))
+    app.router.routes.append(Mount("/mount", routes=[WebSocketRoute("/plain", talk)]))
+    assert gate.unguarded(app) == [
+        "WEBSOCKET /may",
+        "WEBSOCKET /mount/plain",
+        "WEBSOCKET /open",
+        "WEBSOCKET /plain",
+        "WEBSOCKET /router/user",
+        "WEBSOCKET /user",
+    ]
+
+
+def below(gate: Gate) -> FastAPI:
+    """An application to be mounted: a guarded route, a public one, and one that was forgotten."""
+    app = FastAPI()
+
+    async def nothing() -> None: ...
+
+    app.get("/me")(_me(gate))
+    app.delete("/vault", dependencies=[Depends(gate.fresh(minutes=5, acr="urn:passgate:aal2"))])(nothing)
+    app.get("/people", dependencies=[Depends(gate.may("users:read"))])(nothing)
+    app.get("/about", dependencies=[Depends(gate.public)])(nothing)
+    app.get("/open")(nothing)
+    return app
+
+
+def _me(gate: Gate) -> Callable[..., Awaitable[str]]:
+    async def me(user: Annotated[User, Depends(gate.user)]) -> str:
+        return user.email
+
+    return me
+
+
+def test_mounted_applications_are_looked_into(gate: Gate) -> None:
+    app, middle = FastAPI(), FastAPI()
+    middle.mount("/deep", below(gate))
+    app.mount("/sub", middle)
+    gate.mount(app)
+    assert gate.unguarded(app) == ["GET /sub/deep/open"]
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("is_first", [False, True])
+async def test_a_guard_in_a_mounted_application(gate: Gate, is_first: bool, is_wrapped: bool) -> None:
+    """It answers like one in the host, however deep, in whatever it is wrapped, mounted before Passgate or after it."""
+    app, middle = FastAPI(), FastAPI()
+    inner = below(gate)
+    middle.mount("/deep", GZipMiddleware(inner) if is_wrapped else inner)
+    if is_first:
+        gate.mount(app)
+    app.mount("/sub", middle)
+    if not is_first:
+        gate.mount(app)
+    async with asked(app, gate) as http:
+        missing = await http.get("/sub/deep/me")
+        assert (missing.status_code, code_of(missing)) == (401, "credential_missing")
+        assert missing.headers["content-type"] == "application/problem+json"
+        assert missing.headers["www-authenticate"] == "Bearer"
+        assert missing.headers["x-request-id"] == missing.json()["request_id"]
+        await testing.sign_in(http, "anna@example.com", profile={"name": "Anna"})
+        assert (await http.get("/sub/deep/me")).json() == "anna@example.com"
+        assert code_of(await http.get("/sub/deep/people")) == "permission_missing"
+        assert code_of(await http.delete("/sub/deep/vault")) == "insufficient_user_authentication"
+        assert code_of(await http.delete("/sub/deep/vault", headers={"sec-fetch-site": "cross-site"})) == "csrf_refused"
+
+
+async def test_a_mounted_application_may_answer_itself(gate: Gate) -> None:
+    app, inner = FastAPI(), below(gate)
+
+    @inner.exception_handler(PassgateError)
+    async def refused(_request: Request, error: PassgateError) -> Response:
+        return PlainTextResponse(error.code, 418)
+
+    app.mount("/sub", inner)
+    gate.mount(app)
+    async with asked(app, gate) as http:
+        for _ in range(2):
+            answer = await http.get("/sub/me")
+            assert (answer.status_code, answer.text) == (418, "credential_missing")
 
 
 async def test_our_database_is_away(http: httpx2.AsyncClient, gate: Gate) -> None:

@@ -16,7 +16,8 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
+from starlette.types import Scope
 
 from passgate.core import access, sessions
 from passgate.core.audit import record
@@ -34,6 +35,8 @@ from passgate.web.problems import render
 from passgate.world import SECOND
 
 _CTX = "passgate.ctx"
+_HANDLERS = "starlette.exception_handlers"
+_DESCRIBED = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def context_of(services: Services, request: Request) -> Ctx:
 async def user(services: Services, request: Request) -> User:
     """The user of a live session, by bearer token or cookie; extends the idle timeout. Raises what `guards.live`
     raises."""
+    _bring_answer(request.scope)
     ctx = context_of(services, request)
     found = await guards.live(ctx, request)
     await sessions.touch(ctx, found)
@@ -192,29 +196,38 @@ async def _refused(request: Request, error: Exception) -> Response:
     return answer
 
 
-def unguarded(app: FastAPI, marks: tuple[object, ...]) -> list[str]:
-    """The host's routes without any of our guards, as `GET /path`. The framework's OpenAPI and documentation routes are
-    left out."""
-    described = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
-    return sorted(
-        name
-        for context in iter_route_contexts(app.routes)
-        if not isinstance(context.original_route, MountedEndpoints)
-        and context.path not in described
-        and not (_dependant(context) and _names(context.dependant, marks))
-        for name in _named(context)
-    )
+def _bring_answer(scope: Scope) -> None:
+    """Let the application that serves this request answer our refusals as `_refused` does, if it has no handler of its
+    own. A mounted application has handlers of its own and none of its host's, and nothing but a request that comes
+    through it says that it is there: it may be wrapped in anything. What a route raises is looked up in the table that
+    the framework puts into the scope."""
+    handlers, _ = scope.get(_HANDLERS, ({}, {}))
+    handlers.setdefault(PassgateError, _refused)
 
 
-def _dependant(context: Any) -> bool:
-    return isinstance(context.original_route, (APIRoute, APIWebSocketRoute))
+def unguarded(app: FastAPI, marks: tuple[object, ...], for_sockets: tuple[object, ...]) -> list[str]:
+    """The host's routes without any of our guards, as `GET /path`, those of mounted applications included; a mount that
+    cannot be looked into is listed itself. WebSockets have a guard only if it is one of `for_sockets`. The framework's
+    OpenAPI and documentation routes are left out."""
+    return sorted(_unguarded(app, "", marks, for_sockets))
+
+
+def _unguarded(app: Any, at: str, marks: tuple[object, ...], for_sockets: tuple[object, ...]) -> Iterator[str]:
+    described = {getattr(app, name, None) for name in _DESCRIBED}
+    for context in iter_route_contexts(app.routes):
+        route: BaseRoute = context.original_route
+        if isinstance(route, MountedEndpoints) or context.path in described:
+            continue
+        if isinstance(route, Mount | Host) and route.routes:
+            inner = at + (route.path if isinstance(route, Mount) else "")
+            yield from _unguarded(route.app if hasattr(route.app, "routes") else route, inner, marks, for_sockets)
+            continue
+        is_socket = isinstance(route, WebSocketRoute)
+        wanted = for_sockets if is_socket else marks
+        if not (isinstance(route, APIRoute | APIWebSocketRoute) and _names(context.dependant, wanted)):
+            methods = ["WEBSOCKET"] if is_socket else getattr(context, "methods", None) or [type(route).__name__]
+            yield from (f"{method} {at}{context.path}" for method in methods)
 
 
 def _names(dependant: Dependant, marks: tuple[object, ...]) -> bool:
     return dependant.call in marks or any(_names(below, marks) for below in dependant.dependencies)
-
-
-def _named(context: Any) -> Iterator[str]:
-    route: BaseRoute = context.original_route
-    methods = getattr(context, "methods", None) or {type(route).__name__}
-    return (f"{method} {context.path}" for method in sorted(methods))
