@@ -154,6 +154,7 @@ class Passgate:
         await tenants.ensure_main(self.services)
         await jobs.tidy(self.services)
         await observers.join(self.services, self._observers)
+        self.services.erased.set()  # a process that was killed may have left the log behind
 
     @asynccontextmanager
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:

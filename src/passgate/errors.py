@@ -133,6 +133,10 @@ class SessionEnded(_Unauthenticated):
     message = "You've been signed out. Sign in again."
 
 
+class SessionSuperseded(SessionEnded):
+    """The session lives on under a newer secret: the answer must not clear the cookie, which may hold that one."""
+
+
 class HandleInvalid(_Unauthenticated):
     code, title = "handle_invalid", "Start your sign-in again"
     message = "This sign-in has ended or expired. Start over."

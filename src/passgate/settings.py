@@ -428,10 +428,10 @@ def _secret_refusals(settings: Settings) -> list[tuple[str, str]]:
         roots = settings.root_secrets()
     except (OSError, UnicodeDecodeError):
         return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE can't be read.")]
-    # Its group may read it: containers hand secrets to a process in that way.
-    if not settings.secrets and settings.secrets_file and settings.secrets_file.stat().st_mode & 0o006:
+    # Others may read it: containers mount secrets with mode 444, and nobody else is in there.
+    if not settings.secrets and settings.secrets_file and settings.secrets_file.stat().st_mode & 0o002:
         found.append(
-            ("SECRETS_OPEN", "Every user of this machine can open PASSGATE_SECRETS_FILE. Set its mode to 600.")
+            ("SECRETS_OPEN", "Every user of this machine can change PASSGATE_SECRETS_FILE. Set its mode to 600.")
         )
     if not roots and not settings.is_development:
         found.append(

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from sqlalchemy import delete, func, select
 
 from passgate.core.audit import deferred, record
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
 from passgate.errors import Conflict, Invalid, PermissionMissing
 from passgate.store import Db
@@ -50,6 +50,18 @@ def may(roles: list[str] | tuple[str, ...], permission: str) -> bool:
 async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
     query = select(role_grant.c.role).where(role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id)
     return sorted(row["role"] for row in await db.rows(query))
+
+
+async def require(ctx: Ctx, db: Db, actor: Actor, permission: str, subject_id: str | None = None) -> None:
+    """PermissionMissing, which is recorded, unless a role of the actor has the permission now. `subject_id`: whom the
+    action is about, if not the actor."""
+    if not may(await roles_of(db, actor.tenant_id, actor.person_id), permission):
+        raise missing(ctx, actor, permission, subject_id)
+
+
+def missing(ctx: Ctx, actor: Actor, permission: str, subject_id: str | None = None) -> PermissionMissing:
+    about = {"tenant_id": actor.tenant_id, "subject_id": subject_id or actor.person_id}
+    return PermissionMissing(deferred=(deferred(ctx, Event.ACCESS_REFUSED, **about, permission=permission),))
 
 
 class Standing(Enum):
@@ -108,6 +120,18 @@ async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
     found = {row["person_id"] for row in await db.rows(owners)}
     if found == {leaving}:
         raise Conflict("There must be at least one owner. Make someone else an owner first.")
+
+
+async def owners(db: Db, tenant_id: str, *, but: str) -> list[str]:
+    """The addresses of the tenant's other live owners."""
+    query = (
+        select(person.c.email)
+        .join(role_grant, role_grant.c.person_id == person.c.id)
+        .where(role_grant.c.tenant_id == tenant_id, role_grant.c.role == "owner", person.c.disabled_at.is_(None))
+        .where(person.c.id != but)
+        .order_by(person.c.id)
+    )
+    return [row["email"] for row in await db.rows(query)]
 
 
 async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:

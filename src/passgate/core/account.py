@@ -8,33 +8,57 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
-from passgate.core import access, audit, budgets, credentials, mail, once, people, sessions, tenants
-from passgate.core.action import Ends, action
+from passgate.core import access, audit, budgets, credentials, erasure, mail, people, sessions, tenants, undo_link
+from passgate.core.action import ANYBODY, Ends, action
 from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
+from passgate.core.factor import Enrolling, proved_of
 from passgate.core.factors import password
-from passgate.core.policy import is_at_least, own_level
+from passgate.core.policy import is_fresh, own_level, recent, stronger
 from passgate.core.profile import checked
+from passgate.core.rules import AAL1, Rules
+from passgate.core.undo_link import Change
 from passgate.errors import SessionEnded, StepUpNeeded
 from passgate.hashing import Queue
 from passgate.store.tables import credential
-from passgate.world import SECOND
 
 PAGE = 100
 
 
-async def fresh(ctx: Ctx, actor: Actor) -> None:
-    """Require a proof no older than the rules' `max_age` (else the setting), at the person's own level: someone who
-    enrolled a second factor must have used it. Otherwise raise StepUpNeeded (RFC 9470)."""
+async def fresh(ctx: Ctx, actor: Actor, *, seconds: int = 0, acr: str = AAL1) -> None:
+    """Require that the person's own level was proved lately, and not by a link: someone who enrolled a second factor
+    must have used it. Otherwise raise StepUpNeeded (RFC 9470). `seconds`: how old a proof may be, by default the rules'
+    `max_age`, else the setting; `acr`: a level to prove if it is the higher one."""
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, actor.tenant_id)
         level = own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
-    age = (tenant.rules.max_age if tenant else 0) or ctx.settings.signin.fresh
-    if ctx.now() - actor.auth_time > age * SECOND or not is_at_least(actor.acr, level):
+    level, age = stronger(level, acr), seconds or oldest(ctx, tenant.rules if tenant else None)
+    if not is_fresh(ctx.factors, actor.proofs, level, ctx.now(), age):
         raise StepUpNeeded(level, age)
+
+
+def oldest(ctx: Ctx, rules: Rules | None) -> int:
+    """How old a fresh proof may be, in seconds."""
+    return (rules.max_age if rules else 0) or ctx.settings.signin.fresh
+
+
+def proved_lately(ctx: Ctx, actor: Actor, rules: Rules) -> frozenset[str]:
+    """The factors that count for a fresh proof now, and were not just set up."""
+    return proved_of(recent(actor.proofs, ctx.now(), oldest(ctx, rules)))
+
+
+async def can_mail_undo(ctx: Ctx, actor: Actor) -> bool:
+    """Whether whoever reads the person's mail could undo alone what they add now: no second factor stands before it,
+    and the address was not confirmed beside another factor."""
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+        has = await credentials.kinds(db, actor.tenant_id, actor.person_id)
+    proved = proved_lately(ctx, actor, tenant.rules) if tenant else frozenset[str]()
+    is_vouched = bool(proved & ctx.factors.given) and bool(proved - ctx.factors.given)
+    return not is_vouched and not any(ctx.factors[name].is_lasting for name in has & {*ctx.factors.possession})
 
 
 async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[str, Any]:
@@ -61,13 +85,34 @@ async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
     ends = Ends.PENDING | Ends.OTHER_SESSIONS
     async with action(ctx, actor, ends=ends, reason="password_changed") as acting:
         db, mine = acting.db, (actor.tenant_id, actor.person_id)
-        is_first = password.name not in await credentials.kinds(db, *mine)
-        await password.replace(ctx, db, *mine, stored)
+        rows = await credentials.rows_of(db, *mine)
+        made = await password.replace(ctx, db, *mine, stored)
         await budgets.reopen(db, actor.person_id, password.name)
-        if is_first:
-            await credentials.changed(ctx, db, *mine, password.name, service=tenant.display_name, is_added=True)
-        else:
-            await mail.enqueue(ctx, db, tenant.id, "password_changed", found["email"], service=tenant.display_name)
+        who = enrolling(ctx, tenant, acting.person, actor)
+        if password.name not in rows:
+            await credentials.changed(ctx, db, who, password.name, added=[made])
+            return
+        link = await undo_link.issue(ctx, db, acting.person, Change.PASSWORD, rows, who.proved)
+        to, service = acting.person["email"], tenant.display_name
+        await mail.enqueue(ctx, db, tenant.id, Change.PASSWORD.value, to, service=service, link=link)
+
+
+def enrolling(
+    ctx: Ctx, tenant: tenants.Tenant, person: RowMapping, actor: Actor, *, by_session: bool = False
+) -> Enrolling:
+    """Who sets up a factor in a session. An offer is bound to that session, or to the person: someone who has to
+    install an app first takes longer than a proof stays fresh, and returns in another session."""
+    return Enrolling(
+        tenant.id,
+        tenant.name,
+        person["id"],
+        person["email"],
+        tenant.display_name,
+        tenant.rules,
+        actor.session_id if by_session else person["id"],
+        proved_lately(ctx, actor, tenant.rules),
+        in_session=True,
+    )
 
 
 async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
@@ -77,7 +122,7 @@ async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int)
 
 async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
     """End one of the actor's own sessions, possibly the current one."""
-    async with action(ctx, actor) as acting:
+    async with action(ctx, actor, permission=ANYBODY) as acting:
         db = acting.db
         await sessions.end(ctx, db, actor, session_id)
         await record(ctx, db, Event.SESSION_ENDED, session_id=session_id)
@@ -86,7 +131,7 @@ async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
 async def end_other_sessions(ctx: Ctx, actor: Actor) -> None:
     """End all other sessions and whatever could open a new one: pending sign-ins, mailed secrets, remembered and known
     browsers."""
-    async with action(ctx, actor, ends=Ends.PENDING | Ends.OTHER_SESSIONS) as acting:
+    async with action(ctx, actor, permission=ANYBODY, ends=Ends.PENDING | Ends.OTHER_SESSIONS) as acting:
         await credentials.end_kinds(ctx, acting.db, actor.tenant_id, actor.person_id, [credentials.BROWSER])
 
 
@@ -98,7 +143,7 @@ async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int)
 async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
     """All data stored about the person except secrets: {user, credentials, sessions, activity}. At most 10,000 activity
     rows, the newest."""
-    async with action(ctx, actor) as acting:
+    async with action(ctx, actor, permission="me:read") as acting:
         found = acting.person
         await record(ctx, acting.db, Event.ACCOUNT_EXPORTED)
     async with ctx.read() as db:
@@ -114,13 +159,19 @@ async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
 
 
 async def delete(ctx: Ctx, actor: Actor) -> None:
-    """Delete the person and all dependent rows; the audit chain stays valid without their personal data."""
+    """Close the account at once, and erase it after `ERASE__WAIT`; until then its owner can restore it. Without a
+    waiting period it is erased now."""
     await fresh(ctx, actor)
+    wait = ctx.settings.erase.waiting(ctx.settings)
     async with action(ctx, actor, heavy=True) as acting:
         db = acting.db
         await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
-        await record(ctx, db, Event.ACCOUNT_DELETED)
-        await audit.forget(db, actor.tenant_id, actor.person_id)
-        await people.erase(db, actor.tenant_id, actor.person_id)
-        await once.forget(db, actor.person_id)
-        await budgets.forget(db, actor.person_id, tuple(ctx.factors.proofs))
+        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+        if tenant is None:
+            raise SessionEnded
+        if wait:
+            proved = proved_lately(ctx, actor, tenant.rules)
+            await erasure.close(ctx, db, acting.person, service=tenant.display_name, proved=proved, wait=wait)
+        else:
+            await erasure.erase(ctx, db, acting.person)
+    await erasure.scrub(ctx.services)

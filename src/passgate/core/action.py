@@ -12,15 +12,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Flag, auto
+from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import known, once, pending, people, sessions
+from passgate.core import access, known, once, pending, people, sessions
 from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
+from passgate.core.journey import UNDO
 from passgate.errors import SessionEnded
 from passgate.store import Db
+
+CHANGES, ANYBODY = "me:write", ""
+"""The permission to change one's own account, which an action asks for unless it says otherwise; and none at all, for
+what only ends access."""
 
 
 class Ends(Flag):
@@ -50,6 +56,7 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str,
     await known.forget(db, person_id)
     await pending.end_all(ctx, db, tenant_id, person_id, but=but)
     await once.end_mailed(ctx, db, person_id)
+    await once.end_offers(ctx, db, person_id)
     return await sessions.end_all(ctx, db, tenant_id, person_id, reason)
 
 
@@ -58,31 +65,45 @@ async def action(
     ctx: Ctx,
     actor: Actor,
     *,
+    permission: str = CHANGES,
     ends: Ends = Ends.NOTHING,
     reason: str = "ended",
     about: str | None = None,
     heavy: bool = False,
 ) -> AsyncIterator[Action]:
-    """Run the action in its own write transaction. `about`: the id of another person of the tenant to lock."""
-    async with ctx.write(heavy=heavy) as db, within(ctx, db, actor, ends=ends, reason=reason, about=about) as acting:
+    """Run the action in its own write transaction. `permission`: what the actor's roles must allow; `ANYBODY` for what
+    every signed-in person may do. `about`: the id of another person of the tenant to lock."""
+    how: Any = {"permission": permission, "ends": ends, "reason": reason, "about": about}
+    async with ctx.write(heavy=heavy) as db, within(ctx, db, actor, **how) as acting:
         yield acting
 
 
 @asynccontextmanager
 async def within(
-    ctx: Ctx, db: Db, actor: Actor, *, ends: Ends = Ends.NOTHING, reason: str = "ended", about: str | None = None
+    ctx: Ctx,
+    db: Db,
+    actor: Actor,
+    *,
+    permission: str = CHANGES,
+    ends: Ends = Ends.NOTHING,
+    reason: str = "ended",
+    about: str | None = None,
 ) -> AsyncIterator[Action]:
-    """The same in an already open transaction. Raises SessionEnded; `other` is None if `about` is not a live person."""
+    """The same in an already open transaction. Raises SessionEnded or PermissionMissing; `other` is None if `about` is
+    not a live person."""
     ids = {actor.person_id, about or actor.person_id}
     locked = {one: await people.lock(db, actor.tenant_id, one) for one in sorted(ids)}
     person, other = locked[actor.person_id], locked.get(about or "")
     if person is None or not await sessions.is_live(ctx, db, actor):
         raise SessionEnded
+    if permission:
+        await access.require(ctx, db, actor, permission, about)
     if Ends.OTHER_SESSIONS in ends:
         await known.forget(db, actor.person_id)
         await once.end_mailed(ctx, db, actor.person_id)
     if Ends.PENDING in ends:
-        await pending.end_all(ctx, db, actor.tenant_id, actor.person_id)
+        # An undo is begun by the address that stood before; whoever has a session must not be able to end it.
+        await pending.end_all(ctx, db, actor.tenant_id, actor.person_id, spared=(UNDO.name,))
     yield Action(db, person, other)
     if Ends.OTHER_SESSIONS in ends:
         ended = await sessions.end_others(ctx, db, actor, reason)

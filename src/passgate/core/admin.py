@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import update
 
-from passgate.core import access, account, links, policy, tenants
+from passgate.core import access, account, credentials, links, mail, policy, tenants
 from passgate.core.access import Standing
 from passgate.core.action import action
-from passgate.core.audit import deferred, record
+from passgate.core.audit import record
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
-from passgate.core.rules import Rules
-from passgate.errors import Invalid, NotFound, PermissionMissing
+from passgate.core.journey import SIGN_IN
+from passgate.core.rules import SHORTEST_ALONE, Rules
+from passgate.errors import Invalid, NotFound
 from passgate.store import Db
 from passgate.store.tables import tenant as tenant_table
 
@@ -31,28 +32,49 @@ async def policy_of(ctx: Ctx, actor: Actor, tenant_id: str) -> Rules:
         raise NotFound
     if not access.may(roles, "policy:read"):
         async with ctx.write():
-            raise _missing(ctx, "policy:read")
+            raise access.missing(ctx, actor, "policy:read")
     return tenant.rules
 
 
 async def change_policy(ctx: Ctx, actor: Actor, tenant_id: str, data: dict[str, Any]) -> Rules:
-    """Replace the given fields and leave the others. Applies from the next step of every pending sign-in."""
+    """Replace the given fields and leave the others. Applies from the next step of every pending sign-in and the next
+    request of every session. The other owners are notified by mail. Invalid for rules that the actor can't meet."""
     if tenant_id != actor.tenant_id:
         raise NotFound
     await account.fresh(ctx, actor)
-    async with action(ctx, actor) as acting:
+    async with action(ctx, actor, permission="policy:write") as acting:
         db = acting.db
-        await _allowed(ctx, db, actor, "policy:write")
         tenant = await tenants.lock(ctx, db, tenant_id)
         if tenant is None:
             raise NotFound
         rules = tenant.rules.changed(data, ctx.factors)
-        if not policy.is_reachable(ctx.factors, rules):
-            raise Invalid({"least_acr": "value"})
+        await _check_reach(ctx, db, actor, rules, data)
         text = json.dumps(rules.differences())
         await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=text))
-        await record(ctx, db, Event.POLICY_CHANGED, fields=sorted(data))
+        was, now = tenant.rules.to_json(), rules.to_json()
+        changed = [name for name in now if was[name] != now[name]]
+        if changed:
+            change = {"from": {name: was[name] for name in changed}, "to": {name: now[name] for name in changed}}
+            await record(ctx, db, Event.POLICY_CHANGED, fields=changed, change=change)
+            await _notify_owners(ctx, db, actor, tenant, changed)
     return rules
+
+
+async def _check_reach(ctx: Ctx, db: Db, actor: Actor, rules: Rules, data: dict[str, Any]) -> None:
+    """Invalid for rules that nobody can meet, or that the actor can't; in production also for passwords of less than 15
+    characters used alone (NIST SP 800-63B-4 §3.1.1.2)."""
+    if not ctx.settings.is_development and rules.password_alone < SHORTEST_ALONE:
+        raise Invalid({"password_alone": "value"})
+    best = await credentials.best_proofs(ctx, db, actor.tenant_id, actor.person_id)
+    if not policy.is_reachable(ctx.factors, rules) or not policy.can_meet(ctx.factors, rules, SIGN_IN, best):
+        named = [name for name in ("least_acr", "first", "second", "second_among") if name in data]
+        raise Invalid(dict.fromkeys(named[:1] or ["least_acr"], "value"))
+
+
+async def _notify_owners(ctx: Ctx, db: Db, actor: Actor, tenant: tenants.Tenant, changed: list[str]) -> None:
+    for email in await access.owners(db, tenant.id, but=actor.person_id):
+        fields = ", ".join(changed)
+        await mail.enqueue(ctx, db, tenant.id, "policy_changed", email, service=tenant.display_name, label=fields)
 
 
 async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link | None:
@@ -60,15 +82,14 @@ async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link | No
     the person is notified at once. If both have the same permissions, two admins have to ask: the first gets None, and
     the request stays valid for a day."""
     await account.fresh(ctx, actor)
-    async with action(ctx, actor, about=person_id) as acting:
+    async with action(ctx, actor, permission="users:recover", about=person_id) as acting:
         db = acting.db
-        await _allowed(ctx, db, actor, "users:recover")
         if acting.other is None:
             raise NotFound
         makers: tuple[str, ...] = (actor.person_id,)
         match await access.standing(db, actor.tenant_id, actor.person_id, person_id, "users:recover"):
             case Standing.NONE:
-                raise _missing(ctx, "users:recover", person_id)
+                raise access.missing(ctx, actor, "users:recover", person_id)
             case Standing.EQUAL:
                 first = await links.asked_by(ctx, db, person_id)
                 if first is None or first == actor.person_id:
@@ -77,14 +98,3 @@ async def signin_link(ctx: Ctx, actor: Actor, person_id: str) -> links.Link | No
                 makers = (first, *makers)
         wait, life = ctx.settings.recovery.waiting(ctx.settings), links.LIFE_OF_ADMINS
         return await links.make(ctx, db, actor.tenant_id, person_id, wait=wait, life=life, makers=makers)
-
-
-async def _allowed(ctx: Ctx, db: Db, actor: Actor, permission: str) -> None:
-    if not access.may(await access.roles_of(db, actor.tenant_id, actor.person_id), permission):
-        raise _missing(ctx, permission)
-
-
-def _missing(ctx: Ctx, permission: str, subject_id: str | None = None) -> PermissionMissing:
-    return PermissionMissing(
-        deferred=(deferred(ctx, Event.ACCESS_REFUSED, subject_id=subject_id, permission=permission),)
-    )

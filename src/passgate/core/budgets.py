@@ -38,6 +38,8 @@ after which it is disabled (NIST SP 800-63B-4 §3.2.2)."""
 CODES_A_DAY = 50
 """Refused mailed codes of one account and purpose; after that mails carry only a link."""
 MAILS_AN_HOUR_OF_OWNERS = 5
+UNDO_STARTS = 20
+"""Starts in an hour by one link that undoes a change."""
 
 TEN_MINUTES, HOUR, DAY = 600, 3600, 24 * 3600
 REFUSALS = 100
@@ -291,6 +293,20 @@ async def _record_withheld(
         await record(
             ctx, db, Event.MAIL_WITHHELD, tenant_id=tenant_id, subject_id=subject_id, limit=limit, kind=str(kind)
         )
+
+
+async def start_of_undo(ctx: Ctx, db: Db, ticket_id: str) -> None:
+    """Debit one start of an undo. Its link is a secret that nobody guesses, so it spends nothing of its origin's.
+    Throttled."""
+    counted = await throttle.window(ctx, db, f"s:undo:{ticket_id}", limit=UNDO_STARTS, seconds=HOUR)
+    if counted.used is None:
+        raise Throttled(counted.wait)
+
+
+async def mail_of_undo(ctx: Ctx, db: Db, ticket_id: str) -> bool:
+    """Whether the pending undo of a link may have one more code mailed."""
+    key = f"m:undo:{ticket_id}"
+    return (await throttle.window(ctx, db, key, limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)).used is not None
 
 
 async def has_codes_left(ctx: Ctx, db: Db, target: Target) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -40,6 +41,8 @@ class Services:
     factors: Factors
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a mail is added to the outbox, so that the worker need not wait for its next round."""
+    erased: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the database's log may still hold what was erased."""
     tally: Counter[str] = field(default_factory=Counter)
     """What is counted and not written into the trail, such as starts; logged once a minute."""
     at: str = ""
@@ -63,6 +66,8 @@ class Origin:
     is_loopback: bool = False
     known: str = field(default="", repr=False)
     """The cookie of a known browser, as sent."""
+    session: str = field(default="", repr=False)
+    """The session cookie, as sent; it authorises nothing here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class Actor:
     acr: str
     amr: tuple[str, ...]
     auth_time: int
+    proofs: Mapping[str, int] = field(default_factory=dict)
+    """When each proof of the session was last given, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)

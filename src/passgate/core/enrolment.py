@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from passgate.core import account, budgets, credentials, people, proof, sessions, tenants
-from passgate.core.action import Ends, action, within
+from passgate.core.action import ANYBODY, Ends, action, within
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
 from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp
+from passgate.core.factor import NEW, Answer, Compared, Enrolling, Factor, SetUp
 from passgate.core.factors import device, passkey, password, recovery_code, totp
-from passgate.core.policy import is_at_least, own_level
+from passgate.core.policy import own_level
 from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.signin import checked_answer
 from passgate.core.tenants import Tenant
@@ -79,13 +79,13 @@ async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
     """What to set up: options for the browser, or a secret. {…, active: True} if the tenant's rules accept a secret
     without its first code."""
     await account.fresh(ctx, actor)
-    factor, set_up = _set_up_of(ctx, name)
+    _, set_up = _set_up_of(ctx, name)
     who = await _who(ctx, actor, set_up)
     if (activate := set_up.at_once(who.rules)) is not None:
         async with action(ctx, actor, ends=Ends.PENDING) as acting:
             offered = await activate(ctx, acting.db, who)
             await budgets.reopen(acting.db, actor.person_id, name)
-            await _stay_at_own_level(ctx, acting.db, actor, factor)
+            await _count_new(ctx, acting.db, actor, name)
             return {**offered, "active": True}
     async with action(ctx, actor) as acting:
         await record(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
@@ -115,7 +115,7 @@ async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | 
             made = await compared.mark(db)
             if made is None:
                 return Outcome.WRONG
-            await _stay_at_own_level(ctx, db, actor, factor)
+            await _count_new(ctx, db, actor, compared.proof or name)
             if called:
                 await credentials.rename(db, await credentials.one(db, *_mine(actor), name, made), called)
             return Right(made)
@@ -138,10 +138,8 @@ async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
     who = await _who(ctx, actor)
     made = await recovery_code.fresh(ctx)
     async with action(ctx, actor, ends=Ends.PENDING, heavy=True) as acting:
-        db = acting.db
-        await recovery_code.replace(ctx, db, *_mine(actor), made)
-        await record(ctx, db, Event.RECOVERY_CODES_MADE, count=len(made.codes))
-        await credentials.changed(ctx, db, *_mine(actor), recovery_code.name, service=who.service, is_added=True)
+        await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, count=len(made.codes))
+        await recovery_code.replace(ctx, acting.db, who, made)
     return made.codes
 
 
@@ -181,18 +179,18 @@ async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None 
             credential_id = rows[0]["id"]
         row = await credentials.one(db, *_mine(actor), factor, str(credential_id))
         await credentials.keep_a_way_in(ctx, db, *_mine(actor), who.rules, row)
-        await credentials.end(ctx, db, *_mine(actor), credentials.is_row(row))
+        ended = await credentials.end(ctx, db, *_mine(actor), credentials.is_row(row))
         if not await credentials.kinds(db, *_mine(actor)) & set(ctx.factors.set_up_second):
-            await credentials.end_kinds(ctx, db, *_mine(actor), [recovery_code.name])
+            ended += await credentials.end_kinds(ctx, db, *_mine(actor), [recovery_code.name])
         label = row["label"] if factor == passkey.name else ""
-        await credentials.changed(ctx, db, *_mine(actor), factor, service=who.service, is_added=False, label=label)
+        await credentials.changed(ctx, db, who, factor, ended=ended, label=label)
 
 
 async def unlock(ctx: Ctx, actor: Actor, name: str) -> None:
     """Accept answers of a factor again after too many wrong ones. NotFound for a factor that the person does not
     have."""
     await account.fresh(ctx, actor)
-    async with action(ctx, actor) as acting:
+    async with action(ctx, actor, permission=ANYBODY) as acting:
         db = acting.db
         if name not in await credentials.kinds(db, *_mine(actor)):
             raise NotFound
@@ -202,14 +200,14 @@ async def unlock(ctx: Ctx, actor: Actor, name: str) -> None:
 
 async def forget_browser(ctx: Ctx, actor: Actor, browser_id: str | None = None) -> None:
     """Forget one remembered browser, or all of them. Requires no fresh proof, since a thief gains nothing from it."""
-    async with action(ctx, actor) as acting:
+    async with action(ctx, actor, permission=ANYBODY) as acting:
         db = acting.db
         if browser_id is not None:
             which = credentials.is_row(await credentials.one(db, *_mine(actor), BROWSER, browser_id))
             ended = await credentials.end(ctx, db, *_mine(actor), which)
         else:
             ended = await credentials.end_kinds(ctx, db, *_mine(actor), [BROWSER])
-        await record(ctx, db, Event.BROWSER_FORGOTTEN, count=ended)
+        await record(ctx, db, Event.BROWSER_FORGOTTEN, count=len(ended))
 
 
 async def browsers(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
@@ -224,12 +222,11 @@ def _mine(actor: Actor) -> tuple[str, str]:
     return actor.tenant_id, actor.person_id
 
 
-async def _stay_at_own_level(ctx: Ctx, db: Db, actor: Actor, factor: Factor) -> None:
-    """Raise the session to the person's own level: they have just proved the new factor and were at their own level
-    before. Otherwise the next action would ask for a code that is already used."""
+async def _count_new(ctx: Ctx, db: Db, actor: Actor, proof: str) -> None:
+    """Count what was just set up among the session's proofs, and raise the session to the person's own level: they were
+    at their own level before. Otherwise the next action would ask for a code that is already used."""
     level = own_level(ctx.factors, await credentials.kinds(db, *_mine(actor)))
-    if not is_at_least(actor.acr, level):
-        await sessions.lift(db, actor, tuple(dict.fromkeys((*actor.amr, *factor.amr))), level)
+    await sessions.lift(ctx, db, actor.session_id, {proof + NEW: ctx.now()}, level)
 
 
 async def _tenant(ctx: Ctx, db: Db, actor: Actor) -> Tenant:
@@ -240,20 +237,10 @@ async def _tenant(ctx: Ctx, db: Db, actor: Actor) -> Tenant:
 
 
 async def _who(ctx: Ctx, actor: Actor, set_up: SetUp | None = None) -> Enrolling:
-    """An offer is bound to the session that requested it, or to the person: someone who has to install an app first
-    takes longer than a proof stays fresh, and returns in another session."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db, actor)
         found = await people.by_id(db, *_mine(actor))
     if found is None:
         raise SessionEnded
     by_session = set_up is not None and set_up.is_bound_to_session
-    return Enrolling(
-        tenant.id,
-        tenant.name,
-        actor.person_id,
-        found["email"],
-        tenant.display_name,
-        tenant.rules,
-        actor.session_id if by_session else actor.person_id,
-    )
+    return account.enrolling(ctx, tenant, found, actor, by_session=by_session)

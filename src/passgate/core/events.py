@@ -124,7 +124,10 @@ class Event(StrEnum):
         "A user removed remembered browsers.",
         N_("Remembered browser removed"),
     )
-    POLICY_CHANGED = "tenant:policy:changed", "A tenant's policy was changed. The facts name the fields."
+    POLICY_CHANGED = (
+        "tenant:policy:changed",
+        ("A tenant's policy was changed. The facts name the fields, with their values before and after."),
+    )
     PASSWORD_SET = "account:password:set", "A password was set or replaced.", N_("Password set")
     PASSWORD_REHASHED = (
         "account:password:rehashed",
@@ -146,6 +149,11 @@ class Event(StrEnum):
         "An email address was changed. The personal part names both addresses.",
         N_("Email address changed"),
     )
+    CHANGES_UNDONE = (
+        "account:changes:undone",
+        "Changes of sign-in options were undone from the address that stood before them. The facts name the changes.",
+        N_("Changes undone"),
+    )
     ADDRESS_UNDONE = (
         "account:address:undone",
         "A change of email address was undone from the old address, and all sessions ended.",
@@ -153,15 +161,21 @@ class Event(StrEnum):
     )
     PROFILE_CHANGED = (
         "account:profile:changed",
-        "A user changed their profile. The facts name the fields.",
+        "A user changed their profile.",
         N_("Profile updated"),
     )
     ACCOUNT_EXPORTED = "account:exported", "A user downloaded their data.", N_("Data downloaded")
+    ACCOUNT_CLOSED = (
+        "account:closed",
+        "A user deleted their account. It can't be used any more, and is erased after a waiting period.",
+        N_("Account closed"),
+    )
     ACCOUNT_DELETED = (
         "account:deleted",
-        "A user deleted their account. Their personal data in the audit trail was erased.",
+        "An account that its user deleted was erased, with their personal data in the audit trail.",
     )
     ACCOUNT_DISABLED = "account:disabled", "An account was disabled.", N_("Account disabled")
+    ACCOUNT_ENABLED = "account:enabled", "A disabled account was enabled again.", N_("Account enabled")
     ACCOUNT_CREATED = "account:created", "An account was created.", N_("Account created")
     SESSION_ENDED = "session:ended", "A session was ended.", N_("Device signed out")
     SESSIONS_ENDED = (

@@ -26,6 +26,12 @@ LINK = "link"
 """The proof of a sign-in link made by an operator or an admin. Not a factor: no page asks for it."""
 BOUND = "+bound"
 """Suffix of a factor's name in a proof: the answer also proved that the key cannot leave the device."""
+NEW = "+new"
+"""Suffix of a proof: the factor was set up just then. It counts towards a level, and shows nothing about who did it."""
+BY_LINK = "+link"
+"""Suffix of a proof: a mailed link gave it, and not the code beside that link. It is never fresh."""
+REMEMBERED = "browser"
+"""Among the proofs of a session: a remembered browser waived the second factor. No proof of anything."""
 
 
 class Trait(StrEnum):
@@ -122,6 +128,10 @@ class Enrolling:
     service: str
     rules: Rules
     bound_to: str
+    proved: frozenset[str] = frozenset()
+    """The factors that whoever sets this up has proved, in the pending sign-in or lately in the session."""
+    in_session: bool = False
+    """In a session somebody adds it of their own accord; in a sign-in the rules ask for it."""
 
 
 class Challenge(Protocol):
@@ -230,7 +240,7 @@ class Factor:
     set_up: SetUp | None = None
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,23}", self.name) or self.name in (LINK, "browser"):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,23}", self.name) or self.name in (LINK, REMEMBERED):
             raise ValueError(f"{self.name!r} isn't a valid factor name")
 
     @property
@@ -336,6 +346,10 @@ class Factors:
         bound = {one.best_proof: replace(one.facts, is_bound=True) for one in self._all if one.may_be_bound}
         return {**found, **bound, LINK: ProofFacts(("otp",))}
 
+    def facts_of(self, proof: str) -> ProofFacts | None:
+        """What a proof demonstrates, however it was given; None for an unknown one."""
+        return self.proofs.get(proof.removesuffix(NEW).removesuffix(BY_LINK))
+
     def ranked(self, names: Iterable[str], by: Callable[[Order], int]) -> tuple[str, ...]:
         return tuple(sorted(names, key=lambda name: by(self._by_name[name].order)))
 
@@ -343,6 +357,11 @@ class Factors:
 def names_of(proofs: Iterable[str]) -> frozenset[str]:
     """The factor names of proofs, without suffixes."""
     return frozenset(proof.partition("+")[0] for proof in proofs)
+
+
+def proved_of(proofs: Iterable[str]) -> frozenset[str]:
+    """The same without the factors that were only set up."""
+    return names_of(proof for proof in proofs if not proof.endswith(NEW))
 
 
 def typed(answer: object) -> str:

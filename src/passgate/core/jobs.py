@@ -13,7 +13,20 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import RowMapping, func, select, update
 
-from passgate.core import checkpoint, credentials, installation, ledger, once, outbox, pending, sessions, throttle
+from passgate.core import (
+    checkpoint,
+    credentials,
+    erasure,
+    form_answers,
+    installation,
+    ledger,
+    once,
+    outbox,
+    pending,
+    sessions,
+    throttle,
+    undo_link,
+)
 from passgate.core.ctx import Ctx, Services
 from passgate.core.factors import password
 from passgate.core.message import Mailer
@@ -60,6 +73,7 @@ async def _housekeeping(services: Services, stop: asyncio.Event) -> None:
     while not stop.is_set():
         async with _going_on():
             await ledger.seal(services)
+            await erasure.scrub(services)
             if services.world.now() >= slow_at:
                 slow_at = services.world.now() + _SLOW * SECOND
                 await tidy(services)
@@ -93,6 +107,7 @@ async def run_due(services: Services, mailer: Mailer) -> None:
 
 
 async def tidy(services: Services) -> None:
+    await erasure.erase_due(services)
     await purge(services)
     async with services.store.read() as db:
         services.hasher.know(await password.schemes(db))
@@ -115,6 +130,8 @@ async def purge(services: Services) -> None:
         await outbox.purge(db, now - _MONTH)
         await sessions.purge(db, now - _MONTH)
         await credentials.purge_browsers(db, now - _YEAR)
+        await credentials.purge_secrets(db, now - undo_link.LIFE * SECOND - _HOUR)
+        await form_answers.purge(db, now)
         await throttle.purge(Ctx(services), db)
 
 

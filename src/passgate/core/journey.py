@@ -1,4 +1,5 @@
-"""The purposes of a sign-in: signing in, signing up, recovery, step-up. One frozen value each, with all its properties.
+"""The purposes of a sign-in: signing in, signing up, recovery, step-up, undo. One frozen value each, with all its
+properties.
 
 Not here: running a pending sign-in (`signin`) and what it requires (`policy`).
 """
@@ -33,6 +34,8 @@ class Journey:
     makes_person: bool = False
     is_recovery: bool = False
     is_step_up: bool = False
+    is_undo: bool = False
+    """It takes back changes, by what stood before them. Also a recovery."""
     may_be_remembered: bool = False
     """A remembered browser may waive the second factor, and this sign-in may have its browser remembered."""
     # The order in which pages list the alternatives of a Need.
@@ -81,4 +84,17 @@ STEP_UP = Journey(
     start="/account",
 )
 
-JOURNEYS = {journey.name: journey for journey in (SIGN_IN, SIGN_UP, RECOVERY, STEP_UP)}
+UNDO = Journey(
+    name="undo",
+    checks=policy.UNDO,
+    completed=Event.RECOVERY_COMPLETED,
+    code_mail="recovery_code",
+    mails_at_start=True,
+    is_recovery=True,
+    is_undo=True,
+    start="/account/undo",
+    by_first=lambda order: order.recovery,
+    by_next=lambda order: order.recovery,
+)
+
+JOURNEYS = {journey.name: journey for journey in (SIGN_IN, SIGN_UP, RECOVERY, STEP_UP, UNDO)}

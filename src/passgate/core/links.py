@@ -71,17 +71,21 @@ async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[st
     found = []
     for maker in makers:
         row = await people.by_id(db, tenant_id, maker)
-        is_live = row is not None and row["disabled_at"] is None
+        is_live = row is not None and people.is_live(row)
         standing = await access.standing(db, tenant_id, maker, person_id, "users:recover")
         found.append(standing if is_live else Standing.NONE)
     return Standing.NONE not in found and (Standing.EQUAL not in found or len(found) > 1)
 
 
-async def lock(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> RowMapping | None:
-    """The person's row, locked together with those of the makers; None if the person or a maker is gone or disabled, or
-    a maker no longer has the permission."""
+async def lock(
+    db: Db, tenant_id: str, person_id: str, makers: Iterable[str], others: Iterable[str] = ()
+) -> RowMapping | None:
+    """The person's row, locked together with those of the makers, and of `others` of any tenant; None if the person or
+    a maker is gone or disabled, or a maker no longer has the permission."""
     makers = tuple(makers)
-    locked = {one: await people.lock(db, tenant_id, one) for one in sorted({person_id, *makers})}
+    locked = await people.lock_all(db, {person_id, *makers, *others})
+    if any(one not in locked or locked[one]["tenant_id"] != tenant_id for one in (person_id, *makers)):
+        return None
     return locked[person_id] if await is_allowed(db, tenant_id, person_id, makers) else None
 
 

@@ -33,6 +33,8 @@ class Letter:
     button: str = ""
     path: str = ""
     recover: bool = False
+    undo: bool = False
+    """The button undoes what happened, and a note says so; without a link both are left out, and the note is `_ACT`."""
     link_only: tuple[str, str] | None = None
     """Subject and lead of the mail without a code, if it may be sent without one; its first paragraph is about the
     code."""
@@ -41,6 +43,9 @@ class Letter:
 _KEEP = N_("If this wasn't you, you can ignore this email. Don't forward it or read it out to anyone.")
 _NOT_YOU = N_("If this wasn't you, you can ignore this email. No one can sign in with it alone.")
 _ACT = N_("If this wasn't you, recover your account right away.")
+_UNDO = N_(
+    "If this wasn't you, undo it. You can do that with this email for 7 days; changes made later are undone as well."
+)
 _ONCE_HERE = N_(
     "The code expires in %(minutes)s minutes."
     " Enter it only on the page where you requested it, and don't share it with anyone."
@@ -102,21 +107,62 @@ LETTERS: dict[str, Letter] = {
         "%(what)s",
         N_("Your account was recovered, and you were signed out everywhere."),
         (_ACT,),
+        N_("Undo the change"),
         recover=True,
+        undo=True,
     ),
     "factor_added": Letter(
         N_("Sign-in option added to your %(service)s account"),
         N_("A sign-in option was added"),
         N_("Added to your account: %(what)s%(label)s."),
         (_ACT,),
+        N_("Undo the change"),
         recover=True,
+        undo=True,
     ),
     "factor_removed": Letter(
         N_("Sign-in option removed from your %(service)s account"),
         N_("A sign-in option was removed"),
         N_("Removed from your account: %(what)s%(label)s."),
         (_ACT,),
+        N_("Undo the change"),
         recover=True,
+        undo=True,
+    ),
+    "factor_undone": Letter(
+        N_("Changes to your %(service)s account were undone"),
+        N_("The changes were undone"),
+        N_(
+            "Changes to how you sign in were undone, and you were signed out everywhere."
+            " If you haven't yet, choose a new way to sign in."
+        ),
+        (),
+        N_("Recover your account"),
+        "/recover",
+    ),
+    "account_closed": Letter(
+        N_("Your %(service)s account was closed"),
+        N_("Your account was closed"),
+        N_("Your account was closed. It will be erased on %(erase_at)s."),
+        (N_("If this wasn't you, or you changed your mind, restore it before then. This email is the only way."),),
+        N_("Restore the account"),
+    ),
+    "account_closing": Letter(
+        N_("Your %(service)s account is closed"),
+        N_("This account is closed"),
+        N_(
+            "Someone, possibly you, tried to use this email address. Its account was closed and will be erased on"
+            " %(erase_at)s."
+        ),
+        (N_("Until then, you can restore it with the email we sent when it was closed."), _NOT_YOU),
+    ),
+    "policy_changed": Letter(
+        N_("The sign-in policy of %(service)s was changed"),
+        N_("The sign-in policy was changed"),
+        N_("Another owner changed how people sign in to %(service)s%(label)s."),
+        (N_("If you didn't expect this, check the policy and who the owners are."),),
+        N_("Go to your account"),
+        "/account",
     ),
     "recovery_code_used": Letter(
         N_("A backup code was used for your %(service)s account"),
@@ -136,7 +182,7 @@ LETTERS: dict[str, Letter] = {
         N_("Request to reset two-step verification for your %(service)s account"),
         N_("Two-step verification reset requested"),
         N_(
-            "Someone, possibly you, confirmed their identity in two other ways and said your second step is lost."
+            "Someone, possibly you, is recovering your account without your second step."
             " After a waiting period, two-step verification can be reset."
         ),
         (N_("If this wasn't you, stop the reset and change your password."),),
@@ -154,7 +200,9 @@ LETTERS: dict[str, Letter] = {
         N_("Your password was changed"),
         N_("Your password was changed, and you were signed out everywhere else."),
         (_ACT,),
+        N_("Undo the change"),
         recover=True,
+        undo=True,
     ),
     "new_device": Letter(
         N_("New sign-in to your %(service)s account"),
@@ -182,8 +230,9 @@ LETTERS: dict[str, Letter] = {
         N_("Your email address for %(service)s was changed"),
         N_("Your email address was changed"),
         N_("Your account now has a different email address. We'll send future emails there."),
-        (N_("If this wasn't you, undo the change. You can do that from your old address for 7 days."),),
+        (_ACT,),
         N_("Undo the change"),
+        undo=True,
     ),
     "address_restored": Letter(
         N_("Your email address for %(service)s was changed back"),
@@ -207,9 +256,10 @@ def render(
     what: str = "",
     label: str = "",
     left: int = 0,
+    erase_at: int = 0,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes."""
+    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased."""
     letter, translate = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts).gettext
     link = link or (ctx.services.base + letter.path if letter.path else None)
     subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
@@ -217,9 +267,12 @@ def render(
         (subject, lead), notes = letter.link_only, notes[1:]
     elif letter.link_only is not None and link is None:
         notes = tuple(text for text in notes if text != _BUTTON)
+    if letter.undo and link is not None:
+        notes = (_UNDO, *notes[1:])
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
     given |= {"link_minutes": mailed_link.LIFE // 60}
     given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
+    given["erase_at"] = i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), erase_at)
     context: dict[str, Any] = {
         "service": service,
         "to": to,
@@ -263,9 +316,11 @@ async def enqueue(
     what: str = "",
     label: str = "",
     left: int = 0,
+    erase_at: int = 0,
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit."""
-    message = render(ctx, kind, to, service=service, code=code, link=link, what=what, label=label, left=left)
+    more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at}
+    message = render(ctx, kind, to, service=service, code=code, link=link, **more)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _LIFETIME
     if LETTERS[kind].link_only is not None and link is not None:

@@ -56,6 +56,13 @@ async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> 
     await db.change(_END, of_kind=kind, of=bound_to, since=since, now=ctx.now())
 
 
+async def end_offers(ctx: Ctx, db: Db, person_id: str) -> None:
+    """Invalidate what the person was offered to set up, such as the secret of an app: somebody else may have seen
+    it."""
+    offers = update(ticket).where(ticket.c.bound_to == person_id, ticket.c.kind.like(r"%\_new", escape="\\"))
+    await db.change(offers.where(ticket.c.taken_at.is_(None)).values(taken_at=ctx.now()))
+
+
 async def end_mailed(ctx: Ctx, db: Db, person_id: str) -> None:
     """Invalidate every mailed secret of the person."""
     await db.change(_END_MAILED, of=person_id, now=ctx.now())
@@ -80,6 +87,11 @@ def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
     except Unreadable:
         return {}
     return found
+
+
+async def by_id(db: Db, ticket_id: str) -> RowMapping | None:
+    """A ticket, whether or not it can still be taken."""
+    return await db.one(select(ticket).where(ticket.c.id == ticket_id))
 
 
 async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMapping | None:
@@ -140,7 +152,7 @@ async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMappin
         ticket.c.taken_at.is_(None),
         ticket.c.expires_at > ctx.now(),
     )
-    return list(await db.rows(query.order_by(ticket.c.id)))
+    return list(await db.rows(query.order_by(ticket.c.created_at, ticket.c.id)))
 
 
 async def take(ctx: Ctx, db: Db, ticket_id: str) -> bool:

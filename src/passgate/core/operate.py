@@ -111,7 +111,7 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
     """Disable a person (idempotent): ends all sessions and pending sign-ins, none can start. Conflict: last owner."""
     async with ctx.write() as db:
         tenant, found = await _named(ctx, db, email, tenant_name)
-        if await people.lock(db, tenant.id, found["id"]):
+        if await people.lock_all(db, [found["id"]], or_closed=True):
             await access.keep_an_owner(db, tenant.id, found["id"])
             await people.disable(ctx, db, tenant.id, found["id"])
             ended = await end_all(ctx, db, tenant.id, found["id"], "disabled")
@@ -124,6 +124,17 @@ async def disable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, An
                 by="operator",
                 sessions=ended,
             )
+        return await _as_json(db, tenant.id, found["id"])
+
+
+async def enable_person(ctx: Ctx, email: str, tenant_name: str) -> dict[str, Any]:
+    """Take back `disable_person` (idempotent). What was ended stays ended; an account that its owner closed is closed
+    again."""
+    async with ctx.write() as db:
+        tenant, found = await _named(ctx, db, email, tenant_name)
+        if await people.enable(db, tenant.id, found["id"]):
+            about = {"tenant_id": tenant.id, "subject_id": found["id"]}
+            await record(ctx, db, Event.ACCOUNT_ENABLED, **about, by="operator")
         return await _as_json(db, tenant.id, found["id"])
 
 

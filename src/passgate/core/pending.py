@@ -6,6 +6,7 @@ Not here: what it requires (`policy`) and what advances it (`signin`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,11 +44,17 @@ class SignIn:
     session_id: str | None
     proofs: tuple[str, ...]
     proofs_text: str
+    proved_at: Mapping[str, int]
+    """When each of `proofs` was given, in microseconds."""
     created_at: int
     expires_at: int
     data: dict[str, Any] = field(repr=False)
     enrolled: frozenset[str] = frozenset()
     is_remembered: bool = False
+    demanded: frozenset[str] = frozenset()
+    """Of an undo, until it is done: the factors to prove, and `rows`: the credentials that count instead of the live
+    ones."""
+    rows: frozenset[str] | None = None
 
     @property
     def email_key(self) -> str:
@@ -106,7 +113,7 @@ async def begin(
         "handle_hash": minted.hash,
         "person_id": person_id,
         "session_id": session_id,
-        "proofs": json.dumps(proofs),
+        "proofs": json.dumps(dict.fromkeys(proofs, now)),
         "created_at": now,
         "expires_at": now + ctx.settings.signin.life * SECOND,
     }
@@ -131,7 +138,7 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
         data = json.loads(ctx.ring.unseal("sign_in", f"sign_in:{row['id']}", row["data_sealed"]))
     except Unreadable:
         raise HandleInvalid from None
-    rules = Rules.from_json(json.loads(row["policy"]), ctx.factors)
+    rules = Rules.parsed(row["policy"], ctx.factors)
     return _value(row, data, row["name"], row["display_name"], rules)
 
 
@@ -145,8 +152,9 @@ def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, se
         journey=JOURNEYS[row["purpose"]],
         person_id=row["person_id"],
         session_id=row["session_id"],
-        proofs=tuple(json.loads(row["proofs"])),
+        proofs=tuple(proved_at := _proofs(row)),
         proofs_text=row["proofs"],
+        proved_at=proved_at,
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         data=data,
@@ -186,16 +194,23 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
         of_sign_in=sign_in.id,
         now=ctx.now(),
         proofs_before=sign_in.proofs_text,
-        proofs_after=json.dumps((*sign_in.proofs, proof)),
+        proofs_after=json.dumps({**sign_in.proved_at, proof: ctx.now()}),
         of_person=person_id,
     )
     return moved == 1
 
 
+async def new_handle(ctx: Ctx, db: Db, sign_in: SignIn) -> str:
+    """Replace the handle, which is returned only this once; whoever else knew the old one is left with nothing."""
+    minted = ctx.ring.mint(PREFIX)
+    await db.change(update(table).where(table.c.id == sign_in.id).values(handle_hash=minted.hash))
+    return minted.token
+
+
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
     """Its current proofs, and whether it is invalid after ten refusals, or missing."""
     row = await db.one(_BY_ID, of_sign_in=sign_in.id)
-    return (tuple(json.loads(row["proofs"])), _is_dead(row)) if row else ((), True)
+    return (tuple(_proofs(row)), _is_dead(row)) if row else ((), True)
 
 
 async def is_over(db: Db, sign_in: SignIn) -> bool:
@@ -204,13 +219,20 @@ async def is_over(db: Db, sign_in: SignIn) -> bool:
     return row is None or row["finished_at"] is not None or _is_dead(row)
 
 
+def _proofs(row: RowMapping | dict[str, Any]) -> dict[str, int]:
+    """When each proof was given. A row of an older version lists the proofs alone."""
+    found = json.loads(row["proofs"])
+    return found if isinstance(found, dict) else dict.fromkeys(found, int(row["created_at"]))
+
+
 def _is_dead(row: RowMapping) -> bool:
     return bool(row["refused"] + row["throttled"] >= ATTEMPTS)
 
 
-async def name(db: Db, sign_in: SignIn) -> None:
-    """Store the person, and possibly new tenant, that a sign-up created."""
-    values = {"person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(sign_in.proofs)}
+async def name(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """Store the person, and possibly new tenant, that a sign-up created, with what that proved."""
+    proved_at = {proof: sign_in.proved_at.get(proof, ctx.now()) for proof in sign_in.proofs}
+    values = {"person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(proved_at)}
     await db.change(update(table).where(table.c.id == sign_in.id).values(**values))
 
 
@@ -224,8 +246,13 @@ async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
     row = await db.one(_BY_ID, of_sign_in=before.id)
     if row is None:
         raise HandleInvalid
+    proved_at = _proofs(row)
     return replace(
-        before, proofs=tuple(json.loads(row["proofs"])), person_id=row["person_id"], tenant_id=row["tenant_id"]
+        before,
+        proofs=tuple(proved_at),
+        proved_at=proved_at,
+        person_id=row["person_id"],
+        tenant_id=row["tenant_id"],
     )
 
 
@@ -240,9 +267,19 @@ async def end(ctx: Ctx, db: Db, sign_in_id: str) -> None:
     await db.change(this.values(finished_at=ctx.now()))
 
 
-async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "") -> None:
-    """End a person's pending sign-ins: one that proved a factor before it became invalid must not open a session."""
+async def end_of_session(ctx: Ctx, db: Db, session_id: str, *, but: str) -> None:
+    """End the other step-ups of a session, whose secret changes now: who asked for them has the old one."""
+    others = update(table).where(table.c.session_id == session_id, table.c.finished_at.is_(None), table.c.id != but)
+    await db.change(others.values(finished_at=ctx.now()))
+
+
+async def end_all(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, *, but: str = "", spared: tuple[str, ...] = ()
+) -> None:
+    """End a person's pending sign-ins: one that proved a factor before it became invalid must not open a session.
+    `but`: the id of one to leave open; `spared`: purposes to leave alone."""
     mine = update(table).where(
         table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
     )
+    mine = mine.where(table.c.purpose.not_in(spared)) if spared else mine
     await db.change(mine.values(finished_at=ctx.now()))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import RowMapping, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core.audit import canonical
@@ -21,6 +22,8 @@ from passgate.store import Db
 from passgate.store.tables import person, role_grant
 
 PROFILE_LIMIT = 16 * 1024
+OWNER, OPERATOR = "owner", "operator"
+"""Who disabled an account: its owner, who closed it, or somebody who may disable people."""
 
 _MISREAD = frozenset('|;<>()[],:\\"`$!%{}^?@')
 """Characters that mail programs have taken for a route, a comment, a list, a variable or an encoded word (RFC 2047), in
@@ -73,6 +76,14 @@ def profile_text(profile: dict[str, Any] | None) -> str:
 
 _MINE = (person.c.tenant_id == bindparam("of_tenant"), person.c.id == bindparam("of_person"))
 _LOCK = select(person).where(*_MINE, person.c.disabled_at.is_(None)).with_for_update()
+_LOCK_ANY = (
+    select(person).where(person.c.id == bindparam("of_person"), person.c.disabled_at.is_(None)).with_for_update()
+)
+_LOCK_CLOSED = (
+    select(person)
+    .where(person.c.id == bindparam("of_person"), or_(person.c.disabled_at.is_(None), person.c.disabled_by == OWNER))
+    .with_for_update()
+)
 _BY_KEY = select(person).where(
     person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
 )
@@ -107,6 +118,13 @@ async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
     return await db.one(_LOCK, of_tenant=tenant_id, of_person=person_id)
 
 
+async def lock_all(db: Db, ids: Iterable[str], *, or_closed: bool = False) -> dict[str, RowMapping]:
+    """The live ones among some people of any tenant, locked in the order that `action` documents. `or_closed`: also
+    those whose account its owner closed."""
+    found = {one: await db.one(_LOCK_CLOSED if or_closed else _LOCK_ANY, of_person=one) for one in sorted(ids)}
+    return {one: row for one, row in found.items() if row is not None}
+
+
 async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> None:
     await db.change(
         update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id).values(profile=profile)
@@ -124,16 +142,62 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     return moved == 1
 
 
+def is_live(row: RowMapping, *, or_closed: bool = False) -> bool:
+    """Whether the account can be used. `or_closed`: or was closed by its owner, who may still undo that."""
+    return row["disabled_at"] is None or (or_closed and row["disabled_by"] == OWNER)
+
+
 async def disable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> bool:
+    """False if it is disabled already. A closed account stays closed, and can't be restored while it is disabled."""
     moved = update(person).where(
-        person.c.tenant_id == tenant_id, person.c.id == person_id, person.c.disabled_at.is_(None)
+        *_is(tenant_id, person_id), or_(person.c.disabled_at.is_(None), person.c.disabled_by == OWNER)
     )
-    return await db.change(moved.values(disabled_at=ctx.now())) == 1
+    return await db.change(moved.values(disabled_at=ctx.now(), disabled_by=OPERATOR)) == 1
+
+
+async def enable(db: Db, tenant_id: str, person_id: str) -> bool:
+    """Take back `disable`; False if it is not disabled. An account that its owner closed is closed again."""
+    disabled = update(person).where(*_is(tenant_id, person_id), person.c.disabled_by == OPERATOR)
+    closed = await db.change(disabled.where(person.c.erase_at.is_not(None)).values(disabled_by=OWNER))
+    return closed == 1 or await db.change(disabled.values(disabled_at=None, disabled_by=None)) == 1
+
+
+async def close(ctx: Ctx, db: Db, tenant_id: str, person_id: str, erase_at: int) -> None:
+    """The owner deletes the account: it can't be used from now on, and is erased then (microseconds)."""
+    values = {"disabled_at": ctx.now(), "disabled_by": OWNER, "erase_at": erase_at}
+    await db.change(update(person).where(*_is(tenant_id, person_id)).values(**values))
+
+
+async def reopen(db: Db, tenant_id: str, person_id: str) -> None:
+    """Take back `close`."""
+    closed = update(person).where(*_is(tenant_id, person_id), person.c.disabled_by == OWNER)
+    await db.change(closed.values(disabled_at=None, disabled_by=None, erase_at=None))
+
+
+async def lock_due(ctx: Ctx, db: Db, person_id: str) -> RowMapping | None:
+    """A closed account whose time to be erased has come, locked."""
+    due = select(person).where(person.c.id == person_id, *_is_due(ctx))
+    return await db.one(due.with_for_update())
+
+
+async def due(ctx: Ctx, db: Db, limit: int) -> list[str]:
+    """The ids of closed accounts that are to be erased now."""
+    query = select(person.c.id).where(*_is_due(ctx)).order_by(person.c.erase_at).limit(limit)
+    return [row["id"] for row in await db.rows(query)]
+
+
+def _is_due(ctx: Ctx) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """While an operator has disabled the account it is not erased: whoever closed it may not have been its owner."""
+    return person.c.erase_at <= ctx.now(), person.c.disabled_by == OWNER
 
 
 async def erase(db: Db, tenant_id: str, person_id: str) -> None:
     """Delete the row and, by foreign key, everything that belongs to it."""
-    await db.change(delete(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id))
+    await db.change(delete(person).where(*_is(tenant_id, person_id)))
+
+
+def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return person.c.tenant_id == tenant_id, person.c.id == person_id
 
 
 async def listed(db: Db, tenant_id: str, *, after: str | None = None, limit: int = 100) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ Not here: a database or a clock; the rules as data (`rules`); which checks apply
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from passgate.core.factor import LINK, Factors, Trait, names_of
+from passgate.core.factor import BY_LINK, LINK, NEW, REMEMBERED, Factors, Trait, names_of
 from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
+from passgate.world import SECOND as MICROSECONDS
 
 if TYPE_CHECKING:
     from passgate.core.journey import Journey
@@ -55,7 +56,7 @@ Decision = Need | Enough | Refuse
 
 def reached(factors: Factors, proofs: tuple[str, ...]) -> str:
     """The strongest acr that a set of proofs meets."""
-    facts = [factors.proofs[proof] for proof in proofs if proof in factors.proofs]
+    facts = [one for proof in proofs if (one := factors.facts_of(proof))]
     if len(frozenset[Trait]().union(*(one.traits for one in facts))) < 2:
         return AAL1
     if any(one.is_bound and one.resists_phishing for one in facts):
@@ -78,6 +79,18 @@ def is_reachable(factors: Factors, rules: Rules) -> bool:
     return meets(factors, tuple(best), rules.least_acr)
 
 
+def stronger(*levels: str) -> str:
+    return max(levels, key=LEVELS.index)
+
+
+def least(factors: Factors, rules: Rules) -> str:
+    """The level that the rules require of every session, as far as a level can say it."""
+    if rules.second != "always":
+        return rules.least_acr
+    best = tuple(factors[name].best_proof for name in (*rules.first, *rules.second_among))
+    return stronger(rules.least_acr, AAL2 if meets(factors, best, AAL2) else AAL1)
+
+
 def own_level(factors: Factors, enrolled: frozenset[str]) -> str:
     """The strongest level a person can prove, up to AAL2: it is required before their factors or address change.
     Factors used up by their answers do not raise it."""
@@ -85,11 +98,42 @@ def own_level(factors: Factors, enrolled: frozenset[str]) -> str:
     return AAL2 if meets(factors, lasting, AAL2) else AAL1
 
 
+# -- sessions --------------------------------------------------------------------------------------
+
+
+def suffices(rules: Rules, proofs: Iterable[str], acr: str) -> bool:
+    """Whether a session with this level and these proofs still meets the rules, which may have been raised since."""
+    if not is_at_least(acr, rules.least_acr):
+        return False
+    if rules.second != "always" or is_at_least(acr, AAL2):
+        return True
+    given = tuple(proofs)
+    is_waived = REMEMBERED in given and bool(rules.remember_days)
+    return is_waived or shows_two(rules, given)
+
+
+def recent(proofs: Mapping[str, int], now: int, seconds: int) -> tuple[str, ...]:
+    """The proofs given within the last `seconds`, at instants in microseconds. A link is never one of them."""
+    return tuple(
+        proof
+        for proof, at in proofs.items()
+        if now - at <= seconds * MICROSECONDS and proof not in (LINK, REMEMBERED) and not proof.endswith(BY_LINK)
+    )
+
+
+def is_fresh(factors: Factors, proofs: Mapping[str, int], level: str, now: int, seconds: int) -> bool:
+    """Whether a level was proved within the last `seconds`. The only definition of a fresh proof, for endpoints, pages
+    and a host's guards."""
+    given = recent(proofs, now, seconds)
+    return bool(given) and meets(factors, given, level)
+
+
+# -- which methods ---------------------------------------------------------------------------------
+
+
 def amr_of(factors: Factors, proofs: tuple[str, ...]) -> tuple[str, ...]:
     """Authentication methods (RFC 8176), without duplicates."""
-    return tuple(
-        dict.fromkeys(word for proof in proofs if proof in factors.proofs for word in factors.proofs[proof].amr)
-    )
+    return tuple(dict.fromkeys(word for proof in proofs if (one := factors.facts_of(proof)) for word in one.amr))
 
 
 # -- a case ----------------------------------------------------------------------------------------
@@ -108,6 +152,10 @@ class Case:
     enrolled: frozenset[str]
     floor: str
     is_remembered: bool
+    wants_address: bool = False
+    """A step-up was asked to confirm the address too."""
+    demanded: frozenset[str] = frozenset()
+    """Of an undo: the factors that stood before the change, until it is undone."""
 
     @cached_property
     def done(self) -> frozenset[str]:
@@ -117,6 +165,11 @@ class Case:
     def is_short(self) -> bool:
         """Whether the required level is not reached."""
         return not self.meets(self.floor)
+
+    @cached_property
+    def is_asked(self) -> bool:
+        """Whether the level was asked for, beyond what the rules require."""
+        return not is_at_least(least(self.factors, self.rules), self.floor)
 
     @cached_property
     def among(self) -> list[str]:
@@ -131,8 +184,9 @@ class Case:
 
     @cached_property
     def missing(self) -> list[str]:
-        """Those of `among` that can be set up now. None for a step-up below its level: it must use existing factors."""
-        if self.is_short and self.journey.is_step_up:
+        """Those of `among` that can be set up now. None for a step-up to a level that only the caller asks for: it must
+        use existing factors."""
+        if self.is_short and self.journey.is_step_up and self.is_asked:
             return []
         return [name for name in self.among if name in self.factors.set_up_second and name not in self.enrolled]
 
@@ -178,7 +232,10 @@ def _first(case: Case, reason: str) -> Decision | None:
 def _own_first(case: Case, reason: str) -> Decision | None:
     if case.done & set(case.rules.first):
         return None
-    mine = [way for way in case.rules.first if case.has(way) and case.meets(case.floor, way, *case.possessions())]
+    has = [way for way in case.rules.first if case.has(way)]
+    mine = [way for way in has if case.meets(case.floor, way, *case.possessions())]
+    if not mine and not case.is_asked:
+        mine = has  # the rules were raised: what is missing is set up afterwards
     return Need(_ways(*mine), reason) if mine else None
 
 
@@ -188,6 +245,10 @@ def _no_own_first(case: Case, reason: str) -> Decision | None:
 
 def _address(case: Case, reason: str) -> Decision | None:
     return None if case.done & case.factors.given else Need(_ways(*sorted(case.factors.given)), reason)
+
+
+def _wanted_address(case: Case, reason: str) -> Decision | None:
+    return _address(case, reason) if case.wants_address else None
 
 
 def _way_in(case: Case, reason: str) -> Decision | None:
@@ -209,11 +270,28 @@ def _lost_factor(case: Case, reason: str) -> Decision | None:
     return Need(_ways(*possessions, *others), reason)
 
 
+def _demanded(case: Case, reason: str) -> Decision | None:
+    """Every factor that stood before the change. A backup code stands for a lost second factor, and so do two recovery
+    methods after the waiting period: the caller that records them undoes the change. Nothing stands for a password."""
+    possession = case.factors.possession
+    codes = [name for name in possession if not case.factors[name].is_lasting and case.has(name)]
+    left = case.demanded - case.done - (set(possession) if case.done & set(codes) else set())
+    missing = [factor.name for factor in case.factors if factor.name in left]
+    if not missing:
+        return None
+    others = [way for way in case.factors.ways_back if way not in case.done and case.has(way)]
+    return Need(_ways(*dict.fromkeys((*missing, *codes, *others))), reason)
+
+
 def _new_way_in(case: Case, reason: str) -> Decision | None:
-    """The preferred first factor of the tenant's list that can be set up; none if the list only has mailed codes."""
+    """The preferred first factor of the tenant's list that can be set up; none if the list only has mailed codes. After
+    an undo a password that was proved is not enough: a thief may know it too."""
+    done = case.done
+    if case.journey.is_undo:
+        done = names_of(proof for proof in case.proofs if proof.endswith(NEW)) | done & set(case.factors.possession)
     can = [name for name in case.rules.first if case.factors[name].set_up is not None]
     ways = case.factors.ranked(can, lambda order: order.first)[:1]
-    return Need(_ways(*ways), reason, enrol=True) if set(ways) - case.done else None
+    return Need(_ways(*ways), reason, enrol=True) if set(ways) - done else None
 
 
 # -- after the first step --------------------------------------------------------------------------
@@ -248,17 +326,26 @@ def _prove_first(case: Case, reason: str) -> Decision | None:
     return Need(_ways(*facts), reason) if facts and not case.meets(AAL2) else None
 
 
+def _address_first(case: Case, reason: str) -> Decision | None:
+    """A password alone must not add the first second factor: it may be a thief's."""
+    return None if case.possessions() or LINK in case.done else _address(case, reason)
+
+
 def _set_up(case: Case, reason: str) -> Decision | None:
     return Need(_ways(*case.missing), reason, enrol=True)
 
 
+BY_BROWSER = Check("remembered_browser", "This browser is remembered for this user.", _remembered)
 SECOND = (
     Check("rules_met", "Everything required is proved.", _level),
-    Check("remembered_browser", "This browser is remembered for this user.", _remembered),
+    BY_BROWSER,
     Check("second_factor", "A second factor is required, and one is set up.", _enrolled),
     Check("second_factor_optional", "A second factor is required from users who have one.", _optional),
     Check("out_of_reach", "The required level or second factor can't be reached with what is left.", _unreachable),
     Check("shown_before_added", "Existing factors are proved before new ones are added.", _prove_first),
+    Check(
+        "address_before_second", "The address is confirmed before the first second factor is set up.", _address_first
+    ),
     Check("second_factor_set_up", "A second factor is required, and none is set up.", _set_up),
 )
 """The last of them always answers."""
@@ -267,6 +354,7 @@ SIGN_IN = (Check("first_factor", "A first factor from the tenant's policy, or a 
 STEP_UP = (
     Check("own_first_factor", "A first factor that is set up and can reach the level.", _own_first),
     Check("own_level_out_of_reach", "Nothing that is set up reaches the level.", _no_own_first),
+    Check("address_asked", "The caller asked to confirm the address too.", _wanted_address),
     *SECOND,
 )
 SIGN_UP = (
@@ -274,13 +362,20 @@ SIGN_UP = (
     Check("way_in_set_up", "A sign-in option is set up.", _way_in),
     *SECOND,
 )
+NEW_FIRST = Check("new_way_in", "A new sign-in option is set up.", _new_way_in)
 RECOVERY = (
     Check("address_or_link", "The email address is confirmed first, or a link is opened.", _address_or_link),
     Check("lost_factor", "The second factor is proved, or another factor instead.", _lost_factor),
-    Check("new_way_in", "A new sign-in option is set up.", _new_way_in),
+    NEW_FIRST,
     *SECOND,
 )
-CHECKS = {check.name: check for check in (*SIGN_IN, *STEP_UP, *SIGN_UP, *RECOVERY)}
+UNDO = (
+    Check("address", "The email address is confirmed first.", _address),
+    Check("stood_before", "The factors that stood before the change are proved.", _demanded),
+    NEW_FIRST,
+    *SECOND,
+)
+CHECKS = {check.name: check for check in (*SIGN_IN, *STEP_UP, *SIGN_UP, *RECOVERY, *UNDO)}
 """All checks, by the name a decision gives as its reason."""
 
 
@@ -293,16 +388,38 @@ def decide(
     floor: str = AAL1,
     *,
     is_remembered: bool = False,
+    wants_address: bool = False,
+    demanded: frozenset[str] = frozenset(),
 ) -> Decision:
     """The answer of the journey's first check that has one. An unknown person gets the same first Need as a known
     one."""
-    floor = max(floor, rules.least_acr, key=LEVELS.index)
-    case = Case(factors, rules, journey, proofs, enrolled, floor, is_remembered)
+    floor = stronger(floor, rules.least_acr)
+    case = Case(factors, rules, journey, proofs, enrolled, floor, is_remembered, wants_address, demanded)
     for check in journey.checks:
         decision = check.answer(case, check.name)
         if decision is not None:
             return decision
     raise AssertionError("the last check always answers")
+
+
+def can_meet(factors: Factors, rules: Rules, journey: Journey, best: Mapping[str, str]) -> bool:
+    """Whether somebody can sign in by these rules. `best`: the factors they have, each with the proof it gives. What
+    can be set up on the way may be; a key that cannot leave its device is not assumed."""
+    proofs, has = tuple[str, ...](), frozenset(best)
+    for _ in range(len(tuple(factors)) + 1):
+        match decide(factors, rules, journey, proofs, has):
+            case Enough():
+                return True
+            case Need(ways, enrol=is_set_up):
+                known = [way[0] for way in ways if is_set_up or way[0] in has or way[0] in factors.given]
+                if not known:
+                    return False
+                name = max(known, key=lambda one: LEVELS.index(reached(factors, (*proofs, best.get(one, one)))))
+                proofs = (*proofs, name + NEW if is_set_up else best.get(name, name))
+                has = has | {name}
+            case _:
+                return False
+    return False
 
 
 def shows_two(rules: Rules, proofs: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from passgate.core import budgets, pending
 from passgate.core.audit import deferred
@@ -24,6 +24,7 @@ from passgate.store import Db
 from passgate.store.unit import Deferred
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ class Attempt(Generic[T]):
     """What to record about a wrong answer, given the person's id."""
     renewed: tuple[str, str] | None = None
     """The person and factor that a correct answer sets up anew; its refusals are cleared."""
+
+
+def marked_by(attempt: Attempt[T], mark: Marking[U]) -> Attempt[U]:
+    """The same attempt with another mark, and so another result."""
+    return replace(cast("Attempt[U]", attempt), mark=mark)
 
 
 async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:

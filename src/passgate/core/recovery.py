@@ -10,24 +10,25 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import credentials, mail, once, pending, people, tenants
+from passgate.core import credentials, mail, once, pending, people, tenants, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import LINK as LINK_PROOF
-from passgate.core.factor import names_of
+from passgate.core.factor import proved_of
 from passgate.core.factors import email_code
 from passgate.core.pending import SignIn
+from passgate.core.undo_link import Change
 from passgate.errors import HandleInvalid
 from passgate.i18n import N_
 from passgate.store import Db
 from passgate.world import SECOND
 
 STOP = "pg_stp_"
-OLD_ADDRESS = "address_undo"
-"""Tickets that carry an address the person had until a few days ago."""
 LINK, LINK_ASKED = "link", "link_asked"
+ADDRESS_CODE = "address"
+"""Tickets of codes for a new address."""
 _DROP, _STOP = "release", "stop"
 _AFTERWARDS = 7 * 24 * 3600
 """Seconds during which lost factors can be removed after the waiting period."""
@@ -36,12 +37,12 @@ _AFTERWARDS = 7 * 24 * 3600
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """Send the mail: a code for a live account, an explanation for any other address."""
     found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
-    await email_code.send(ctx, db, sign_in, found, is_meant=found is not None and found["disabled_at"] is None)
+    await email_code.send(ctx, db, sign_in, found, is_meant=found is not None and people.is_live(found))
 
 
-async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
+async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str, link: str | None = None) -> None:
     """A factor was set up in a recovery, or lost ones were removed: end all sessions and other pending sign-ins, and
-    notify the owner. `what`: the heading of that mail."""
+    notify the owner. `what`: the heading of that mail; `link` undoes it."""
     if sign_in.person_id is None:
         return
     ended = await end_all(ctx, db, sign_in.tenant_id, sign_in.person_id, "recovered", but=sign_in.id)
@@ -56,7 +57,10 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
             count=ended,
         )
     for to in await _addresses(ctx, db, sign_in.tenant_id, sign_in.person_id):
-        await mail.enqueue(ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=what)
+        heading = what or N_("Your account was recovered")
+        await mail.enqueue(
+            ctx, db, sign_in.tenant_id, "recovered", to, service=sign_in.service, what=heading, link=link
+        )
 
 
 # -- a lost second factor --------------------------------------------------------------------------
@@ -64,21 +68,29 @@ async def complete(ctx: Ctx, db: Db, sign_in: SignIn, what: str) -> None:
 
 def _ways_proved(ctx: Ctx, sign_in: SignIn) -> frozenset[str]:
     """The distinct recovery methods proved, including a link."""
-    return names_of(sign_in.proofs) & {*ctx.factors.ways_back, LINK_PROOF}
+    return proved_of(sign_in.proofs) & {*ctx.factors.ways_back, LINK_PROOF}
 
 
 async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
-    """True if a recovery has proved two different methods and the person's lost factors were removed. With a waiting
-    period, the first call only starts it and notifies all of the owner's addresses, from which it can be stopped."""
-    possession = set(ctx.factors.possession)
-    ways, lost = _ways_proved(ctx, sign_in), sign_in.enrolled & possession
-    if not sign_in.journey.is_recovery or sign_in.person_id is None or not lost:
+    """True if a recovery has proved two different methods, or one where all second factors are provisional, and the
+    person's lost factors were removed. With a waiting period, the first call only starts it and notifies all of the
+    owner's addresses, from which it can be stopped."""
+    possession, person_id = set(ctx.factors.possession), sign_in.person_id
+    lost = sign_in.enrolled & possession
+    if not sign_in.journey.is_recovery or person_id is None or not lost:
         return False
-    if names_of(sign_in.proofs) & possession or len(ways) < 2:
+    if proved_of(sign_in.proofs) & possession or not await _has_ways(ctx, db, sign_in):
         return False
-    if not await _has_waited(ctx, db, sign_in, sign_in.person_id):
+    if not await _has_waited(ctx, db, sign_in, person_id):
         return False
-    await credentials.end_kinds(ctx, db, sign_in.tenant_id, sign_in.person_id, [*possession, credentials.BROWSER])
+    found, rows = (
+        await people.by_id(db, sign_in.tenant_id, person_id),
+        await credentials.rows_of(db, sign_in.tenant_id, person_id),
+    )
+    if found is None:
+        return False
+    ways = _ways_proved(ctx, sign_in)
+    await credentials.end_kinds(ctx, db, sign_in.tenant_id, person_id, [*possession, credentials.BROWSER])
     await record(
         ctx,
         db,
@@ -88,8 +100,30 @@ async def drop_lost_factors(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
         factors=sorted(lost),
         ways=sorted(ways),
     )
-    await complete(ctx, db, sign_in, N_("Your two-step verification was reset"))
+    link = await undo_link.issue(ctx, db, found, Change.REMOVED, rows, proved_of(sign_in.proofs), factor=min(lost))
+    await complete(ctx, db, sign_in, N_("Your two-step verification was reset"), link)
     return True
+
+
+async def _has_ways(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
+    """Whether two different recovery methods are proved. One is enough against second factors that nothing but a
+    password vouched for within the last week."""
+    ways = _ways_proved(ctx, sign_in)
+    if len(ways) != 1 or sign_in.person_id is None or sign_in.journey.is_undo:
+        return len(ways) > 1
+    return not await credentials.settled(ctx, db, sign_in.tenant_id, sign_in.person_id)
+
+
+async def has_waited_for(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
+    """Whether two recovery methods stand for a second factor now. The first call starts the waiting period."""
+    is_asked = sign_in.person_id is not None and len(_ways_proved(ctx, sign_in)) > 1
+    return is_asked and await _has_waited(ctx, db, sign_in, str(sign_in.person_id))
+
+
+async def end_waits(ctx: Ctx, db: Db, person_id: str) -> None:
+    """Nothing that was asked for waits any longer: no removal of factors, no sign-in link, no new address."""
+    for kind in (_DROP, LINK, LINK_ASKED, _STOP, ADDRESS_CODE):
+        await once.end(ctx, db, kind, person_id)
 
 
 async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool:
@@ -108,10 +142,14 @@ async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool
 
 
 async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
-    """The instant from which a recovery with two proved methods can be finished; None if nothing is waiting."""
-    if not sign_in.journey.is_recovery or sign_in.person_id is None or len(_ways_proved(ctx, sign_in)) < 2:
+    """The instant from which a recovery without its second factor can be finished; None if nothing is waiting."""
+    if not sign_in.journey.is_recovery or sign_in.person_id is None or not _ways_proved(ctx, sign_in):
+        return None
+    if proved_of(sign_in.proofs) & set(ctx.factors.possession):
         return None
     async with ctx.read() as db:
+        if not await _has_ways(ctx, db, sign_in):
+            return None
         begun = await once.live(ctx, db, _DROP, sign_in.person_id)
     return _usable_at(ctx, begun) if begun else None
 
@@ -123,7 +161,7 @@ def _usable_at(ctx: Ctx, begun: RowMapping) -> int | None:
 
 
 async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
-    """A possession factor was proved after all: cancel the pending removal."""
+    """A second factor was proved after all, and not one that a thief may have added: cancel the pending removal."""
     if await once.live(ctx, db, _DROP, person_id):
         await _stop(ctx, db, tenant_id, person_id)
 
@@ -141,10 +179,10 @@ async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str
 
 
 async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
-    """The current address, and those that can still undo a change of address."""
+    """The current address, and those that can still undo a change."""
     found = await people.by_id(db, tenant_id, person_id)
-    old = [once.carried(ctx, row).get("email") for row in await once.all_live(ctx, db, OLD_ADDRESS, person_id)]
-    return list(dict.fromkeys(address for address in (found["email"] if found else None, *old) if address))
+    older = await undo_link.addresses(ctx, db, person_id)
+    return list(dict.fromkeys((*([found["email"]] if found else []), *older)))
 
 
 async def stop(ctx: Ctx, token: str) -> None:
@@ -163,8 +201,7 @@ async def stop(ctx: Ctx, token: str) -> None:
 
 async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await pending.end_all(ctx, db, tenant_id, person_id)
-    for kind in (_DROP, LINK, LINK_ASKED, _STOP):
-        await once.end(ctx, db, kind, person_id)
+    await end_waits(ctx, db, person_id)
     await record(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
 
 

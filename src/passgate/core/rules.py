@@ -6,8 +6,10 @@ reference are generated from this model.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -18,6 +20,8 @@ from passgate.errors import Invalid
 AAL1, AAL2, AAL3 = "urn:passgate:aal1", "urn:passgate:aal2", "urn:passgate:aal3"
 PHR = "phr"
 """Phishing-resistant, the name in OpenID's EAP ACR Values."""
+SHORTEST_ALONE = 15
+"""Characters of a password used alone in production (NIST SP 800-63B-4 §3.1.1.2)."""
 LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each includes the requirements of the one before."""
 
@@ -91,6 +95,11 @@ class Rules(BaseModel):
             known[name] = tuple(word for word in known[name] if word in factors)
         return cls.model_construct(**{**_DEFAULTS, **known})
 
+    @classmethod
+    def parsed(cls, text: str, factors: Factors) -> Rules:
+        """The same from a tenant's column; each text is parsed once."""
+        return _parsed(text, factors)
+
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")
 
@@ -126,6 +135,11 @@ class Rules(BaseModel):
         all_count = all(factors[name].traits for name in self.second_among)
         is_second_required = self.second == "always" and all_count and not self.remember_days
         return self.password_beside if is_second_required else self.password_alone
+
+
+@lru_cache(1024)
+def _parsed(text: str, factors: Factors) -> Rules:
+    return Rules.from_json(json.loads(text), factors)
 
 
 _DEFAULTS = dict(Rules())

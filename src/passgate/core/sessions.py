@@ -1,5 +1,6 @@
-"""Sessions: open, find, touch, end. The result of a sign-in, and the only thing that authorises a person to act. Only
-`signin.finish` opens one. An ended session never becomes live: nothing resets `ended_at`.
+"""Sessions: open, find, lift, touch, end. The result of a sign-in, and the only thing that authorises a person to act.
+Only `signin.finish` opens one. An ended session never becomes live: nothing resets `ended_at`. A step-up leaves the
+session's id as it is and gives it a new secret.
 
 Not here: how a session is carried (cookie, bearer), which is `web`.
 """
@@ -7,6 +8,7 @@ Not here: how a session is carried (cookie, bearer), which is `web`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +28,12 @@ from sqlalchemy import (
 )
 
 from passgate.core.ctx import Actor, Ctx
-from passgate.core.rules import AAL3
-from passgate.errors import CredentialInvalid, NotFound, SessionEnded
+from passgate.core.policy import amr_of, least, stronger, suffices
+from passgate.core.rules import AAL3, Rules
+from passgate.errors import CredentialInvalid, NotFound, SessionEnded, SessionSuperseded, StepUpNeeded
 from passgate.store import Db
 from passgate.store.point import Lookup
-from passgate.store.tables import person, role_grant, session, tenant
+from passgate.store.tables import person, role_grant, session, superseded_secret, tenant
 from passgate.world import SECOND
 
 PREFIX = "pg_ses_"
@@ -54,6 +57,7 @@ LOOKUP = Lookup(
         session.c.auth_time,
         session.c.amr,
         session.c.acr,
+        session.c.proofs,
         session.c.browser,
         session.c.os,
         session.c.ip,
@@ -65,6 +69,7 @@ LOOKUP = Lookup(
         tenant.c.name,
         tenant.c.display_name,
         tenant.c.disabled_at.label("tenant_disabled_at"),
+        tenant.c.policy,
         _ROLES.scalar_subquery().label("roles"),
     )
     .join(person, person.c.id == session.c.person_id)
@@ -72,6 +77,11 @@ LOOKUP = Lookup(
     .where(session.c.secret_hash == b"")
 )
 """Everything a request needs to know of a session, in one indexed query."""
+_SUPERSEDED = Lookup(
+    select(session.c.ended_at)
+    .join(superseded_secret, superseded_secret.c.session_id == session.c.id)
+    .where(superseded_secret.c.secret_hash == b"")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +118,10 @@ _SEEN = select(
 
 
 async def open_session(
-    ctx: Ctx, db: Db, *, tenant_id: str, person_id: str, amr: tuple[str, ...], acr: str, auth_time: int
+    ctx: Ctx, db: Db, *, tenant_id: str, person_id: str, amr: tuple[str, ...], acr: str, proofs: Mapping[str, int]
 ) -> Opened:
-    """Open a session, always with a new id and a new secret. Only the secret's hash is stored."""
+    """Open a session, always with a new id and a new secret. Only the secret's hash is stored. `proofs`: when each was
+    given."""
     minted = ctx.ring.mint(PREFIX)
     now, (idle, absolute) = ctx.now(), _lives(ctx, acr)
     expires = now + absolute * SECOND
@@ -121,7 +132,8 @@ async def open_session(
         "secret_hash": minted.hash,
         "amr": json.dumps(amr),
         "acr": acr,
-        "auth_time": auth_time,
+        "proofs": json.dumps(dict(proofs)),
+        "auth_time": now,
         "created_at": now,
         "last_used_at": now,
         "idle_expires_at": min(now + idle * SECOND, expires),
@@ -144,15 +156,16 @@ def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
     return (min(idle, 15 * 60), min(absolute, 12 * 3600)) if acr == AAL3 else (idle, absolute)
 
 
-async def find(ctx: Ctx, token: str) -> Found:
-    """The live session of a bearer secret; raises CredentialInvalid or SessionEnded. The MAC is checked before the
-    database is queried; every call queries it, so a session ended a moment ago is never accepted."""
+async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Found:
+    """The live session of a bearer secret; raises CredentialInvalid, SessionEnded, or StepUpNeeded for a session that
+    the tenant's rules no longer accept, unless `at_any_level`. The MAC is checked before the database is queried; every
+    call queries it, so a session ended, or a rule raised, a moment ago counts."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise CredentialInvalid
     row = await ctx.services.store.point.one(LOOKUP, secret_hash)
     if row is None:
-        raise CredentialInvalid
+        raise await _missing(ctx, secret_hash)
     at, now = LOOKUP.index, ctx.now()
     is_over = row[at["ended_at"]] is not None or row[at["idle_expires_at"]] <= now or row[at["expires_at"]] <= now
     if is_over or row[at["person_disabled_at"]] is not None or row[at["tenant_disabled_at"]] is not None:
@@ -164,8 +177,20 @@ async def find(ctx: Ctx, token: str) -> Found:
         row[at["acr"]],
         tuple(json.loads(row[at["amr"]])),
         row[at["auth_time"]],
+        json.loads(row[at["proofs"]]),
     )
+    rules = Rules.parsed(row[at["policy"]], ctx.factors)
+    if not at_any_level and not suffices(rules, actor.proofs, actor.acr):
+        raise StepUpNeeded(least(ctx.factors, rules), ctx.settings.signin.fresh)
     return Found(row, actor)
+
+
+async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInvalid:
+    """Why no session has this secret: a step-up has replaced it, or it is none of ours."""
+    row = await ctx.services.store.point.one(_SUPERSEDED, secret_hash)
+    if row is None:
+        return CredentialInvalid()
+    return SessionSuperseded() if row[0] is None else SessionEnded()
 
 
 async def touch(ctx: Ctx, found: Found) -> None:
@@ -190,9 +215,47 @@ async def is_live(ctx: Ctx, db: Db, actor: Actor) -> bool:
     return await db.value(query) is not None
 
 
-async def lift(db: Db, actor: Actor, amr: tuple[str, ...], acr: str) -> None:
-    """Raise the `amr` and `acr` of the actor's session. `auth_time` stays: its first proofs are as old as before."""
-    await db.change(update(session).where(session.c.id == actor.session_id).values(amr=json.dumps(amr), acr=acr))
+async def lift(ctx: Ctx, db: Db, session_id: str, proofs: Mapping[str, int], acr: str) -> RowMapping:
+    """Add proofs to a live session, whose person the caller has locked; its level never falls. Returns the row as it
+    was. SessionEnded."""
+    row = await db.one(select(session).where(session.c.id == session_id, *_live(ctx.now())))
+    if row is None:
+        raise SessionEnded
+    merged = {**json.loads(row["proofs"]), **proofs}
+    amr = dict.fromkeys((*json.loads(row["amr"]), *amr_of(ctx.factors, tuple(proofs))))
+    values = {"proofs": json.dumps(merged), "amr": json.dumps([*amr]), "acr": stronger(row["acr"], acr)}
+    await db.change(update(session).where(session.c.id == session_id).values(**values))
+    return row
+
+
+async def renew(
+    ctx: Ctx, db: Db, session_id: str, *, proofs: Mapping[str, int], amr: tuple[str, ...], acr: str
+) -> Opened:
+    """The same session after a step-up or another sign-in in its browser: its proofs are added, its lifetimes begin
+    anew, its secret is a new one, and `auth_time`, `amr` and `acr` describe the sign-in that has just finished. The
+    person is locked."""
+    old = await lift(ctx, db, session_id, proofs, acr)
+    minted, now = ctx.ring.mint(PREFIX), ctx.now()
+    idle, absolute = _lives(ctx, acr)
+    expires = now + absolute * SECOND
+    values = {
+        "secret_hash": minted.hash,
+        "amr": json.dumps(amr),
+        "acr": acr,
+        "browser": ctx.origin.browser,
+        "os": ctx.origin.os,
+        "ip": ctx.origin.ip,
+        "auth_time": now,
+        "last_used_at": now,
+        "idle_expires_at": min(now + idle * SECOND, expires),
+        "expires_at": expires,
+    }
+    await db.change(update(session).where(session.c.id == session_id).values(**values))
+    await db.add(superseded_secret, secret_hash=old["secret_hash"], session_id=session_id)
+    row = await db.one(select(session).where(session.c.id == session_id))
+    if row is None:
+        raise SessionEnded
+    return Opened(minted.token, as_json(row, current=True), is_new_device=False)
 
 
 async def end(ctx: Ctx, db: Db, actor: Actor, session_id: str, reason: str = "ended") -> None:

@@ -6,7 +6,7 @@ Not here: how one starts (`starts`), how a proof is counted (`proof`), checking 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -24,13 +24,25 @@ from passgate.core import (
     recovery,
     sessions,
     signup,
+    undo,
 )
 from passgate.core import known as browsers
-from passgate.core.action import within
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Actor, Ctx
-from passgate.core.factor import Answer, Compared, Enrolling, Factor, SetUp, names_of, no_challenge
+from passgate.core.events import Event
+from passgate.core.factor import (
+    NEW,
+    REMEMBERED,
+    Answer,
+    Compared,
+    Enrolling,
+    Factor,
+    SetUp,
+    names_of,
+    no_challenge,
+    proved_of,
+)
 from passgate.core.factors import device, email_code
 from passgate.core.journey import SIGN_IN
 from passgate.core.pending import SignIn
@@ -39,11 +51,13 @@ from passgate.core.proof import Attempt, Comparing, Marking, Outcome, Right
 from passgate.core.rules import AAL1
 from passgate.errors import (
     AlreadyProved,
+    CredentialInvalid,
     FactorNotOffered,
     HandleInvalid,
     Invalid,
     NoChallenge,
     ProofMissing,
+    SessionEnded,
     StepUpNeeded,
 )
 from passgate.hashing import Queue
@@ -67,6 +81,8 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     named."""
     if sign_in.person_id is None:
         return sign_in
+    if sign_in.journey.is_undo:
+        return await undo.known(ctx, db, sign_in)
     has = await credentials.kinds(db, sign_in.tenant_id, sign_in.person_id)
     browser = sign_in.data.get("browser")
     remembered = bool(browser) and await device.is_known(
@@ -85,12 +101,15 @@ def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
         sign_in.enrolled,
         floor,
         is_remembered=sign_in.is_remembered,
+        wants_address=bool(sign_in.data.get("address")),
+        demanded=sign_in.demanded,
     )
 
 
 def _offered(ctx: Ctx, sign_in: SignIn, name: str) -> tuple[Need, Factor]:
     decision, factor = decide(ctx, sign_in), ctx.factors.get(name)
-    if name in names_of(sign_in.proofs):
+    is_set_up = isinstance(decision, Need) and decision.enrol and decision.offers(name)
+    if name in names_of(sign_in.proofs) and not is_set_up:
         raise AlreadyProved
     if factor is None or not isinstance(decision, Need) or not decision.offers(name):
         raise FactorNotOffered
@@ -132,13 +151,40 @@ async def _debit_challenge(ctx: Ctx, sign_in: SignIn) -> None:
         await budgets.start(ctx, db, await budgets.who(ctx, db, sign_in.tenant_id, is_step_up=False, **mine))
 
 
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What is required next, and the handle to go on with."""
+
+    decision: Decision
+    handle: str = field(repr=False)
+
+
 async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
     """Check one factor's answer and return the new decision. A refusal counts; a server error refunds no attempt."""
+    return (await _prove(ctx, handle, name, answer, has_new_handle=False)).decision
+
+
+async def prove_in_browser(ctx: Ctx, handle: str, name: str, answer: Answer) -> Proved:
+    """The same where the handle is in a cookie, which a neighbour may have planted: the proof replaces the handle in
+    one transaction, so that whoever knows the old one can never finish with it."""
+    return await _prove(ctx, handle, name, answer, has_new_handle=True)
+
+
+async def _prove(ctx: Ctx, handle: str, name: str, answer: Answer, *, has_new_handle: bool) -> Proved:
     sign_in = await find(ctx, handle)
     need, factor = _offered(ctx, sign_in, name)
     checked_answer(factor, answer)
     make = _setting_up if need.enrol else _proving
-    return await proof.prove(ctx, await make(ctx, sign_in, factor, answer))
+    attempt = await make(ctx, sign_in, factor, answer)
+
+    async def mark(db: Db, compared: Compared) -> Right[Proved] | Outcome:
+        marked = await attempt.mark(db, compared)
+        if not isinstance(marked, Right):
+            return marked
+        fresh = await pending.new_handle(ctx, db, sign_in) if has_new_handle else handle
+        return Right(Proved(marked.value, fresh))
+
+    return await proof.prove(ctx, proof.marked_by(attempt, mark))
 
 
 def checked_answer(factor: Factor, answer: Answer) -> None:
@@ -181,10 +227,12 @@ def _attempt(
     )
 
 
-async def _lock(db: Db, sign_in: SignIn, person_id: str) -> RowMapping | None:
-    """The live person, locked. Where a link began the sign-in its makers are locked too, and None means that they may
-    not do this any more."""
-    return await links.lock(db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()))
+async def _lock(db: Db, sign_in: SignIn, person_id: str, *others: str) -> RowMapping | None:
+    """The live person, locked, and other people with them. Where a link began the sign-in its makers are locked too,
+    and None means that they may not do this any more. An undo locks the owner of a closed account as well."""
+    if sign_in.journey.is_undo:
+        return await undo.lock(db, sign_in.tenant_id, person_id, others)
+    return await links.lock(db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
 
 
 async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
@@ -210,9 +258,10 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
         if made is None:
             return Outcome.WRONG
         proved = made
-        await pending.name(db, proved)
+        await pending.name(ctx, db, proved)
     proved = await known(ctx, db, proved)
-    if await recovery.drop_lost_factors(ctx, db, proved):
+    advance = undo.advance if proved.journey.is_undo else recovery.drop_lost_factors
+    if await advance(ctx, db, proved):
         proved = await known(ctx, db, proved)
     await record(
         ctx, db, factor.proved_event, tenant_id=proved.tenant_id, subject_id=proved.person_id, personal=sign_in.personal
@@ -228,10 +277,17 @@ async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
         raise FactorNotOffered
     async with ctx.read() as db:
         found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
-    if found is None or found["disabled_at"] is not None:
+    if found is None or not people.is_live(found):
         raise HandleInvalid
     return Enrolling(
-        sign_in.tenant_id, sign_in.tenant_name, found["id"], found["email"], sign_in.service, sign_in.rules, sign_in.id
+        sign_in.tenant_id,
+        sign_in.tenant_name,
+        found["id"],
+        found["email"],
+        sign_in.service,
+        sign_in.rules,
+        sign_in.id,
+        proved_of(sign_in.proofs),
     )
 
 
@@ -258,12 +314,12 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         now = decide(ctx, await known(ctx, db, sign_in))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
             raise FactorNotOffered
-        proof_name = compared.proof or factor.name
+        proof_name = (compared.proof or factor.name) + NEW
         if not await pending.add_proof(ctx, db, sign_in, proof_name, who.person_id):
             return await _late(db, sign_in, factor, Outcome.OVER)
         if not await compared.mark(db):
             return Outcome.WRONG
-        if sign_in.journey.is_recovery:
+        if now.reason == policy.NEW_FIRST.name:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
         return Right(decide(ctx, await known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof_name)))))
 
@@ -286,12 +342,15 @@ class Finished:
 
 async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = False) -> Finished:
     """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded.
-    `by_cookie`: a browser gets it, and is known from now on; `remember`: it may skip the second factor for some days,
-    if the tenant's rules allow that."""
+    `by_cookie`: a browser gets it, and is known from now on. A session that this browser carries already lives on if it
+    is the same person's, and is replaced if it is another's. `remember`: the browser may skip the second factor for
+    some days, if the tenant's rules allow that."""
     before = await pending.find(ctx, handle)
+    present = await _present(ctx) if by_cookie else None
+    others = (present.person_id,) if present else ()
     async with ctx.write() as db:
         # Before anybody is named there is nobody to lock, and nothing to finish.
-        is_live = before.person_id and await _lock(db, before, before.person_id)
+        is_live = before.person_id and await _lock(db, before, before.person_id, *others)
         sign_in = await known(ctx, db, await pending.take(ctx, db, before))
         enough = decide(ctx, sign_in)
         if isinstance(enough, Need):
@@ -300,7 +359,7 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
             raise StepUpNeeded(str(sign_in.data.get("floor") or sign_in.rules.least_acr), 0)
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
-        opened = await _open(ctx, db, sign_in, sign_in.person_id, enough)
+        opened = await _open(ctx, db, sign_in, sign_in.person_id, enough, present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         await record(
             ctx,
@@ -318,17 +377,21 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
         return Finished(opened, remembered, cookie)
 
 
-async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough) -> sessions.Opened:
-    if sign_in.journey.is_step_up and sign_in.session_id:
-        replaced = Actor(sign_in.tenant_id, person_id, sign_in.session_id, "", (), 0)
-        async with within(ctx, db, replaced):
-            await sessions.end(ctx, db, replaced, sign_in.session_id, "stepped_up")
-    opened = await sessions.open_session(
-        ctx, db, tenant_id=sign_in.tenant_id, person_id=person_id, amr=enough.amr, acr=enough.acr, auth_time=ctx.now()
-    )
+async def _present(ctx: Ctx) -> Actor | None:
+    """Whose live session the browser of this request carries."""
+    try:
+        return (await sessions.find(ctx, ctx.origin.session, at_any_level=True)).actor
+    except (CredentialInvalid, SessionEnded):
+        return None
+
+
+async def _open(
+    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Actor | None
+) -> sessions.Opened:
+    opened = await _session(ctx, db, sign_in, person_id, enough, present)
     if sign_in.journey.is_recovery or email_code.name in names_of(sign_in.proofs):
         await once.end_mailed(ctx, db, person_id)
-    if names_of(sign_in.proofs) & set(ctx.factors.possession):
+    if proved_of(sign_in.proofs) & await credentials.settled(ctx, db, sign_in.tenant_id, person_id):
         await recovery.cancel_drop(ctx, db, sign_in.tenant_id, person_id)
     if sign_in.is_remembered:
         await device.used(ctx, db, str(sign_in.data["browser"]))
@@ -337,6 +400,29 @@ async def _open(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enoug
         if found is not None:
             await mail.enqueue(ctx, db, sign_in.tenant_id, "new_device", found["email"], service=sign_in.service)
     return opened
+
+
+async def _session(
+    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Actor | None
+) -> sessions.Opened:
+    """A new session; or the same one under a new secret after a step-up, which signing in again in its browser is too.
+    Raises SessionEnded if the session of a step-up has ended meanwhile."""
+    proofs = dict(sign_in.proved_at)
+    if enough.reason == policy.BY_BROWSER.name:
+        proofs[REMEMBERED] = ctx.now()
+    given: dict[str, Any] = {"proofs": proofs, "amr": enough.amr, "acr": enough.acr}
+    goes_on = sign_in.session_id if sign_in.journey.is_step_up else None
+    if goes_on is None and present is not None and await sessions.is_live(ctx, db, present):
+        if present.person_id == person_id:
+            goes_on = present.session_id
+        else:
+            await sessions.end(ctx, db, present, present.session_id, "replaced")
+            about: dict[str, Any] = {"tenant_id": present.tenant_id, "subject_id": present.person_id}
+            await record(ctx, db, Event.SESSION_ENDED, **about, session_id=present.session_id, reason="replaced")
+    if goes_on is not None:
+        await pending.end_of_session(ctx, db, goes_on, but=sign_in.id)
+        return await sessions.renew(ctx, db, goes_on, **given)
+    return await sessions.open_session(ctx, db, tenant_id=sign_in.tenant_id, person_id=person_id, **given)
 
 
 def may_remember(sign_in: SignIn) -> int:

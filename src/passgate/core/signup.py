@@ -12,6 +12,7 @@ from passgate.core import access, people, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
+from passgate.core.factor import NEW
 from passgate.core.factors import email_code, password
 from passgate.core.pending import SignIn
 from passgate.core.profile import checked
@@ -81,5 +82,5 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):
         await password.replace(ctx, db, tenant_id, person_id, Stored(*given))
-        proofs = (*proofs, password.name)
+        proofs = (*proofs, password.name + NEW)
     return replace(sign_in, tenant_id=tenant_id, person_id=person_id, proofs=proofs)

@@ -24,15 +24,17 @@ from passgate.core import (
     signin,
     signup,
     tenants,
+    undo,
+    undo_link,
 )
-from passgate.core.action import action
+from passgate.core.action import ANYBODY, action
 from passgate.core.audit import canonical, record
 from passgate.core.budgets import Who
 from passgate.core.ctx import Actor, Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Compared
+from passgate.core.factor import BY_LINK, Compared, names_of
 from passgate.core.factors import device, email_code
-from passgate.core.journey import JOURNEYS, RECOVERY, SIGN_IN, SIGN_UP, STEP_UP, Journey
+from passgate.core.journey import JOURNEYS, RECOVERY, SIGN_IN, SIGN_UP, STEP_UP, UNDO, Journey
 from passgate.core.policy import Decision, Need, Refuse, own_level
 from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.rules import LEVELS
@@ -107,19 +109,23 @@ async def recover(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
         return await _started(ctx, db, begun, handle)
 
 
-async def step_up(ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None) -> Started:
-    """Start a sign-in of the actor to the requested level, or to their own. Finishing it replaces the actor's session.
-    A step-up always requires a new proof, whatever age was requested."""
+async def step_up(
+    ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None, *, address: bool = False
+) -> Started:
+    """Start a sign-in of the actor to the requested level, or to their own. Finishing it gives the actor's session a
+    new secret. A step-up always requires a new proof, whatever age was requested. `address`: it confirms the address
+    too, so that the mailbox alone can't undo what is changed next."""
     if acr is not None and acr not in LEVELS:
         raise Invalid({"step_up.acr": "value"})
-    async with action(ctx, actor) as acting:
+    async with action(ctx, actor, permission=ANYBODY) as acting:
         db, found = acting.db, acting.person
         tenant = await tenants.by_id(ctx, db, actor.tenant_id)
         if tenant is None:
             raise HandleInvalid
         floor = acr or own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
-        data = {"floor": floor, "email": found["email"], "email_key": found["email_key"]} | _going(return_to)
-        begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data, actor)
+        data = {"floor": floor, "email": found["email"], "email_key": found["email_key"], "address": address}
+        mine = {"person_id": actor.person_id, "session_id": actor.session_id}
+        begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data | _going(return_to), **mine)
         started = await _started(ctx, db, begun, handle)
         if isinstance(started.decision, Refuse):
             raise FactorNotOffered("None of your sign-in options is secure enough for this.")
@@ -164,7 +170,7 @@ async def _by_mailed_link(ctx: Ctx, token: str) -> Started:
         async def take(db: Db) -> str | None:
             return str(ticket["id"]) if await once.take(ctx, db, ticket["id"]) else None
 
-        return Compared(True, ticket["person_id"], take, email_code.name)
+        return Compared(True, ticket["person_id"], take, email_code.name + BY_LINK)
 
     async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
         found = await people.lock(db, ticket["tenant_id"], ticket["person_id"])
@@ -178,6 +184,27 @@ async def _by_mailed_link(ctx: Ctx, token: str) -> Started:
         return Right(begun)
 
     return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
+
+
+async def by_undo(ctx: Ctx, token: str) -> Started:
+    """Begin to undo a change, by the link in the mail about it; a code goes to the same address. HandleInvalid,
+    Throttled."""
+    async with ctx.read() as db:
+        seen = await undo_link.find(ctx, db, token)
+    change = undo_link.read(ctx, seen)
+    at = people.Address(change.email, change.email_key)
+    async with ctx.write() as db:
+        found = await undo.lock(db, seen["tenant_id"], seen["bound_to"])
+        tenant = await tenants.by_id(ctx, db, seen["tenant_id"])
+        ticket = await undo_link.find(ctx, db, token)
+        await budgets.start_of_undo(ctx, db, ticket["id"])
+        if found is None or tenant is None or tenant.is_disabled:
+            raise HandleInvalid
+        data = {"email": at.text, "email_key": at.key, "undo": ticket["id"]}
+        begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, UNDO, data, person_id=found["id"])
+        started = await _started(ctx, db, begun, handle)
+        await email_code.send(ctx, db, begun, found, is_meant=True)
+        return started
 
 
 async def _of_person(
@@ -203,7 +230,7 @@ async def _of_person(
 def _is_asked(journey: Journey, tenant: tenants.Tenant, proof_name: str) -> bool:
     """A mailed link proves no more than the code beside it: nothing where policy asks for no mailed code."""
     asked = (*tenant.rules.first, *tenant.rules.second_among)
-    return proof_name != email_code.name or journey.is_recovery or proof_name in asked
+    return journey.is_recovery or not names_of([proof_name]) & {email_code.name} or email_code.name in asked
 
 
 # -- helpers ---------------------------------------------------------------------------------------
@@ -230,13 +257,14 @@ async def _begin(
     tenant: tenants.Tenant,
     journey: Journey,
     data: dict[str, Any],
-    actor: Actor | None = None,
+    *,
+    person_id: str | None = None,
+    session_id: str | None = None,
 ) -> tuple[pending.SignIn, str]:
     """Begin a pending sign-in, whose row is debited too; finishing gives that back. Throttled."""
     rows = await budgets.pending_row(ctx, db, tries, len(canonical(data)))
     ctx.services.tally[f"started_{journey.name}"] += 1
     more = {"rows": rows} if rows else {}
-    person_id, session_id = (actor.person_id, actor.session_id) if actor else (None, None)
     return await pending.begin(ctx, db, tenant, journey, data | more, person_id=person_id, session_id=session_id)
 
 

@@ -5,7 +5,6 @@ Not here: who belongs to a tenant (`people`) and what its rules mean (`policy`).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
@@ -62,7 +61,7 @@ _BY_ID = select(tenant).where(tenant.c.id == bindparam("of_id"))
 def _value(ctx: Ctx, row: RowMapping | None) -> Tenant | None:
     if row is None:
         return None
-    rules = Rules.from_json(json.loads(row["policy"]), ctx.factors)
+    rules = Rules.parsed(row["policy"], ctx.factors)
     return Tenant(row["id"], row["name"], row["display_name"], row["signup"], rules, row["disabled_at"] is not None)
 
 

@@ -224,7 +224,7 @@ superseded_secret = Table(
     Index(None, "session_id"),
 )
 
-# core/repeat: what a form was answered with, so that its second post is answered as the first.
+# core/form_answers: what a form was answered with, so that its second post is answered as the first.
 form_answer = Table(
     "form_answer",
     metadata,

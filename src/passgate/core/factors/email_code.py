@@ -34,25 +34,33 @@ async def send(
     tenant, journey, target = sign_in.tenant_id, sign_in.journey, _target(sign_in, found)
     tries = await budgets.who(ctx, db, tenant, is_step_up=journey.is_step_up, person_id=person_id or "")
     to = found["email"] if found is not None and is_named else sign_in.email
-    is_seen = found is not None
-    is_free = await budgets.mail(ctx, db, tenant, target.email_key, tries, is_seen=is_seen, person_id=person_id)
+    if journey.is_undo:  # its link was mailed to this very address, so no stranger can use up these mails
+        is_free = await budgets.mail_of_undo(ctx, db, str(sign_in.data["undo"]))
+    else:
+        is_seen = found is not None
+        is_free = await budgets.mail(ctx, db, tenant, target.email_key, tries, is_seen=is_seen, person_id=person_id)
     is_sent = is_free and bool(to)
     has_code = await budgets.has_codes_left(ctx, db, target)
     is_open = is_meant and is_sent
+    owner = None if journey.is_undo else person_id  # no session of the person's ends the codes of an undo
     code = await mailed_code.issue(
-        ctx, db, tenant, name, sign_in.id, is_meant=is_open and has_code, person_id=person_id if is_open else None
+        ctx, db, tenant, name, sign_in.id, is_meant=is_open and has_code, person_id=owner if is_open else None
     )
     link = await mailed_link.issue(ctx, db, sign_in, person_id, is_meant=is_open) if journey.mails_link else None
     if not is_sent or not (has_code or journey.mails_link):
         return
-    kind = journey.code_mail if is_meant else journey.no_code_mail
-    await mail.enqueue(ctx, db, tenant, kind, to, service=sign_in.service, code=code, link=link)
+    kind, erase_at = journey.code_mail if is_meant else journey.no_code_mail, 0
+    if not is_meant and found is not None and found["erase_at"] is not None:
+        kind, erase_at = "account_closing", found["erase_at"]
+    await mail.enqueue(ctx, db, tenant, kind, to, service=sign_in.service, code=code, link=link, erase_at=erase_at)
     await record(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=tenant, subject_id=person_id, purpose=journey.name)
 
 
 def _target(sign_in: SignIn, found: RowMapping | None) -> Target:
-    """Refused codes count for the account and purpose, whoever's sign-in they are for."""
-    email_key = found["email_key"] if found is not None and sign_in.person_id else sign_in.email_key
+    """Refused codes count for the account and purpose, whoever's sign-in they are for; those of an undo for the address
+    that its link was mailed to, since a thief has links too, to an address of theirs."""
+    is_named = found is not None and sign_in.person_id and not sign_in.journey.is_undo
+    email_key = found["email_key"] if found is not None and is_named else sign_in.email_key
     return Target(Guess.MAILED, sign_in.tenant_id, sign_in.journey.name, found["id"] if found else None, email_key)
 
 
@@ -68,10 +76,11 @@ async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     """Send another mail and invalidate the older code. Returns the masked address, the same for known and unknown."""
-    is_named = sign_in.person_id is not None
+    is_undo = sign_in.journey.is_undo  # its code goes to the address that stood before the change
+    is_named = sign_in.person_id is not None and not is_undo
     async with ctx.write() as db:
         found = await _named(db, sign_in)
-        is_live = found is not None and found["disabled_at"] is None
+        is_live = found is not None and people.is_live(found, or_closed=is_undo)
         is_meant = found is None if sign_in.journey.makes_person else is_live
         await send(ctx, db, sign_in, found, is_meant=is_meant, is_named=is_named)
     return {"sent_to": people.masked(found["email"] if found is not None and is_named else sign_in.email)}

@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, bindparam, or_, select, update
 
 from passgate import ceremony
 from passgate.ceremony import Asserted, Passkey, Unproved
-from passgate.core import credentials, mail, once
+from passgate.core import credentials, mail, once, people
 from passgate.core.audit import record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
@@ -53,8 +53,10 @@ async def _challenge(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str,
     return challenge
 
 
-async def _known(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[Passkey]:
-    rows = await credentials.of_kind(db, tenant_id, person_id, name)
+async def _known(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, counting: frozenset[str] | None = None
+) -> list[Passkey]:
+    rows = await credentials.of_kind(db, tenant_id, person_id, name, counting)
     return [_as_passkey(row) for row in rows if row["rp_id"] == rp_id(ctx)]
 
 
@@ -69,7 +71,8 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     """Options for the browser. Until another factor has named the person they reveal nothing about anyone."""
     await ceremony.ready()
     async with ctx.write() as db:
-        allowed = await _known(ctx, db, sign_in.tenant_id, sign_in.person_id) if sign_in.person_id else []
+        named = sign_in.person_id
+        allowed = await _known(ctx, db, sign_in.tenant_id, named, sign_in.rows) if named else []
         fresh = await _challenge(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id)
     return ceremony.request_options(challenge=fresh, rp_id=rp_id(ctx), allowed=allowed)
 
@@ -80,17 +83,17 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
         return Target(Guess.NOT, sign_in.tenant_id), await once.live(ctx, db, _ASKED, sign_in.id)
 
 
-_BY_LOOKUP = (
-    select(credential, person.c.email, person.c.email_key, person.c.disabled_at)
+_ANY_BY_LOOKUP = (
+    select(credential, person.c.email, person.c.email_key, person.c.disabled_at, person.c.disabled_by)
     .join(person, person.c.id == credential.c.person_id)
     .where(
         credential.c.lookup == bindparam("of_lookup"),
         credential.c.kind == name,
         credential.c.tenant_id == bindparam("of_tenant"),
         credential.c.rp_id == bindparam("of_rp"),
-        credential.c.revoked_at.is_(None),
     )
 )
+_BY_LOOKUP = _ANY_BY_LOOKUP.where(credentials.counting(None))
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
@@ -105,8 +108,9 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     if seen is None or is_locked or not asked or asked["person"] != sign_in.person_id:
         return refused
     async with ctx.read() as db:
+        query = _BY_LOOKUP if sign_in.rows is None else _ANY_BY_LOOKUP.where(credentials.counting(sign_in.rows))
         row = await db.one(
-            _BY_LOOKUP, of_lookup=ceremony.named(answer) or b"", of_tenant=sign_in.tenant_id, of_rp=rp_id(ctx)
+            query, of_lookup=ceremony.named(answer) or b"", of_tenant=sign_in.tenant_id, of_rp=rp_id(ctx)
         )
     await ceremony.ready()
     asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
@@ -125,7 +129,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
     """Whether the passkey belongs to the named person, or to the owner of the entered address, who is not disabled."""
-    if row["disabled_at"] is not None:
+    if not people.is_live(row, or_closed=sign_in.journey.is_undo):
         return False
     if sign_in.person_id is not None:
         return bool(row["person_id"] == sign_in.person_id)
@@ -165,9 +169,7 @@ def _is_behind(counter: int, stored: int) -> bool:
 async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Asserted) -> bool:
     """Check and increase the counter in one statement; False if it passed this value, unless rules only note it."""
     data = {**json.loads(row["data"]), "backed_up": asserted.is_backed_up}
-    same = update(credential).where(
-        credential.c.id == row["id"], credential.c.version == row["version"], credential.c.revoked_at.is_(None)
-    )
+    same = update(credential).where(credential.c.id == row["id"], credential.c.version == row["version"])
     values: dict[str, Any] = {"last_used_at": ctx.now(), "data": json.dumps(data)}
     grown = or_(credential.c.counter < asserted.counter, (credential.c.counter == 0) & (asserted.counter == 0))
     if await db.change(same.where(grown).values(counter=asserted.counter, **values)) == 1:
@@ -254,9 +256,7 @@ async def _add(ctx: Ctx, db: Db, who: Enrolling, made: ceremony.Registered) -> s
         )
     except Conflict:
         return None
-    await credentials.changed(
-        ctx, db, who.tenant_id, who.person_id, name, service=who.service, is_added=True, label=label
-    )
+    await credentials.changed(ctx, db, who, name, added=[added], label=label)
     return added
 
 

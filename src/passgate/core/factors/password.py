@@ -94,7 +94,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
     """Every case costs one hash check: unknown person, disabled, no password, locked, or outdated parameters."""
     stored = None
-    if seen is not None and authenticator.is_usable(seen) and not is_locked:
+    if seen is not None and authenticator.is_usable(seen, sign_in) and not is_locked:
         stored = _opened(ctx, seen)
     is_right = await ctx.services.hasher.check(answer, stored, ctx.queue)
     if seen is None or stored is None or not is_right:

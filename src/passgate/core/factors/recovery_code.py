@@ -18,12 +18,11 @@ from passgate.core.audit import record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Compared, Factor, Order, Texts, Trait, typed, wrong
+from passgate.core.factor import Compared, Enrolling, Factor, Order, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
 from passgate.i18n import N_
 from passgate.seal import digest, equal
 from passgate.store import Db
-from passgate.store.tables import credential
 
 name = "recovery_code"
 COUNT = 10
@@ -55,14 +54,19 @@ async def fresh(ctx: Ctx) -> Fresh:
     return Fresh(codes, hashes, scheme, salt)
 
 
-async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, made: Fresh) -> None:
+async def replace(ctx: Ctx, db: Db, who: Enrolling, made: Fresh) -> None:
     """Store the new set; the old one becomes invalid."""
-    await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
+    tenant_id, person_id = who.tenant_id, who.person_id
+    ended = await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
     await budgets.reopen(db, person_id, name)
     data = json.dumps({"salt": made.salt.hex()})
-    for found in made.hashes:
-        lookup = _lookup(person_id, found)
-        await credentials.add(ctx, db, tenant_id, person_id, name, lookup=lookup, scheme=made.scheme, data=data)
+    added = [
+        await credentials.add(
+            ctx, db, tenant_id, person_id, name, lookup=_lookup(person_id, found), scheme=made.scheme, data=data
+        )
+        for found in made.hashes
+    ]
+    await credentials.changed(ctx, db, who, name, added=added, ended=ended)
 
 
 def _lookup(person_id: str, found: bytes) -> bytes:
@@ -73,7 +77,8 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, list[RowMapping]]:
     if sign_in.person_id is None:
         return Target(Guess.NOT, sign_in.tenant_id), []
     async with ctx.read() as db:
-        left = await credentials.of_kind(db, sign_in.tenant_id, sign_in.person_id, name)
+        left = await credentials.of_kind(db, sign_in.tenant_id, sign_in.person_id, name, sign_in.rows)
+    left = [row for row in left if row["last_used_at"] is None]
     return Target(Guess.AUTHENTICATOR, sign_in.tenant_id, name, sign_in.person_id, sign_in.email_key), left
 
 
@@ -89,14 +94,14 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping]
         return wrong(person_id)
 
     async def mark(db: Db) -> str | None:
-        return await _use(ctx, db, sign_in, person_id, found["id"])
+        return await _use(ctx, db, sign_in, person_id, found)
 
     return Compared(True, person_id, mark)
 
 
-async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) -> str | None:
+async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, row: RowMapping) -> str | None:
     """Consume the code, for exactly one caller. The owner is mailed how many are left."""
-    if await credentials.end(ctx, db, sign_in.tenant_id, person_id, credential.c.id == code_id) != 1:
+    if not await credentials.use_up(ctx, db, row):
         return None
     left = len(await credentials.of_kind(db, sign_in.tenant_id, person_id, name))
     await record(ctx, db, Event.RECOVERY_CODE_USED, tenant_id=sign_in.tenant_id, subject_id=person_id, left=left)
@@ -104,7 +109,7 @@ async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, code_id: str) 
     if owner is not None:
         tenant, service = sign_in.tenant_id, sign_in.service
         await mail.enqueue(ctx, db, tenant, "recovery_code_used", owner["email"], service=service, left=left)
-    return code_id
+    return str(row["id"])
 
 
 FACTOR = Factor(

@@ -74,7 +74,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | None, *, is_locked: bool) -> Compared:
-    if seen is None or not authenticator.is_usable(seen) or is_locked:
+    if seen is None or not authenticator.is_usable(seen, sign_in) or is_locked:
         return wrong(sign_in.person_id)
     try:
         secret = credentials.secret_of(ctx, seen)
