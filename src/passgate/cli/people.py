@@ -20,10 +20,11 @@ Role = Annotated[str, typer.Argument(help="owner, admin, user or read_only.")]
 
 
 def install(app: typer.Typer) -> None:
-    user = typer.Typer(help="Add, list and disable users.", no_args_is_help=True, rich_markup_mode=None)
+    user = typer.Typer(help="Add, list, disable and enable users.", no_args_is_help=True, rich_markup_mode=None)
     user.command("add")(add)
     user.command("list")(everybody)
     user.command("disable")(disable)
+    user.command("enable")(enable)
     user.command("signin-link")(signin_link)
     role = typer.Typer(help="Add and remove roles of users.", no_args_is_help=True, rich_markup_mode=None)
     role.command("give")(give)
@@ -87,6 +88,14 @@ def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json
     from passgate.core import operate  # noqa: PLC0415
 
     done = _asked(ctx, lambda core: operate.disable_person(core, email, tenant))
+    desk.show(done, _line(done), as_json=as_json)
+
+
+def enable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """Enable a disabled user again. They sign in anew; an account that its owner closed is closed again."""
+    from passgate.core import operate  # noqa: PLC0415
+
+    done = _asked(ctx, lambda core: operate.enable_person(core, email, tenant))
     desk.show(done, _line(done), as_json=as_json)
 
 

@@ -21,6 +21,7 @@ from passgate.web import body as decoder
 from passgate.web.origin import ContextFactory
 from passgate.web.pages.page import is_page
 from passgate.web.problems import answered
+from passgate.web.repeat import Repeats
 
 access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
@@ -44,6 +45,7 @@ class Edge:
         self._answered = around(self._answer)
         self._contexts = ContextFactory(services)
         self._headers = _standard_headers(https=services.settings.https)
+        self._repeats = Repeats(services.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,7 +94,13 @@ class Edge:
         if at_page and scope["method"] == "GET" and (name := self._other_name(headers)):
             await RedirectResponse(name + _target(scope), status_code=307)(scope, receive, send)
             return
-        await self._inner(scope, await _checked(headers, receive, form=at_page), send)
+        raw = await _checked(headers, receive, form=at_page)
+        given = _again(raw, receive)
+        form = self._repeats.form(scope, raw) if at_page and scope["method"] == "POST" else None
+        if form is None:
+            await self._inner(scope, given, send)
+        else:
+            await self._repeats.answer(ctx, form, self._inner, scope, given, send)
 
     async def _fail(self, error: PassgateError, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["state"]["answer"].status == 0:
@@ -148,9 +156,9 @@ def _standard_headers(*, https: bool) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in fields.items()]
 
 
-async def _checked(headers: Headers, receive: Receive, *, form: bool) -> Receive:
-    """Read and decode the whole body, then return a `receive` that replays it. Pages accept forms, all other paths
-    JSON. Raises Malformed, NotForm, NotJson or TooLarge."""
+async def _checked(headers: Headers, receive: Receive, *, form: bool) -> bytes:
+    """Read the whole body, and make sure that it decodes. Pages accept forms, all other paths JSON. Raises Malformed,
+    NotForm, NotJson or TooLarge."""
     raw = await _whole(headers, receive)
     if raw or headers.get("content-type"):
         _refuse_unless(headers, "application/x-www-form-urlencoded" if form else "application/json")
@@ -160,6 +168,11 @@ async def _checked(headers: Headers, receive: Receive, *, form: bool) -> Receive
         decoder.decode_json(raw)
     elif headers.get("content-type"):
         raise Malformed
+    return raw
+
+
+def _again(raw: bytes, receive: Receive) -> Receive:
+    """A `receive` that replays a body."""
     sent = False
 
     async def replay() -> Message:

@@ -19,7 +19,14 @@ from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.pending import SignIn
 from passgate.core.sessions import Found
-from passgate.errors import CredentialInvalid, CredentialMissing, CsrfRefused, HandleInvalid, SessionEnded
+from passgate.errors import (
+    CredentialInvalid,
+    CredentialMissing,
+    CsrfRefused,
+    HandleInvalid,
+    SessionEnded,
+    SessionSuperseded,
+)
 from passgate.web import body, cookies, csrf
 
 session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
@@ -59,11 +66,12 @@ def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
     return value, True
 
 
-async def live(ctx: Ctx, request: Request) -> Found:
+async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Found:
     """The live session of a request, for our endpoints and a host's own routes. With the cookie, an unsafe method must
-    pass the CSRF check. Raises CredentialMissing, CredentialInvalid, SessionEnded or CsrfRefused."""
+    pass the CSRF check. Raises CredentialMissing, CredentialInvalid, SessionEnded, CsrfRefused, or StepUpNeeded for a
+    session that the tenant's rules no longer accept, unless `at_any_level`."""
     secret, by_cookie = carried(ctx, request.headers)
-    found = await sessions.find(ctx, secret)
+    found = await sessions.find(ctx, secret, at_any_level=at_any_level)
     if by_cookie and request.method not in csrf.SAFE:
         await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id)
     return found
@@ -108,6 +116,11 @@ async def session(request: Request, found: Annotated[Found, Depends(peek)]) -> F
     """Like `peek`, and extends the idle timeout of the session."""
     await sessions.touch(ctx_of(request), found)
     return found
+
+
+async def leaving(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
+    """Like `peek`, for signing out: a session that the tenant's rules no longer accept will do."""
+    return await live(ctx_of(request), request, at_any_level=True)
 
 
 async def operator(request: Request) -> bool:
@@ -201,14 +214,26 @@ async def pending_visitor(
 async def visitor(request: Request) -> Found:
     """A signed-in visitor, by session cookie; extends the idle timeout. Everybody else is redirected to `/signin`. An
     unsafe method must pass the CSRF check."""
+    return await _visitor(request, at_any_level=False)
+
+
+async def leaving_visitor(request: Request) -> Found:
+    """Like `visitor`, for signing out and for confirming who one is: a session that the tenant's rules no longer accept
+    will do."""
+    return await _visitor(request, at_any_level=True)
+
+
+async def _visitor(request: Request, *, at_any_level: bool) -> Found:
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
     form = await form_of(request)
     try:
-        found = await sessions.find(ctx, value or "")
-    except (CredentialInvalid, SessionEnded):
+        found = await sessions.find(ctx, value or "", at_any_level=at_any_level)
+    except (CredentialInvalid, SessionEnded) as over:
         back = request.url.path if request.method in csrf.SAFE else "/account"
-        raise RedirectTo(f"/signin?return_to={quote(back, safe='')}", cookies.clear_session(ctx.settings)) from None
+        # A newer secret of the same session may be in the browser by now.
+        gone = () if isinstance(over, SessionSuperseded) else (cookies.clear_session(ctx.settings),)
+        raise RedirectTo(f"/signin?return_to={quote(back, safe='')}", *gone) from None
     if request.method not in csrf.SAFE:
         await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id, form.get("csrf_token"))
     await sessions.touch(ctx, found)
@@ -226,14 +251,29 @@ async def link(request: Request) -> str:
     return value
 
 
-GUARDS = (stranger, handle, peek, session, operator, developer, anonymous_visitor, pending_visitor, visitor, link)
+GUARDS = (
+    stranger,
+    handle,
+    peek,
+    session,
+    leaving,
+    operator,
+    developer,
+    anonymous_visitor,
+    pending_visitor,
+    visitor,
+    leaving_visitor,
+    link,
+)
 
 Context = Annotated[Ctx, Depends(context)]
 Handle = Annotated[str, Depends(handle)]
 Peek = Annotated[Found, Depends(peek)]
 Session = Annotated[Found, Depends(session)]
+Leaving = Annotated[Found, Depends(leaving)]
 Operator = Annotated[bool, Depends(operator)]
 Anonymous = Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 Pending = Annotated[PendingVisitor, Depends(pending_visitor)]
 Visitor = Annotated[Found, Depends(visitor)]
+LeavingVisitor = Annotated[Found, Depends(leaving_visitor)]
 Link = Annotated[str, Depends(link)]

@@ -19,15 +19,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from starlette.types import Scope
 
-from passgate.core import access, sessions
+from passgate.core import access, account, sessions
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Services
 from passgate.core.events import Event
-from passgate.core.policy import is_at_least
 from passgate.core.profile import as_value
 from passgate.core.rules import AAL1, LEVELS
 from passgate.core.sessions import Found
-from passgate.errors import PassgateError, PermissionMissing, StepUpNeeded
+from passgate.errors import CredentialMissing, PassgateError, PermissionMissing
 from passgate.web import guards
 from passgate.web.mount import MountedEndpoints
 from passgate.web.origin import ContextFactory
@@ -150,16 +149,18 @@ def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
 
 
 def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str | None = None) -> Guard:
+    """A guard that requires a fresh proof, as our own endpoints do: of the user's own level, or of `acr` if that is the
+    higher one."""
     if seconds <= 0:
         raise ValueError("the age of a proof must be at least a minute")
     if acr is not None and acr not in LEVELS:
         raise ValueError(f"there is no level {acr!r}")
 
     async def proved(request: Request, user: Any) -> User:
-        now = context_of(services(), request).now()
-        is_old = now - user.session.auth_time.timestamp() * SECOND > seconds * SECOND
-        if is_old or not is_at_least(user.session.acr, acr or AAL1):
-            raise StepUpNeeded(acr or user.session.acr, seconds)
+        ctx = context_of(services(), request)
+        if ctx.actor is None:
+            raise CredentialMissing
+        await account.fresh(ctx, ctx.actor, seconds=seconds, acr=acr or AAL1)
         return user  # type: ignore[no-any-return]
 
     return _on(who, proved)

@@ -37,6 +37,7 @@ class ContextFactory:
         self._services = services
         self._has_warned = False
         self._known_name = cookies.known_name(services.settings)
+        self._session_name = cookies.session_name(services.settings)
         self._trusted = [ipaddress.ip_network(network) for network in services.settings.trusted_proxies]
 
     def ctx(self, scope: Scope) -> Ctx:
@@ -72,11 +73,18 @@ class ContextFactory:
             self._has_warned = True
             log.warning("forwarding headers of an untrusted peer: " + UNTRUSTED, extra={"address": ip})
         browser, system = _described(headers.get("user-agent", "")[:512])
-        return Origin(ip[:45], browser, system, _here(ip) and not forwarded, self._known(scope))
+        return Origin(ip[:45], browser, system, _here(ip) and not forwarded, *self._cookies(scope))
 
-    def _known(self, scope: Scope) -> str:
+    def _cookies(self, scope: Scope) -> tuple[str, str]:
+        """Those of a known browser and of a session."""
+        if not any(name == b"cookie" for name, _ in scope["headers"]):
+            return "", ""
+        return self._cookie(scope, self._known_name), self._cookie(scope, self._session_name)
+
+    @staticmethod
+    def _cookie(scope: Scope, name: str) -> str:
         try:
-            return cookies.read(scope["headers"], self._known_name) or ""
+            return cookies.read(scope["headers"], name) or ""
         except CredentialInvalid:  # two of them: a neighbouring host may have set one
             return ""
 

@@ -47,7 +47,7 @@ def answered(ctx: Ctx, path: str, headers: Headers, error: PassgateError) -> Res
     """An error page for browsers, a problem document for programs. On hosted pages it is always a page; on other paths
     the Accept header decides, except on endpoints that only programs call."""
     wants_page = "text/html" in headers.get("accept", "") and not path.startswith(_PROGRAMS)
-    return error_page(ctx, error) if is_page(path) or wants_page else render(error, ctx.request_id)
+    return error_page(ctx, error, path) if is_page(path) or wants_page else render(error, ctx.request_id)
 
 
 _PROGRAMS = ("/api/", "/openapi.json", "/oauth2/", "/bff/", "/.well-known/", "/healthz", "/readyz", "/metrics", "/dev/")
@@ -76,6 +76,7 @@ def install(app: FastAPI) -> None:
         return answer(request, PassgateError())  # the edge logs it
 
     async def redirect(request: Request, found: RedirectTo) -> Response:
+        request.state.is_turned_away = True
         return go(request.state.ctx, found.path, *found.set_cookies)
 
     app.exception_handler(PassgateError)(ours)

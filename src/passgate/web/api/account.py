@@ -142,7 +142,8 @@ async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
     summary="Delete the account",
 )
 async def delete(ctx: Context, found: Live) -> Response:
-    """Permanently deletes the account. Requires a recent proof: on a 401, step up, then try again."""
+    """Closes the account at once and erases it after a waiting period (`PASSGATE_ERASE__WAIT`), in which the user can
+    restore it. Requires a recent proof: on a 401, step up, then try again."""
     await account.delete(ctx.acting(found.actor), found.actor)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})
 

@@ -27,8 +27,7 @@ from passgate.web.api.shapes import (
     rendered,
     whole,
 )
-from passgate.web.guards import Context, Peek, carried
-from passgate.web.guards import Session as Live
+from passgate.web.guards import Context, Leaving, Peek, carried
 
 router = APIRouter(prefix="/api/v1", tags=["session"], generate_unique_id_function=operation_id)
 
@@ -61,7 +60,7 @@ async def show(found: Peek) -> Any:  # without a query, the edge middleware call
 
 
 @router.delete("/session", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="end", summary="Sign out")
-async def end(ctx: Context, found: Live) -> Response:
+async def end(ctx: Context, found: Leaving) -> Response:
     """Ends the current session and clears its cookie."""
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})

@@ -83,6 +83,10 @@ class StepUp(Input):
     max_age: Annotated[int, Field(ge=0, le=10**9)] | None = Field(
         None, description="Maximum age of a proof in seconds. A step-up always requires a new proof"
     )
+    address: bool = Field(
+        False,
+        description="Also confirm the email address. What is changed next can't be undone from the mailbox alone",
+    )
 
 
 class Signin(Input):
@@ -177,8 +181,9 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
         return _started(await starts.sign_in(ctx, given.email, given.tenant, browser=browser))
     if given.email is not None or given.tenant is not None:
         raise Invalid({"step_up": "value"})
-    found = await guards.session(request, await guards.peek(request))
-    return _started(await starts.step_up(ctx.acting(found.actor), found.actor, given.step_up.acr))
+    found = await guards.leaving(request)
+    wanted = given.step_up
+    return _started(await starts.step_up(ctx.acting(found.actor), found.actor, wanted.acr, address=wanted.address))
 
 
 @router.post(

@@ -20,7 +20,7 @@ from passgate.errors import Invalid, PassgateError, StepUpNeeded
 from passgate.web import cookies, guards
 from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
-from passgate.web.guards import Context, Visitor
+from passgate.web.guards import Context, LeavingVisitor, Visitor
 from passgate.web.pages.event_labels import label_of, labels_of_amr
 from passgate.web.pages.page import fields, go, return_to, show
 from passgate.web.pages.steps import HOME, begun
@@ -56,10 +56,11 @@ async def is_fresh(ctx: Ctx, found: Found) -> bool:
     return True
 
 
-async def step_up(ctx: Ctx, found: Found, back: str) -> Response:
-    """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof."""
+async def step_up(ctx: Ctx, found: Found, back: str, *, address: bool = False) -> Response:
+    """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof. `address`: it
+    confirms the email address too."""
     acting = ctx.acting(found.actor)
-    return await begun(acting, await starts.step_up(acting, found.actor, None, back))
+    return await begun(acting, await starts.step_up(acting, found.actor, None, back, address=address))
 
 
 async def has_password(ctx: Ctx, found: Found) -> bool:
@@ -73,11 +74,17 @@ async def well_known(ctx: Context) -> Response:
     return go(ctx, "/account/password")
 
 
+@router.get("/account/confirm")
+async def ask_confirm(request: Request, found: LeavingVisitor) -> Response:
+    """Asks the user to confirm who they are, after the rules were raised."""
+    return page(request, "account-confirm", found, back=return_to(request) or HOME)
+
+
 @router.post("/account/confirm")
-async def confirm(request: Request, ctx: Context, found: Visitor) -> Response:
+async def confirm(request: Request, ctx: Context, found: LeavingVisitor) -> Response:
     """Starts confirming who the user is, then returns."""
-    fields(request.state.form)
-    return await step_up(ctx, found, return_to(request) or HOME)
+    given = fields(request.state.form, optional=("decision",))
+    return await step_up(ctx, found, return_to(request) or HOME, address=given["decision"] == "address")
 
 
 # -- profile ---------------------------------------------------------------------------------------
@@ -203,12 +210,17 @@ async def export(request: Request, ctx: Context, found: Visitor) -> Response:
 @router.get("/account/delete")
 async def ask_delete(request: Request, ctx: Context, found: Visitor) -> Response:
     """Asks to confirm deleting the account."""
-    return page(request, "account-delete", found, fresh=await is_fresh(ctx, found))
+    return await _delete_page(request, ctx, found)
+
+
+async def _delete_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+    days = -(-ctx.settings.erase.waiting(ctx.settings) // (24 * 3600))
+    return page(request, "account-delete", found, error, fresh=await is_fresh(ctx, found), erase_days=days)
 
 
 @router.post("/account/delete")
 async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
-    """Permanently deletes the account."""
+    """Closes the account at once; it is erased after a waiting period."""
     try:
         if fields(request.state.form, "decision")["decision"] != "delete":
             raise Invalid({"decision": "value"})
@@ -216,5 +228,5 @@ async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/delete")
     except PassgateError as error:
-        return page(request, "account-delete", found, error, fresh=await is_fresh(ctx, found))
+        return await _delete_page(request, ctx, found, error)
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

@@ -1,21 +1,19 @@
-"""The pages that change an email address: the new address, its code, and the undo from the old address.
+"""The pages that change an email address: the new address and its code.
 
 Not here: the rules, which are in `core.address`.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from passgate.core import address
-from passgate.core.ctx import Ctx
 from passgate.core.factors import email_code
-from passgate.errors import HandleInvalid, PassgateError, StepUpNeeded
-from passgate.web import cookies, guards
-from passgate.web.guards import Context, Link, Visitor
+from passgate.errors import PassgateError, StepUpNeeded
+from passgate.web.guards import Context, Visitor
 from passgate.web.pages.account import is_fresh, page, step_up
-from passgate.web.pages.page import fields, go, service_name, show
+from passgate.web.pages.page import fields, go
 
 router = APIRouter(include_in_schema=False)
 
@@ -70,39 +68,3 @@ async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
             wrong=email_code.FACTOR.texts.wrong,
         )
     return go(ctx, "/account?done=address")
-
-
-# -- undo ------------------------------------------------------------------------------------------
-
-
-@router.get(f"{HERE}/undo/{{token}}", dependencies=[Depends(guards.stranger)])
-async def follow(ctx: Context, token: str) -> Response:
-    """Opens an emailed link: moves its token to a short-lived cookie and changes nothing."""
-    if ctx.ring.presented(address.UNDO, token) is None:
-        return go(ctx, f"{HERE}/undo")
-    return go(ctx, f"{HERE}/undo", cookies.set_link(ctx.settings, token))
-
-
-@router.get(f"{HERE}/undo")
-async def ask_undo(request: Request, ctx: Context, link: Link) -> Response:
-    """Asks to confirm undoing the change."""
-    return await _undo_page(request, ctx, link)
-
-
-@router.post(f"{HERE}/undo")
-async def undo(request: Request, ctx: Context, link: Link) -> Response:
-    """Restores the old address and ends all sessions."""
-    try:
-        fields(await guards.form_of(request))
-        await address.undo(ctx, link)
-    except PassgateError as error:
-        return await _undo_page(request, ctx, link, error)
-    settings = ctx.settings
-    return go(ctx, "/recover", cookies.clear_link(settings), cookies.clear_session(settings))
-
-
-async def _undo_page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
-    back = await address.may_undo(ctx, link)
-    if back is None and error is None:
-        error = HandleInvalid()
-    return show(request, "account-undo", service=await service_name(ctx), bound_to=link, error=error, back=back)

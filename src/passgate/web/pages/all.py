@@ -5,12 +5,25 @@ from collections.abc import Iterator
 from fastapi import APIRouter
 
 from passgate.core.factor import Factors
-from passgate.web.pages import account, address, factors, files, link, own, passkey, prove, recover, signin, signup
+from passgate.web.pages import (
+    account,
+    address,
+    factors,
+    files,
+    link,
+    own,
+    passkey,
+    prove,
+    recover,
+    signin,
+    signup,
+    undo,
+)
 
 
 def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
-    for module in (signin, passkey, link, signup, recover, account, factors, address, files):
+    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
         yield module.router
     yield prove.pages_of(of)
     yield own.pages_of(of.own)

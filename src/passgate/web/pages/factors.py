@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from passgate.core import enrolment
+from passgate.core import account, enrolment
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey, totp
 from passgate.core.sessions import Found
@@ -73,7 +73,12 @@ def _after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:
 @router.get("/passkeys/new")
 async def ask_passkey(request: Request, ctx: Context, found: Visitor) -> Response:
     """Offers to create a passkey."""
-    return await _changing(request, ctx, found, "account-passkey-new", passkeys=True)
+    return await _passkey_page(request, ctx, found)
+
+
+async def _passkey_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+    more: dict[str, Any] = {"passkeys": True, "can_mail_undo": await account.can_mail_undo(ctx, found.actor)}
+    return await _changing(request, ctx, found, "account-passkey-new", error, wrong=passkey.FACTOR.texts.wrong, **more)
 
 
 @router.post("/passkeys/options")
@@ -94,8 +99,7 @@ async def add_passkey(request: Request, ctx: Context, found: Visitor) -> Respons
     except StepUpNeeded:
         return await step_up(ctx, found, "/account/passkeys/new")
     except PassgateError as error:
-        wrong = passkey.FACTOR.texts.wrong
-        return await _changing(request, ctx, found, "account-passkey-new", error, passkeys=True, wrong=wrong)
+        return await _passkey_page(request, ctx, found, error)
     return _after_adding(ctx, before, "passkey")
 
 
@@ -173,6 +177,7 @@ async def _totp_page(
         drawn=picture(offered),
         wrong=totp.FACTOR.texts.wrong,
         active=offer is not None,
+        can_mail_undo=fresh and await account.can_mail_undo(ctx, found.actor),
         since=since,
     )
 

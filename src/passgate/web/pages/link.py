@@ -24,7 +24,7 @@ IN = "/signin/link"
 STOP = "/recover/stop"
 
 
-def _redirect_without_token(ctx: Ctx, kinds: tuple[str, ...], token: str, path: str) -> Response:
+def redirect_without_token(ctx: Ctx, kinds: tuple[str, ...], token: str, path: str) -> Response:
     """Move the token of a link into a short-lived cookie and redirect, so that it leaves the address bar and the
     history. An invalid token clears the cookie of an earlier link."""
     is_ours = any(ctx.ring.presented(kind, token) is not None for kind in kinds)
@@ -37,7 +37,7 @@ def _redirect_without_token(ctx: Ctx, kinds: tuple[str, ...], token: str, path: 
 @router.get(f"{IN}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow(ctx: Context, token: str) -> Response:
     """Opens a sign-in link: moves its token to a short-lived cookie and changes nothing."""
-    return _redirect_without_token(ctx, (links.PREFIX, mailed_link.PREFIX), token, IN)
+    return redirect_without_token(ctx, (links.PREFIX, mailed_link.PREFIX), token, IN)
 
 
 @router.get(IN)
@@ -90,7 +90,7 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
 @router.get(f"{STOP}/{{token}}", dependencies=[Depends(guards.stranger)])
 async def follow_stop(ctx: Context, token: str) -> Response:
     """Opens an emailed link: moves its token to a short-lived cookie and changes nothing."""
-    return _redirect_without_token(ctx, (recovery.STOP,), token, STOP)
+    return redirect_without_token(ctx, (recovery.STOP,), token, STOP)
 
 
 @router.get(STOP)

@@ -128,8 +128,9 @@ def _fields(error: PassgateError) -> dict[str, str]:
     return {name: value for name, value in error.headers().items() if name != "WWW-Authenticate"}
 
 
-def error_page(ctx: Ctx, error: PassgateError) -> Response:
-    """An error as a page. It uses nothing that may be unavailable, such as the database."""
+def error_page(ctx: Ctx, error: PassgateError, path: str = "") -> Response:
+    """An error as a page. It uses nothing that may be unavailable, such as the database. `path`: where to return to
+    after a step-up."""
     translations = catalog(ctx)
     context = {
         "page": "error",
@@ -142,6 +143,7 @@ def error_page(ctx: Ctx, error: PassgateError) -> Response:
         "alert": message_for(translations, "error", error),
         "bad": frozenset[str](),
         "request_id": ctx.request_id,
+        "back": path if _PATH.fullmatch(path) else "/account",
         "passkeys": False,
         **_dates(ctx, translations),
     }

@@ -14,7 +14,7 @@ from passgate.core.factors import passkey
 from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
 from passgate.web import cookies, guards
-from passgate.web.guards import Anonymous, AnonymousVisitor, Context, Visitor
+from passgate.web.guards import Anonymous, AnonymousVisitor, Context, LeavingVisitor
 from passgate.web.pages.page import fields, go, return_to, service_name, show, tenant_of, with_return
 from passgate.web.pages.steps import begun, binding_cookies, browser_of
 
@@ -25,7 +25,7 @@ async def present(request: Request, ctx: Ctx) -> Found | None:
     """The live session of this browser, if any. Does not extend its idle timeout."""
     try:
         value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
-        return await sessions.find(ctx, value) if value else None
+        return await sessions.find(ctx, value, at_any_level=True) if value else None
     except (CredentialInvalid, SessionEnded):
         return None
 
@@ -97,7 +97,7 @@ async def ask_out(request: Request, ctx: Context) -> Response:
 
 
 @router.post("/signout")
-async def out(request: Request, ctx: Context, found: Visitor) -> Response:
+async def out(request: Request, ctx: Context, found: LeavingVisitor) -> Response:
     """Signs out and clears the cookie."""
     fields(request.state.form)
     await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)

@@ -20,7 +20,7 @@ from passgate.errors import FactorNotOffered, Invalid, PassgateError
 from passgate.i18n import N_
 from passgate.web import cookies
 from passgate.web.guards import AnonymousVisitor, PendingVisitor, RedirectTo
-from passgate.web.pages.page import go, show
+from passgate.web.pages.page import error_page, go, show
 
 HOME = "/account"
 WAITING = "/recover/waiting"
@@ -193,12 +193,18 @@ async def proved(
 ) -> Response:
     """Prove a factor, then redirect to the next one, or home with a session."""
     is_set_up = needed(ctx, visitor, factor).enrol
-    decision = await signin.prove(ctx, visitor.handle, factor.name, answer)
-    if not isinstance(decision, Enough):
-        return await onward(ctx, visitor.handle)
+    done = await signin.prove_in_browser(ctx, visitor.handle, factor.name, answer)
+    renewed = cookies.set_signin(ctx.settings, done.handle)
     second = {*ctx.factors.set_up_second} & {*ctx.factors.possession}
     is_first = is_set_up and factor.name in second and not visitor.sign_in.enrolled & second
-    return await finished(ctx, visitor.handle, visitor.sign_in, remember=remember, to_codes=is_first)
+    try:
+        if not isinstance(done.decision, Enough):
+            return await onward(ctx, done.handle, renewed)
+        return await finished(ctx, done.handle, visitor.sign_in, remember=remember, to_codes=is_first)
+    except PassgateError as error:  # what was proved counts, so the browser needs its new handle all the same
+        refused = error_page(ctx, error)
+        refused.headers.append("set-cookie", renewed)
+        return refused
 
 
 async def finished(

@@ -1,0 +1,86 @@
+"""The page behind the link that undoes a change: it lists what the undo takes back before it begins.
+
+Not here: the rules, which are in `core.undo`, and the pages of its proofs, which are those of a sign-in.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from passgate.core import people, starts, tenants, undo, undo_link
+from passgate.core.ctx import Ctx
+from passgate.core.undo_link import Change, Undoable
+from passgate.errors import HandleInvalid, PassgateError
+from passgate.i18n import N_
+from passgate.web import cookies, guards
+from passgate.web.guards import Context, Link
+from passgate.web.pages.link import redirect_without_token
+from passgate.web.pages.page import catalog, fields, service_name, show
+from passgate.web.pages.steps import begun
+
+router = APIRouter(include_in_schema=False)
+
+HERE = "/account/undo"
+_TEXTS = {
+    Change.ADDED: N_("Added: %(what)s"),
+    Change.REMOVED: N_("Removed: %(what)s"),
+    Change.PASSWORD: N_("Your password was changed"),
+    Change.ADDRESS: N_("Your email address was changed"),
+    Change.CLOSED: N_("Your account was closed"),
+}
+
+
+@router.get(f"{HERE}/{{token}}", dependencies=[Depends(guards.stranger)])
+async def follow(ctx: Context, token: str) -> Response:
+    """Opens an emailed link: moves its token to a short-lived cookie and changes nothing."""
+    return redirect_without_token(ctx, (undo_link.PREFIX,), token, HERE)
+
+
+@router.get(HERE)
+async def ask(request: Request, ctx: Context, link: Link) -> Response:
+    """Lists the changes that would be undone."""
+    return await _page(request, ctx, link)
+
+
+@router.post(HERE)
+async def begin(request: Request, ctx: Context, link: Link) -> Response:
+    """Starts undoing the changes: emails a code to the address that was there before them."""
+    try:
+        fields(await guards.form_of(request))
+        started = await starts.by_undo(ctx, link)
+    except PassgateError as error:
+        return await _page(request, ctx, link, error)
+    return await begun(ctx, started, cookies.clear_link(ctx.settings))
+
+
+def _text(ctx: Ctx, change: Undoable) -> str:
+    translate = catalog(ctx).gettext
+    what = ctx.factors[change.factor].texts.name if change.factor in ctx.factors else ""
+    return translate(_TEXTS[change.change]) % {"what": translate(what) if what else ""}
+
+
+async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
+    changes, service, is_paused = list[Undoable](), await service_name(ctx), False
+    try:
+        async with ctx.read() as db:
+            ticket = await undo_link.find(ctx, db, link)
+            changes = await undo_link.since(ctx, db, ticket)
+            tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
+            found = await people.by_id(db, ticket["tenant_id"], ticket["bound_to"])
+        service = tenant.display_name if tenant else service
+        is_paused = found is not None and not people.is_live(found, or_closed=True)
+    except HandleInvalid as over:
+        error = error or over
+    demanded = undo.asked(ctx, changes)[0] if changes else frozenset[str]()
+    return show(
+        request,
+        "account-undo",
+        service=service,
+        bound_to=link,
+        error=error,
+        changes=[{"text": _text(ctx, one), "label": one.label, "at": one.at} for one in changes],
+        sent_to=people.masked(changes[0].email) if changes else "",
+        demanded=[ctx.factors[name].texts.name for name in ctx.factors.ranked(demanded, lambda order: order.recovery)],
+        is_paused=is_paused,
+    )
