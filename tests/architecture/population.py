@@ -97,6 +97,8 @@ class Population:
             await population.add_app(population.people[name])
         for name in ("anna", "cara"):
             await population.add_codes(population.people[name])
+        async with population.folk.ctx.write() as db:  # they have had all this for more than a week
+            await db.change(update(credential).values(provisional_until=None))
         return population
 
     def moved(self, the: The) -> Population:
@@ -194,6 +196,13 @@ class Population:
         assert (await self.the.prove(handle, "password", PASSWORD)).status_code == 200
         return handle
 
+    async def after_address(self, who: Somebody) -> str:
+        """A pending sign-in that has proved the password and the address."""
+        handle = await self.after_password(who)
+        assert (await self.the.challenge(handle, "email_code")).status_code == 200
+        assert (await self.the.prove(handle, "email_code", await self.the.code(who.email))).status_code == 200
+        return handle
+
     async def after_app(self, who: Somebody) -> str:
         handle = await self.after_password(who)
         assert (await self.the.prove(handle, "totp", self.code(who))).status_code == 200
@@ -214,9 +223,10 @@ class Population:
 
     async def lift(self) -> None:
         """Raise every session to its person's own level again."""
-        amr = json.dumps(["pwd", "otp"])
+        amr, now = json.dumps(["pwd", "otp"]), self.the.clock()
+        proofs = json.dumps({"password": now, "totp": now})
         async with self.folk.ctx.write() as db:
-            await db.change(update(session).values(acr=AAL2, amr=amr))
+            await db.change(update(session).values(acr=AAL2, amr=amr, proofs=proofs))
 
     async def rules(self, **changed: Any) -> None:
         """Change the rules of `main` in the database."""

@@ -7,6 +7,7 @@ request is sent with no rule broken and must succeed, which shows that the cases
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -83,7 +84,8 @@ class Broken:
         ring = self.population.the.gate.services.ring
         if hashed := ring.presented(sessions.PREFIX, ask.secret):
             mine = update(session).where(session.c.secret_hash == hashed)
-            assert await db.change(mine.values(acr=AAL1, amr='["pwd"]')) == 1
+            only = json.dumps({"password": self.population.the.clock()})
+            assert await db.change(mine.values(acr=AAL1, amr='["pwd"]', proofs=only)) == 1
         elif hashed := ring.presented(sign_ins.PREFIX, ask.secret):
             proofs = str(list(ask.behind)).replace("'", '"')
             assert await db.change(update(sign_in).where(sign_in.c.handle_hash == hashed).values(proofs=proofs)) == 1

@@ -52,8 +52,9 @@ def test_only_one_function_opens_a_session(source: dict[str, ast.Module]) -> Non
     assert {name for name, _ in mentions} == {"core/signin.py"}
     assert len(mentions) == 1
     callers = [function.name for function in functions(source["core/signin.py"]) if uses(function, "open_session")]
-    assert callers == ["_open"]
-    assert [function.name for function in functions(source["core/signin.py"]) if uses(function, "_open")] == ["finish"]
+    assert callers == ["_session"]
+    for name, caller in (("_session", "_open"), ("_open", "finish")):
+        assert [one.name for one in functions(source["core/signin.py"]) if uses(one, name)] == [caller]
 
 
 def test_only_one_module_writes_the_session_table(source: dict[str, ast.Module]) -> None:

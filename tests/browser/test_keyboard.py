@@ -123,8 +123,10 @@ async def test_the_way_back_to_an_address_by_keyboard_alone(site: BrowserSite, j
     await anna.send("/account/address", email=new)
     await anna.send("/account/address/code", code=await anna.code(new))
     await anna.page.goto((await anna.face.mails_of(old, "address_changed"))[0]["link"])
-    await tab_to(anna, action="/account/address/undo")
-    assert await entered(anna) == "recover"
+    await tab_to(anna, action="/account/undo")
+    assert await entered(anna) == "signin-email-code"
+    await typed(anna, "code", await anna.code(old))
+    assert await entered(anna) == "new-password"
 
 
 async def test_showing_a_password_by_keyboard(site: BrowserSite) -> None:

@@ -129,7 +129,8 @@ async def test_a_second_step_that_everybody_needs(site: BrowserSite, js: bool, r
     anna = await site.person(js=js)
     await anna.exist()
     await rules(second="always")
-    assert await anna.sign_in() == "signin-totp"
+    assert await anna.sign_in() == "signin-email-code"
+    assert await anna.send("/signin/email-code", code=await anna.code()) == "signin-totp"
     app = await App.scan(anna.page.locator("[role=img]"))
     assert await anna.send("/signin/totp", code="000000") == "signin-totp:proof_refused"
     assert await anna.send("/signin/totp", code=app.code()) == "account-recovery-codes"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.browser.device import with_app
 from tests.browser.person import BrowserSite
 from tests.kit import OTHER_PASSWORD, PASSWORD
 
@@ -121,14 +122,34 @@ async def test_another_address_and_the_way_back(site: BrowserSite, js: bool) -> 
     result = {to: (await anna.face.mails_of(to, "address_changed"))[0] for to in (old, new)}
     assert result[new]["link"] is None
     await owner.page.goto(result[old]["link"])
-    assert (await owner.where(), owner.path) == ("account-undo", "/account/address/undo"), "no secret stays in sight"
-    assert await owner.send("/account/address/undo") == "recover"
-    assert await anna.open("/account") == "signin", "whoever moved it is out"
-    assert await owner.send("/recover", email=old) == "signin-email-code"
+    assert (await owner.where(), owner.path) == ("account-undo", "/account/undo"), "no secret stays in sight"
+    assert await owner.send("/account/undo") == "signin-email-code"
+    assert await anna.open("/account") == "account", "the link alone undoes nothing"
     assert await owner.send("/signin/email-code", code=await owner.code(old)) == "new-password"
+    assert await anna.open("/account") == "signin", "whoever moved it is out"
     assert await owner.send("/signin/password", new_password=OTHER_PASSWORD) == "account"
     await owner.page.goto(result[old]["link"])
     assert await owner.where() == "account-undo:handle_invalid", "a link works once"
+
+
+async def test_what_a_thief_added_is_undone(site: BrowserSite, js: bool) -> None:
+    """A thief of the password adds an app, changes the password and is thrown out by the first of the mails."""
+    owner, thief = await site.person(js=js), await site.person(js=js)
+    thief.email = owner.email
+    await owner.exist()
+    assert await thief.sign_in() == "account"
+    await with_app(thief)
+    await thief.open("/account/password")
+    assert await thief.send("/account/password", new_password=OTHER_PASSWORD) == "account-password"
+    mail = (await owner.face.mails_of(owner.email, "factor_added"))[0]
+    await owner.page.goto(mail["link"])
+    assert await owner.where() == "account-undo"
+    assert await owner.page.locator("[data-changes] li").count() == 2
+    assert await owner.send("/account/undo") == "signin-email-code"
+    assert await owner.send("/signin/email-code", code=await owner.code()) == "new-password"
+    assert await owner.send("/signin/password", new_password=f"{PASSWORD} again") == "account"
+    assert await thief.open("/account") == "signin"
+    assert await thief.sign_in(OTHER_PASSWORD) == "signin-password:proof_refused"
 
 
 async def test_data_taken_along_and_leaving(site: BrowserSite, js: bool) -> None:

@@ -6,7 +6,7 @@ How often each writes is in `api` and `pages`.
 
 from __future__ import annotations
 
-from passgate.core import account, address, admin, tenants
+from passgate.core import account, address, admin, signin, starts, tenants
 from tests.catalogue.entry import Action
 from tests.core.behind import Folk
 from tests.kit import OTHER_PASSWORD
@@ -35,11 +35,22 @@ async def address_prove(folk: Folk) -> Action:
     return lambda: address.prove(folk.acting(actor), actor, code)
 
 
-async def address_undo(folk: Folk) -> Action:
-    await (await address_prove(folk))()
-    links = [mail["link"] for mail in await folk.the.mails() if mail["link"]]
-    token = next(link for link in links if "/undo/" in link).rpartition("/")[2]
-    return lambda: address.undo(folk.ctx, token)
+async def undo_begins(folk: Folk) -> Action:
+    actor = await folk.create()
+    before = await folk.email(actor)
+    await folk.new_password(actor, "another horse battery staple")
+    token = await folk.undo_token(before)
+    return lambda: starts.by_undo(folk.ctx, token)
+
+
+async def undo(folk: Folk) -> Action:
+    """A change of address, which needs nothing but the mailed code."""
+    actor = await folk.create()
+    before = await folk.email(actor)
+    await address.start(folk.acting(actor), actor, f"new{next(folk.numbers)}@example.com")
+    await address.prove(folk.acting(actor), actor, await folk.code())
+    handle, code = await folk.undoing(await folk.undo_token(before))
+    return lambda: signin.prove(folk.ctx, handle, "email_code", code)
 
 
 async def end_session(folk: Folk) -> Action:

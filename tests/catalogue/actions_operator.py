@@ -42,6 +42,12 @@ async def add_person(folk: Folk) -> Action:
     return lambda: operate.add_person(folk.ctx, email, "main", "admin", PASSWORD)
 
 
+async def enable_person(folk: Folk) -> Action:
+    email = await folk.email(await folk.create())
+    await operate.disable_person(folk.ctx, email, "main")
+    return lambda: operate.enable_person(folk.ctx, email, "main")
+
+
 async def disable_person(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
     return lambda: operate.disable_person(folk.ctx, email, "main")
@@ -138,6 +144,7 @@ BEHIND = (
     Writes(create_tenant, 1),
     Writes(add_person, 6),
     Writes(disable_person, 4),
+    Writes(enable_person, 2),
     Writes(give_role, 2),
     Writes(take_role, 2),
     Writes(add_tenant, 2),

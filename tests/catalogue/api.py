@@ -34,7 +34,7 @@ from tests.catalogue.outcomes import (
 )
 from tests.kit import OTHER_PASSWORD
 
-STRANGER, HOLDER, PEEK, SESSION = "stranger", "handle", "peek", "session"
+STRANGER, HOLDER, PEEK, SESSION, LEAVING = "stranger", "handle", "peek", "session", "leaving"
 OPERATOR, DEVELOPER = "operator", "developer"
 
 _ANSWER = (
@@ -149,7 +149,7 @@ SIGNING_IN: dict[str, Entry] = {
         ),
     ),
     f"GET {API}/session": Entry(PEEK, (reads("/session"),)),
-    f"DELETE {API}/session": Entry(SESSION, (Right(asks.ends_session, 204),), (Writes(own.end_session, 2),)),
+    f"DELETE {API}/session": Entry(LEAVING, (Right(asks.ends_session, 204),), (Writes(own.end_session, 2),)),
 }
 
 OWN: dict[str, Entry] = {

@@ -61,9 +61,7 @@ async def asks_to_enrol(population: Population, factor: str) -> Ask:
         await population.rules(second="always", second_among=["passkey"], least_acr="phr")
         return Ask(f"{API}/signin/challenge", {"factor": factor}, await population.after_app(population.cara))
     await population.rules(second="always", second_among=["totp"])
-    return Ask(
-        f"{API}/signin/challenge", {"factor": factor}, await population.after_password(population.ben), behind=()
-    )
+    return Ask(f"{API}/signin/challenge", {"factor": factor}, await population.after_address(population.ben), behind=())
 
 
 async def asks_to_enrol_passkey(population: Population) -> Ask:
@@ -141,9 +139,10 @@ async def gives_new_password(population: Population) -> Ask:
 
 
 async def sets_up_passkey(population: Population) -> Ask:
+    another = await population.new_passkey(population.ben)
     asked = await asks_to_enrol_passkey(population)
     offered = await population.done("POST", "/signin/challenge", asked.body, asked.secret)
-    answer, another = population.make(offered), await population.new_passkey(population.ben)
+    answer = population.make(offered)
     return proof(asked.secret, "passkey", answer, another)
 
 

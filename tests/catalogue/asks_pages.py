@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from passgate.core import address, mailed_link
+from passgate.core import mailed_link, undo_link
 from tests.architecture.population import Ask, Population
 from tests.catalogue.asks import (
     NEVER,
@@ -86,8 +86,8 @@ async def page_undoes(population: Population) -> Ask:
     await population.done("POST", "/me/address/prove", moved.body, population.anna.token)
     population.anna.email = await population.address_of(population.anna)
     token = (await population.the.mails(before))[0]["link"].rpartition("/")[2]
-    assert token.startswith(address.UNDO)
-    return form("/account/address/undo", token, LINK)
+    assert token.startswith(undo_link.PREFIX)
+    return form("/account/undo", token, LINK)
 
 
 async def page_leaves(population: Population) -> Ask:

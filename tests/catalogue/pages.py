@@ -34,6 +34,7 @@ from tests.catalogue.outcomes import (
 )
 
 ANONYMOUS, PENDING, VISITING, LINK = "anonymous_visitor", "pending_visitor", "visitor", "link"
+LEAVING = "leaving_visitor"
 PERSON, MEMBER, STALE = "person", "member", "stale"
 
 _LEADS_ON = Entry(STRANGER, NOTHING, leads_on=True)
@@ -100,7 +101,7 @@ BEFORE: dict[str, Entry] = {
     )
     + does(Right(asks.page_enters_by_mailed_link, 303, _MAILED_LINK), who=LINK),
     "GET /signout": shows(Stop("signout", signin.leave, MEMBER), Stop("signout", signin.left), who=STRANGER),
-    "POST /signout": Entry(VISITING, NOTHING),
+    "POST /signout": Entry(LEAVING, NOTHING),
     "GET /dev/mail": shows(Stop("dev-mail", signin.mailbox, PERSON), who=DEVELOPER),
 }
 
@@ -155,7 +156,12 @@ PROVING: dict[str, Entry] = {
 ACCOUNT: dict[str, Entry] = {
     "GET /account": shows(Stop("account", account.named, MEMBER), Stop("error:not_found", signin.nowhere)),
     "POST /account": Entry(VISITING, NOTHING),
-    "POST /account/confirm": does(Right(asks.page_confirms, 303, VISITOR)),
+    "GET /account/confirm": shows(
+        Stop("account-confirm", account.confirming, MEMBER),
+        Stop("error:insufficient_user_authentication", account.below_the_rules, MEMBER),
+        who=LEAVING,
+    ),
+    "POST /account/confirm": does(Right(asks.page_confirms, 303, VISITOR), who=LEAVING),
     "GET /account/password": shows(
         Stop("account-password", account.own_password, MEMBER),
         Stop("account-password", account.own_password_unproved, STALE),
@@ -172,15 +178,16 @@ ACCOUNT: dict[str, Entry] = {
         Stop("account-address-code:proof_refused", account.moving_refused, MEMBER),
     ),
     "POST /account/address/code": does(Right(asks.page_has_moved, 303, MAILED_CODE_PAGE)),
-    "GET /account/address/undo/{token}": _LEADS_ON,
-    "GET /account/address/undo": shows(
+    "GET /account/undo/{token}": _LEADS_ON,
+    "GET /account/undo": shows(
         Stop("account-undo", account.taking_back, MEMBER),
         Stop("account-undo:handle_invalid", account.taken_back, MEMBER),
         who=LINK,
     ),
-    "POST /account/address/undo": does(
+    "POST /account/undo": does(
         Right(asks.page_undoes, 303, dict.fromkeys((Rule.PERSON, Rule.HANDLE, Rule.SESSION), INVALID)),
-        Writes(own.address_undo, 8),
+        Writes(own.undo_begins, 7),
+        Writes(own.undo, 20),
         who=LINK,
     ),
     "GET /account/sessions": shows(

@@ -13,6 +13,7 @@ from passgate.store.tables import budget, person
 from tests.browser.device import codes, with_app
 from tests.browser.person import Person
 from tests.catalogue.stops_signin import with_passkey
+from tests.web.browsing import rule
 
 
 async def named(anna: Person) -> None:
@@ -165,4 +166,14 @@ async def taking_back(anna: Person) -> None:
 
 
 async def taken_back(anna: Person) -> None:
-    await anna.open("/account/address/undo/nonsense")
+    await anna.open("/account/undo/nonsense")
+
+
+async def confirming(anna: Person) -> None:
+    await anna.open("/account/confirm")
+
+
+async def below_the_rules(anna: Person) -> None:
+    """The rules were raised while she was signed in."""
+    await rule(anna.face, second="always")
+    await anna.open("/account")

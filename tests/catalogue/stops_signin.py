@@ -104,6 +104,7 @@ async def app_code(anna: Person) -> None:
 async def app_to_set_up(anna: Person) -> None:
     await rule(anna.face, second="always")
     await anna.sign_in()
+    await anna.send("/signin/email-code", code=await anna.face.code(anna.email, "signin_code"))
 
 
 async def recovery_code(anna: Person) -> None:

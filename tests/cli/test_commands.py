@@ -68,6 +68,7 @@ def test_people(shell: Shell) -> None:
     taken = shell("role", "take", "bert@example.com", "user", "--json")
     assert taken.json["roles"] == ["admin"]
     assert shell("user", "disable", "bert@example.com", "--json").json["disabled"] is True
+    assert shell("user", "enable", "bert@example.com", "--json").json["disabled"] is False
     assert shell("user", "disable", "bert@example.com").code == 0
     listed = shell("user", "list", "--json").json
     assert [(one["email"], one["disabled"]) for one in listed["items"]] == [
@@ -89,6 +90,8 @@ def test_people(shell: Shell) -> None:
         "role:given",
         "role:given",
         "role:taken",
+        "account:disabled",
+        "account:enabled",
         "account:disabled",
         "users:listed",
         "signin:link:made",

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from passgate.core import access, account, credentials, enrolment, people, sessions, tenants
+from sqlalchemy import update
+
+from passgate.core import access, account, credentials, enrolment, people, sessions, starts, tenants
 from passgate.core.ctx import Actor, Ctx, Origin
 from passgate.core.factors import password, totp
 from passgate.core.message import Message
 from passgate.core.rules import AAL2
 from passgate.hashing import Hasher, Queue, Stored
 from passgate.settings import HashSettings
-from passgate.store.tables import outbox
+from passgate.store.tables import credential, outbox
 from passgate.world import SECOND
 from tests.authenticator import Authenticator
 from tests.kit import CHEAP, PASSWORD, The
@@ -81,18 +83,22 @@ class Folk:
                 await password.replace(self.ctx, db, tenant.id, person_id, stored)
         return await self.session(tenant.id, person_id)
 
+    async def actor_of(self, token: str) -> Actor:
+        return (await sessions.find(self.ctx, token, at_any_level=True)).actor
+
     async def session(self, tenant_id: str, person_id: str) -> Actor:
         """One more session of a person."""
         return (await self.opened(tenant_id, person_id))[0]
 
     async def opened(self, tenant_id: str, person_id: str) -> tuple[Actor, str]:
         """One more session of a person, with its token."""
-        now, acr = self.the.clock(), "urn:passgate:aal1"
+        acr, proofs = "urn:passgate:aal1", {"password": self.the.clock()}
         async with self.ctx.write() as db:
             opened = await sessions.open_session(
-                self.ctx, db, tenant_id=tenant_id, person_id=person_id, amr=("pwd",), acr=acr, auth_time=now
+                self.ctx, db, tenant_id=tenant_id, person_id=person_id, amr=("pwd",), acr=acr, proofs=proofs
             )
-        return Actor(tenant_id, person_id, opened.session["id"], acr, ("pwd",), now), opened.token
+        at = proofs["password"]
+        return Actor(tenant_id, person_id, opened.session["id"], acr, ("pwd",), at, proofs), opened.token
 
     # -- what people have besides ------------------------------------------------------------------
 
@@ -100,14 +106,15 @@ class Folk:
         """One more session of a person, fresh and of the highest level that any action asks for."""
         more = await self.session(actor.tenant_id, actor.person_id)
         async with self.ctx.write() as db:
-            await sessions.lift(db, more, ("pwd", "otp"), AAL2)
-        return replace(more, acr=AAL2, amr=("pwd", "otp"))
+            await sessions.lift(self.ctx, db, more.session_id, {"totp": self.the.clock()}, AAL2)
+        return replace(more, acr=AAL2, amr=("pwd", "otp"), proofs={**more.proofs, "totp": more.auth_time})
 
     async def add_app(self, actor: Actor) -> None:
         """Add an authenticator app whose current code is unused."""
         who = await self.strong(actor)
         secret = base64.b32decode((await enrolment.offer(self.acting(who), who, "totp"))["secret"])
         await enrolment.prove(self.acting(who), who, "totp", totp.code_at(secret, self.step))
+        await self.settle(actor)
         self.the.clock.forward(totp.PERIOD)
 
     @property
@@ -126,11 +133,21 @@ class Folk:
         who = await self.strong(actor)
         offered = await enrolment.offer(self.acting(who), who, "passkey")
         answer = key.create(offered, self.the.gate.settings.url)
-        return await enrolment.prove(self.acting(who), who, "passkey", answer)
+        made = await enrolment.prove(self.acting(who), who, "passkey", answer)
+        await self.settle(actor)
+        return made
 
     async def add_codes(self, actor: Actor) -> list[str]:
         who = await self.strong(actor)
-        return await enrolment.recovery_codes(self.acting(who), who)
+        made = await enrolment.recovery_codes(self.acting(who), who)
+        await self.settle(actor)
+        return made
+
+    async def settle(self, actor: Actor) -> None:
+        """As if the person had what they have for more than a week: no recovery passes over it."""
+        mine = update(credential).where(credential.c.person_id == actor.person_id)
+        async with self.ctx.write() as db:
+            await db.change(mine.values(provisional_until=None))
 
     async def new_password(self, actor: Actor, new: str) -> None:
         await account.set_password(self.acting(actor), actor, new)
@@ -141,9 +158,23 @@ class Folk:
         assert found is not None
         return str(found["email"])
 
+    async def undo_token(self, email: str) -> str:
+        """The token of the newest link mailed to this address that undoes something."""
+        links = [str(mail["link"]) for mail in await self.the.mails(email) if mail["link"]]
+        return next(link for link in links if "/undo/" in link).rpartition("/")[2]
+
+    async def undoing(self, token: str) -> tuple[str, str]:
+        """Begin to undo a change: the handle, and the mailed code."""
+        begun = await starts.by_undo(self.ctx, token)
+        return begun.handle, await self.code()
+
     async def code(self) -> str:
         """The code of the newest mail in the outbox."""
+        return str((await self.newest()).code)
+
+    async def newest(self) -> Message:
+        """The newest mail in the outbox."""
         waiting = [row for row in await self.the.rows(outbox) if row["message_sealed"]]
         newest = max(waiting, key=lambda row: str(row["id"]))
         plain = self.ctx.ring.unseal("outbox", f"outbox:{newest['id']}", newest["message_sealed"])
-        return str(Message.from_json(plain).code)
+        return Message.from_json(plain)

@@ -11,7 +11,7 @@ import pytest
 
 from passgate.core import account, enrolment, signin, starts, throttle
 from passgate.core.ctx import Actor
-from passgate.core.policy import Enough, Need
+from passgate.core.policy import Decision, Enough, Need
 from passgate.errors import (
     Conflict,
     FactorNotOffered,
@@ -59,7 +59,7 @@ async def test_it_wants_a_fresh_proof_at_the_persons_own_level(lite: The, endpoi
     folk, wanted = Folk(lite), FRESH[endpoint]
     actor = await folk.create(None, wanted.role)
     for aged, level in ((301, AAL1), (0, AAL2)):
-        who = replace(actor, auth_time=lite.clock.now - aged * 10**6)
+        who = replace(actor, proofs={"password": lite.clock.now - aged * 10**6})
         if level == AAL2:
             await folk.add_app(actor)
             who = await folk.session(actor.tenant_id, actor.person_id)
@@ -118,15 +118,16 @@ async def test_the_first_password_is_a_factor_too(folk: Folk) -> None:
 
 async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
     """Adding an app raises the session to AAL2, so that the next action does not ask for the code that was just spent.
-    The time of the proof stays the same."""
+    The time of the sign-in stays the same."""
     actor = await folk.create()
     folk.the.clock.forward(100)
     secret = await enrolment.offer(folk.acting(actor), actor, "totp")
     await enrolment.prove(folk.acting(actor), actor, "totp", code_of_app(folk.the, unspelled(secret["secret"])))
     [row] = await folk.the.rows(session)
-    assert (row["acr"], row["amr"], row["auth_time"]) == (AAL2, '["pwd", "otp"]', actor.auth_time)
+    assert (row["acr"], row["amr"]) == (AAL2, '["pwd", "otp"]')
+    assert row["auth_time"] < actor.auth_time + 100 * 10**6
     other = await folk.session(actor.tenant_id, actor.person_id)
-    await enrolment.offer(folk.acting(other), replace(other, acr=AAL2), "totp")
+    await enrolment.offer(folk.acting(other), replace(other, proofs={**other.proofs, "totp": folk.the.clock()}), "totp")
     with pytest.raises(StepUpNeeded):
         await enrolment.offer(folk.acting(other), other, "totp")
 
@@ -298,7 +299,10 @@ async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk)
     await policy(folk.the, second="always")
     actor = await folk.create()
     begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
-    asked = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+    first = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+    assert isinstance(first, Need)
+    assert (first.listed(), first.enrol) == ([["email_code"]], False)  # a password alone may be a thief's
+    asked = await mailed(folk, begun.handle)
     assert isinstance(asked, Need)
     assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
     options = await signin.challenge(folk.ctx, begun.handle, "passkey")
@@ -310,7 +314,13 @@ async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk)
     assert done.acr == AAL2
     finished = await signin.finish(folk.ctx, begun.handle, by_cookie=False)
     assert finished.opened.session["acr"] == AAL2
-    assert await mail_kinds(folk, actor) == ["factor_added"]
+    assert await mail_kinds(folk, actor) == ["signin_code", "factor_added"]
+
+
+async def mailed(folk: Folk, handle: str) -> Decision:
+    """Prove the address in a pending sign-in."""
+    await signin.challenge(folk.ctx, handle, "email_code")
+    return await signin.prove(folk.ctx, handle, "email_code", await folk.code())
 
 
 async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
@@ -322,6 +332,7 @@ async def test_of_two_who_know_the_password_one_sets_it_up(folk: Folk) -> None:
     for _ in range(2):
         begun = await starts.sign_in(folk.ctx, email, None)
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+        await mailed(folk, begun.handle)
         handles.append(begun.handle)
         options.append(await signin.challenge(folk.ctx, begun.handle, "passkey"))
     key = Authenticator()
@@ -338,6 +349,7 @@ async def test_nobody_sets_up_what_was_offered_elsewhere(folk: Folk) -> None:
     for actor in (one, two):
         begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
+        await mailed(folk, begun.handle)
         handles.append(begun.handle)
     options = await signin.challenge(folk.ctx, handles[0], "passkey")
     with pytest.raises(ProofRefused):

@@ -47,7 +47,7 @@ async def test_links_come_from_the_public_url_alone(tmp_path: Path, kind: str) -
         links = re.findall(r"https?://[^\s\"<]+", made.text + (made.html or "")) + ([made.link] if made.link else [])
         assert all(link.startswith("http://id.localhost:8123/") for link in links)
         assert (made.link is not None) is bool(letter.button)
-        assert kind in WITH_CODE or kind == "address_known" or links
+        assert kind in WITH_CODE or kind in ("address_known", "account_closing") or links
 
 
 async def test_a_forged_host_reaches_no_mail(lite: The) -> None:

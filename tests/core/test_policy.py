@@ -16,7 +16,7 @@ from passgate.core import policy
 from passgate.core.factor import names_of as factors
 from passgate.core.factors import FACTORS
 from passgate.core.journey import JOURNEYS
-from passgate.core.policy import CHECKS, Decision, Enough, Need, Refuse, is_at_least, shows_two
+from passgate.core.policy import CHECKS, Decision, Enough, Need, Refuse, is_at_least, least, shows_two
 from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
 
 PROVABLE, POSSESSION, FIRST, SECOND = FACTORS.proofs, FACTORS.possession, FACTORS.first, FACTORS.second
@@ -103,10 +103,13 @@ def test_every_decision_carries_its_reasons(
 def test_what_is_done_is_not_asked_for_again(
     rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str
 ) -> None:
-    """Every proved factor is taken as enrolled, because removing a factor ends pending sign-ins."""
+    """Every proved factor is taken as enrolled, because removing a factor ends pending sign-ins. Only an undo asks for
+    a new password after the old one was proved, once."""
     decision = decide(rules, purpose, proofs, has | factors(proofs) & {*OWN}, floor)
     if isinstance(decision, Need):
-        assert not any(decision.offers(done) for done in factors(proofs))
+        is_new = purpose == "undo" and decision.enrol
+        done = {proof for proof in proofs if proof.endswith("+new")} if is_new else proofs
+        assert not any(decision.offers(one) for one in factors(done))
 
 
 @given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, st.sampled_from(sorted(PROVABLE)))
@@ -248,7 +251,8 @@ class Walk:
         assert isinstance(need, Need)
         if need.enrol:
             self.has |= {factor}
-        self.proofs = (*self.proofs, "passkey+bound" if factor == "passkey" and bound and not need.enrol else factor)
+        proof = f"{factor}+new" if need.enrol else "passkey+bound" if factor == "passkey" and bound else factor
+        self.proofs = (*self.proofs, proof)
         ways_back = factors(self.proofs) & set(WAYS_BACK)
         if (
             self.purpose == "recovery"
@@ -278,12 +282,16 @@ def test_every_way_ends_soon_and_asks_only_for_what_is_there(walk: Walk, by_link
             return
         offered = {factor for way in before.ways for factor in way}
         if before.enrol:
-            replaced = {"password", "passkey"} if walk.purpose == "recovery" else set()
+            replaced = {"password", "passkey"} if walk.purpose in ("recovery", "undo") else set()
             assert not offered & walk.has - replaced, "only a kind that the person has none of is set up"
             mine = walk.has & set(POSSESSION)
-            if walk.purpose == "signin" and mine:
+            if walk.purpose in ("signin", "step_up") and mine:
                 assert factors(walk.proofs) & mine or meets(walk.proofs, AAL2), "what is enrolled was shown first"
-            assert walk.purpose != "step_up"
+            elif walk.purpose in ("signin", "step_up"):
+                assert factors(walk.proofs) & {MAILED, "link"}, "a password alone adds nothing"
+            if walk.purpose == "step_up":
+                required = is_at_least(least(FACTORS, walk.rules), walk.floor)
+                assert required or meets(walk.proofs, walk.floor), "a level that only the caller asks for adds nothing"
         elif walk.is_named:
             unknown = offered - walk.has - {MAILED}
             assert not unknown, "a named person is asked for nothing they do not have"
@@ -330,7 +338,8 @@ TABLE: list[tuple[str, tuple[str, ...], frozenset[str], str, Expected]] = [
     ("signin", ("email_code",), frozenset({"password"}), AAL1, ([["password"], ["passkey"]], False)),
     ("signin", ("link",), frozenset({"password"}), AAL1, AAL1),
     ("signin", ("link",), PASSWORD_AND_APP, AAL1, ([["totp"]], False)),
-    ("signin", ("password",), frozenset({"password"}), AAL2, ([["passkey"], ["totp"]], True)),
+    ("signin", ("password",), frozenset({"password"}), AAL2, ([["email_code"]], False)),
+    ("signin", ("password", "email_code"), frozenset({"password"}), AAL2, ([["passkey"], ["totp"]], True)),
     ("signup", (), frozenset(), AAL1, ([["email_code"]], False)),
     ("signup", ("email_code",), frozenset(), AAL1, ([["password"], ["passkey"]], True)),
     ("signup", ("email_code", "password"), frozenset({"password"}), AAL1, AAL1),
@@ -376,9 +385,13 @@ def test_a_remembered_browser_by_default() -> None:
 
 def test_where_a_second_factor_is_always_asked_for() -> None:
     rules = Rules(second="always", second_among=("passkey", "totp"))
-    asked = decide(rules, "signin", ("password",), frozenset({"password"}))
-    assert isinstance(asked, Need)
-    assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
+    for purpose in ("signin", "step_up"):
+        first = decide(rules, purpose, ("password",), frozenset({"password"}))
+        assert isinstance(first, Need)
+        assert (first.listed(), first.enrol, first.reason) == ([[MAILED]], False, "address_before_second")
+        asked = decide(rules, purpose, ("password", MAILED), frozenset({"password"}))
+        assert isinstance(asked, Need)
+        assert (asked.listed(), asked.enrol) == ([["passkey"], ["totp"]], True)
     displayed = decide(rules, "signin", ("password",), frozenset({"password", "recovery_code"}))
     assert isinstance(displayed, Need)
     assert (displayed.listed(), displayed.enrol) == ([["recovery_code"]], False)

@@ -161,9 +161,9 @@ class Reader:
 
     async def wait(self, how_long: str) -> None:
         """Change the database as if the time had passed, instead of waiting."""
-        past = WAITS[how_long] * SECOND
+        assert how_long in WAITS
         with closing(sqlite3.connect(self.terminal.cwd / ".passgate" / "passgate.db", timeout=20)) as db, db:
-            db.execute("UPDATE session SET auth_time = auth_time - ?", (past,))
+            db.execute("UPDATE session SET proofs = '{}'")
             db.execute("UPDATE credential SET counter = 0 WHERE kind = 'totp'")
 
     async def nothing(self) -> None:

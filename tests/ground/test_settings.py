@@ -287,8 +287,8 @@ def test_secrets_from_a_file(tmp_path: Path) -> None:
     assert refusals(settings) == []
 
 
-@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o440, False), (0o604, True), (0o602, True)])
-def test_who_may_open_the_file_with_the_secrets(tmp_path: Path, mode: int, is_open: bool) -> None:
+@pytest.mark.parametrize(("mode", "is_open"), [(0o600, False), (0o444, False), (0o602, True), (0o666, True)])
+def test_who_may_change_the_file_with_the_secrets(tmp_path: Path, mode: int, is_open: bool) -> None:
     path = tmp_path / "secrets"
     path.write_text(SECRET)
     path.chmod(mode)

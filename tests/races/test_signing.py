@@ -15,6 +15,7 @@ import httpx2
 from sqlalchemy import select
 
 from passgate.core import budgets, installation
+from passgate.core.audit import address_hash
 from passgate.core.ctx import Ctx
 from passgate.store.tables import audit_event, budget, credential, dev_mail, outbox, person, session, sign_in, tenant
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, code_of, handle_of, token_of
@@ -130,7 +131,8 @@ async def test_guesses_for_an_address_nobody_has(pair: Deployment) -> None:
     handles = await started(pair, ghost)
     outcomes, took = await guesses(pair, handles)
     refused = await rows(pair, select(audit_event).where(audit_event.c.event == "signin:password:refused"))
-    compared = sum(json.loads(row["personal"]).get("email") == ghost for row in refused)
+    hashed = address_hash(Ctx(pair.inside.services), str(refused[0]["tenant_id"]), ghost)
+    compared = sum(json.loads(row["personal"]).get("address_hash") == hashed for row in refused)
     assert compared == outcomes["proof_refused"]
     assert 10 <= compared <= ladder(took)
     assert outcomes == {"proof_refused": compared, "throttled": MANY - compared}

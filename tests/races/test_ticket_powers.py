@@ -168,7 +168,8 @@ async def address_undo(at: Scene) -> Spend:
         Message.from_json(at.ctx.ring.unseal("outbox", f"outbox:{row['id']}", row["message_sealed"])) for row in rows
     ]
     token = str(next(mail.link for mail in reversed(opened) if mail.link)).rpartition("/")[2]
-    return lambda ctx: address.undo(ctx, token)
+    handle, code = await at.folk.undoing(token)
+    return lambda ctx: signin.prove(ctx, handle, "email_code", code)
 
 
 async def passkey_challenge(at: Scene) -> Spend:
@@ -194,6 +195,8 @@ async def app_offer(at: Scene) -> Spend:
 
 OF_MAKERS = (link, link_begun, link_asked)
 OF_MAIL_SIGN_IN = (sign_in_link, sign_in_code)
+OF_SESSION = (address_code, passkey_offer, app_offer)
+"""They change one's own account, which takes a role that may."""
 KINDS = (
     *OF_MAKERS,
     *OF_MAIL_SIGN_IN,
@@ -244,7 +247,7 @@ def opens(kind: Any, change: Any, *, is_maker: bool) -> bool:
         return kind not in OF_MAKERS or change is promote
     if change is promote:
         return kind not in OF_MAKERS
-    return bool(change is demote)
+    return change is demote and kind not in OF_SESSION
 
 
 async def settled(twins: Twins, kind: Any) -> tuple[Scene, Spend]:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from passgate.core import known, operate
 from passgate.core.ctx import Ctx
-from passgate.store.tables import budget, person
+from passgate.store.tables import budget
 from tests.kit import (
     OTHER_PASSWORD,
     PASSWORD,
@@ -137,15 +137,16 @@ async def undo(the: The, anna: Person) -> None:
     link = next(mail["link"] for mail in await the.mails(anna.email) if mail["kind"] == "address_changed")
     async with browser(the) as old:
         await old.http.get(link.removeprefix("http://localhost:8000"))
-        done = await old.send("/account/address/undo")
+        assert (await old.send("/account/undo")).status_code == 303
+        assert (await old.send("/signin/email-code", code=await the.code(anna.email))).status_code == 303
+        done = await old.send("/signin/password", new_password=anna.password)
         assert done.status_code == 303, done.text
 
 
 async def disable(the: The, anna: Person) -> None:
-    """Disabled and, as only an operator's database can do today, enabled again: the cookie stays a stranger's."""
+    """Disabled and enabled again: the cookie stays a stranger's."""
     await operate.disable_person(Ctx(the.gate.services), anna.email, "main")
-    async with the.gate.services.store.write() as db:
-        assert await db.change(update(person).where(person.c.email == anna.email).values(disabled_at=None)) == 1
+    await operate.enable_person(Ctx(the.gate.services), anna.email, "main")
 
 
 async def sign_out_everywhere(the: The, anna: Person) -> None:

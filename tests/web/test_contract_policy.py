@@ -12,9 +12,11 @@ import pytest
 
 from passgate.core import operate, tenants
 from passgate.core.ctx import Ctx
+from passgate.core.factors import totp
 from passgate.core.rules import Rules
 from passgate.store.tables import tenant
-from tests.core.having import prove
+from passgate.world import SECOND
+from tests.core.having import prove, unspelled
 from tests.kit import Person, The, code_of, handle_of, running, settings_for
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -34,8 +36,15 @@ async def test_the_rules_are_read(lite: The) -> None:
     assert (answer.status_code, answer.json()) == (200, Rules().to_json())
 
 
+async def add_app(the: The, who: Person) -> None:
+    offer = await the.http.post("/api/v1/me/totp", headers=who.auth)
+    code = totp.code_at(unspelled(offer.json()["secret"]), the.clock.now // SECOND // totp.PERIOD)
+    assert (await the.http.post("/api/v1/me/totp/prove", json={"answer": code}, headers=who.auth)).status_code == 204
+
+
 async def test_they_are_changed_and_count_at_once(the: The) -> None:
     anna, mine = await somebody(the, "owner")
+    await add_app(the, anna)
     await the.person("bert@example.com")
     pending_one = handle_of(await the.start("bert@example.com"))
     change = {"second": "always", "second_among": ["totp"], "remember_days": 0}
@@ -44,6 +53,9 @@ async def test_they_are_changed_and_count_at_once(the: The) -> None:
     [row] = await the.rows(tenant)
     assert json.loads(row["policy"]) == change, "only what differs is kept"
     asked = await prove(the, pending_one, "password", anna.password)
+    assert asked.json() == {"enough": False, "need": [["email_code"]], "enrol": False}
+    await the.challenge(pending_one, "email_code")
+    asked = await prove(the, pending_one, "email_code", await the.code("bert@example.com"))
     assert asked.json() == {"enough": False, "need": [["totp"]], "enrol": True}
     undone = {name: Rules().to_json()[name] for name in ("second", "second_among")}
     back = await the.http.patch(f"/api/v1/tenants/{mine}/policy", json=undone, headers=anna.auth)

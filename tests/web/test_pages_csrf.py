@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from passgate.core import address
+from passgate.core import undo_link
 from passgate.core.ctx import Ctx
 from passgate.web import csrf
 from passgate.web.guards import BINDING
@@ -96,6 +96,8 @@ def unsafe(the: The) -> list[tuple[str, str, str]]:
         "anonymous_visitor": "anonymous_visitor",
         "pending_visitor": "pending_visitor",
         "visitor": "session",
+        "leaving_visitor": "session",
+        "leaving": "session",
         "link": "link",
         "session": "session",
     }
@@ -114,7 +116,7 @@ async def endpoints(tmp_path: Path) -> AsyncIterator[Endpoints]:
     async with running(settings_for(tmp_path)) as the, browser(the) as anna:
         await anna.sign_up()
         ctx = Ctx(the.gate.services)
-        binding, link = ctx.ring.mint(BINDING).token, ctx.ring.mint(address.UNDO).token
+        binding, link = ctx.ring.mint(BINDING).token, ctx.ring.mint(undo_link.PREFIX).token
         handle = handle_of(await the.start("anna@example.com"))
         displayed: Any = (await the.session(anna.session)).json()["session"]
         cookies = {

@@ -124,7 +124,7 @@ async def test_somebody_elses_passkey_is_not_found(lite: The) -> None:
 async def test_an_app_comes_is_replaced_and_goes(lite: The) -> None:
     async with browser(lite) as anna:
         await anna.sign_up()
-        assert (await anna.page("/account/totp")).actions == {"/account/totp/offer"}
+        assert (await anna.page("/account/totp")).actions == {"/account/totp/offer", "/account/confirm"}
         assert led(await anna.send("/account/totp/offer", at="/account/totp")) == "/account/totp"
         before = await lite.everything()
         first = (await anna.page("/account/totp")).secret

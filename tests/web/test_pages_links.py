@@ -118,7 +118,7 @@ async def test_a_link_of_another_kind_opens_nothing(lite: The) -> None:
     path = await link_for(lite)
     token = path.rpartition("/")[2]
     async with browser(lite) as anna:
-        for wrong in ("/signin/link/nonsense", f"/recover/stop/{token}", f"/account/address/undo/{token}"):
+        for wrong in ("/signin/link/nonsense", f"/recover/stop/{token}", f"/account/undo/{token}"):
             clean = led(await anna.get(wrong))
             assert "pg_lnk_" not in clean
             assert outcome(await anna.get(clean))[0] == 401

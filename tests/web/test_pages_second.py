@@ -241,6 +241,7 @@ async def test_a_remembered_browser(lite: The) -> None:
         assert led(await other.send("/signin/totp", code=app(lite, secret), remember="1")) == "/account"
         assert led(await other.give_password()) == "/account", "no second step"
         assert await amr(lite) == ["pwd"]
+        lite.clock.forward(301)
         assert led(await other.send("/account/confirm", at="/account/password")) == "/signin/password"
         assert led(await other.send("/signin/password", password=PASSWORD)) == "/signin/totp", "a step-up asks all"
         assert "remember" not in (await other.page("/signin/totp")).forms[0].names
@@ -282,7 +283,8 @@ async def test_a_second_step_that_everybody_needs(lite: The) -> None:
     await lite.person()
     await rule(lite, second="always")
     async with browser(lite) as anna, browser(lite) as other:
-        assert led(await anna.give_password()) == "/signin/totp"
+        assert led(await anna.give_password()) == "/signin/email-code", "a password alone adds nothing"
+        assert led(await anna.send("/signin/email-code", code=await lite.code(EMAIL))) == "/signin/totp"
         before = await lite.everything()
         page = await anna.page("/signin/totp")
         assert (page.name, page.actions) == ("signin-totp", {"/signin/totp"})
@@ -304,6 +306,7 @@ async def test_a_passkey_instead_of_the_app(lite: The) -> None:
     phone = Authenticator()
     async with browser(lite) as anna:
         await anna.give_password()
+        await anna.send("/signin/email-code", code=await lite.code(EMAIL))
         assert "/signin/passkey" in (await anna.page("/signin/totp")).links
         options, _ = await anna.options("/signin/passkey")
         assert options["rp"]["id"] == "localhost"
@@ -321,6 +324,7 @@ async def test_one_lands_where_one_wanted_to_go_after_setting_up(lite: The) -> N
     async with browser(lite) as anna:
         await anna.http.post("/signin?return_to=/account/sessions", data={"email": EMAIL}, headers=SAME)
         await anna.send("/signin/password", password=PASSWORD)
+        await anna.send("/signin/email-code", code=await lite.code(EMAIL))
         secret = (await anna.page("/signin/totp")).secret
         assert led(await anna.send("/signin/totp", code=app(lite, secret))) == "/account/sessions"
 

@@ -186,23 +186,31 @@ async def test_moving_and_taking_it_back(the: The) -> None:
         [to_new] = [mail for mail in await the.mails("new@example.com") if mail["kind"] == "address_changed"]
         [to_old] = [mail for mail in await the.mails("old@example.com") if mail["kind"] == "address_changed"]
         assert to_new["link"] is None
-        assert to_old["link"].startswith(the.gate.settings.url + "/account/address/undo/pg_und_")
+        assert to_old["link"].startswith(the.gate.settings.url + "/account/undo/pg_und_")
         path = to_old["link"].removeprefix(the.gate.settings.url)
         rows = await the.everything(but=("outbox", "dev_mail"))
         followed = await owner.get(path)
-        assert (followed.status_code, followed.headers["location"]) == (303, "/account/address/undo")
-        assert (await owner.page("/account/address/undo")).name == "account-undo"
+        assert (followed.status_code, followed.headers["location"]) == (303, "/account/undo")
+        assert (await owner.page("/account/undo")).name == "account-undo"
         assert await the.everything(but=("outbox", "dev_mail")) == rows, "a GET changes nothing"
-        done = await owner.send("/account/address/undo")
-        assert (done.status_code, done.headers["location"]) == (303, "/recover")
+        begun = await owner.send("/account/undo")
+        assert (begun.status_code, begun.headers["location"]) == (303, "/signin/email-code")
+        wrong = await owner.send("/signin/email-code", code="00000000")
+        assert outcome(wrong) == (403, "signin-email-code", "proof_refused")
+        [row] = await the.rows(person)
+        assert row["email"] == "new@example.com", "the link alone undoes nothing"
+        done = await owner.send("/signin/email-code", code=await the.code("old@example.com"))
+        assert (done.status_code, done.headers["location"]) == (303, "/signin/password")
         [row] = await the.rows(person)
         assert row["email"] == "old@example.com"
         assert (await anna.page("/account")).name == "signin"
         assert all(row["ended_at"] for row in await the.rows(session))
         await owner.get(path)
-        again = await owner.http.post("/account/address/undo", headers={"sec-fetch-site": "same-origin"})
+        again = await owner.http.post("/account/undo", headers={"sec-fetch-site": "same-origin"})
         assert outcome(again) == (401, "account-undo", "handle_invalid")
-        assert (await the.mails())[0]["kind"] == "address_restored"
+        assert "address_restored" in [mail["kind"] for mail in await the.mails("old@example.com")]
+        end = await owner.send("/signin/password", new_password="another long password")
+        assert (end.status_code, end.headers["location"]) == (303, "/account")
 
 
 async def test_moving_twice_takes_no_way_back_and_gives_none(lite: The) -> None:
@@ -214,9 +222,10 @@ async def test_moving_twice_takes_no_way_back_and_gives_none(lite: The) -> None:
             assert (await thief.send("/account/address/code", code=await lite.code(email))).status_code == 303
         links = {mail["to"]: mail["link"] for mail in await lite.mails() if mail["link"] and "undo" in mail["link"]}
         await owner.get(links["owner@example.com"])
-        assert (await owner.send("/account/address/undo")).status_code == 303
+        assert (await owner.send("/account/undo")).status_code == 303
+        assert (await owner.send("/signin/email-code", code=await lite.code("owner@example.com"))).status_code == 303
         await thief_again.get(links["thief@example.com"])
-        assert outcome(await thief_again.get("/account/address/undo"))[2] == "handle_invalid"
+        assert outcome(await thief_again.get("/account/undo"))[2] == "handle_invalid"
         [row] = await lite.rows(person)
         assert row["email"] == "owner@example.com"
 
@@ -230,7 +239,7 @@ async def test_the_way_back_ends_after_a_week(lite: The) -> None:
     async with browser(lite) as owner:
         lite.clock.forward(7 * 24 * 3600 + 1)
         await owner.get(link)
-        assert outcome(await owner.get("/account/address/undo"))[2] == "handle_invalid"
+        assert outcome(await owner.get("/account/undo"))[2] == "handle_invalid"
 
 
 async def test_a_taken_address_is_answered_like_a_free_one(lite: The) -> None:

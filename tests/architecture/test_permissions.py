@@ -1,0 +1,100 @@
+"""Permissions: every one that is asked exists, and every one that exists is asked. Not here: who has which
+(`tests/core/test_access`)."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from passgate.core import access, operate, tenants
+from passgate.core.action import CHANGES, action
+from passgate.core.ctx import Ctx
+from passgate.errors import PermissionMissing
+from passgate.store.tables import audit_event, role_grant
+from tests import catalogue
+from tests.architecture.population import Population
+from tests.core.behind import Folk
+from tests.kit import The, bearer, code_of
+
+SRC = Path(access.__file__).parents[1]
+PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
+EXISTING = access.permissions(tuple(access.ROLES))
+AWAITED = {
+    "users:read": "a list of people over HTTP",
+    "users:write": "changing people over HTTP",
+    "users:disable": "disabling people over HTTP; the command line asks nobody",
+    "users:delete": "deleting people over HTTP",
+    "invitations:write": "invitations",
+    "audit:read": "the trail over HTTP; the command line asks nobody",
+    "sessions:end": "ending other people's sessions over HTTP",
+    "tenant:write": "changing a tenant over HTTP",
+    "clients:write": "OpenID clients",
+}
+"""Those that only a host's own routes ask so far (`gate.may`), and what of ours will. An endpoint that asks one takes
+its line away."""
+
+
+def asked() -> set[str]:
+    """The literals that our own code passes as a permission."""
+    found = {CHANGES}
+    for path in SRC.rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            given = [one.value for one in call.keywords if one.arg == "permission"]
+            given += call.args if name in ("require", "may", "missing", "standing") else []
+            found |= {
+                one.value
+                for one in given
+                if isinstance(one, ast.Constant) and isinstance(one.value, str) and PERMISSION.fullmatch(one.value)
+            }
+    return found
+
+
+def test_each_is_asked_and_each_that_is_asked_exists() -> None:
+    assert asked() <= EXISTING, "nobody could ever have it"
+    assert asked() | AWAITED.keys() == EXISTING, "nothing asks it"
+    assert not asked() & AWAITED.keys(), "it is asked now: take its line away"
+
+
+READ_ONLY = [key for key in catalogue.fresh() if "/tenants/" not in key and "/users/" not in key]
+ANYBODY = {"GET /api/v1/me/totp/qr", "POST /api/v1/me/unlock", "POST /api/v1/me/totp", "POST /api/v1/me/passkeys"}
+"""What changes nothing: looking at an offer, and unlocking what wrong answers of others have locked."""
+
+
+@pytest.mark.parametrize("endpoint", [key for key in READ_ONLY if key not in ANYBODY])
+async def test_who_may_only_read_changes_nothing(lite_population: Population, endpoint: str) -> None:
+    population, key = lite_population, endpoint
+    ask = await catalogue.asked()[key].asks(population)
+    async with population.folk.ctx.write() as db:
+        for who in population.people.values():
+            for role in await access.roles_of(db, who.tenant_id, who.id):
+                await db.change(delete(role_grant).where(role_grant.c.role == role))
+            await access.grant(population.folk.ctx, db, who.tenant_id, who.id, "read_only")
+    answer = await population.send(key.partition(" ")[0], ask)
+    assert (answer.status_code, code_of(answer)) == (403, "permission_missing")
+
+
+async def test_a_profile_stays_and_the_refusal_is_recorded(the: The) -> None:
+    anna = await the.person()
+    ctx = Ctx(the.gate.services)
+    await operate.give_role(ctx, anna.email, "read_only", tenants.MAIN)
+    await operate.take_role(ctx, anna.email, "user", tenants.MAIN)
+    answer = await the.http.patch("/api/v1/me", json={"profile": {"name": "x"}}, headers=bearer(anna.token))
+    assert (answer.status_code, code_of(answer)) == (403, "permission_missing")
+    assert (await the.http.get("/api/v1/me", headers=anna.auth)).json()["user"]["profile"] == {}
+    assert (await the.rows(audit_event))[-1]["event"] == "access:refused"
+    assert (await the.http.delete("/api/v1/me/sessions", headers=anna.auth)).status_code == 204, "anybody may leave"
+    assert (await the.http.delete("/api/v1/session", headers=anna.auth)).status_code == 204
+
+
+async def test_an_action_asks_for_changes_by_default(lite: The) -> None:
+    """What is forgotten is refused."""
+    folk = Folk(lite)
+    actor = await folk.create(None, "read_only")
+    with pytest.raises(PermissionMissing):
+        async with action(folk.acting(actor), actor):
+            pytest.fail("the action ran")
