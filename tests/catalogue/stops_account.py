@@ -13,6 +13,7 @@ from passgate.store.tables import budget, person
 from tests.browser.device import codes, with_app
 from tests.browser.person import Person
 from tests.catalogue.stops_signin import with_passkey
+from tests.kit import PASSWORD, handle_of
 from tests.web.browsing import rule
 
 
@@ -114,7 +115,10 @@ async def ten_codes(anna: Person) -> None:
 
 
 async def sessions(anna: Person) -> None:
-    await anna.sign_in()
+    """She is signed in with another device too."""
+    handle = handle_of(await anna.face.start(anna.email))
+    await anna.face.prove(handle, "password", PASSWORD)
+    assert (await anna.face.finish(handle)).status_code == 201
     await anna.open("/account/sessions")
 
 
