@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from passgate.core import erasure, jobs, ledger, operate
 from passgate.core.ctx import Ctx
-from passgate.errors import Conflict
+from passgate.errors import Conflict, Unavailable
 from passgate.store.tables import audit_event, person, session, ticket
 from passgate.world import SECOND
 from tests.authenticator import Authenticator
@@ -185,3 +185,21 @@ async def test_a_closed_account_that_is_disabled_and_enabled_is_closed_again(wai
     assert (row["disabled_by"], row["disabled_at"] is None) == ("owner", False)
     handle = handle_of(await waits.start(anna.email))
     assert code_of(await waits.prove(handle, "password", PASSWORD)) == "proof_refused"
+
+
+async def test_a_deletion_holds_although_the_log_could_not_be_emptied(
+    lite: The, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job tries again."""
+    anna, store = await lite.person(), lite.gate.services.store
+
+    async def fail() -> bool:
+        raise Unavailable("database")
+
+    monkeypatch.setattr(store, "scrub", fail)
+    assert (await lite.http.delete("/api/v1/me", headers=anna.auth)).status_code == 204
+    assert await lite.rows(person) == []
+    assert lite.gate.services.erased.is_set()
+    monkeypatch.undo()
+    await erasure.scrub(lite.gate.services)
+    assert not lite.gate.services.erased.is_set()

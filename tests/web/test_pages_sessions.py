@@ -8,7 +8,9 @@ import json
 
 import pytest
 
+from passgate.core import form_answers
 from passgate.core.form_answers import LIFE
+from passgate.errors import Unavailable
 from passgate.store.tables import audit_event, form_answer, session, sign_in
 from tests.core.having import code_of_app
 from tests.kit import PASSWORD, The, bearer, code_of, handle_of, token_of
@@ -217,3 +219,17 @@ async def test_an_answer_is_stored_for_thirty_seconds_and_sealed(lite: The, seco
         nobody = await anna.http.post("/signin/password", data=data, headers=SAME)
         assert nobody.status_code in (303, 401)
         assert SESSION not in "".join(nobody.headers.get_list("set-cookie")), "another browser gets nothing"
+
+
+async def test_an_answer_is_not_lost_with_its_copy(lite: The, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sign-in is finished; then the database fails before the answer is stored for a second post."""
+
+    async def fail(*_given: object) -> None:
+        raise Unavailable("database")
+
+    await lite.person()
+    monkeypatch.setattr(form_answers, "store", fail)
+    async with browser(lite) as anna:
+        await anna.send("/signin", email=EMAIL)
+        assert (await anna.send("/signin/password", password=PASSWORD)).status_code == 303
+        assert (await lite.session(anna.session)).status_code == 200

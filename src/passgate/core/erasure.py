@@ -6,7 +6,7 @@ Not here: who may ask for it (`account`), and restoring a closed account (`undo`
 
 from __future__ import annotations
 
-import logging
+from contextlib import suppress
 
 from sqlalchemy import RowMapping
 
@@ -16,10 +16,9 @@ from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Services
 from passgate.core.events import Event
 from passgate.core.undo_link import Change
+from passgate.errors import Unavailable
 from passgate.store import Db
 from passgate.world import SECOND
-
-log = logging.getLogger(__name__)
 
 _BATCH = 50
 
@@ -51,9 +50,10 @@ async def erase(ctx: Ctx, db: Db, person: RowMapping) -> None:
 
 async def scrub(services: Services) -> None:
     """Empty the database's log if something was erased, so that no file holds it any longer. While readers keep the log
-    busy this has to be tried again."""
-    if services.erased.is_set() and await services.store.scrub():
-        services.erased.clear()
+    busy, or the database is away, this has to be tried again: what was erased stays erased."""
+    with suppress(Unavailable):
+        if services.erased.is_set() and await services.store.scrub():
+            services.erased.clear()
 
 
 async def erase_due(services: Services) -> int:

@@ -8,6 +8,7 @@ again. Not here: storing them (`core.form_answers`).
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from passgate.core import form_answers
 from passgate.core.ctx import Ctx
-from passgate.errors import CredentialInvalid
+from passgate.errors import CredentialInvalid, Unavailable
 from passgate.seal import digest
 from passgate.settings import Settings
 from passgate.web import cookies
@@ -78,7 +79,8 @@ class Repeats:
                 return
             await inner(scope, receive, answer)
             if form.is_over(answer) and not scope["state"].get("is_turned_away"):
-                await form_answers.store(ctx, key, msgspec.msgpack.encode(answer.headers))
+                with suppress(Unavailable):  # what was done is done: its answer must not be lost with the copy
+                    await form_answers.store(ctx, key, msgspec.msgpack.encode(answer.headers))
             elif answer.status in _OVER and await self._comes(ctx, key, send):
                 return
         finally:
