@@ -169,12 +169,15 @@ class Folk:
         return begun.handle, await self.code()
 
     async def code(self) -> str:
-        """The code of the newest mail in the outbox."""
-        return str((await self.newest()).code)
+        """The newest mailed code in the outbox."""
+        return next(mail.code for mail in await self._mails() if mail.code)
 
     async def newest(self) -> Message:
         """The newest mail in the outbox."""
-        waiting = [row for row in await self.the.rows(outbox) if row["message_sealed"]]
-        newest = max(waiting, key=lambda row: str(row["id"]))
-        plain = self.ctx.ring.unseal("outbox", f"outbox:{newest['id']}", newest["message_sealed"])
-        return Message.from_json(plain)
+        return (await self._mails())[0]
+
+    async def _mails(self) -> list[Message]:
+        """What waits in the outbox, newest first."""
+        rows = sorted(await self.the.rows(outbox), key=lambda row: str(row["id"]), reverse=True)
+        waiting = [(f"outbox:{row['id']}", row["message_sealed"]) for row in rows if row["message_sealed"]]
+        return [Message.from_json(self.ctx.ring.unseal("outbox", name, sealed)) for name, sealed in waiting]
