@@ -11,8 +11,9 @@ with their state when the interrupted transaction began, read inside it before i
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,33 @@ async def test_the_same_on_postgres(folk_on_postgres: Folk, action: str) -> None
 async def _each_write(folk: Folk, action: str) -> None:
     arrange, least = WRITES[action].arrange, WRITES[action].least
     act = await arrange(folk)
+    is_sqlite = folk.the.gate.services.store.is_sqlite
+    arranged = _copied(folk) if is_sqlite else b""
     with sabotaged(folk.the) as counting:
         await act()
     assert counting.count >= least, f"{action} writes {counting.count} times"
     for at in range(1, counting.count + 1):
-        await _refused(folk, await arrange(folk), at)
-        await _broken(folk, await arrange(folk), at)
+        for interrupted in (_refused, _broken):
+            if is_sqlite:  # put back, which takes a tenth of the time of arranging it again
+                _put_back(folk, arranged)
+            else:
+                act = await arrange(folk)
+            await interrupted(folk, act, at)
+
+
+def _file(folk: Folk) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(folk.the.gate.settings.data / "passgate.db"))
+
+
+def _copied(folk: Folk) -> bytes:
+    with _file(folk) as file:
+        return file.serialize()
+
+
+def _put_back(folk: Folk, arranged: bytes) -> None:
+    with _file(folk) as file, closing(sqlite3.connect(":memory:")) as copy:
+        copy.deserialize(arranged)
+        copy.backup(file)
 
 
 async def _refused(folk: Folk, act: Action, at: int) -> None:

@@ -6,14 +6,17 @@ The changes are those of `test_ticket_powers` and `test_undo`. Not here: asserti
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from passgate.app import Passgate
@@ -27,35 +30,52 @@ from tests.processes import ROOT
 MORE: dict[str, Any] = {"recovery": {"wait": "24h"}, "mail": {"per_hour": 1000}}
 
 
-@dataclass
 class OtherProcess:
-    process: Process
+    """One process for all tests of a worker: starting it takes longer than what they do."""
+
+    def __init__(self) -> None:
+        env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+        command = (sys.executable, "-m", __name__)
+        self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=env)
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
     async def change(self, name: str, who: Actor, owner: Actor, email: str, now: int, answer: Any = None) -> bool:
         """Whether the change was made; False if it was refused. Anything else ends the process, and the test.
         `answer`: what was prepared for it."""
         order = {"change": name, "who": asdict(who), "owner": asdict(owner), "email": email, "now": now}
-        order["answer"] = answer
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order).encode() + b"\n")
-        return bool(json.loads(await self.process.stdout.readline()))
+        return bool(await self.answer({**order, "answer": answer}))
+
+    async def answer(self, order: dict[str, Any]) -> Any:
+        return json.loads(await asyncio.to_thread(self._exchange, json.dumps(order).encode() + b"\n"))
+
+    def _exchange(self, line: bytes) -> bytes:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+
+_the = lru_cache(1)(OtherProcess)
 
 
 @asynccontextmanager
 async def other_process(data: Path, database_url: str | None, **more: Any) -> AsyncIterator[OtherProcess]:
-    """`more`: settings besides those that all have."""
-    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
-    command = (sys.executable, "-m", __name__, str(data), database_url or "", json.dumps({**MORE, **more}))
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=env)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert await process.stdout.readline() == b"ready\n"
+    """The process over this database. `more`: settings besides those that all have."""
+    there = _the()
+    order = {"data": str(data), "database_url": database_url, "more": {**MORE, **more}}
     try:
-        yield OtherProcess(process)
-    finally:
-        process.stdin.close()
-        await process.wait()
+        assert await there.answer(order) == "ready"
+        yield there
+        assert await there.answer({}) == "closed"
+    except BaseException:
+        _the.cache_clear()  # it may be in the middle of something: the next test gets a new one
+        there._end()
+        raise
 
 
 @dataclass
@@ -68,26 +88,37 @@ class _Scene:
         return self.address
 
 
-async def _serve(data: str, database_url: str, more: str) -> None:
+async def _serve() -> None:
     from tests.races import test_ticket_powers, test_undo  # noqa: PLC0415  those modules import this one
 
     found: Any = (*test_ticket_powers.CHANGES, *test_undo.CHANGES)
-    clock, changes = Clock(), {change.__name__: change for change in found}
-    gate = Passgate(settings_for(Path(data), database_url or None, **json.loads(more)), World(clock, World.real().dice))
-    async with gate.running(work=False):
-        print("ready", flush=True)
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            order = json.loads(line)
-            clock.now = order["now"]
-            who, owner = (Actor(**{**order[name], "amr": tuple(order[name]["amr"])}) for name in ("who", "owner"))
-            scene: Any = _Scene(owner, order["email"], order["answer"])
-            try:
-                await changes[order["change"]](scene, Ctx(gate.services, HERE), who)
-                is_made = True
-            except Refusal:
-                is_made = False
-            print(json.dumps(is_made), flush=True)
+    changes = {change.__name__: change for change in found}
+    while line := await _next():
+        opened = json.loads(line)
+        settings = settings_for(Path(opened["data"]), opened["database_url"], **opened["more"])
+        clock = Clock()
+        gate = Passgate(settings, World(clock, World.real().dice))
+        async with gate.running(work=False):
+            _say("ready")
+            while order := json.loads(await _next() or "null"):
+                clock.now = order["now"]
+                who, owner = (Actor(**{**order[name], "amr": tuple(order[name]["amr"])}) for name in ("who", "owner"))
+                scene: Any = _Scene(owner, order["email"], order["answer"])
+                try:
+                    await changes[order["change"]](scene, Ctx(gate.services, HERE), who)
+                    _say(True)
+                except Refusal:
+                    _say(False)
+        _say("closed")
+
+
+async def _next() -> str:
+    return await asyncio.to_thread(sys.stdin.readline)
+
+
+def _say(answer: object) -> None:
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(*sys.argv[1:]))
+    asyncio.run(_serve())

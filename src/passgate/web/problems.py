@@ -17,7 +17,16 @@ from starlette.routing import Match
 
 from passgate.core.ctx import Ctx
 from passgate.core.profile import fault_codes
-from passgate.errors import Invalid, Malformed, MethodNotAllowed, NotFound, PassgateError, Refusal, Unavailable
+from passgate.errors import (
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    PassgateError,
+    Refusal,
+    StepUpNeeded,
+    Unavailable,
+)
 from passgate.web.guards import RedirectTo
 from passgate.web.pages.page import error_page, go, is_page
 
@@ -57,6 +66,7 @@ def install(app: FastAPI) -> None:
     """Register one exception handler for each kind of error that reaches the framework."""
 
     def answer(request: Request, error: PassgateError) -> Response:
+        request.state.is_turned_away = isinstance(error, StepUpNeeded)
         return answered(request.state.ctx, request.url.path, request.headers, error)
 
     async def ours(request: Request, error: PassgateError) -> Response:

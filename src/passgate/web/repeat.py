@@ -38,8 +38,7 @@ class Form:
     names: tuple[str, ...]
 
     def is_over(self, answer: _Collected) -> bool:
-        """Whether the answer replaces or clears a credential that the form was sent with. (A guard that turns a visitor
-        away may do so too, and has done nothing that must not be done again.)"""
+        """Whether the answer replaces or clears a credential that the form was sent with."""
         written = [value.decode("latin-1") for name, value in answer.headers if name.lower() == b"set-cookie"]
         return answer.status == 303 and any(one.startswith(f"{name}=") for one in written for name in self.names)
 
@@ -78,10 +77,12 @@ class Repeats:
             if await _replayed(ctx, key, send):
                 return
             await inner(scope, receive, answer)
-            if form.is_over(answer) and not scope["state"].get("is_turned_away"):
+            # By a guard, which has done nothing, as it would in any other process.
+            is_turned_away = scope["state"].get("is_turned_away", False)
+            if form.is_over(answer) and not is_turned_away:
                 with suppress(Unavailable):  # what was done is done: its answer must not be lost with the copy
                     await form_answers.store(ctx, key, msgspec.msgpack.encode(answer.headers))
-            elif answer.status in _OVER and await self._comes(ctx, key, send):
+            elif answer.status in _OVER and not is_turned_away and await self._comes(ctx, key, send):
                 return
         finally:
             self._running.pop(key, None)
