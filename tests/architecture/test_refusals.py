@@ -120,32 +120,33 @@ async def _each_write(folk: Folk, action: str) -> None:
     arrange, least = WRITES[action].arrange, WRITES[action].least
     act = await arrange(folk)
     is_sqlite = folk.the.gate.services.store.is_sqlite
-    arranged = _copied(folk) if is_sqlite else b""
-    with sabotaged(folk.the) as counting:
-        await act()
-    assert counting.count >= least, f"{action} writes {counting.count} times"
-    for at in range(1, counting.count + 1):
-        for interrupted in (_refused, _broken):
-            if is_sqlite:  # put back, which takes a tenth of the time of arranging it again
-                _put_back(folk, arranged)
-            else:
-                act = await arrange(folk)
-            await interrupted(folk, act, at)
+    with closing(sqlite3.connect(":memory:")) as arranged:
+        if is_sqlite:
+            _copy(folk, arranged)
+        with sabotaged(folk.the) as counting:
+            await act()
+        assert counting.count >= least, f"{action} writes {counting.count} times"
+        for at in range(1, counting.count + 1):
+            for interrupted in (_refused, _broken):
+                if is_sqlite:  # takes a tenth of the time of arranging it again
+                    _put_back(folk, arranged)
+                else:
+                    act = await arrange(folk)
+                await interrupted(folk, act, at)
 
 
 def _file(folk: Folk) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(folk.the.gate.settings.data / "passgate.db"))
 
 
-def _copied(folk: Folk) -> bytes:
+def _copy(folk: Folk, arranged: sqlite3.Connection) -> None:
     with _file(folk) as file:
-        return file.serialize()
+        file.backup(arranged)
 
 
-def _put_back(folk: Folk, arranged: bytes) -> None:
-    with _file(folk) as file, closing(sqlite3.connect(":memory:")) as copy:
-        copy.deserialize(arranged)
-        copy.backup(file)
+def _put_back(folk: Folk, arranged: sqlite3.Connection) -> None:
+    with _file(folk) as file:
+        arranged.backup(file)
 
 
 async def _refused(folk: Folk, act: Action, at: int) -> None:
