@@ -99,24 +99,24 @@ async def _serve() -> None:
         clock = Clock()
         gate = Passgate(settings, World(clock, World.real().dice))
         async with gate.running(work=False):
-            _say("ready")
+            _print("ready")
             while order := json.loads(await _next() or "null"):
                 clock.now = order["now"]
                 who, owner = (Actor(**{**order[name], "amr": tuple(order[name]["amr"])}) for name in ("who", "owner"))
                 scene: Any = _Scene(owner, order["email"], order["answer"])
                 try:
                     await changes[order["change"]](scene, Ctx(gate.services, HERE), who)
-                    _say(True)
+                    _print(True)
                 except Refusal:
-                    _say(False)
-        _say("closed")
+                    _print(False)
+        _print("closed")
 
 
 async def _next() -> str:
     return await asyncio.to_thread(sys.stdin.readline)
 
 
-def _say(answer: object) -> None:
+def _print(answer: object) -> None:
     print(json.dumps(answer), flush=True)
 
 
