@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import passgate
-from passgate.core import operate, tenants
+from passgate.core import tenants
 from passgate.core.ctx import Ctx
 from passgate.core.factors import FACTORS
 from passgate.core.observers import Happened
@@ -22,7 +22,7 @@ from passgate.core.rules import Rules
 from passgate.store.tables import tenant
 from passgate.web.docs import described
 from passgate.web.pages.event_labels import label_of
-from tests import catalogue
+from tests import catalogue, operating
 from tests.architecture import reference
 from tests.kit import running, settings_for
 
@@ -44,7 +44,7 @@ async def of_field(name: str, good: object, *bad: object) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         async with running(settings_for(Path(folder))) as the:
             anna = await the.person()
-            await operate.give_role(Ctx(the.gate.services), anna.email, "owner", tenants.MAIN)
+            await operating.give_role(Ctx(the.gate.services), anna.email, "owner", tenants.MAIN)
             mine = (await the.session(anna.token)).json()["tenant"]["id"]
             path = f"/api/v1/tenants/{mine}/policy"
             answers = [await the.http.patch(path, json={name: one}, headers=anna.auth) for one in (good, *bad)]

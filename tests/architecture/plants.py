@@ -102,7 +102,7 @@ async def wave(ctx: Ctx, actor: Actor) -> None:
 @router.post("/wave", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="wave", summary="Wave")
 async def wave(ctx: Context, found: Live) -> Response:
     """Whoever waves is noted."""
-    await account.wave(ctx.acting(found.actor), found.actor)
+    await account.wave(ctx.acting(found.actor))
     return Response(status_code=204)
 '''),
 }
@@ -114,7 +114,7 @@ async def waves(population: Population) -> Ask:
     "tests/catalogue/actions_account.py": at_end("""\
 async def wave(folk: Folk) -> Action:
     actor = await folk.create()
-    return lambda: account.wave(folk.acting(actor), actor)
+    return lambda: account.wave(folk.acting(actor))
 """),
     "tests/catalogue/api.py": at_end("""\
 ENDPOINTS[f"POST {API}/me/wave"] = Entry(SESSION, (Right(asks.waves, 204),), (Writes(own.wave, 1),))

@@ -64,6 +64,41 @@ def test_only_one_module_writes_the_session_table(source: dict[str, ast.Module])
     assert found == {"core/sessions.py"}
 
 
+def test_only_one_function_finds_a_session(source: dict[str, ast.Module]) -> None:
+    """Whoever asks who acts asks the table of carriers, so that a new kind of secret counts everywhere at once."""
+    assert callers_of_find(source) == {"core/carriers.py"}
+    planted = {**source, "web/planted.py": ast.parse("async def f(ctx): return await sessions.find(ctx, 'x')")}
+    assert callers_of_find(planted) == {"core/carriers.py", "web/planted.py"}
+
+
+def callers_of_find(source: dict[str, ast.Module]) -> set[str]:
+    return {name for name, tree in source.items() if any(_dotted(node) == "sessions.find" for node in ast.walk(tree))}
+
+
+def test_the_web_opens_no_transaction(source: dict[str, ast.Module]) -> None:
+    assert opening(source) == set()
+    planted = {
+        "web/one.py": ast.parse("async def f(ctx):\n async with ctx.read() as db: pass"),
+        "web/two.py": ast.parse("async def f(services):\n async with services.store.write() as db: pass"),
+        "core/three.py": ast.parse("async def f(ctx):\n async with ctx.read() as db: pass"),
+    }
+    assert opening(planted) == {"web/one.py", "web/two.py"}
+
+
+def opening(source: dict[str, ast.Module]) -> set[str]:
+    """The modules of the web that enter a `read()` or `write()`."""
+    entered = {
+        (name, _dotted(item.context_expr.func).rpartition(".")[2])
+        for name, tree in source.items()
+        if name.startswith("web/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncWith)
+        for item in node.items
+        if isinstance(item.context_expr, ast.Call)
+    }
+    return {name for name, method in entered if method in ("read", "write")}
+
+
 # -- sizes and docstrings --------------------------------------------------------------------------
 
 

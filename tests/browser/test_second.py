@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from passgate.core import operate
 from passgate.core.ctx import Ctx
 from passgate.store.tables import credential
+from tests import operating
 from tests.browser.conftest import Rule
 from tests.browser.device import App, codes, with_app
 from tests.browser.person import BrowserSite, Person
@@ -157,11 +157,11 @@ async def test_a_step_up_in_the_account(site: BrowserSite, js: bool) -> None:
 async def test_a_link_from_an_operator(site: BrowserSite, js: bool) -> None:
     anna, owner = await site.person(js=js), await site.person(js=js)
     await anna.exist()
-    made = await operate.signin_link(Ctx(site.deployment.inside.services), anna.email, "main")
+    made = await operating.signin_link(Ctx(site.deployment.inside.services), anna.email, "main")
     await anna.open("/signin/link/" + made.url.rpartition("/")[2])
     assert (await anna.where(), anna.path) == ("signin-link", "/signin/link"), "no secret stays in sight"
     assert await anna.press('button[value="signin"]') == "account"
-    made = await operate.signin_link(Ctx(site.deployment.inside.services), anna.email, "main")
+    made = await operating.signin_link(Ctx(site.deployment.inside.services), anna.email, "main")
     mail = (await anna.face.mails_of(anna.email, "signin_link", 2))[0]
     await owner.open("/recover/stop/" + mail["link"].rpartition("/")[2])
     assert (await owner.where(), owner.path) == ("recover-stop", "/recover/stop")

@@ -19,7 +19,7 @@ from tests.kit import OTHER_PASSWORD
 
 async def offer_app(folk: Folk) -> Action:
     actor = await folk.create()
-    return lambda: enrolment.offer(folk.acting(actor), actor, "totp")
+    return lambda: enrolment.offer(folk.acting(actor), "totp")
 
 
 async def offer_app_at_once(folk: Folk) -> Action:
@@ -28,7 +28,7 @@ async def offer_app_at_once(folk: Folk) -> Action:
 
     async def act() -> None:
         who = await folk.strong(actor)
-        await enrolment.offer(folk.acting(who), who, "totp")
+        await enrolment.offer(folk.acting(who), "totp")
 
     return act
 
@@ -36,16 +36,16 @@ async def offer_app_at_once(folk: Folk) -> Action:
 async def add_app(folk: Folk) -> Action:
     actor = await folk.create()
     await policy(folk.the)
-    secret = unspelled((await enrolment.offer(folk.acting(actor), actor, "totp"))["secret"])
-    return lambda: enrolment.prove(folk.acting(actor), actor, "totp", totp.code_at(secret, folk.step))
+    secret = unspelled((await enrolment.offer(folk.acting(actor), "totp"))["secret"])
+    return lambda: enrolment.prove(folk.acting(actor), "totp", totp.code_at(secret, folk.step))
 
 
 async def add_passkey(folk: Folk) -> Action:
     actor = await folk.create()
 
     async def act() -> None:
-        answer = Authenticator().create(await enrolment.offer(folk.acting(actor), actor, "passkey"), url(folk))
-        await enrolment.prove(folk.acting(actor), actor, "passkey", answer, "My phone")
+        answer = Authenticator().create(await enrolment.offer(folk.acting(actor), "passkey"), url(folk))
+        await enrolment.prove(folk.acting(actor), "passkey", answer, "My phone")
 
     return act
 
@@ -53,21 +53,21 @@ async def add_passkey(folk: Folk) -> Action:
 async def make_codes(folk: Folk) -> Action:
     actor = await folk.create()
     await folk.add_codes(actor)
-    return lambda: enrolment.recovery_codes(folk.acting(actor), actor)
+    return lambda: enrolment.recovery_codes(folk.acting(actor))
 
 
 async def rename(folk: Folk) -> Action:
     actor = await folk.create()
     made = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
-    return lambda: enrolment.rename(folk.acting(strong), strong, made, "My phone")
+    return lambda: enrolment.rename(folk.acting(strong), made, "My phone")
 
 
 async def remove_passkey(folk: Folk) -> Action:
     actor = await folk.create()
     made = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
-    return lambda: enrolment.remove(folk.acting(strong), strong, "passkey", made)
+    return lambda: enrolment.remove(folk.acting(strong), "passkey", made)
 
 
 async def remove_app(folk: Folk) -> Action:
@@ -75,12 +75,12 @@ async def remove_app(folk: Folk) -> Action:
     actor = await with_app(folk)
     await folk.add_codes(actor)
     strong = await folk.strong(actor)
-    return lambda: enrolment.remove(folk.acting(strong), strong, "totp")
+    return lambda: enrolment.remove(folk.acting(strong), "totp")
 
 
 async def set_first_password(folk: Folk) -> Action:
     actor = await folk.create(hashed=None)
-    return lambda: account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
+    return lambda: account.set_password(folk.acting(actor), OTHER_PASSWORD)
 
 
 async def unlock(folk: Folk) -> Action:
@@ -89,15 +89,15 @@ async def unlock(folk: Folk) -> Action:
         for kind in budgets.Kind:
             target = Target(Guess.AUTHENTICATOR, actor.tenant_id, "password", actor.person_id)
             await throttle.count(folk.ctx, db, budgets.count_key(folk.ctx, target, kind))
-    return lambda: enrolment.unlock(folk.acting(actor), actor, "password")
+    return lambda: enrolment.unlock(folk.acting(actor), "password")
 
 
 async def forget_one(folk: Folk) -> Action:
     actor, _ = await remembered(folk)
-    [mine] = await enrolment.browsers(folk.ctx, actor)
-    return lambda: enrolment.forget_browser(folk.acting(actor), actor, mine["id"])
+    [mine] = await enrolment.browsers(folk.acting(actor))
+    return lambda: enrolment.forget_browser(folk.acting(actor), mine["id"])
 
 
 async def forget_all(folk: Folk) -> Action:
     actor, _ = await remembered(folk)
-    return lambda: enrolment.forget_browser(folk.acting(actor), actor)
+    return lambda: enrolment.forget_browser(folk.acting(actor))

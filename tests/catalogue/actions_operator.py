@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from passgate.core import access, checkpoint, jobs, ledger, operate, outbox, starts, tenants
+from passgate.core import access, checkpoint, jobs, ledger, outbox, starts, tenants
 from passgate.core.message import Message
+from tests import operating
 from tests.catalogue.entry import Action, Writes
 from tests.core.behind import Folk
 from tests.kit import PASSWORD
@@ -39,58 +40,58 @@ async def create_tenant(folk: Folk) -> Action:
 
 async def add_person(folk: Folk) -> Action:
     email = f"new{next(folk.numbers)}@example.com"
-    return lambda: operate.add_person(folk.ctx, email, "main", "admin", PASSWORD)
+    return lambda: operating.add_person(folk.ctx, email, "main", "admin", PASSWORD)
 
 
 async def enable_person(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
-    await operate.disable_person(folk.ctx, email, "main")
-    return lambda: operate.enable_person(folk.ctx, email, "main")
+    await operating.disable_person(folk.ctx, email, "main")
+    return lambda: operating.enable_person(folk.ctx, email, "main")
 
 
 async def disable_person(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
-    return lambda: operate.disable_person(folk.ctx, email, "main")
+    return lambda: operating.disable_person(folk.ctx, email, "main")
 
 
 async def give_role(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
-    return lambda: operate.give_role(folk.ctx, email, "admin", "main")
+    return lambda: operating.give_role(folk.ctx, email, "admin", "main")
 
 
 async def take_role(folk: Folk) -> Action:
     email = await folk.email(await folk.create(None, "admin"))
-    return lambda: operate.take_role(folk.ctx, email, "admin", "main")
+    return lambda: operating.take_role(folk.ctx, email, "admin", "main")
 
 
 async def add_tenant(folk: Folk) -> Action:
-    return lambda: operate.add_tenant(folk.ctx, f"tenant{next(folk.numbers)}", None, "open")
+    return lambda: operating.add_tenant(folk.ctx, f"tenant{next(folk.numbers)}", None, "open")
 
 
 async def rotate_keys(folk: Folk) -> Action:
     await folk.create()
-    return lambda: operate.rotate_keys(folk.ctx)
+    return lambda: operating.rotate_keys(folk.ctx)
 
 
 async def list_people(folk: Folk) -> Action:
-    return lambda: operate.everybody(folk.ctx, "main")
+    return lambda: operating.everybody(folk.ctx, "main")
 
 
 async def export_trail(folk: Folk) -> Action:
     async def act() -> None:
-        async for _ in operate.export(folk.ctx):
+        async for _ in operating.export(folk.ctx):
             pass
 
     return act
 
 
 async def record_backup(folk: Folk) -> Action:
-    return lambda: operate.record_backup(folk.ctx, with_keys=True)
+    return lambda: operating.record_backup(folk.ctx, with_keys=True)
 
 
 async def make_link(folk: Folk) -> Action:
     email = await folk.email(await folk.create())
-    return lambda: operate.signin_link(folk.ctx, email, "main")
+    return lambda: operating.signin_link(folk.ctx, email, "main")
 
 
 class Letterbox:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from passgate.core import budgets, signin, starts, throttle
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
 from passgate.errors import Throttled
 from passgate.store.tables import budget
@@ -73,13 +73,13 @@ async def wrong_in_known_browser(folk: Folk) -> Action:
 
 async def step_up_right(folk: Folk) -> Action:
     actor = await folk.create()
-    begun = await starts.step_up(folk.acting(actor), actor, None)
+    begun = await starts.step_up(folk.acting(actor), None)
     return lambda: signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
 
 
 async def step_up_wrong(folk: Folk) -> Action:
     actor = await folk.create()
-    begun = await starts.step_up(folk.acting(actor), actor, None)
+    begun = await starts.step_up(folk.acting(actor), None)
     return refused(lambda: signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD))
 
 

@@ -6,7 +6,7 @@ Proofs are in `actions_proofs`; how often each action writes is in `api` and `pa
 from __future__ import annotations
 
 from passgate.core import recovery, signin, starts
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from tests.catalogue.actions_proofs import passkey_asked, ways_that_wait
 from tests.catalogue.before import (
     begun,
@@ -52,7 +52,7 @@ async def start_recovery(folk: Folk) -> Action:
 
 async def start_step_up(folk: Folk) -> Action:
     actor = await folk.create()
-    return lambda: starts.step_up(folk.acting(actor), actor, None)
+    return lambda: starts.step_up(folk.acting(actor), None)
 
 
 async def challenge(folk: Folk) -> Action:
@@ -91,7 +91,7 @@ async def finish_recovery(folk: Folk) -> Action:
 
 async def finish_step_up(folk: Folk) -> Action:
     actor = await folk.create()
-    begun = await starts.step_up(folk.acting(actor), actor, None)
+    begun = await starts.step_up(folk.acting(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     return lambda: signin.finish(folk.ctx, begun.handle, by_cookie=False)
 

@@ -7,6 +7,7 @@ Pages are in `pages`; what a typed factor adds to an endpoint comes from `factor
 from __future__ import annotations
 
 from passgate.core import account, address, admin, enrolment
+from tests import operating
 from tests.architecture.population import Ask, Population
 from tests.catalogue import actions_account as own
 from tests.catalogue import actions_factors as credentials
@@ -161,7 +162,7 @@ OWN: dict[str, Entry] = {
         SESSION,
         (Right(asks.leaves, 204, FRESH),),
         (Writes(own.delete, 4, on_postgres=True),),
-        Fresh(lambda folk, who: account.delete(folk.acting(who), who)),
+        Fresh(lambda folk, who: account.delete(folk.acting(who))),
     ),
     f"GET {API}/me/export": Entry(SESSION, (reads("/me/export"),), (Writes(own.exported, 1),)),
     f"GET {API}/me/activity": Entry(SESSION, (reads("/me/activity"),)),
@@ -169,19 +170,19 @@ OWN: dict[str, Entry] = {
         SESSION,
         (Right(asks.sets_password, 204, FRESH, "password-"),),
         (Writes(own.set_password, 10, on_postgres=True), Writes(credentials.set_first_password, 9)),
-        Fresh(lambda folk, who: account.set_password(folk.acting(who), who, OTHER_PASSWORD)),
+        Fresh(lambda folk, who: account.set_password(folk.acting(who), OTHER_PASSWORD)),
     ),
     f"POST {API}/me/address": Entry(
         SESSION,
         (Right(asks.moves, 202, FRESH, "email-"),),
         (Writes(own.address_start, 5),),
-        Fresh(lambda folk, who: address.start(folk.acting(who), who, "elsewhere@example.com")),
+        Fresh(lambda folk, who: address.start(folk.acting(who), "elsewhere@example.com")),
     ),
     f"POST {API}/me/address/prove": Entry(
         SESSION,
         (Right(asks.has_moved, 204, BY_MAILED_CODE),),
         (Writes(own.address_prove, 9),),
-        Fresh(lambda folk, who: address.prove(folk.acting(who), who, "12345678")),
+        Fresh(lambda folk, who: address.prove(folk.acting(who), "12345678")),
     ),
     f"GET {API}/me/sessions": Entry(SESSION, (reads("/me/sessions"),)),
     f"DELETE {API}/me/sessions": Entry(SESSION, (Right(asks.ends_others, 204),), (Writes(own.end_other_sessions, 2),)),
@@ -192,60 +193,60 @@ OWN: dict[str, Entry] = {
         SESSION,
         (Right(asks.adds_passkey, 201, FRESH),),
         (Writes(credentials.add_passkey, 10, on_postgres=True),),
-        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), who, "passkey")),
+        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), "passkey")),
     ),
     f"POST {API}/me/passkeys/prove": Entry(
         SESSION,
         (Right(asks.proves_passkey, 201, BY_CODE, f"label label- {_ANSWER}"),),
         (Writes(credentials.add_passkey, 10, on_postgres=True),),
-        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, "passkey", {})),
+        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), "passkey", {})),
     ),
     f"PATCH {API}/me/passkeys/{{id}}": Entry(
         SESSION,
         (Right(asks.renames_passkey, 200, BY_ID, "label-"),),
         (Writes(credentials.rename, 2),),
-        Fresh(lambda folk, who: enrolment.rename(folk.acting(who), who, NEVER, "My key")),
+        Fresh(lambda folk, who: enrolment.rename(folk.acting(who), NEVER, "My key")),
     ),
     f"DELETE {API}/me/passkeys/{{id}}": Entry(
         SESSION,
         (Right(asks.removes_passkey, 204, BY_ID),),
         (Writes(credentials.remove_passkey, 5),),
-        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, "passkey", NEVER)),
+        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), "passkey", NEVER)),
     ),
     f"POST {API}/me/totp": Entry(
         SESSION,
         (Right(asks.begins_app, 201, FRESH),),
         (Writes(credentials.offer_app, 3), Writes(credentials.offer_app_at_once, 6)),
-        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), who, "totp")),
+        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), "totp")),
     ),
     f"GET {API}/me/totp/qr": Entry(
         SESSION,
         (Right(asks.shows_picture, 200, FRESH),),
-        fresh=Fresh(lambda folk, who: enrolment.offered(folk.acting(who), who, "totp")),
+        fresh=Fresh(lambda folk, who: enrolment.offered(folk.acting(who), "totp")),
     ),
     f"POST {API}/me/totp/prove": Entry(
         SESSION,
         (Right(asks.proves_app, 204, BY_CODE),),
         (Writes(credentials.add_app, 11, on_postgres=True),),
-        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, "totp", "123456")),
+        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), "totp", "123456")),
     ),
     f"DELETE {API}/me/totp": Entry(
         SESSION,
         (Right(asks.removes_app, 204, FRESH),),
         (Writes(credentials.remove_app, 6),),
-        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, "totp")),
+        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), "totp")),
     ),
     f"POST {API}/me/recovery-codes": Entry(
         SESSION,
         (Right(asks.makes_codes, 201, FRESH),),
         (Writes(credentials.make_codes, 15, on_postgres=True),),
-        Fresh(lambda folk, who: enrolment.recovery_codes(folk.acting(who), who)),
+        Fresh(lambda folk, who: enrolment.recovery_codes(folk.acting(who))),
     ),
     f"POST {API}/me/unlock": Entry(
         SESSION,
         (Right(asks.unlocks, 204, BY_ID, "factor-"),),
         (Writes(credentials.unlock, 2),),
-        Fresh(lambda folk, who: enrolment.unlock(folk.acting(who), who, "password")),
+        Fresh(lambda folk, who: enrolment.unlock(folk.acting(who), "password")),
     ),
     f"GET {API}/me/browsers": Entry(SESSION, (reads("/me/browsers"),)),
     f"DELETE {API}/me/browsers": Entry(
@@ -262,7 +263,7 @@ OTHERS: dict[str, Entry] = {
         SESSION,
         (Right(asks.changes_policy, 200, BY_ID, " ".join(RULES)),),
         (Writes(own.change_policy, 2),),
-        Fresh(lambda folk, who: admin.change_policy(folk.acting(who), who, who.tenant_id, RULES), "owner"),
+        Fresh(lambda folk, who: admin.change_policy(folk.acting(who), who.tenant_id, RULES), "owner"),
     ),
     f"POST {API}/users/{{id}}/signin-link": Entry(
         SESSION,
@@ -272,7 +273,7 @@ OTHERS: dict[str, Entry] = {
             Writes(own.ask_link_for_equal, 3),
             Writes(own.approve_link_for_equal, 6),
         ),
-        Fresh(lambda folk, who: admin.signin_link(folk.acting(who), who, NEVER), "owner"),
+        Fresh(lambda folk, who: operating.admins_link(folk.acting(who), NEVER), "owner"),
     ),
     "GET /healthz": Entry(STRANGER, (Right(asks_health, 200),)),
     "GET /readyz": Entry(OPERATOR, (Right(asks_readiness, 200),)),

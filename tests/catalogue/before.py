@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from passgate.core import admin, operate, signin, starts
-from passgate.core.ctx import Actor, Ctx
+from passgate.core import signin, starts
+from passgate.core.ctx import Ctx
+from passgate.core.ctx import Person as Actor
 from passgate.errors import ProofRefused
 from passgate.settings import RecoverySettings
+from tests import operating
 from tests.catalogue.entry import Action
 from tests.core.behind import Folk
 from tests.core.having import policy
@@ -89,7 +91,7 @@ def slow(folk: Folk) -> Ctx:
 
 
 async def link_for(folk: Folk, actor: Actor) -> str:
-    made = await operate.signin_link(folk.ctx, await folk.email(actor), "main")
+    made = await operating.signin_link(folk.ctx, await folk.email(actor), "main")
     return made.url.rpartition("/")[2]
 
 
@@ -98,6 +100,6 @@ async def link_of_admins(folk: Folk) -> str:
     equal = await folk.create(None, "admin")
     made = None
     for maker in (await folk.create(None, "admin"), await folk.create(None, "admin")):
-        made = await admin.signin_link(folk.acting(maker), maker, equal.person_id)
+        made = await operating.admins_link(folk.acting(maker), equal.person_id)
     assert made is not None
     return made.url.rpartition("/")[2]

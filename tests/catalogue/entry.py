@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
 from tests.catalogue.outcomes import Row

@@ -43,15 +43,15 @@ def own_entries(it: Factor, own: Own) -> dict[str, Entry]:
 
     async def arranged_add(folk: Folk) -> Action:
         actor = await folk.create()
-        return lambda: enrolment.prove(folk.acting(actor), actor, it.name, own.answer)
+        return lambda: enrolment.prove(folk.acting(actor), it.name, own.answer)
 
     async def arranged_remove(folk: Folk) -> Action:
         actor = await folk.create()
-        await enrolment.prove(folk.acting(actor), actor, it.name, own.answer)
-        return lambda: enrolment.remove(folk.acting(actor), actor, it.name)
+        await enrolment.prove(folk.acting(actor), it.name, own.answer)
+        return lambda: enrolment.remove(folk.acting(actor), it.name)
 
-    to_add = Fresh(lambda folk, who: enrolment.prove(folk.acting(who), who, it.name, own.answer))
-    to_remove = Fresh(lambda folk, who: enrolment.remove(folk.acting(who), who, it.name))
+    to_add = Fresh(lambda folk, who: enrolment.prove(folk.acting(who), it.name, own.answer))
+    to_remove = Fresh(lambda folk, who: enrolment.remove(folk.acting(who), it.name))
     row: Row = {rule: expected for rule, expected in BY_CODE.items() if rule is not Rule.OTHERS}
     page_row: Row = {rule: expected for rule, expected in CODE_PAGE.items() if rule is not Rule.OTHERS}
 

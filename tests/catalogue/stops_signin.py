@@ -7,8 +7,9 @@ What the page then shows is in `pages` and `factors`; pages of the account are i
 from __future__ import annotations
 
 from passgate.app import Passgate
-from passgate.core import installation, operate, signin
+from passgate.core import installation, signin
 from passgate.core.ctx import Ctx
+from tests import operating
 from tests.browser.device import Device, Pocket, codes, with_app
 from tests.browser.person import Person
 from tests.kit import PASSWORD, settings_for
@@ -152,7 +153,7 @@ async def waiting(anna: Person) -> None:
 
 
 async def link(anna: Person) -> None:
-    made = await operate.signin_link(Ctx(anna.face.gate.services), anna.email, "main")
+    made = await operating.signin_link(Ctx(anna.face.gate.services), anna.email, "main")
     await anna.open("/signin/link/" + made.url.rpartition("/")[2])
 
 

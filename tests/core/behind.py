@@ -14,7 +14,8 @@ from typing import ClassVar
 from sqlalchemy import update
 
 from passgate.core import access, account, credentials, enrolment, people, sessions, starts, tenants
-from passgate.core.ctx import Actor, Ctx, Origin
+from passgate.core.ctx import Ctx, Origin
+from passgate.core.ctx import Person as Actor
 from passgate.core.factors import password, totp
 from passgate.core.message import Message
 from passgate.core.rules import AAL2
@@ -84,7 +85,7 @@ class Folk:
         return await self.session(tenant.id, person_id)
 
     async def actor_of(self, token: str) -> Actor:
-        return (await sessions.find(self.ctx, token, at_any_level=True)).actor
+        return await sessions.find(self.ctx, token, at_any_level=True)
 
     async def session(self, tenant_id: str, person_id: str) -> Actor:
         """One more session of a person."""
@@ -112,8 +113,8 @@ class Folk:
     async def add_app(self, actor: Actor) -> None:
         """Add an authenticator app whose current code is unused."""
         who = await self.strong(actor)
-        secret = base64.b32decode((await enrolment.offer(self.acting(who), who, "totp"))["secret"])
-        await enrolment.prove(self.acting(who), who, "totp", totp.code_at(secret, self.step))
+        secret = base64.b32decode((await enrolment.offer(self.acting(who), "totp"))["secret"])
+        await enrolment.prove(self.acting(who), "totp", totp.code_at(secret, self.step))
         await self.settle(actor)
         self.the.clock.forward(totp.PERIOD)
 
@@ -131,15 +132,15 @@ class Folk:
     async def add_passkey(self, actor: Actor, key: Authenticator) -> str:
         """Add a passkey; its id."""
         who = await self.strong(actor)
-        offered = await enrolment.offer(self.acting(who), who, "passkey")
+        offered = await enrolment.offer(self.acting(who), "passkey")
         answer = key.create(offered, self.the.gate.settings.url)
-        made = await enrolment.prove(self.acting(who), who, "passkey", answer)
+        made = await enrolment.prove(self.acting(who), "passkey", answer)
         await self.settle(actor)
         return made
 
     async def add_codes(self, actor: Actor) -> list[str]:
         who = await self.strong(actor)
-        made = await enrolment.recovery_codes(self.acting(who), who)
+        made = await enrolment.recovery_codes(self.acting(who))
         await self.settle(actor)
         return made
 
@@ -150,7 +151,7 @@ class Folk:
             await db.change(mine.values(provisional_until=None))
 
     async def new_password(self, actor: Actor, new: str) -> None:
-        await account.set_password(self.acting(actor), actor, new)
+        await account.set_password(self.acting(actor), new)
 
     async def email(self, actor: Actor) -> str:
         async with self.ctx.read() as db:

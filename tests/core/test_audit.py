@@ -234,9 +234,9 @@ async def test_a_forged_row_is_named(folk: Folk) -> None:
 
 async def test_erasing_a_person_keeps_the_chain_whole(folk: Folk) -> None:
     actor = await folk.create("erased@example.com")
-    await account.set_profile(folk.acting(actor), actor, {"nickname": "x"})
+    await account.set_profile(folk.acting(actor), {"nickname": "x"})
     await written(folk)
-    await account.delete(folk.acting(actor), actor)
+    await account.delete(folk.acting(actor))
     await ledger.seal(folk.the.gate.services)
     report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.waiting) == (True, 0)

@@ -287,19 +287,19 @@ async def test_an_owner_unlocks_a_factor_that_they_have(desk: Desk) -> None:
     folk = Folk(desk.the)
     actor = await folk.create("anna@example.com")
     await desk.refuse(Target(Guess.AUTHENTICATOR, actor.tenant_id, "password", actor.person_id), Kind.STRANGER, 70)
-    assert (await enrolment.overview(folk.ctx, actor))["locked"] == {"password"}
+    assert (await enrolment.overview(folk.acting(actor)))["locked"] == {"password"}
     before = await desk.the.everything()
     with pytest.raises(StepUpNeeded):
-        await enrolment.unlock(folk.acting(actor), actor, "password")
+        await enrolment.unlock(folk.acting(actor), "password")
     assert await desk.the.everything() == before
     actor = await folk.session(actor.tenant_id, actor.person_id)
     before = await desk.the.everything()
     for name in ("totp", "nothing of that name"):
         with pytest.raises(NotFound):
-            await enrolment.unlock(folk.acting(actor), actor, name)
+            await enrolment.unlock(folk.acting(actor), name)
     assert await desk.the.everything() == before
-    await enrolment.unlock(folk.acting(actor), actor, "password")
-    assert (await enrolment.overview(folk.ctx, actor))["locked"] == set()
+    await enrolment.unlock(folk.acting(actor), "password")
+    assert (await enrolment.overview(folk.acting(actor)))["locked"] == set()
     assert await desk.used("n:") == []
     assert (await desk.the.events())[-1] == Event.FACTOR_UNLOCKED
 
@@ -373,7 +373,7 @@ async def test_whose_hashes_go_first(lite: The, monkeypatch: pytest.MonkeyPatch)
             await signin.prove(ctx, handle, "password", PASSWORD)
 
     async def step_up() -> None:
-        handle = (await starts.step_up(folk.acting(actor), actor, None)).handle
+        handle = (await starts.step_up(folk.acting(actor), None)).handle
         await signin.prove(folk.ctx, handle, "password", PASSWORD)
 
     async def recover(email: str) -> None:
@@ -389,8 +389,8 @@ async def test_whose_hashes_go_first(lite: The, monkeypatch: pytest.MonkeyPatch)
         (sign_in(browser, "nobody@example.com"), Queue.STRANGERS),
         (sign_in(browser, "anna@example.com"), Queue.OWNERS),
         (step_up(), Queue.OWNERS),
-        (enrolment.recovery_codes(folk.acting(actor), actor), Queue.OWNERS),
-        (account.set_password(folk.acting(actor), actor, OTHER_PASSWORD), Queue.OWNERS),
+        (enrolment.recovery_codes(folk.acting(actor)), Queue.OWNERS),
+        (account.set_password(folk.acting(actor), OTHER_PASSWORD), Queue.OWNERS),
         (recover("bert@example.com"), Queue.OWNERS),
     ]
     for number, (action, queue) in enumerate(cases):

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, insert, update
 
-from passgate.core import audit, chain, checkpoint, jobs, ledger, operate
+from passgate.core import audit, chain, checkpoint, jobs, ledger
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Services
 from passgate.core.events import Event
 from passgate.core.message import Message
 from passgate.seal import Ring, digest
 from passgate.store.tables import audit_checkpoint, audit_event, audit_head
+from tests import operating
 from tests.kit import The
 
 OLD, NEW, NEWEST = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -345,8 +346,8 @@ async def test_the_jobs_and_the_rotation_make_them(trail: Trail) -> None:
 async def test_key_rotation_makes_them(lite: The) -> None:
     """Of every tenant, and of rows that wait to be sealed."""
     trail, ring = Trail(lite), lite.gate.services.ring
-    await operate.add_person(Ctx(lite.gate.services), "anna@example.com", "main", "user", None)
-    await operate.rotate_keys(Ctx(lite.gate.services))
+    await operating.add_person(Ctx(lite.gate.services), "anna@example.com", "main", "user", None)
+    await operating.rotate_keys(Ctx(lite.gate.services))
     assert _is_of(ring, await lite.rows(audit_checkpoint)) and _is_of(ring, await lite.rows(audit_head))
     newest = ring.current.secret
     report = await ledger.verify(trail.under(newest))

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from passgate.core import enrolment, signin, starts
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from passgate.core.factors.device import PREFIX
 from passgate.core.policy import Decision, Enough, Need
 from passgate.store.tables import credential
@@ -111,7 +111,7 @@ async def test_where_more_is_asked_it_changes_nothing(the: The) -> None:
     await policy(the, least_acr="urn:passgate:aal2")
     assert not await anna.is_waived()
     await policy(the)
-    stepping = await starts.step_up(anna.folk.acting(anna.actor), anna.actor, "urn:passgate:aal2")
+    stepping = await starts.step_up(anna.folk.acting(anna.actor), "urn:passgate:aal2")
     asked = await signin.prove(anna.folk.ctx, stepping.handle, "password", PASSWORD)
     assert isinstance(asked, Need)
 
@@ -129,11 +129,11 @@ async def test_it_ends_with_what_it_stood_for(lite: The, how: str) -> None:
             password = OTHER_PASSWORD
             await folk.new_password(actor, password)
         case "codes":
-            await enrolment.recovery_codes(folk.acting(actor), actor)
+            await enrolment.recovery_codes(folk.acting(actor))
         case "app":
             await folk.add_app(actor)
         case "no app":
-            await enrolment.remove(folk.acting(actor), actor, "totp")
+            await enrolment.remove(folk.acting(actor), "totp")
             await folk.add_app(await folk.session(actor.tenant_id, actor.person_id))
         case "recovery":
             begun = await starts.recover(folk.ctx, anna.email, None)
@@ -142,15 +142,15 @@ async def test_it_ends_with_what_it_stood_for(lite: The, how: str) -> None:
             password = OTHER_PASSWORD
             await signin.prove(folk.ctx, begun.handle, "password", password)
         case "forgotten":
-            [mine] = await enrolment.browsers(folk.ctx, actor)
-            await enrolment.forget_browser(folk.acting(actor), actor, mine["id"])
+            [mine] = await enrolment.browsers(folk.acting(actor))
+            await enrolment.forget_browser(folk.acting(actor), mine["id"])
         case _:
-            await enrolment.forget_browser(folk.acting(actor), actor)
+            await enrolment.forget_browser(folk.acting(actor))
     begun = await starts.sign_in(folk.ctx, anna.email, None, browser=anna.browser)
     asked = await signin.prove(folk.ctx, begun.handle, "password", password)
     assert isinstance(asked, Need)
     assert not asked.enrol
-    assert await enrolment.browsers(folk.ctx, actor) == []
+    assert await enrolment.browsers(folk.acting(actor)) == []
 
 
 async def test_only_two_factors_are_remembered(the: The) -> None:
@@ -174,7 +174,7 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
         await policy(the, **rules)
         assert await finished() is None
     await policy(the)
-    stepping = await starts.step_up(folk.acting(actor), actor, None)
+    stepping = await starts.step_up(folk.acting(actor), None)
     await signin.prove(folk.ctx, stepping.handle, "password", PASSWORD)
     await signin.prove(folk.ctx, stepping.handle, "totp", await folk.app_code(actor))
     assert (await signin.finish(folk.ctx, stepping.handle, remember=True, by_cookie=True)).browser is None
@@ -187,7 +187,7 @@ async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
     await signin.prove(anna.folk.ctx, begun.handle, "password", PASSWORD)
     finished = await signin.finish(anna.folk.ctx, begun.handle, remember=True, by_cookie=True)
     assert finished.browser is None
-    [mine] = await enrolment.browsers(anna.folk.ctx, anna.actor)
+    [mine] = await enrolment.browsers(anna.folk.acting(anna.actor))
     assert mine["last_used_at"] is not None
     assert mine["expires_at"] - mine["created_at"] == pytest.approx(30 * DAY * 10**6, abs=1000)
     assert mine["label"] == "Firefox · Linux"
@@ -195,9 +195,9 @@ async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
 
 async def test_only_ones_own_are_forgotten(the: The) -> None:
     anna, bert = await remembered(the), await remembered(the)
-    [mine] = await enrolment.browsers(anna.folk.ctx, anna.actor)
+    [mine] = await enrolment.browsers(anna.folk.acting(anna.actor))
     with pytest.raises(Exception) as refused:
-        await enrolment.forget_browser(bert.folk.acting(bert.actor), bert.actor, mine["id"])
+        await enrolment.forget_browser(bert.folk.acting(bert.actor), mine["id"])
     assert getattr(refused.value, "code", "") == "not_found"
     assert await anna.is_waived()
 

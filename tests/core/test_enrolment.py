@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from passgate.core import account, enrolment, signin, starts, throttle
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from passgate.core.policy import Decision, Enough, Need
 from passgate.errors import (
     Conflict,
@@ -85,7 +85,7 @@ async def test_how_old_a_proof_may_be_is_the_tenants(lite: The, endpoint: str) -
 async def test_a_session_that_ended_does_nothing(lite: The, endpoint: str) -> None:
     folk, wanted = Folk(lite), FRESH[endpoint]
     actor = await folk.create(None, wanted.role)
-    await account.end_session(folk.acting(actor), actor, actor.session_id)
+    await account.end_session(folk.acting(actor), actor.session_id)
     with pytest.raises((SessionEnded, ProofRefused)):
         await wanted.act(folk, actor)
     assert await live(folk, actor) == ["password"]
@@ -100,8 +100,8 @@ async def test_each_factor_added_or_removed_sends_a_mail(folk: Folk) -> None:
     made = await folk.add_passkey(actor, Authenticator())
     await folk.add_codes(actor)
     strong = await folk.strong(actor)
-    await enrolment.remove(folk.acting(strong), strong, "passkey", made)
-    await enrolment.remove(folk.acting(strong), strong, "totp")
+    await enrolment.remove(folk.acting(strong), "passkey", made)
+    await enrolment.remove(folk.acting(strong), "totp")
     assert await mail_kinds(folk, actor) == ["factor_added"] * 3 + ["factor_removed"] * 2
     events = await folk.the.events()
     assert (events.count("account:factor:added"), events.count("account:factor:removed")) == (3, 2)
@@ -110,9 +110,9 @@ async def test_each_factor_added_or_removed_sends_a_mail(folk: Folk) -> None:
 
 async def test_the_first_password_is_a_factor_too(folk: Folk) -> None:
     actor = await folk.create(hashed=None)
-    await account.set_password(folk.acting(actor), actor, PASSWORD)
+    await account.set_password(folk.acting(actor), PASSWORD)
     assert await mail_kinds(folk, actor) == ["factor_added"]
-    await account.set_password(folk.acting(actor), actor, OTHER_PASSWORD)
+    await account.set_password(folk.acting(actor), OTHER_PASSWORD)
     assert await mail_kinds(folk, actor) == ["factor_added", "password_changed"]
 
 
@@ -121,23 +121,24 @@ async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
     The time of the sign-in stays the same."""
     actor = await folk.create()
     folk.the.clock.forward(100)
-    secret = await enrolment.offer(folk.acting(actor), actor, "totp")
-    await enrolment.prove(folk.acting(actor), actor, "totp", code_of_app(folk.the, unspelled(secret["secret"])))
+    secret = await enrolment.offer(folk.acting(actor), "totp")
+    await enrolment.prove(folk.acting(actor), "totp", code_of_app(folk.the, unspelled(secret["secret"])))
     [row] = await folk.the.rows(session)
     assert (row["acr"], row["amr"]) == (AAL2, '["pwd", "otp"]')
     assert row["auth_time"] < actor.auth_time + 100 * 10**6
     other = await folk.session(actor.tenant_id, actor.person_id)
-    await enrolment.offer(folk.acting(other), replace(other, proofs={**other.proofs, "totp": folk.the.clock()}), "totp")
+    proved = replace(other, proofs={**other.proofs, "totp": folk.the.clock()})
+    await enrolment.offer(folk.acting(proved), "totp")
     with pytest.raises(StepUpNeeded):
-        await enrolment.offer(folk.acting(other), other, "totp")
+        await enrolment.offer(folk.acting(other), "totp")
 
 
 async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
     actor = await folk.create()
-    await enrolment.recovery_codes(folk.acting(actor), actor)
+    await enrolment.recovery_codes(folk.acting(actor))
     [row] = await folk.the.rows(session)
     assert row["acr"] == AAL1
-    await enrolment.recovery_codes(folk.acting(actor), actor)
+    await enrolment.recovery_codes(folk.acting(actor))
 
 
 async def test_pending_sign_ins_end(folk: Folk) -> None:
@@ -159,11 +160,11 @@ async def test_the_last_way_in_stays(folk: Folk) -> None:
     keys = [await folk.add_passkey(actor, Authenticator()) for _ in range(2)]
     strong = await folk.strong(actor)
     await folk.add_app(actor)
-    await enrolment.remove(folk.acting(strong), strong, "passkey", keys[0])
+    await enrolment.remove(folk.acting(strong), "passkey", keys[0])
     with pytest.raises(Conflict):
-        await enrolment.remove(folk.acting(strong), strong, "passkey", keys[1])
-    await account.set_password(folk.acting(strong), strong, PASSWORD)
-    await enrolment.remove(folk.acting(strong), strong, "passkey", keys[1])
+        await enrolment.remove(folk.acting(strong), "passkey", keys[1])
+    await account.set_password(folk.acting(strong), PASSWORD)
+    await enrolment.remove(folk.acting(strong), "passkey", keys[1])
     assert await live(folk, actor) == ["password", "totp"]
 
 
@@ -174,13 +175,13 @@ async def test_the_last_second_factor_stays_where_one_is_always_asked_for(folk: 
     await policy(folk.the, second="always")
     strong = await folk.strong(actor)
     with pytest.raises(Conflict):
-        await enrolment.remove(folk.acting(strong), strong, "totp")
+        await enrolment.remove(folk.acting(strong), "totp")
     key = await folk.add_passkey(actor, Authenticator())
-    await enrolment.remove(folk.acting(strong), strong, "totp")
+    await enrolment.remove(folk.acting(strong), "totp")
     with pytest.raises(Conflict):
-        await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+        await enrolment.remove(folk.acting(strong), "passkey", key)
     await policy(folk.the, second="always", second_among=["totp", "recovery_code"])
-    await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    await enrolment.remove(folk.acting(strong), "passkey", key)
 
 
 async def test_recovery_codes_go_with_the_last_factor(folk: Folk) -> None:
@@ -189,9 +190,9 @@ async def test_recovery_codes_go_with_the_last_factor(folk: Folk) -> None:
     key = await folk.add_passkey(actor, Authenticator())
     await folk.add_codes(actor)
     strong = await folk.strong(actor)
-    await enrolment.remove(folk.acting(strong), strong, "totp")
+    await enrolment.remove(folk.acting(strong), "totp")
     assert (await live(folk, actor)).count("recovery_code") == 10
-    await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    await enrolment.remove(folk.acting(strong), "passkey", key)
     assert await live(folk, actor) == ["password"]
     begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     assert isinstance(await signin.prove(folk.ctx, begun.handle, "password", PASSWORD), Enough)
@@ -203,11 +204,11 @@ async def test_somebody_elses_are_not_found(folk: Folk) -> None:
     before = await folk.the.everything()
     for factor in ("passkey", "totp"):
         with pytest.raises(NotFound):
-            await enrolment.remove(folk.acting(other), other, factor, key)
+            await enrolment.remove(folk.acting(other), factor, key)
     with pytest.raises(NotFound):
-        await enrolment.rename(folk.acting(other), other, key, "Mine now")
+        await enrolment.rename(folk.acting(other), key, "Mine now")
     with pytest.raises(NotFound):
-        await enrolment.remove(folk.acting(other), other, "totp")
+        await enrolment.remove(folk.acting(other), "totp")
     assert await folk.the.everything() == before
 
 
@@ -215,11 +216,11 @@ async def test_what_is_gone_is_not_found_again(folk: Folk) -> None:
     actor = await folk.create()
     key = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
-    await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+    await enrolment.remove(folk.acting(strong), "passkey", key)
     with pytest.raises(NotFound):
-        await enrolment.remove(folk.acting(strong), strong, "passkey", key)
+        await enrolment.remove(folk.acting(strong), "passkey", key)
     with pytest.raises(NotFound):
-        await enrolment.rename(folk.acting(strong), strong, key, "Gone")
+        await enrolment.rename(folk.acting(strong), key, "Gone")
 
 
 @pytest.mark.parametrize(("label", "stored"), [("  My \t phone ", "My phone"), ("x" * 60, "x" * 60), ("🔑", "🔑")])
@@ -227,16 +228,16 @@ async def test_a_name_is_one_line(folk: Folk, label: str, stored: str) -> None:
     actor = await folk.create()
     key = await folk.add_passkey(actor, Authenticator())
     strong = await folk.strong(actor)
-    assert (await enrolment.rename(folk.acting(strong), strong, key, label))["label"] == stored
-    assert [one["label"] for one in await enrolment.passkeys(folk.ctx, actor)] == [stored]
+    assert (await enrolment.rename(folk.acting(strong), key, label))["label"] == stored
+    assert [one["label"] for one in await enrolment.passkeys(folk.acting(actor))] == [stored]
     for odd in ("", "   ", "x" * 61):
         with pytest.raises(Invalid):
-            await enrolment.rename(folk.acting(strong), strong, key, odd)
+            await enrolment.rename(folk.acting(strong), key, odd)
 
 
 async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
     actor = await folk.create()
-    assert await enrolment.overview(folk.ctx, actor) == {
+    assert await enrolment.overview(folk.acting(actor)) == {
         "password": True,
         "passkeys": [],
         "totp": None,
@@ -249,7 +250,7 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
     await folk.add_app(actor)
     keys = [await folk.add_passkey(actor, Authenticator(be=synced, bs=False)) for synced in (True, False)]
     await folk.add_codes(actor)
-    seen = await enrolment.overview(folk.ctx, actor)
+    seen = await enrolment.overview(folk.acting(actor))
     assert [one["id"] for one in seen["passkeys"]] == keys[::-1], "newest first"
     assert [one["synced"] for one in seen["passkeys"]] == [False, True]
     assert (seen["recovery_codes"], seen["totp"] is not None) == (10, True)
@@ -261,12 +262,12 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
 async def test_first_codes_are_not_guessed(folk: Folk) -> None:
     """There are waits and no lock, since the secret was just shown: what is not set up has nothing to lock."""
     actor = await folk.create()
-    await enrolment.offer(folk.acting(actor), actor, "totp")
+    await enrolment.offer(folk.acting(actor), "totp")
     for _ in range(10):
         with pytest.raises(ProofRefused):
-            await enrolment.prove(folk.acting(actor), actor, "totp", "000000")
+            await enrolment.prove(folk.acting(actor), "totp", "000000")
     with pytest.raises(Throttled) as waits:
-        await enrolment.prove(folk.acting(actor), actor, "totp", "000000")
+        await enrolment.prove(folk.acting(actor), "totp", "000000")
     assert waits.value.retry_after == 1
     assert await live(folk, actor) == ["password"]
     assert {row["key"]: row["used"] for row in await folk.the.rows(budget)} == {f"w:set_up_totp:{actor.person_id}": 10}
@@ -282,14 +283,14 @@ async def test_what_is_set_up_anew_is_not_locked(folk: Folk) -> None:
         for name in names:
             key = f"n:step_up:{name}:{actor.person_id}"
             await db.add(budget, key=key, used=10, until_at=0, expires_at=throttle.NEVER)
-    assert (await enrolment.overview(folk.ctx, actor))["locked"] == names
+    assert (await enrolment.overview(folk.acting(actor)))["locked"] == names
     await folk.add_app(actor)
-    assert (await enrolment.overview(folk.ctx, actor))["locked"] == names - {"totp"}
+    assert (await enrolment.overview(folk.acting(actor)))["locked"] == names - {"totp"}
     await folk.add_codes(actor)
-    assert (await enrolment.overview(folk.ctx, actor))["locked"] == {"password"}
+    assert (await enrolment.overview(folk.acting(actor)))["locked"] == {"password"}
     strong = await folk.strong(actor)
     await folk.new_password(strong, OTHER_PASSWORD)
-    assert (await enrolment.overview(folk.ctx, actor))["locked"] == set()
+    assert (await enrolment.overview(folk.acting(actor)))["locked"] == set()
 
 
 # -- set up in a pending sign-in -------------------------------------------------------------------

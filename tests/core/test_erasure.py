@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from passgate.core import erasure, jobs, ledger, operate
+from passgate.core import erasure, jobs, ledger
 from passgate.core.ctx import Ctx
 from passgate.errors import Conflict, Unavailable
 from passgate.store.tables import audit_event, person, session, ticket
 from passgate.world import SECOND
+from tests import operating
 from tests.authenticator import Authenticator
 from tests.core.having import code_of_app, unspelled
 from tests.kit import PASSWORD, The, code_of, handle_of, running, settings_for, token_of
@@ -146,7 +147,7 @@ async def test_the_account_is_closed_first_and_erased_later(waits: The) -> None:
 
 async def test_the_same_address_signs_up_again_and_inherits_nothing(lite: The) -> None:
     anna = await lite.person()
-    await operate.give_role(Ctx(lite.gate.services), anna.email, "admin", "main")
+    await operating.give_role(Ctx(lite.gate.services), anna.email, "admin", "main")
     old = (await lite.session(anna.token)).json()["user"]
     assert (await lite.http.delete("/api/v1/me", headers=anna.auth)).status_code == 204
     again = await lite.person()
@@ -165,22 +166,22 @@ async def test_the_same_address_signs_up_again_and_inherits_nothing(lite: The) -
 
 async def test_the_last_owner_cannot_close_the_account(waits: The) -> None:
     anna = await waits.person()
-    await operate.give_role(Ctx(waits.gate.services), anna.email, "owner", "main")
+    await operating.give_role(Ctx(waits.gate.services), anna.email, "owner", "main")
     assert code_of(await waits.http.delete("/api/v1/me", headers=anna.auth)) == "conflict"
     assert [row["erase_at"] for row in await waits.rows(person)] == [None]
     with pytest.raises(Conflict):
-        await operate.disable_person(Ctx(waits.gate.services), anna.email, "main")
+        await operating.disable_person(Ctx(waits.gate.services), anna.email, "main")
 
 
 async def test_a_closed_account_that_is_disabled_and_enabled_is_closed_again(waits: The) -> None:
     anna, ctx = await waits.person(), Ctx(waits.gate.services)
     await waits.http.delete("/api/v1/me", headers=anna.auth)
-    await operate.disable_person(ctx, anna.email, "main")
+    await operating.disable_person(ctx, anna.email, "main")
     assert [row["disabled_by"] for row in await waits.rows(person)] == ["operator"]
     waits.clock.forward(WAIT + 60)
     await jobs.tidy(waits.gate.services)
     assert len(await waits.rows(person)) == 1, "what an operator has stopped is not erased meanwhile"
-    await operate.enable_person(ctx, anna.email, "main")
+    await operating.enable_person(ctx, anna.email, "main")
     [row] = await waits.rows(person)
     assert (row["disabled_by"], row["disabled_at"] is None) == ("owner", False)
     handle = handle_of(await waits.start(anna.email))

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate import testing
-from passgate.core import account, operate, policy, signin, starts
-from passgate.core.ctx import Actor
+from passgate.core import account, policy, signin, starts
+from passgate.core.ctx import Person as Actor
 from passgate.core.factor import BY_LINK, LINK, NEW, REMEMBERED, proved_of
 from passgate.core.factors import FACTORS
 from passgate.core.rules import AAL1, AAL2, Rules
 from passgate.errors import StepUpNeeded
 from passgate.world import SECOND
+from tests import operating
 from tests.core.behind import Folk
 from tests.core.having import policy as rules
 from tests.kit import PASSWORD, The
@@ -68,7 +69,7 @@ async def by_password_long_ago(folk: Folk) -> tuple[str, bool]:
 
 async def by_operators_link(folk: Folk) -> tuple[str, bool]:
     email = await folk.email(await folk.create())
-    link = await operate.signin_link(folk.ctx, email, "main")
+    link = await operating.signin_link(folk.ctx, email, "main")
     begun = await starts.by_link(folk.ctx, link.url.rpartition("/")[2])
     return await of(folk, begun.handle), False
 
@@ -162,8 +163,8 @@ async def test_an_address_confirmed_with_a_password_counts_for_more(folk: Folk) 
     """The step-up that confirms the address asks for the code as well, and then the mailbox alone can't undo."""
     actor = await folk.create()
     acting = folk.acting(actor)
-    assert await account.can_mail_undo(acting, actor)
-    begun = await starts.step_up(acting, actor, None, address=True)
+    assert await account.can_mail_undo(acting)
+    begun = await starts.step_up(acting, None, address=True)
     assert begun.need.listed() == [["password"]]
     asked = await signin.prove(acting, begun.handle, "password", PASSWORD)
     assert isinstance(asked, policy.Need)
@@ -173,11 +174,11 @@ async def test_an_address_confirmed_with_a_password_counts_for_more(folk: Folk) 
     opened = (await signin.finish(acting, begun.handle, by_cookie=False)).opened
     now = await folk.actor_of(opened.token)
     assert now.session_id == actor.session_id
-    assert account.proved_lately(acting, now, Rules()) == {"password", "email_code"}
-    assert not await account.can_mail_undo(acting, now)
+    assert account.proved_lately(folk.acting(now), Rules()) == {"password", "email_code"}
+    assert not await account.can_mail_undo(folk.acting(now))
     folk.the.clock.forward(301)
     with pytest.raises(StepUpNeeded):
-        await account.fresh(acting, now)
+        await account.fresh(folk.acting(now))
 
 
 def test_what_was_only_set_up_proves_nothing_about_its_owner() -> None:

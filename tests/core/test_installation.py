@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from passgate.core import installation, jobs, operate
+from passgate.core import installation, jobs
 from passgate.core.ctx import Ctx
 from passgate.store.tables import installation_secret
+from tests import operating
 from tests.kit import The, running, settings_for
 
 NEWER, OLDER, OTHER = ("n3" * 20, "o1" * 20, "x9" * 20)
@@ -17,7 +18,7 @@ async def test_it_is_the_same_after_rotation_and_restart(tmp_path: Path, databas
     async with running(settings_for(tmp_path, database_url)) as the:
         before = the.gate.services.ring.stable_mac(b"anna")
         sealed = (await the.rows(installation_secret))[0]["value_sealed"]
-        await operate.rotate_keys(Ctx(the.gate.services))
+        await operating.rotate_keys(Ctx(the.gate.services))
         assert the.gate.services.ring.stable_mac(b"anna") == before
         resealed = (await the.rows(installation_secret))[0]["value_sealed"]
         assert resealed != sealed

@@ -47,7 +47,7 @@ async def test_what_is_over_goes_in_its_time(the: The) -> None:
         await jobs.purge(services)
         assert await counted(the) == left, end
     async with folk.ctx.write() as db:
-        await sessions.end(folk.ctx, db, actor, actor.session_id)
+        await sessions.end(folk.acting(actor), db, actor.session_id)
     ended = the.clock.now
     for end, left in ((begun, (0, 0, 0, 1)), (ended, (0, 0, 0, 0))):
         before = await counted(the)

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.core import access, account, admin, links, once, operate, recovery, signin, starts
-from passgate.core.ctx import Actor
+from passgate.core import access, account, links, once, recovery, signin, starts
+from passgate.core.ctx import Person as Actor
 from passgate.errors import HandleInvalid, Refusal
 from passgate.store.tables import person, role_grant
+from tests import operating
 from tests.core.behind import Folk
 from tests.kit import OTHER_PASSWORD, The
 
@@ -39,11 +40,11 @@ async def demoted(folk: Folk, maker: Actor, _target: Actor) -> None:
 
 
 async def disabled(folk: Folk, maker: Actor, _target: Actor) -> None:
-    await operate.disable_person(folk.ctx, await folk.email(maker), "main")
+    await operating.disable_person(folk.ctx, await folk.email(maker), "main")
 
 
 async def deleted(folk: Folk, maker: Actor, _target: Actor) -> None:
-    await account.delete(folk.acting(maker), maker)
+    await account.delete(folk.acting(maker))
 
 
 async def promoted(folk: Folk, _maker: Actor, target: Actor) -> None:
@@ -66,7 +67,7 @@ ENDS_IT: list[Change] = [demoted, disabled, deleted, promoted, made_an_equal, ta
 async def link_by(folk: Folk, *makers: Actor, to: Actor) -> str:
     made = None
     for maker in makers:
-        made = await admin.signin_link(folk.acting(maker), maker, to.person_id)
+        made = await operating.admins_link(folk.acting(maker), to.person_id)
     assert made is not None
     return made.url.rpartition("/")[2]
 
@@ -115,7 +116,7 @@ async def test_without_a_change_both_ways_go_through(folk: Folk) -> None:
 
 async def test_an_operators_link_has_no_maker_to_lose(folk: Folk) -> None:
     target = await folk.create(None, "user")
-    made = await operate.signin_link(folk.ctx, await folk.email(target), "main")
+    made = await operating.signin_link(folk.ctx, await folk.email(target), "main")
     await promoted(folk, target, target)
     begun = await starts.by_link(folk.ctx, made.url.rpartition("/")[2])
     assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
@@ -141,7 +142,7 @@ async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
 async def test_an_equal_takes_two(folk: Folk, rank: str, second: str) -> None:
     first, target, other = [await folk.create(None, role) for role in (rank, rank, second)]
     for _ in range(2):
-        assert await admin.signin_link(folk.acting(first), first, target.person_id) is None
+        assert await operating.admins_link(folk.acting(first), target.person_id) is None
     assert await folk.the.mails(await folk.email(target)) == []
     token = await link_by(folk, other, to=target)
     begun = await starts.by_link(folk.ctx, token)
@@ -157,12 +158,12 @@ async def test_who_is_above_needs_nobody(folk: Folk) -> None:
 
 async def test_a_request_is_good_for_a_day_and_for_one_link(folk: Folk) -> None:
     first, second, target = [await folk.create(None, "admin") for _ in range(3)]
-    await admin.signin_link(folk.acting(first), first, target.person_id)
+    await operating.admins_link(folk.acting(first), target.person_id)
     folk.the.clock.forward(links.LIFE_OF_ADMINS)
     first, second = [await folk.session(one.tenant_id, one.person_id) for one in (first, second)]
-    assert await admin.signin_link(folk.acting(second), second, target.person_id) is None
+    assert await operating.admins_link(folk.acting(second), target.person_id) is None
     await link_by(folk, first, to=target)
-    assert await admin.signin_link(folk.acting(second), second, target.person_id) is None
+    assert await operating.admins_link(folk.acting(second), target.person_id) is None
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -179,16 +180,16 @@ async def test_both_makers_count(folk: Folk, change: Change, which: int) -> None
 async def test_the_first_of_two_has_lost_the_power(folk: Folk) -> None:
     """The first of two admins has lost the role when the second asks: the link that is made cannot be opened."""
     first, second, target = [await folk.create(None, "admin") for _ in range(3)]
-    await admin.signin_link(folk.acting(first), first, target.person_id)
+    await operating.admins_link(folk.acting(first), target.person_id)
     await _roles(folk, first, "user")
-    made: Any = await admin.signin_link(folk.acting(second), second, target.person_id)
+    made: Any = await operating.admins_link(folk.acting(second), target.person_id)
     with pytest.raises(Refusal):
         await starts.by_link(folk.ctx, made.url.rpartition("/")[2])
 
 
 async def test_the_page_names_whose_it_is(folk: Folk) -> None:
     target = await folk.create("anna.lee@example.com")
-    made = await operate.signin_link(folk.ctx, "anna.lee@example.com", "main")
+    made = await operating.signin_link(folk.ctx, "anna.lee@example.com", "main")
     found = await links.find(folk.ctx, made.url.rpartition("/")[2])
     assert found["bound_to"] == target.person_id
     assert await links.whose(folk.ctx, found, target.person_id) == "a…@example.com"

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from passgate.core import admin, links, operate, recovery, signin, starts
+from passgate.core import links, recovery, signin, starts
 from passgate.core.policy import Enough, Need
 from passgate.errors import HandleInvalid, NotFound, NotYet, PermissionMissing, Refusal, StepUpNeeded
 from passgate.store.tables import ticket
+from tests import operating
 from tests.core.behind import Folk
 from tests.core.having import disable, policy
 from tests.kit import The, running, settings_for
@@ -44,7 +45,7 @@ def token_in(link: links.Link | None) -> str:
 
 
 async def made_for(folk: Folk, email: str) -> str:
-    return token_in(await operate.signin_link(folk.ctx, email, "main"))
+    return token_in(await operating.signin_link(folk.ctx, email, "main"))
 
 
 async def test_it_opens_once(folk: Folk) -> None:
@@ -145,7 +146,7 @@ async def test_nobody_disabled_gets_in(folk: Folk) -> None:
     with pytest.raises(HandleInvalid):
         await starts.by_link(folk.ctx, token)
     with pytest.raises(NotFound):
-        await operate.signin_link(folk.ctx, "ghost@example.com", "main")
+        await operating.signin_link(folk.ctx, "ghost@example.com", "main")
 
 
 # -- links made by an admin ------------------------------------------------------------------------
@@ -153,7 +154,7 @@ async def test_nobody_disabled_gets_in(folk: Folk) -> None:
 
 async def test_an_admins_waits(slow: Folk) -> None:
     boss, anna = await slow.create(None, "admin"), await slow.create()
-    made = await admin.signin_link(slow.acting(boss), boss, anna.person_id)
+    made = await operating.admins_link(slow.acting(boss), anna.person_id)
     assert made is not None
     assert made.usable_at - slow.the.clock.now == pytest.approx(DAY * 10**6, abs=1000)
     assert made.expires_at - made.usable_at == DAY * 10**6
@@ -175,7 +176,7 @@ async def test_an_operators_waits_for_nothing(slow: Folk) -> None:
 
 async def test_an_admins_is_over_a_day_later(slow: Folk) -> None:
     boss, anna = await slow.create(None, "admin"), await slow.create()
-    token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
+    token = token_in(await operating.admins_link(slow.acting(boss), anna.person_id))
     slow.the.clock.forward(2 * DAY)
     with pytest.raises(HandleInvalid):
         await starts.by_link(slow.ctx, token)
@@ -201,7 +202,7 @@ async def test_only_for_those_who_may_no_more(folk: Folk, mine: str, theirs: str
     await folk.the.mails()
     before = await folk.the.everything(but=("audit_event",))
     try:
-        made = await admin.signin_link(folk.acting(boss), boss, other.person_id)
+        made = await operating.admins_link(folk.acting(boss), other.person_id)
     except PermissionMissing:
         assert not may
         assert await folk.the.everything(but=("audit_event",)) == before
@@ -211,14 +212,14 @@ async def test_only_for_those_who_may_no_more(folk: Folk, mine: str, theirs: str
         assert (made is None) == (mine == theirs), "a link for an equal takes two"
     for somebody in (boss.person_id, "00000000-0000-7000-8000-000000000000"):
         with pytest.raises((PermissionMissing, NotFound)):
-            await admin.signin_link(folk.acting(boss), boss, somebody)
+            await operating.admins_link(folk.acting(boss), somebody)
 
 
 async def test_it_wants_a_fresh_proof(folk: Folk) -> None:
     boss, anna = await folk.create(None, "admin"), await folk.create()
     folk.the.clock.forward(301)
     with pytest.raises(StepUpNeeded):
-        await admin.signin_link(folk.acting(boss), boss, anna.person_id)
+        await operating.admins_link(folk.acting(boss), anna.person_id)
 
 
 async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
@@ -226,8 +227,8 @@ async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
     one, two = await folk.create(None, "admin"), await folk.create(None, "admin")
     for _ in range(5):
         made = await asyncio.gather(
-            admin.signin_link(folk.acting(one), one, two.person_id),
-            admin.signin_link(folk.acting(two), two, one.person_id),
+            operating.admins_link(folk.acting(one), two.person_id),
+            operating.admins_link(folk.acting(two), one.person_id),
         )
         assert list(made) == [None, None], "each asks for the other, and nobody has agreed"
 
@@ -235,7 +236,7 @@ async def test_two_admins_do_it_to_each_other(folk: Folk) -> None:
 async def test_refusals_of_a_link_reveal_nothing(slow: Folk) -> None:
     """A wrong token is refused as invalid and not as too early: only the right token reveals that a link is waiting."""
     boss, anna = await slow.create(None, "admin"), await slow.create()
-    token = token_in(await admin.signin_link(slow.acting(boss), boss, anna.person_id))
+    token = token_in(await operating.admins_link(slow.acting(boss), anna.person_id))
     with pytest.raises(Refusal) as odd:
         await links.find(slow.ctx, token[:-1] + ("A" if token[-1] != "A" else "B"))
     assert isinstance(odd.value, HandleInvalid)

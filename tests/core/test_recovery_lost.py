@@ -17,6 +17,7 @@ from passgate.core import links, recovery
 from passgate.core.ctx import Ctx
 from passgate.errors import HandleInvalid
 from passgate.store.tables import credential, session
+from tests import operating
 from tests.authenticator import Authenticator
 from tests.core.having import add_app, add_codes, add_passkey, asserted, code_of_app, me, prove, prove_each, signed_in
 from tests.kit import OTHER_PASSWORD, PASSWORD, Person, The, bearer, code_of, handle_of, running, settings_for, token_of
@@ -253,9 +254,9 @@ async def test_a_link_and_a_mailed_code_are_two_ways(the: The) -> None:
 
 async def opened(the: The, email: str) -> str:
     """A recovery that was begun with an operator's link; its handle."""
-    from passgate.core import operate, starts  # noqa: PLC0415
+    from passgate.core import starts  # noqa: PLC0415
 
-    made = await operate.signin_link(Ctx(the.gate.services), email, "main")
+    made = await operating.signin_link(Ctx(the.gate.services), email, "main")
     assert made.expires_at - made.usable_at == links.LIFE * 10**6
     begun = await starts.by_link(Ctx(the.gate.services), made.url.rpartition("/")[2], is_recovery=True)
     assert begun.need.listed() == [["totp"], ["email_code"], ["password"]]

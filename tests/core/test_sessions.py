@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from passgate.core import account, people, sessions, signin, starts
+from passgate.core import account, carriers, people, sessions, signin, starts
 from passgate.core.action import action
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from passgate.errors import CredentialInvalid, NotFound, PassgateError, SessionEnded
 from passgate.store.tables import session, tenant
 from tests.core.behind import Folk
@@ -47,7 +47,7 @@ class Life:
 
     def __init__(self, folk: Folk, actor: Actor, token: str, other: Actor) -> None:
         self.folk, self.actor, self.token, self.other = folk, actor, token, other
-        self.found: sessions.Found | None = None
+        self.found: Actor | None = None
 
     async def ending(self, how: str) -> None:
         ctx, clock = self.folk.ctx, self.folk.the.clock
@@ -57,11 +57,11 @@ class Life:
             return
         async with ctx.write() as db:
             if how == "end":
-                await sessions.end(ctx, db, self.actor, self.actor.session_id)
+                await sessions.end(ctx.acting(self.actor), db, self.actor.session_id)
             elif how == "end_by_other":
-                await sessions.end(ctx, db, self.other, self.actor.session_id)
+                await sessions.end(ctx.acting(self.other), db, self.actor.session_id)
             elif how == "end_others":
-                await sessions.end_others(ctx, db, self.other)
+                await sessions.end_others(ctx.acting(self.other), db)
             elif how == "end_all":
                 await sessions.end_all(ctx, db, self.actor.tenant_id, self.actor.person_id, "recovered")
             elif how == "disable_person":
@@ -78,27 +78,27 @@ class Life:
         if what == "forward":
             folk.the.clock.forward(30)
         elif what == "touch":
-            await sessions.touch(ctx, await sessions.find(ctx, self.token))
+            await sessions.touch(await carriers.acting(ctx, self.token))
         elif what == "stale_touch" and self.found is not None:
-            await sessions.touch(ctx, self.found)
+            await sessions.touch(ctx.acting(self.found))
         elif what == "find":
             await sessions.find(ctx, self.token)
         elif what == "open":
             await folk.session(actor.tenant_id, actor.person_id)
         elif what == "profile":
-            await account.set_profile(ctx, actor, {"a": 1})
+            await account.set_profile(ctx, {"a": 1})
         elif what == "password":
-            await account.set_password(ctx, actor, OTHER_PASSWORD)
+            await account.set_password(ctx, OTHER_PASSWORD)
         elif what == "end":
-            await account.end_session(ctx, actor, actor.session_id)
+            await account.end_session(ctx, actor.session_id)
         elif what == "end_others":
-            await account.end_other_sessions(ctx, actor)
+            await account.end_other_sessions(ctx)
         elif what == "step_up":
-            begun = await starts.step_up(ctx, actor, None)
+            begun = await starts.step_up(ctx, None)
             await signin.prove(ctx, begun.handle, "password", PASSWORD)
             await signin.finish(ctx, begun.handle, by_cookie=False)
         elif what == "hold":
-            async with action(ctx, actor):
+            async with action(ctx):
                 pass
 
 
@@ -155,10 +155,10 @@ async def test_it_lives_exactly_as_long(the: The) -> None:
     life = await fresh_life(folk)
     opened_at = the.clock.now
     the.clock.forward(3599)
-    await sessions.touch(folk.ctx, await sessions.find(folk.ctx, life.token))
+    await sessions.touch(await carriers.acting(folk.ctx, life.token))
     while the.clock.now < opened_at + 83000 * 10**6:
         the.clock.forward(3000)
-        await sessions.touch(folk.ctx, await sessions.find(folk.ctx, life.token))
+        await sessions.touch(await carriers.acting(folk.ctx, life.token))
     row = await row_of(the, life.actor)
     assert row["idle_expires_at"] == row["expires_at"] == row["created_at"] + 86400 * 10**6
     the.clock.now = row["expires_at"] - 10
@@ -173,10 +173,10 @@ async def test_use_is_written_down_once_a_minute(lite: The) -> None:
     life = await fresh_life(folk)
     before = await row_of(lite, life.actor)
     lite.clock.forward(59)
-    await sessions.touch(folk.ctx, await sessions.find(folk.ctx, life.token))
+    await sessions.touch(await carriers.acting(folk.ctx, life.token))
     assert await row_of(lite, life.actor) == before
     lite.clock.forward(1)
-    await sessions.touch(folk.ctx, await sessions.find(folk.ctx, life.token))
+    await sessions.touch(await carriers.acting(folk.ctx, life.token))
     assert (await row_of(lite, life.actor))["last_used_at"] > before["last_used_at"]
 
 
@@ -191,7 +191,7 @@ async def test_nobody_ends_somebody_elses(lite: The) -> None:
     folk = Folk(lite)
     mine, theirs = await fresh_life(folk), await fresh_life(folk)
     with pytest.raises(NotFound):
-        await account.end_session(folk.acting(mine.actor), mine.actor, theirs.actor.session_id)
+        await account.end_session(folk.acting(mine.actor), theirs.actor.session_id)
     await sessions.find(folk.ctx, theirs.token)
 
 
@@ -205,11 +205,11 @@ async def test_an_unknown_secret_is_no_credential(lite: The) -> None:
 async def test_the_list_is_what_lives(lite: The) -> None:
     folk = Folk(lite)
     life = await fresh_life(folk)
-    listed = await account.my_sessions(folk.ctx, life.other, before=None, limit=10)
+    listed = await account.my_sessions(folk.acting(life.other), before=None, limit=10)
     assert [(one["id"], one["current"]) for one in listed] == [
         (life.actor.session_id, False),
         (life.other.session_id, True),
     ]
     await life.ending("end")
-    listed = await account.my_sessions(folk.ctx, life.other, before=None, limit=10)
+    listed = await account.my_sessions(folk.acting(life.other), before=None, limit=10)
     assert [one["id"] for one in listed] == [life.other.session_id]

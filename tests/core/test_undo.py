@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from passgate.core import address, enrolment, jobs, operate, people, signin, starts
+from passgate.core import address, enrolment, jobs, people, signin, starts
 from passgate.core.policy import Enough, Need
 from passgate.core.undo_link import LIFE
 from passgate.errors import Conflict, HandleInvalid, ProofRefused, Refusal
 from passgate.store.tables import audit_event, credential, person, session, sign_in, ticket
+from tests import operating
 from tests.core.behind import Folk
 from tests.core.visitor import Visitor, letters, links
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, running, settings_for
@@ -149,7 +150,7 @@ async def test_a_removed_passkey_comes_back(light: The) -> None:
     assert await anna.sign_in()
     who = await _actor(anna)
     [key] = [row["id"] for row in await light.rows(credential) if row["kind"] == "passkey"]
-    await enrolment.remove(anna.ctx.acting(who), who, "passkey", key)
+    await enrolment.remove(anna.ctx.acting(who), "passkey", key)
     link = (await links(anna.folk, ANNA))[-1]
     assert await anna.undo(link)
     assert [
@@ -330,11 +331,11 @@ async def test_it_sleeps_while_the_account_is_disabled(light: The) -> None:
     assert await thief.delete()
     [link] = await links(anna.folk, ANNA)
     begun = await starts.by_undo(anna.ctx, link)
-    await operate.disable_person(anna.ctx, ANNA, "main")
+    await operating.disable_person(anna.ctx, ANNA, "main")
     with pytest.raises(Refusal):
         await signin.prove(anna.ctx, begun.handle, "email_code", await anna.code() or "")
     assert await is_over(anna, link)
-    await operate.enable_person(anna.ctx, ANNA, "main")
+    await operating.enable_person(anna.ctx, ANNA, "main")
     assert (await anna_now(light))["disabled_by"] == people.OWNER, "closed again"
     assert await anna.undo(link)
     assert (await anna_now(light))["disabled_at"] is None
@@ -535,8 +536,8 @@ async def test_another_change_of_address_can_be_undone(light: The) -> None:
     bare = type(who)(
         who.tenant_id, who.person_id, who.session_id, who.acr, who.amr, who.auth_time, {"passkey": who.auth_time}
     )
-    await address.start(anna.ctx.acting(bare), bare, ANNA)
-    await address.prove(anna.ctx.acting(bare), bare, await Visitor(anna.folk, ANNA, ANNA).code("address_code") or "")
+    await address.start(anna.ctx.acting(bare), ANNA)
+    await address.prove(anna.ctx.acting(bare), await Visitor(anna.folk, ANNA, ANNA).code("address_code") or "")
     [link] = await links(anna.folk, ELSEWHERE)
     anna.mailboxes.append(ELSEWHERE)
     assert await anna.undo(link)

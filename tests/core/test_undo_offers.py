@@ -34,14 +34,14 @@ async def test_signing_out_everywhere_else_does_not_end_it(folk: Folk) -> None:
     thief = await folk.session(pending.tenant_id, str(pending.person_id))
     waiting = await starts.sign_in(folk.ctx, "anna@example.com", None)
     await signin.prove(folk.ctx, waiting.handle, "password", "another horse battery staple")
-    await account.end_other_sessions(folk.acting(thief), thief)
+    await account.end_other_sessions(folk.acting(thief))
     with pytest.raises(HandleInvalid):
         await signin.finish(folk.ctx, waiting.handle, by_cookie=False)
     decision = await signin.prove(folk.ctx, handle, "email_code", code)
     assert isinstance(decision, Need)
     assert decision.enrol
     with pytest.raises(SessionEnded):
-        await account.end_other_sessions(folk.acting(thief), thief)
+        await account.end_other_sessions(folk.acting(thief))
 
 
 async def test_an_offer_of_before_is_answered_by_nobody(folk: Folk) -> None:
@@ -49,9 +49,9 @@ async def test_an_offer_of_before_is_answered_by_nobody(folk: Folk) -> None:
     handle, code = await begun(folk)
     pending = await signin.find(folk.ctx, handle)
     thief = await folk.session(pending.tenant_id, str(pending.person_id))
-    secret = unspelled((await enrolment.offer(folk.acting(thief), thief, "totp"))["secret"])
+    secret = unspelled((await enrolment.offer(folk.acting(thief), "totp"))["secret"])
     await signin.prove(folk.ctx, handle, "email_code", code)
     owner = await folk.session(pending.tenant_id, str(pending.person_id))
-    assert await enrolment.offered(folk.acting(owner), owner, "totp") is None
+    assert await enrolment.offered(folk.acting(owner), "totp") is None
     with pytest.raises(ProofRefused):
-        await enrolment.prove(folk.acting(owner), owner, "totp", totp.code_at(secret, folk.step))
+        await enrolment.prove(folk.acting(owner), "totp", totp.code_at(secret, folk.step))

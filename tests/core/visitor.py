@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from passgate.core import account, address, enrolment, sessions, signin, starts
-from passgate.core.ctx import Actor, Ctx, Origin
+from passgate.core.ctx import Ctx, Origin
+from passgate.core.ctx import Person as Actor
 from passgate.core.factor import Answer
 from passgate.core.factors import totp
 from passgate.core.message import Message
@@ -158,7 +159,7 @@ class Visitor:
         """Of the newest session that is still live."""
         for token in reversed(self.tokens):
             try:
-                return (await sessions.find(self.ctx, token)).actor
+                return await sessions.find(self.ctx, token)
             except PassgateError:
                 continue
         return None
@@ -175,7 +176,7 @@ class Visitor:
         if who is None:
             return False
         try:
-            started = await starts.step_up(self.ctx.acting(who), who, None, address=address)
+            started = await starts.step_up(self.ctx.acting(who), None, address=address)
         except Refusal:
             return False
         return await self.go_on(started) is not None
@@ -188,7 +189,7 @@ class Visitor:
         who = await self.actor()
         if who is not None:
             try:
-                await account.fresh(self.ctx, who)
+                await account.fresh(self.ctx.acting(who))
                 return who
             except StepUpNeeded:
                 if await self.step_up():
@@ -202,9 +203,9 @@ class Visitor:
         if who is None:
             return False
         try:
-            offered = await enrolment.offer(self.ctx.acting(who), who, "totp")
+            offered = await enrolment.offer(self.ctx.acting(who), "totp")
             secret = base64.b32decode(offered["secret"])
-            await enrolment.prove(self.ctx.acting(who), who, "totp", self.app_code(secret))
+            await enrolment.prove(self.ctx.acting(who), "totp", self.app_code(secret))
         except Refusal:
             return False
         self.apps.append(secret)
@@ -215,8 +216,8 @@ class Visitor:
         if who is None:
             return False
         try:
-            offered = await enrolment.offer(self.ctx.acting(who), who, "passkey")
-            await enrolment.prove(self.ctx.acting(who), who, "passkey", key.create(offered, self.ctx.settings.url))
+            offered = await enrolment.offer(self.ctx.acting(who), "passkey")
+            await enrolment.prove(self.ctx.acting(who), "passkey", key.create(offered, self.ctx.settings.url))
         except Refusal:
             return False
         self.keys.append(key)
@@ -227,7 +228,7 @@ class Visitor:
         if who is None:
             return False
         try:
-            self.codes = await enrolment.recovery_codes(self.ctx.acting(who), who)
+            self.codes = await enrolment.recovery_codes(self.ctx.acting(who))
         except Refusal:
             return False
         return True
@@ -237,7 +238,7 @@ class Visitor:
         if who is None:
             return False
         try:
-            await enrolment.remove(self.ctx.acting(who), who, factor)
+            await enrolment.remove(self.ctx.acting(who), factor)
         except Refusal:
             return False
         return True
@@ -247,7 +248,7 @@ class Visitor:
         if who is None:
             return False
         try:
-            await account.set_password(self.ctx.acting(who), who, new)
+            await account.set_password(self.ctx.acting(who), new)
         except Refusal:
             return False
         self.passwords.append(new)
@@ -261,8 +262,8 @@ class Visitor:
         if to not in (self.own, *self.mailboxes):
             self.mailboxes.append(to)
         try:
-            await address.start(self.ctx.acting(who), who, to)
-            await address.prove(self.ctx.acting(who), who, await self.code("address_code") or "")
+            await address.start(self.ctx.acting(who), to)
+            await address.prove(self.ctx.acting(who), await self.code("address_code") or "")
         except Refusal:
             return False
         self.email = to
@@ -273,7 +274,7 @@ class Visitor:
         if who is None:
             return False
         try:
-            await account.delete(self.ctx.acting(who), who)
+            await account.delete(self.ctx.acting(who))
         except Refusal:
             return False
         return True
@@ -284,7 +285,7 @@ class Visitor:
         if who is None:
             return False
         try:
-            await account.end_other_sessions(self.ctx.acting(who), who)
+            await account.end_other_sessions(self.ctx.acting(who))
         except Refusal:
             return False
         return True

@@ -47,7 +47,7 @@ async def gives(population: Population) -> Ask:
 async def asked(folk: Folk) -> factors.Asked:
     await policy(folk.the, **RULES)
     actor = await folk.create()
-    await enrolment.prove(folk.acting(actor), actor, "codeword", WORD)
+    await enrolment.prove(folk.acting(actor), "codeword", WORD)
     started = await starts.sign_in(folk.ctx, await folk.email(actor), None)
 
     async def answer() -> str:

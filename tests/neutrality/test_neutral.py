@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from passgate.core import budgets, credentials, jobs, people
 from passgate.core.budgets import Guess, Kind, Target
-from passgate.core.ctx import Actor
+from passgate.core.ctx import Person as Actor
 from passgate.store.tables import budget, outbox
 from tests.authenticator import Authenticator
 from tests.core.behind import OLDER, Folk

@@ -20,7 +20,8 @@ from subprocess import PIPE
 from typing import Any
 
 from passgate.app import Passgate
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx
+from passgate.core.ctx import Person as Actor
 from passgate.errors import Refusal
 from passgate.world import World
 from tests.core.behind import HERE

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.core import access, admin, links, operate, people, signin, starts
-from passgate.core.ctx import Actor, Ctx
+from passgate.core import access, links, people, signin, starts
+from passgate.core.ctx import Ctx
+from passgate.core.ctx import Person as Actor
 from passgate.errors import HandleInvalid
 from passgate.store import Db
 from passgate.store.tables import person, role_grant
 from passgate.world import SECOND
+from tests import operating
 from tests.core.behind import Folk
 from tests.races.test_used_once import Twins, twins
 
@@ -55,7 +57,7 @@ async def made(twins: Twins) -> tuple[Actor, Actor, str]:
     """Maker, target, and the token of a link whose waiting time is over."""
     folk = Folk(twins.the)
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
-    link = await admin.signin_link(folk.acting(maker), maker, target.person_id)
+    link = await operating.admins_link(folk.acting(maker), target.person_id)
     assert link is not None
     twins.the.clock.now = link.usable_at + SECOND
     return maker, target, link.url.rpartition("/")[2]
@@ -85,9 +87,9 @@ async def test_the_link_is_first(twins: Twins, change: str) -> None:
     folk = Folk(twins.the)
     of_maker, of_target = await folk.email(maker), await folk.email(target)
     acts: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
-        "disable": lambda: operate.disable_person(there, of_maker, "main"),
-        "demote": lambda: operate.take_role(there, of_maker, "admin", "main"),
-        "promote": lambda: operate.give_role(there, of_target, "owner", "main"),
+        "disable": lambda: operating.disable_person(there, of_maker, "main"),
+        "demote": lambda: operating.take_role(there, of_maker, "admin", "main"),
+        "promote": lambda: operating.give_role(there, of_target, "owner", "main"),
     }
     async with here.write() as db:
         assert await links.lock(db, target.tenant_id, target.person_id, (maker.person_id,))
@@ -105,7 +107,7 @@ async def test_one_request_makes_one_link(twins: Twins) -> None:
     makers = [await folk.create(None, "admin") for _ in range(2)]
     answers = await asyncio.gather(
         *(
-            admin.signin_link(twins.ctxs[number % 2].acting(maker), maker, target.person_id)
+            operating.admins_link(twins.ctxs[number % 2].acting(maker), target.person_id)
             for number in range(20)
             for maker in (makers[number // 2 % 2],)
         )

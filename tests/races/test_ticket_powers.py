@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 
 import passgate
-from passgate.core import account, address, admin, enrolment, operate, recovery, signin, starts
-from passgate.core.ctx import Actor, Ctx
+from passgate.core import account, address, admin, enrolment, recovery, signin, starts
+from passgate.core.ctx import Ctx
+from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
 from passgate.core.message import Message
 from passgate.errors import Refusal
 from passgate.store.tables import outbox, session, sign_in, ticket
 from passgate.world import SECOND
+from tests import operating
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
 from tests.kit import PASSWORD
@@ -77,7 +79,7 @@ async def scene(twins: Twins, *, target: str = "user") -> Scene:
 
 
 async def link(at: Scene) -> Spend:
-    made = await admin.signin_link(at.ctx.acting(at.maker), at.maker, at.target.person_id)
+    made = await operating.admins_link(at.ctx.acting(at.maker), at.target.person_id)
     assert made is not None
     at.twins.the.clock.now = made.usable_at + SECOND
     return lambda ctx: starts.by_link(ctx, made.url.rpartition("/")[2])
@@ -91,10 +93,10 @@ async def link_begun(at: Scene) -> Spend:
 
 async def link_asked(at: Scene) -> Spend:
     """The second admin makes the link that the first has asked for, and it is opened."""
-    assert await admin.signin_link(at.ctx.acting(at.maker), at.maker, at.target.person_id) is None
+    assert await operating.admins_link(at.ctx.acting(at.maker), at.target.person_id) is None
 
     async def spend(ctx: Ctx) -> object:
-        made = await admin.signin_link(ctx.acting(at.second), at.second, at.target.person_id)
+        made = await operating.admins_link(ctx.acting(at.second), at.target.person_id)
         if made is None:  # the first one's request is gone with its maker
             raise Refusal
         at.twins.the.clock.now = made.usable_at + SECOND
@@ -130,7 +132,7 @@ async def sign_in_code(at: Scene) -> Spend:
 
 
 async def stop(at: Scene) -> Spend:
-    await operate.signin_link(at.ctx, await at.email(at.target), "main")
+    await operating.signin_link(at.ctx, await at.email(at.target), "main")
     token = await at.token("signin_link")
     return lambda ctx: recovery.stop(ctx, token)
 
@@ -156,9 +158,9 @@ async def _two_ways(at: Scene, *, last: bool) -> Spend:
 
 
 async def address_code(at: Scene) -> Spend:
-    await address.start(at.ctx.acting(at.target), at.target, f"new-{at.target.person_id[-8:]}@example.com")
+    await address.start(at.ctx.acting(at.target), f"new-{at.target.person_id[-8:]}@example.com")
     code = str((await at.message("address_code")).code)
-    return lambda ctx: address.prove(ctx.acting(at.target), at.target, code)
+    return lambda ctx: address.prove(ctx.acting(at.target), code)
 
 
 async def address_undo(at: Scene) -> Spend:
@@ -182,15 +184,15 @@ async def passkey_challenge(at: Scene) -> Spend:
 
 
 async def passkey_offer(at: Scene) -> Spend:
-    offered = await enrolment.offer(at.ctx.acting(at.target), at.target, "passkey")
+    offered = await enrolment.offer(at.ctx.acting(at.target), "passkey")
     answer = Authenticator().create(offered, at.ctx.settings.url)
-    return lambda ctx: enrolment.prove(ctx.acting(at.target), at.target, "passkey", answer)
+    return lambda ctx: enrolment.prove(ctx.acting(at.target), "passkey", answer)
 
 
 async def app_offer(at: Scene) -> Spend:
-    offered = await enrolment.offer(at.ctx.acting(at.target), at.target, "totp")
+    offered = await enrolment.offer(at.ctx.acting(at.target), "totp")
     code = totp.code_at(base64.b32decode(offered["secret"]), at.folk.step)
-    return lambda ctx: enrolment.prove(ctx.acting(at.target), at.target, "totp", code)
+    return lambda ctx: enrolment.prove(ctx.acting(at.target), "totp", code)
 
 
 OF_MAKERS = (link, link_begun, link_asked)
@@ -216,24 +218,24 @@ KINDS = (
 
 
 async def disable(at: Scene, ctx: Ctx, who: Actor) -> None:
-    await operate.disable_person(ctx, await at.email(who), "main")
+    await operating.disable_person(ctx, await at.email(who), "main")
 
 
 async def demote(at: Scene, ctx: Ctx, who: Actor) -> None:
     for role in ("admin", "user"):
-        await operate.take_role(ctx, await at.email(who), role, "main")
+        await operating.take_role(ctx, await at.email(who), role, "main")
 
 
 async def promote(at: Scene, ctx: Ctx, who: Actor) -> None:
-    await operate.give_role(ctx, await at.email(who), "owner", "main")
+    await operating.give_role(ctx, await at.email(who), "owner", "main")
 
 
 async def delete(_at: Scene, ctx: Ctx, who: Actor) -> None:
-    await account.delete(ctx.acting(who), who)
+    await account.delete(ctx.acting(who))
 
 
 async def change_policy(at: Scene, ctx: Ctx, _who: Actor) -> None:
-    await admin.change_policy(ctx.acting(at.owner), at.owner, at.owner.tenant_id, OFF)
+    await admin.change_policy(ctx.acting(at.owner), at.owner.tenant_id, OFF)
 
 
 CHANGES = (disable, demote, promote, delete, change_policy)

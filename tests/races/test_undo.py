@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 
 from passgate.app import Passgate
-from passgate.core import account, enrolment, ledger, operate, signin, starts
-from passgate.core.ctx import Actor, Ctx
+from passgate.core import account, enrolment, ledger, signin, starts
+from passgate.core.ctx import Ctx
+from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
 from passgate.errors import HandleInvalid, Refusal
 from passgate.store.tables import audit_event, credential, person, session, sign_in
 from passgate.world import SECOND, World
+from tests import operating
 from tests.core.behind import Folk
 from tests.core.visitor import Visitor, links
 from tests.kit import OTHER_PASSWORD, Clock, The, client_for, settings_for
@@ -62,23 +64,23 @@ async def undo_again(at: Any, ctx: Ctx, _who: Actor) -> None:
 
 
 async def new_password(_at: Any, ctx: Ctx, who: Actor) -> None:
-    await account.set_password(ctx.acting(who), who, OTHER_PASSWORD)
+    await account.set_password(ctx.acting(who), OTHER_PASSWORD)
 
 
 async def add_app(at: Any, ctx: Ctx, who: Actor) -> None:
-    await enrolment.prove(ctx.acting(who), who, "totp", at.answer)
+    await enrolment.prove(ctx.acting(who), "totp", at.answer)
 
 
 async def close(_at: Any, ctx: Ctx, who: Actor) -> None:
-    await account.delete(ctx.acting(who), who)
+    await account.delete(ctx.acting(who))
 
 
 async def sign_out_elsewhere(_at: Any, ctx: Ctx, who: Actor) -> None:
-    await account.end_other_sessions(ctx.acting(who), who)
+    await account.end_other_sessions(ctx.acting(who))
 
 
 async def disable_person(at: Any, ctx: Ctx, who: Actor) -> None:
-    await operate.disable_person(ctx, await at.email(who), "main")
+    await operating.disable_person(ctx, await at.email(who), "main")
 
 
 CHANGES = (undo_again, new_password, add_app, close, sign_out_elsewhere, disable_person)
@@ -89,7 +91,7 @@ async def prepared(here: Here, change: Any, reader: Visitor, link: str, thief: A
         begun = await starts.by_undo(reader.ctx, link)
         return begun.handle, await reader.code()
     if change is add_app:
-        offered = await enrolment.offer(here.folk.acting(thief), thief, "totp")
+        offered = await enrolment.offer(here.folk.acting(thief), "totp")
         return totp.code_at(base64.b32decode(offered["secret"]), here.folk.step)
     return None
 
@@ -109,7 +111,7 @@ async def one_round(here: Here, change: Any, *, delay: float) -> tuple[bool, boo
     folk = here.folk
     thief = await folk.create()
     email, owner = await folk.email(thief), await folk.create(None, "owner")
-    await enrolment.recovery_codes(folk.acting(thief), thief)
+    await enrolment.recovery_codes(folk.acting(thief))
     [link] = await links(folk, email)
     reader = Visitor(folk, email, email)
     begun = await starts.by_undo(reader.ctx, link)
@@ -152,7 +154,7 @@ async def consistent(
             await starts.by_undo(reader.ctx, link)
     elif change is disable_person:
         assert (sessions, pending) == ([], []), case
-        await operate.enable_person(reader.ctx, reader.email, "main")
+        await operating.enable_person(reader.ctx, reader.email, "main")
     if not undone:
         assert is_changed, case
         reader.folk.the.clock.forward(60)

@@ -19,12 +19,13 @@ import pytest
 from sqlalchemy import select
 
 from passgate.app import Passgate
-from passgate.core import address, operate, recovery, signin, starts
+from passgate.core import address, recovery, signin, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors.totp import PERIOD, code_at
 from passgate.errors import Refusal
 from passgate.store.tables import audit_event, credential, person, session
 from passgate.world import World
+from tests import operating
 from tests.authenticator import Authenticator, b64
 from tests.core.behind import HERE, Folk
 from tests.core.having import (
@@ -213,7 +214,7 @@ async def two_gates(tmp_path: Path, database_url: str | None) -> AsyncIterator[T
 
 
 async def link_for(twins: Twins, email: str) -> str:
-    made = await operate.signin_link(twins.ctxs[0], email, "main")
+    made = await operating.signin_link(twins.ctxs[0], email, "main")
     return made.url.rpartition("/")[2]
 
 
@@ -255,8 +256,8 @@ async def test_a_stop_link_races_the_link_it_stops(twins: Twins) -> None:
 async def test_a_change_of_address_that_is_taken_back(twins: Twins) -> None:
     folk = Folk(twins.the)
     actor = await folk.create("old@example.com")
-    await address.start(folk.acting(actor), actor, "new@example.com")
-    await address.prove(folk.acting(actor), actor, await folk.code())
+    await address.start(folk.acting(actor), "new@example.com")
+    await address.prove(folk.acting(actor), await folk.code())
     result = next(mail for mail in await twins.the.mails("old@example.com") if mail["kind"] == "address_changed")
     token = str(result["link"]).rpartition("/")[2]
     begun = [await folk.undoing(token) for _ in range(5)]

@@ -14,9 +14,10 @@ import httpx2
 import pytest
 from sqlalchemy import delete
 
-from passgate.core import known, operate
+from passgate.core import known
 from passgate.core.ctx import Ctx
 from passgate.store.tables import budget
+from tests import operating
 from tests.kit import (
     OTHER_PASSWORD,
     PASSWORD,
@@ -145,8 +146,8 @@ async def undo(the: The, anna: Person) -> None:
 
 async def disable(the: The, anna: Person) -> None:
     """Disabled and enabled again: the cookie stays a stranger's."""
-    await operate.disable_person(Ctx(the.gate.services), anna.email, "main")
-    await operate.enable_person(Ctx(the.gate.services), anna.email, "main")
+    await operating.disable_person(Ctx(the.gate.services), anna.email, "main")
+    await operating.enable_person(Ctx(the.gate.services), anna.email, "main")
 
 
 async def sign_out_everywhere(the: The, anna: Person) -> None:
@@ -222,7 +223,7 @@ async def test_forged_damaged_doubled_and_old_ones(lite: The) -> None:
 async def test_it_survives_a_new_key(the: The) -> None:
     anna = await the.person()
     mine = await cookie_of(the, anna)
-    await operate.rotate_keys(Ctx(the.gate.services))
+    await operating.rotate_keys(Ctx(the.gate.services))
     assert await counted(the, anna.email, mine) == "known"
 
 

@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from passgate.core import budgets, jobs, operate, people
+from passgate.core import budgets, jobs, people
 from passgate.core.budgets import SHARES, Guess, Kind, Target
 from passgate.core.ctx import Ctx
 from passgate.store.tables import budget
+from tests import operating
 from tests.core.behind import Folk
 from tests.kit import (
     OTHER_PASSWORD,
@@ -115,7 +116,7 @@ class Five:
             elif step == "purge":
                 await jobs.purge(self.the.gate.services)
             elif step == "rotate":
-                await operate.rotate_keys(Ctx(self.the.gate.services))
+                await operating.rotate_keys(Ctx(self.the.gate.services))
             else:
                 for subject in self.subjects:
                     await subject.step(step)

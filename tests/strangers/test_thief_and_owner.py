@@ -29,8 +29,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from passgate.core import operate, people
+from passgate.core import people
 from passgate.store.tables import credential
+from tests import operating
 from tests.core.behind import Folk
 from tests.core.visitor import Visitor, links
 from tests.kit import PASSWORD, The, running, settings_for
@@ -217,7 +218,7 @@ async def test_a_new_employee(shared: The) -> None:
     policy then asks for is settled at once. Mail alone passes it neither now nor after the waiting time."""
     await rule(shared, second="always", second_among=["totp"])
     folk, email = Folk(shared), "new@example.com"
-    await operate.add_person(folk.ctx, email, "main", "user", None)
+    await operating.add_person(folk.ctx, email, "main", "user", None)
     owner = Visitor(folk, email, email)
     assert await owner.recover()
     [app] = [row for row in await shared.rows(credential) if row["kind"] == "totp"]

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from passgate.core import operate, tenants
+from passgate.core import tenants
 from passgate.core.ctx import Ctx
 from passgate.core.factors import totp
 from passgate.core.rules import Rules
 from passgate.store.tables import tenant
 from passgate.world import SECOND
+from tests import operating
 from tests.core.having import prove, unspelled
 from tests.kit import Person, The, code_of, handle_of, running, settings_for
 
@@ -26,7 +27,7 @@ async def somebody(the: The, role: str, email: str = "anna@example.com") -> tupl
     """A person with the role, and the id of their tenant."""
     who = await the.person(email)
     if role != "user":
-        await operate.give_role(Ctx(the.gate.services), email, role, tenants.MAIN)
+        await operating.give_role(Ctx(the.gate.services), email, role, tenants.MAIN)
     return who, (await the.session(who.token)).json()["tenant"]["id"]
 
 
@@ -101,7 +102,7 @@ async def test_who_may(lite: The, role: str, reads: int, writes: int, links: int
     other = await lite.person("bert@example.com")
     theirs = (await lite.session(other.token)).json()["user"]["id"]
     if role == "read_only":
-        await operate.take_role(Ctx(lite.gate.services), anna.email, "user", tenants.MAIN)
+        await operating.take_role(Ctx(lite.gate.services), anna.email, "user", tenants.MAIN)
     answers = [
         await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth),
         await lite.http.patch(f"/api/v1/tenants/{mine}/policy", json={"max_age": 60}, headers=anna.auth),

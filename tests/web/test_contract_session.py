@@ -143,7 +143,7 @@ async def test_every_endpoint_wants_a_live_session(lite_population: Population) 
     population = lite_population
     asked = await carrying(population)
     over, token = await population.folk.opened(population.ben.tenant_id, population.ben.id)
-    await account.end_session(population.folk.acting(over), over, over.session_id)
+    await account.end_session(population.folk.acting(over), over.session_id)
     handle = await population.begun(population.anna)
     before = await population.the.everything()
     for method, ask in asked:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from passgate.core import operate, tenants
+from passgate.core import tenants
 from passgate.core.ctx import Ctx
 from passgate.core.rules import AAL2
 from passgate.store.tables import audit_event
-from tests import catalogue
+from tests import catalogue, operating
 from tests.architecture.population import Population
 from tests.authenticator import Authenticator
 from tests.core.having import code_of_app, unspelled
@@ -101,7 +101,7 @@ async def test_rules_that_are_raised_while_requests_run(the: The) -> None:
 async def with_app(the: The, email: str) -> Person:
     """An owner with an authenticator app, at that level."""
     who = await the.person(email)
-    await operate.give_role(Ctx(the.gate.services), email, "owner", tenants.MAIN)
+    await operating.give_role(Ctx(the.gate.services), email, "owner", tenants.MAIN)
     offer = await the.http.post("/api/v1/me/totp", headers=who.auth)
     code = {"answer": code_of_app(the, unspelled(offer.json()["secret"]))}
     assert (await the.http.post("/api/v1/me/totp/prove", json=code, headers=who.auth)).status_code == 204
@@ -111,7 +111,7 @@ async def with_app(the: The, email: str) -> Person:
 async def test_the_other_owners_get_a_mail_and_the_trail_the_values(the: The) -> None:
     anna, ben = await with_app(the, "anna@example.com"), await with_app(the, "ben@example.com")
     admin = await the.person("admin@example.com")
-    await operate.give_role(Ctx(the.gate.services), admin.email, "admin", tenants.MAIN)
+    await operating.give_role(Ctx(the.gate.services), admin.email, "admin", tenants.MAIN)
     tenant_id = (await the.session(anna.token)).json()["tenant"]["id"]
     path = f"/api/v1/tenants/{tenant_id}/policy"
     assert (await the.http.patch(path, json={"remember_days": 0, "second": "always"}, headers=anna.auth)).is_success
@@ -163,7 +163,7 @@ async def test_a_key_that_cannot_leave_its_device_reaches_the_highest_level(
 async def test_an_owner_without_a_second_factor_raises_the_rules(the: The) -> None:
     """They can meet them, by setting one up: their own session has to do that next."""
     owner = await the.person("owner@example.com")
-    await operate.give_role(Ctx(the.gate.services), owner.email, "owner", tenants.MAIN)
+    await operating.give_role(Ctx(the.gate.services), owner.email, "owner", tenants.MAIN)
     tenant_id = (await the.session(owner.token)).json()["tenant"]["id"]
     path = f"/api/v1/tenants/{tenant_id}/policy"
     assert (await the.http.patch(path, json={"second": "always"}, headers=owner.auth)).status_code == 200

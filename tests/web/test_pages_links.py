@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from passgate.core import links, operate
+from passgate.core import links
 from passgate.core.ctx import Ctx
 from passgate.store.tables import credential, person, session
 from passgate.world import iso
+from tests import operating
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, running, settings_for
 from tests.web.browsing import SAME, Page, app, browser, led, outcome
 
@@ -20,7 +21,7 @@ EMAIL = "anna@example.com"
 
 
 async def link_for(the: The, email: str = EMAIL) -> str:
-    made = await operate.signin_link(Ctx(the.gate.services), email, "main")
+    made = await operating.signin_link(Ctx(the.gate.services), email, "main")
     return made.url.removeprefix(the.gate.settings.url)
 
 

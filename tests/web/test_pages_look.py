@@ -15,12 +15,12 @@ import pytest
 from markupsafe import escape
 
 from passgate import i18n, theme
-from passgate.core import operate
 from passgate.core.ctx import Ctx
 from passgate.core.mail import LETTERS, render
 from passgate.settings import ThemeSettings
 from passgate.web.guards import BINDING
 from passgate.web.pages.page import STATIC
+from tests import operating
 from tests.authenticator import Authenticator
 from tests.kit import PASSWORD, The, running, settings_for
 from tests.web.browsing import Browser, Page, app, browser, rule
@@ -270,7 +270,7 @@ async def every_page(the: The, anna: Browser) -> dict[str, str]:
     await anna.send("/signin/password", password=PASSWORD)
     for path in ("/signin/totp", "/signin/passkey", "/signin/recovery-code", "/signin/email-code"):
         displayed[f"second {path}"] = (await anna.get(path)).text
-    await anna.get((await operate.signin_link(Ctx(the.gate.services), "anna@example.com", "main")).url)
+    await anna.get((await operating.signin_link(Ctx(the.gate.services), "anna@example.com", "main")).url)
     displayed["a link"] = (await anna.get("/signin/link")).text
     await anna.send("/recover", email="anna@example.com")
     displayed["/signin/email-code"] = (await anna.get("/signin/email-code")).text

@@ -32,11 +32,10 @@ def tail(
 ) -> None:
     """Show the latest events, newest last."""
     from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async def work() -> list[dict[str, Any]]:
         async with desk.services(ctx.obj) as services:
-            return [desk.format_times(row) for row in await operate.recent(Ctx(services), count, tenant)]
+            return [desk.format_times(row) for row in await operate.recent(desk.operator(services), count, tenant)]
 
     rows = desk.run(work())
     desk.show({"items": rows, "next": None}, "\n".join(map(_line, rows)), as_json=as_json)
@@ -83,9 +82,8 @@ def export(
 
 async def _export(given: Given, out: TextIO) -> None:
     from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async with desk.services(given) as services:
-        async for row in operate.export(Ctx(services)):
+        async for row in operate.export(desk.operator(services)):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     out.flush()

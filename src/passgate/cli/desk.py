@@ -19,7 +19,7 @@ import typer
 from passgate.errors import Invalid, NotFound, PassgateError, Unavailable, UnsafeSettings
 
 if TYPE_CHECKING:
-    from passgate.core.ctx import Services
+    from passgate.core.ctx import Ctx, Services
     from passgate.settings import Settings
     from passgate.store import Store
 
@@ -232,3 +232,10 @@ def password_from_stdin() -> str:
         return sys.stdin.buffer.readline(8192).decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise Invalid({"password": "format"}) from None
+
+
+def operator(services: Services) -> Ctx:
+    """Whoever runs a command acts as operator."""
+    from passgate.core.ctx import Ctx, Operator  # noqa: PLC0415
+
+    return Ctx(services, principal=Operator())

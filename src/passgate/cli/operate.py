@@ -111,7 +111,6 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
 
     from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
@@ -122,7 +121,7 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
         try:
             if await is_behind(services.store, serving=True):
                 return "DATABASE_BEHIND"
-            await operate.record_backup(Ctx(services), with_keys=with_keys)
+            await operate.record_backup(desk.operator(services), with_keys=with_keys)
         finally:
             await services.store.close()
             await services.breach.close()
@@ -137,11 +136,10 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
 def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Add a new key and encrypt every credential with it. Running servers pick it up on their own."""
     from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
 
     async def work() -> dict[str, Any]:
         async with desk.services(ctx.obj) as services:
-            return await operate.rotate_keys(Ctx(services))
+            return await operate.rotate_keys(desk.operator(services))
 
     done = desk.run(work())
     if not done["made"]:

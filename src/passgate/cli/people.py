@@ -12,6 +12,7 @@ from passgate.cli.desk import AsJson, TenantName
 
 if TYPE_CHECKING:
     from passgate.core.ctx import Ctx
+    from passgate.core.users import User
 
 MAIN = "main"
 
@@ -35,16 +36,26 @@ def install(app: typer.Typer) -> None:
         app.add_typer(group, name=name)
 
 
-def _asked(ctx: typer.Context, verb: Callable[[Ctx], Awaitable[dict[str, Any]]], *, make: bool = False) -> Any:
+def _asked(ctx: typer.Context, action: Callable[[Ctx], Awaitable[dict[str, Any]]], *, make: bool = False) -> Any:
     """The answer of an action of `core`, with formatted instants."""
 
     async def work() -> dict[str, Any]:
-        from passgate.core.ctx import Ctx  # noqa: PLC0415
-
         async with desk.services(ctx.obj, make=make) as services:
-            return desk.format_times(await verb(Ctx(services)))
+            return desk.format_times(await action(desk.operator(services)))
 
     return desk.run(work())
+
+
+def _asked_of(
+    ctx: typer.Context, email: str, tenant: str, action: Callable[[Ctx, User], Awaitable[dict[str, Any]]]
+) -> Any:
+    """The same for an action on a user."""
+    from passgate.core import users  # noqa: PLC0415
+
+    async def work(core: Ctx) -> dict[str, Any]:
+        return await action(core, await users.by_email(core, email, tenant))
+
+    return _asked(ctx, work)
 
 
 def _line(user: dict[str, Any]) -> str:
@@ -63,21 +74,20 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add a user. The email address counts as confirmed. Without a password, they set one with account recovery."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
     secret = desk.password_from_stdin() if password_stdin else None
-    made = _asked(ctx, lambda core: operate.add_person(core, email, tenant, role, secret), make=True)
+    made = _asked(ctx, lambda core: users.add(core, tenant, email, role, secret), make=True)
     desk.show(made, _line(made), as_json=as_json)
 
 
 def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """List a tenant's users, oldest first."""
-    from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
     async def work() -> list[dict[str, Any]]:
         async with desk.services(ctx.obj) as services:
-            return [desk.format_times(person) for person in await operate.everybody(Ctx(services), tenant)]
+            return [desk.format_times(person) for person in await users.listed(desk.operator(services), tenant)]
 
     found = desk.run(work())
     desk.show({"items": found, "next": None}, "\n".join(map(_line, found)), as_json=as_json)
@@ -85,45 +95,45 @@ def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = F
 
 def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Disable a user and end their sessions and pending sign-ins. The last owner can't be disabled."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
-    done = _asked(ctx, lambda core: operate.disable_person(core, email, tenant))
+    done = _asked_of(ctx, email, tenant, users.disable)
     desk.show(done, _line(done), as_json=as_json)
 
 
 def enable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Enable a disabled user again. They sign in anew; an account that its owner closed is closed again."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
-    done = _asked(ctx, lambda core: operate.enable_person(core, email, tenant))
+    done = _asked_of(ctx, email, tenant, users.enable)
     desk.show(done, _line(done), as_json=as_json)
 
 
 def signin_link(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Print a one-time sign-in link, valid for 15 minutes. The user is notified and can cancel it."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
-    async def verb(core: Ctx) -> dict[str, Any]:
-        made = await operate.signin_link(core, email, tenant)
+    async def link(core: Ctx, user: User) -> dict[str, Any]:
+        made = await users.operators_link(core, user)
         return {"url": made.url, "usable_at": made.usable_at, "expires_at": made.expires_at}
 
-    made = _asked(ctx, verb)
+    made = _asked_of(ctx, email, tenant, link)
     desk.show(made, made["url"], as_json=as_json)
 
 
 def give(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Add a role to a user."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
-    done = _asked(ctx, lambda core: operate.give_role(core, email, role, tenant))
+    done = _asked_of(ctx, email, tenant, lambda core, user: users.give_role(core, user, role))
     desk.show(done, _line(done), as_json=as_json)
 
 
 def take(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Remove a role from a user. The last owner keeps the role."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
 
-    done = _asked(ctx, lambda core: operate.take_role(core, email, role, tenant))
+    done = _asked_of(ctx, email, tenant, lambda core, user: users.take_role(core, user, role))
     desk.show(done, _line(done), as_json=as_json)
 
 
@@ -135,7 +145,7 @@ def add_tenant(
     as_json: AsJson = False,
 ) -> None:
     """Add a tenant: users with a policy of their own."""
-    from passgate.core import operate  # noqa: PLC0415
+    from passgate.core import admin  # noqa: PLC0415
 
-    made = _asked(ctx, lambda core: operate.add_tenant(core, name, display, signup), make=True)
+    made = _asked(ctx, lambda core: admin.add_tenant(core, name, display, signup), make=True)
     desk.show(made, f"{made['id']}  {made['name']}  {made['display_name']}", as_json=as_json)

@@ -31,14 +31,14 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show what a user must prove next, and why."""
-    from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
+    from passgate.core import admin, users  # noqa: PLC0415
 
     async def work() -> dict[str, Any]:
         async with desk.services(ctx.obj) as services:
-            return await operate.explained(
-                Ctx(services),
-                email,
+            core = desk.operator(services)
+            return await admin.explained(
+                core,
+                await users.by_email(core, email, tenant) if email is not None else None,
                 tenant,
                 purpose=purpose,
                 proofs=_names(proved),

@@ -117,16 +117,16 @@ def demo(
 async def _owners_link(settings: Settings) -> str:
     """A new link at each start: signs in the owner of `main`, once, within 15 minutes."""
     from passgate.app import build_services  # noqa: PLC0415
-    from passgate.core import operate  # noqa: PLC0415
-    from passgate.core.ctx import Ctx  # noqa: PLC0415
+    from passgate.core import users  # noqa: PLC0415
     from passgate.errors import Conflict  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
     services = build_services(settings, World.real())
+    operator = desk.operator(services)
     try:
         with suppress(Conflict):  # there since an earlier start
-            await operate.add_person(Ctx(services), OWNER, "main", "owner", None)
-        return (await operate.signin_link(Ctx(services), OWNER, "main")).url
+            await users.add(operator, "main", OWNER, "owner", None)
+        return (await users.operators_link(operator, await users.by_email(operator, OWNER, "main"))).url
     finally:
         await services.store.close()
         await services.breach.close()

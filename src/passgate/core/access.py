@@ -1,19 +1,20 @@
 """Role-based access control: roles as sets of permissions, `may`, granting and revoking. An unknown role has none. No
 one grants permissions they lack or changes their own roles, and a tenant's last owner stays.
 
-Not here: who the actor is, which is `sessions`.
+Not here: who acts, which is `sessions`.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
-from passgate.core.audit import deferred, record
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.audit import SYSTEM, deferred, record
+from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
 from passgate.core.events import Event
-from passgate.errors import Conflict, Invalid, PermissionMissing
+from passgate.errors import Conflict, CredentialMissing, Invalid, PermissionMissing
 from passgate.store import Db
 from passgate.store.tables import person, role_grant, tenant
 
@@ -52,16 +53,49 @@ async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
     return sorted(row["role"] for row in await db.rows(query))
 
 
-async def require(ctx: Ctx, db: Db, actor: Actor, permission: str, subject_id: str | None = None) -> None:
-    """PermissionMissing, which is recorded, unless a role of the actor has the permission now. `subject_id`: whom the
-    action is about, if not the actor."""
-    if not may(await roles_of(db, actor.tenant_id, actor.person_id), permission):
-        raise missing(ctx, actor, permission, subject_id)
+async def require(ctx: Ctx, db: Db, permission: str, subject_id: str | None = None) -> None:
+    """Raises PermissionMissing, which is recorded, unless whoever acts has the permission now; CredentialMissing for a
+    stranger. `subject_id`: whom the action is about, if not whoever acts."""
+    if not await _has(ctx, db, permission):
+        raise missing(ctx, permission, subject_id)
 
 
-def missing(ctx: Ctx, actor: Actor, permission: str, subject_id: str | None = None) -> PermissionMissing:
-    about = {"tenant_id": actor.tenant_id, "subject_id": subject_id or actor.person_id}
-    return PermissionMissing(deferred=(deferred(ctx, Event.ACCESS_REFUSED, **about, permission=permission),))
+async def require_to_read(ctx: Ctx, permission: str) -> None:
+    """The same for an action that writes nothing, unless it is refused."""
+    async with ctx.read() as db:
+        has = await _has(ctx, db, permission)
+    if not has:
+        async with ctx.write():
+            raise missing(ctx, permission)
+
+
+async def _has(ctx: Ctx, db: Db, permission: str) -> bool:
+    """The one place that asks: an operator has every permission, a person those of their roles, a client its own, a
+    stranger and Passgate itself none."""
+    match ctx.principal:
+        case Operator():
+            return True
+        case Person():
+            return may(await roles_of(db, *ctx.principal.key), permission)
+        case Client():
+            return permission in ctx.principal.permissions
+        case Stranger():
+            raise CredentialMissing
+        case System():
+            return False
+
+
+def require_operator(ctx: Ctx) -> None:
+    """For what reaches over all tenants or vouches for an address: only the command line may."""
+    if isinstance(ctx.principal, Stranger):
+        raise CredentialMissing
+    if not isinstance(ctx.principal, Operator):
+        raise missing(ctx, "operator")
+
+
+def missing(ctx: Ctx, permission: str, subject_id: str | None = None, **facts: str) -> PermissionMissing:
+    about = {"subject_id": subject_id, "permission": permission, **facts}
+    return PermissionMissing(deferred=(deferred(ctx, Event.ACCESS_REFUSED, **about),))
 
 
 class Standing(Enum):
@@ -135,22 +169,20 @@ async def owners(db: Db, tenant_id: str, *, but: str) -> list[str]:
 
 
 async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    """Without an actor the call comes from the command line, whose user has access to the database anyway."""
+    """Nobody gives or takes more than they have, or changes their own roles."""
     if role not in ROLES:
         raise Invalid({"role": "value"})
-    if ctx.actor is None:
+    await require(ctx, db, "roles:give", person_id)
+    if isinstance(ctx.principal, Operator):
         return
-    mine = await roles_of(db, ctx.actor.tenant_id, ctx.actor.person_id)
-    if (
-        ctx.actor.tenant_id != tenant_id
-        or ctx.actor.person_id == person_id
-        or not may(mine, "roles:give")
-        or not ROLES[role] <= permissions(mine)
-    ):
-        refused = deferred(ctx, Event.ACCESS_REFUSED, subject_id=person_id, permission="roles:give", role=role)
-        raise PermissionMissing(deferred=(refused,))
+    me = ctx.person
+    mine = permissions(await roles_of(db, *me.key))
+    if me.tenant_id != tenant_id or me.person_id == person_id or not ROLES[role] <= mine:
+        raise missing(ctx, "roles:give", person_id, role=role)
 
 
-async def count(db: Db, tenant_id: str, role: str) -> int:
-    query = select(func.count()).where(role_grant.c.tenant_id == tenant_id, role_grant.c.role == role)
-    return int(await db.value(query) or 0)
+async def refused(ctx: Ctx, **facts: Any) -> None:
+    """Record that a request was refused before any action began, in a transaction of its own."""
+    tenant_id = None if isinstance(ctx.principal, Person) else SYSTEM
+    async with ctx.write() as db:
+        await record(ctx, db, Event.ACCESS_REFUSED, tenant_id=tenant_id, **facts)

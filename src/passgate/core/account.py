@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, select
 from passgate.core import access, audit, budgets, credentials, erasure, mail, people, sessions, tenants, undo_link
 from passgate.core.action import ANYBODY, Ends, action
 from passgate.core.audit import record
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx, Operator
 from passgate.core.events import Event
 from passgate.core.factor import Enrolling, proved_of
 from passgate.core.factors import password
@@ -28,15 +28,17 @@ from passgate.store.tables import credential
 PAGE = 100
 
 
-async def fresh(ctx: Ctx, actor: Actor, *, seconds: int = 0, acr: str = AAL1) -> None:
+async def fresh(ctx: Ctx, *, seconds: int = 0, acr: str = AAL1) -> None:
     """Require that the person's own level was proved lately, and not by a link: someone who enrolled a second factor
     must have used it. Otherwise raise StepUpNeeded (RFC 9470). `seconds`: how old a proof may be, by default the rules'
     `max_age`, else the setting; `acr`: a level to prove if it is the higher one."""
+    if isinstance(ctx.principal, Operator):  # the command line has no session
+        return
     async with ctx.read() as db:
-        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
-        level = own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
+        level = own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
     level, age = stronger(level, acr), seconds or oldest(ctx, tenant.rules if tenant else None)
-    if not is_fresh(ctx.factors, actor.proofs, level, ctx.now(), age):
+    if not is_fresh(ctx.factors, ctx.person.proofs, level, ctx.now(), age):
         raise StepUpNeeded(level, age)
 
 
@@ -45,50 +47,50 @@ def oldest(ctx: Ctx, rules: Rules | None) -> int:
     return (rules.max_age if rules else 0) or ctx.settings.signin.fresh
 
 
-def proved_lately(ctx: Ctx, actor: Actor, rules: Rules) -> frozenset[str]:
+def proved_lately(ctx: Ctx, rules: Rules) -> frozenset[str]:
     """The factors that count for a fresh proof now, and were not just set up."""
-    return proved_of(recent(actor.proofs, ctx.now(), oldest(ctx, rules)))
+    return proved_of(recent(ctx.person.proofs, ctx.now(), oldest(ctx, rules)))
 
 
-async def can_mail_undo(ctx: Ctx, actor: Actor) -> bool:
+async def can_mail_undo(ctx: Ctx) -> bool:
     """Whether whoever reads the person's mail could undo alone what they add now: no second factor stands before it,
     and the address was not confirmed beside another factor."""
     async with ctx.read() as db:
-        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
-        has = await credentials.kinds(db, actor.tenant_id, actor.person_id)
-    proved = proved_lately(ctx, actor, tenant.rules) if tenant else frozenset[str]()
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
+        has = await credentials.kinds(db, *ctx.person.key)
+    proved = proved_lately(ctx, tenant.rules) if tenant else frozenset[str]()
     is_vouched = bool(proved & ctx.factors.given) and bool(proved - ctx.factors.given)
     return not is_vouched and not any(ctx.factors[name].is_lasting for name in has & {*ctx.factors.possession})
 
 
-async def set_profile(ctx: Ctx, actor: Actor, profile: dict[str, Any]) -> dict[str, Any]:
+async def set_profile(ctx: Ctx, profile: dict[str, Any]) -> dict[str, Any]:
     """Returns the profile as stored."""
     stored = checked(ctx.services.profile, profile)
     text = people.profile_text(stored)
-    async with action(ctx, actor) as acting:
+    async with action(ctx) as acting:
         db = acting.db
-        await people.set_profile(db, actor.tenant_id, actor.person_id, text)
+        await people.set_profile(db, *ctx.person.key, text)
         await record(ctx, db, Event.PROFILE_CHANGED)
     return stored
 
 
-async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
+async def set_password(ctx: Ctx, new: str) -> None:
     """Replace the password, end all other sessions and pending sign-ins, and notify the person by mail."""
-    await fresh(ctx, actor)
+    await fresh(ctx)
     async with ctx.read() as db:
-        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
-        found = await people.by_id(db, actor.tenant_id, actor.person_id)
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
+        found = await people.by_id(db, *ctx.person.key)
     if tenant is None or found is None:
         raise SessionEnded
     context = (found["email_key"], tenant.name, tenant.display_name)
     stored = await password.vetted(ctx.queued(Queue.OWNERS), new, tenant.rules, context)
     ends = Ends.PENDING | Ends.OTHER_SESSIONS
-    async with action(ctx, actor, ends=ends, reason="password_changed") as acting:
-        db, mine = acting.db, (actor.tenant_id, actor.person_id)
+    async with action(ctx, ends=ends, reason="password_changed") as acting:
+        db, mine = acting.db, (ctx.person.tenant_id, ctx.person.person_id)
         rows = await credentials.rows_of(db, *mine)
         made = await password.replace(ctx, db, *mine, stored)
-        await budgets.reopen(db, actor.person_id, password.name)
-        who = enrolling(ctx, tenant, acting.person, actor)
+        await budgets.reopen(db, ctx.person.person_id, password.name)
+        who = enrolling(ctx, tenant, acting.person)
         if password.name not in rows:
             await credentials.changed(ctx, db, who, password.name, added=[made])
             return
@@ -97,9 +99,7 @@ async def set_password(ctx: Ctx, actor: Actor, new: str) -> None:
         await mail.enqueue(ctx, db, tenant.id, Change.PASSWORD.value, to, service=service, link=link)
 
 
-def enrolling(
-    ctx: Ctx, tenant: tenants.Tenant, person: RowMapping, actor: Actor, *, by_session: bool = False
-) -> Enrolling:
+def enrolling(ctx: Ctx, tenant: tenants.Tenant, person: RowMapping, *, by_session: bool = False) -> Enrolling:
     """Who sets up a factor in a session. An offer is bound to that session, or to the person: someone who has to
     install an app first takes longer than a proof stays fresh, and returns in another session."""
     return Enrolling(
@@ -109,68 +109,73 @@ def enrolling(
         person["email"],
         tenant.display_name,
         tenant.rules,
-        actor.session_id if by_session else person["id"],
-        proved_lately(ctx, actor, tenant.rules),
+        ctx.person.session_id if by_session else person["id"],
+        proved_lately(ctx, tenant.rules),
         in_session=True,
     )
 
 
-async def my_sessions(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+async def has_password(ctx: Ctx) -> bool:
     async with ctx.read() as db:
-        return await sessions.listed(ctx, db, actor, before=before, limit=limit)
+        return password.name in await credentials.kinds(db, *ctx.person.key)
 
 
-async def end_session(ctx: Ctx, actor: Actor, session_id: str) -> None:
-    """End one of the actor's own sessions, possibly the current one."""
-    async with action(ctx, actor, permission=ANYBODY) as acting:
+async def my_sessions(ctx: Ctx, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+    async with ctx.read() as db:
+        return await sessions.listed(ctx, db, before=before, limit=limit)
+
+
+async def end_session(ctx: Ctx, session_id: str) -> None:
+    """End one of the person's own sessions, possibly the current one."""
+    async with action(ctx, permission=ANYBODY) as acting:
         db = acting.db
-        await sessions.end(ctx, db, actor, session_id)
+        await sessions.end(ctx, db, session_id)
         await record(ctx, db, Event.SESSION_ENDED, session_id=session_id)
 
 
-async def end_other_sessions(ctx: Ctx, actor: Actor) -> None:
+async def end_other_sessions(ctx: Ctx) -> None:
     """End all other sessions and whatever could open a new one: pending sign-ins, mailed secrets, remembered and known
     browsers."""
-    async with action(ctx, actor, permission=ANYBODY, ends=Ends.PENDING | Ends.OTHER_SESSIONS) as acting:
-        await credentials.end_kinds(ctx, acting.db, actor.tenant_id, actor.person_id, [credentials.BROWSER])
+    async with action(ctx, permission=ANYBODY, ends=Ends.PENDING | Ends.OTHER_SESSIONS) as acting:
+        await credentials.end_kinds(ctx, acting.db, ctx.person.tenant_id, ctx.person.person_id, [credentials.BROWSER])
 
 
-async def my_activity(ctx: Ctx, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+async def my_activity(ctx: Ctx, *, before: str | None, limit: int) -> list[dict[str, Any]]:
     async with ctx.read() as db:
-        return await audit.activity(db, actor.tenant_id, actor.person_id, before=before, limit=limit)
+        return await audit.activity(db, *ctx.person.key, before=before, limit=limit)
 
 
-async def exported(ctx: Ctx, actor: Actor) -> dict[str, Any]:
+async def exported(ctx: Ctx) -> dict[str, Any]:
     """All data stored about the person except secrets: {user, credentials, sessions, activity}. At most 10,000 activity
     rows, the newest."""
-    async with action(ctx, actor, permission="me:read") as acting:
+    async with action(ctx, permission="me:read") as acting:
         found = acting.person
         await record(ctx, acting.db, Event.ACCOUNT_EXPORTED)
     async with ctx.read() as db:
-        roles = await access.roles_of(db, actor.tenant_id, actor.person_id)
-        mine = (credential.c.tenant_id == actor.tenant_id, credential.c.person_id == actor.person_id)
+        roles = await access.roles_of(db, *ctx.person.key)
+        mine = (credential.c.tenant_id == ctx.person.tenant_id, credential.c.person_id == ctx.person.person_id)
         columns = (credential.c.kind, credential.c.label, credential.c.created_at, credential.c.last_used_at)
         return {
             "user": people.as_json({**found, "roles": ",".join(roles)}),
             "credentials": [dict(row) for row in await db.rows(select(*columns, credential.c.revoked_at).where(*mine))],
-            "sessions": await sessions.listed(ctx, db, actor, before=None, limit=1000),
-            "activity": await audit.activity(db, actor.tenant_id, actor.person_id, before=None, limit=10_000),
+            "sessions": await sessions.listed(ctx, db, before=None, limit=1000),
+            "activity": await audit.activity(db, *ctx.person.key, before=None, limit=10_000),
         }
 
 
-async def delete(ctx: Ctx, actor: Actor) -> None:
+async def delete(ctx: Ctx) -> None:
     """Close the account at once, and erase it after `ERASE__WAIT`; until then its owner can restore it. Without a
     waiting period it is erased now."""
-    await fresh(ctx, actor)
+    await fresh(ctx)
     wait = ctx.settings.erase.waiting(ctx.settings)
-    async with action(ctx, actor, heavy=True) as acting:
+    async with action(ctx, heavy=True) as acting:
         db = acting.db
-        await access.keep_an_owner(db, actor.tenant_id, actor.person_id)
-        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+        await access.keep_an_owner(db, *ctx.person.key)
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
         if tenant is None:
             raise SessionEnded
         if wait:
-            proved = proved_lately(ctx, actor, tenant.rules)
+            proved = proved_lately(ctx, tenant.rules)
             await erasure.close(ctx, db, acting.person, service=tenant.display_name, proved=proved, wait=wait)
         else:
             await erasure.erase(ctx, db, acting.person)

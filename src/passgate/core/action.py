@@ -18,10 +18,10 @@ from sqlalchemy import RowMapping
 
 from passgate.core import access, known, once, pending, people, sessions
 from passgate.core.audit import record
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx, Operator
 from passgate.core.events import Event
 from passgate.core.journey import UNDO
-from passgate.errors import SessionEnded
+from passgate.errors import NotFound, SessionEnded
 from passgate.store import Db
 
 CHANGES, ANYBODY = "me:write", ""
@@ -41,7 +41,7 @@ class Ends(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`person` is the actor's own row, `other` the row of the person the action is about."""
+    """`person` is the row of whoever acts, `other` that of the person the action is about."""
 
     db: Db
     person: RowMapping
@@ -63,7 +63,6 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str,
 @asynccontextmanager
 async def action(
     ctx: Ctx,
-    actor: Actor,
     *,
     permission: str = CHANGES,
     ends: Ends = Ends.NOTHING,
@@ -71,10 +70,10 @@ async def action(
     about: str | None = None,
     heavy: bool = False,
 ) -> AsyncIterator[Action]:
-    """Run the action in its own write transaction. `permission`: what the actor's roles must allow; `ANYBODY` for what
+    """Run the action in its own write transaction. `permission`: what their roles must allow; `ANYBODY` for what
     every signed-in person may do. `about`: the id of another person of the tenant to lock."""
     how: Any = {"permission": permission, "ends": ends, "reason": reason, "about": about}
-    async with ctx.write(heavy=heavy) as db, within(ctx, db, actor, **how) as acting:
+    async with ctx.write(heavy=heavy) as db, within(ctx, db, **how) as acting:
         yield acting
 
 
@@ -82,7 +81,6 @@ async def action(
 async def within(
     ctx: Ctx,
     db: Db,
-    actor: Actor,
     *,
     permission: str = CHANGES,
     ends: Ends = Ends.NOTHING,
@@ -91,20 +89,40 @@ async def within(
 ) -> AsyncIterator[Action]:
     """The same in an already open transaction. Raises SessionEnded or PermissionMissing; `other` is None if `about` is
     not a live person."""
-    ids = {actor.person_id, about or actor.person_id}
-    locked = {one: await people.lock(db, actor.tenant_id, one) for one in sorted(ids)}
-    person, other = locked[actor.person_id], locked.get(about or "")
-    if person is None or not await sessions.is_live(ctx, db, actor):
+    me = ctx.person
+    ids = {me.person_id, about or me.person_id}
+    locked = {one: await people.lock(db, me.tenant_id, one) for one in sorted(ids)}
+    person, other = locked[me.person_id], locked.get(about or "")
+    if person is None or not await sessions.is_live(ctx, db):
         raise SessionEnded
     if permission:
-        await access.require(ctx, db, actor, permission, about)
+        await access.require(ctx, db, permission, about)
     if Ends.OTHER_SESSIONS in ends:
-        await known.forget(db, actor.person_id)
-        await once.end_mailed(ctx, db, actor.person_id)
+        await known.forget(db, me.person_id)
+        await once.end_mailed(ctx, db, me.person_id)
     if Ends.PENDING in ends:
         # An undo is begun by the address that stood before; whoever has a session must not be able to end it.
-        await pending.end_all(ctx, db, actor.tenant_id, actor.person_id, spared=(UNDO.name,))
+        await pending.end_all(ctx, db, *me.key, spared=(UNDO.name,))
     yield Action(db, person, other)
     if Ends.OTHER_SESSIONS in ends:
-        ended = await sessions.end_others(ctx, db, actor, reason)
+        ended = await sessions.end_others(ctx, db, reason)
         await record(ctx, db, Event.SESSIONS_ENDED, reason=reason, count=ended)
+
+
+@asynccontextmanager
+async def administration(
+    ctx: Ctx, permission: str, tenant_id: str, about: str | None = None
+) -> AsyncIterator[tuple[Db, RowMapping | None]]:
+    """A transaction of somebody who manages a tenant, or the person `about` of it, with whoever acts and that person
+    locked: yields also the person's row, None while they are disabled. Raises SessionEnded, PermissionMissing, and
+    NotFound for another tenant than one's own, unless an operator acts."""
+    mine = () if isinstance(ctx.principal, Operator) else (ctx.person.person_id,)
+    async with ctx.write() as db:
+        locked = await people.lock_all(db, {*mine, *([about] if about else [])}, or_closed=True)
+        for one in mine:
+            if one not in locked or not people.is_live(locked[one]) or not await sessions.is_live(ctx, db):
+                raise SessionEnded
+        await access.require(ctx, db, permission, about)
+        if mine and ctx.person.tenant_id != tenant_id:
+            raise NotFound
+        yield db, locked.get(about or "")

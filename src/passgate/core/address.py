@@ -24,7 +24,7 @@ from passgate.core import (
 from passgate.core.action import Ends, action, within
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import Compared, wrong
 from passgate.core.people import Address
@@ -36,63 +36,63 @@ from passgate.store import Db
 _CODE = recovery.ADDRESS_CODE
 
 
-async def start(ctx: Ctx, actor: Actor, email: str) -> str:
+async def start(ctx: Ctx, email: str) -> str:
     """Mail a code to the new address; returns that address, masked. A taken address gets a different mail and a ticket
     that no answer opens, so the caller sees no difference."""
-    await account.fresh(ctx, actor)
+    await account.fresh(ctx)
     at = people.address(email)
-    async with action(ctx, actor) as acting:
+    async with action(ctx) as acting:
         db = acting.db
         if at.key == acting.person["email_key"]:
             raise Invalid({"email": "value"})
-        is_free = await people.by_key(db, actor.tenant_id, at.key) is None
+        is_free = await people.by_key(db, ctx.person.tenant_id, at.key) is None
         data = {"email": at.text, "email_key": at.key}
-        mine = (actor.tenant_id, _CODE, actor.person_id)
-        is_sent = await budgets.mail_of_session(ctx, db, actor.tenant_id, actor.person_id, at.key)
-        is_sent = await budgets.has_codes_left(ctx, db, _target(actor)) and is_sent
+        mine = (ctx.person.tenant_id, _CODE, ctx.person.person_id)
+        is_sent = await budgets.mail_of_session(ctx, db, *ctx.person.key, at.key)
+        is_sent = await budgets.has_codes_left(ctx, db, _target(ctx)) and is_sent
         code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free and is_sent, data=data)
         if is_sent:
-            kind, tenant = "address_code" if is_free else "address_known", await _tenant(ctx, db, actor.tenant_id)
+            kind, tenant = "address_code" if is_free else "address_known", await _tenant(ctx, db, ctx.person.tenant_id)
             await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=tenant.display_name, code=code)
         await record(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.text})
     return people.masked(at.text)
 
 
-async def waiting(ctx: Ctx, actor: Actor) -> str | None:
+async def waiting(ctx: Ctx) -> str | None:
     """The new address, masked, while its code is still valid."""
     async with ctx.read() as db:
-        live = await once.live(ctx, db, _CODE, actor.person_id)
+        live = await once.live(ctx, db, _CODE, ctx.person.person_id)
     email = once.carried(ctx, live).get("email") if live else None
     return people.masked(email) if email else None
 
 
-async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
+async def prove(ctx: Ctx, answer: str) -> None:
     """Check the code and change the address."""
-    await account.fresh(ctx, actor)
+    await account.fresh(ctx)
     async with ctx.read() as db:
-        live = await once.live(ctx, db, _CODE, actor.person_id)
+        live = await once.live(ctx, db, _CODE, ctx.person.person_id)
     to = once.carried(ctx, live) if live else {}
 
     async def compare(ctx: Ctx, is_closed: bool) -> Compared:
-        is_right = mailed_code.matches(ctx, live, _CODE, actor.person_id, answer)
+        is_right = mailed_code.matches(ctx, live, _CODE, ctx.person.person_id, answer)
         if live is None or is_closed or not is_right or "email" not in to:
-            return wrong(actor.person_id)
+            return wrong(ctx.person.person_id)
 
         async def take(db: Db) -> str | None:
             return str(live["id"]) if await once.take(ctx, db, live["id"]) else None
 
-        return Compared(True, actor.person_id, take)
+        return Compared(True, ctx.person.person_id, take)
 
     async def mark(db: Db, compared: Compared) -> Right[None] | Outcome:
-        async with within(ctx, db, actor, ends=Ends.PENDING) as acting:
+        async with within(ctx, db, ends=Ends.PENDING) as acting:
             at = Address(to["email"], to["email_key"])
-            is_moved = await compared.mark(db) and await _move(ctx, db, actor, acting.person, at)
+            is_moved = await compared.mark(db) and await _move(ctx, db, acting.person, at)
             return Right(None) if is_moved else Outcome.WRONG
 
     refused = deferred(ctx, Event.ADDRESS_REFUSED)
     attempt = Attempt(
-        tenant_id=actor.tenant_id,
-        target=_target(actor),
+        tenant_id=ctx.person.tenant_id,
+        target=_target(ctx),
         compare=compare,
         mark=mark,
         refused=lambda _person_id: (refused,),
@@ -100,17 +100,17 @@ async def prove(ctx: Ctx, actor: Actor, answer: str) -> None:
     await proof.prove(ctx, attempt)
 
 
-def _target(actor: Actor) -> Target:
-    return Target(Guess.MAILED, actor.tenant_id, _CODE, actor.person_id)
+def _target(ctx: Ctx) -> Target:
+    return Target(Guess.MAILED, ctx.person.tenant_id, _CODE, ctx.person.person_id)
 
 
-async def _move(ctx: Ctx, db: Db, actor: Actor, found: Any, at: Address) -> bool:
+async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     """Change the person's row, issue the undo link and send both mails; False if the address is now taken. There is no
     link if the account only returns to an address that could undo its leaving."""
-    if not await people.set_address(ctx, db, actor.tenant_id, actor.person_id, at):
+    if not await people.set_address(ctx, db, *ctx.person.key, at):
         return False
-    tenant, rows = await _tenant(ctx, db, actor.tenant_id), await credentials.rows_of(db, actor.tenant_id, found["id"])
-    proved = account.proved_lately(ctx, actor, tenant.rules)
+    tenant, rows = await _tenant(ctx, db, ctx.person.tenant_id), await credentials.rows_of(db, *ctx.person.key)
+    proved = account.proved_lately(ctx, tenant.rules)
     back = None
     if not await undo.is_returning(ctx, db, found["id"], at, proved):
         back = await undo_link.issue(ctx, db, found, Change.ADDRESS, rows, proved)

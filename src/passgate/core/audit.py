@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select, update
 
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Client, Ctx, Operator, Person, Principal, System
 from passgate.seal import Ring, digest
 from passgate.store import Db
 from passgate.store.tables import audit_event, audit_head
@@ -37,13 +37,15 @@ async def record(
     personal: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> None:
-    """Write one row. `facts` must contain nothing secret and nothing personal; an address goes into `personal`. A row
-    that is about nobody outlives whoever typed the address, so it holds a keyed hash instead."""
-    actor = ctx.actor
-    tenant = tenant_id or (actor.tenant_id if actor else SYSTEM)
+    """Write one row, into the chain of `tenant_id`, or of whoever acts if they belong to one. `facts` must contain
+    nothing secret and nothing personal; an address goes into `personal`. A row that is about nobody outlives whoever
+    typed the address, so it holds a keyed hash instead."""
+    me = ctx.principal if isinstance(ctx.principal, Person) else None
+    tenant = _chain(ctx.principal, tenant_id)
     about = {"ip": ctx.origin.ip, "browser": ctx.origin.browser, "os": ctx.origin.os, **(personal or {})}
-    if subject_id is None and actor is None and "email" in about:
+    if subject_id is None and me is None and "email" in about:
         about["address_hash"] = address_hash(ctx, tenant, about.pop("email"))
+    facts["by"] = ctx.principal.kind
     if ctx.request_id:
         facts["request_id"] = ctx.request_id
     salt = ctx.world.bytes(16)
@@ -52,8 +54,8 @@ async def record(
         "tenant_id": tenant,
         "at": ctx.now(),
         "event": str(event),
-        "actor_id": actor.person_id if actor else None,
-        "subject_id": subject_id or (actor.person_id if actor else None),
+        "actor_id": me.person_id if me else None,
+        "subject_id": subject_id or (me.person_id if me else None),
         "facts": canonical(facts).decode(),
         "personal": canonical(about).decode(),
         "personal_salt": salt,
@@ -61,6 +63,18 @@ async def record(
     }
     row["mac"] = ctx.ring.mac("audit row", covered(row))
     await db.add(audit_event, **row)
+
+
+def _chain(principal: Principal, tenant_id: str | None) -> str:
+    """The chain of an event. Whoever belongs to a tenant acts in no other one's; a stranger's event says whose it is.
+    Anything else is a mistake of ours, which must not be written into somebody's trail."""
+    own = principal.tenant_id if isinstance(principal, Person | Client) else None
+    if own is None and isinstance(principal, Operator | System):
+        own = tenant_id or SYSTEM
+    found = tenant_id or own
+    if found is None or (own is not None and found != own):
+        raise RuntimeError(f"an event of a {principal.kind} in the chain {tenant_id}")
+    return found
 
 
 def address_hash(ctx: Ctx, tenant_id: str, email: str) -> str:

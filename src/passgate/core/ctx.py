@@ -1,6 +1,6 @@
-"""The context every action receives first: the long-lived services, the request's origin and the acting person.
+"""The context every action receives first: the long-lived services, the request's origin, and who acts.
 
-Not here: any action. These are values only.
+Not here: any action, and what a principal may do (`access`). These are values only.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
 from passgate.core.factor import Factors
+from passgate.errors import CredentialMissing
 from passgate.hashing import Hasher, Queue
 from passgate.seal import Ring
 from passgate.settings import Settings
@@ -71,9 +72,17 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Stranger:
+    """Nobody that we know: an anonymous request."""
+
+    kind: ClassVar = "stranger"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
     """A person with a live session; created by `sessions.find`."""
 
+    kind: ClassVar = "person"
     tenant_id: str
     person_id: str
     session_id: str
@@ -82,15 +91,54 @@ class Actor:
     auth_time: int
     proofs: Mapping[str, int] = field(default_factory=dict)
     """When each proof of the session was last given, in microseconds."""
+    row: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was read of session, person and tenant with it, by the column names of `sessions.LOOKUP`."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The ids of tenant and person, which every statement about a person names."""
+        return self.tenant_id, self.person_id
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """As they were when the session was found; `access.require` reads them again."""
+        return tuple(sorted(self.row["roles"].split(","))) if self.row["roles"] else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that acts for itself, with permissions of its own."""
+
+    kind: ClassVar = "client"
+    tenant_id: str
+    client_id: str
+    permissions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whoever can run the command line, and so has access to the database anyway."""
+
+    kind: ClassVar = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Passgate itself: a background job, or a start."""
+
+    kind: ClassVar = "system"
+
+
+Principal = Stranger | Person | Client | Operator | System
 
 
 @dataclass(frozen=True, slots=True)
 class Ctx:
-    """One request or job. `actor` is None for anonymous requests, the command line and jobs."""
+    """One request, command or job. Unless somebody else is known to act, a stranger does."""
 
     services: Services
     origin: Origin = Origin()
-    actor: Actor | None = None
+    principal: Principal = Stranger()
     request_id: str = ""
     language: str = "en"
     queue: Queue = Queue.STRANGERS
@@ -121,9 +169,16 @@ class Ctx:
     def read(self) -> AbstractAsyncContextManager[Db]:
         return self.services.store.read()
 
-    def acting(self, actor: Actor) -> Ctx:
+    @property
+    def person(self) -> Person:
+        """The signed-in person who acts. Raises CredentialMissing for every other principal."""
+        if isinstance(self.principal, Person):
+            return self.principal
+        raise CredentialMissing
+
+    def acting(self, person: Person) -> Ctx:
         """A signed-in person acts; their new passwords are hashed before anything of strangers."""
-        return replace(self, actor=actor, queue=Queue.OWNERS)
+        return replace(self, principal=person, queue=Queue.OWNERS)
 
     def queued(self, queue: Queue) -> Ctx:
         return replace(self, queue=queue)

@@ -13,7 +13,7 @@ from passgate.core.action import ANYBODY, Ends, action, within
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
 from passgate.core.credentials import BROWSER
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import NEW, Answer, Compared, Enrolling, Factor, SetUp
 from passgate.core.factors import device, passkey, password, recovery_code, totp
@@ -27,40 +27,40 @@ from passgate.store import Db
 LONGEST_LABEL = 60
 
 
-async def overview(ctx: Ctx, actor: Actor) -> dict[str, Any]:
+async def overview(ctx: Ctx) -> dict[str, Any]:
     """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […],
     remember_days, own: factors without a handwritten page, as {factor, since: instant or None}, locked: the names of
     factors that wrong answers have locked for somebody}."""
     async with ctx.read() as db:
-        tenant = await _tenant(ctx, db, actor)
-        kinds = await credentials.kinds(db, actor.tenant_id, actor.person_id)
-        apps = await credentials.of_kind(db, actor.tenant_id, actor.person_id, totp.name)
-        codes = await credentials.of_kind(db, actor.tenant_id, actor.person_id, recovery_code.name)
+        tenant = await _tenant(ctx, db)
+        kinds = await credentials.kinds(db, *ctx.person.key)
+        apps = await credentials.of_kind(db, *ctx.person.key, totp.name)
+        codes = await credentials.of_kind(db, *ctx.person.key, recovery_code.name)
         return {
             "password": "password" in kinds,
-            "passkeys": await _passkeys(db, actor),
+            "passkeys": await _passkeys(ctx, db),
             "totp": apps[0]["created_at"] if apps else None,
             "recovery_codes": len(codes),
-            "browsers": await device.listed(ctx, db, actor.tenant_id, actor.person_id, tenant.rules),
+            "browsers": await device.listed(ctx, db, *ctx.person.key, tenant.rules),
             "remember_days": tenant.rules.remember_days,
-            "own": [{"factor": one, "since": await _since(db, actor, one)} for one in ctx.factors.own],
-            "locked": await budgets.locked(ctx, db, actor.person_id, sorted(kinds)),
+            "own": [{"factor": one, "since": await _since(ctx, db, one)} for one in ctx.factors.own],
+            "locked": await budgets.locked(ctx, db, ctx.person.person_id, sorted(kinds)),
         }
 
 
-async def _since(db: Db, actor: Actor, factor: Factor) -> int | None:
-    rows = await credentials.of_kind(db, *_mine(actor), factor.name)
+async def _since(ctx: Ctx, db: Db, factor: Factor) -> int | None:
+    rows = await credentials.of_kind(db, *ctx.person.key, factor.name)
     return int(rows[0]["created_at"]) if rows else None
 
 
-async def passkeys(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
+async def passkeys(ctx: Ctx) -> list[dict[str, Any]]:
     """Newest first."""
     async with ctx.read() as db:
-        return await _passkeys(db, actor)
+        return await _passkeys(ctx, db)
 
 
-async def _passkeys(db: Db, actor: Actor) -> list[dict[str, Any]]:
-    rows = await credentials.of_kind(db, actor.tenant_id, actor.person_id, passkey.name)
+async def _passkeys(ctx: Ctx, db: Db) -> list[dict[str, Any]]:
+    rows = await credentials.of_kind(db, *ctx.person.key, passkey.name)
     return [credentials.as_json(row) for row in reversed(rows)]
 
 
@@ -75,69 +75,69 @@ def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
     return factor, factor.set_up
 
 
-async def offer(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any]:
+async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
     """What to set up: options for the browser, or a secret. {…, active: True} if the tenant's rules accept a secret
     without its first code."""
-    await account.fresh(ctx, actor)
+    await account.fresh(ctx)
     _, set_up = _set_up_of(ctx, name)
-    who = await _who(ctx, actor, set_up)
+    who = await _who(ctx, set_up)
     if (activate := set_up.at_once(who.rules)) is not None:
-        async with action(ctx, actor, ends=Ends.PENDING) as acting:
+        async with action(ctx, ends=Ends.PENDING) as acting:
             offered = await activate(ctx, acting.db, who)
-            await budgets.reopen(acting.db, actor.person_id, name)
-            await _count_new(ctx, acting.db, actor, name)
+            await budgets.reopen(acting.db, ctx.person.person_id, name)
+            await _count_new(ctx, acting.db, name)
             return {**offered, "active": True}
-    async with action(ctx, actor) as acting:
+    async with action(ctx) as acting:
         await record(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
     return await set_up.offer(ctx, who)
 
 
-async def offered(ctx: Ctx, actor: Actor, name: str) -> dict[str, Any] | None:
+async def offered(ctx: Ctx, name: str) -> dict[str, Any] | None:
     """The offer that awaits its first answer, so that a page can display it again."""
-    await account.fresh(ctx, actor)
+    await account.fresh(ctx)
     _, set_up = _set_up_of(ctx, name)
-    return await set_up.offered(ctx, await _who(ctx, actor, set_up))
+    return await set_up.offered(ctx, await _who(ctx, set_up))
 
 
-async def prove(ctx: Ctx, actor: Actor, name: str, answer: Answer, label: str | None = None) -> str:
+async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -> str:
     """Check the answer and activate the factor; returns its id."""
-    await account.fresh(ctx, actor)
+    await account.fresh(ctx)
     factor, set_up = _set_up_of(ctx, name)
     checked_answer(factor, answer)
     called = checked_label(label) if label is not None else None
-    who = await _who(ctx, actor, set_up)
+    who = await _who(ctx, set_up)
 
     async def compare(ctx: Ctx, _is_closed: bool) -> Compared:
         return await set_up.accept(ctx, who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[str] | Outcome:
-        async with within(ctx, db, actor, ends=Ends.PENDING):
+        async with within(ctx, db, ends=Ends.PENDING):
             made = await compared.mark(db)
             if made is None:
                 return Outcome.WRONG
-            await _count_new(ctx, db, actor, compared.proof or name)
+            await _count_new(ctx, db, compared.proof or name)
             if called:
-                await credentials.rename(db, await credentials.one(db, *_mine(actor), name, made), called)
+                await credentials.rename(db, await credentials.one(db, *ctx.person.key, name, made), called)
             return Right(made)
 
     refused = deferred(ctx, Event.FACTOR_REFUSED, factor=name)
     attempt = Attempt(
-        tenant_id=actor.tenant_id,
-        target=Target(Guess.SET_UP, actor.tenant_id, name, actor.person_id),
+        tenant_id=ctx.person.tenant_id,
+        target=Target(Guess.SET_UP, ctx.person.tenant_id, name, ctx.person.person_id),
         compare=compare,
         mark=mark,
         refused=lambda _person_id: (refused,),
-        renewed=(actor.person_id, name),
+        renewed=(ctx.person.person_id, name),
     )
     return await proof.prove(ctx, attempt)
 
 
-async def recovery_codes(ctx: Ctx, actor: Actor) -> list[str]:
+async def recovery_codes(ctx: Ctx) -> list[str]:
     """A new set, returned only this once; the old one becomes invalid."""
-    await account.fresh(ctx, actor)
-    who = await _who(ctx, actor)
+    await account.fresh(ctx)
+    who = await _who(ctx)
     made = await recovery_code.fresh(ctx)
-    async with action(ctx, actor, ends=Ends.PENDING, heavy=True) as acting:
+    async with action(ctx, ends=Ends.PENDING, heavy=True) as acting:
         await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, count=len(made.codes))
         await recovery_code.replace(ctx, acting.db, who, made)
     return made.codes
@@ -153,94 +153,90 @@ def checked_label(label: str) -> str:
     return text
 
 
-async def rename(ctx: Ctx, actor: Actor, passkey_id: str, label: str) -> dict[str, Any]:
-    """Rename one of the actor's own passkeys; NotFound for anyone else's."""
-    await account.fresh(ctx, actor)
+async def rename(ctx: Ctx, passkey_id: str, label: str) -> dict[str, Any]:
+    """Rename one of the person's own passkeys; NotFound for anyone else's."""
+    await account.fresh(ctx)
     name = checked_label(label)
-    async with action(ctx, actor) as acting:
+    async with action(ctx) as acting:
         db = acting.db
-        row = await credentials.one(db, *_mine(actor), passkey.name, passkey_id)
+        row = await credentials.one(db, *ctx.person.key, passkey.name, passkey_id)
         await credentials.rename(db, row, name)
         await record(ctx, db, Event.FACTOR_RENAMED, factor=passkey.name)
         return credentials.as_json(row) | {"label": name}
 
 
-async def remove(ctx: Ctx, actor: Actor, factor: str, credential_id: str | None = None) -> None:
+async def remove(ctx: Ctx, factor: str, credential_id: str | None = None) -> None:
     """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last one a sign-in requires. If no
     other second factor remains, the recovery codes are removed too: otherwise every sign-in would ask for one."""
-    await account.fresh(ctx, actor)
-    who = await _who(ctx, actor)
-    async with action(ctx, actor, ends=Ends.PENDING) as acting:
+    await account.fresh(ctx)
+    who = await _who(ctx)
+    async with action(ctx, ends=Ends.PENDING) as acting:
         db = acting.db
         if credential_id is None:
-            rows = await credentials.of_kind(db, *_mine(actor), factor)
+            rows = await credentials.of_kind(db, *ctx.person.key, factor)
             if not rows:
                 raise NotFound
             credential_id = rows[0]["id"]
-        row = await credentials.one(db, *_mine(actor), factor, str(credential_id))
-        await credentials.keep_a_way_in(ctx, db, *_mine(actor), who.rules, row)
-        ended = await credentials.end(ctx, db, *_mine(actor), credentials.is_row(row))
-        if not await credentials.kinds(db, *_mine(actor)) & set(ctx.factors.set_up_second):
-            ended += await credentials.end_kinds(ctx, db, *_mine(actor), [recovery_code.name])
+        row = await credentials.one(db, *ctx.person.key, factor, str(credential_id))
+        await credentials.keep_a_way_in(ctx, db, *ctx.person.key, who.rules, row)
+        ended = await credentials.end(ctx, db, *ctx.person.key, credentials.is_row(row))
+        if not await credentials.kinds(db, *ctx.person.key) & set(ctx.factors.set_up_second):
+            ended += await credentials.end_kinds(ctx, db, *ctx.person.key, [recovery_code.name])
         label = row["label"] if factor == passkey.name else ""
         await credentials.changed(ctx, db, who, factor, ended=ended, label=label)
 
 
-async def unlock(ctx: Ctx, actor: Actor, name: str) -> None:
+async def unlock(ctx: Ctx, name: str) -> None:
     """Accept answers of a factor again after too many wrong ones. NotFound for a factor that the person does not
     have."""
-    await account.fresh(ctx, actor)
-    async with action(ctx, actor, permission=ANYBODY) as acting:
+    await account.fresh(ctx)
+    async with action(ctx, permission=ANYBODY) as acting:
         db = acting.db
-        if name not in await credentials.kinds(db, *_mine(actor)):
+        if name not in await credentials.kinds(db, *ctx.person.key):
             raise NotFound
-        await budgets.reopen(db, actor.person_id, name)
+        await budgets.reopen(db, ctx.person.person_id, name)
         await record(ctx, db, Event.FACTOR_UNLOCKED, factor=name)
 
 
-async def forget_browser(ctx: Ctx, actor: Actor, browser_id: str | None = None) -> None:
+async def forget_browser(ctx: Ctx, browser_id: str | None = None) -> None:
     """Forget one remembered browser, or all of them. Requires no fresh proof, since a thief gains nothing from it."""
-    async with action(ctx, actor, permission=ANYBODY) as acting:
+    async with action(ctx, permission=ANYBODY) as acting:
         db = acting.db
         if browser_id is not None:
-            which = credentials.is_row(await credentials.one(db, *_mine(actor), BROWSER, browser_id))
-            ended = await credentials.end(ctx, db, *_mine(actor), which)
+            which = credentials.is_row(await credentials.one(db, *ctx.person.key, BROWSER, browser_id))
+            ended = await credentials.end(ctx, db, *ctx.person.key, which)
         else:
-            ended = await credentials.end_kinds(ctx, db, *_mine(actor), [BROWSER])
+            ended = await credentials.end_kinds(ctx, db, *ctx.person.key, [BROWSER])
         await record(ctx, db, Event.BROWSER_FORGOTTEN, count=len(ended))
 
 
-async def browsers(ctx: Ctx, actor: Actor) -> list[dict[str, Any]]:
+async def browsers(ctx: Ctx) -> list[dict[str, Any]]:
     async with ctx.read() as db:
-        return await device.listed(ctx, db, *_mine(actor), (await _tenant(ctx, db, actor)).rules)
+        return await device.listed(ctx, db, *ctx.person.key, (await _tenant(ctx, db)).rules)
 
 
 # -- helpers ---------------------------------------------------------------------------------------
 
 
-def _mine(actor: Actor) -> tuple[str, str]:
-    return actor.tenant_id, actor.person_id
-
-
-async def _count_new(ctx: Ctx, db: Db, actor: Actor, proof: str) -> None:
+async def _count_new(ctx: Ctx, db: Db, proof: str) -> None:
     """Count what was just set up among the session's proofs, and raise the session to the person's own level: they were
     at their own level before. Otherwise the next action would ask for a code that is already used."""
-    level = own_level(ctx.factors, await credentials.kinds(db, *_mine(actor)))
-    await sessions.lift(ctx, db, actor.session_id, {proof + NEW: ctx.now()}, level)
+    level = own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
+    await sessions.lift(ctx, db, ctx.person.session_id, {proof + NEW: ctx.now()}, level)
 
 
-async def _tenant(ctx: Ctx, db: Db, actor: Actor) -> Tenant:
-    tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+async def _tenant(ctx: Ctx, db: Db) -> Tenant:
+    tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
     if tenant is None:
         raise SessionEnded
     return tenant
 
 
-async def _who(ctx: Ctx, actor: Actor, set_up: SetUp | None = None) -> Enrolling:
+async def _who(ctx: Ctx, set_up: SetUp | None = None) -> Enrolling:
     async with ctx.read() as db:
-        tenant = await _tenant(ctx, db, actor)
-        found = await people.by_id(db, *_mine(actor))
+        tenant = await _tenant(ctx, db)
+        found = await people.by_id(db, *ctx.person.key)
     if found is None:
         raise SessionEnded
     by_session = set_up is not None and set_up.is_bound_to_session
-    return account.enrolling(ctx, tenant, found, actor, by_session=by_session)
+    return account.enrolling(ctx, tenant, found, by_session=by_session)

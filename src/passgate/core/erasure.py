@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping
 from passgate.core import audit, budgets, credentials, mail, once, people, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx, Services
+from passgate.core.ctx import Ctx, Services, System
 from passgate.core.events import Event
 from passgate.core.undo_link import Change
 from passgate.errors import Unavailable
@@ -58,7 +58,7 @@ async def scrub(services: Services) -> None:
 
 async def erase_due(services: Services) -> int:
     """Erase the closed accounts whose waiting period is over; returns how many."""
-    ctx = Ctx(services)
+    ctx = Ctx(services, principal=System())
     async with ctx.read() as db:
         due = await people.due(ctx, db, _BATCH)
     erased = 0

@@ -27,7 +27,7 @@ from passgate.core import (
     throttle,
     undo_link,
 )
-from passgate.core.ctx import Ctx, Services
+from passgate.core.ctx import Ctx, Services, System
 from passgate.core.factors import password
 from passgate.core.message import Mailer
 from passgate.errors import Unavailable
@@ -132,7 +132,7 @@ async def purge(services: Services) -> None:
         await credentials.purge_browsers(db, now - _YEAR)
         await credentials.purge_secrets(db, now - undo_link.LIFE * SECOND - _HOUR)
         await form_answers.purge(db, now)
-        await throttle.purge(Ctx(services), db)
+        await throttle.purge(Ctx(services, principal=System()), db)
 
 
 async def rewrap(services: Services) -> int:

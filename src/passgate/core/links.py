@@ -46,8 +46,7 @@ async def make(
     data = {"usable_at": usable_at, "makers": list(makers)}
     await once.issue(ctx, db, tenant_id, recovery.LINK, person_id, minted.hash, life=wait + life, data=data)
     await once.end(ctx, db, recovery.LINK_ASKED, person_id)
-    by = "admin" if makers else "operator"
-    await record(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, by=by, wait=wait)
+    await record(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, wait=wait)
     await recovery.warn_owner(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
     return Link(f"{ctx.services.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
 
@@ -118,9 +117,7 @@ async def find(ctx: Ctx, token: str) -> RowMapping:
 
 async def whose(ctx: Ctx, ticket: RowMapping, person_id: str) -> str:
     """The masked address of the person that a link signs in."""
-    async with ctx.read() as db:
-        found = await people.by_id(db, ticket["tenant_id"], person_id)
-    return people.masked(found["email"]) if found else ""
+    return people.masked(await people.email_of(ctx, ticket["tenant_id"], person_id))
 
 
 def compared(ctx: Ctx, ticket: RowMapping) -> Compared:

@@ -11,7 +11,7 @@ import logging
 from sqlalchemy import RowMapping, delete, select, update
 
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx, Services
+from passgate.core.ctx import Ctx, Services, System
 from passgate.core.events import Event
 from passgate.core.message import Mailer, MailFailed, Message
 from passgate.seal import Unreadable
@@ -102,7 +102,7 @@ async def _close(services: Services, row: RowMapping, *, failed: str | None = No
             .values(message_sealed=None, sent_at=None if failed else services.world.now())
         )
         if failed:
-            ctx = Ctx(services)
+            ctx = Ctx(services, principal=System())
             await record(ctx, db, Event.MAIL_FAILED, tenant_id=row["tenant_id"], kind=row["kind"], why=failed)
 
 

@@ -97,6 +97,13 @@ async def by_id(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
     return await db.one(select(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id))
 
 
+async def email_of(ctx: Ctx, tenant_id: str, person_id: str) -> str:
+    """Empty if there is no such person."""
+    async with ctx.read() as db:
+        found = await by_id(db, tenant_id, person_id)
+    return str(found["email"]) if found else ""
+
+
 async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str, verified: bool) -> str | None:
     """The new person's id, or None if the address is taken; one statement decides between concurrent requests."""
     now, person_id = ctx.now(), ctx.world.uuid()

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx, Person
 from passgate.core.policy import amr_of, least, stronger, suffices
 from passgate.core.rules import AAL3, Rules
 from passgate.errors import CredentialInvalid, NotFound, SessionEnded, SessionSuperseded, StepUpNeeded
@@ -82,21 +82,6 @@ _SUPERSEDED = Lookup(
     .join(superseded_secret, superseded_secret.c.session_id == session.c.id)
     .where(superseded_secret.c.secret_hash == b"")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A live session with its person and tenant. `row` has the column order of LOOKUP; `of` reads it by name."""
-
-    row: Any
-    actor: Actor
-
-    def of(self, name: str) -> Any:
-        return self.row[LOOKUP.index[name]]
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        return tuple(sorted(self.of("roles").split(","))) if self.of("roles") else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,33 +141,34 @@ def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
     return (min(idle, 15 * 60), min(absolute, 12 * 3600)) if acr == AAL3 else (idle, absolute)
 
 
-async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Found:
-    """The live session of a bearer secret; raises CredentialInvalid, SessionEnded, or StepUpNeeded for a session that
-    the tenant's rules no longer accept, unless `at_any_level`. The MAC is checked before the database is queried; every
-    call queries it, so a session ended, or a rule raised, a moment ago counts."""
+async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
+    """The person of a live session, by its bearer secret; raises CredentialInvalid, SessionEnded, or StepUpNeeded for a
+    session that the tenant's rules no longer accept, unless `at_any_level`. The MAC is checked before the database is
+    queried; every call queries it, so a session ended, or a rule raised, a moment ago counts."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise CredentialInvalid
-    row = await ctx.services.store.point.one(LOOKUP, secret_hash)
-    if row is None:
+    read = await ctx.services.store.point.one(LOOKUP, secret_hash)
+    if read is None:
         raise await _missing(ctx, secret_hash)
-    at, now = LOOKUP.index, ctx.now()
-    is_over = row[at["ended_at"]] is not None or row[at["idle_expires_at"]] <= now or row[at["expires_at"]] <= now
-    if is_over or row[at["person_disabled_at"]] is not None or row[at["tenant_disabled_at"]] is not None:
+    row, now = LOOKUP.named(read), ctx.now()
+    is_over = row["ended_at"] is not None or row["idle_expires_at"] <= now or row["expires_at"] <= now
+    if is_over or row["person_disabled_at"] is not None or row["tenant_disabled_at"] is not None:
         raise SessionEnded
-    actor = Actor(
-        row[at["tenant_id"]],
-        row[at["person_id"]],
-        row[at["id"]],
-        row[at["acr"]],
-        tuple(json.loads(row[at["amr"]])),
-        row[at["auth_time"]],
-        json.loads(row[at["proofs"]]),
+    found = Person(
+        row["tenant_id"],
+        row["person_id"],
+        row["id"],
+        row["acr"],
+        tuple(json.loads(row["amr"])),
+        row["auth_time"],
+        json.loads(row["proofs"]),
+        row,
     )
-    rules = Rules.parsed(row[at["policy"]], ctx.factors)
-    if not at_any_level and not suffices(rules, actor.proofs, actor.acr):
+    rules = Rules.parsed(row["policy"], ctx.factors)
+    if not at_any_level and not suffices(rules, found.proofs, found.acr):
         raise StepUpNeeded(least(ctx.factors, rules), ctx.settings.signin.fresh)
-    return Found(row, actor)
+    return found
 
 
 async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInvalid:
@@ -193,25 +179,29 @@ async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInv
     return SessionSuperseded() if row[0] is None else SessionEnded()
 
 
-async def touch(ctx: Ctx, found: Found) -> None:
+async def touch(ctx: Ctx) -> None:
     """Extend the idle expiry, written at most every `touch_every` seconds."""
-    now = ctx.now()
-    if now - found.of("last_used_at") < ctx.settings.session.touch_every * SECOND:
+    me, now = ctx.person, ctx.now()
+    if now - me.row["last_used_at"] < ctx.settings.session.touch_every * SECOND:
         return
-    idle = min(now + _lives(ctx, found.actor.acr)[0] * SECOND, found.of("expires_at"))
-    move = update(session).where(session.c.id == found.actor.session_id, session.c.last_used_at < now, *_live(now))
+    idle = min(now + _lives(ctx, me.acr)[0] * SECOND, me.row["expires_at"])
+    move = update(session).where(session.c.id == me.session_id, session.c.last_used_at < now, *_live(now))
     async with ctx.write() as db:
         await db.change(move.values(last_used_at=now, idle_expires_at=idle))
+
+
+def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ...]:
+    return session.c.tenant_id == tenant_id, session.c.person_id == person_id
 
 
 def _live(now: int) -> tuple[ColumnElement[bool], ...]:
     return (session.c.ended_at.is_(None), session.c.idle_expires_at > now, session.c.expires_at > now)
 
 
-async def is_live(ctx: Ctx, db: Db, actor: Actor) -> bool:
-    """Whether the actor's session is live. With the person locked it stays so until the transaction ends, because
-    ending it takes that lock too."""
-    query = select(session.c.id).where(session.c.id == actor.session_id, *_live(ctx.now()))
+async def is_live(ctx: Ctx, db: Db) -> bool:
+    """Whether the session of whoever acts is live. With the person locked it stays so until the transaction ends,
+    because ending it takes that lock too."""
+    query = select(session.c.id).where(session.c.id == ctx.person.session_id, *_live(ctx.now()))
     return await db.value(query) is not None
 
 
@@ -258,14 +248,14 @@ async def renew(
     return Opened(minted.token, as_json(row, current=True), is_new_device=False)
 
 
-async def end(ctx: Ctx, db: Db, actor: Actor, session_id: str, reason: str = "ended") -> None:
-    """End one of the actor's own sessions, and its step-ups; NotFound for anyone else's."""
-    if not await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id == session_id, reason):
+async def end(ctx: Ctx, db: Db, session_id: str, reason: str = "ended") -> None:
+    """End one of the person's own sessions, and its step-ups; NotFound for anyone else's."""
+    if not await _end(ctx, db, *ctx.person.key, session.c.id == session_id, reason):
         raise NotFound
 
 
-async def end_others(ctx: Ctx, db: Db, actor: Actor, reason: str = "ended") -> int:
-    return await _end(ctx, db, actor.tenant_id, actor.person_id, session.c.id != actor.session_id, reason)
+async def end_others(ctx: Ctx, db: Db, reason: str = "ended") -> int:
+    return await _end(ctx, db, *ctx.person.key, session.c.id != ctx.person.session_id, reason)
 
 
 async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str) -> int:
@@ -273,8 +263,7 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str)
 
 
 async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str) -> int:
-    mine = and_(session.c.tenant_id == tenant_id, session.c.person_id == person_id)
-    move = update(session).where(mine, which, session.c.ended_at.is_(None))
+    move = update(session).where(*_is(tenant_id, person_id), which, session.c.ended_at.is_(None))
     return await db.change(move.values(ended_at=ctx.now(), end_reason=reason))
 
 
@@ -284,17 +273,12 @@ async def purge(db: Db, before: int) -> None:
     await db.change(delete(session).where(or_(ended, session.c.expires_at < before)))
 
 
-async def listed(ctx: Ctx, db: Db, actor: Actor, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+async def listed(ctx: Ctx, db: Db, *, before: str | None, limit: int) -> list[dict[str, Any]]:
     """Live sessions, newest first."""
-    query = (
-        select(session)
-        .where(session.c.tenant_id == actor.tenant_id, session.c.person_id == actor.person_id, *_live(ctx.now()))
-        .order_by(session.c.id.desc())
-        .limit(limit)
-    )
+    query = select(session).where(*_is(*ctx.person.key), *_live(ctx.now())).order_by(session.c.id.desc()).limit(limit)
     if before:
         query = query.where(session.c.id < before)
-    return [as_json(row, current=row["id"] == actor.session_id) for row in await db.rows(query)]
+    return [as_json(row, current=row["id"] == ctx.person.session_id) for row in await db.rows(query)]
 
 
 def as_json(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:

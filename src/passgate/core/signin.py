@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping
 
 from passgate.core import (
     budgets,
+    carriers,
     credentials,
     links,
     mail,
@@ -29,7 +30,7 @@ from passgate.core import (
 from passgate.core import known as browsers
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx, Person
 from passgate.core.events import Event
 from passgate.core.factor import (
     NEW,
@@ -377,16 +378,16 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
         return Finished(opened, remembered, cookie)
 
 
-async def _present(ctx: Ctx) -> Actor | None:
+async def _present(ctx: Ctx) -> Person | None:
     """Whose live session the browser of this request carries."""
     try:
-        return (await sessions.find(ctx, ctx.origin.session, at_any_level=True)).actor
+        return (await carriers.acting(ctx, ctx.origin.session, at_any_level=True)).person
     except (CredentialInvalid, SessionEnded):
         return None
 
 
 async def _open(
-    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Actor | None
+    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Person | None
 ) -> sessions.Opened:
     opened = await _session(ctx, db, sign_in, person_id, enough, present)
     if sign_in.journey.is_recovery or email_code.name in names_of(sign_in.proofs):
@@ -403,7 +404,7 @@ async def _open(
 
 
 async def _session(
-    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Actor | None
+    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Person | None
 ) -> sessions.Opened:
     """A new session; or the same one under a new secret after a step-up, which signing in again in its browser is too.
     Raises SessionEnded if the session of a step-up has ended meanwhile."""
@@ -412,11 +413,11 @@ async def _session(
         proofs[REMEMBERED] = ctx.now()
     given: dict[str, Any] = {"proofs": proofs, "amr": enough.amr, "acr": enough.acr}
     goes_on = sign_in.session_id if sign_in.journey.is_step_up else None
-    if goes_on is None and present is not None and await sessions.is_live(ctx, db, present):
+    if goes_on is None and present is not None and await sessions.is_live(ctx.acting(present), db):
         if present.person_id == person_id:
             goes_on = present.session_id
         else:
-            await sessions.end(ctx, db, present, present.session_id, "replaced")
+            await sessions.end(ctx.acting(present), db, present.session_id, "replaced")
             about: dict[str, Any] = {"tenant_id": present.tenant_id, "subject_id": present.person_id}
             await record(ctx, db, Event.SESSION_ENDED, **about, session_id=present.session_id, reason="replaced")
     if goes_on is not None:

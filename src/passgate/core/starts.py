@@ -30,7 +30,7 @@ from passgate.core import (
 from passgate.core.action import ANYBODY, action
 from passgate.core.audit import canonical, record
 from passgate.core.budgets import Who
-from passgate.core.ctx import Actor, Ctx
+from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import BY_LINK, Compared, names_of
 from passgate.core.factors import device, email_code
@@ -109,22 +109,20 @@ async def recover(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
         return await _started(ctx, db, begun, handle)
 
 
-async def step_up(
-    ctx: Ctx, actor: Actor, acr: str | None, return_to: str | None = None, *, address: bool = False
-) -> Started:
-    """Start a sign-in of the actor to the requested level, or to their own. Finishing it gives the actor's session a
+async def step_up(ctx: Ctx, acr: str | None, return_to: str | None = None, *, address: bool = False) -> Started:
+    """Start a sign-in of the person to the requested level, or to their own. Finishing it gives their session a
     new secret. A step-up always requires a new proof, whatever age was requested. `address`: it confirms the address
     too, so that the mailbox alone can't undo what is changed next."""
     if acr is not None and acr not in LEVELS:
         raise Invalid({"step_up.acr": "value"})
-    async with action(ctx, actor, permission=ANYBODY) as acting:
+    async with action(ctx, permission=ANYBODY) as acting:
         db, found = acting.db, acting.person
-        tenant = await tenants.by_id(ctx, db, actor.tenant_id)
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
         if tenant is None:
             raise HandleInvalid
-        floor = acr or own_level(ctx.factors, await credentials.kinds(db, actor.tenant_id, actor.person_id))
+        floor = acr or own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
         data = {"floor": floor, "email": found["email"], "email_key": found["email_key"], "address": address}
-        mine = {"person_id": actor.person_id, "session_id": actor.session_id}
+        mine = {"person_id": ctx.person.person_id, "session_id": ctx.person.session_id}
         begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data | _going(return_to), **mine)
         started = await _started(ctx, db, begun, handle)
         if isinstance(started.decision, Refuse):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, bindparam, select
 
-from passgate.core.ctx import Ctx, Services
+from passgate.core.ctx import Ctx, Services, System
 from passgate.core.rules import Rules
-from passgate.errors import Invalid, SignupClosed
+from passgate.errors import Invalid, NotFound, SignupClosed, Unavailable
 from passgate.store import Db
 from passgate.store.tables import tenant
 
@@ -43,6 +43,23 @@ def checked_name(text: str, field: str = "name") -> str:
 
 async def find(ctx: Ctx, db: Db, name: str | None) -> Tenant | None:
     return _value(ctx, await db.one(_BY_NAME, of_name=(name or MAIN).strip().lower()))
+
+
+async def asked(ctx: Ctx, name: str | None) -> Tenant:
+    """The tenant whose pages are asked for. Raises Unavailable if there is none: `main` always exists."""
+    async with ctx.read() as db:
+        found = await find(ctx, db, name)
+    if found is None:
+        raise Unavailable("database")
+    return found
+
+
+async def named(ctx: Ctx, db: Db, name: str) -> Tenant:
+    """The same; raises NotFound."""
+    found = await find(ctx, db, name)
+    if found is None:
+        raise NotFound("There's no tenant with that name.")
+    return found
 
 
 async def by_id(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
@@ -90,8 +107,9 @@ async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "
 
 async def ensure_main(services: Services) -> None:
     """Create `main` if it is missing; processes starting concurrently create one."""
-    async with services.store.read() as db:
-        if await find(Ctx(services), db, MAIN):
+    ctx = Ctx(services, principal=System())
+    async with ctx.read() as db:
+        if await find(ctx, db, MAIN):
             return
-    async with services.store.write() as db:
-        await create(Ctx(services), db, MAIN, "Passgate")
+    async with ctx.write() as db:
+        await create(ctx, db, MAIN, "Passgate")

@@ -8,12 +8,12 @@ Not here: issuing the links (`undo_link`), and running the sign-in (`signin`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import credentials, mail, once, people, recovery, undo_link
+from passgate.core import credentials, mail, once, people, recovery, tenants, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -25,6 +25,30 @@ from passgate.core.people import Address
 from passgate.core.undo_link import Undoable
 from passgate.errors import Conflict, HandleInvalid
 from passgate.store import Db
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a link undoes, oldest first, and what that asks for. `is_paused`: not while an operator has disabled the
+    account."""
+
+    service: str = ""
+    changes: tuple[Undoable, ...] = ()
+    demanded: frozenset[str] = frozenset()
+    is_paused: bool = False
+
+
+async def find(ctx: Ctx, token: str) -> Found:
+    """Raises HandleInvalid for a link that is unknown, used or too old."""
+    async with ctx.read() as db:
+        ticket = await undo_link.find(ctx, db, token)
+        changes = await undo_link.since(ctx, db, ticket)
+        tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
+        found = await people.by_id(db, ticket["tenant_id"], ticket["bound_to"])
+    if tenant is None or found is None or not changes:
+        raise HandleInvalid
+    is_paused = not people.is_live(found, or_closed=True)
+    return Found(tenant.display_name, tuple(changes), asked(ctx, changes)[0], is_paused)
 
 
 async def lock(db: Db, tenant_id: str, person_id: str, others: Iterable[str] = ()) -> RowMapping | None:

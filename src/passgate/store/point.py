@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from sqlalchemy import Select
@@ -26,6 +27,27 @@ class Lookup:
         self.postgres = str(statement.compile(dialect=postgresql.asyncpg.dialect()))  # type: ignore[no-untyped-call]
         names = [column.name for column in statement.selected_columns]
         self.index = {name: place for place, name in enumerate(names)}
+
+    def named(self, row: Any) -> NamedRow:
+        return NamedRow(row, self.index)
+
+
+class NamedRow(Mapping[str, Any]):
+    """A row of a Lookup, read by column name."""
+
+    __slots__ = ("_index", "_row")
+
+    def __init__(self, row: Any, index: dict[str, int]) -> None:
+        self._row, self._index = row, index
+
+    def __getitem__(self, name: str) -> Any:
+        return self._row[self._index[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
 
 
 class PointReader(Protocol):

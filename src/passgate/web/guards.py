@@ -13,12 +13,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
-from passgate.core import pending, sessions, signin
-from passgate.core.audit import record
+from passgate.core import access, carriers, pending, sessions, signin
 from passgate.core.ctx import Ctx
-from passgate.core.events import Event
 from passgate.core.pending import SignIn
-from passgate.core.sessions import Found
 from passgate.errors import (
     CredentialInvalid,
     CredentialMissing,
@@ -66,15 +63,16 @@ def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
     return value, True
 
 
-async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Found:
-    """The live session of a request, for our endpoints and a host's own routes. With the cookie, an unsafe method must
-    pass the CSRF check. Raises CredentialMissing, CredentialInvalid, SessionEnded, CsrfRefused, or StepUpNeeded for a
-    session that the tenant's rules no longer accept, unless `at_any_level`."""
+async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Ctx:
+    """The context of a request in which the person of its live session acts, for our endpoints and a host's own routes.
+    With the cookie, an unsafe method must pass the CSRF check. Raises CredentialMissing, CredentialInvalid,
+    SessionEnded, CsrfRefused, or StepUpNeeded for a session that the tenant's rules no longer accept, unless
+    `at_any_level`."""
     secret, by_cookie = carried(ctx, request.headers)
-    found = await sessions.find(ctx, secret, at_any_level=at_any_level)
+    acting = await carriers.acting(ctx, secret, at_any_level=at_any_level)
     if by_cookie and request.method not in csrf.SAFE:
-        await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id)
-    return found
+        await _refuse_foreign(acting, request, acting.person.session_id)
+    return acting
 
 
 async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, given: str | None = None) -> None:
@@ -82,8 +80,7 @@ async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, give
     try:
         csrf.check(ctx, request.headers, bound_to, given)
     except CsrfRefused:
-        async with ctx.write() as db:
-            await record(ctx, db, Event.ACCESS_REFUSED, reason=CsrfRefused.code)
+        await access.refused(ctx, reason=CsrfRefused.code)
         raise
 
 
@@ -106,19 +103,19 @@ ByBearer = Annotated[object, Security(session_bearer)]
 ByCookie = Annotated[object, Security(session_cookie)]
 
 
-async def peek(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
+async def peek(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Ctx:
     """A live session, by bearer token or cookie. Does not extend its idle timeout. With the cookie, an unsafe method
     must pass the CSRF check."""
     return await live(ctx_of(request), request)
 
 
-async def session(request: Request, found: Annotated[Found, Depends(peek)]) -> Found:
+async def session(acting: Annotated[Ctx, Depends(peek)]) -> Ctx:
     """Like `peek`, and extends the idle timeout of the session."""
-    await sessions.touch(ctx_of(request), found)
-    return found
+    await sessions.touch(acting)
+    return acting
 
 
-async def leaving(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Found:
+async def leaving(request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> Ctx:
     """Like `peek`, for signing out: a session that the tenant's rules no longer accept will do."""
     return await live(ctx_of(request), request, at_any_level=True)
 
@@ -211,34 +208,34 @@ async def pending_visitor(
         raise
 
 
-async def visitor(request: Request) -> Found:
+async def visitor(request: Request) -> Ctx:
     """A signed-in visitor, by session cookie; extends the idle timeout. Everybody else is redirected to `/signin`. An
     unsafe method must pass the CSRF check."""
     return await _visitor(request, at_any_level=False)
 
 
-async def leaving_visitor(request: Request) -> Found:
+async def leaving_visitor(request: Request) -> Ctx:
     """Like `visitor`, for signing out and for confirming who one is: a session that the tenant's rules no longer accept
     will do."""
     return await _visitor(request, at_any_level=True)
 
 
-async def _visitor(request: Request, *, at_any_level: bool) -> Found:
+async def _visitor(request: Request, *, at_any_level: bool) -> Ctx:
     ctx = ctx_of(request)
     value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
     form = await form_of(request)
     try:
-        found = await sessions.find(ctx, value or "", at_any_level=at_any_level)
+        acting = await carriers.acting(ctx, value or "", at_any_level=at_any_level)
     except (CredentialInvalid, SessionEnded) as over:
         back = request.url.path if request.method in csrf.SAFE else "/account"
         # A newer secret of the same session may be in the browser by now.
         gone = () if isinstance(over, SessionSuperseded) else (cookies.clear_session(ctx.settings),)
         raise RedirectTo(f"/signin?return_to={quote(back, safe='')}", *gone) from None
     if request.method not in csrf.SAFE:
-        await _refuse_foreign(ctx.acting(found.actor), request, found.actor.session_id, form.get("csrf_token"))
-    await sessions.touch(ctx, found)
+        await _refuse_foreign(acting, request, acting.person.session_id, form.get("csrf_token"))
+    await sessions.touch(acting)
     request.state.form = form
-    return found
+    return acting
 
 
 async def link(request: Request) -> str:
@@ -268,12 +265,12 @@ GUARDS = (
 
 Context = Annotated[Ctx, Depends(context)]
 Handle = Annotated[str, Depends(handle)]
-Peek = Annotated[Found, Depends(peek)]
-Session = Annotated[Found, Depends(session)]
-Leaving = Annotated[Found, Depends(leaving)]
+Peek = Annotated[Ctx, Depends(peek)]
+Session = Annotated[Ctx, Depends(session)]
+Leaving = Annotated[Ctx, Depends(leaving)]
 Operator = Annotated[bool, Depends(operator)]
 Anonymous = Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 Pending = Annotated[PendingVisitor, Depends(pending_visitor)]
-Visitor = Annotated[Found, Depends(visitor)]
-LeavingVisitor = Annotated[Found, Depends(leaving_visitor)]
+Visitor = Annotated[Ctx, Depends(visitor)]
+LeavingVisitor = Annotated[Ctx, Depends(leaving_visitor)]
 Link = Annotated[str, Depends(link)]

@@ -20,13 +20,10 @@ from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from starlette.types import Scope
 
 from passgate.core import access, account, sessions
-from passgate.core.audit import record
-from passgate.core.ctx import Ctx, Services
-from passgate.core.events import Event
+from passgate.core.ctx import Ctx, Person, Services
 from passgate.core.profile import as_value
 from passgate.core.rules import AAL1, LEVELS
-from passgate.core.sessions import Found
-from passgate.errors import CredentialMissing, PassgateError, PermissionMissing
+from passgate.errors import PassgateError, PermissionMissing
 from passgate.web import guards
 from passgate.web.mount import MountedEndpoints
 from passgate.web.origin import ContextFactory
@@ -94,33 +91,31 @@ async def user(services: Services, request: Request) -> User:
     raises."""
     _bring_answer(request.scope)
     ctx = context_of(services, request)
-    found = await guards.live(ctx, request)
-    await sessions.touch(ctx, found)
-    request.scope[_CTX] = ctx.acting(found.actor)
-    return _user(services, found)
+    acting = request.scope[_CTX] = await guards.live(ctx, request)
+    await sessions.touch(acting)
+    return _user(services, acting.person)
 
 
 def with_claims(who: User, claims: Claims | None) -> User:
     return replace(who, claims=MappingProxyType(dict(claims(who)))) if claims else who
 
 
-def _user(services: Services, found: Found) -> User:
-    actor = found.actor
-    tenant = Tenant(actor.tenant_id, found.of("name"), found.of("display_name"))
+def _user(services: Services, me: Person) -> User:
+    tenant = Tenant(me.tenant_id, me.row["name"], me.row["display_name"])
     session = Session(
-        actor.session_id,
-        actor.acr,
-        actor.amr,
-        _instant(actor.auth_time),
-        _instant(found.of("created_at")),
-        _instant(found.of("expires_at")),
+        me.session_id,
+        me.acr,
+        me.amr,
+        _instant(me.auth_time),
+        _instant(me.row["created_at"]),
+        _instant(me.row["expires_at"]),
     )
     return User(
-        id=actor.person_id,
-        email=found.of("email"),
-        email_verified=found.of("email_verified_at") is not None,
-        profile=as_value(services.profile, found.of("profile")),
-        roles=found.roles,
+        id=me.person_id,
+        email=me.row["email"],
+        email_verified=me.row["email_verified_at"] is not None,
+        profile=as_value(services.profile, me.row["profile"]),
+        roles=me.roles,
         tenant=tenant,
         session=session,
     )
@@ -140,8 +135,7 @@ def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
     async def allowed(request: Request, user: Any) -> User:
         if not user.may(permission):
             ctx = context_of(services(), request)
-            async with ctx.write() as db:
-                await record(ctx, db, Event.ACCESS_REFUSED, permission=permission)
+            await access.refused(ctx, permission=permission)
             raise PermissionMissing
         return user  # type: ignore[no-any-return]
 
@@ -158,9 +152,7 @@ def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str |
 
     async def proved(request: Request, user: Any) -> User:
         ctx = context_of(services(), request)
-        if ctx.actor is None:
-            raise CredentialMissing
-        await account.fresh(ctx, ctx.actor, seconds=seconds, acr=acr or AAL1)
+        await account.fresh(ctx, seconds=seconds, acr=acr or AAL1)
         return user  # type: ignore[no-any-return]
 
     return _on(who, proved)

@@ -39,7 +39,6 @@ from passgate.web.api.shapes import (
     whole,
     with_example,
 )
-from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 
 router = APIRouter(prefix="/api/v1/me", tags=["me"], generate_unique_id_function=operation_id)
@@ -114,9 +113,9 @@ class Export(Output):
 
 
 @router.get("", responses=refuses(*SESSION), response_model=Me, name="show", summary="Get the current user")
-async def show(found: Live) -> Any:
+async def show(ctx: Live) -> Any:
     """Returns the signed-in user and their tenant. Extends the session."""
-    body = whole(found)
+    body = whole(ctx.person)
     return rendered({"user": body["user"], "tenant": body["tenant"]})
 
 
@@ -127,10 +126,10 @@ async def show(found: Live) -> Any:
     name="change",
     summary="Replace the profile",
 )
-async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
+async def change(ctx: Live, given: ProfileChange) -> Any:
     """Replaces the whole profile. Members you leave out are removed."""
-    stored = await account.set_profile(ctx.acting(found.actor), found.actor, given.profile)
-    body = whole(found)
+    stored = await account.set_profile(ctx, given.profile)
+    body = whole(ctx.person)
     return rendered({"user": {**body["user"], "profile": stored}, "tenant": body["tenant"]})
 
 
@@ -141,17 +140,17 @@ async def change(ctx: Context, found: Live, given: ProfileChange) -> Any:
     name="delete",
     summary="Delete the account",
 )
-async def delete(ctx: Context, found: Live) -> Response:
+async def delete(ctx: Live) -> Response:
     """Closes the account at once and erases it after a waiting period (`PASSGATE_ERASE__WAIT`), in which the user can
     restore it. Requires a recent proof: on a 401, step up, then try again."""
-    await account.delete(ctx.acting(found.actor), found.actor)
+    await account.delete(ctx)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})
 
 
 @router.get("/export", responses=refuses(*SESSION), response_model=Export, name="export", summary="Export account data")
-async def export(ctx: Context, found: Live) -> Any:
+async def export(ctx: Live) -> Any:
     """Returns everything stored about the user, except secrets, in one document."""
-    data = await account.exported(ctx.acting(found.actor), found.actor)
+    data = await account.exported(ctx)
     lists = {name: [format_times(row) for row in data[name]] for name in ("credentials", "sessions", "activity")}
     return {"user": format_times(data["user"]), **lists}
 
@@ -163,9 +162,9 @@ async def export(ctx: Context, found: Live) -> Any:
     name="activity",
     summary="List recent activity",
 )
-async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
+async def activity(ctx: Live, limit: Limit = 100, after: Cursor = None) -> Any:
     """Returns the account's audit events, newest first."""
-    return page(await account.my_activity(ctx, found.actor, before=after, limit=limit + 1), limit)
+    return page(await account.my_activity(ctx, before=after, limit=limit + 1), limit)
 
 
 @router.post(
@@ -175,9 +174,9 @@ async def activity(ctx: Context, found: Live, limit: Limit = 100, after: Cursor 
     name="password",
     summary="Change the password",
 )
-async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
+async def password(ctx: Live, given: NewPassword) -> Response:
     """Ends all other sessions. Requires a recent proof: on a 401, step up, then try again."""
-    await account.set_password(ctx.acting(found.actor), found.actor, given.password)
+    await account.set_password(ctx, given.password)
     return Response(status_code=204)
 
 
@@ -189,9 +188,9 @@ async def password(ctx: Context, found: Live, given: NewPassword) -> Response:
     name="address",
     summary="Start changing the email address",
 )
-async def begin_address(ctx: Context, found: Live, given: NewAddress) -> Any:
+async def begin_address(ctx: Live, given: NewAddress) -> Any:
     """Emails a code to the new address. The response is the same if the address is taken. Requires a recent proof."""
-    return {"sent_to": await address.start(ctx.acting(found.actor), found.actor, given.email)}
+    return {"sent_to": await address.start(ctx, given.email)}
 
 
 @router.post(
@@ -201,9 +200,9 @@ async def begin_address(ctx: Context, found: Live, given: NewAddress) -> Any:
     name="prove_address",
     summary="Confirm the new email address",
 )
-async def prove_address(ctx: Context, found: Live, given: AddressProof) -> Response:
+async def prove_address(ctx: Live, given: AddressProof) -> Response:
     """Changes the email address. Both addresses are notified, and the old one can undo the change for 7 days."""
-    await address.prove(ctx.acting(found.actor), found.actor, given.answer)
+    await address.prove(ctx, given.answer)
     return Response(status_code=204)
 
 
@@ -214,9 +213,9 @@ async def prove_address(ctx: Context, found: Live, given: AddressProof) -> Respo
     name="sessions",
     summary="List sessions",
 )
-async def sessions(ctx: Context, found: Live, limit: Limit = 100, after: Cursor = None) -> Any:
+async def sessions(ctx: Live, limit: Limit = 100, after: Cursor = None) -> Any:
     """Returns the user's active sessions, newest first."""
-    return page(await account.my_sessions(ctx, found.actor, before=after, limit=limit + 1), limit)
+    return page(await account.my_sessions(ctx, before=after, limit=limit + 1), limit)
 
 
 @router.delete(
@@ -226,9 +225,9 @@ async def sessions(ctx: Context, found: Live, limit: Limit = 100, after: Cursor 
     name="end_others",
     summary="Sign out everywhere else",
 )
-async def end_others(ctx: Context, found: Live) -> Response:
+async def end_others(ctx: Live) -> Response:
     """Ends every session except the current one."""
-    await account.end_other_sessions(ctx.acting(found.actor), found.actor)
+    await account.end_other_sessions(ctx)
     return Response(status_code=204)
 
 
@@ -239,7 +238,7 @@ async def end_others(ctx: Context, found: Live) -> Response:
     name="end_one",
     summary="End a session",
 )
-async def end_one(ctx: Context, found: Live, id: Id) -> Response:
+async def end_one(ctx: Live, id: Id) -> Response:
     """Ends one of the user's sessions. You can end the current session too."""
-    await account.end_session(ctx.acting(found.actor), found.actor, id)
+    await account.end_session(ctx, id)
     return Response(status_code=204)

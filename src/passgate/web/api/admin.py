@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field, create_model
 
-from passgate.core import admin
+from passgate.core import admin, users
 from passgate.core.rules import Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, with_example
-from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
@@ -56,9 +55,9 @@ class LinkAsked(Output):
     name="policy",
     summary="Get the tenant's policy",
 )
-async def policy(ctx: Context, found: Live, id: Id) -> Any:
+async def policy(ctx: Live, id: Id) -> Any:
     """Returns what the tenant requires for signing in."""
-    return (await admin.policy_of(ctx.acting(found.actor), found.actor, id)).to_json()
+    return (await admin.policy_of(ctx, id)).to_json()
 
 
 @router.patch(
@@ -68,10 +67,10 @@ async def policy(ctx: Context, found: Live, id: Id) -> Any:
     name="change_policy",
     summary="Change the tenant's policy",
 )
-async def change_policy(ctx: Context, found: Live, id: Id, given: PolicyChange) -> Any:
+async def change_policy(ctx: Live, id: Id, given: PolicyChange) -> Any:
     """Requires a recent proof. Applies to pending sign-ins from their next step."""
     data = given.model_dump(exclude_unset=True)
-    return (await admin.change_policy(ctx.acting(found.actor), found.actor, id, data)).to_json()
+    return (await admin.change_policy(ctx, id, data)).to_json()
 
 
 @router.post(
@@ -83,11 +82,11 @@ async def change_policy(ctx: Context, found: Live, id: Id, given: PolicyChange) 
     name="signin_link",
     summary="Create a sign-in link",
 )
-async def signin_link(ctx: Context, response: Response, found: Live, id: Id) -> Any:
+async def signin_link(ctx: Live, response: Response, id: Id) -> Any:
     """The link is one proof and never a second factor. The person gets a mail at once and can stop it while it waits.
     For somebody with the same permissions as you, a second admin or an owner has to ask too; until then the answer is
     202. The link opens only while everybody who asked for it may still do so."""
-    made = await admin.signin_link(ctx.acting(found.actor), found.actor, id)
+    made = await users.signin_link(ctx, users.User(ctx.person.tenant_id, id))
     if made is None:
         response.status_code = 202
         return {"approval": "needed"}

@@ -18,7 +18,6 @@ from passgate.core.factors import passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, format_times, operation_id, refuses, with_example
-from passgate.web.guards import Context
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
@@ -99,9 +98,9 @@ class Factors(Output):
 @router.get(
     "/factors", responses=refuses(*SESSION), response_model=Factors, name="show", summary="List sign-in options"
 )
-async def show(ctx: Context, found: Live) -> Any:
+async def show(ctx: Live) -> Any:
     """Returns everything the user can sign in with, and their remembered browsers."""
-    mine = await enrolment.overview(ctx, found.actor)
+    mine = await enrolment.overview(ctx)
     lists = {name: [format_times(row) for row in mine[name]] for name in ("passkeys", "browsers")}
     since = iso(mine["totp"]) if mine["totp"] else None
     return {"password": mine["password"], **lists, "totp": since, "recovery_codes": mine["recovery_codes"]}
@@ -111,9 +110,9 @@ async def show(ctx: Context, found: Live) -> Any:
 
 
 @router.get("/passkeys", responses=refuses(*SESSION), response_model=Passkeys, name="passkeys", summary="List passkeys")
-async def passkeys(ctx: Context, found: Live) -> Any:
+async def passkeys(ctx: Live) -> Any:
     """Returns the user's passkeys, newest first."""
-    return {"items": [format_times(row) for row in await enrolment.passkeys(ctx, found.actor)]}
+    return {"items": [format_times(row) for row in await enrolment.passkeys(ctx)]}
 
 
 @router.post(
@@ -124,9 +123,9 @@ async def passkeys(ctx: Context, found: Live) -> Any:
     name="begin_passkey",
     summary="Start adding a passkey",
 )
-async def begin_passkey(ctx: Context, found: Live) -> Any:
+async def begin_passkey(ctx: Live) -> Any:
     """Returns options for `navigator.credentials.create()`. Requires a recent proof at the user's own level."""
-    return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, passkey.name)}
+    return {"challenge": await enrolment.offer(ctx, passkey.name)}
 
 
 @router.post(
@@ -137,11 +136,10 @@ async def begin_passkey(ctx: Context, found: Live) -> Any:
     name="prove_passkey",
     summary="Add a passkey",
 )
-async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
+async def prove_passkey(ctx: Live, given: PasskeyProof) -> Any:
     """Saves the passkey that the browser created. Each challenge can be answered once."""
-    acting = ctx.acting(found.actor)
-    made = await enrolment.prove(acting, found.actor, passkey.name, given.answer, given.label)
-    rows = await enrolment.passkeys(ctx, found.actor)
+    made = await enrolment.prove(ctx, passkey.name, given.answer, given.label)
+    rows = await enrolment.passkeys(ctx)
     return next(format_times(row) for row in rows if row["id"] == made)
 
 
@@ -152,9 +150,9 @@ async def prove_passkey(ctx: Context, found: Live, given: PasskeyProof) -> Any:
     name="rename_passkey",
     summary="Rename a passkey",
 )
-async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> Any:
+async def rename_passkey(ctx: Live, id: Id, given: Renamed) -> Any:
     """Changes the name shown in the list of passkeys."""
-    return format_times(await enrolment.rename(ctx.acting(found.actor), found.actor, id, given.label))
+    return format_times(await enrolment.rename(ctx, id, given.label))
 
 
 @router.delete(
@@ -164,9 +162,9 @@ async def rename_passkey(ctx: Context, found: Live, id: Id, given: Renamed) -> A
     name="remove_passkey",
     summary="Remove a passkey",
 )
-async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
+async def remove_passkey(ctx: Live, id: Id) -> Response:
     """Removes the passkey, unless it's the user's only way to sign in."""
-    await enrolment.remove(ctx.acting(found.actor), found.actor, passkey.name, id)
+    await enrolment.remove(ctx, passkey.name, id)
     return Response(status_code=204)
 
 
@@ -181,9 +179,9 @@ async def remove_passkey(ctx: Context, found: Live, id: Id) -> Response:
     name="begin_totp",
     summary="Start setting up an authenticator app",
 )
-async def begin_totp(ctx: Context, found: Live) -> Any:
+async def begin_totp(ctx: Live) -> Any:
     """Returns a new setup key. A previous app keeps working until the first correct code from the new one."""
-    return await enrolment.offer(ctx.acting(found.actor), found.actor, totp.name)
+    return await enrolment.offer(ctx, totp.name)
 
 
 @router.get(
@@ -194,9 +192,9 @@ async def begin_totp(ctx: Context, found: Live) -> Any:
     summary="Get the QR code",
     response_class=Response,
 )
-async def totp_qr(ctx: Context, found: Live) -> Response:
+async def totp_qr(ctx: Live) -> Response:
     """Returns the QR code (PNG) of the setup key that is waiting for its first code."""
-    offered = await enrolment.offered(ctx, found.actor, totp.name)
+    offered = await enrolment.offered(ctx, totp.name)
     if offered is None:
         raise NotFound
     return Response(qr.png(offered["otpauth_uri"]), media_type="image/png")
@@ -209,9 +207,9 @@ async def totp_qr(ctx: Context, found: Live) -> Response:
     name="prove_totp",
     summary="Confirm the authenticator app",
 )
-async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
+async def prove_totp(ctx: Live, given: CodeProof) -> Response:
     """Turns on the app with its first code. Each code works once."""
-    await enrolment.prove(ctx.acting(found.actor), found.actor, totp.name, given.answer)
+    await enrolment.prove(ctx, totp.name, given.answer)
     return Response(status_code=204)
 
 
@@ -222,9 +220,9 @@ async def prove_totp(ctx: Context, found: Live, given: CodeProof) -> Response:
     name="remove_totp",
     summary="Remove the authenticator app",
 )
-async def remove_totp(ctx: Context, found: Live) -> Response:
+async def remove_totp(ctx: Live) -> Response:
     """Codes from the app no longer work. Without another second factor, backup codes are removed too."""
-    await enrolment.remove(ctx.acting(found.actor), found.actor, totp.name)
+    await enrolment.remove(ctx, totp.name)
     return Response(status_code=204)
 
 
@@ -241,14 +239,14 @@ def router_of(own: Iterable[Factor]) -> APIRouter:
 
 
 def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
-    async def prove(ctx: Context, found: Live, given: CodeProof) -> Response:
+    async def prove(ctx: Live, given: CodeProof) -> Response:
         """Takes effect right away and replaces a previous one."""
-        await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given.answer)
+        await enrolment.prove(ctx, factor.name, given.answer)
         return Response(status_code=204)
 
-    async def remove(ctx: Context, found: Live) -> Response:
+    async def remove(ctx: Live) -> Response:
         """Removes it, unless it's the user's only way to sign in."""
-        await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
+        await enrolment.remove(ctx, factor.name)
         return Response(status_code=204)
 
     path, name, what = f"/{factor.path}", factor.name, factor.texts.name
@@ -271,9 +269,9 @@ def _add(made: APIRouter, factor: Factor, set_up: SetUp) -> None:
 
 
 def _add_offer(made: APIRouter, factor: Factor) -> None:
-    async def begin(ctx: Context, found: Live) -> Any:
+    async def begin(ctx: Live) -> Any:
         """Returns what is needed for the first answer."""
-        return {"challenge": await enrolment.offer(ctx.acting(found.actor), found.actor, factor.name)}
+        return {"challenge": await enrolment.offer(ctx, factor.name)}
 
     made.post(
         f"/{factor.path}",
@@ -296,9 +294,9 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
     name="recovery_codes",
     summary="Generate backup codes",
 )
-async def recovery_codes(ctx: Context, found: Live) -> Any:
+async def recovery_codes(ctx: Live) -> Any:
     """Returns ten one-time backup codes (factor `recovery_code`). Earlier codes stop working."""
-    return {"codes": await enrolment.recovery_codes(ctx.acting(found.actor), found.actor)}
+    return {"codes": await enrolment.recovery_codes(ctx)}
 
 
 @router.get(
@@ -308,9 +306,9 @@ async def recovery_codes(ctx: Context, found: Live) -> Any:
     name="browsers",
     summary="List remembered browsers",
 )
-async def browsers(ctx: Context, found: Live) -> Any:
+async def browsers(ctx: Live) -> Any:
     """Returns the browsers that skip two-step verification for a while, newest first."""
-    return {"items": [format_times(row) for row in await enrolment.browsers(ctx, found.actor)]}
+    return {"items": [format_times(row) for row in await enrolment.browsers(ctx)]}
 
 
 class Unlock(Input):
@@ -326,9 +324,9 @@ class Unlock(Input):
     name="unlock",
     summary="Unlock a factor",
 )
-async def unlock(ctx: Context, found: Live, given: Unlock) -> Response:
+async def unlock(ctx: Live, given: Unlock) -> Response:
     """Too many wrong answers in a row lock a factor. This accepts its answers again."""
-    await enrolment.unlock(ctx.acting(found.actor), found.actor, given.factor)
+    await enrolment.unlock(ctx, given.factor)
     return Response(status_code=204)
 
 
@@ -339,9 +337,9 @@ async def unlock(ctx: Context, found: Live, given: Unlock) -> Response:
     name="forget_browsers",
     summary="Remove all remembered browsers",
 )
-async def forget_browsers(ctx: Context, found: Live) -> Response:
+async def forget_browsers(ctx: Live) -> Response:
     """Requires two-step verification in every browser again."""
-    await enrolment.forget_browser(ctx.acting(found.actor), found.actor)
+    await enrolment.forget_browser(ctx)
     return Response(status_code=204)
 
 
@@ -352,7 +350,7 @@ async def forget_browsers(ctx: Context, found: Live) -> Response:
     name="forget_browser",
     summary="Remove a remembered browser",
 )
-async def forget_browser(ctx: Context, found: Live, id: Id) -> Response:
+async def forget_browser(ctx: Live, id: Id) -> Response:
     """Requires two-step verification in that browser again."""
-    await enrolment.forget_browser(ctx.acting(found.actor), found.actor, id)
+    await enrolment.forget_browser(ctx, id)
     return Response(status_code=204)

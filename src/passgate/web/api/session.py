@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from passgate.core import account, sessions
+from passgate.core import account, carriers
 from passgate.core.ctx import Ctx
 from passgate.errors import CsrfRefused
 from passgate.web import cookies
@@ -27,7 +27,7 @@ from passgate.web.api.shapes import (
     rendered,
     whole,
 )
-from passgate.web.guards import Context, Leaving, Peek, carried
+from passgate.web.guards import Leaving, Peek, carried
 
 router = APIRouter(prefix="/api/v1", tags=["session"], generate_unique_id_function=operation_id)
 
@@ -41,7 +41,7 @@ class Whole(Output):
 async def answer(ctx: Ctx, headers: Headers, send: Send) -> None:
     """GET /api/v1/session. Never extends the session; reads the store each time."""
     secret, _ = carried(ctx, headers)
-    body = encode(whole(await sessions.find(ctx, secret)))
+    body = encode(whole((await carriers.acting(ctx, secret)).person))
     fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": body})
@@ -54,13 +54,13 @@ HOT = {("GET", "/api/v1/session"): answer}
 @router.get(
     "/session", responses=refuses(*SESSION), response_model=Whole, name="show", summary="Get the current session"
 )
-async def show(found: Peek) -> Any:  # without a query, the edge middleware calls `answer` instead
+async def show(ctx: Peek) -> Any:  # without a query, the edge middleware calls `answer` instead
     """Returns the session, its user and its tenant. Doesn't extend the session."""
-    return rendered(whole(found))
+    return rendered(whole(ctx.person))
 
 
 @router.delete("/session", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="end", summary="Sign out")
-async def end(ctx: Context, found: Leaving) -> Response:
+async def end(ctx: Leaving) -> Response:
     """Ends the current session and clears its cookie."""
-    await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
+    await account.end_session(ctx, ctx.person.session_id)
     return Response(status_code=204, headers={"set-cookie": cookies.clear_session(ctx.settings)})

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from passgate.core.sessions import Found
+from passgate.core.ctx import Person
 from passgate.errors import (
     CredentialInvalid,
     CredentialMissing,
@@ -135,14 +135,13 @@ def page(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
 _SESSION = ("created_at", "last_used_at", "idle_expires_at", "expires_at", "auth_time")
 
 
-def whole(found: Found) -> dict[str, Any]:
+def whole(me: Person) -> dict[str, Any]:
     """{"user", "tenant", "session"} of a live session."""
-    actor = found.actor
-    client = {"browser": found.of("browser"), "os": found.of("os"), "ip": found.of("ip")}
-    session: dict[str, Any] = {"id": actor.session_id, **{name: iso(found.of(name)) for name in _SESSION}}
-    session |= {"amr": actor.amr, "acr": actor.acr, "current": True, "client": client}
-    tenant = {"id": actor.tenant_id, "name": found.of("name"), "display_name": found.of("display_name")}
-    return {"user": user(found), "tenant": tenant, "session": session}
+    client = {"browser": me.row["browser"], "os": me.row["os"], "ip": me.row["ip"]}
+    session: dict[str, Any] = {"id": me.session_id, **{name: iso(me.row[name]) for name in _SESSION}}
+    session |= {"amr": me.amr, "acr": me.acr, "current": True, "client": client}
+    tenant = {"id": me.tenant_id, "name": me.row["name"], "display_name": me.row["display_name"]}
+    return {"user": user(me), "tenant": tenant, "session": session}
 
 
 encode = msgspec.json.Encoder().encode
@@ -153,12 +152,12 @@ def rendered(data: dict[str, Any]) -> Response:
     return Response(encode(data), media_type="application/json")
 
 
-def user(found: Found) -> dict[str, Any]:
+def user(me: Person) -> dict[str, Any]:
     return {
-        "id": found.actor.person_id,
-        "email": found.of("email"),
-        "email_verified": found.of("email_verified_at") is not None,
-        "profile": msgspec.Raw(found.of("profile").encode()),
-        "roles": found.roles,
-        "created_at": iso(found.of("person_created_at")),
+        "id": me.person_id,
+        "email": me.row["email"],
+        "email_verified": me.row["email_verified_at"] is not None,
+        "profile": msgspec.Raw(me.row["profile"].encode()),
+        "roles": me.roles,
+        "created_at": iso(me.row["person_created_at"]),
     }

@@ -181,9 +181,8 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
         return _started(await starts.sign_in(ctx, given.email, given.tenant, browser=browser))
     if given.email is not None or given.tenant is not None:
         raise Invalid({"step_up": "value"})
-    found = await guards.leaving(request)
-    wanted = given.step_up
-    return _started(await starts.step_up(ctx.acting(found.actor), found.actor, wanted.acr, address=wanted.address))
+    acting, wanted = await guards.leaving(request), given.step_up
+    return _started(await starts.step_up(acting, wanted.acr, address=wanted.address))
 
 
 @router.post(

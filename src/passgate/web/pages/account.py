@@ -12,10 +12,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response
 
-from passgate.core import account, credentials, starts, tenants
+from passgate.core import account, starts
 from passgate.core.ctx import Ctx
-from passgate.core.factors import password as password_factor
-from passgate.core.sessions import Found
+from passgate.core.rules import Rules
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
 from passgate.web import cookies, guards
 from passgate.web.api.account import export as exported
@@ -31,41 +30,35 @@ Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$"
 _LISTED = 20
 
 
-def page(request: Request, name: str, found: Found, error: PassgateError | None = None, **more: Any) -> Response:
+def page(request: Request, name: str, ctx: Ctx, error: PassgateError | None = None, **more: Any) -> Response:
     """An account page; its header names the signed-in person."""
-    profile = json.loads(found.of("profile"))
+    profile = json.loads(ctx.person.row["profile"])
     label = profile.get("name")
     return show(
         request,
         name,
-        service=found.of("display_name"),
-        bound_to=found.actor.session_id,
+        service=ctx.person.row["display_name"],
+        bound_to=ctx.person.session_id,
         error=error,
-        email=found.of("email"),
+        email=ctx.person.row["email"],
         name=label if isinstance(label, str) else "",
         done=request.query_params.get("done"),
         **more,
     )
 
 
-async def is_fresh(ctx: Ctx, found: Found) -> bool:
+async def is_fresh(ctx: Ctx) -> bool:
     try:
-        await account.fresh(ctx, found.actor)
+        await account.fresh(ctx)
     except StepUpNeeded:
         return False
     return True
 
 
-async def step_up(ctx: Ctx, found: Found, back: str, *, address: bool = False) -> Response:
+async def step_up(ctx: Ctx, back: str, *, address: bool = False) -> Response:
     """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof. `address`: it
     confirms the email address too."""
-    acting = ctx.acting(found.actor)
-    return await begun(acting, await starts.step_up(acting, found.actor, None, back, address=address))
-
-
-async def has_password(ctx: Ctx, found: Found) -> bool:
-    async with ctx.read() as db:
-        return password_factor.name in await credentials.kinds(db, found.actor.tenant_id, found.actor.person_id)
+    return await begun(ctx, await starts.step_up(ctx, None, back, address=address))
 
 
 @router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
@@ -75,42 +68,42 @@ async def well_known(ctx: Context) -> Response:
 
 
 @router.get("/account/confirm")
-async def ask_confirm(request: Request, found: LeavingVisitor) -> Response:
+async def ask_confirm(request: Request, ctx: LeavingVisitor) -> Response:
     """Asks the user to confirm who they are, after the rules were raised."""
-    return page(request, "account-confirm", found, back=return_to(request) or HOME)
+    return page(request, "account-confirm", ctx, back=return_to(request) or HOME)
 
 
 @router.post("/account/confirm")
-async def confirm(request: Request, ctx: Context, found: LeavingVisitor) -> Response:
+async def confirm(request: Request, ctx: LeavingVisitor) -> Response:
     """Starts confirming who the user is, then returns."""
     given = fields(request.state.form, optional=("decision",))
-    return await step_up(ctx, found, return_to(request) or HOME, address=given["decision"] == "address")
+    return await step_up(ctx, return_to(request) or HOME, address=given["decision"] == "address")
 
 
 # -- profile ---------------------------------------------------------------------------------------
 
 
 @router.get("/account")
-async def profile(request: Request, ctx: Context, found: Visitor) -> Response:
+async def profile(request: Request, ctx: Visitor) -> Response:
     """Shows the profile."""
-    return await _profile_page(request, ctx, found)
+    return await _profile_page(request, ctx)
 
 
-async def _profile_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
-    has = await has_password(ctx, found)
-    return page(request, "account", found, error, since=found.of("person_created_at"), has_password=has)
+async def _profile_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
+    has = await account.has_password(ctx)
+    return page(request, "account", ctx, error, since=ctx.person.row["person_created_at"], has_password=has)
 
 
 @router.post("/account")
-async def change_profile(request: Request, ctx: Context, found: Visitor) -> Response:
+async def change_profile(request: Request, ctx: Visitor) -> Response:
     """Changes the name; the rest of the profile stays."""
-    before = json.loads(found.of("profile"))
+    before = json.loads(ctx.person.row["profile"])
     try:
         given = fields(request.state.form, optional=("name",))
         named = {**before, "name": given["name"].strip()}
-        await account.set_profile(ctx.acting(found.actor), found.actor, named)
+        await account.set_profile(ctx, named)
     except PassgateError as error:
-        return await _profile_page(request, ctx, found, error)
+        return await _profile_page(request, ctx, error)
     return go(ctx, "/account?done=profile")
 
 
@@ -118,115 +111,113 @@ async def change_profile(request: Request, ctx: Context, found: Visitor) -> Resp
 
 
 @router.get("/account/password")
-async def ask_password(request: Request, ctx: Context, found: Visitor) -> Response:
+async def ask_password(request: Request, ctx: Visitor) -> Response:
     """Asks for a new password, after a recent proof."""
-    return await _password_page(request, ctx, found)
+    return await _password_page(request, ctx)
 
 
 @router.post("/account/password")
-async def password(request: Request, ctx: Context, found: Visitor) -> Response:
+async def password(request: Request, ctx: Visitor) -> Response:
     """Changes the password and ends all other sessions."""
     try:
         given = fields(request.state.form, "new_password")
-        await account.set_password(ctx.acting(found.actor), found.actor, given["new_password"])
+        await account.set_password(ctx, given["new_password"])
     except StepUpNeeded:
-        return await step_up(ctx, found, "/account/password")
+        return await step_up(ctx, "/account/password")
     except PassgateError as error:
-        return await _password_page(request, ctx, found, error)
+        return await _password_page(request, ctx, error)
     return go(ctx, "/account/password?done=password")
 
 
-async def _password_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
-    async with ctx.read() as db:
-        tenant = await tenants.by_id(ctx, db, found.actor.tenant_id)
-    shortest = tenant.rules.shortest_password(ctx.factors) if tenant else 0
-    has, fresh = await has_password(ctx, found), await is_fresh(ctx, found)
-    return page(request, "account-password", found, error, shortest=shortest, fresh=fresh, has_password=has)
+async def _password_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
+    shortest = Rules.parsed(ctx.person.row["policy"], ctx.factors).shortest_password(ctx.factors)
+    has, fresh = await account.has_password(ctx), await is_fresh(ctx)
+    return page(request, "account-password", ctx, error, shortest=shortest, fresh=fresh, has_password=has)
 
 
 # -- sessions and activity -------------------------------------------------------------------------
 
 
 @router.get("/account/sessions")
-async def sessions(request: Request, ctx: Context, found: Visitor) -> Response:
+async def sessions(request: Request, ctx: Visitor) -> Response:
     """Lists the devices that are signed in."""
-    return await _sessions_page(request, ctx, found)
+    return await _sessions_page(request, ctx)
 
 
-async def _sessions_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
-    rows = await account.my_sessions(ctx, found.actor, before=None, limit=account.PAGE)
+async def _sessions_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
+    rows = await account.my_sessions(ctx, before=None, limit=account.PAGE)
     rows.sort(key=lambda row: (not row["current"], -row["last_used_at"]))
     listed = [{**row, "shown_by": labels_of_amr(row["amr"])} for row in rows]
-    return page(request, "account-sessions", found, error, rows=listed)
+    return page(request, "account-sessions", ctx, error, rows=listed)
 
 
 @router.post("/account/sessions")
-async def end_others(request: Request, ctx: Context, found: Visitor) -> Response:
+async def end_others(request: Request, ctx: Visitor) -> Response:
     """Signs out everywhere else."""
     fields(request.state.form)
-    await account.end_other_sessions(ctx.acting(found.actor), found.actor)
+    await account.end_other_sessions(ctx)
     return go(ctx, "/account/sessions?done=sessions")
 
 
 @router.post("/account/sessions/{id}")
-async def end_one(request: Request, ctx: Context, found: Visitor, id: Id) -> Response:
+async def end_one(request: Request, ctx: Visitor, id: Id) -> Response:
     """Signs out one device."""
     try:
         fields(request.state.form)
-        await account.end_session(ctx.acting(found.actor), found.actor, id)
+        await account.end_session(ctx, id)
     except PassgateError as error:
-        return await _sessions_page(request, ctx, found, error)
+        return await _sessions_page(request, ctx, error)
     return go(ctx, "/account/sessions?done=session")
 
 
 @router.get("/account/activity")
-async def activity(request: Request, ctx: Context, found: Visitor) -> Response:
+async def activity(request: Request, ctx: Visitor) -> Response:
     """Lists recent activity, newest first."""
     before = request.query_params.get("after")
-    rows = await account.my_activity(ctx, found.actor, before=before, limit=_LISTED + 1)
+    rows = await account.my_activity(ctx, before=before, limit=_LISTED + 1)
     older = rows[_LISTED - 1]["id"] if len(rows) > _LISTED else None
     listed = [{**row, "label": label_of(row["event"], ctx.factors)} for row in rows[:_LISTED]]
-    return page(request, "account-activity", found, rows=listed, older=quote(older) if older else None)
+    return page(request, "account-activity", ctx, rows=listed, older=quote(older) if older else None)
 
 
 # -- data export, deletion -------------------------------------------------------------------------
 
 
 @router.get("/account/export")
-async def ask_export(request: Request, found: Visitor) -> Response:
+async def ask_export(request: Request, ctx: Visitor) -> Response:
     """Offers a download of the account's data, and deleting the account."""
-    return page(request, "account-export", found)
+    return page(request, "account-export", ctx)
 
 
 @router.post("/account/export")
-async def export(request: Request, ctx: Context, found: Visitor) -> Response:
+async def export(request: Request, ctx: Visitor) -> Response:
     """Downloads the account's data as a file."""
     fields(request.state.form)
-    data = await exported(ctx, found)
+    data = await exported(ctx)
     headers = {"content-disposition": 'attachment; filename="my-data.json"'}
     return Response(encode(data), media_type="application/json", headers=headers)
 
 
 @router.get("/account/delete")
-async def ask_delete(request: Request, ctx: Context, found: Visitor) -> Response:
+async def ask_delete(request: Request, ctx: Visitor) -> Response:
     """Asks to confirm deleting the account."""
-    return await _delete_page(request, ctx, found)
+    return await _delete_page(request, ctx)
 
 
-async def _delete_page(request: Request, ctx: Ctx, found: Found, error: PassgateError | None = None) -> Response:
+async def _delete_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
     days = -(-ctx.settings.erase.waiting(ctx.settings) // (24 * 3600))
-    return page(request, "account-delete", found, error, fresh=await is_fresh(ctx, found), erase_days=days)
+    return page(request, "account-delete", ctx, error, fresh=await is_fresh(ctx), erase_days=days)
 
 
 @router.post("/account/delete")
-async def delete(request: Request, ctx: Context, found: Visitor) -> Response:
+async def delete(request: Request, ctx: Visitor) -> Response:
     """Closes the account at once; it is erased after a waiting period."""
     try:
         if fields(request.state.form, "decision")["decision"] != "delete":
             raise Invalid({"decision": "value"})
-        await account.delete(ctx.acting(found.actor), found.actor)
+        await account.delete(ctx)
     except StepUpNeeded:
-        return await step_up(ctx, found, "/account/delete")
+        return await step_up(ctx, "/account/delete")
     except PassgateError as error:
-        return await _delete_page(request, ctx, found, error)
+        return await _delete_page(request, ctx, error)
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

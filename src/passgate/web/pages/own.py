@@ -14,9 +14,8 @@ from starlette.responses import Response
 from passgate.core import enrolment
 from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor
-from passgate.core.sessions import Found
 from passgate.errors import PassgateError, StepUpNeeded
-from passgate.web.guards import Context, Visitor
+from passgate.web.guards import Visitor
 from passgate.web.pages.account import is_fresh, page, step_up
 from passgate.web.pages.factors import HERE
 from passgate.web.pages.page import fields, go
@@ -32,27 +31,27 @@ def pages_of(own: Iterable[Factor]) -> APIRouter:
 def _add(router: APIRouter, factor: Factor) -> None:
     path = f"/account/{factor.path}"
 
-    async def ask(request: Request, ctx: Context, found: Visitor) -> Response:
-        return await _page(request, ctx, found, factor)
+    async def ask(request: Request, ctx: Visitor) -> Response:
+        return await _page(request, ctx, factor)
 
-    async def prove(request: Request, ctx: Context, found: Visitor) -> Response:
+    async def prove(request: Request, ctx: Visitor) -> Response:
         try:
             given = fields(request.state.form, "code")
-            await enrolment.prove(ctx.acting(found.actor), found.actor, factor.name, given["code"])
+            await enrolment.prove(ctx, factor.name, given["code"])
         except StepUpNeeded:
-            return await step_up(ctx, found, path)
+            return await step_up(ctx, path)
         except PassgateError as error:
-            return await _page(request, ctx, found, factor, error)
+            return await _page(request, ctx, factor, error)
         return go(ctx, f"{HERE}?done=own")
 
-    async def remove(request: Request, ctx: Context, found: Visitor) -> Response:
+    async def remove(request: Request, ctx: Visitor) -> Response:
         try:
             fields(request.state.form)
-            await enrolment.remove(ctx.acting(found.actor), found.actor, factor.name)
+            await enrolment.remove(ctx, factor.name)
         except StepUpNeeded:
-            return await step_up(ctx, found, path)
+            return await step_up(ctx, path)
         except PassgateError as error:
-            return await _page(request, ctx, found, factor, error)
+            return await _page(request, ctx, factor, error)
         return go(ctx, f"{HERE}?done=no-own")
 
     ask.__doc__ = f"Offers to set up, replace or remove {factor.texts.name}."
@@ -63,16 +62,14 @@ def _add(router: APIRouter, factor: Factor) -> None:
     router.add_api_route(f"/{factor.path}/remove", remove, methods=["POST"])
 
 
-async def _page(
-    request: Request, ctx: Ctx, found: Found, factor: Factor, error: PassgateError | None = None
-) -> Response:
-    own = {one["factor"]: one["since"] for one in (await enrolment.overview(ctx, found.actor))["own"]}
+async def _page(request: Request, ctx: Ctx, factor: Factor, error: PassgateError | None = None) -> Response:
+    own = {one["factor"]: one["since"] for one in (await enrolment.overview(ctx))["own"]}
     return page(
         request,
         "account-factor",
-        found,
+        ctx,
         error,
-        fresh=await is_fresh(ctx, found),
+        fresh=await is_fresh(ctx),
         path=f"/account/{factor.path}",
         what=factor.texts.name,
         since=own[factor],

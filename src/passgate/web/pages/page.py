@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from passgate import i18n, theme
 from passgate.core import tenants
 from passgate.core.ctx import Ctx
-from passgate.errors import Invalid, NotYet, PassgateError, PasswordRefused, ProofRefused, Throttled, Unavailable
+from passgate.errors import Invalid, NotYet, PassgateError, PasswordRefused, ProofRefused, Throttled
 from passgate.i18n import N_
 from passgate.settings import ThemeSettings
 from passgate.web import csrf
@@ -165,11 +165,7 @@ async def service_name(ctx: Ctx, tenant: str | None = None) -> str:
 
 
 async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
-    async with ctx.read() as db:
-        found = await tenants.find(ctx, db, name)
-    if found is None:
-        raise Unavailable("database")
-    return found
+    return await tenants.asked(ctx, name)
 
 
 # -- error messages --------------------------------------------------------------------------------

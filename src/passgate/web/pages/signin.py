@@ -8,10 +8,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate.core import account, pending, sessions, starts
-from passgate.core.ctx import Ctx
+from passgate.core import account, carriers, pending, starts
+from passgate.core.ctx import Ctx, Person
 from passgate.core.factors import passkey
-from passgate.core.sessions import Found
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
 from passgate.web import cookies, guards
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context, LeavingVisitor
@@ -21,11 +20,11 @@ from passgate.web.pages.steps import begun, binding_cookies, browser_of
 router = APIRouter(include_in_schema=False)
 
 
-async def present(request: Request, ctx: Ctx) -> Found | None:
-    """The live session of this browser, if any. Does not extend its idle timeout."""
+async def present(request: Request, ctx: Ctx) -> Person | None:
+    """The person of this browser's live session, if any. Does not extend its idle timeout."""
     try:
         value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
-        return await sessions.find(ctx, value, at_any_level=True) if value else None
+        return (await carriers.acting(ctx, value, at_any_level=True)).person if value else None
     except (CredentialInvalid, SessionEnded):
         return None
 
@@ -76,7 +75,7 @@ async def _begin_page(
         email=email,
         action=with_return("/signin", back),
         signup=with_return("/signup", back),
-        signed_in=found.of("email") if found else None,
+        signed_in=found.row["email"] if found else None,
         passkeys=passkey.name in tenant.rules.first,
         by_address=any(ctx.factors[name].needs_address for name in tenant.rules.first),
         options=with_return("/signin/passkey/options", back),
@@ -92,13 +91,13 @@ async def ask_out(request: Request, ctx: Context) -> Response:
     found = await present(request, ctx)
     if found is None:
         return show(request, "signout", service=await service_name(ctx), email=None)
-    bound_to, service = found.actor.session_id, found.of("display_name")
-    return show(request, "signout", service=service, bound_to=bound_to, email=found.of("email"))
+    bound_to, service = found.session_id, found.row["display_name"]
+    return show(request, "signout", service=service, bound_to=bound_to, email=found.row["email"])
 
 
 @router.post("/signout")
-async def out(request: Request, ctx: Context, found: LeavingVisitor) -> Response:
+async def out(request: Request, ctx: LeavingVisitor) -> Response:
     """Signs out and clears the cookie."""
     fields(request.state.form)
-    await account.end_session(ctx.acting(found.actor), found.actor, found.actor.session_id)
+    await account.end_session(ctx, ctx.person.session_id)
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

@@ -143,9 +143,7 @@ async def whose(ctx: Ctx, sign_in: SignIn) -> str:
     """The address that was typed, or else the named person's address."""
     if sign_in.email or sign_in.person_id is None:
         return sign_in.email
-    async with ctx.read() as db:
-        found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
-    return str(found["email"]) if found else ""
+    return await people.email_of(ctx, sign_in.tenant_id, sign_in.person_id)
 
 
 async def page(

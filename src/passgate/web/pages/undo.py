@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from passgate.core import people, starts, tenants, undo, undo_link
+from passgate.core import people, starts, undo, undo_link
 from passgate.core.ctx import Ctx
 from passgate.core.undo_link import Change, Undoable
 from passgate.errors import HandleInvalid, PassgateError
@@ -61,26 +61,20 @@ def _text(ctx: Ctx, change: Undoable) -> str:
 
 
 async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
-    changes, service, is_paused = list[Undoable](), await service_name(ctx), False
+    found = undo.Found()
     try:
-        async with ctx.read() as db:
-            ticket = await undo_link.find(ctx, db, link)
-            changes = await undo_link.since(ctx, db, ticket)
-            tenant = await tenants.by_id(ctx, db, ticket["tenant_id"])
-            found = await people.by_id(db, ticket["tenant_id"], ticket["bound_to"])
-        service = tenant.display_name if tenant else service
-        is_paused = found is not None and not people.is_live(found, or_closed=True)
+        found = await undo.find(ctx, link)
     except HandleInvalid as over:
         error = error or over
-    demanded = undo.asked(ctx, changes)[0] if changes else frozenset[str]()
+    ranked = ctx.factors.ranked(found.demanded, lambda order: order.recovery)
     return show(
         request,
         "account-undo",
-        service=service,
+        service=found.service or await service_name(ctx),
         bound_to=link,
         error=error,
-        changes=[{"text": _text(ctx, one), "label": one.label, "at": one.at} for one in changes],
-        sent_to=people.masked(changes[0].email) if changes else "",
-        demanded=[ctx.factors[name].texts.name for name in ctx.factors.ranked(demanded, lambda order: order.recovery)],
-        is_paused=is_paused,
+        changes=[{"text": _text(ctx, one), "label": one.label, "at": one.at} for one in found.changes],
+        sent_to=people.masked(found.changes[0].email) if found.changes else "",
+        demanded=[ctx.factors[name].texts.name for name in ranked],
+        is_paused=found.is_paused,
     )

@@ -1,0 +1,23 @@
+"""Who acts, by the secret that a request carries: the one table of kinds of secrets, and the only caller of
+`sessions.find`. Endpoints, pages, step-ups and a host's own routes all ask here.
+
+Not here: where in a request a secret stands (`web.guards`), and what makes a session live (`sessions`).
+"""
+
+from __future__ import annotations
+
+from passgate.core import sessions
+from passgate.core.ctx import Ctx
+from passgate.errors import CredentialInvalid
+
+CARRIERS = {sessions.PREFIX: sessions.find}
+"""By prefix of the secret, the function that finds whose it is."""
+
+
+async def acting(ctx: Ctx, secret: str, *, at_any_level: bool = False) -> Ctx:
+    """The context in which whoever carries this secret acts. Raises CredentialInvalid, SessionEnded, or StepUpNeeded
+    for a session that the tenant's rules no longer accept, unless `at_any_level`."""
+    for prefix, find in CARRIERS.items():
+        if secret.startswith(prefix):
+            return ctx.acting(await find(ctx, secret, at_any_level=at_any_level))
+    raise CredentialInvalid
