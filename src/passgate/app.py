@@ -31,7 +31,7 @@ from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
 from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
-from passgate.store import Store
+from passgate.store import SCHEMA, Store
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
@@ -218,7 +218,7 @@ def build_services(settings: Settings, world: World) -> Services:
     )
     if settings.is_sqlite and settings.database_url is None:
         _private_file(settings)
-    store, hasher = Store(settings), Hasher(settings.hash, world)
+    store, hasher = Store(settings.database, SCHEMA), Hasher(settings.hash, world)
     return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS)
 
 

@@ -31,7 +31,7 @@ from passgate.adapters.smtp import Smtp
 from passgate.core.message import Mailer, MailFailed, Message
 from passgate.seal import Ring
 from passgate.settings import Settings
-from passgate.store import Store, migrate
+from passgate.store import SCHEMA, Store, migrate
 from passgate.world import SECOND, World
 
 pytestmark = pytest.mark.anyio
@@ -340,7 +340,7 @@ async def test_the_console_shows_the_code_and_no_escape(capsys: pytest.CaptureFi
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    made = Store(Settings.development(data=tmp_path))
+    made = Store(Settings.development(data=tmp_path).database, SCHEMA)
     await migrate.upgrade(made, lock=tmp_path / "lock")
     yield made
     await made.close()

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from passgate.app import Passgate
 from passgate.core.rules import OneOf, Rules
 from passgate.settings import Settings
-from passgate.store import migrate
+from passgate.store import SCHEMA, migrate
 from passgate.store.tables import metadata
 from passgate.web.api.session import HOT
 from tests.architecture.reference import GENERATED, PAGES, Endpoint, endpoints, page, policy_page
@@ -128,12 +128,12 @@ async def test_migrations_make_the_tables(the: The) -> None:
 
     async with the.gate.services.store.write() as db:
         assert await db.run(differences) == []
-    assert await migrate.revision(the.gate.services.store) == migrate.HEAD
+    assert await migrate.revision(the.gate.services.store) == SCHEMA.head
 
 
 def test_head_is_the_newest_revision_and_there_is_no_way_back() -> None:
-    scripts = ScriptDirectory.from_config(migrate.config())
-    assert scripts.get_heads() == [migrate.HEAD]
+    scripts = ScriptDirectory.from_config(migrate.config(SCHEMA))
+    assert scripts.get_heads() == [SCHEMA.head]
     for revision in scripts.walk_revisions():
         assert not hasattr(revision.module, "downgrade")
     assert not hasattr(migrate, "downgrade")

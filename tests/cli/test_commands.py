@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from passgate.settings import HashSettings
-from passgate.store import Store
+from passgate.store import SCHEMA, Store
 from passgate.store.tables import tenant
 from tests.cli.shell import Shell
 from tests.kit import PASSWORD, settings_for
@@ -340,7 +340,7 @@ def test_production_refuses_a_stored_policy(shell: Shell) -> None:
 
 
 async def _policies(shell: Shell, **policies: dict[str, object]) -> None:
-    store = Store(settings_for(shell.data, shell.env.get("PASSGATE_DATABASE_URL")))
+    store = Store(settings_for(shell.data, shell.env.get("PASSGATE_DATABASE_URL")).database, SCHEMA)
     try:
         async with store.write() as db:
             for name, policy in policies.items():

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, QueuePool, bindparam, delete, select, text
 from passgate.app import Passgate
 from passgate.errors import ProofRefused, Unavailable
 from passgate.settings import Settings
-from passgate.store import Db, Store
+from passgate.store import SCHEMA, Db, Store
 from passgate.store.migrate import upgrade
 from passgate.store.point import Lookup
 from passgate.store.tables import observer
@@ -168,7 +168,7 @@ class Scene:
         return impatient.awaits > impatient.at
 
     async def cancel_each_await(self, work: Work, *, late: bool, stubborn: bool) -> None:
-        store = Store(self.settings)
+        store = Store(self.settings.database, SCHEMA)
         await serves_at_once(store)
         at = 0
         while await self.cancel(store, Impatient(work(store, at), at, late, stubborn)):
@@ -179,7 +179,7 @@ class Scene:
     async def cancel_each_first_await(self, work: Work, *, late: bool, stubborn: bool) -> None:
         """The same with a new store for each await, so that the cancelled work also opens the connections."""
         for at in itertools.count():
-            store = Store(self.settings)
+            store = Store(self.settings.database, SCHEMA)
             there_was_one = await self.cancel(store, Impatient(work(store, at), at, late, stubborn))
             await self.closed(store)
             if not there_was_one:
@@ -203,7 +203,7 @@ def scene(request: pytest.FixtureRequest, settings: Settings) -> Scene:
 @pytest.fixture
 async def settings(tmp_path: Path, database_url: str | None) -> Settings:
     made = settings_for(tmp_path, database_url)
-    store = Store(made)
+    store = Store(made.database, SCHEMA)
     await upgrade(store, lock=tmp_path / "lock")
     await store.close()
     return made
@@ -252,7 +252,7 @@ async def read_slowly(store: Store) -> None:
 
 @ON_SQLITE
 async def test_the_end_waits_for_work_whose_caller_is_gone(scene: Scene) -> None:
-    store = Store(scene.settings)
+    store = Store(scene.settings.database, SCHEMA)
     callers = [asyncio.create_task(read_slowly(store)) for _ in range(3)]
     callers.append(asyncio.create_task(write(store, 0)))
     await asyncio.sleep(0.02)
@@ -264,7 +264,7 @@ async def test_the_end_waits_for_work_whose_caller_is_gone(scene: Scene) -> None
 
 
 async def test_nobody_connects_after_the_end(scene: Scene) -> None:
-    store = Store(scene.settings)
+    store = Store(scene.settings.database, SCHEMA)
     await serves_at_once(store)
     await scene.closed(store)
     for work in (write, write_much, read, open_page):

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, select, text
 
 from passgate.errors import Unavailable
 from passgate.settings import Settings
-from passgate.store import Store
+from passgate.store import SCHEMA, Store
 from passgate.store.migrate import upgrade
 from passgate.store.point import Lookup
 from passgate.store.tables import budget
@@ -31,7 +31,7 @@ BY_KEY = Lookup(select(budget.c.used).where(budget.c.key == bindparam("key")))
 @pytest.fixture
 async def settings(tmp_path: Path, database_url: str | None) -> Settings:
     made = settings_for(tmp_path, database_url)
-    store = Store(made)
+    store = Store(made.database, SCHEMA)
     await upgrade(store, lock=tmp_path / "lock")
     await store.close()
     return made
@@ -39,7 +39,7 @@ async def settings(tmp_path: Path, database_url: str | None) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    made = Store(settings)
+    made = Store(settings.database, SCHEMA)
     yield made
     await made.close()
 
@@ -59,7 +59,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_what_is_deleted_leaves_the_files(tmp_path: Path) -> None:
-    store = Store(settings_for(tmp_path))
+    store = Store(settings_for(tmp_path).database, SCHEMA)
     await upgrade(store, lock=tmp_path / "lock")
     await fill(store)
     assert await store.scrub() is True
@@ -75,7 +75,7 @@ async def test_what_is_deleted_leaves_the_files(tmp_path: Path) -> None:
 
 async def test_a_reader_keeps_the_log(tmp_path: Path) -> None:
     """It is not complete then, and says so; nobody waits for long, and it works once the reader is gone."""
-    store = Store(settings_for(tmp_path))
+    store = Store(settings_for(tmp_path).database, SCHEMA)
     await upgrade(store, lock=tmp_path / "lock")
     with closing(sqlite3.connect(tmp_path / "passgate.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -118,10 +118,10 @@ async def test_a_cancelled_one_frees_the_writer(store: Store) -> None:
 async def test_an_orderly_stop_leaves_one_file(tmp_path: Path, used: str) -> None:
     """Whatever was opened."""
     settings = settings_for(tmp_path)
-    store = Store(settings)
+    store = Store(settings.database, SCHEMA)
     await upgrade(store, lock=tmp_path / "lock")
     await store.close()
-    store = Store(settings)
+    store = Store(settings.database, SCHEMA)
     if used in ("reader", "all"):
         async with store.read() as db:
             await db.value(text("SELECT count(*) FROM tenant"))
@@ -146,4 +146,4 @@ async def test_a_process_that_stops_leaves_no_log(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_opened_can_be_closed(tmp_path: Path) -> None:
     (tmp_path / "passgate.db").write_bytes(b"no database at all" * 100)
     (tmp_path / "passgate.db-wal").write_bytes(b"x")
-    asyncio.run(Store(settings_for(tmp_path)).close())
+    asyncio.run(Store(settings_for(tmp_path).database, SCHEMA).close())

@@ -74,13 +74,13 @@ def open_store(settings: Settings) -> Store:
     """The database of these settings; no statement has run yet."""
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
-    from passgate.store import Store  # noqa: PLC0415
+    from passgate.store import SCHEMA, Store  # noqa: PLC0415
 
     unknown = UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL must start with postgresql:// or sqlite:///.")])
     if not settings.database.startswith(("sqlite:///", "postgresql+asyncpg://")):
         raise unknown
     try:
-        return Store(settings)
+        return Store(settings.database, SCHEMA)
     except ModuleNotFoundError as missing:
         text = f"The database driver {missing.name} isn't installed. Run: pip install 'passgate[postgres]'."
         raise UnsafeSettings([("DATABASE_DRIVER", text)]) from None

@@ -1,7 +1,7 @@
 """Upgrades a database to the newest schema, or reports that it is behind. Alembic is imported only when there is work
 to do: a server that starts on a current database never loads it.
 
-Not here: what a schema means, which is `tables`.
+Not here: what a schema means, which is `schema` and `tables`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 
+from passgate.store.schema import Schema
 from passgate.store.unit import Store
-
-HEAD = "0006"
-"""The newest revision under migrations/versions; an architecture test compares."""
 
 
 async def revision(store: Store, *, serving: bool = False) -> str | None:
@@ -30,7 +28,7 @@ async def revision(store: Store, *, serving: bool = False) -> str | None:
 
 
 async def is_behind(store: Store, *, serving: bool = False) -> bool:
-    return await revision(store, serving=serving) != HEAD
+    return await revision(store, serving=serving) != store.schema.head
 
 
 async def upgrade(store: Store, *, lock: Path) -> bool:
@@ -42,20 +40,20 @@ async def upgrade(store: Store, *, lock: Path) -> bool:
         async with store.write() as db:
             if db.is_postgres:  # other machines may start at the same time
                 await db.value(text("SELECT pg_advisory_xact_lock(7241958263)"))
-            await db.run(_run)
+            await db.run(lambda connection: _run(store.schema, connection))
         return True
 
 
-def config(**attributes: Any) -> Any:
+def config(schema: Schema, **attributes: Any) -> Any:
     from alembic.config import Config  # noqa: PLC0415
 
     made = Config()
-    made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    made.attributes.update(attributes)
+    made.set_main_option("script_location", str(schema.migrations))
+    made.attributes.update(attributes, metadata=schema.metadata)
     return made
 
 
-def _run(connection: Connection) -> None:
+def _run(schema: Schema, connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415
 
-    command.upgrade(config(connection=connection), "head")
+    command.upgrade(config(schema, connection=connection), "head")

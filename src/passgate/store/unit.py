@@ -18,9 +18,9 @@ from sqlalchemy import Executable, Insert, RowMapping, Table, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from passgate.errors import Refusal, Unavailable
-from passgate.settings import Settings
 from passgate.store.engines import Postgres, Run, Sqlite
 from passgate.store.point import PointReader, point_reader
+from passgate.store.schema import Schema
 
 _writing: ContextVar[bool] = ContextVar("passgate_writing", default=False)
 
@@ -76,9 +76,9 @@ Deferred = Callable[[Db], Awaitable[None]]
 class Store:
     """`write()` is one transaction, `read()` reads without one, `point` reads one row with the least overhead."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.url = settings.database
-        self.is_sqlite = settings.is_sqlite
+    def __init__(self, url: str, schema: Schema) -> None:
+        self.url, self.schema = url, schema
+        self.is_sqlite = url.startswith("sqlite")
         engine: type[Sqlite | Postgres] = Sqlite if self.is_sqlite else Postgres
         self.writer, self.reader = engine.writer(self.url), engine.reader(self.url)
         self.point: PointReader = point_reader(self.url)

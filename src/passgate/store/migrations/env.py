@@ -2,11 +2,9 @@
 
 from alembic import context
 
-from passgate.store.tables import metadata
-
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=context.config.attributes["metadata"],
     render_as_batch=True,
     compare_server_default=True,
 )
