@@ -123,8 +123,8 @@ async def test_what_is_counted_is_logged_and_begins_anew(lite: The, caplog: pyte
     """Starts and tries that came too soon are in one log line, without an address, and not in the trail."""
     await lite.start("anna@example.com")
     with caplog.at_level("INFO", "passgate.core.jobs"):
-        jobs.log_tally(lite.gate.services)
-        jobs.log_tally(lite.gate.services)
+        await jobs.log_tally(lite.gate.services)
+        await jobs.log_tally(lite.gate.services)
     [line] = [record for record in caplog.records if record.name == "passgate.core.jobs"]
     assert vars(line)["counts"] == {"started_signin": 1}
     assert "anna" not in line.getMessage()

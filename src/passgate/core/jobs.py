@@ -1,5 +1,5 @@
-"""Background jobs: seal the audit trail, deliver mail, purge expired rows, reseal credentials and cover the
-trail with checkpoints under a new key.
+"""Background jobs: deliver mail, seal the audit trail, purge expired rows, reseal credentials and cover the trail with
+checkpoints under a new key. A job is data: its name, how often it runs, and what it runs.
 
 Not here: the work itself, which is in the module each job serves. Jobs may run concurrently in any number of processes.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, func, select, update
 
@@ -69,24 +70,52 @@ async def _pause(until: asyncio.Event) -> None:
 
 
 async def _housekeeping(services: Services, stop: asyncio.Event) -> None:
-    slow_at, sealed_under, is_again = 0, b"", False
+    """Run each job when it is due; one that fails does not keep the others from running."""
+    due, everything = dict[str, int](), jobs()
     while not stop.is_set():
-        async with _going_on():
-            await ledger.seal(services)
-            await erasure.scrub(services)
-            if services.world.now() >= slow_at:
-                slow_at = services.world.now() + _SLOW * SECOND
-                await tidy(services)
-                log_tally(services)
-                if is_again:
-                    # Requests that had begun before the key changed may have written rows under the older one.
-                    await checkpoint.make(services)
-                    is_again = False
-            if services.ring.head != sealed_under:
-                await rewrap(services)
-                await checkpoint.make(services)
-                sealed_under, is_again = services.ring.head, True
+        for job in everything:
+            if services.world.now() >= due.get(job.name, 0):
+                due[job.name] = services.world.now() + job.every * SECOND
+                async with _going_on():
+                    await job.run(services)
         await _pause(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`every`: seconds between two runs; 0 means every round."""
+
+    name: str
+    every: int
+    run: Callable[[Services], Awaitable[object]]
+
+
+def jobs() -> tuple[Job, ...]:
+    """All but the mails. Made anew for each process, because one of them remembers what it has done."""
+    return (
+        Job("seal the trail", 0, ledger.seal),
+        Job("scrub the log", 0, erasure.scrub),
+        Job("purge", _SLOW, tidy),
+        Job("log what was counted", _SLOW, log_tally),
+        Job("seal under the newest key", 0, _Resealing()),
+    )
+
+
+class _Resealing:
+    """Reseals what is stored as soon as the key has changed, and covers the trail with a checkpoint."""
+
+    def __init__(self) -> None:
+        self._sealed_under, self._again_at = b"", 0
+
+    async def __call__(self, services: Services) -> None:
+        if services.ring.head != self._sealed_under:
+            await rewrap(services)
+            await checkpoint.make(services)
+            self._sealed_under, self._again_at = services.ring.head, services.world.now() + _SLOW * SECOND
+        elif self._again_at and services.world.now() >= self._again_at:
+            # Requests that had begun before the key changed may have written rows under the older one.
+            self._again_at = 0
+            await checkpoint.make(services)
 
 
 @asynccontextmanager
@@ -101,11 +130,6 @@ async def _going_on() -> AsyncIterator[None]:
         log.exception("job failed")
 
 
-async def run_due(services: Services, mailer: Mailer) -> None:
-    await outbox.deliver(services, mailer)
-    await ledger.seal(services)
-
-
 async def tidy(services: Services) -> None:
     await erasure.erase_due(services)
     await purge(services)
@@ -113,7 +137,7 @@ async def tidy(services: Services) -> None:
         services.hasher.know(await password.schemes(db))
 
 
-def log_tally(services: Services) -> None:
+async def log_tally(services: Services) -> None:
     """Log what was counted since the last line and is not in the audit trail."""
     if services.tally:
         log.info("counted in the last minute", extra={"counts": dict(services.tally)})

@@ -21,6 +21,7 @@ from sqlalchemy import RowMapping, and_, bindparam, delete, exists, func, select
 
 from passgate.core.ctx import Services
 from passgate.core.events import Event
+from passgate.core.queue import LeasedQueue
 from passgate.errors import Unavailable
 from passgate.store.tables import audit_event, audit_head, observer, observer_queue
 from passgate.world import SECOND
@@ -31,9 +32,7 @@ _ROUND = 0.25
 """Seconds between two polls of the trail."""
 LIMIT = 50
 """Seconds a function may take before it counts as failed."""
-_LEASE = 60
-"""Seconds a process has for one call; after that another may try."""
-_PAUSES = (1, 5, 30, 120, 600, 3600)
+_QUEUE = LeasedQueue(observer_queue, ("name", "event_id"), 60, (1, 5, 30, 120, 600, 3600))
 _BATCH = 500
 _AT_ONCE = 8
 
@@ -197,12 +196,9 @@ _DUE = (
 
 
 async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
-    """The lease is one conditional UPDATE that moves `due_at`: only one of several processes gets the row."""
-    this = (observer_queue.c.name == row["name"], observer_queue.c.event_id == row["event_id"])
-    until = services.world.now() + _LEASE * SECOND
     async with services.store.write() as db:
-        claim = update(observer_queue).where(*this, observer_queue.c.due_at == row["due_at"])
-        if not await db.change(claim.values(due_at=until, attempts=observer_queue.c.attempts + 1)):
+        lease = await _QUEUE.claim(services, db, row)
+        if lease is None:
             return False
         event = await db.one(select(audit_event).where(audit_event.c.id == row["event_id"]))
     try:
@@ -210,21 +206,16 @@ async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
             async with asyncio.timeout(LIMIT):
                 await _call(each.fn, _happened(event))
     except asyncio.CancelledError:
-        await _later(services, this, until, 0)  # orderly shutdown: the next process need not wait for the lease
+        await _QUEUE.give_back(services, lease)  # orderly shutdown: the next process need not wait for the lease
         raise
     except Exception:
         log.exception("observer failed", extra={"observer": each.name, "event": row["event_id"]})
-        await _later(services, this, until, _PAUSES[min(row["attempts"], len(_PAUSES) - 1)])
+        await _QUEUE.later(services, lease)
         return False
     async with services.store.write() as db:
-        await db.change(delete(observer_queue).where(*this))
+        done = delete(observer_queue).where(observer_queue.c.name == row["name"])
+        await db.change(done.where(observer_queue.c.event_id == row["event_id"]))
     return True
-
-
-async def _later(services: Services, this: tuple[Any, ...], until: int, pause: int) -> None:
-    async with services.store.write() as db:
-        later = services.world.now() + pause * SECOND
-        await db.change(update(observer_queue).where(*this, observer_queue.c.due_at == until).values(due_at=later))
 
 
 async def _call(fn: ObserverFunction, happened: Happened) -> None:

@@ -14,16 +14,14 @@ from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Services, System
 from passgate.core.events import Event
 from passgate.core.message import Mailer, MailFailed, Message
+from passgate.core.queue import Lease, LeasedQueue
 from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import outbox
-from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
 
-_LEASE = 60
-"""Seconds a worker has for one mail; after that another may try."""
-_PAUSES = (2, 10, 30, 60, 300, 900)
+_QUEUE = LeasedQueue(outbox, ("id",), 60, (2, 10, 30, 60, 300, 900))
 _BATCH = 50
 
 
@@ -36,15 +34,18 @@ async def deliver(services: Services, mailer: Mailer) -> int:
     """One round over the mails that are due; returns how many were sent."""
     async with services.store.read() as db:
         due = await db.rows(
-            select(outbox.c.id, outbox.c.due_at)
+            select(outbox.c.id, outbox.c.due_at, outbox.c.attempts)
             .where(outbox.c.message_sealed.is_not(None), outbox.c.due_at <= services.world.now())
             .order_by(outbox.c.id)
             .limit(_BATCH)
         )
     sent = 0
     for row in due:
-        if claimed := await _claim(services, row):
-            sent += await _send(services, mailer, claimed)
+        async with services.store.write() as db:
+            lease = await _QUEUE.claim(services, db, row, outbox.c.message_sealed.is_not(None))
+            claimed = await db.one(select(outbox).where(*lease.is_mine)) if lease else None
+        if lease and claimed:
+            sent += await _send(services, mailer, claimed, lease)
     return sent
 
 
@@ -59,19 +60,7 @@ async def settle(services: Services, mailer: Mailer, *, tries: int = 100) -> Non
         await asyncio.sleep(0.01)
 
 
-async def _claim(services: Services, seen: RowMapping) -> RowMapping | None:
-    """The lease is one conditional UPDATE that moves `due_at`: only one of several workers gets the row."""
-    mine = services.world.now() + _LEASE * SECOND
-    async with services.store.write() as db:
-        move = update(outbox).where(
-            outbox.c.id == seen["id"], outbox.c.due_at == seen["due_at"], outbox.c.message_sealed.is_not(None)
-        )
-        if not await db.change(move.values(due_at=mine, attempts=outbox.c.attempts + 1)):
-            return None
-        return await db.one(select(outbox).where(outbox.c.id == seen["id"]))
-
-
-async def _send(services: Services, mailer: Mailer, row: RowMapping) -> int:
+async def _send(services: Services, mailer: Mailer, row: RowMapping, lease: Lease) -> int:
     if row["expires_at"] <= services.world.now():
         await _close(services, row, failed="expired")
         return 0
@@ -87,7 +76,7 @@ async def _send(services: Services, mailer: Mailer, row: RowMapping) -> int:
         if failure.permanent:
             await _close(services, row, failed="refused")
         else:
-            await _later(services, row)
+            await _QUEUE.later(services, lease)
         return 0
     await _close(services, row)
     return 1
@@ -104,10 +93,3 @@ async def _close(services: Services, row: RowMapping, *, failed: str | None = No
         if failed:
             ctx = Ctx(services, principal=System())
             await record(ctx, db, Event.MAIL_FAILED, tenant_id=row["tenant_id"], kind=row["kind"], why=failed)
-
-
-async def _later(services: Services, row: RowMapping) -> None:
-    pause = _PAUSES[min(row["attempts"], len(_PAUSES)) - 1]
-    async with services.store.write() as db:
-        later = services.world.now() + pause * SECOND
-        await db.change(update(outbox).where(outbox.c.id == row["id"]).values(due_at=later))

@@ -1,0 +1,61 @@
+"""Queues of rows that one process at a time works on: claim a row, put it off, give it back. The row count of one
+UPDATE that moves `due_at` decides who has it; a process that dies leaves it to another when the lease is over.
+
+Not here: what is done with a row, which is closed by its own module (`outbox`, `observers`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, Table, update
+
+from passgate.core.ctx import Services
+from passgate.store import Db
+from passgate.world import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A row that this process works on. `is_mine`: the condition of every statement on it."""
+
+    is_mine: tuple[ColumnElement[bool], ...]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedQueue:
+    """A table with the columns `due_at` and `attempts`. `seconds` a process has for one row; `pauses` in seconds after
+    the first failure, the second, and so on."""
+
+    table: Table
+    key: tuple[str, ...]
+    seconds: int
+    pauses: tuple[int, ...]
+
+    async def claim(self, services: Services, db: Db, row: RowMapping, *still: ColumnElement[bool]) -> Lease | None:
+        """None if another process was faster. `still`: what must hold of the row besides."""
+        until = services.world.now() + self.seconds * SECOND
+        move = update(self.table).where(*self._is(row, row["due_at"]), *still)
+        values: dict[str, Any] = {"due_at": until, "attempts": self.table.c.attempts + 1}
+        if not await db.change(move.values(**values)):
+            return None
+        return Lease(self._is(row, until), row["attempts"] + 1)
+
+    async def later(self, services: Services, lease: Lease) -> None:
+        """Try again after a pause, unless the lease is over and another process has the row."""
+        pause = self.pauses[min(lease.attempts, len(self.pauses)) - 1]
+        await self._due(services, lease, services.world.now() + pause * SECOND)
+
+    async def give_back(self, services: Services, lease: Lease) -> None:
+        """Another process need not wait for the end of the lease."""
+        await self._due(services, lease, services.world.now())
+
+    async def _due(self, services: Services, lease: Lease, at: int) -> None:
+        async with services.store.write() as db:
+            await db.change(update(self.table).where(*lease.is_mine).values(due_at=at))
+
+    def _is(self, row: RowMapping, due_at: int) -> tuple[ColumnElement[bool], ...]:
+        columns = self.table.c
+        return (*(columns[name] == row[name] for name in self.key), columns.due_at == due_at)
