@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Dialect, Table, event, select
 
 from passgate.app import Passgate, build_services
 from passgate.core.factor import Factor
+from passgate.core.site import Site
 from passgate.settings import Settings
 from passgate.store import Store
 from passgate.store.migrate import upgrade
@@ -173,10 +174,12 @@ def code_of(answer: httpx2.Response) -> str:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, ip: str = "127.0.0.1", real_world: bool = False) -> AsyncIterator[The]:
+async def running(
+    settings: Settings, *, ip: str = "127.0.0.1", real_world: bool = False, sites: tuple[Site, ...] = ()
+) -> AsyncIterator[The]:
     """A Passgate in this process, called over ASGI. Its background jobs do not run by themselves: `mails` delivers."""
     clock = Clock()
-    gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), factors=OWN_FACTORS)
+    gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), factors=OWN_FACTORS, sites=sites)
     _share_compiled(gate.services.store)
     if gate.services.store.is_sqlite:
         await _make_quick(gate)

@@ -27,6 +27,7 @@ from passgate.core.factor import Factor, Factors
 from passgate.core.factors import FACTORS
 from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
+from passgate.core.site import Site, Sites
 from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
 from passgate.seal import Ring, key_file_reasons
@@ -62,15 +63,16 @@ class Passgate:
         claims: host.Claims | None = None,
         mailer: Mailer | None = None,
         factors: Iterable[Factor] = (),
+        sites: Iterable[Site] = (),
     ) -> None:
         """`profile` is the model of a person's profile; `claims` adds facts that only the host knows about a user (a
-        plan, a team); `mailer` replaces the one of the settings; `factors` are added to the built-in ones. Raises
-        UnsafeSettings."""
+        plan, a team); `mailer` replaces the one of the settings; `factors` are added to the built-in ones;
+        `sites` are those of tenants with an origin of their own. Raises UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
         self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
-        self._claims, self._factors = claims, _with(factors)
+        self._claims, self._factors, self._sites = claims, _with(factors), Sites(Site(settings.url), sites)
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
         self._observers = Observers([*Event, *self._factors.events])
         self._build()
@@ -78,7 +80,8 @@ class Passgate:
     def _build(self) -> None:
         """Create the parts. They belong to one event loop, so a closed Passgate creates new ones when it runs again."""
         services = build_services(self.settings, self._world)
-        self._assemble(replace(services, profile=self._profile, at=self._at, factors=self._factors))
+        sites = self._sites.at(self._at)
+        self._assemble(replace(services, profile=self._profile, sites=sites, factors=self._factors))
 
     def _assemble(self, services: Services) -> None:
         self.services = services
@@ -109,7 +112,7 @@ class Passgate:
         mounting.mount(app, endpoints, self.running)
         host.answer_refusals(app)
         self._at, self._mounted = at, True
-        self._assemble(replace(self.services, at=at))
+        self._assemble(replace(self.services, sites=self._sites.at(at)))
 
     async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
         """`Depends(gate.user)`: the user of a live session, by bearer token or cookie. With the cookie, an unsafe
@@ -219,7 +222,7 @@ def build_services(settings: Settings, world: World) -> Services:
     if settings.is_sqlite and settings.database_url is None:
         _private_file(settings)
     store, hasher = Store(settings.database, SCHEMA), Hasher(settings.hash, world)
-    return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS)
+    return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS, Sites(Site(settings.url)))
 
 
 def _private_file(settings: Settings) -> None:

@@ -201,7 +201,7 @@ async def _walked(client: httpx2.AsyncClient, gate: Gate, way: Way, carrier: Car
             if ask is None:
                 await outbox.settle(gate.services, gate.mailer)
             else:
-                answer = await client.request(**ask.given(gate.services.at))
+                answer = await client.request(**ask.given(gate.services.sites.default.path))
     except StopIteration as end:
         return _carrying(client, end.value, carrier)
 
@@ -214,7 +214,7 @@ def _stepped(client: httpx2.Client, gate: Gate, way: Way, carrier: Carrier) -> S
             if ask is None:
                 time.sleep(0.005)
             else:
-                answer = client.request(**ask.given(gate.services.at))
+                answer = client.request(**ask.given(gate.services.sites.default.path))
     except StopIteration as end:
         return _carrying(client, end.value, carrier)
 

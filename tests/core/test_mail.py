@@ -42,7 +42,7 @@ async def test_links_come_from_the_public_url_alone(tmp_path: Path, kind: str) -
     async with running(settings_for(tmp_path, public_url="http://id.localhost:8123")) as the:
         ctx, letter = Ctx(the.gate.services), mail.LETTERS[kind]
         # A button without a path of its own leads to the URL of a ticket, which the caller passes in.
-        theirs = f"{ctx.services.base}/its/ticket" if letter.button and not letter.path else None
+        theirs = f"{ctx.site.url}/its/ticket" if letter.button and not letter.path else None
         made = mail.render(ctx, kind, "anna@example.com", service="Acme", code="12345678", link=theirs)
         links = re.findall(r"https?://[^\s\"<]+", made.text + (made.html or "")) + ([made.link] if made.link else [])
         assert all(link.startswith("http://id.localhost:8123/") for link in links)

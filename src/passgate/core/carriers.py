@@ -19,5 +19,8 @@ async def acting(ctx: Ctx, secret: str, *, at_any_level: bool = False) -> Ctx:
     for a session that the tenant's rules no longer accept, unless `at_any_level`."""
     for prefix, find in CARRIERS.items():
         if secret.startswith(prefix):
-            return ctx.acting(await find(ctx, secret, at_any_level=at_any_level))
+            found = await find(ctx, secret, at_any_level=at_any_level)
+            if ctx.site.tenant not in (None, found.row["name"]):  # a session belongs to no other tenant's site
+                raise CredentialInvalid
+            return ctx.acting(found)
     raise CredentialInvalid

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel
 
 from passgate.core.factor import Factors
+from passgate.core.site import Site, Sites
 from passgate.errors import CredentialMissing
 from passgate.hashing import Hasher, Queue
 from passgate.seal import Ring
@@ -40,21 +41,15 @@ class Services:
     hasher: Hasher
     breach: BreachList
     factors: Factors
+    sites: Sites
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a mail is added to the outbox, so that the worker need not wait for its next round."""
     erased: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the database's log may still hold what was erased."""
     tally: Counter[str] = field(default_factory=Counter)
     """What is counted and not written into the trail, such as starts; logged once a minute."""
-    at: str = ""
-    """The path in a host application under which the endpoints are mounted, such as `/auth`; empty at the root."""
     profile: type[BaseModel] | None = None
     """The model of a profile; None accepts any JSON object."""
-
-    @property
-    def base(self) -> str:
-        """The start of a link to any endpoint."""
-        return self.settings.url + self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +138,13 @@ class Ctx:
     language: str = "en"
     queue: Queue = Queue.STRANGERS
     """Whose hashes these are."""
+    asked: Site | None = None
+    """The site that a request asked for."""
+
+    @property
+    def site(self) -> Site:
+        """Where the pages of this request stand; outside requests, where people find them."""
+        return self.asked or self.services.sites.default
 
     @property
     def settings(self) -> Settings:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, once, people, recovery
+from passgate.core import access, once, people, recovery, tenants
 from passgate.core.access import Standing
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -48,7 +48,8 @@ async def make(
     await once.end(ctx, db, recovery.LINK_ASKED, person_id)
     await record(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, wait=wait)
     await recovery.warn_owner(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
-    return Link(f"{ctx.services.base}/signin/link/{minted.token}", usable_at, usable_at + life * SECOND)
+    url = await tenants.link(ctx, db, tenant_id, f"/signin/link/{minted.token}")
+    return Link(url, usable_at, usable_at + life * SECOND)
 
 
 async def ask(ctx: Ctx, db: Db, tenant_id: str, person_id: str, maker: str) -> None:

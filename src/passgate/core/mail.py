@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate import i18n, theme
-from passgate.core import mailed_link
+from passgate.core import mailed_link, tenants
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
 from passgate.i18n import N_
@@ -257,11 +257,14 @@ def render(
     label: str = "",
     left: int = 0,
     erase_at: int = 0,
+    home: str | None = None,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased."""
+    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased; `home` is
+    the start of a link to the reader's pages, if they are not on the site of this request."""
     letter, translate = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts).gettext
-    link = link or (ctx.services.base + letter.path if letter.path else None)
+    home = home or ctx.site.url
+    link = link or (home + letter.path if letter.path else None)
     subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
     if letter.link_only is not None and code is None:
         (subject, lead), notes = letter.link_only, notes[1:]
@@ -279,7 +282,7 @@ def render(
         "code": code,
         "link": link,
         "button": translate(letter.button) if link else "",
-        "recover": f"{ctx.services.base}/recover" if letter.recover else None,
+        "recover": f"{home}/recover" if letter.recover else None,
         "heading": translate(letter.heading) % given,
         "lead": translate(lead) % given,
         "notes": [translate(paragraph) % given for paragraph in notes],
@@ -320,6 +323,7 @@ async def enqueue(
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit."""
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at}
+    more["home"] = await tenants.link(ctx, db, tenant_id)
     message = render(ctx, kind, to, service=service, code=code, link=link, **more)
     now = ctx.now()
     life = ctx.settings.mail.code_life if code else _LIFETIME

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import RowMapping
 
-from passgate.core import once
+from passgate.core import once, tenants
 from passgate.core.ctx import Ctx
 from passgate.core.pending import SignIn
 from passgate.errors import HandleInvalid
@@ -38,7 +38,7 @@ async def issue(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str | None, *, is_
         person_id=person_id,
         keep_older=True,
     )
-    return f"{ctx.services.base}/signin/link/{minted.token}" if is_meant else None
+    return await tenants.link(ctx, db, sign_in.tenant_id, f"/signin/link/{minted.token}") if is_meant else None
 
 
 async def find(ctx: Ctx, token: str) -> RowMapping:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, RowMapping, bindparam, delete, or_, select, update
 
+from passgate.core import tenants
 from passgate.core.ctx import Ctx
 from passgate.seal import Unreadable
 from passgate.store import Db
@@ -95,14 +96,15 @@ async def by_id(db: Db, ticket_id: str) -> RowMapping | None:
 
 
 async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMapping | None:
-    """The ticket of a mailed link, if it can still be taken."""
+    """The ticket of a mailed link, if it can still be taken, and on this site."""
     query = select(ticket).where(
         ticket.c.kind == kind,
         ticket.c.secret_hash == secret_hash,
         ticket.c.taken_at.is_(None),
         ticket.c.expires_at > ctx.now(),
     )
-    return await db.one(query)
+    found = await db.one(query)
+    return found if found is not None and await tenants.is_here(ctx, db, found["tenant_id"]) else None
 
 
 _NEWEST = (

@@ -132,6 +132,8 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
         row = await db.one(_BY_HANDLE, of_handle=handle_hash)
     if row is None or row["finished_at"] is not None or row["disabled_at"] is not None:
         raise HandleInvalid
+    if ctx.site.tenant not in (None, row["name"]):  # begun on another tenant's site
+        raise HandleInvalid
     if row["expires_at"] <= ctx.now() or _is_dead(row):
         raise HandleInvalid
     try:

@@ -173,7 +173,8 @@ async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str
     """Mail every address of the person, with a link that stops the recovery or the sign-in link. `life` in seconds."""
     minted = ctx.ring.mint(STOP)
     await once.issue(ctx, db, tenant_id, _STOP, person_id, minted.hash, life=life, keep_older=True)
-    link, tenant = f"{ctx.services.base}/recover/stop/{minted.token}", await tenants.by_id(ctx, db, tenant_id)
+    link = await tenants.link(ctx, db, tenant_id, f"/recover/stop/{minted.token}")
+    tenant = await tenants.by_id(ctx, db, tenant_id)
     for to in await _addresses(ctx, db, tenant_id, person_id):
         await mail.enqueue(ctx, db, tenant_id, kind, to, service=tenant.display_name if tenant else "", link=link)
 

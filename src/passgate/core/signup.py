@@ -25,7 +25,7 @@ async def target(ctx: Ctx, db: Db, tenant_name: str | None, new_tenant: str | No
     """The tenant whose rules apply to this sign-up. A new tenant starts with those of `main`."""
     if new_tenant is None:
         return await tenants.open_one(ctx, db, tenant_name)
-    if ctx.settings.tenancy != "multi":
+    if ctx.settings.tenancy != "multi" or ctx.site.tenant is not None:
         raise SignupClosed
     if tenant_name is not None:
         raise Invalid({"new_tenant": "value"})

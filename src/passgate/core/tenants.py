@@ -42,7 +42,11 @@ def checked_name(text: str, field: str = "name") -> str:
 
 
 async def find(ctx: Ctx, db: Db, name: str | None) -> Tenant | None:
-    return _value(ctx, await db.one(_BY_NAME, of_name=(name or MAIN).strip().lower()))
+    """The tenant of this name; without one that of the site, or `main`. On a tenant's own site there is no other."""
+    asked = (name or ctx.site.tenant or MAIN).strip().lower()
+    if ctx.site.tenant not in (None, asked):
+        return None
+    return _value(ctx, await db.one(_BY_NAME, of_name=asked))
 
 
 async def asked(ctx: Ctx, name: str | None) -> Tenant:
@@ -60,6 +64,22 @@ async def named(ctx: Ctx, db: Db, name: str) -> Tenant:
     if found is None:
         raise NotFound("There's no tenant with that name.")
     return found
+
+
+async def link(ctx: Ctx, db: Db, tenant_id: str, path: str = "") -> str:
+    """The address of a page for the people of a tenant, on the site that is theirs."""
+    sites = ctx.services.sites
+    found = None if sites.is_one else await by_id(ctx, db, tenant_id)
+    return (sites.of_tenant(found.name) if found else sites.default).url + path
+
+
+async def is_here(ctx: Ctx, db: Db, tenant_id: str) -> bool:
+    """Whether something of this tenant may be used on the site of the request: another tenant's site has no part in
+    it."""
+    if ctx.site.tenant is None:
+        return True
+    found = await by_id(ctx, db, tenant_id)
+    return found is not None and found.name == ctx.site.tenant
 
 
 async def by_id(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:

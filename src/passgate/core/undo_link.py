@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import once
+from passgate.core import once, tenants
 from passgate.core.ctx import Ctx
 from passgate.errors import HandleInvalid
 from passgate.store import Db
@@ -76,7 +76,7 @@ async def issue(
     }
     tenant_id, person_id = person["tenant_id"], person["id"]
     await once.issue(ctx, db, tenant_id, KIND, person_id, minted.hash, life=life, data=data, keep_older=True)
-    return f"{ctx.services.base}/account/undo/{minted.token}"
+    return await tenants.link(ctx, db, tenant_id, f"/account/undo/{minted.token}")
 
 
 def read(ctx: Ctx, ticket: RowMapping) -> Undoable:

@@ -24,7 +24,7 @@ def token(ctx: Ctx, bound_to: str) -> str:
 def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = None) -> None:
     """Raise CsrfRefused unless the request is same-origin or has a valid token. `given` is the form field `csrf_token`,
     if any; else the X-CSRF-Token header is used. If `bound_to` is None (no cookie was sent), no token is valid."""
-    verdict = _is_same_origin(headers, ctx.settings.url)
+    verdict = _is_same_origin(headers, ctx.site.origin)
     if verdict is None:
         verdict = bound_to is not None and _token_fits(ctx, bound_to, given or headers.get(TOKEN_HEADER))
     if not verdict:
@@ -33,7 +33,7 @@ def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = 
 
 def refuse_foreign(ctx: Ctx, headers: Headers) -> None:
     """Raise CsrfRefused on any sign of another origin. For endpoints that set a cookie but do not require one."""
-    if _is_same_origin(headers, ctx.settings.url) is False:
+    if _is_same_origin(headers, ctx.site.origin) is False:
         raise CsrfRefused
 
 

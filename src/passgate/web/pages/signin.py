@@ -40,7 +40,7 @@ async def typed_before(ctx: Ctx, visitor: AnonymousVisitor) -> str:
 @router.api_route("/login", methods=["GET", "POST"], dependencies=[Depends(guards.stranger)])
 async def login(request: Request, ctx: Context) -> Response:
     """Redirects to /signin."""
-    return RedirectResponse(ctx.services.at + with_return("/signin", return_to(request)), status_code=308)
+    return RedirectResponse(ctx.site.path + with_return("/signin", return_to(request)), status_code=308)
 
 
 @router.get("/signin")
