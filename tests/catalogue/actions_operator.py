@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from passgate.core import access, checkpoint, jobs, ledger, outbox, starts, tenants
+from passgate.core import access, checkpoint, jobs, ledger, outbox, sealed, starts, tenants
 from passgate.core.message import Message
 from tests import operating
 from tests.catalogue.entry import Action, Writes
@@ -129,7 +129,7 @@ async def purge(folk: Folk) -> Action:
 async def rewrap(folk: Folk) -> Action:
     await folk.create()
     folk.ctx.ring.rotate()
-    return lambda: jobs.rewrap(folk.the.gate.services)
+    return lambda: sealed.rewrap(folk.the.gate.services)
 
 
 async def make_checkpoint(folk: Folk) -> Action:

@@ -237,7 +237,7 @@ def test_a_backup_is_recorded(lite_shell: Shell, tmp_path: Path) -> None:
         assert "trail" not in lite_shell("backup", str(tmp_path / f"{number}.db"), *argv).err
     rows = lite_shell("audit", "tail", "-n", "2", "--json").json["items"]
     assert [(row["event"], row["facts"], row["subject_id"]) for row in rows] == [
-        ("backup:made", {"keys": keys, "by": "operator"}, None) for keys in (False, True)
+        ("backup:made", {"keys": keys, "principal": "operator"}, None) for keys in (False, True)
     ]
 
 

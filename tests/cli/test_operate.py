@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 
 from passgate.core import ledger, users
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Ctx, System
 from passgate.core.events import Event
 from passgate.errors import Conflict, NotFound
 from passgate.store.tables import audit_event, audit_head, credential
@@ -102,9 +102,9 @@ async def test_what_leaves_is_recorded(lite: The) -> None:
     listed, exported = rows[-2:]
     assert (listed["tenant_id"], json.loads(listed["facts"])) == (
         rows[0]["tenant_id"],
-        {"tenant": "main", "count": 1, "by": "operator"},
+        {"tenant": "main", "count": 1, "principal": "operator"},
     )
-    assert (exported["tenant_id"], json.loads(exported["facts"])) == ("system", {"rows": 3, "by": "operator"})
+    assert (exported["tenant_id"], json.loads(exported["facts"])) == ("system", {"rows": 3, "principal": "operator"})
     assert {row["subject_id"] for row in (listed, exported)} == {None}
     await anext(operating.export(ctx))
     (newest,) = await operating.recent(ctx, 1)
@@ -118,7 +118,7 @@ async def test_a_trail_that_grows_meanwhile_is_still_whole(the: The) -> None:
     async def grow() -> None:
         for _ in range(12):
             async with services.store.write() as db:
-                await record(Ctx(services), db, Event.SIGNIN_COMPLETED)
+                await record(Ctx(services, principal=System()), db, Event.SIGNIN_COMPLETED)
             await ledger.seal(services)
 
     growing, found = asyncio.create_task(grow()), []

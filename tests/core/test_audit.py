@@ -16,7 +16,7 @@ from sqlalchemy import delete, update
 
 from passgate.app import build_services
 from passgate.core import account, ledger
-from passgate.core.audit import deferred, record
+from passgate.core.audit import SYSTEM, deferred, record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.ledger import Finding
@@ -63,7 +63,7 @@ async def test_an_untouched_chain_is_whole(folk: Folk) -> None:
     report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.sealed, report.waiting) == (True, ROWS, 0)
     async with folk.ctx.write() as db:
-        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED)
+        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED, tenant_id=SYSTEM)
     report = await ledger.verify(folk.the.gate.services)
     assert (report.ok, report.sealed, report.waiting) == (True, ROWS, 1)
 
@@ -120,7 +120,7 @@ async def test_a_changed_link_is_named(folk: Folk) -> None:
 
 async def test_a_row_that_waits_is_proved_by_its_own_mac(folk: Folk) -> None:
     async with folk.ctx.write() as db:
-        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED)
+        await record(folk.ctx, db, Event.ACCOUNT_EXPORTED, tenant_id=SYSTEM)
     (row,) = [row for row in await folk.the.rows(audit_event) if row["seq"] is None]
     await tamper(folk, row["id"], event="signin:completed")
     assert await findings(folk) == [Finding("system", "changed", None, row["id"])]
@@ -257,7 +257,7 @@ async def test_an_incomplete_erasure_is_named(folk: Folk) -> None:
 
 async def test_what_a_refusal_keeps_is_part_of_the_chain(folk: Folk) -> None:
     async with folk.ctx.write() as db:
-        await deferred(folk.ctx, Event.ACCESS_REFUSED, why="test")(db)
+        await deferred(folk.ctx, Event.ACCESS_REFUSED, tenant_id=SYSTEM, why="test")(db)
     assert await ledger.seal(folk.the.gate.services) == 1
     assert (await ledger.verify(folk.the.gate.services)).ok
 

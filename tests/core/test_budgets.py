@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from passgate.core import account, budgets, enrolment, installation, known, signin, starts, throttle
+from passgate.core import account, budgets, enrolment, installation, known, sealed, signin, starts, throttle
 from passgate.core.budgets import STEP_UP, Guess, Kind, Target
 from passgate.core.ctx import Ctx, Origin
 from passgate.core.events import Event
@@ -340,7 +340,7 @@ async def test_a_new_key_refills_nothing(desk: Desk) -> None:
     rows = set(await desk.rows())
     for _ in range(2):
         services.ring.rotate()
-        await installation.rewrap(services)
+        await sealed.rewrap(services)
     assert (await desk.spend(NOBODY, STRANGER)).wait == 1
     services.ring.load_stable(bytes(32))
     await installation.load(services)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from passgate.core import installation, jobs
+from passgate.core import installation, sealed
 from passgate.core.ctx import Ctx
 from passgate.store.tables import installation_secret
 from tests import operating
@@ -32,8 +32,8 @@ async def test_it_outlives_the_key_that_sealed_it_first(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, secrets=(OLDER,))) as the:
         before = the.gate.services.ring.stable_mac(b"anna")
     async with running(settings_for(tmp_path, secrets=(NEWER, OLDER))) as the:
-        await jobs.rewrap(the.gate.services)
-        await jobs.rewrap(the.gate.services)
+        await sealed.rewrap(the.gate.services)
+        await sealed.rewrap(the.gate.services)
     async with running(settings_for(tmp_path, secrets=(NEWER,))) as the:
         assert the.gate.services.ring.stable_mac(b"anna") == before
 

@@ -242,9 +242,11 @@ async def test_a_session_may_have_five_mails_sent_to_addresses_that_are_not_its_
 
 
 async def withheld(desk: Desk) -> list[tuple[str | None, dict[str, object]]]:
-    """Whose each row is, and its facts."""
+    """Whose each row is, and its facts but the principal, which is always a stranger here."""
     rows = [row for row in await desk.the.rows(audit_event) if row["event"] == Event.MAIL_WITHHELD]
-    return [(row["subject_id"], json.loads(row["facts"])) for row in rows]
+    facts = [json.loads(row["facts"]) for row in rows]
+    assert {one.pop("principal") for one in facts} <= {"stranger"}
+    return [(row["subject_id"], one) for row, one in zip(rows, facts, strict=True)]
 
 
 @pytest.mark.parametrize("person_id", ["anna's id", None])

@@ -56,7 +56,7 @@ class Trial:
 
     async def mark(self, db: Db, _compared: Compared) -> Right[str] | Outcome:
         self.moved += 1
-        await deferred(self.folk.ctx, Event.KEY_ROTATED)(db)
+        await deferred(self.folk.ctx, Event.KEY_ROTATED, tenant_id=self.target.tenant_id)(db)
         return self.end
 
     def attempt(self, **more: Any) -> Attempt[str]:

@@ -105,7 +105,7 @@ async def test_an_admin_disables_and_enables(lite: The) -> None:
     [row] = [row for row in await lite.rows(person) if row["id"] == whom.person_id]
     assert row["disabled_at"] is None
     rows = [row for row in await lite.rows(audit_event) if row["subject_id"] == whom.person_id]
-    made = {row["event"]: (row["actor_id"], json.loads(row["facts"])["by"]) for row in rows}
+    made = {row["event"]: (row["actor_id"], json.loads(row["facts"])["principal"]) for row in rows}
     assert made[Event.ACCOUNT_DISABLED] == made[Event.ACCOUNT_ENABLED] == (admin.person_id, "person")
 
 
@@ -142,7 +142,7 @@ async def test_the_trail_names_who_acted(lite: The) -> None:
         async with ctx.write() as db:
             await record(ctx, db, Event.ACCESS_REFUSED, tenant_id=given)
         row = (await lite.rows(audit_event))[-1]
-        assert (row["tenant_id"], json.loads(row["facts"])["by"]) == (expected, principal.kind)
+        assert (row["tenant_id"], json.loads(row["facts"])["principal"]) == (expected, principal.kind)
 
 
 async def test_require(lite: The) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from passgate.core import jobs
+from passgate.core import sealed
 from passgate.seal import Key, Minted, Ring, Unreadable, _hkdf, digest, equal, key_file_reasons
 from passgate.store.tables import credential
 from passgate.world import World
@@ -338,8 +338,8 @@ async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:
     the.gate.services.ring.rotate()
     assert (await the.session(anna.token)).status_code == 200
     assert (await the.prove(handle, "password", anna.password)).status_code == 200
-    assert await jobs.rewrap(the.gate.services) == 1
-    assert await jobs.rewrap(the.gate.services) == 0
+    assert await sealed.rewrap(the.gate.services) == 1
+    assert await sealed.rewrap(the.gate.services) == 0
     (after,) = await the.rows(credential)
     assert after["secret_sealed"].startswith(the.gate.services.ring.head)
     assert after["version"] == before[0]["version"]
@@ -355,7 +355,7 @@ async def test_sealing_anew_goes_through_many_pages(lite: The) -> None:
     for _ in range(205):
         await folk.create()
     lite.gate.services.ring.rotate()
-    assert await jobs.rewrap(lite.gate.services) == 205
+    assert await sealed.rewrap(lite.gate.services) == 205
     head = lite.gate.services.ring.head
     assert all(row["secret_sealed"].startswith(head) for row in await lite.rows(credential))
 
@@ -370,6 +370,6 @@ async def test_what_no_key_opens_stays_and_stops_nothing(lite: The) -> None:
         mine = update(credential).where(credential.c.person_id == people[1].person_id)
         await db.change(mine.values(secret_sealed=lost))
     lite.gate.services.ring.rotate()
-    assert await jobs.rewrap(lite.gate.services) == 2
+    assert await sealed.rewrap(lite.gate.services) == 2
     stored = [row for row in await lite.rows(credential) if row["person_id"] == people[1].person_id]
     assert [row["secret_sealed"] for row in stored] == [lost]

@@ -23,7 +23,7 @@ from sqlalchemy import select
 from passgate import Happened, testing
 from passgate.core import observers
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Ctx, System
 from passgate.errors import ProofRefused
 from passgate.store.tables import observer, observer_queue
 from passgate.testing import Gate
@@ -94,7 +94,7 @@ async def test_observers_hear_nothing_of_what_was_undone(database_url: str | Non
         assert refused.json()["code"] == ProofRefused.code
         with pytest.raises(ZeroDivisionError):
             async with gate.services.store.write() as db:
-                await record(Ctx(gate.services), db, "signin:password:proved")
+                await record(Ctx(gate.services, principal=System()), db, "signin:password:proved")
                 raise ZeroDivisionError
         await gate.settle()
     assert notes.heard == ["signin:password:refused"]

@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
+from passgate.core import tenants
 from passgate.core.audit import SYSTEM, deferred, record
 from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
 from passgate.core.events import Event
 from passgate.errors import Conflict, CredentialMissing, Invalid, PermissionMissing
 from passgate.store import Db
-from passgate.store.tables import person, role_grant, tenant
+from passgate.store.tables import person, role_grant
 
 _USER = frozenset({"me:read", "me:write"})
 _ADMIN = _USER | {
@@ -145,7 +146,7 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
     """Raise Conflict if `leaving` is the tenant's last live owner. Locks the tenant's row first, so that two owners who
     leave concurrently cannot both pass the check."""
-    await db.value(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
+    await tenants.hold(db, tenant_id)
     owners = (
         select(role_grant.c.person_id)
         .join(person, person.c.id == role_grant.c.person_id)

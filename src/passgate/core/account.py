@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 
 from passgate.core import access, audit, budgets, credentials, erasure, mail, people, sessions, tenants, undo_link
 from passgate.core.action import ANYBODY, Ends, action
@@ -23,7 +23,6 @@ from passgate.core.rules import AAL1, Rules
 from passgate.core.undo_link import Change
 from passgate.errors import SessionEnded, StepUpNeeded
 from passgate.hashing import Queue
-from passgate.store.tables import credential
 
 PAGE = 100
 
@@ -153,11 +152,9 @@ async def exported(ctx: Ctx) -> dict[str, Any]:
         await record(ctx, acting.db, Event.ACCOUNT_EXPORTED)
     async with ctx.read() as db:
         roles = await access.roles_of(db, *ctx.person.key)
-        mine = (credential.c.tenant_id == ctx.person.tenant_id, credential.c.person_id == ctx.person.person_id)
-        columns = (credential.c.kind, credential.c.label, credential.c.created_at, credential.c.last_used_at)
         return {
             "user": people.as_json({**found, "roles": ",".join(roles)}),
-            "credentials": [dict(row) for row in await db.rows(select(*columns, credential.c.revoked_at).where(*mine))],
+            "credentials": await credentials.exported(db, *ctx.person.key),
             "sessions": await sessions.listed(ctx, db, before=None, limit=1000),
             "activity": await audit.activity(db, *ctx.person.key, before=None, limit=10_000),
         }

@@ -6,10 +6,7 @@ Not here: the people of a tenant, which are `users`.
 
 from __future__ import annotations
 
-import json
 from typing import Any
-
-from sqlalchemy import update
 
 from passgate.core import access, account, credentials, mail, policy, tenants
 from passgate.core.action import administration
@@ -21,7 +18,6 @@ from passgate.core.rules import LEVELS, SHORTEST_ALONE, Rules
 from passgate.core.users import User
 from passgate.errors import Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
-from passgate.store.tables import tenant as tenant_table
 
 SIGNUP = ("open", "invite", "closed")
 
@@ -48,8 +44,7 @@ async def change_policy(ctx: Ctx, tenant_id: str, data: dict[str, Any]) -> Rules
             raise NotFound
         rules = tenant.rules.changed(data, ctx.factors)
         await _check_reach(ctx, db, rules, data)
-        text = json.dumps(rules.differences())
-        await db.change(update(tenant_table).where(tenant_table.c.id == tenant_id).values(policy=text))
+        await tenants.set_rules(db, tenant_id, rules)
         was, now = tenant.rules.to_json(), rules.to_json()
         changed = [name for name in now if was[name] != now[name]]
         if changed:

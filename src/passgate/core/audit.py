@@ -45,7 +45,7 @@ async def record(
     about = {"ip": ctx.origin.ip, "browser": ctx.origin.browser, "os": ctx.origin.os, **(personal or {})}
     if subject_id is None and me is None and "email" in about:
         about["address_hash"] = address_hash(ctx, tenant, about.pop("email"))
-    facts["by"] = ctx.principal.kind
+    facts["principal"] = ctx.principal.kind
     if ctx.request_id:
         facts["request_id"] = ctx.request_id
     salt = ctx.world.bytes(16)

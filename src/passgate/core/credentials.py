@@ -305,6 +305,14 @@ async def one(db: Db, tenant_id: str, person_id: str, kind: str, credential_id: 
     return row
 
 
+async def exported(db: Db, tenant_id: str, person_id: str) -> list[dict[str, Any]]:
+    """For the person's own copy: everything that is not secret, of ended ones too."""
+    table = credential.c
+    columns = (table.kind, table.label, table.created_at, table.last_used_at, table.revoked_at)
+    query = select(*columns).where(table.tenant_id == tenant_id, table.person_id == person_id)
+    return [dict(row) for row in await db.rows(query)]
+
+
 async def rename(db: Db, row: RowMapping, label: str) -> None:
     await db.change(update(credential).where(credential.c.id == row["id"]).values(label=label))
 

@@ -47,18 +47,6 @@ async def _replace(services: Services, db: Db, seen: bytes | None) -> None:
     await db.change(same.values(value_sealed=fresh))
 
 
-async def rewrap(services: Services) -> None:
-    """Reseal it under the newest key."""
-    async with services.store.write() as db:
-        sealed = await db.value(_STORED)
-        secret = _opened(services, sealed)
-        if secret is None or bytes(sealed).startswith(services.ring.head):
-            return
-        fresh = services.ring.seal("installation", _WHERE, secret)
-        same = update(table).where(table.c.name == _NAME, table.c.value_sealed == sealed)
-        await db.change(same.values(value_sealed=fresh))
-
-
 def _opened(services: Services, sealed: bytes | None) -> bytes | None:
     try:
         return services.ring.unseal("installation", _WHERE, sealed) if sealed else None

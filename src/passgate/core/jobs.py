@@ -12,18 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from sqlalchemy import RowMapping, func, select, update
-
 from passgate.core import (
     checkpoint,
     credentials,
     erasure,
     form_answers,
-    installation,
     ledger,
     once,
     outbox,
     pending,
+    sealed,
     sessions,
     throttle,
     undo_link,
@@ -32,8 +30,6 @@ from passgate.core.ctx import Ctx, Services, System
 from passgate.core.factors import password
 from passgate.core.message import Mailer
 from passgate.errors import Unavailable
-from passgate.seal import Unreadable
-from passgate.store.tables import credential
 from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
@@ -44,7 +40,6 @@ _SLOW = 60
 """Seconds between two purges."""
 _HOUR, _MONTH = 3600 * SECOND, 30 * 24 * 3600 * SECOND
 _YEAR = 366 * 24 * 3600 * SECOND
-_BATCH = 200
 
 
 async def run(services: Services, mailer: Mailer, stop: asyncio.Event) -> None:
@@ -109,7 +104,7 @@ class _Resealing:
 
     async def __call__(self, services: Services) -> None:
         if services.ring.head != self._sealed_under:
-            await rewrap(services)
+            await sealed.rewrap(services)
             await checkpoint.make(services)
             self._sealed_under, self._again_at = services.ring.head, services.world.now() + _SLOW * SECOND
         elif self._again_at and services.world.now() >= self._again_at:
@@ -157,34 +152,3 @@ async def purge(services: Services) -> None:
         await credentials.purge_secrets(db, now - undo_link.LIFE * SECOND - _HOUR)
         await form_answers.purge(db, now)
         await throttle.purge(Ctx(services, principal=System()), db)
-
-
-async def rewrap(services: Services) -> int:
-    """Reseal credentials that are sealed under an older key; returns how many. Updates a row only if it is unchanged
-    since it was read, and never its `version`: the secret stays the same."""
-    await installation.rewrap(services)
-    done, last = 0, ""
-    current = services.ring.head
-    while True:
-        async with services.store.read() as db:
-            query = select(credential.c.id, credential.c.secret_sealed).where(
-                credential.c.id > last, func.substr(credential.c.secret_sealed, 1, len(current)) != current
-            )
-            page = await db.rows(query.order_by(credential.c.id).limit(_BATCH))
-        for row in page:
-            done += await _rewrapped(services, row)
-        if len(page) < _BATCH:
-            return done
-        last = page[-1]["id"]
-
-
-async def _rewrapped(services: Services, row: RowMapping) -> int:
-    where = f"credential:{row['id']}"
-    try:
-        plain = services.ring.unseal("credential", where, row["secret_sealed"])
-    except Unreadable:
-        log.warning("a credential is encrypted with a missing key", extra={"credential": row["id"]})
-        return 0
-    same = update(credential).where(credential.c.id == row["id"], credential.c.secret_sealed == row["secret_sealed"])
-    async with services.store.write() as db:
-        return await db.change(same.values(secret_sealed=services.ring.seal("credential", where, plain)))

@@ -8,11 +8,11 @@ Not here: writing rows, which is `audit.record`, what the chain's MACs cover (`c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, select, update
+from sqlalchemy import RowMapping, bindparam, func, select, update
 
 from passgate.core import chain, checkpoint
 from passgate.core.audit import has_own_mac, is_personal_whole
@@ -188,6 +188,16 @@ async def _walk(db: Db, tenant_id: str, last: int) -> AsyncIterator[RowMapping]:
         if len(page) < BATCH:
             return
         last = page[-1]["seq"]
+
+
+async def newest(db: Db, limit: int, tenant_id: str | None = None) -> Sequence[RowMapping]:
+    """The newest rows, newest first, of one tenant or of all chains."""
+    query = select(audit_event).order_by(audit_event.c.id.desc()).limit(limit)
+    return await db.rows(query if tenant_id is None else query.where(audit_event.c.tenant_id == tenant_id))
+
+
+async def count(db: Db) -> int:
+    return int(await db.value(select(func.count()).select_from(audit_event)) or 0)
 
 
 async def export(services: Services) -> AsyncIterator[dict[str, Any]]:

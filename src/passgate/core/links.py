@@ -118,7 +118,8 @@ async def find(ctx: Ctx, token: str) -> RowMapping:
 
 async def whose(ctx: Ctx, ticket: RowMapping, person_id: str) -> str:
     """The masked address of the person that a link signs in."""
-    return people.masked(await people.email_of(ctx, ticket["tenant_id"], person_id))
+    email = await people.email_of(ctx, ticket["tenant_id"], person_id)
+    return people.masked(email) if email else ""
 
 
 def compared(ctx: Ctx, ticket: RowMapping) -> Compared:

@@ -14,13 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping
 
-from passgate.core import access, checkpoint, jobs, ledger, tenants
+from passgate.core import access, checkpoint, ledger, sealed, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.store.tables import audit_event
 
 # -- keys ------------------------------------------------------------------------------------------
 
@@ -34,7 +33,7 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
     if made:
         async with _alone(ctx.settings.data / "passgate.lock"):
             ctx.ring.rotate()
-    rewrapped = await jobs.rewrap(ctx.services)
+    rewrapped = await sealed.rewrap(ctx.services)
     facts: dict[str, Any] = {"key_id": ctx.ring.current.id.hex(), "made": made, "rewrapped": rewrapped}
     async with ctx.write() as db:
         await record(ctx, db, Event.KEY_ROTATED, **facts)
@@ -59,11 +58,9 @@ async def recent(ctx: Ctx, limit: int, tenant_name: str | None = None) -> list[d
     """The newest rows of the audit trail, oldest of them first: {id, at, event, tenant_id, actor_id, subject_id, seq,
     facts, personal}; `seq` is None until the row is sealed, `personal` once its person is erased."""
     access.require_operator(ctx)
-    query = select(audit_event).order_by(audit_event.c.id.desc()).limit(limit)
     async with ctx.read() as db:
-        if tenant_name is not None:
-            query = query.where(audit_event.c.tenant_id == (await tenants.named(ctx, db, tenant_name)).id)
-        rows = await db.rows(query)
+        tenant = None if tenant_name is None else await tenants.named(ctx, db, tenant_name)
+        rows = await ledger.newest(db, limit, tenant.id if tenant else None)
     return [_event(row) for row in reversed(rows)]
 
 
@@ -72,8 +69,7 @@ async def export(ctx: Ctx) -> AsyncIterator[dict[str, Any]]:
     the export ends with that row."""
     access.require_operator(ctx)
     async with ctx.write(heavy=True) as db:
-        rows = await db.value(select(func.count()).select_from(audit_event))
-        await record(ctx, db, Event.AUDIT_EXPORTED, rows=rows)
+        await record(ctx, db, Event.AUDIT_EXPORTED, rows=await ledger.count(db))
     async for row in ledger.export(ctx.services):
         yield row
 

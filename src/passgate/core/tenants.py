@@ -5,10 +5,11 @@ Not here: who belongs to a tenant (`people`) and what its rules mean (`policy`).
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import RowMapping, bindparam, select
+from sqlalchemy import RowMapping, bindparam, select, update
 
 from passgate.core.ctx import Ctx, Services, System
 from passgate.core.rules import Rules
@@ -89,6 +90,16 @@ async def by_id(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
 async def lock(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
     """The same, with its row locked until the transaction ends."""
     return _value(ctx, await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
+
+
+async def hold(db: Db, tenant_id: str) -> None:
+    """Lock its row until the transaction ends."""
+    await db.value(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
+
+
+async def set_rules(db: Db, tenant_id: str, rules: Rules) -> None:
+    text = json.dumps(rules.differences())
+    await db.change(update(tenant).where(tenant.c.id == tenant_id).values(policy=text))
 
 
 _BY_NAME = select(tenant).where(tenant.c.name == bindparam("of_name"))

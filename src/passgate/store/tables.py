@@ -40,6 +40,17 @@ def _at(name: str, *, null: bool = False) -> Column[int]:
     return Column(name, BigInteger, nullable=null)
 
 
+def _sealed(name: str, purpose: str, *, null: bool = False, lasts: bool = True) -> Column[bytes]:
+    """Sealed for `purpose` under the row's key; unless it `lasts` for minutes at most, key rotation seals it again."""
+    return Column(name, LargeBinary, nullable=null, info={"purpose": purpose, "lasts": lasts})
+
+
+def sealed_columns() -> list[Column[bytes]]:
+    """Those that key rotation walks."""
+    every = [column for table in metadata.sorted_tables for column in table.columns]
+    return [column for column in every if column.info.get("lasts")]
+
+
 def _tenant() -> Column[str]:
     return Column("tenant_id", String(36), ForeignKey("tenant.id"), nullable=False)
 
@@ -109,7 +120,7 @@ credential = Table(
     Column("label", String(200), nullable=False, server_default=""),
     Column("lookup", LargeBinary, unique=True),
     Column("rp_id", String(253)),
-    Column("secret_sealed", LargeBinary),
+    _sealed("secret_sealed", "credential", null=True),
     Column("scheme", String(64)),
     Column("counter", BigInteger, nullable=False, server_default="0"),
     Column("data", Text, nullable=False, server_default=text("'{}'")),
@@ -140,7 +151,7 @@ sign_in = Table(
     Column("handle_hash", LargeBinary, nullable=False, unique=True),
     _person(null=True),
     _id("session_id"),
-    Column("data_sealed", LargeBinary, nullable=False),
+    _sealed("data_sealed", "sign_in"),
     Column("proofs", Text, nullable=False, server_default=text("'[]'")),
     Column("spent", Integer, nullable=False, server_default="0"),
     Column("refused", Integer, nullable=False, server_default="0"),
@@ -162,7 +173,7 @@ ticket = Table(
     Column("bound_to", String(36), nullable=False),
     _id("person_id"),
     Column("secret_hash", LargeBinary, nullable=False),
-    Column("data_sealed", LargeBinary),
+    _sealed("data_sealed", "ticket", null=True),
     _at("created_at"),
     _at("expires_at"),
     _at("taken_at", null=True),
@@ -187,7 +198,7 @@ installation_secret = Table(
     "installation_secret",
     metadata,
     Column("name", String(40), primary_key=True),
-    Column("value_sealed", LargeBinary, nullable=False),
+    _sealed("value_sealed", "installation"),
 )
 
 # core/sessions: the result of a sign-in. An ended row never becomes live again. `proofs`: when each was given.
@@ -229,7 +240,7 @@ form_answer = Table(
     "form_answer",
     metadata,
     Column("key", LargeBinary, primary_key=True),
-    Column("answer_sealed", LargeBinary, nullable=False),
+    _sealed("answer_sealed", "form_answer", lasts=False),
     _at("expires_at"),
     Index(None, "expires_at"),
 )
@@ -292,7 +303,7 @@ outbox = Table(
     _id(primary_key=True),
     _tenant(),
     Column("kind", String(24), nullable=False),
-    Column("message_sealed", LargeBinary),
+    _sealed("message_sealed", "outbox", null=True),
     Column("attempts", Integer, nullable=False, server_default="0"),
     _at("created_at"),
     _at("due_at"),
@@ -307,9 +318,7 @@ outbox = Table(
 )
 
 # adapters/mailbox: the mailbox of development.
-dev_mail = Table(
-    "dev_mail", metadata, _id(primary_key=True), Column("message_sealed", LargeBinary, nullable=False), _at("sent_at")
-)
+dev_mail = Table("dev_mail", metadata, _id(primary_key=True), _sealed("message_sealed", "dev_mail"), _at("sent_at"))
 
 # core/observers: an observer's position in each tenant's trail.
 observer = Table(
