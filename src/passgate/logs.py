@@ -33,7 +33,7 @@ EXTRA = (
     "code",
     "observer",
     "event",
-    "credential",
+    "row",
     "faults",
     "counts",
     "tenant",

@@ -93,16 +93,16 @@ FIELD: Plant = {
 
 ENDPOINT: Plant = {
     "src/passgate/core/account.py": at_end('''\
-async def wave(ctx: Ctx, actor: Actor) -> None:
+async def wave(ctx: Ctx) -> None:
     """It is noted, and nothing else moves."""
-    async with action(ctx, actor) as acting:
+    async with action(ctx) as acting:
         await record(ctx, acting.db, Event.WAVED)
 '''),
     "src/passgate/web/api/account.py": at_end('''\
 @router.post("/wave", responses=refuses(*SESSION, CsrfRefused), status_code=204, name="wave", summary="Wave")
-async def wave(ctx: Context, found: Live) -> Response:
+async def wave(ctx: Live) -> Response:
     """Whoever waves is noted."""
-    await account.wave(ctx.acting(found.actor))
+    await account.wave(ctx)
     return Response(status_code=204)
 '''),
 }
@@ -126,9 +126,9 @@ ENDPOINTS[f"POST {API}/me/wave"] = Entry(SESSION, (Right(asks.waves, 204),), (Wr
 PAGE: Plant = {
     "src/passgate/web/pages/account.py": at_end('''\
 @router.get("/account/wave")
-async def ask_wave(request: Request, found: Visitor) -> Response:
+async def ask_wave(request: Request, ctx: Visitor) -> Response:
     """Where one waves."""
-    return page(request, "account-wave", found)
+    return page(request, "account-wave", ctx)
 '''),
     "src/passgate/web/templates/account_wave.html": new(
         '{% extends "account_base.html" %}\n{% block title %}Wave{% endblock %}\n'

@@ -172,7 +172,7 @@ def event_page(factors: Factors = FACTORS) -> str:
 def _owners() -> dict[str, str]:
     """The comment above each table in `tables.py`: who owns its rows and what a row means."""
     text = Path(tables.__file__).read_text()
-    found = re.findall(r"^((?:# .*\n)+)\w+ = Table\(\n\s+\"(\w+)\"", text, re.MULTILINE)
+    found = re.findall(r"^((?:# .*\n)+)\w+ = Table\(\s*\"(\w+)\"", text, re.MULTILINE)
     return {name: " ".join(line.removeprefix("# ") for line in lines.splitlines()) for lines, name in found}
 
 

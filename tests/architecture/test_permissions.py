@@ -24,6 +24,7 @@ SRC = Path(access.__file__).parents[1]
 PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
 EXISTING = access.permissions(tuple(access.ROLES))
 AWAITED = {
+    "users:read": "a list of people over HTTP",
     "users:write": "changing people over HTTP",
     "users:delete": "deleting people over HTTP",
     "invitations:write": "invitations",

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from passgate.core.audit import deferred
+from passgate.core.audit import SYSTEM, deferred
 from passgate.core.events import Event
 from passgate.errors import Refusal
 from passgate.store.tables import audit_event
@@ -150,7 +150,7 @@ def _put_back(folk: Folk, arranged: sqlite3.Connection) -> None:
 
 
 async def _refused(folk: Folk, act: Action, at: int) -> None:
-    fact = deferred(folk.ctx, Event.ACCESS_REFUSED, planted=at)
+    fact = deferred(folk.ctx, Event.ACCESS_REFUSED, tenant_id=SYSTEM, planted=at)
     with sabotaged(folk.the, at=at, error=Planted(deferred=(fact,))) as broken, pytest.raises(Planted):
         await act()
     after = await folk.the.everything()

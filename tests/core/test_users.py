@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from passgate.core import access, users
+from passgate.core import access, admin, operate, users
 from passgate.core.audit import SYSTEM, record
 from passgate.core.ctx import Client, Ctx, Operator, Person, Principal, Stranger, System
 from passgate.core.events import Event
@@ -173,3 +173,34 @@ async def required(ctx: Ctx, permission: str) -> str:
     except PassgateError as refused:
         return refused.code
     return "ok"
+
+
+async def test_what_reaches_over_all_tenants_is_an_operators(lite: The) -> None:
+    """An owner of one tenant finds nobody in another, and vouches for no address."""
+    folk = Folk(lite)
+    owner = await folk.strong(await folk.create("owner@example.com", "owner"))
+    await operating.add_tenant(folk.ctx, "acme", None, "open")
+    await folk.create("ben@example.com", at="acme")
+    before = await lite.everything(but=("audit_event",))
+    for principal, code in (
+        (owner, "permission_missing"),
+        (System(), "permission_missing"),
+        (Stranger(), "credential_missing"),
+    ):
+        ctx = replace(folk.ctx, principal=principal)
+        for asked in (
+            users.by_email(ctx, "ben@example.com", "acme"),
+            users.by_email(ctx, "owner@example.com", "main"),
+            users.add(ctx, "main", "eve@example.com", "user", None),
+            users.listed(ctx, "main"),
+            users.operators_link(ctx, User(*owner.key)),
+            admin.add_tenant(ctx, "other", None, "open"),
+            operate.rotate_keys(ctx),
+            operate.recent(ctx, 10),
+            operate.record_backup(ctx, with_keys=True),
+        ):
+            with pytest.raises(PassgateError) as refused:
+                await asked
+            assert refused.value.code == code
+    assert await lite.everything(but=("audit_event",)) == before
+    assert (await users.by_email(operating.operator(folk.ctx), "ben@example.com", "acme")).tenant_id != owner.tenant_id

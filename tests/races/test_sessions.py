@@ -14,7 +14,7 @@ import httpx2
 from sqlalchemy import select
 
 from passgate.core import access
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Ctx, Operator
 from passgate.store.tables import audit_event, person, role_grant, session
 from tests.kit import OTHER_PASSWORD, Person, The, code_of, handle_of, token_of
 from tests.processes import Deployment, Outcomes, together
@@ -209,7 +209,7 @@ async def test_owners_leave_at_the_same_time(pair: Deployment) -> None:
     left = await rows(pair, select(role_grant.c.person_id).where(role_grant.c.role == "owner"))
     assert len(left) == 1
     async with services.store.write() as db:
-        await access.give(Ctx(services), db, tenant_id, left[0]["person_id"], "user")
+        await access.give(Ctx(services, principal=Operator()), db, tenant_id, left[0]["person_id"], "user")
 
 
 async def test_people_leave_while_they_sign_in(pair: Deployment) -> None:

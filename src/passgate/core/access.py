@@ -146,7 +146,7 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
     """Raise Conflict if `leaving` is the tenant's last live owner. Locks the tenant's row first, so that two owners who
     leave concurrently cannot both pass the check."""
-    await tenants.hold(db, tenant_id)
+    await tenants.lock_row(db, tenant_id)
     owners = (
         select(role_grant.c.person_id)
         .join(person, person.c.id == role_grant.c.person_id)

@@ -75,6 +75,7 @@ async def export(ctx: Ctx) -> AsyncIterator[dict[str, Any]]:
 
 
 async def record_backup(ctx: Ctx, *, with_keys: bool) -> None:
+    access.require_operator(ctx)
     async with ctx.write() as db:
         await record(ctx, db, Event.BACKUP_MADE, keys=with_keys)
 

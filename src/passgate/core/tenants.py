@@ -92,7 +92,7 @@ async def lock(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
     return _value(ctx, await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
 
 
-async def hold(db: Db, tenant_id: str) -> None:
+async def lock_row(db: Db, tenant_id: str) -> None:
     """Lock its row until the transaction ends."""
     await db.value(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
 
