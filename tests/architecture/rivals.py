@@ -65,8 +65,10 @@ class Owner:
             case "totp":
                 return self.population.code(self.who)
             case "passkey":
-                options = (await self.ask("POST", "/signin/challenge", {"factor": factor}, handle)).json()
-                return self.who.device.get({**options["challenge"], "allowCredentials": []}, OURS)
+                asked = await self.ask("POST", "/signin/challenge", {"factor": factor}, handle)
+                if asked.status_code != 200:  # a recovery passes over one that a bare password set up
+                    return {}
+                return self.who.device.get({**asked.json()["challenge"], "allowCredentials": []}, OURS)
             case "recovery_code":
                 return self.who.codes.pop()
             case _:
