@@ -100,7 +100,7 @@ def missing(ctx: Ctx, permission: str, subject_id: str | None = None, **facts: s
 
 
 class Standing(Enum):
-    """How far an actor's permission reaches over another person: not at all, over an equal, or over somebody with fewer
+    """How far somebody's permission reaches over another person: not at all, over an equal, or over somebody with fewer
     permissions."""
 
     NONE = auto()
@@ -109,7 +109,7 @@ class Standing(Enum):
 
 
 async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, permission: str) -> Standing:
-    """Decided by the current roles of both. NONE over oneself and over anyone with a permission that the actor
+    """Decided by the current roles of both. NONE over oneself and over anyone with a permission that they
     lacks."""
     mine = permissions(await roles_of(db, tenant_id, actor_id))
     theirs = permissions(await roles_of(db, tenant_id, person_id))
