@@ -109,7 +109,7 @@ class Standing(Enum):
 
 
 async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, permission: str) -> Standing:
-    """Decided by the current roles of both. NONE over oneself and over anyone with a permission that they
+    """Decided by the current roles of both. NONE over oneself and over anyone with a permission that one
     lacks."""
     mine = permissions(await roles_of(db, tenant_id, actor_id))
     theirs = permissions(await roles_of(db, tenant_id, person_id))
