@@ -18,7 +18,7 @@ from sqlalchemy import update
 from passgate.core import budgets, tenants, throttle
 from passgate.core.factors import totp
 from passgate.core.rules import AAL2
-from passgate.store.tables import budget, credential, person, session
+from passgate.store.tables import budget, carrier, credential, person
 from passgate.store.tables import tenant as tenant_table
 from passgate.world import SECOND
 from tests.authenticator import Authenticator
@@ -226,7 +226,7 @@ class Population:
         amr, now = json.dumps(["pwd", "otp"]), self.the.clock()
         proofs = json.dumps({"password": now, "totp": now})
         async with self.folk.ctx.write() as db:
-            await db.change(update(session).values(acr=AAL2, amr=amr, proofs=proofs))
+            await db.change(update(carrier).values(acr=AAL2, amr=amr, proofs=proofs))
 
     async def rules(self, **changed: Any) -> None:
         """Change the rules of `main` in the database."""

@@ -20,7 +20,7 @@ from sqlalchemy import delete, update
 from passgate.core import budgets, sessions, throttle
 from passgate.core import pending as sign_ins
 from passgate.core.rules import AAL1
-from passgate.store.tables import budget, person, session, sign_in, tenant
+from passgate.store.tables import budget, carrier, person, sign_in, tenant
 from passgate.world import SECOND
 from tests import catalogue
 from tests.architecture.population import Ask, Population
@@ -83,7 +83,7 @@ class Broken:
         """Take the second factor away: from a session its level, from a handle one proof."""
         ring = self.population.the.gate.services.ring
         if hashed := ring.presented(sessions.PREFIX, ask.secret):
-            mine = update(session).where(session.c.secret_hash == hashed)
+            mine = update(carrier).where(carrier.c.secret_hash == hashed)
             only = json.dumps({"password": self.population.the.clock()})
             assert await db.change(mine.values(acr=AAL1, amr='["pwd"]', proofs=only)) == 1
         elif hashed := ring.presented(sign_ins.PREFIX, ask.secret):

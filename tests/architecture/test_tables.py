@@ -28,6 +28,7 @@ OWNERS = {
     "budget": {"core/throttle.py"},
     "installation_secret": {"core/installation.py"},
     "session": {"core/sessions.py"},
+    "carrier": {"core/sessions.py"},
     "superseded_secret": {"core/sessions.py"},
     "form_answer": {"core/form_answers.py"},
     "audit_event": {"core/audit.py", "core/ledger.py", "core/checkpoint.py"},

@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from sqlalchemy import update
 
-from passgate.store.tables import session
+from passgate.store.tables import carrier
 from tests import catalogue
 from tests.browser.person import DESKTOP, PHONE, BrowserSite
 from tests.catalogue.entry import Stop
@@ -61,4 +61,4 @@ async def age_proofs(site: BrowserSite) -> None:
     """Make the proofs of all sessions too old to count as fresh."""
     inside = site.deployment.inside
     async with inside.services.store.write() as db:
-        await db.change(update(session).values(proofs="{}"))
+        await db.change(update(carrier).values(proofs="{}"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from passgate.core import access, account, credentials, enrolment, people, sessions, starts, tenants
 from passgate.core.ctx import Ctx, Origin
@@ -21,7 +21,7 @@ from passgate.core.message import Message
 from passgate.core.rules import AAL2
 from passgate.hashing import Hasher, Queue, Stored
 from passgate.settings import HashSettings
-from passgate.store.tables import credential, outbox
+from passgate.store.tables import carrier, credential, outbox
 from passgate.world import SECOND
 from tests.authenticator import Authenticator
 from tests.kit import CHEAP, PASSWORD, The
@@ -95,11 +95,12 @@ class Folk:
         """One more session of a person, with its token."""
         acr, proofs = "urn:passgate:aal1", {"password": self.the.clock()}
         async with self.ctx.write() as db:
-            opened = await sessions.open_session(
-                self.ctx, db, tenant_id=tenant_id, person_id=person_id, amr=("pwd",), acr=acr, proofs=proofs
-            )
-        at = proofs["password"]
-        return Actor(tenant_id, person_id, opened.session["id"], acr, ("pwd",), at, proofs), opened.token
+            proved = sessions.Proved("bearer", proofs, ("pwd",), acr)
+            opened = await sessions.open_session(self.ctx, db, tenant_id, person_id, proved)
+            session_id = opened.session["id"]
+            carrier_id = await db.value(select(carrier.c.id).where(carrier.c.session_id == session_id))
+        actor = Actor(tenant_id, person_id, session_id, carrier_id, 1, acr, ("pwd",), proofs["password"], proofs)
+        return actor, opened.token
 
     # -- what people have besides ------------------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Folk:
         """One more session of a person, fresh and of the highest level that any action asks for."""
         more = await self.session(actor.tenant_id, actor.person_id)
         async with self.ctx.write() as db:
-            await sessions.lift(self.ctx, db, more.session_id, {"totp": self.the.clock()}, AAL2)
+            await sessions.lift(self.ctx, db, more.carrier_id, {"totp": self.the.clock()}, AAL2)
         return replace(more, acr=AAL2, amr=("pwd", "otp"), proofs={**more.proofs, "totp": more.auth_time})
 
     async def add_app(self, actor: Actor) -> None:

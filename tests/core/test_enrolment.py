@@ -23,7 +23,7 @@ from passgate.errors import (
     StepUpNeeded,
     Throttled,
 )
-from passgate.store.tables import budget, credential, session
+from passgate.store.tables import budget, carrier, credential
 from tests import catalogue
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -123,7 +123,7 @@ async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
     folk.the.clock.forward(100)
     secret = await enrolment.offer(folk.acting(actor), "totp")
     await enrolment.prove(folk.acting(actor), "totp", code_of_app(folk.the, unspelled(secret["secret"])))
-    [row] = await folk.the.rows(session)
+    [row] = await folk.the.rows(carrier)
     assert (row["acr"], row["amr"]) == (AAL2, '["pwd", "otp"]')
     assert row["auth_time"] < actor.auth_time + 100 * 10**6
     other = await folk.session(actor.tenant_id, actor.person_id)
@@ -136,7 +136,7 @@ async def test_who_sets_one_up_is_at_their_new_level(folk: Folk) -> None:
 async def test_recovery_codes_lift_nothing(folk: Folk) -> None:
     actor = await folk.create()
     await enrolment.recovery_codes(folk.acting(actor))
-    [row] = await folk.the.rows(session)
+    [row] = await folk.the.rows(carrier)
     assert row["acr"] == AAL1
     await enrolment.recovery_codes(folk.acting(actor))
 

@@ -183,6 +183,6 @@ async def test_an_address_confirmed_with_a_password_counts_for_more(folk: Folk) 
 
 def test_what_was_only_set_up_proves_nothing_about_its_owner() -> None:
     now = 10**15
-    actor = Actor("t", "p", "s", AAL1, (), now, {"email_code": now, f"password{NEW}": now})
+    actor = Actor("t", "p", "s", "c", 1, AAL1, (), now, {"email_code": now, f"password{NEW}": now})
     assert policy.is_fresh(FACTORS, actor.proofs, AAL1, now, 300)
     assert proved_of(policy.recent(actor.proofs, now, 300)) == {"email_code"}

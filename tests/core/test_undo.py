@@ -7,6 +7,7 @@ tests/races/test_undo.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from passgate.core import address, enrolment, jobs, people, signin, starts
 from passgate.core.policy import Enough, Need
 from passgate.core.undo_link import LIFE
 from passgate.errors import Conflict, HandleInvalid, ProofRefused, Refusal
-from passgate.store.tables import audit_event, credential, person, session, sign_in, ticket
+from passgate.store.tables import audit_event, carrier, credential, person, sign_in, ticket
 from tests import operating
 from tests.core.behind import Folk
 from tests.core.visitor import Visitor, letters, links
@@ -532,10 +533,8 @@ async def test_another_change_of_address_can_be_undone(light: The) -> None:
     light.clock.forward(600)
     who = await anna.folk.session(*[(await anna_now(light))[name] for name in ("tenant_id", "id")])
     async with anna.ctx.write() as db:
-        await db.change(update(session).where(session.c.id == who.session_id).values(proofs="{}"))
-    bare = type(who)(
-        who.tenant_id, who.person_id, who.session_id, who.acr, who.amr, who.auth_time, {"passkey": who.auth_time}
-    )
+        await db.change(update(carrier).where(carrier.c.id == who.carrier_id).values(proofs="{}"))
+    bare = replace(who, proofs={"passkey": who.auth_time})
     await address.start(anna.ctx.acting(bare), ANNA)
     await address.prove(anna.ctx.acting(bare), await Visitor(anna.folk, ANNA, ANNA).code("address_code") or "")
     [link] = await links(anna.folk, ELSEWHERE)

@@ -7,15 +7,18 @@ Not here: one-time codes, handles and guesses, which are in `test_signing`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
 import httpx2
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from passgate.core import access
+from passgate.core import access, sessions
 from passgate.core.ctx import Ctx, Operator
-from passgate.store.tables import audit_event, person, role_grant, session
+from passgate.core.events import Event
+from passgate.core.journey import STEP_UP
+from passgate.store.tables import audit_event, carrier, person, role_grant, session
 from tests.kit import OTHER_PASSWORD, Person, The, code_of, handle_of, token_of
 from tests.processes import Deployment, Outcomes, together
 
@@ -191,6 +194,51 @@ async def test_two_step_ups_of_one_session(pair: Deployment) -> None:
     [token] = [token_of(answer) for answer in answers if answer.status_code == 201]
     assert (await pair.b.session(token)).status_code == 200
     assert len(await live_sessions(pair, await id_of(pair, anna))) == 1
+
+
+async def test_the_old_secret_is_dead_once_a_step_up_is_answered(pair: Deployment) -> None:
+    """Fifty step-ups, each while its old secret and another carrier of the session are in use in both processes."""
+    anna = await pair.a.person(pair.address())
+    her, token = await id_of(pair, anna), anna.token
+    [sid] = [row["id"] for row in await live_sessions(pair, her)]
+    other = await another_carrier(pair, sid)
+    written = 0
+    for turn in range(MANY):
+        old, finisher, face = Person(anna.email, anna.password, token), *pair.each(turn % 2 + 2)[-2:]
+        handle = await step_up(face, old)
+        assert (await face.prove(handle, "password", anna.password)).status_code == 200
+
+        async def change(face: The, number: int, old: Person = old) -> httpx2.Response:
+            await asyncio.sleep(number * 0.002)
+            return await face.http.patch("/api/v1/me", json={"profile": {"turn": number}}, headers=old.auth)
+
+        finished, others, *changes = await together(
+            finisher.finish(handle), face.session(other), *(change(each, n) for n, each in enumerate(pair.each(4)))
+        )
+        token = token_of(finished)
+        assert Outcomes.of(changes).keys() <= {"200", "session_ended"}
+        written += Outcomes.of(changes)["200"]
+        for each in pair.faces:
+            assert code_of(await each.session(old.token)) == "session_ended"
+            assert (await each.session(token)).json()["session"]["id"] == sid
+            assert (await each.session(other)).status_code == others.status_code == 200
+    rows_of_carriers = await rows(pair, select(carrier).where(carrier.c.session_id == sid))
+    assert sorted(row["generation"] for row in rows_of_carriers) == [1, MANY + 1]
+    trail = select(audit_event.c.event).where(audit_event.c.subject_id == her).order_by(audit_event.c.at)
+    events = [row["event"] for row in await rows(pair, trail)]
+    assert events.count("account:profile:changed") == written > 0
+    after = {following for event, following in itertools.pairwise(events) if event == str(STEP_UP.completed)}
+    assert after == {str(Event.STEP_UP_STARTED)}, "the old secret changes nothing after a step-up"
+
+
+async def another_carrier(pair: Deployment, sid: str) -> str:
+    services = pair.inside.services
+    minted = services.ring.mint(sessions.PREFIX)
+    [row] = await rows(pair, select(carrier).where(carrier.c.session_id == sid))
+    async with services.store.write() as db:
+        own = {"id": services.world.uuid(), "secret_hash": minted.hash, "kind": "cookie"}
+        await db.change(insert(carrier).values({**row, **own}))
+    return minted.token
 
 
 async def test_owners_leave_at_the_same_time(pair: Deployment) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
-from passgate.store.tables import credential, person, session
+from passgate.store.tables import carrier, credential, person, session
 from tests.kit import OTHER_PASSWORD, PASSWORD, Person, The, bearer, code_of, handle_of, token_of
 
 ME = "/api/v1/me"
@@ -184,13 +184,12 @@ async def test_pages(the: The, list_: str) -> None:
 
 async def test_a_page_holds_a_hundred(the: The) -> None:
     anna = await the.person()
-    row = (await the.rows(session))[0]
+    row, carried = (await the.rows(session))[0], (await the.rows(carrier))[0]
     async with the.gate.services.store.write() as db:
-        copies = [
-            {**row, "id": f"00000000-0000-7000-8000-{number:012x}", "secret_hash": number.to_bytes(32)}
-            for number in range(130)
-        ]
-        await db.change(insert(session).values(copies))
+        ids = [f"00000000-0000-7000-8000-{number:012x}" for number in range(130)]
+        await db.change(insert(session).values([{**row, "id": one} for one in ids]))
+        copies = [{**carried, "id": one, "session_id": one, "secret_hash": one.encode()} for one in ids]
+        await db.change(insert(carrier).values(copies))
     first = (await the.http.get(f"{ME}/sessions", headers=anna.auth)).json()
     assert len(first["items"]) == 100
     rest = (await the.http.get(f"{ME}/sessions?after={first['next']}", headers=anna.auth)).json()

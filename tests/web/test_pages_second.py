@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from passgate.store.tables import credential, session, sign_in
+from passgate.store.tables import carrier, credential, sign_in
 from tests.authenticator import Authenticator
 from tests.kit import PASSWORD, The
 from tests.web.browsing import SAME, Page, app, browser, led, outcome, rule
@@ -19,8 +19,8 @@ EMAIL = "anna@example.com"
 
 
 async def amr(the: The) -> list[str]:
-    """The `amr` of the newest session."""
-    return [str(word) for word in json.loads((await the.rows(session))[-1]["amr"])]
+    """The `amr` of the newest carrier."""
+    return [str(word) for word in json.loads((await the.rows(carrier))[-1]["amr"])]
 
 
 # -- passkeys --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from passgate.core import form_answers
 from passgate.core.form_answers import LIFE
 from passgate.errors import Unavailable
-from passgate.store.tables import audit_event, form_answer, session, sign_in
+from passgate.store.tables import audit_event, carrier, form_answer, session, sign_in
 from tests.core.having import code_of_app
 from tests.kit import PASSWORD, The, bearer, code_of, handle_of, token_of
 from tests.web.browsing import SAME, Browser, Page, app, browser
@@ -31,12 +31,13 @@ async def test_the_same_person_keeps_the_session(the: The) -> None:
     async with browser(the) as anna:
         await anna.sign_up()
         old = anna.session
-        [before] = await the.rows(session)
+        [before], [carried] = await the.rows(session), await the.rows(carrier)
         the.clock.forward(60)
         await anna.sign_in()
-        [row] = await the.rows(session)
+        [row], [carries] = await the.rows(session), await the.rows(carrier)
         assert (row["id"], row["ended_at"], row["created_at"]) == (before["id"], None, before["created_at"])
-        assert row["auth_time"] > before["auth_time"]
+        assert (carries["id"], carries["generation"]) == (carried["id"], 2)
+        assert carries["auth_time"] > carried["auth_time"]
         assert row["expires_at"] > before["expires_at"]
         assert anna.session != old
         assert (await the.session(anna.session)).json()["session"]["id"] == row["id"]

@@ -81,13 +81,16 @@ class Person:
     tenant_id: str
     person_id: str
     session_id: str
+    carrier_id: str
+    generation: int
+    """Of the carrier's secret."""
     acr: str
     amr: tuple[str, ...]
     auth_time: int
     proofs: Mapping[str, int] = field(default_factory=dict)
-    """When each proof of the session was last given, in microseconds."""
+    """When each proof was last given with this carrier, in microseconds."""
     row: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What was read of session, person and tenant with it, by the column names of `sessions.LOOKUP`."""
+    """What was read of session, carrier, person and tenant with it, by the column names of `sessions.LOOKUP`."""
 
     @property
     def key(self) -> tuple[str, str]:

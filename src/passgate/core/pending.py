@@ -41,7 +41,8 @@ class SignIn:
     rules: Rules
     journey: Journey
     person_id: str | None
-    session_id: str | None
+    carrier_id: str | None
+    """Of a step-up: what asked for it."""
     proofs: tuple[str, ...]
     proofs_text: str
     proved_at: Mapping[str, int]
@@ -100,7 +101,7 @@ async def begin(
     data: dict[str, Any],
     *,
     person_id: str | None = None,
-    session_id: str | None = None,
+    carrier_id: str | None = None,
     proofs: tuple[str, ...] = (),
 ) -> tuple[SignIn, str]:
     """Insert a row; returns it with its handle, which is returned only this once. `data` is sealed."""
@@ -112,7 +113,7 @@ async def begin(
         "purpose": journey.name,
         "handle_hash": minted.hash,
         "person_id": person_id,
-        "session_id": session_id,
+        "carrier_id": carrier_id,
         "proofs": json.dumps(dict.fromkeys(proofs, now)),
         "created_at": now,
         "expires_at": now + ctx.settings.signin.life * SECOND,
@@ -153,7 +154,7 @@ def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, se
         rules=rules,
         journey=JOURNEYS[row["purpose"]],
         person_id=row["person_id"],
-        session_id=row["session_id"],
+        carrier_id=row["carrier_id"],
         proofs=tuple(proved_at := _proofs(row)),
         proofs_text=row["proofs"],
         proved_at=proved_at,
@@ -269,9 +270,9 @@ async def end(ctx: Ctx, db: Db, sign_in_id: str) -> None:
     await db.change(this.values(finished_at=ctx.now()))
 
 
-async def end_of_session(ctx: Ctx, db: Db, session_id: str, *, but: str) -> None:
-    """End the other step-ups of a session, whose secret changes now: who asked for them has the old one."""
-    others = update(table).where(table.c.session_id == session_id, table.c.finished_at.is_(None), table.c.id != but)
+async def end_step_ups(ctx: Ctx, db: Db, carrier_id: str, *, but: str) -> None:
+    """End the other step-ups of a carrier, whose secret changes now: who asked for them has the old one."""
+    others = update(table).where(table.c.carrier_id == carrier_id, table.c.finished_at.is_(None), table.c.id != but)
     await db.change(others.values(finished_at=ctx.now()))
 
 

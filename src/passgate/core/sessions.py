@@ -1,16 +1,17 @@
-"""Sessions: open, find, lift, touch, end. The result of a sign-in, and the only thing that authorises a person to act.
-Only `signin.finish` opens one. An ended session never becomes live: nothing resets `ended_at`. A step-up leaves the
-session's id as it is and gives it a new secret.
+"""Sessions and their carriers: open, find, lift, touch, end. A session is the result of a sign-in, and the only thing
+that authorises a person to act; a carrier has a secret and the level that was proved with it. Only `signin.finish`
+opens one. Nothing that has ended becomes live: nothing resets `ended_at`. A step-up leaves the session's id as it is
+and gives the carrier that asked a new secret; other carriers of the session keep theirs.
 
-Not here: how a session is carried (cookie, bearer), which is `web`.
+Not here: where in a request a secret stands, which is `web`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
@@ -33,7 +34,7 @@ from passgate.core.rules import AAL3, Rules
 from passgate.errors import CredentialInvalid, NotFound, SessionEnded, SessionSuperseded, StepUpNeeded
 from passgate.store import Db
 from passgate.store.point import Lookup
-from passgate.store.tables import person, role_grant, session, superseded_secret, tenant
+from passgate.store.tables import carrier, person, role_grant, session, superseded_secret, tenant
 from passgate.world import SECOND
 
 PREFIX = "pg_ses_"
@@ -54,13 +55,16 @@ LOOKUP = Lookup(
         session.c.idle_expires_at,
         session.c.expires_at,
         session.c.ended_at,
-        session.c.auth_time,
-        session.c.amr,
-        session.c.acr,
-        session.c.proofs,
         session.c.browser,
         session.c.os,
         session.c.ip,
+        carrier.c.id.label("carrier_id"),
+        carrier.c.generation,
+        carrier.c.auth_time,
+        carrier.c.amr,
+        carrier.c.acr,
+        carrier.c.proofs,
+        carrier.c.ended_at.label("carrier_ended_at"),
         person.c.email,
         person.c.email_verified_at,
         person.c.profile,
@@ -72,16 +76,20 @@ LOOKUP = Lookup(
         tenant.c.policy,
         _ROLES.scalar_subquery().label("roles"),
     )
+    .join(carrier, carrier.c.session_id == session.c.id)
     .join(person, person.c.id == session.c.person_id)
     .join(tenant, tenant.c.id == session.c.tenant_id)
-    .where(session.c.secret_hash == b"")
+    .where(carrier.c.secret_hash == b"")
 )
 """Everything a request needs to know of a session, in one indexed query."""
 _SUPERSEDED = Lookup(
     select(session.c.ended_at)
-    .join(superseded_secret, superseded_secret.c.session_id == session.c.id)
+    .join(carrier, carrier.c.session_id == session.c.id)
+    .join(superseded_secret, superseded_secret.c.carrier_id == carrier.c.id)
     .where(superseded_secret.c.secret_hash == b"")
 )
+
+Kind = Literal["cookie", "bearer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +110,51 @@ _SEEN = select(
 )
 
 
-async def open_session(
-    ctx: Ctx, db: Db, *, tenant_id: str, person_id: str, amr: tuple[str, ...], acr: str, proofs: Mapping[str, int]
-) -> Opened:
-    """Open a session, always with a new id and a new secret. Only the secret's hash is stored. `proofs`: when each was
-    given."""
-    minted = ctx.ring.mint(PREFIX)
-    now, (idle, absolute) = ctx.now(), _lives(ctx, acr)
-    expires = now + absolute * SECOND
-    row = {
-        "id": ctx.world.uuid(),
-        "tenant_id": tenant_id,
-        "person_id": person_id,
-        "secret_hash": minted.hash,
-        "amr": json.dumps(amr),
-        "acr": acr,
-        "proofs": json.dumps(dict(proofs)),
-        "auth_time": now,
-        "created_at": now,
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What a sign-in or step-up proved, and the kind of carrier it is for. `proofs`: when each was given."""
+
+    kind: Kind
+    proofs: Mapping[str, int]
+    amr: tuple[str, ...]
+    acr: str
+
+    def level(self, now: int) -> dict[str, Any]:
+        """The columns of the level that was proved now."""
+        return {
+            "kind": self.kind,
+            "proofs": json.dumps(dict(self.proofs)),
+            "amr": json.dumps(self.amr),
+            "acr": self.acr,
+            "auth_time": now,
+        }
+
+
+async def open_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, proved: Proved) -> Opened:
+    """Open a session with one carrier, always with new ids and a new secret. Only the secret's hash is stored."""
+    minted, now = ctx.ring.mint(PREFIX), ctx.now()
+    both = {"tenant_id": tenant_id, "created_at": now, "ended_at": None}
+    row = {"id": ctx.world.uuid(), "person_id": person_id, **both, **_used(ctx, now, proved.acr)}
+    carried = {"id": ctx.world.uuid(), "session_id": row["id"], **both, **proved.level(now)}
+    device = {"as_browser": ctx.origin.browser, "as_os": ctx.origin.os}
+    seen = await db.one(_SEEN, of_tenant=tenant_id, of_person=person_id, **device)
+    await db.add(session, **row)
+    await db.add(carrier, **carried, secret_hash=minted.hash)
+    is_new = bool(seen and seen["any"] and not seen["same"])
+    return Opened(minted.token, as_json({**carried, **row}, current=True), is_new)
+
+
+def _used(ctx: Ctx, now: int, acr: str) -> dict[str, Any]:
+    """The columns of a session that was proved now: its lifetimes, and where it is used."""
+    idle, absolute = _lives(ctx, acr)
+    return {
         "last_used_at": now,
-        "idle_expires_at": min(now + idle * SECOND, expires),
-        "expires_at": expires,
-        "ended_at": None,
+        "idle_expires_at": now + min(idle, absolute) * SECOND,
+        "expires_at": now + absolute * SECOND,
         "browser": ctx.origin.browser,
         "os": ctx.origin.os,
         "ip": ctx.origin.ip,
     }
-    device = {"as_browser": ctx.origin.browser, "as_os": ctx.origin.os}
-    seen = await db.one(_SEEN, of_tenant=tenant_id, of_person=person_id, **device)
-    await db.add(session, **row)
-    is_new = bool(seen and seen["any"] and not seen["same"])
-    return Opened(minted.token, as_json(row, current=True), is_new)
 
 
 def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
@@ -142,9 +164,9 @@ def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
 
 
 async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
-    """The person of a live session, by its bearer secret; raises CredentialInvalid, SessionEnded, or StepUpNeeded for a
-    session that the tenant's rules no longer accept, unless `at_any_level`. The MAC is checked before the database is
-    queried; every call queries it, so a session ended, or a rule raised, a moment ago counts."""
+    """The person of a live session, by the secret of one of its carriers; raises CredentialInvalid, SessionEnded, or
+    StepUpNeeded for a level that the tenant's rules no longer accept, unless `at_any_level`. The MAC is checked before
+    the database is queried; every call queries it, so a session ended, or a rule raised, a moment ago counts."""
     secret_hash = ctx.ring.presented(PREFIX, token)
     if secret_hash is None:
         raise CredentialInvalid
@@ -152,13 +174,15 @@ async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
     if read is None:
         raise await _missing(ctx, secret_hash)
     row, now = LOOKUP.named(read), ctx.now()
-    is_over = row["ended_at"] is not None or row["idle_expires_at"] <= now or row["expires_at"] <= now
-    if is_over or row["person_disabled_at"] is not None or row["tenant_disabled_at"] is not None:
+    is_over = row["idle_expires_at"] <= now or row["expires_at"] <= now
+    if is_over or any(row[end] is not None for end in _ENDS):
         raise SessionEnded
     found = Person(
         row["tenant_id"],
         row["person_id"],
         row["id"],
+        row["carrier_id"],
+        row["generation"],
         row["acr"],
         tuple(json.loads(row["amr"])),
         row["auth_time"],
@@ -172,11 +196,14 @@ async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
 
 
 async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInvalid:
-    """Why no session has this secret: a step-up has replaced it, or it is none of ours."""
+    """Why no carrier has this secret: a step-up has replaced it, or it is none of ours."""
     row = await ctx.services.store.point.one(_SUPERSEDED, secret_hash)
     if row is None:
         return CredentialInvalid()
     return SessionSuperseded() if row[0] is None else SessionEnded()
+
+
+_ENDS = ("ended_at", "carrier_ended_at", "person_disabled_at", "tenant_disabled_at")
 
 
 async def touch(ctx: Ctx) -> None:
@@ -199,50 +226,46 @@ def _live(now: int) -> tuple[ColumnElement[bool], ...]:
 
 
 async def is_live(ctx: Ctx, db: Db) -> bool:
-    """Whether the session of whoever acts is live. With the person locked it stays so until the transaction ends,
-    because ending it takes that lock too."""
-    query = select(session.c.id).where(session.c.id == ctx.person.session_id, *_live(ctx.now()))
-    return await db.value(query) is not None
+    """Whether whoever acts still has what they came with: the session is live, and the carrier's secret the same. With
+    the person locked it stays so until the transaction ends, because ending and lifting take that lock too."""
+    row = await live_carrier(ctx, db, ctx.person.carrier_id)
+    return row is not None and row["generation"] == ctx.person.generation
 
 
-async def lift(ctx: Ctx, db: Db, session_id: str, proofs: Mapping[str, int], acr: str) -> RowMapping:
-    """Add proofs to a live session, whose person the caller has locked; its level never falls. Returns the row as it
+async def live_carrier(ctx: Ctx, db: Db, carrier_id: str) -> RowMapping | None:
+    """The row of a live carrier of a live session, whatever its secret is by now."""
+    query = select(carrier).join(session, session.c.id == carrier.c.session_id)
+    return await db.one(query.where(carrier.c.id == carrier_id, carrier.c.ended_at.is_(None), *_live(ctx.now())))
+
+
+async def lift(ctx: Ctx, db: Db, carrier_id: str, proofs: Mapping[str, int], acr: str) -> RowMapping:
+    """Add proofs to a live carrier, whose person the caller has locked; its level never falls. Returns the row as it
     was. SessionEnded."""
-    row = await db.one(select(session).where(session.c.id == session_id, *_live(ctx.now())))
+    row = await live_carrier(ctx, db, carrier_id)
     if row is None:
         raise SessionEnded
     merged = {**json.loads(row["proofs"]), **proofs}
     amr = dict.fromkeys((*json.loads(row["amr"]), *amr_of(ctx.factors, tuple(proofs))))
     values = {"proofs": json.dumps(merged), "amr": json.dumps([*amr]), "acr": stronger(row["acr"], acr)}
-    await db.change(update(session).where(session.c.id == session_id).values(**values))
+    await db.change(update(carrier).where(carrier.c.id == carrier_id).values(**values))
     return row
 
 
-async def renew(
-    ctx: Ctx, db: Db, session_id: str, *, proofs: Mapping[str, int], amr: tuple[str, ...], acr: str
-) -> Opened:
-    """The same session after a step-up or another sign-in in its browser: its proofs are added, its lifetimes begin
-    anew, its secret is a new one, and `auth_time`, `amr` and `acr` describe the sign-in that has just finished. The
-    person is locked."""
-    old = await lift(ctx, db, session_id, proofs, acr)
+async def renew(ctx: Ctx, db: Db, carrier_id: str, proved: Proved) -> Opened:
+    """The same session after a step-up or another sign-in in its browser: its lifetimes begin anew, and the carrier
+    that asked has a new secret; the proofs are added to those it had, and `auth_time`, `amr` and `acr` describe the
+    sign-in that has just finished. The person is locked. SessionEnded."""
+    old = await live_carrier(ctx, db, carrier_id)
+    if old is None:
+        raise SessionEnded
     minted, now = ctx.ring.mint(PREFIX), ctx.now()
-    idle, absolute = _lives(ctx, acr)
-    expires = now + absolute * SECOND
-    values = {
-        "secret_hash": minted.hash,
-        "amr": json.dumps(amr),
-        "acr": acr,
-        "browser": ctx.origin.browser,
-        "os": ctx.origin.os,
-        "ip": ctx.origin.ip,
-        "auth_time": now,
-        "last_used_at": now,
-        "idle_expires_at": min(now + idle * SECOND, expires),
-        "expires_at": expires,
-    }
-    await db.change(update(session).where(session.c.id == session_id).values(**values))
-    await db.add(superseded_secret, secret_hash=old["secret_hash"], session_id=session_id)
-    row = await db.one(select(session).where(session.c.id == session_id))
+    level = replace(proved, proofs={**json.loads(old["proofs"]), **proved.proofs}).level(now)
+    of_carrier = update(carrier).where(carrier.c.id == carrier_id)
+    await db.change(of_carrier.values(**level, secret_hash=minted.hash, generation=old["generation"] + 1))
+    await db.add(superseded_secret, secret_hash=old["secret_hash"], carrier_id=carrier_id)
+    of_session = update(session).where(session.c.id == old["session_id"])
+    await db.change(of_session.values(**_used(ctx, now, proved.acr)))
+    row = await db.one(_WITH_LEVEL.where(carrier.c.id == carrier_id))
     if row is None:
         raise SessionEnded
     return Opened(minted.token, as_json(row, current=True), is_new_device=False)
@@ -263,8 +286,10 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str)
 
 
 async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str) -> int:
-    move = update(session).where(*_is(tenant_id, person_id), which, session.c.ended_at.is_(None))
-    return await db.change(move.values(ended_at=ctx.now(), end_reason=reason))
+    now, these = ctx.now(), (*_is(tenant_id, person_id), which, session.c.ended_at.is_(None))
+    carriers = update(carrier).where(carrier.c.session_id.in_(select(session.c.id).where(*these)))
+    await db.change(carriers.where(carrier.c.ended_at.is_(None)).values(ended_at=now))
+    return await db.change(update(session).where(*these).values(ended_at=now, end_reason=reason))
 
 
 async def purge(db: Db, before: int) -> None:
@@ -273,12 +298,27 @@ async def purge(db: Db, before: int) -> None:
     await db.change(delete(session).where(or_(ended, session.c.expires_at < before)))
 
 
+_WITH_LEVEL = select(session, carrier.c.amr, carrier.c.acr, carrier.c.auth_time).join(
+    carrier, carrier.c.session_id == session.c.id
+)
+_of_same = carrier.alias()
+_NEWEST = (
+    select(_of_same.c.id)
+    .where(_of_same.c.session_id == session.c.id, _of_same.c.ended_at.is_(None))
+    .order_by(_of_same.c.auth_time.desc(), _of_same.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""Of a session's carriers the one that proved something last: its level is what a list shows."""
+
+
 async def listed(ctx: Ctx, db: Db, *, before: str | None, limit: int) -> list[dict[str, Any]]:
     """Live sessions, newest first."""
-    query = select(session).where(*_is(*ctx.person.key), *_live(ctx.now())).order_by(session.c.id.desc()).limit(limit)
+    query = _WITH_LEVEL.where(*_is(*ctx.person.key), *_live(ctx.now()), carrier.c.id == _NEWEST)
     if before:
         query = query.where(session.c.id < before)
-    return [as_json(row, current=row["id"] == ctx.person.session_id) for row in await db.rows(query)]
+    rows = await db.rows(query.order_by(session.c.id.desc()).limit(limit))
+    return [as_json(row, current=row["id"] == ctx.person.session_id) for row in rows]
 
 
 def as_json(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:

@@ -360,7 +360,7 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
             raise StepUpNeeded(str(sign_in.data.get("floor") or sign_in.rules.least_acr), 0)
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
-        opened = await _open(ctx, db, sign_in, sign_in.person_id, enough, present)
+        opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, by_cookie), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         await record(
             ctx,
@@ -387,9 +387,9 @@ async def _present(ctx: Ctx) -> Person | None:
 
 
 async def _open(
-    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Person | None
+    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, proved: sessions.Proved, present: Person | None
 ) -> sessions.Opened:
-    opened = await _session(ctx, db, sign_in, person_id, enough, present)
+    opened = await _session(ctx, db, sign_in, person_id, proved, present)
     if sign_in.journey.is_recovery or email_code.name in names_of(sign_in.proofs):
         await once.end_mailed(ctx, db, person_id)
     if proved_of(sign_in.proofs) & await credentials.settled(ctx, db, sign_in.tenant_id, person_id):
@@ -404,26 +404,29 @@ async def _open(
 
 
 async def _session(
-    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, enough: Enough, present: Person | None
+    ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, proved: sessions.Proved, present: Person | None
 ) -> sessions.Opened:
     """A new session; or the same one under a new secret after a step-up, which signing in again in its browser is too.
     Raises SessionEnded if the session of a step-up has ended meanwhile."""
-    proofs = dict(sign_in.proved_at)
-    if enough.reason == policy.BY_BROWSER.name:
-        proofs[REMEMBERED] = ctx.now()
-    given: dict[str, Any] = {"proofs": proofs, "amr": enough.amr, "acr": enough.acr}
-    goes_on = sign_in.session_id if sign_in.journey.is_step_up else None
-    if goes_on is None and present is not None and await sessions.is_live(ctx.acting(present), db):
+    goes_on = sign_in.carrier_id if sign_in.journey.is_step_up else None
+    if goes_on is None and present is not None and await sessions.live_carrier(ctx, db, present.carrier_id):
         if present.person_id == person_id:
-            goes_on = present.session_id
+            goes_on = present.carrier_id
         else:
             await sessions.end(ctx.acting(present), db, present.session_id, "replaced")
             about: dict[str, Any] = {"tenant_id": present.tenant_id, "subject_id": present.person_id}
             await record(ctx, db, Event.SESSION_ENDED, **about, session_id=present.session_id, reason="replaced")
     if goes_on is not None:
-        await pending.end_of_session(ctx, db, goes_on, but=sign_in.id)
-        return await sessions.renew(ctx, db, goes_on, **given)
-    return await sessions.open_session(ctx, db, tenant_id=sign_in.tenant_id, person_id=person_id, **given)
+        await pending.end_step_ups(ctx, db, goes_on, but=sign_in.id)
+        return await sessions.renew(ctx, db, goes_on, proved)
+    return await sessions.open_session(ctx, db, sign_in.tenant_id, person_id, proved)
+
+
+def _proved(ctx: Ctx, sign_in: SignIn, enough: Enough, by_cookie: bool) -> sessions.Proved:
+    proofs = dict(sign_in.proved_at)
+    if enough.reason == policy.BY_BROWSER.name:
+        proofs[REMEMBERED] = ctx.now()
+    return sessions.Proved("cookie" if by_cookie else "bearer", proofs, enough.amr, enough.acr)
 
 
 def may_remember(sign_in: SignIn) -> int:

@@ -122,7 +122,7 @@ async def step_up(ctx: Ctx, acr: str | None, return_to: str | None = None, *, ad
             raise HandleInvalid
         floor = acr or own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
         data = {"floor": floor, "email": found["email"], "email_key": found["email_key"], "address": address}
-        mine = {"person_id": ctx.person.person_id, "session_id": ctx.person.session_id}
+        mine = {"person_id": ctx.person.person_id, "carrier_id": ctx.person.carrier_id}
         begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data | _going(return_to), **mine)
         started = await _started(ctx, db, begun, handle)
         if isinstance(started.decision, Refuse):
@@ -257,13 +257,13 @@ async def _begin(
     data: dict[str, Any],
     *,
     person_id: str | None = None,
-    session_id: str | None = None,
+    carrier_id: str | None = None,
 ) -> tuple[pending.SignIn, str]:
     """Begin a pending sign-in, whose row is debited too; finishing gives that back. Throttled."""
     rows = await budgets.pending_row(ctx, db, tries, len(canonical(data)))
     ctx.services.tally[f"started_{journey.name}"] += 1
     more = {"rows": rows} if rows else {}
-    return await pending.begin(ctx, db, tenant, journey, data | more, person_id=person_id, session_id=session_id)
+    return await pending.begin(ctx, db, tenant, journey, data | more, person_id=person_id, carrier_id=carrier_id)
 
 
 def _going(return_to: str | None) -> dict[str, str]:

@@ -150,7 +150,8 @@ sign_in = Table(
     Column("purpose", String(12), nullable=False),
     Column("handle_hash", LargeBinary, nullable=False, unique=True),
     _person(null=True),
-    _id("session_id"),
+    # Of a step-up: the carrier that asked for it.
+    _id("carrier_id"),
     _sealed("data_sealed", "sign_in"),
     Column("proofs", Text, nullable=False, server_default=text("'[]'")),
     Column("spent", Integer, nullable=False, server_default="0"),
@@ -177,6 +178,10 @@ ticket = Table(
     _at("created_at"),
     _at("expires_at"),
     _at("taken_at", null=True),
+    # Became invalid without being taken.
+    _at("ended_at", null=True),
+    # A taken one is kept until then: as long as what it gave.
+    _at("kept_until", null=True),
     Index(None, "kind", "bound_to"),
     Index(None, "person_id"),
     Index(None, "expires_at"),
@@ -201,18 +206,13 @@ installation_secret = Table(
     _sealed("value_sealed", "installation"),
 )
 
-# core/sessions: the result of a sign-in. An ended row never becomes live again. `proofs`: when each was given.
+# core/sessions: the result of a sign-in, with an id that stays. An ended row never becomes live again.
 session = Table(
     "session",
     metadata,
     _id(primary_key=True),
     _tenant(),
     _person(),
-    Column("secret_hash", LargeBinary, nullable=False, unique=True),
-    Column("amr", Text, nullable=False),
-    Column("acr", String(60), nullable=False),
-    Column("proofs", Text, nullable=False, server_default=text("'{}'")),
-    _at("auth_time"),
     _at("created_at"),
     _at("last_used_at"),
     _at("idle_expires_at"),
@@ -226,13 +226,33 @@ session = Table(
     Index(None, "expires_at"),
 )
 
+# core/sessions: what carries a session, `cookie` or `bearer`, and the level that was proved with it. `generation`
+# counts its secrets; `proofs`: when each was given. It ends with its session.
+carrier = Table(
+    "carrier",
+    metadata,
+    _id(primary_key=True),
+    _tenant(),
+    Column("session_id", String(36), ForeignKey("session.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("generation", Integer, nullable=False, server_default="1"),
+    Column("amr", Text, nullable=False),
+    Column("acr", String(60), nullable=False),
+    Column("proofs", Text, nullable=False),
+    _at("auth_time"),
+    _at("created_at"),
+    _at("ended_at", null=True),
+    Index(None, "session_id"),
+)
+
 # core/sessions: secrets that a step-up has replaced, so that an answer to one does not clear the newer cookie.
 superseded_secret = Table(
     "superseded_secret",
     metadata,
     Column("secret_hash", LargeBinary, primary_key=True),
-    Column("session_id", String(36), ForeignKey("session.id", ondelete="CASCADE"), nullable=False),
-    Index(None, "session_id"),
+    Column("carrier_id", String(36), ForeignKey("carrier.id", ondelete="CASCADE"), nullable=False),
+    Index(None, "carrier_id"),
 )
 
 # core/form_answers: what a form was answered with, so that its second post is answered as the first.
