@@ -16,8 +16,10 @@ import pytest
 from passgate.app import build_services
 from passgate.store.migrate import upgrade
 from passgate.world import World
-from tests import groups, kit, seconds, storage
+from tests import groups, kit, seconds, storage, tenancy
 from tests.servers import Postgres
+
+tenancy.watch()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -24,6 +24,7 @@ import httpx2
 
 from passgate.app import Passgate
 from passgate.settings import Settings
+from tests import tenancy
 from tests.kit import CHEAP, OWN_FACTORS, OWN_PLUGINS, OWN_SETTINGS, Clock, The, settings_for
 from tests.servers import free_port
 
@@ -299,4 +300,5 @@ def serve(app: Any, port: int) -> None:
 
 
 if __name__ == "__main__":
+    tenancy.watch()
     main()

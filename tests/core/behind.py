@@ -108,7 +108,7 @@ class Folk:
         """One more session of a person, fresh and of the highest level that any action asks for."""
         more = await self.session(actor.tenant_id, actor.person_id)
         async with self.ctx.write() as db:
-            await sessions.lift(self.ctx, db, more.carrier_id, {"totp": self.the.clock()}, AAL2)
+            await sessions.lift(self.acting(more), db, {"totp": self.the.clock()}, AAL2)
         return replace(more, acr=AAL2, amr=("pwd", "otp"), proofs={**more.proofs, "totp": more.auth_time})
 
     async def add_app(self, actor: Actor) -> None:

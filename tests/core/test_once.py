@@ -6,6 +6,9 @@ What a ticket opens is tested where it is used.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
+
+from sqlalchemy import RowMapping
 
 from passgate.core import once
 from passgate.store.tables import ticket
@@ -13,25 +16,30 @@ from tests.core.behind import Folk
 from tests.kit import The
 
 
-async def issued(folk: Folk, bound_to: str = "x", kind: str = "test", life: int = 60) -> str:
-    """Issue a ticket; its id."""
+async def issued(folk: Folk, bound_to: str = "x", kind: str = "test", life: int = 60) -> RowMapping:
+    """Issue a ticket."""
     tenant = await folk.tenant()
     known = {row["id"] for row in await folk.the.rows(ticket)}
     async with folk.ctx.write() as db:
         await once.issue(folk.ctx, db, tenant.id, kind, bound_to, b"hash", life=life)
-    (made,) = {str(row["id"]) for row in await folk.the.rows(ticket)} - known
-    return made
+    (made,) = [row for row in await folk.the.rows(ticket) if row["id"] not in known]
+    return cast("RowMapping", made)
 
 
-async def taken(folk: Folk, ticket_id: str) -> bool:
+async def took(folk: Folk, row: RowMapping, *, kept: int = 0) -> once.Taken | once.Reused | once.Unknown:
     async with folk.ctx.write() as db:
-        return await once.take(folk.ctx, db, ticket_id)
+        return await once.take(folk.ctx, db, row, kept=kept)
 
 
-async def live(folk: Folk, bound_to: str = "x", kind: str = "test") -> str | None:
+async def taken(folk: Folk, row: RowMapping) -> bool:
+    return (await took(folk, row)).is_first
+
+
+async def live(folk: Folk, bound_to: str = "x", kind: str = "test") -> RowMapping | None:
+    tenant = await folk.tenant()
     async with folk.ctx.read() as db:
-        found = await once.live(folk.ctx, db, kind, bound_to)
-    return found["id"] if found else None
+        found = await once.live(folk.ctx, db, tenant.id, kind, bound_to)
+    return cast("RowMapping | None", dict(found) if found else None)
 
 
 async def test_of_fifty_at_once_one_takes_it(the: The) -> None:
@@ -61,7 +69,7 @@ async def test_when_the_newest_is_over_no_older_one_comes_back(lite: The) -> Non
     folk = Folk(lite)
     older, newer = await issued(folk), await issued(folk)
     async with folk.ctx.write() as db:
-        await db.change(ticket.update().where(ticket.c.id == older).values(taken_at=None))
+        await db.change(ticket.update().where(ticket.c.id == older["id"]).values(ended_at=None))
     assert await live(folk) == newer
     assert await taken(folk, newer)
     assert await live(folk) is None
@@ -75,4 +83,41 @@ async def test_too_late_is_not_taken(the: The) -> None:
     the.clock.forward(1)
     assert await live(folk) is None
     assert not await taken(folk, made)
-    assert not await taken(folk, "no such ticket")
+    assert await took(folk, made) == once.Unknown(), "it was never used"
+
+
+async def test_a_second_use_is_told(the: The) -> None:
+    """With the row, so that what it gave can be taken back; not so for one that ended, is another tenant's, or never
+    was."""
+    folk = Folk(the)
+    made, ended, other = await issued(folk), await issued(folk, "y"), await issued(folk, "z")
+    assert await took(folk, made) == once.Taken()
+    again = await took(folk, made)
+    assert isinstance(again, once.Reused)
+    assert (again.row["id"], again.row["taken_at"] is not None) == (made["id"], True)
+    async with folk.ctx.write() as db:
+        await once.end(folk.ctx, db, ended["tenant_id"], "test", "y")
+    for row in (ended, {**made, "tenant_id": "elsewhere"}, {**other, "id": "never"}):
+        assert await took(folk, cast("RowMapping", row)) == once.Unknown()
+    assert await taken(folk, other)
+
+
+async def test_a_taken_one_stays_as_long_as_what_it_gave(the: The) -> None:
+    """And one that is not taken goes when it has expired."""
+    folk = Folk(the)
+    kept, used, left = await issued(folk), await issued(folk, "y"), await issued(folk, "z")
+    await took(folk, kept, kept=3600)
+    await took(folk, used)
+
+    async def purged() -> list[str]:
+        async with folk.ctx.write() as db:
+            await once.purge(db, folk.ctx.now())
+        return [row["id"] for row in await the.rows(ticket)]
+
+    assert await purged() == [kept["id"], used["id"], left["id"]]
+    the.clock.forward(61)
+    assert await purged() == [kept["id"]]
+    assert isinstance(await took(folk, kept), once.Reused)
+    the.clock.forward(3600)
+    assert await purged() == []
+    assert await took(folk, kept) == once.Unknown()

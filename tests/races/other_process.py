@@ -24,6 +24,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.ctx import Person as Actor
 from passgate.errors import Refusal
 from passgate.world import World
+from tests import tenancy
 from tests.core.behind import HERE
 from tests.kit import Clock, settings_for
 from tests.processes import ROOT
@@ -122,4 +123,5 @@ def _print(answer: object) -> None:
 
 
 if __name__ == "__main__":
+    tenancy.watch()
     asyncio.run(_serve())

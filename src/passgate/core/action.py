@@ -53,10 +53,10 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str,
     browsers strangers; returns the number of sessions. Pending sign-ins come before sessions: one that
     finishes meanwhile has written its session, which is then found and ended.
     `but`: id of a pending sign-in to leave open."""
-    await known.forget(db, person_id)
+    await known.forget(db, tenant_id, person_id)
     await pending.end_all(ctx, db, tenant_id, person_id, but=but)
-    await once.end_mailed(ctx, db, person_id)
-    await once.end_offers(ctx, db, person_id)
+    await once.end_mailed(ctx, db, tenant_id, person_id)
+    await once.end_offers(ctx, db, tenant_id, person_id)
     return await sessions.end_all(ctx, db, tenant_id, person_id, reason)
 
 
@@ -98,8 +98,8 @@ async def within(
     if permission:
         await access.require(ctx, db, permission, about)
     if Ends.OTHER_SESSIONS in ends:
-        await known.forget(db, me.person_id)
-        await once.end_mailed(ctx, db, me.person_id)
+        await known.forget(db, *me.key)
+        await once.end_mailed(ctx, db, *me.key)
     if Ends.PENDING in ends:
         # An undo is begun by the address that stood before; whoever has a session must not be able to end it.
         await pending.end_all(ctx, db, *me.key, spared=(UNDO.name,))
@@ -116,13 +116,14 @@ async def administration(
     """A transaction of somebody who manages a tenant, or the person `about` of it, with whoever acts and that person
     locked: yields also the person's row, None while they are disabled. Raises SessionEnded, PermissionMissing, and
     NotFound for another tenant than one's own, unless an operator acts."""
-    mine = () if isinstance(ctx.principal, Operator) else (ctx.person.person_id,)
+    mine = () if isinstance(ctx.principal, Operator) else (ctx.person.key,)
+    theirs = (tenant_id, about or "")
     async with ctx.write() as db:
-        locked = await people.lock_all(db, {*mine, *([about] if about else [])}, or_closed=True)
+        locked = await people.lock_all(db, {*mine, *([theirs] if about else [])}, or_closed=True)
         for one in mine:
             if one not in locked or not people.is_live(locked[one]) or not await sessions.is_live(ctx, db):
                 raise SessionEnded
         await access.require(ctx, db, permission, about)
         if mine and ctx.person.tenant_id != tenant_id:
             raise NotFound
-        yield db, locked.get(about or "")
+        yield db, locked.get(theirs)

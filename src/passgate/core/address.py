@@ -61,7 +61,7 @@ async def start(ctx: Ctx, email: str) -> str:
 async def waiting(ctx: Ctx) -> str | None:
     """The new address, masked, while its code is still valid."""
     async with ctx.read() as db:
-        live = await once.live(ctx, db, _CODE, ctx.person.person_id)
+        live = await once.live(ctx, db, ctx.person.tenant_id, _CODE, ctx.person.person_id)
     email = once.carried(ctx, live).get("email") if live else None
     return people.masked(email) if email else None
 
@@ -70,7 +70,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
     """Check the code and change the address."""
     await account.fresh(ctx)
     async with ctx.read() as db:
-        live = await once.live(ctx, db, _CODE, ctx.person.person_id)
+        live = await once.live(ctx, db, ctx.person.tenant_id, _CODE, ctx.person.person_id)
     to = once.carried(ctx, live) if live else {}
 
     async def compare(ctx: Ctx, is_closed: bool) -> Compared:
@@ -79,7 +79,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
             return wrong(ctx.person.person_id)
 
         async def take(db: Db) -> str | None:
-            return str(live["id"]) if await once.take(ctx, db, live["id"]) else None
+            return str(live["id"]) if (await once.take(ctx, db, live)).is_first else None
 
         return Compared(True, ctx.person.person_id, take)
 
@@ -112,7 +112,7 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     tenant, rows = await _tenant(ctx, db, ctx.person.tenant_id), await credentials.rows_of(db, *ctx.person.key)
     proved = account.proved_lately(ctx, tenant.rules)
     back = None
-    if not await undo.is_returning(ctx, db, found["id"], at, proved):
+    if not await undo.is_returning(ctx, db, found["tenant_id"], found["id"], at, proved):
         back = await undo_link.issue(ctx, db, found, Change.ADDRESS, rows, proved)
     await record(ctx, db, Event.ADDRESS_CHANGED, personal={"email": at.text, "email_before": found["email"]})
     for to, link in ((found["email"], back), (at.text, None)):

@@ -22,6 +22,7 @@ def _find(rows: frozenset[str] | None = None) -> Select[Any]:
     )
     return (
         select(
+            person.c.tenant_id,
             person.c.id.label("person_id"),
             person.c.disabled_at,
             person.c.disabled_by,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Update, and_, bindparam, case, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core import mail, people, undo_link
@@ -92,13 +92,19 @@ async def use(
 ) -> str | None:
     """Record a correct answer: the id, or None if the credential is no longer the one compared. `counter` must
     increase. `version` stays the same: two sign-ins with the same correct password must not reject each other."""
-    same = update(credential).where(credential.c.id == row["id"], credential.c.version == row["version"])
+    unchanged = same(row)
     values: dict[str, Any] = {"last_used_at": ctx.now(), **columns}
     if counter is not None:
-        same, values = same.where(credential.c.counter < counter), {**values, "counter": counter}
+        unchanged, values = unchanged.where(credential.c.counter < counter), {**values, "counter": counter}
     if secret is not None:
         values["secret_sealed"] = ctx.ring.seal("credential", f"credential:{row['id']}", secret)
-    return str(row["id"]) if await db.change(same.values(**values)) == 1 else None
+    return str(row["id"]) if await db.change(unchanged.values(**values)) == 1 else None
+
+
+def same(row: RowMapping) -> Update:
+    """An UPDATE of the row while it is the one that was read."""
+    is_it = (credential.c.tenant_id == row["tenant_id"], credential.c.id == row["id"])
+    return update(credential).where(*is_it, credential.c.version == row["version"])
 
 
 def secret_of(ctx: Ctx, row: RowMapping) -> bytes:
@@ -108,9 +114,8 @@ def secret_of(ctx: Ctx, row: RowMapping) -> bytes:
 
 async def use_up(ctx: Ctx, db: Db, row: RowMapping) -> bool:
     """Record a correct answer that works once; False if another request came first."""
-    same = update(credential).where(credential.c.id == row["id"], credential.c.version == row["version"])
     now = ctx.now()
-    used = same.values(last_used_at=now, revoked_at=now, secret_sealed=None, version=credential.c.version + 1)
+    used = same(row).values(last_used_at=now, revoked_at=now, secret_sealed=None, version=credential.c.version + 1)
     return await db.change(used) == 1
 
 
@@ -198,7 +203,8 @@ async def _vouch(ctx: Ctx, db: Db, who: Enrolling, made: list[str], ended: list[
     if who.proved & ctx.factors.given or any(_is_settled(ctx, row) for row in rows if row["id"] not in made):
         return
     until = ctx.now() + undo_link.LIFE * SECOND
-    added = update(credential).where(credential.c.id.in_(made), credential.c.kind.in_(ctx.factors.possession))
+    mine_and_made = (credential.c.tenant_id == who.tenant_id, credential.c.id.in_(made))
+    added = update(credential).where(*mine_and_made, credential.c.kind.in_(ctx.factors.possession))
     await db.change(added.values(provisional_until=until))
 
 
@@ -314,7 +320,7 @@ async def exported(db: Db, tenant_id: str, person_id: str) -> list[dict[str, Any
 
 
 async def rename(db: Db, row: RowMapping, label: str) -> None:
-    await db.change(update(credential).where(credential.c.id == row["id"]).values(label=label))
+    await db.change(same(row).values(label=label))
 
 
 def as_json(row: RowMapping) -> dict[str, Any]:

@@ -222,7 +222,7 @@ async def _count_new(ctx: Ctx, db: Db, proof: str) -> None:
     """Count what was just set up among the carrier's proofs, and raise it to the person's own level: they were
     at their own level before. Otherwise the next action would ask for a code that is already used."""
     level = own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
-    await sessions.lift(ctx, db, ctx.person.carrier_id, {proof + NEW: ctx.now()}, level)
+    await sessions.lift(ctx, db, {proof + NEW: ctx.now()}, level)
 
 
 async def _tenant(ctx: Ctx, db: Db) -> Tenant:

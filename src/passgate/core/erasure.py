@@ -43,7 +43,7 @@ async def erase(ctx: Ctx, db: Db, person: RowMapping) -> None:
     await record(ctx, db, Event.ACCOUNT_DELETED, tenant_id=tenant_id, subject_id=person_id)
     await audit.forget(db, tenant_id, person_id)
     await people.erase(db, tenant_id, person_id)
-    await once.forget(db, person_id)
+    await once.forget(db, tenant_id, person_id)
     await budgets.forget(db, person_id, tuple(ctx.factors.proofs))
     db.after_commit(ctx.services.erased.set)
 
@@ -62,9 +62,9 @@ async def erase_due(services: Services) -> int:
     async with ctx.read() as db:
         due = await people.due(ctx, db, _BATCH)
     erased = 0
-    for person_id in due:
+    for key in due:
         async with ctx.write(heavy=True) as db:
-            found = await people.lock_due(ctx, db, person_id)
+            found = await people.lock_due(ctx, db, key)
             if found is not None:
                 await erase(ctx, db, found)
                 erased += 1

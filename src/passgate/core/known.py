@@ -37,8 +37,9 @@ _LIVE = select(person.c.id, person.c.epoch, person.c.email_key).where(
     person.c.id.in_(bindparam("ids", expanding=True)),
     person.c.disabled_at.is_(None),
 )
-_EPOCH = select(person.c.epoch).where(person.c.id == bindparam("of"))
-_RAISE = update(person).where(person.c.id == bindparam("of")).values(epoch=person.c.epoch + 1)
+_THIS = (person.c.tenant_id == bindparam("of_tenant"), person.c.id == bindparam("of"))
+_EPOCH = select(person.c.epoch).where(*_THIS)
+_RAISE = update(person).where(*_THIS).values(epoch=person.c.epoch + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ async def entry(
 
 async def renewed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> str:
     """The cookie after a completed sign-in: this person's entry is new, the others stay."""
-    epoch = int(await db.value(_EPOCH, of=person_id) or 0)
+    epoch = int(await db.value(_EPOCH, of_tenant=tenant_id, of=person_id) or 0)
     mine = Entry(tenant_id, person_id, epoch, ctx.world.text(12), ctx.now())
     others = sorted((one for one in read(ctx) if one.person_id != person_id), key=lambda one: one.at, reverse=True)
     here = [one for one in others if one.tenant_id == tenant_id][: PEOPLE - 1]
@@ -103,6 +104,6 @@ async def renewed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> str:
     return PREFIX + base64.urlsafe_b64encode(ctx.ring.seal(_PURPOSE, _PURPOSE, plain)).rstrip(b"=").decode()
 
 
-async def forget(db: Db, person_id: str) -> None:
+async def forget(db: Db, tenant_id: str, person_id: str) -> None:
     """Raise the person's epoch: every browser that knew them is a stranger's until its next sign-in."""
-    await db.change(_RAISE, of=person_id)
+    await db.change(_RAISE, of_tenant=tenant_id, of=person_id)

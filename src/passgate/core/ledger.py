@@ -57,7 +57,7 @@ async def _seal_tenant(services: Services, tenant_id: str) -> int:
             moves.append({"row_id": row["id"], "new_seq": seq, "new_link": link})
         await db.change_many(
             update(audit_event)
-            .where(audit_event.c.id == bindparam("row_id"))
+            .where(audit_event.c.tenant_id == tenant_id, audit_event.c.id == bindparam("row_id"))
             .values(seq=bindparam("new_seq"), link=bindparam("new_link")),
             moves,
         )

@@ -45,7 +45,7 @@ async def make(
     usable_at = now + wait * SECOND
     data = {"usable_at": usable_at, "makers": list(makers)}
     await once.issue(ctx, db, tenant_id, recovery.LINK, person_id, minted.hash, life=wait + life, data=data)
-    await once.end(ctx, db, recovery.LINK_ASKED, person_id)
+    await once.end(ctx, db, tenant_id, recovery.LINK_ASKED, person_id)
     await record(ctx, db, Event.LINK_MADE, tenant_id=tenant_id, subject_id=person_id, wait=wait)
     await recovery.warn_owner(ctx, db, tenant_id, person_id, "signin_link", life=wait + life)
     url = await tenants.link(ctx, db, tenant_id, f"/signin/link/{minted.token}")
@@ -59,9 +59,9 @@ async def ask(ctx: Ctx, db: Db, tenant_id: str, person_id: str, maker: str) -> N
     await record(ctx, db, Event.LINK_ASKED, tenant_id=tenant_id, subject_id=person_id)
 
 
-async def asked_by(ctx: Ctx, db: Db, person_id: str) -> str | None:
+async def asked_by(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> str | None:
     """The id of the admin who asked for a link for the person within the last day."""
-    asked = await once.live(ctx, db, recovery.LINK_ASKED, person_id)
+    asked = await once.live(ctx, db, tenant_id, recovery.LINK_ASKED, person_id)
     return once.carried(ctx, asked).get("maker") if asked else None
 
 
@@ -78,15 +78,16 @@ async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[st
 
 
 async def lock(
-    db: Db, tenant_id: str, person_id: str, makers: Iterable[str], others: Iterable[str] = ()
+    db: Db, tenant_id: str, person_id: str, makers: Iterable[str], others: Iterable[people.Key] = ()
 ) -> RowMapping | None:
-    """The person's row, locked together with those of the makers, and of `others` of any tenant; None if the person or
+    """The person's row, locked together with those of the makers and of `others`; None if the person or
     a maker is gone or disabled, or a maker no longer has the permission."""
     makers = tuple(makers)
-    locked = await people.lock_all(db, {person_id, *makers, *others})
-    if any(one not in locked or locked[one]["tenant_id"] != tenant_id for one in (person_id, *makers)):
+    involved = {(tenant_id, one) for one in (person_id, *makers)}
+    locked = await people.lock_all(db, {*involved, *others})
+    if involved - locked.keys():
         return None
-    return locked[person_id] if await is_allowed(db, tenant_id, person_id, makers) else None
+    return locked[tenant_id, person_id] if await is_allowed(db, tenant_id, person_id, makers) else None
 
 
 def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
@@ -126,6 +127,6 @@ def compared(ctx: Ctx, ticket: RowMapping) -> Compared:
     """Possession of the link's secret is one proof; exactly one caller can take the ticket."""
 
     async def mark(db: Db) -> str | None:
-        return str(ticket["id"]) if await once.take(ctx, db, ticket["id"]) else None
+        return str(ticket["id"]) if (await once.take(ctx, db, ticket)).is_first else None
 
     return Compared(True, ticket["bound_to"], mark, LINK)

@@ -32,7 +32,7 @@ _ROUND = 0.25
 """Seconds between two polls of the trail."""
 LIMIT = 50
 """Seconds a function may take before it counts as failed."""
-_QUEUE = LeasedQueue(observer_queue, ("name", "event_id"), 60, (1, 5, 30, 120, 600, 3600))
+_QUEUE = LeasedQueue(observer_queue, ("tenant_id", "name", "event_id"), 60, (1, 5, 30, 120, 600, 3600))
 _BATCH = 500
 _AT_ONCE = 8
 
@@ -200,7 +200,9 @@ async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
         lease = await _QUEUE.claim(services, db, row)
         if lease is None:
             return False
-        event = await db.one(select(audit_event).where(audit_event.c.id == row["event_id"]))
+        event = await db.one(
+            select(audit_event).where(audit_event.c.tenant_id == row["tenant_id"], audit_event.c.id == row["event_id"])
+        )
     try:
         if event is not None:
             async with asyncio.timeout(LIMIT):
@@ -213,8 +215,7 @@ async def _notify(services: Services, each: Observer, row: RowMapping) -> bool:
         await _QUEUE.later(services, lease)
         return False
     async with services.store.write() as db:
-        done = delete(observer_queue).where(observer_queue.c.name == row["name"])
-        await db.change(done.where(observer_queue.c.event_id == row["event_id"]))
+        await db.change(delete(observer_queue).where(*_QUEUE.row_is(row)))
     return True
 
 

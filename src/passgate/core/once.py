@@ -1,4 +1,5 @@
-"""Single-use tickets: issue one, take it. The row count of one UPDATE decides who took it.
+"""Single-use tickets: issue one, take it. The row count of one UPDATE decides who took it, and whoever comes later
+learns whether it was used before.
 
 Not here: what a ticket opens, which is the caller's, and comparing an answer with a secret.
 """
@@ -7,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, RowMapping, bindparam, delete, or_, select, update
+from sqlalchemy import BigInteger, RowMapping, Update, and_, bindparam, delete, or_, select, update
 
 from passgate.core import tenants
 from passgate.core.ctx import Ctx
@@ -17,6 +19,28 @@ from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import ticket
 from passgate.world import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """This caller took it."""
+
+    is_first: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """Somebody took it before, and it is kept: `row` tells what for."""
+
+    is_first: ClassVar[bool] = False
+    row: RowMapping = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """There is none, it ended, or it expired without being taken."""
+
+    is_first: ClassVar[bool] = False
 
 
 async def issue(
@@ -36,7 +60,7 @@ async def issue(
     `data` is sealed, and read with `carried`. `person_id`: whose mailed secret it is."""
     now, made = ctx.now(), ctx.world.uuid()
     if not keep_older:
-        await end(ctx, db, kind, bound_to)
+        await end(ctx, db, tenant_id, kind, bound_to)
     sealed = ctx.ring.seal("ticket", f"ticket:{made}", json.dumps(data).encode()) if data is not None else None
     await db.add(
         ticket,
@@ -52,31 +76,36 @@ async def issue(
     )
 
 
-async def end(ctx: Ctx, db: Db, kind: str, bound_to: str, *, since: int = 0) -> None:
+async def end(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, *, since: int = 0) -> None:
     """Invalidate all of them; `since`: only those issued at that instant or later."""
-    await db.change(_END, of_kind=kind, of=bound_to, since=since, now=ctx.now())
+    await db.change(_END, of_tenant=tenant_id, of_kind=kind, of=bound_to, since=since, now=ctx.now())
 
 
-async def end_offers(ctx: Ctx, db: Db, person_id: str) -> None:
+async def end_one(ctx: Ctx, db: Db, row: RowMapping) -> None:
+    await db.change(_END_ONE, of_tenant=row["tenant_id"], of=row["id"], now=ctx.now())
+
+
+async def end_offers(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """Invalidate what the person was offered to set up, such as the secret of an app: somebody else may have seen
     it."""
-    offers = update(ticket).where(ticket.c.bound_to == person_id, ticket.c.kind.like(r"%\_new", escape="\\"))
-    await db.change(offers.where(ticket.c.taken_at.is_(None)).values(taken_at=ctx.now()))
+    await db.change(_END_OFFERS, of_tenant=tenant_id, of=person_id, now=ctx.now())
 
 
-async def end_mailed(ctx: Ctx, db: Db, person_id: str) -> None:
+async def end_mailed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """Invalidate every mailed secret of the person."""
-    await db.change(_END_MAILED, of=person_id, now=ctx.now())
+    await db.change(_END_MAILED, of_tenant=tenant_id, of=person_id, now=ctx.now())
 
 
-async def forget(db: Db, person_id: str) -> None:
+async def forget(db: Db, tenant_id: str, person_id: str) -> None:
     """Delete the tickets of a person who is being erased, with their data."""
-    await db.change(delete(ticket).where(or_(ticket.c.bound_to == person_id, ticket.c.person_id == person_id)))
+    whose = or_(ticket.c.bound_to == person_id, ticket.c.person_id == person_id)
+    await db.change(delete(ticket).where(ticket.c.tenant_id == tenant_id, whose))
 
 
 async def purge(db: Db, before: int) -> None:
-    """Delete tickets that expired before then."""
-    await db.change(delete(ticket).where(ticket.c.expires_at < before))
+    """Delete tickets that expired before then, except those that are kept for longer."""
+    is_over = or_(ticket.c.kept_until.is_(None), ticket.c.kept_until < before)
+    await db.change(delete(ticket).where(ticket.c.expires_at < before, is_over))
 
 
 def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
@@ -90,73 +119,63 @@ def carried(ctx: Ctx, row: RowMapping) -> dict[str, Any]:
     return found
 
 
-async def by_id(db: Db, ticket_id: str) -> RowMapping | None:
+async def by_id(db: Db, tenant_id: str, ticket_id: str) -> RowMapping | None:
     """A ticket, whether or not it can still be taken."""
-    return await db.one(select(ticket).where(ticket.c.id == ticket_id))
+    return await db.one(select(ticket).where(ticket.c.tenant_id == tenant_id, ticket.c.id == ticket_id))
+
+
+_NOW = bindparam("now", type_=BigInteger)
+_UNUSED = (ticket.c.taken_at.is_(None), ticket.c.ended_at.is_(None))
+_LIVE = (*_UNUSED, ticket.c.expires_at > _NOW)
+_OF_TENANT = ticket.c.tenant_id == bindparam("of_tenant")
+_BOUND = and_(_OF_TENANT, ticket.c.kind == bindparam("of_kind"), ticket.c.bound_to == bindparam("of"))
+
+
+def _ended(*which: Any) -> Update:
+    return update(ticket).where(_OF_TENANT, *which, *_UNUSED).values(ended_at=_NOW)
+
+
+_BY_SECRET = select(ticket).where(
+    ticket.c.kind == bindparam("of_kind"), ticket.c.secret_hash == bindparam("of_secret"), *_LIVE
+)
+_NEWEST = select(ticket).where(_BOUND).order_by(ticket.c.created_at.desc(), ticket.c.id.desc()).limit(1)
+_ALL_LIVE = select(ticket).where(_BOUND, *_LIVE).order_by(ticket.c.created_at, ticket.c.id)
+_TAKE = (
+    update(ticket)
+    .where(_OF_TENANT, ticket.c.id == bindparam("of"), *_LIVE)
+    .values(taken_at=_NOW, kept_until=bindparam("kept", type_=BigInteger))
+)
+_END = _ended(_BOUND, ticket.c.created_at >= bindparam("since", type_=BigInteger))
+_END_ONE = _ended(ticket.c.id == bindparam("of"))
+_END_MAILED = _ended(ticket.c.person_id == bindparam("of"))
+_END_OFFERS = _ended(ticket.c.bound_to == bindparam("of"), ticket.c.kind.like(r"%\_new", escape="\\"))
 
 
 async def by_secret(ctx: Ctx, db: Db, kind: str, secret_hash: bytes) -> RowMapping | None:
     """The ticket of a mailed link, if it can still be taken, and on this site."""
-    query = select(ticket).where(
-        ticket.c.kind == kind,
-        ticket.c.secret_hash == secret_hash,
-        ticket.c.taken_at.is_(None),
-        ticket.c.expires_at > ctx.now(),
-    )
-    found = await db.one(query)
+    found = await db.one(_BY_SECRET, of_kind=kind, of_secret=secret_hash, now=ctx.now())
     return found if found is not None and await tenants.is_here(ctx, db, found["tenant_id"]) else None
 
 
-_NEWEST = (
-    select(ticket)
-    .where(ticket.c.kind == bindparam("of_kind"), ticket.c.bound_to == bindparam("of"))
-    .order_by(ticket.c.created_at.desc(), ticket.c.id.desc())
-    .limit(1)
-)
-_TAKE = (
-    update(ticket)
-    .where(
-        ticket.c.id == bindparam("of"),
-        ticket.c.taken_at.is_(None),
-        ticket.c.expires_at > bindparam("now", type_=BigInteger),
-    )
-    .values(taken_at=bindparam("now", type_=BigInteger))
-)
-_END_MAILED = (
-    update(ticket)
-    .where(ticket.c.person_id == bindparam("of"), ticket.c.taken_at.is_(None))
-    .values(taken_at=bindparam("now", type_=BigInteger))
-)
-_END = (
-    update(ticket)
-    .where(
-        ticket.c.kind == bindparam("of_kind"),
-        ticket.c.bound_to == bindparam("of"),
-        ticket.c.taken_at.is_(None),
-        ticket.c.created_at >= bindparam("since", type_=BigInteger),
-    )
-    .values(taken_at=bindparam("now", type_=BigInteger))
-)
-
-
-async def live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> RowMapping | None:
+async def live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -> RowMapping | None:
     """The newest ticket, if it can still be taken. Two issued concurrently may not have invalidated each other; the
     older is invalid nevertheless, even after the newest is taken."""
-    newest = await db.one(_NEWEST, of_kind=kind, of=bound_to)
-    return newest if newest and newest["taken_at"] is None and newest["expires_at"] > ctx.now() else None
+    newest = await db.one(_NEWEST, of_tenant=tenant_id, of_kind=kind, of=bound_to)
+    if newest is None or newest["taken_at"] is not None or newest["ended_at"] is not None:
+        return None
+    return newest if newest["expires_at"] > ctx.now() else None
 
 
-async def all_live(ctx: Ctx, db: Db, kind: str, bound_to: str) -> list[RowMapping]:
+async def all_live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -> list[RowMapping]:
     """All tickets that can still be taken, oldest first."""
-    query = select(ticket).where(
-        ticket.c.kind == kind,
-        ticket.c.bound_to == bound_to,
-        ticket.c.taken_at.is_(None),
-        ticket.c.expires_at > ctx.now(),
-    )
-    return list(await db.rows(query.order_by(ticket.c.created_at, ticket.c.id)))
+    return list(await db.rows(_ALL_LIVE, of_tenant=tenant_id, of_kind=kind, of=bound_to, now=ctx.now()))
 
 
-async def take(ctx: Ctx, db: Db, ticket_id: str) -> bool:
-    """True for exactly one caller, before it expires."""
-    return await db.change(_TAKE, of=ticket_id, now=ctx.now()) == 1
+async def take(ctx: Ctx, db: Db, row: RowMapping, *, kept: int = 0) -> Taken | Reused | Unknown:
+    """Taken for exactly one caller, before it expires. It is kept for `kept` seconds from now, as long as what it gave,
+    so that a second use can be told and take that back."""
+    mine, now = {"of_tenant": row["tenant_id"], "of": row["id"]}, ctx.now()
+    if await db.change(_TAKE, **mine, now=now, kept=now + kept * SECOND if kept else None):
+        return Taken()
+    found = await by_id(db, row["tenant_id"], row["id"])
+    return Reused(found) if found is not None and found["taken_at"] is not None else Unknown()

@@ -21,7 +21,7 @@ from passgate.store.tables import outbox
 
 log = logging.getLogger(__name__)
 
-_QUEUE = LeasedQueue(outbox, ("id",), 60, (2, 10, 30, 60, 300, 900))
+_QUEUE = LeasedQueue(outbox, ("tenant_id", "id"), 60, (2, 10, 30, 60, 300, 900))
 _BATCH = 50
 
 
@@ -34,7 +34,7 @@ async def deliver(services: Services, mailer: Mailer) -> int:
     """One round over the mails that are due; returns how many were sent."""
     async with services.store.read() as db:
         due = await db.rows(
-            select(outbox.c.id, outbox.c.due_at, outbox.c.attempts)
+            select(outbox.c.tenant_id, outbox.c.id, outbox.c.due_at, outbox.c.attempts)
             .where(outbox.c.message_sealed.is_not(None), outbox.c.due_at <= services.world.now())
             .order_by(outbox.c.id)
             .limit(_BATCH)
@@ -87,7 +87,7 @@ async def _close(services: Services, row: RowMapping, *, failed: str | None = No
     async with services.store.write() as db:
         await db.change(
             update(outbox)
-            .where(outbox.c.id == row["id"])
+            .where(*_QUEUE.row_is(row))
             .values(message_sealed=None, sent_at=None if failed else services.world.now())
         )
         if failed:

@@ -58,6 +58,11 @@ class SignIn:
     rows: frozenset[str] | None = None
 
     @property
+    def key(self) -> dict[str, str]:
+        """What the statements on its row bind."""
+        return {"of_tenant": self.tenant_id, "of_sign_in": self.id}
+
+    @property
     def email_key(self) -> str:
         return str(self.data.get("email_key", ""))
 
@@ -71,21 +76,22 @@ class SignIn:
         return {"email": self.email} if self.email else {}
 
 
-_THIS = table.c.id == bindparam("of_sign_in")
-_PENDING = (_THIS, table.c.finished_at.is_(None), table.c.refused < ATTEMPTS)
+_THIS = (table.c.tenant_id == bindparam("of_tenant"), table.c.id == bindparam("of_sign_in"))
+_UNFINISHED = table.c.finished_at.is_(None)
+_PENDING = (*_THIS, _UNFINISHED, table.c.refused < ATTEMPTS)
 _IN_TIME = table.c.expires_at > bindparam("now", type_=BigInteger)
 _SPEND = update(table).where(*_PENDING, table.c.spent + table.c.throttled < ATTEMPTS).values(spent=table.c.spent + 1)
-_GIVE_BACK = update(table).where(_THIS).values(spent=table.c.spent - 1)
+_GIVE_BACK = update(table).where(*_THIS).values(spent=table.c.spent - 1)
 # Counted apart from refusals: a proof that is being compared meanwhile still counts, and then clears it.
-_THROTTLE = update(table).where(_THIS).values(spent=table.c.spent - 1, throttled=table.c.throttled + 1)
-_REFUSE = update(table).where(_THIS).values(refused=table.c.refused + 1)
+_THROTTLE = update(table).where(*_THIS).values(spent=table.c.spent - 1, throttled=table.c.throttled + 1)
+_REFUSE = update(table).where(*_THIS).values(refused=table.c.refused + 1)
 _ADD_PROOF = (
     update(table)
     .where(*_PENDING, _IN_TIME, table.c.proofs == bindparam("proofs_before"))
     .values(proofs=bindparam("proofs_after"), person_id=bindparam("of_person"), spent=table.c.spent - 1, throttled=0)
 )
 _FINISH = update(table).where(*_PENDING, _IN_TIME).values(finished_at=bindparam("now", type_=BigInteger))
-_BY_ID = select(table).where(_THIS)
+_BY_ID = select(table).where(*_THIS)
 _BY_HANDLE = (
     select(table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at)
     .join(tenant_table, tenant_table.c.id == table.c.tenant_id)
@@ -169,21 +175,21 @@ def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, se
 
 async def spend(db: Db, sign_in: SignIn) -> bool:
     """Debit one attempt; False if none is left or the sign-in is over. `add_proof` and `give_back` refund it."""
-    return await db.change(_SPEND, of_sign_in=sign_in.id) == 1
+    return await db.change(_SPEND, **sign_in.key) == 1
 
 
 async def give_back(db: Db, sign_in: SignIn) -> None:
-    await db.change(_GIVE_BACK, of_sign_in=sign_in.id)
+    await db.change(_GIVE_BACK, **sign_in.key)
 
 
 async def throttle(db: Db, sign_in: SignIn) -> None:
     """Count an attempt that came too soon; it was not compared."""
-    await db.change(_THROTTLE, of_sign_in=sign_in.id)
+    await db.change(_THROTTLE, **sign_in.key)
 
 
 async def refuse(db: Db, sign_in: SignIn) -> None:
     """Count a wrong answer; the tenth invalidates the handle."""
-    await db.change(_REFUSE, of_sign_in=sign_in.id)
+    await db.change(_REFUSE, **sign_in.key)
 
 
 # -- proofs ----------------------------------------------------------------------------------------
@@ -194,7 +200,7 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
     Refunds the attempt spent on it."""
     moved = await db.change(
         _ADD_PROOF,
-        of_sign_in=sign_in.id,
+        **sign_in.key,
         now=ctx.now(),
         proofs_before=sign_in.proofs_text,
         proofs_after=json.dumps({**sign_in.proved_at, proof: ctx.now()}),
@@ -206,19 +212,19 @@ async def add_proof(ctx: Ctx, db: Db, sign_in: SignIn, proof: str, person_id: st
 async def new_handle(ctx: Ctx, db: Db, sign_in: SignIn) -> str:
     """Replace the handle, which is returned only this once; whoever else knew the old one is left with nothing."""
     minted = ctx.ring.mint(PREFIX)
-    await db.change(update(table).where(table.c.id == sign_in.id).values(handle_hash=minted.hash))
+    await db.change(update(table).where(*_THIS).values(handle_hash=minted.hash), **sign_in.key)
     return minted.token
 
 
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:
     """Its current proofs, and whether it is invalid after ten refusals, or missing."""
-    row = await db.one(_BY_ID, of_sign_in=sign_in.id)
+    row = await db.one(_BY_ID, **sign_in.key)
     return (tuple(_proofs(row)), _is_dead(row)) if row else ((), True)
 
 
 async def is_over(db: Db, sign_in: SignIn) -> bool:
     """Whether it is finished, ended, invalid after ten refusals, or missing."""
-    row = await db.one(_BY_ID, of_sign_in=sign_in.id)
+    row = await db.one(_BY_ID, **sign_in.key)
     return row is None or row["finished_at"] is not None or _is_dead(row)
 
 
@@ -232,11 +238,11 @@ def _is_dead(row: RowMapping) -> bool:
     return bool(row["refused"] + row["throttled"] >= ATTEMPTS)
 
 
-async def name(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+async def name(ctx: Ctx, db: Db, before: SignIn, named: SignIn) -> None:
     """Store the person, and possibly new tenant, that a sign-up created, with what that proved."""
-    proved_at = {proof: sign_in.proved_at.get(proof, ctx.now()) for proof in sign_in.proofs}
-    values = {"person_id": sign_in.person_id, "tenant_id": sign_in.tenant_id, "proofs": json.dumps(proved_at)}
-    await db.change(update(table).where(table.c.id == sign_in.id).values(**values))
+    proved_at = {proof: named.proved_at.get(proof, ctx.now()) for proof in named.proofs}
+    values = {"person_id": named.person_id, "tenant_id": named.tenant_id, "proofs": json.dumps(proved_at)}
+    await db.change(update(table).where(*_THIS).values(**values), **before.key)
 
 
 # -- ending ----------------------------------------------------------------------------------------
@@ -244,9 +250,9 @@ async def name(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
 
 async def take(ctx: Ctx, db: Db, before: SignIn) -> SignIn:
     """Mark as finished, for one caller only, then read the row again: proofs added meanwhile count."""
-    if not await db.change(_FINISH, of_sign_in=before.id, now=ctx.now()):
+    if not await db.change(_FINISH, **before.key, now=ctx.now()):
         raise HandleInvalid
-    row = await db.one(_BY_ID, of_sign_in=before.id)
+    row = await db.one(_BY_ID, **before.key)
     if row is None:
         raise HandleInvalid
     proved_at = _proofs(row)
@@ -264,16 +270,16 @@ async def purge(db: Db, before: int) -> None:
     await db.change(delete(table).where(table.c.expires_at < before))
 
 
-async def end(ctx: Ctx, db: Db, sign_in_id: str) -> None:
+async def end(ctx: Ctx, db: Db, tenant_id: str, sign_in_id: str) -> None:
     """End one pending sign-in, wherever it runs."""
-    this = update(table).where(table.c.id == sign_in_id, table.c.finished_at.is_(None))
+    this = update(table).where(table.c.tenant_id == tenant_id, table.c.id == sign_in_id, _UNFINISHED)
     await db.change(this.values(finished_at=ctx.now()))
 
 
-async def end_step_ups(ctx: Ctx, db: Db, carrier_id: str, *, but: str) -> None:
+async def end_step_ups(ctx: Ctx, db: Db, sign_in: SignIn, carrier_id: str) -> None:
     """End the other step-ups of a carrier, whose secret changes now: who asked for them has the old one."""
-    others = update(table).where(table.c.carrier_id == carrier_id, table.c.finished_at.is_(None), table.c.id != but)
-    await db.change(others.values(finished_at=ctx.now()))
+    others = (table.c.tenant_id == sign_in.tenant_id, table.c.carrier_id == carrier_id, table.c.id != sign_in.id)
+    await db.change(update(table).where(*others, _UNFINISHED).values(finished_at=ctx.now()))
 
 
 async def end_all(
@@ -282,7 +288,7 @@ async def end_all(
     """End a person's pending sign-ins: one that proved a factor before it became invalid must not open a session.
     `but`: the id of one to leave open; `spared`: purposes to leave alone."""
     mine = update(table).where(
-        table.c.tenant_id == tenant_id, table.c.person_id == person_id, table.c.finished_at.is_(None), table.c.id != but
+        table.c.tenant_id == tenant_id, table.c.person_id == person_id, _UNFINISHED, table.c.id != but
     )
     mine = mine.where(table.c.purpose.not_in(spared)) if spared else mine
     await db.change(mine.values(finished_at=ctx.now()))

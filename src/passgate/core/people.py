@@ -74,15 +74,13 @@ def profile_text(profile: dict[str, Any] | None) -> str:
     return text
 
 
+Key = tuple[str, str]
+"""The ids of a person's tenant and of the person."""
+
 _MINE = (person.c.tenant_id == bindparam("of_tenant"), person.c.id == bindparam("of_person"))
 _LOCK = select(person).where(*_MINE, person.c.disabled_at.is_(None)).with_for_update()
-_LOCK_ANY = (
-    select(person).where(person.c.id == bindparam("of_person"), person.c.disabled_at.is_(None)).with_for_update()
-)
 _LOCK_CLOSED = (
-    select(person)
-    .where(person.c.id == bindparam("of_person"), or_(person.c.disabled_at.is_(None), person.c.disabled_by == OWNER))
-    .with_for_update()
+    select(person).where(*_MINE, or_(person.c.disabled_at.is_(None), person.c.disabled_by == OWNER)).with_for_update()
 )
 _BY_KEY = select(person).where(
     person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
@@ -125,11 +123,13 @@ async def lock(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
     return await db.one(_LOCK, of_tenant=tenant_id, of_person=person_id)
 
 
-async def lock_all(db: Db, ids: Iterable[str], *, or_closed: bool = False) -> dict[str, RowMapping]:
-    """The live ones among some people of any tenant, locked in the order that `action` documents. `or_closed`: also
-    those whose account its owner closed."""
-    found = {one: await db.one(_LOCK_CLOSED if or_closed else _LOCK_ANY, of_person=one) for one in sorted(ids)}
-    return {one: row for one, row in found.items() if row is not None}
+async def lock_all(db: Db, keys: Iterable[Key], *, or_closed: bool = False) -> dict[Key, RowMapping]:
+    """The live ones among some people, locked in the order that `action` documents. `or_closed`: also those whose
+    account its owner closed."""
+    query = _LOCK_CLOSED if or_closed else _LOCK
+    in_order = sorted(keys, key=lambda key: key[1])
+    found = {key: await db.one(query, of_tenant=key[0], of_person=key[1]) for key in in_order}
+    return {key: row for key, row in found.items() if row is not None}
 
 
 async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> None:
@@ -181,16 +181,16 @@ async def reopen(db: Db, tenant_id: str, person_id: str) -> None:
     await db.change(closed.values(disabled_at=None, disabled_by=None, erase_at=None))
 
 
-async def lock_due(ctx: Ctx, db: Db, person_id: str) -> RowMapping | None:
+async def lock_due(ctx: Ctx, db: Db, key: Key) -> RowMapping | None:
     """A closed account whose time to be erased has come, locked."""
-    due = select(person).where(person.c.id == person_id, *_is_due(ctx))
-    return await db.one(due.with_for_update())
+    due = select(person).where(*_MINE, *_is_due(ctx)).with_for_update()
+    return await db.one(due, of_tenant=key[0], of_person=key[1])
 
 
-async def due(ctx: Ctx, db: Db, limit: int) -> list[str]:
-    """The ids of closed accounts that are to be erased now."""
-    query = select(person.c.id).where(*_is_due(ctx)).order_by(person.c.erase_at).limit(limit)
-    return [row["id"] for row in await db.rows(query)]
+async def due(ctx: Ctx, db: Db, limit: int) -> list[Key]:
+    """Closed accounts that are to be erased now."""
+    query = select(person.c.tenant_id, person.c.id).where(*_is_due(ctx)).order_by(person.c.erase_at).limit(limit)
+    return [(row["tenant_id"], row["id"]) for row in await db.rows(query)]
 
 
 def _is_due(ctx: Ctx) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -57,5 +57,7 @@ class LeasedQueue:
             await db.change(update(self.table).where(*lease.is_mine).values(due_at=at))
 
     def _is(self, row: RowMapping, due_at: int) -> tuple[ColumnElement[bool], ...]:
-        columns = self.table.c
-        return (*(columns[name] == row[name] for name in self.key), columns.due_at == due_at)
+        return (*self.row_is(row), self.table.c.due_at == due_at)
+
+    def row_is(self, row: RowMapping) -> tuple[ColumnElement[bool], ...]:
+        return tuple(self.table.c[name] == row[name] for name in self.key)

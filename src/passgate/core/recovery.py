@@ -120,19 +120,19 @@ async def has_waited_for(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
     return is_asked and await _has_waited(ctx, db, sign_in, str(sign_in.person_id))
 
 
-async def end_waits(ctx: Ctx, db: Db, person_id: str) -> None:
+async def end_waits(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """Nothing that was asked for waits any longer: no removal of factors, no sign-in link, no new address."""
     for kind in (_DROP, LINK, LINK_ASKED, _STOP, ADDRESS_CODE):
-        await once.end(ctx, db, kind, person_id)
+        await once.end(ctx, db, tenant_id, kind, person_id)
 
 
 async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool:
     wait = ctx.settings.recovery.waiting(ctx.settings)
     if not wait:
         return True
-    begun = await once.live(ctx, db, _DROP, person_id)
+    begun = await once.live(ctx, db, sign_in.tenant_id, _DROP, person_id)
     if begun is not None and (usable := _usable_at(ctx, begun)) is not None:
-        return usable <= ctx.now() and await once.take(ctx, db, begun["id"])
+        return usable <= ctx.now() and (await once.take(ctx, db, begun)).is_first
     usable_at = ctx.now() + wait * SECOND
     life, data = wait + _AFTERWARDS, {"usable_at": usable_at}
     await once.issue(ctx, db, sign_in.tenant_id, _DROP, person_id, b"", life=life, data=data)
@@ -150,7 +150,7 @@ async def usable_at(ctx: Ctx, sign_in: SignIn) -> int | None:
     async with ctx.read() as db:
         if not await _has_ways(ctx, db, sign_in):
             return None
-        begun = await once.live(ctx, db, _DROP, sign_in.person_id)
+        begun = await once.live(ctx, db, sign_in.tenant_id, _DROP, sign_in.person_id)
     return _usable_at(ctx, begun) if begun else None
 
 
@@ -162,7 +162,7 @@ def _usable_at(ctx: Ctx, begun: RowMapping) -> int | None:
 
 async def cancel_drop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """A second factor was proved after all, and not one that a thief may have added: cancel the pending removal."""
-    if await once.live(ctx, db, _DROP, person_id):
+    if await once.live(ctx, db, tenant_id, _DROP, person_id):
         await _stop(ctx, db, tenant_id, person_id)
 
 
@@ -182,7 +182,7 @@ async def warn_owner(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str
 async def _addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
     """The current address, and those that can still undo a change."""
     found = await people.by_id(db, tenant_id, person_id)
-    older = await undo_link.addresses(ctx, db, person_id)
+    older = await undo_link.addresses(ctx, db, tenant_id, person_id)
     return list(dict.fromkeys((*([found["email"]] if found else []), *older)))
 
 
@@ -195,14 +195,14 @@ async def stop(ctx: Ctx, token: str) -> None:
         tenant = await tenants.by_id(ctx, db, row["tenant_id"])
         if tenant is None or tenant.is_disabled or not await people.lock(db, row["tenant_id"], row["bound_to"]):
             raise HandleInvalid
-        if not await once.take(ctx, db, row["id"]):
+        if not (await once.take(ctx, db, row)).is_first:
             raise HandleInvalid
         await _stop(ctx, db, row["tenant_id"], row["bound_to"])
 
 
 async def _stop(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await pending.end_all(ctx, db, tenant_id, person_id)
-    await end_waits(ctx, db, person_id)
+    await end_waits(ctx, db, tenant_id, person_id)
     await record(ctx, db, Event.RECOVERY_STOPPED, tenant_id=tenant_id, subject_id=person_id)
 
 

@@ -212,7 +212,12 @@ async def touch(ctx: Ctx) -> None:
     if now - me.row["last_used_at"] < ctx.settings.session.touch_every * SECOND:
         return
     idle = min(now + _lives(ctx, me.acr)[0] * SECOND, me.row["expires_at"])
-    move = update(session).where(session.c.id == me.session_id, session.c.last_used_at < now, *_live(now))
+    move = update(session).where(
+        session.c.tenant_id == me.tenant_id,
+        session.c.id == me.session_id,
+        session.c.last_used_at < now,
+        *_live(now),
+    )
     async with ctx.write() as db:
         await db.change(move.values(last_used_at=now, idle_expires_at=idle))
 
@@ -228,44 +233,47 @@ def _live(now: int) -> tuple[ColumnElement[bool], ...]:
 async def is_live(ctx: Ctx, db: Db) -> bool:
     """Whether whoever acts still has what they came with: the session is live, and the carrier's secret the same. With
     the person locked it stays so until the transaction ends, because ending and lifting take that lock too."""
-    row = await live_carrier(ctx, db, ctx.person.carrier_id)
+    row = await live_carrier(ctx, db, ctx.person.tenant_id, ctx.person.carrier_id)
     return row is not None and row["generation"] == ctx.person.generation
 
 
-async def live_carrier(ctx: Ctx, db: Db, carrier_id: str) -> RowMapping | None:
+def _this(tenant_id: str, carrier_id: str) -> tuple[ColumnElement[bool], ...]:
+    return carrier.c.tenant_id == tenant_id, carrier.c.id == carrier_id
+
+
+async def live_carrier(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str) -> RowMapping | None:
     """The row of a live carrier of a live session, whatever its secret is by now."""
     query = select(carrier).join(session, session.c.id == carrier.c.session_id)
-    return await db.one(query.where(carrier.c.id == carrier_id, carrier.c.ended_at.is_(None), *_live(ctx.now())))
+    return await db.one(query.where(*_this(tenant_id, carrier_id), carrier.c.ended_at.is_(None), *_live(ctx.now())))
 
 
-async def lift(ctx: Ctx, db: Db, carrier_id: str, proofs: Mapping[str, int], acr: str) -> RowMapping:
-    """Add proofs to a live carrier, whose person the caller has locked; its level never falls. Returns the row as it
-    was. SessionEnded."""
-    row = await live_carrier(ctx, db, carrier_id)
+async def lift(ctx: Ctx, db: Db, proofs: Mapping[str, int], acr: str) -> None:
+    """Add proofs to the carrier of whoever acts, whom the caller has locked; its level never falls. SessionEnded."""
+    this = (ctx.person.tenant_id, ctx.person.carrier_id)
+    row = await live_carrier(ctx, db, *this)
     if row is None:
         raise SessionEnded
     merged = {**json.loads(row["proofs"]), **proofs}
     amr = dict.fromkeys((*json.loads(row["amr"]), *amr_of(ctx.factors, tuple(proofs))))
     values = {"proofs": json.dumps(merged), "amr": json.dumps([*amr]), "acr": stronger(row["acr"], acr)}
-    await db.change(update(carrier).where(carrier.c.id == carrier_id).values(**values))
-    return row
+    await db.change(update(carrier).where(*_this(*this)).values(**values))
 
 
-async def renew(ctx: Ctx, db: Db, carrier_id: str, proved: Proved) -> Opened:
+async def renew(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str, proved: Proved) -> Opened:
     """The same session after a step-up or another sign-in in its browser: its lifetimes begin anew, and the carrier
     that asked has a new secret; the proofs are added to those it had, and `auth_time`, `amr` and `acr` describe the
     sign-in that has just finished. The person is locked. SessionEnded."""
-    old = await live_carrier(ctx, db, carrier_id)
+    old = await live_carrier(ctx, db, tenant_id, carrier_id)
     if old is None:
         raise SessionEnded
     minted, now = ctx.ring.mint(PREFIX), ctx.now()
     level = replace(proved, proofs={**json.loads(old["proofs"]), **proved.proofs}).level(now)
-    of_carrier = update(carrier).where(carrier.c.id == carrier_id)
+    of_carrier = update(carrier).where(*_this(tenant_id, carrier_id))
     await db.change(of_carrier.values(**level, secret_hash=minted.hash, generation=old["generation"] + 1))
     await db.add(superseded_secret, secret_hash=old["secret_hash"], carrier_id=carrier_id)
-    of_session = update(session).where(session.c.id == old["session_id"])
+    of_session = update(session).where(session.c.tenant_id == tenant_id, session.c.id == old["session_id"])
     await db.change(of_session.values(**_used(ctx, now, proved.acr)))
-    row = await db.one(_WITH_LEVEL.where(carrier.c.id == carrier_id))
+    row = await db.one(_WITH_LEVEL.where(*_this(tenant_id, carrier_id)))
     if row is None:
         raise SessionEnded
     return Opened(minted.token, as_json(row, current=True), is_new_device=False)
@@ -287,8 +295,8 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str)
 
 async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str) -> int:
     now, these = ctx.now(), (*_is(tenant_id, person_id), which, session.c.ended_at.is_(None))
-    carriers = update(carrier).where(carrier.c.session_id.in_(select(session.c.id).where(*these)))
-    await db.change(carriers.where(carrier.c.ended_at.is_(None)).values(ended_at=now))
+    carriers = (carrier.c.tenant_id == tenant_id, carrier.c.session_id.in_(select(session.c.id).where(*these)))
+    await db.change(update(carrier).where(*carriers, carrier.c.ended_at.is_(None)).values(ended_at=now))
     return await db.change(update(session).where(*these).values(ended_at=now, end_reason=reason))
 
 

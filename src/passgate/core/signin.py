@@ -228,7 +228,7 @@ def _attempt(
     )
 
 
-async def _lock(db: Db, sign_in: SignIn, person_id: str, *others: str) -> RowMapping | None:
+async def _lock(db: Db, sign_in: SignIn, person_id: str, *others: people.Key) -> RowMapping | None:
     """The live person, locked, and other people with them. Where a link began the sign-in its makers are locked too,
     and None means that they may not do this any more. An undo locks the owner of a closed account as well."""
     if sign_in.journey.is_undo:
@@ -259,7 +259,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
         if made is None:
             return Outcome.WRONG
         proved = made
-        await pending.name(ctx, db, proved)
+        await pending.name(ctx, db, sign_in, proved)
     proved = await known(ctx, db, proved)
     advance = undo.advance if proved.journey.is_undo else recovery.drop_lost_factors
     if await advance(ctx, db, proved):
@@ -348,7 +348,7 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
     some days, if the tenant's rules allow that."""
     before = await pending.find(ctx, handle)
     present = await _present(ctx) if by_cookie else None
-    others = (present.person_id,) if present else ()
+    others = (present.key,) if present else ()
     async with ctx.write() as db:
         # Before anybody is named there is nobody to lock, and nothing to finish.
         is_live = before.person_id and await _lock(db, before, before.person_id, *others)
@@ -391,11 +391,11 @@ async def _open(
 ) -> sessions.Opened:
     opened = await _session(ctx, db, sign_in, person_id, proved, present)
     if sign_in.journey.is_recovery or email_code.name in names_of(sign_in.proofs):
-        await once.end_mailed(ctx, db, person_id)
+        await once.end_mailed(ctx, db, sign_in.tenant_id, person_id)
     if proved_of(sign_in.proofs) & await credentials.settled(ctx, db, sign_in.tenant_id, person_id):
         await recovery.cancel_drop(ctx, db, sign_in.tenant_id, person_id)
     if sign_in.is_remembered:
-        await device.used(ctx, db, str(sign_in.data["browser"]))
+        await device.used(ctx, db, sign_in.tenant_id, str(sign_in.data["browser"]))
     if opened.is_new_device and sign_in.journey is SIGN_IN:
         found = await people.by_id(db, sign_in.tenant_id, person_id)
         if found is not None:
@@ -409,7 +409,8 @@ async def _session(
     """A new session; or the same one under a new secret after a step-up, which signing in again in its browser is too.
     Raises SessionEnded if the session of a step-up has ended meanwhile."""
     goes_on = sign_in.carrier_id if sign_in.journey.is_step_up else None
-    if goes_on is None and present is not None and await sessions.live_carrier(ctx, db, present.carrier_id):
+    is_here = present and await sessions.live_carrier(ctx, db, present.tenant_id, present.carrier_id)
+    if goes_on is None and present is not None and is_here:
         if present.person_id == person_id:
             goes_on = present.carrier_id
         else:
@@ -417,8 +418,8 @@ async def _session(
             about: dict[str, Any] = {"tenant_id": present.tenant_id, "subject_id": present.person_id}
             await record(ctx, db, Event.SESSION_ENDED, **about, session_id=present.session_id, reason="replaced")
     if goes_on is not None:
-        await pending.end_step_ups(ctx, db, goes_on, but=sign_in.id)
-        return await sessions.renew(ctx, db, goes_on, proved)
+        await pending.end_step_ups(ctx, db, sign_in, goes_on)
+        return await sessions.renew(ctx, db, sign_in.tenant_id, goes_on, proved)
     return await sessions.open_session(ctx, db, sign_in.tenant_id, person_id, proved)
 
 

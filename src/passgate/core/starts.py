@@ -166,14 +166,14 @@ async def _by_mailed_link(ctx: Ctx, token: str) -> Started:
 
     async def compare(_ctx: Ctx, _is_closed: bool) -> Compared:
         async def take(db: Db) -> str | None:
-            return str(ticket["id"]) if await once.take(ctx, db, ticket["id"]) else None
+            return str(ticket["id"]) if (await once.take(ctx, db, ticket)).is_first else None
 
         return Compared(True, ticket["person_id"], take, email_code.name + BY_LINK)
 
     async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
         found = await people.lock(db, ticket["tenant_id"], ticket["person_id"])
-        await pending.end(ctx, db, ticket["bound_to"])
-        await once.end(ctx, db, email_code.name, ticket["bound_to"])
+        await pending.end(ctx, db, ticket["tenant_id"], ticket["bound_to"])
+        await once.end(ctx, db, ticket["tenant_id"], email_code.name, ticket["bound_to"])
         begun = await _of_person(ctx, db, ticket, found, compared, journey, {})
         if begun is None or found is None:
             return Outcome.OVER

@@ -51,18 +51,17 @@ async def find(ctx: Ctx, token: str) -> Found:
     return Found(tenant.display_name, tuple(changes), asked(ctx, changes)[0], is_paused)
 
 
-async def lock(db: Db, tenant_id: str, person_id: str, others: Iterable[str] = ()) -> RowMapping | None:
+async def lock(db: Db, tenant_id: str, person_id: str, others: Iterable[people.Key] = ()) -> RowMapping | None:
     """The person's row, locked together with those of `others`; None while an operator has disabled the account: the
     undo then works afterwards. An account that its owner closed may be undone."""
-    locked = await people.lock_all(db, {person_id, *others}, or_closed=True)
-    found = locked.get(person_id)
-    return found if found is not None and found["tenant_id"] == tenant_id else None
+    locked = await people.lock_all(db, {(tenant_id, person_id), *others}, or_closed=True)
+    return locked.get((tenant_id, person_id))
 
 
 async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     """What the undo asks for. Until it is done, only the credentials that stood before the change count, and those that
     a later change was made with. HandleInvalid if something is asked for that nobody can prove any more."""
-    ticket = await once.by_id(db, str(sign_in.data["undo"]))
+    ticket = await once.by_id(db, sign_in.tenant_id, str(sign_in.data["undo"]))
     if ticket is None:
         raise HandleInvalid
     if ticket["taken_at"] is not None:  # by this sign-in: another one would have ended it
@@ -97,11 +96,11 @@ def asked(ctx: Ctx, changes: list[Undoable]) -> tuple[frozenset[str], frozenset[
     return frozenset(seconds | more), frozenset(rows)
 
 
-async def is_returning(ctx: Ctx, db: Db, person_id: str, at: Address, proved: frozenset[str]) -> bool:
+async def is_returning(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address, proved: frozenset[str]) -> bool:
     """Whether the address `at`, just proved, could undo everything since it was the account's, by somebody who has
     proved `proved`. Then the account only returns to it: links mailed since to other addresses end, so that whoever had
     moved the account away can't undo its return."""
-    for ticket in await once.all_live(ctx, db, undo_link.KIND, person_id):
+    for ticket in await once.all_live(ctx, db, tenant_id, undo_link.KIND, person_id):
         changes = await undo_link.since(ctx, db, ticket)
         if changes[0].email_key == at.key and asked(ctx, changes)[0] <= proved:
             await undo_link.end_others(ctx, db, ticket, at.key)
@@ -125,15 +124,16 @@ async def advance(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
 
 async def _take_back(ctx: Ctx, db: Db, sign_in: SignIn, *, is_lost: bool) -> None:
     tenant_id, person_id = sign_in.tenant_id, sign_in.person_id or ""
-    ticket, found = await once.by_id(db, str(sign_in.data["undo"])), await people.by_id(db, tenant_id, person_id)
+    ticket = await once.by_id(db, tenant_id, str(sign_in.data["undo"]))
+    found = await people.by_id(db, tenant_id, person_id)
     if ticket is None or found is None:
         raise HandleInvalid
     changes = await undo_link.since(ctx, db, ticket)
-    if not changes or not await once.take(ctx, db, ticket["id"]):
+    if not changes or not (await once.take(ctx, db, ticket)).is_first:
         raise HandleInvalid
     first = changes[0]
-    await once.end(ctx, db, undo_link.KIND, person_id, since=ticket["created_at"])
-    await recovery.end_waits(ctx, db, person_id)
+    await once.end(ctx, db, tenant_id, undo_link.KIND, person_id, since=ticket["created_at"])
+    await recovery.end_waits(ctx, db, tenant_id, person_id)
     ended = await end_all(ctx, db, tenant_id, person_id, "undone", but=sign_in.id)
     before = {one for ids in first.rows.values() for one in ids}
     await credentials.restore(ctx, db, tenant_id, person_id, before)

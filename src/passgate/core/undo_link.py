@@ -112,7 +112,7 @@ async def since(ctx: Ctx, db: Db, ticket: RowMapping) -> list[Undoable]:
 
 
 async def _from(ctx: Ctx, db: Db, ticket: RowMapping) -> list[RowMapping]:
-    rows = await once.all_live(ctx, db, KIND, ticket["bound_to"])
+    rows = await once.all_live(ctx, db, ticket["tenant_id"], KIND, ticket["bound_to"])
     ids = [row["id"] for row in rows]
     return rows[ids.index(ticket["id"]) :] if ticket["id"] in ids else []
 
@@ -121,11 +121,11 @@ async def end_others(ctx: Ctx, db: Db, ticket: RowMapping, email_key: str) -> No
     """End the later links that were mailed to other addresses than this."""
     for row in await _from(ctx, db, ticket):
         if read(ctx, row).email_key != email_key:
-            await once.take(ctx, db, row["id"])
+            await once.end_one(ctx, db, row)
 
 
-async def addresses(ctx: Ctx, db: Db, person_id: str) -> list[str]:
+async def addresses(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
     """The addresses that can still undo something, newest first."""
-    rows = await once.all_live(ctx, db, KIND, person_id)
+    rows = await once.all_live(ctx, db, tenant_id, KIND, person_id)
     found = [once.carried(ctx, row).get("email") for row in reversed(rows)]
     return list(dict.fromkeys(email for email in found if email))

@@ -135,7 +135,7 @@ async def signin_link(ctx: Ctx, user: User) -> links.Link | None:
         db, key = managed.db, (user.tenant_id, user.person_id)
         makers: tuple[str, ...] = (ctx.person.person_id,)
         if managed.standing is Standing.EQUAL:
-            first = await links.asked_by(ctx, db, user.person_id)
+            first = await links.asked_by(ctx, db, user.tenant_id, user.person_id)
             if first is None or first == ctx.person.person_id:
                 await links.ask(ctx, db, *key, ctx.person.person_id)
                 return None

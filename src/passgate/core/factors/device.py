@@ -60,10 +60,9 @@ def _until(row: RowMapping, rules: Rules) -> int:
     return min(int(json.loads(row["data"])["until"]), int(row["created_at"]) + rules.remember_days * _DAY)
 
 
-async def used(ctx: Ctx, db: Db, lookup: str) -> None:
-    await db.change(
-        update(credential).where(credential.c.lookup == bytes.fromhex(lookup)).values(last_used_at=ctx.now())
-    )
+async def used(ctx: Ctx, db: Db, tenant_id: str, lookup: str) -> None:
+    this = update(credential).where(credential.c.tenant_id == tenant_id, credential.c.lookup == bytes.fromhex(lookup))
+    await db.change(this.values(last_used_at=ctx.now()))
 
 
 async def listed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rules: Rules) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
     """A code is a ticket of one sign-in, which ends after ten refusals, and an account has so many refused codes a
     day."""
     async with ctx.read() as db:
-        live = await once.live(ctx, db, name, sign_in.id)
+        live = await once.live(ctx, db, sign_in.tenant_id, name, sign_in.id)
         found = await _named(db, sign_in)
     return _target(sign_in, found), live
 
@@ -101,9 +101,9 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         return wrong(sign_in.person_id)
 
     async def mark(db: Db) -> str | None:
-        if not await once.take(ctx, db, seen["id"]):
+        if not (await once.take(ctx, db, seen)).is_first:
             return None
-        await once.end(ctx, db, mailed_link.KIND, sign_in.id)
+        await once.end(ctx, db, sign_in.tenant_id, mailed_link.KIND, sign_in.id)
         return str(seen["id"])
 
     if sign_in.journey.makes_person:

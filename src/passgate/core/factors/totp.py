@@ -111,21 +111,22 @@ def _offered(secret: bytes, who: Enrolling) -> dict[str, Any]:
 async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
     """The latest result of `offer`, while it can still be answered: a reloaded page displays the same QR code."""
     async with ctx.read() as db:
-        secret = _pending(ctx, await once.live(ctx, db, _NEW, who.bound_to))
+        secret = _pending(ctx, await once.live(ctx, db, who.tenant_id, _NEW, who.bound_to))
     return _offered(secret, who) if secret else None
 
 
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     """Check the first code. It is used up by that and cannot sign in afterwards."""
     async with ctx.read() as db:
-        live = await once.live(ctx, db, _NEW, who.bound_to)
+        live = await once.live(ctx, db, who.tenant_id, _NEW, who.bound_to)
     secret = _pending(ctx, live)
     step = matched(secret, typed(answer), ctx.now(), who.rules.totp_window) if secret else None
     if live is None or secret is None or step is None:
         return wrong(who.person_id)
 
     async def mark(db: Db) -> str | None:
-        return await _store(ctx, db, who, secret, step) if await once.take(ctx, db, live["id"]) else None
+        is_first = (await once.take(ctx, db, live)).is_first
+        return await _store(ctx, db, who, secret, step) if is_first else None
 
     return Compared(True, who.person_id, mark)
 
