@@ -1,0 +1,232 @@
+"""A database made by an earlier version goes on with this one, on SQLite and PostgreSQL: people, sessions, credentials,
+what was under way, mails to be sent, the trail. An upgrade that is interrupted anywhere leaves the database as it was.
+
+`make.py` made the files. Not here: what each migration does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from sqlalchemy import Connection, MetaData, Table, create_engine, event, select
+
+from passgate.app import build_services
+from passgate.core import ledger
+from passgate.core.ctx import Services
+from passgate.store import Store
+from passgate.store.migrate import config, revision, upgrade
+from passgate.store.schema import SCHEMA
+from passgate.store.tables import carrier, session
+from passgate.world import World
+from tests.authenticator import Authenticator, StoredCredential
+from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, running, settings_for, token_of
+from tests.servers import Postgres
+from tests.web.browsing import app
+
+HERE = Path(__file__).parent
+VERSIONS = sorted(folder.name for folder in HERE.iterdir() if (folder / "seen.json").exists())
+
+
+@dataclass
+class Older:
+    """A database of an earlier version in a data folder of its own, and what its people have in their hands."""
+
+    version: str
+    data: Path
+    url: str | None
+    seen: dict[str, Any]
+
+    @property
+    def settings(self) -> Any:
+        return settings_for(self.data, self.url, mail={"per_hour": 1000})
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[The]:
+        if self.url:  # which `passgate migrate` does
+            services = build_services(self.settings, World.real())
+            await upgrade(services.store, lock=self.data / "lock")
+            await services.store.close()
+            services.hasher.close()
+        async with running(self.settings) as the:
+            the.clock.now = self.seen["now"]
+            yield the
+
+
+def unpacked(version: str, data: Path) -> dict[str, Any]:
+    data.mkdir(exist_ok=True)
+    shutil.copy(HERE / version / "passgate.keys", data)
+    (data / "passgate.keys").chmod(0o600)
+    (data / "passgate.db").write_bytes(gzip.decompress((HERE / version / "passgate.db.gz").read_bytes()))
+    seen: dict[str, Any] = json.loads((HERE / version / "seen.json").read_text())
+    return seen
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
+def server(request: pytest.FixtureRequest) -> Postgres | None:
+    """None for SQLite."""
+    return None if request.param == "sqlite" else request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+async def older(version: str, server: Postgres | None, tmp_path: Path) -> AsyncIterator[Older]:
+    seen = unpacked(version, tmp_path / "data")
+    if server is None:
+        yield Older(version, tmp_path / "data", None, seen)
+        return
+    url = server.create_database()
+    await moved_to_postgres(tmp_path / "data" / "passgate.db", url, version)
+    yield Older(version, tmp_path / "data", url, seen)
+    server.drop_database(url)
+
+
+def rows_of(file: Path) -> dict[Table, list[dict[str, Any]]]:
+    """All of them, in the order of foreign keys; the file is deleted."""
+    engine, found = create_engine(f"sqlite:///{file}"), MetaData()
+    with engine.connect() as old:
+        found.reflect(old)
+        rows = {table: [dict(row) for row in old.execute(select(table)).mappings()] for table in found.sorted_tables}
+    engine.dispose()
+    file.unlink()
+    return rows
+
+
+async def moved_to_postgres(file: Path, url: str, version: str) -> None:
+    """The migrations up to this version, and the rows of the file."""
+    rows = rows_of(file)
+    store = Store(url, SCHEMA)
+
+    def fill(connection: Connection) -> None:
+        command.upgrade(config(SCHEMA, connection=connection), version)
+        for table, these in rows.items():
+            if these and table.name != "alembic_version":
+                connection.execute(table.insert(), these)
+
+    async with store.write() as db:
+        await db.run(fill)
+    await store.close()
+
+
+async def findings(services: Services) -> tuple[int, list[Any]]:
+    report = await ledger.verify(services)
+    return report.sealed, list(report.findings)
+
+
+async def test_people_go_on(older: Older) -> None:
+    seen = older.seen
+    async with older.started() as the:
+        sealed, wrong = await findings(the.gate.services)
+        assert (sealed > 10, wrong) == (True, [])
+        for held, answer in {"superseded": "session_ended", "ended": "session_ended"}.items():
+            assert code_of(await the.session(seen[held])) == answer
+        before = {held: await the.session(seen[held]) for held in ("cookie", "bearer", "ben")}
+        assert {answer.status_code for answer in before.values()} == {200}
+        # A step-up that was under way.
+        after = token_of(await the.finish(seen["step_up"]))
+        assert code_of(await the.session(seen["bearer"])) == "session_ended"
+        assert (await the.session(after)).json()["session"]["id"] == before["bearer"].json()["session"]["id"]
+        # An app, in the browser's session, which is at its level.
+        codes = await the.http.post("/api/v1/me/recovery-codes", headers=bearer(seen["cookie"]))
+        assert codes.status_code == 201, codes.text
+        started = handle_of(await the.start("anna@example.com"))
+        assert (await the.prove(started, "password", PASSWORD)).status_code == 200
+        the.clock.forward(30)
+        assert (await the.prove(started, "totp", app(the, bytes.fromhex(seen["app"])))).status_code == 200
+        token_of(await the.finish(started))
+        await ledger.seal(the.gate.services)
+        grown, wrong = await findings(the.gate.services)
+        assert (grown > sealed, wrong) == (True, [])
+
+
+async def test_what_was_under_way_goes_on(older: Older) -> None:
+    seen = older.seen
+    async with older.started() as the:
+        assert (await the.prove(seen["signup"], "email_code", seen["signup_code"])).status_code == 200
+        token_of(await the.finish(seen["signup"]))
+        assert (await the.prove(seen["recovery"], "email_code", seen["recovery_code"])).status_code == 200
+        assert (await the.prove(seen["recovery"], "password", OTHER_PASSWORD)).status_code == 200
+        token_of(await the.finish(seen["recovery"]))
+        # A mail that was not sent yet.
+        assert (await the.prove(seen["later"], "email_code", await the.code("emil@example.com"))).status_code == 200
+        assert (await the.prove(seen["unsealed"], "password", PASSWORD)).status_code == 200
+        # A passkey, and the challenge that waits for it.
+        stored = seen["passkey"]
+        key: Any = load_pem_private_key(stored["pem"].encode(), None)
+        one = StoredCredential(
+            bytes.fromhex(stored["id"]), key, stored["rp_id"], bytes.fromhex(stored["user_handle"]), 0
+        )
+        answer: Any = Authenticator(credentials=[one]).get(seen["passkey_options"], the.gate.settings.url)
+        assert (await the.prove(seen["passkey_handle"], "passkey", answer)).status_code == 200
+        token_of(await the.finish(seen["passkey_handle"]))
+
+
+async def test_each_session_has_one_carrier(older: Older) -> None:
+    async with older.started() as the:
+        sessions, carriers = await the.rows(session), await the.rows(carrier)
+        assert {row["session_id"] for row in carriers} == {row["id"] for row in sessions}
+        assert len(carriers) == len(sessions)
+        ended = {row["id"]: row["ended_at"] for row in sessions}
+        assert {row["session_id"]: row["ended_at"] for row in carriers} == ended
+
+
+# -- interrupted -----------------------------------------------------------------------------------
+
+
+class PowerCut(Exception):
+    """The program ends at a statement of the upgrade."""
+
+
+@contextmanager
+def cut(store: Store, at: int) -> Iterator[list[str]]:
+    """The upgrade's statements, the last of which is not run if there are so many. Never counted: the question whether
+    there is work to do."""
+    ran: list[str] = []
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if ran or not statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
+            ran.append(statement)
+            if len(ran) == at:
+                raise PowerCut
+
+    engine = store.writer.sync_engine
+    event.listen(engine, "before_cursor_execute", count)
+    yield ran
+    event.remove(engine, "before_cursor_execute", count)
+
+
+async def test_interrupted_at_each_statement(older: Older) -> None:
+    """The database stays what it was, and the next start finishes."""
+    services = build_services(older.settings, World.real())
+    store, lock = services.store, older.data / "lock"
+    at = 0
+    while True:
+        at += 1
+        with cut(store, at) as ran:
+            try:
+                assert await upgrade(store, lock=lock)
+            except PowerCut:
+                assert await revision(store) == older.version
+                continue
+        assert len(ran) == at - 1 > 5, "every statement was interrupted once"
+        break
+    assert await revision(store) == SCHEMA.head
+    await store.close()
+    services.hasher.close()
+    async with older.started() as the:
+        assert (await the.session(older.seen["cookie"])).status_code == 200
+        _, wrong = await findings(the.gate.services)
+        assert wrong == []
