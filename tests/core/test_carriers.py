@@ -104,13 +104,13 @@ async def test_a_request_under_way_with_the_old_secret(folk: Folk) -> None:
 async def test_what_ends_the_session_ends_its_carriers(folk: Folk, how: str) -> None:
     anna = await folk.create()
     other = await another(folk, anna)
-    beside = await folk.session(anna.tenant_id, anna.person_id)
+    second = await folk.session(anna.tenant_id, anna.person_id)
     untouched = await folk.create()
     match how:
         case "own":
             await account.end_session(folk.acting(await folk.actor_of(other)), anna.session_id)
         case "others":
-            await account.end_other_sessions(folk.acting(beside))
+            await account.end_other_sessions(folk.acting(second))
         case _:
             async with folk.ctx.write() as db:
                 await sessions.end_all(folk.ctx, db, anna.tenant_id, anna.person_id, "disabled")

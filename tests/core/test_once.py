@@ -26,9 +26,9 @@ async def issued(folk: Folk, bound_to: str = "x", kind: str = "test", life: int 
     return cast("RowMapping", made)
 
 
-async def took(folk: Folk, row: RowMapping, *, kept: int = 0) -> once.Taken | once.Reused | once.Unknown:
+async def took(folk: Folk, row: RowMapping, *, known_for: int = 0) -> once.Taken | once.Reused | once.Unknown:
     async with folk.ctx.write() as db:
-        return await once.take(folk.ctx, db, row, kept=kept)
+        return await once.take(folk.ctx, db, row, known_for=known_for)
 
 
 async def taken(folk: Folk, row: RowMapping) -> bool:
@@ -86,7 +86,7 @@ async def test_too_late_is_not_taken(the: The) -> None:
     assert await took(folk, made) == once.Unknown(), "it was never used"
 
 
-async def test_a_second_use_is_told(the: The) -> None:
+async def test_a_second_use_is_known(the: The) -> None:
     """With the row, so that what it gave can be taken back; not so for one that ended, is another tenant's, or never
     was."""
     folk = Folk(the)
@@ -105,8 +105,8 @@ async def test_a_second_use_is_told(the: The) -> None:
 async def test_a_taken_one_stays_as_long_as_what_it_gave(the: The) -> None:
     """And one that is not taken goes when it has expired."""
     folk = Folk(the)
-    kept, used, left = await issued(folk), await issued(folk, "y"), await issued(folk, "z")
-    await took(folk, kept, kept=3600)
+    used_long, used, left = await issued(folk), await issued(folk, "y"), await issued(folk, "z")
+    await took(folk, used_long, known_for=3600)
     await took(folk, used)
 
     async def purged() -> list[str]:
@@ -114,10 +114,10 @@ async def test_a_taken_one_stays_as_long_as_what_it_gave(the: The) -> None:
             await once.purge(db, folk.ctx.now())
         return [row["id"] for row in await the.rows(ticket)]
 
-    assert await purged() == [kept["id"], used["id"], left["id"]]
+    assert await purged() == [used_long["id"], used["id"], left["id"]]
     the.clock.forward(61)
-    assert await purged() == [kept["id"]]
-    assert isinstance(await took(folk, kept), once.Reused)
+    assert await purged() == [used_long["id"]]
+    assert isinstance(await took(folk, used_long), once.Reused)
     the.clock.forward(3600)
     assert await purged() == []
-    assert await took(folk, kept) == once.Unknown()
+    assert await took(folk, used_long) == once.Unknown()

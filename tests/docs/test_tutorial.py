@@ -163,7 +163,7 @@ class Reader:
         """Change the database as if the time had passed, instead of waiting."""
         assert how_long in WAITS
         with closing(sqlite3.connect(self.terminal.cwd / ".passgate" / "passgate.db", timeout=20)) as db, db:
-            db.execute("UPDATE session SET proofs = '{}'")
+            db.execute("UPDATE carrier SET proofs = '{}'")
             db.execute("UPDATE credential SET counter = 0 WHERE kind = 'totp'")
 
     async def nothing(self) -> None:

@@ -131,9 +131,9 @@ async def test_people_go_on(older: Older) -> None:
     async with older.started() as the:
         sealed, wrong = await findings(the.gate.services)
         assert (sealed > 10, wrong) == (True, [])
-        for held, answer in {"superseded": "session_ended", "ended": "session_ended"}.items():
-            assert code_of(await the.session(seen[held])) == answer
-        before = {held: await the.session(seen[held]) for held in ("cookie", "bearer", "ben")}
+        for which, answer in {"superseded": "session_ended", "ended": "session_ended"}.items():
+            assert code_of(await the.session(seen[which])) == answer
+        before = {which: await the.session(seen[which]) for which in ("cookie", "bearer", "ben")}
         assert {answer.status_code for answer in before.values()} == {200}
         # A step-up that was under way.
         after = token_of(await the.finish(seen["step_up"]))

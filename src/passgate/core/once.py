@@ -30,7 +30,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """Somebody took it before, and it is kept: `row` tells what for."""
+    """Somebody took it before: `row` tells what for."""
 
     is_first: ClassVar[bool] = False
     row: RowMapping = field(repr=False)
@@ -103,8 +103,8 @@ async def forget(db: Db, tenant_id: str, person_id: str) -> None:
 
 
 async def purge(db: Db, before: int) -> None:
-    """Delete tickets that expired before then, except those that are kept for longer."""
-    is_over = or_(ticket.c.kept_until.is_(None), ticket.c.kept_until < before)
+    """Delete tickets that expired before then, except those that must be known for longer."""
+    is_over = or_(ticket.c.known_until.is_(None), ticket.c.known_until < before)
     await db.change(delete(ticket).where(ticket.c.expires_at < before, is_over))
 
 
@@ -143,7 +143,7 @@ _ALL_LIVE = select(ticket).where(_BOUND, *_LIVE).order_by(ticket.c.created_at, t
 _TAKE = (
     update(ticket)
     .where(_OF_TENANT, ticket.c.id == bindparam("of"), *_LIVE)
-    .values(taken_at=_NOW, kept_until=bindparam("kept", type_=BigInteger))
+    .values(taken_at=_NOW, known_until=bindparam("until", type_=BigInteger))
 )
 _END = _ended(_BOUND, ticket.c.created_at >= bindparam("since", type_=BigInteger))
 _END_ONE = _ended(ticket.c.id == bindparam("of"))
@@ -171,11 +171,11 @@ async def all_live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -
     return list(await db.rows(_ALL_LIVE, of_tenant=tenant_id, of_kind=kind, of=bound_to, now=ctx.now()))
 
 
-async def take(ctx: Ctx, db: Db, row: RowMapping, *, kept: int = 0) -> Taken | Reused | Unknown:
-    """Taken for exactly one caller, before it expires. It is kept for `kept` seconds from now, as long as what it gave,
+async def take(ctx: Ctx, db: Db, row: RowMapping, *, known_for: int = 0) -> Taken | Reused | Unknown:
+    """Taken for exactly one caller, before it expires. It is known for `known_for` seconds from now, as long as what it gave,
     so that a second use can be told and take that back."""
     mine, now = {"of_tenant": row["tenant_id"], "of": row["id"]}, ctx.now()
-    if await db.change(_TAKE, **mine, now=now, kept=now + kept * SECOND if kept else None):
+    if await db.change(_TAKE, **mine, now=now, until=now + known_for * SECOND if known_for else None):
         return Taken()
     found = await by_id(db, row["tenant_id"], row["id"])
     return Reused(found) if found is not None and found["taken_at"] is not None else Unknown()

@@ -180,8 +180,8 @@ ticket = Table(
     _at("taken_at", null=True),
     # Became invalid without being taken.
     _at("ended_at", null=True),
-    # A taken one is kept until then: as long as what it gave.
-    _at("kept_until", null=True),
+    # A taken one is known until then: as long as what it gave.
+    _at("known_until", null=True),
     Index(None, "kind", "bound_to"),
     Index(None, "person_id"),
     Index(None, "expires_at"),

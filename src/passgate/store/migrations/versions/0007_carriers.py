@@ -1,5 +1,5 @@
 """A session and what carries it are two rows: a carrier has the secret and its level. Tickets remember whether they were
-taken or ended, and a taken one can be kept."""
+taken or ended, and how long a taken one must be known."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -62,4 +62,4 @@ def upgrade() -> None:
     op.drop_table("moved_secret")
     op.execute("ALTER TABLE sign_in RENAME COLUMN session_id TO carrier_id")
     op.add_column("ticket", sa.Column("ended_at", sa.BigInteger(), nullable=True))
-    op.add_column("ticket", sa.Column("kept_until", sa.BigInteger(), nullable=True))
+    op.add_column("ticket", sa.Column("known_until", sa.BigInteger(), nullable=True))
