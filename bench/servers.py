@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,27 +84,27 @@ def _answers(port: int, path: str) -> bool:
         return False
 
 
-def granian_hello() -> contextmanager:  # type: ignore[type-arg]
+def granian_hello() -> AbstractContextManager[Server]:
     port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "--no-ws"]
     command += ["--workers", "1", "--runtime-threads", "1", "--loop", "uvloop", "--workers-kill-timeout", "3"]
     return started([*command, "bench.servers:hello"], port, "/")
 
 
-def uvicorn_hello() -> contextmanager:  # type: ignore[type-arg]
+def uvicorn_hello() -> AbstractContextManager[Server]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--no-access-log", "--log-level", "error"]
     return started([*command, "bench.servers:hello"], port, "/")
 
 
-def passgate(data: Path, **env: str) -> contextmanager:  # type: ignore[type-arg]
+def passgate(data: Path, **env: str) -> AbstractContextManager[Server]:
     port = free_port()
     given = {"PASSGATE_PORT": str(port), **env}
     command = [sys.executable, "-m", "passgate.cli", "--data", str(data), "serve"]
     return started(command, port, "/readyz", **given)
 
 
-def passgate_on(data: Path, database_url: str) -> contextmanager:  # type: ignore[type-arg]
+def passgate_on(data: Path, database_url: str) -> AbstractContextManager[Server]:
     env = {"PASSGATE_DATABASE_URL": database_url}
     migrate = [sys.executable, "-m", "passgate.cli", "--data", str(data), "migrate"]
     subprocess.run(migrate, env={**os.environ, **env}, check=True, capture_output=True)

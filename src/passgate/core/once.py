@@ -172,8 +172,8 @@ async def all_live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -
 
 
 async def take(ctx: Ctx, db: Db, row: RowMapping, *, known_for: int = 0) -> Taken | Reused | Unknown:
-    """Taken for exactly one caller, before it expires. It is known for `known_for` seconds from now, as long as what it gave,
-    so that a second use can be told and take that back."""
+    """Taken for exactly one caller, before it expires. It is known for `known_for` seconds from now, as long as what it
+    gave, so that a second use takes that back."""
     mine, now = {"of_tenant": row["tenant_id"], "of": row["id"]}, ctx.now()
     if await db.change(_TAKE, **mine, now=now, until=now + known_for * SECOND if known_for else None):
         return Taken()

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
@@ -82,6 +83,14 @@ LOOKUP = Lookup(
     .where(carrier.c.secret_hash == b"")
 )
 """Everything a request needs to know of a session, in one indexed query."""
+_EXPIRIES = LOOKUP.several("idle_expires_at", "expires_at")
+_ENDS = LOOKUP.several("ended_at", "carrier_ended_at", "person_disabled_at", "tenant_disabled_at")
+_NO_END = (None, None, None, None)
+_amr = msgspec.json.Decoder(tuple[str, ...]).decode
+_proofs = msgspec.json.Decoder(dict[str, int]).decode
+_OF_PERSON = LOOKUP.several(
+    "tenant_id", "person_id", "id", "carrier_id", "generation", "acr", "amr", "auth_time", "proofs", "policy"
+)
 _SUPERSEDED = Lookup(
     select(session.c.ended_at)
     .join(carrier, carrier.c.session_id == session.c.id)
@@ -173,23 +182,13 @@ async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
     read = await ctx.services.store.point.one(LOOKUP, secret_hash)
     if read is None:
         raise await _missing(ctx, secret_hash)
-    row, now = LOOKUP.named(read), ctx.now()
-    is_over = row["idle_expires_at"] <= now or row["expires_at"] <= now
-    if is_over or any(row[end] is not None for end in _ENDS):
+    now = ctx.now()
+    if min(_EXPIRIES(read)) <= now or _ENDS(read) != _NO_END:
         raise SessionEnded
-    found = Person(
-        row["tenant_id"],
-        row["person_id"],
-        row["id"],
-        row["carrier_id"],
-        row["generation"],
-        row["acr"],
-        tuple(json.loads(row["amr"])),
-        row["auth_time"],
-        json.loads(row["proofs"]),
-        row,
-    )
-    rules = Rules.parsed(row["policy"], ctx.factors)
+    tenant_id, person_id, session_id, carrier_id, generation, acr, amr, auth_time, proofs, policy = _OF_PERSON(read)
+    carried = (carrier_id, generation, acr, _amr(amr), auth_time, _proofs(proofs))
+    found = Person(tenant_id, person_id, session_id, *carried, LOOKUP.named(read))
+    rules = Rules.parsed(policy, ctx.factors)
     if not at_any_level and not suffices(rules, found.proofs, found.acr):
         raise StepUpNeeded(least(ctx.factors, rules), ctx.settings.signin.fresh)
     return found
@@ -201,9 +200,6 @@ async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInv
     if row is None:
         return CredentialInvalid()
     return SessionSuperseded() if row[0] is None else SessionEnded()
-
-
-_ENDS = ("ended_at", "carrier_ended_at", "person_disabled_at", "tenant_disabled_at")
 
 
 async def touch(ctx: Ctx) -> None:
