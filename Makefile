@@ -13,11 +13,11 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CHROMIUM := $(VENV)/.chromium
+PROGRAMS := $(VENV)/.programs
 LOCKED := requirements/dev.txt requirements/uv.txt
 UV := $(BIN)/uv
 PIP_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
-QUICK_NOT := not soak and not pg and not browser
+QUICK_NOT := not soak and not pg and not browser and not foreign
 
 ##@ Try it
 
@@ -35,11 +35,11 @@ demo: $(READY) ## Serve a sign-in system with demo data on http://localhost:8000
 ##@ Trust it
 
 .PHONY: test
-test: $(READY) $(CHROMIUM) ## Run every test, on SQLite, on a real PostgreSQL, in a real browser (ARGS=… for pytest)
+test: $(READY) $(PROGRAMS) ## Run every test, on SQLite, on a real PostgreSQL, in a real browser (ARGS=… for pytest)
 	@$(BIN)/python -m pytest -q -n 2 --durations=10 -m "not soak" $(ARGS)
 
 .PHONY: test-quick
-test-quick: $(READY) ## Run the tests that need neither database server nor browser
+test-quick: $(READY) ## Run the tests that need no database server, browser or proxy
 	@$(BIN)/python -m pytest -q -n 2 -m "$(QUICK_NOT)" $(ARGS)
 
 .PHONY: check
@@ -54,7 +54,7 @@ bench: $(READY) ## Measure, and compare with the recorded figures
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: soak
-soak: $(READY) $(CHROMIUM) ## Run the long tests: races, restarts, fuzzing; the stopwatch first, with nothing beside it
+soak: $(READY) $(PROGRAMS) ## Run the long tests: races, restarts, fuzzing; the stopwatch first, with nothing beside it
 	@$(if $(ARGS),,$(BIN)/python -m pytest -q -m soak tests/soak/test_timing.py)
 	@$(BIN)/python -m pytest -q -n 2 --durations=10 -m soak $(or $(ARGS),--ignore=tests/soak/test_timing.py)
 
@@ -93,12 +93,15 @@ $(READY): $(LOCKED) pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The browser is the distribution's own: with its security updates, and nothing fetched from anybody else. Its shell
-# without windows does the same work in half the time; where a distribution has none, the whole browser will do.
-$(CHROMIUM): | $(READY)
-	@command -v chromium-headless-shell >/dev/null \
+# Browser, proxies and clients are the distribution's own: with its security updates, and nothing fetched from anybody
+# else. Chromium's shell without windows does the same work in half the time; where a distribution has none, the whole
+# browser will do. Installing a server does not start it (RUNLEVEL).
+FOREIGN := nginx haproxy curl
+$(PROGRAMS): | $(READY)
+	@export PATH="$$PATH:/usr/sbin"; for program in chromium-headless-shell $(FOREIGN); do command -v $$program >/dev/null || missing=1; done; \
+	  test -z "$$missing" \
 	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
-	       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null; } \
-	  || command -v chromium >/dev/null \
-	  || { echo "The browser stories need chromium on PATH; on Debian: apt install chromium-headless-shell" >&2; exit 1; }
+	       && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell $(FOREIGN) >/dev/null; } \
+	  || { { command -v chromium-headless-shell || command -v chromium; } && for program in $(FOREIGN); do command -v $$program || exit 1; done; } >/dev/null \
+	  || { echo "The tests need chromium, nginx, haproxy and curl on PATH; on Debian: apt install chromium-headless-shell nginx haproxy curl" >&2; exit 1; }
 	@touch $@

@@ -37,11 +37,12 @@ from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
 from passgate.web.api import account, admin, factors, session, signin
-from passgate.web.edge import Edge
+from passgate.web.edge import layers
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
 from passgate.web.pages import mailbox
 from passgate.web.pages.all import pages
+from passgate.web.routes import Table
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,9 @@ class Passgate:
 
     @cached_property
     def asgi(self) -> ASGIApp:
-        return Edge(self.api, self.services, session.HOT, partial(_with_cors, settings=self.settings))
+        table = Table(self.api.routes)
+        around = partial(_with_cors, settings=self.settings, table=table)
+        return layers(self.api, self.services, table, session.HOT, around)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
@@ -283,8 +286,9 @@ def _take(app: FastAPI, router: APIRouter) -> None:
     app.router.routes.extend(router.routes)
 
 
-def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """Let the configured origins call /api/v1, without cookies. No other origin and no other path gets CORS headers."""
+def _with_cors(app: ASGIApp, settings: Settings, table: Table) -> ASGIApp:
+    """Let the configured origins call the endpoints that are shared, without cookies. No other origin and no other path
+    gets CORS headers."""
     if not settings.cors.origins:
         return app
     open_api = CORSMiddleware(
@@ -298,8 +302,8 @@ def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
     )
 
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        is_api = scope["type"] == "http" and scope["path"].startswith("/api/v1/")
-        await (open_api if is_api else app)(scope, receive, send)
+        is_shared = scope["type"] == "http" and table.is_shared(scope["path"])
+        await (open_api if is_shared else app)(scope, receive, send)
 
     return choose
 

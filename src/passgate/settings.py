@@ -52,8 +52,12 @@ def _str_list(value: object) -> object:
     return [word for word in re.split(r"[,\s]+", value) if word]
 
 
+UNIX = "unix"
+"""Among trusted proxies: whoever reaches us through a Unix socket."""
+
+
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(str(ipaddress.ip_network(value, strict=False)) for value in values)
+    return tuple(value if value == UNIX else str(ipaddress.ip_network(value, strict=False)) for value in values)
 
 
 def _no_slash(value: str) -> str:
@@ -172,6 +176,16 @@ class LimitSettings(_Part):
     connections: int = Field(100, ge=1, description="Connections that one address may have open to one process")
 
 
+class ServeSettings(_Part):
+    """Deadlines of the connections to `passgate serve`."""
+
+    keep_alive: Seconds = Field(
+        75, description="How long an idle connection stays open; longer than that of a proxy in front, usually 60 s"
+    )
+    head: Seconds = Field(10, description="How long a client may take to send the head of a request")
+    body: Seconds = Field(30, description="How long a client may take to send the body of a request")
+
+
 class MetricsSettings(_Part):
     token: SecretStr | None = Field(None, description="Bearer token for component names on /readyz and for /metrics")
 
@@ -201,7 +215,7 @@ class Settings(BaseSettings):
     secrets: StrList = Field((), description="Root secrets, newest first, at least 32 bytes each", repr=False)
     secrets_file: Path | None = Field(None, description="File with the root secrets, one per line")
     trusted_proxies: Annotated[StrList, AfterValidator(_networks)] = Field(
-        (), description="Networks whose X-Forwarded-For header is trusted"
+        (), description="Networks of proxies whose forwarding headers are trusted; `unix` for a Unix socket"
     )
     tenancy: Literal["single", "multi"] = "single"
     docs: bool = Field(True, description="Serve /docs and /openapi.json")
@@ -216,6 +230,7 @@ class Settings(BaseSettings):
     cors: CorsSettings = Field(default_factory=CorsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     limit: LimitSettings = Field(default_factory=LimitSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
     look: ThemeSettings = Field(default_factory=ThemeSettings)
 
     @classmethod
@@ -412,7 +427,7 @@ _EVERYBODY_6 = ipaddress.IPv6Network("2000::/3")
 
 def _trusts_everybody(networks: tuple[str, ...]) -> bool:
     """Whether the networks together cover all of IPv4 or IPv6 from which visitors come, in whatever parts."""
-    parts = [ipaddress.ip_network(network) for network in networks]
+    parts = [ipaddress.ip_network(network) for network in networks if network != UNIX]
     four = [part for part in parts if isinstance(part, ipaddress.IPv4Network)]
     six = [part for part in parts if isinstance(part, ipaddress.IPv6Network)]
     if four:

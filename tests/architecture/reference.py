@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
@@ -34,6 +33,7 @@ from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.session import HOT
 from passgate.web.guards import GUARDS
+from passgate.web.routes import Body, Declared, Face
 
 SRC = Path(passgate.__file__).parent
 ROOT = Path(__file__).parents[2]
@@ -222,29 +222,18 @@ class Endpoint:
     method: str
     path: str
     guards: tuple[str, ...]
+    face: Face
+    body: Body
     operation: str
     summary: str
     is_hot: bool
 
 
-def guards_of(dependant: Dependant) -> tuple[str, ...]:
-    """The guards that an endpoint declares. Guards that such a guard depends on (`open_page` below `session`) are part
-    of it and not listed."""
-    found: list[str] = []
-    for below in dependant.dependencies:
-        if below.call in GUARDS:
-            found.append(str(getattr(below.call, "__name__", "")))
-        else:
-            found += guards_of(below)
-    return tuple(found)
-
-
 def endpoints(gate: Passgate) -> list[Endpoint]:
     found = []
     for route in iter_route_contexts(gate.api.routes):
-        if not isinstance(route.original_route, APIRoute) or route.path is None:
-            raise TypeError(f"an endpoint that is no APIRoute: {route}")
-        dependant: Dependant = route.dependant
+        if not isinstance(route.original_route, Declared) or route.path is None:
+            raise TypeError(f"a route that declares nothing: {route}")
         endpoint = route.original_route.endpoint
         # The docstring of a `functools.partial` object is Python's own and differs between versions; take the
         # function's.
@@ -253,7 +242,9 @@ def endpoints(gate: Passgate) -> list[Endpoint]:
         for method in sorted(route.methods or ()):
             operation = route.unique_id if route.include_in_schema else ""
             is_hot = (method, route.path) in HOT
-            found.append(Endpoint(method, route.path, guards_of(dependant), operation, summary, is_hot))
+            made = route.original_route
+            face, body = made.face, made.body
+            found.append(Endpoint(method, route.path, made.guards, face, body, operation, summary, is_hot))
     return sorted(found, key=lambda endpoint: (endpoint.path, endpoint.method))
 
 
@@ -269,13 +260,15 @@ def endpoint_page(gate: Passgate | None = None) -> str:
             code(endpoint.method),
             code(endpoint.path),
             ", ".join(endpoint.guards),
+            endpoint.body,
+            endpoint.face,
             code(endpoint.operation) if endpoint.operation else "",
             endpoint.summary,
         )
         for endpoint in endpoints(gate)
     ]
     guards: list[tuple[object, ...]] = [(guard.__name__, " ".join((guard.__doc__ or "").split())) for guard in GUARDS]
-    page = table(("Method", "Path", "Guard", "Operation", "What it does"), rows)
+    page = table(("Method", "Path", "Guard", "Body", "Errors", "Operation", "What it does"), rows)
     return page + "\n\n## Guards\n\n" + table(("Guard", "Who passes"), guards)
 
 

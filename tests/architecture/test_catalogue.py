@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from passgate.app import Passgate
 from passgate.web.guards import stranger
+from passgate.web.routes import Endpoint, Page
 from tests import catalogue
 from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
@@ -52,9 +53,8 @@ def test_a_new_endpoint_is_named(gate: Passgate, method: str, path: str) -> None
     async def new() -> None:
         """An endpoint without an entry."""
 
-    router = APIRouter()
-    router.add_api_route(path, new, methods=[method], dependencies=[Depends(stranger)])
-    gate.api.include_router(router)
+    kind = Endpoint if method == "POST" else Page
+    gate.api.router.routes.append(kind(path, new, methods=[method], dependencies=[Depends(stranger)]))
     assert named(gate, catalogue.entries(gate)) == [f"{method} {path}: no entry"]
 
 

@@ -321,10 +321,6 @@ def test_importing_the_package_reads_no_environment() -> None:
     assert done.stdout.split() == ["[]", "False"]
 
 
-BY_THE_SERVER = {"httptools"}
-"""Not imported by us: uvicorn imports it for the protocol that we configure."""
-
-
 def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*named["dependencies"], *named["optional-dependencies"]["postgres"]]
@@ -332,7 +328,7 @@ def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:
     provided_by = packages_distributions()
     roots = {word.partition(".")[0] for tree in source.values() for word in _imported(tree)}
     imported = {re.sub("[_.]", "-", name).lower() for root in roots for name in provided_by.get(root, [])}
-    assert depended_on - imported == BY_THE_SERVER
+    assert depended_on - imported == set()
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

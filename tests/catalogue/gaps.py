@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from passgate.app import Passgate
-from passgate.web.pages.page import is_page
+from passgate.web.routes import Face
 from tests.architecture.reference import Endpoint, endpoints
 from tests.catalogue import SAFE
 from tests.catalogue.entry import Entry
 from tests.catalogue.factors import TYPED, Typed, typed_factors
 from tests.catalogue.outcomes import STEP_UP, Rule
 
-FILES = ("GET /docs", "GET /static/")
+FILES = ("GET /docs", "GET /static/", "GET /favicon.ico")
 """Static files, the same for everybody, need no entry."""
 
 
@@ -42,7 +42,7 @@ def lacking(route: Endpoint, entry: Entry) -> Iterator[str]:
     wants_fresh_proof = any((right.row or {}).get(Rule.STALE) == STEP_UP for right in entry.rights)
     if is_asked_by_programs and wants_fresh_proof != (entry.fresh is not None):
         yield "no action that wants a fresh proof" if wants_fresh_proof else "an action that wants what no row says"
-    is_looked_at = route.method == "GET" and is_page(route.path)
+    is_looked_at = route.method == "GET" and route.face is Face.PAGE
     if is_looked_at and bool(entry.stops) == entry.leads_on:
         yield "no way for a browser to get there" if not entry.stops else "it leads on and has stops"
     if entry.stops and not is_looked_at:

@@ -154,6 +154,7 @@ PROVING: dict[str, Entry] = {
 }
 
 ACCOUNT: dict[str, Entry] = {
+    "GET /": Entry(VISITING, NOTHING, leads_on=True),
     "GET /account": shows(Stop("account", account.named, MEMBER), Stop("error:not_found", signin.nowhere)),
     "POST /account": Entry(VISITING, NOTHING),
     "GET /account/confirm": shows(

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from passgate.cli import sockets
-from passgate.cli.server import HEAD
+from passgate.cli.protocol import HEAD
 from passgate.errors import UnsafeSettings
 from passgate.settings import Settings
 from tests.cli.shell import Running, Shell

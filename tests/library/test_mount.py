@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -16,6 +16,8 @@ from starlette.testclient import TestClient
 from passgate import Passgate, testing
 from passgate.errors import PassgateError, UnsafeSettings
 from passgate.store.unit import is_reachable
+from passgate.web import guards
+from passgate.web.routes import Endpoint
 from tests.kit import code_of, handle_of
 from tests.library.program import Profile, Seen, asked, guarded, program
 
@@ -73,7 +75,8 @@ async def test_our_endpoints_are_below_it(at: str) -> None:
         assert not at or document["servers"] == [{"url": at}]
         if at:
             assert code_of(await http.get(f"{at}/nowhere")) == "not_found"
-            assert code_of(await http.get(at)) == "not_found"
+            home = await http.get(at)
+            assert (home.status_code, home.headers["location"]) == (303, f"{at}/account")
             assert (await http.get(f"{at}x")).text == "the host's own 404"
             assert (await http.get("/api/v1/session")).text == "the host's own 404"
 
@@ -95,7 +98,8 @@ async def test_well_known_paths_are_at_the_root() -> None:
     app = program()
     gate = testing.gate()
     gate.mount(app, at="/auth")
-    gate.api.get("/.well-known/passgate-test")(lambda: "ours")
+    made = Endpoint("/.well-known/passgate-test", lambda: "ours", dependencies=[Depends(guards.stranger)])
+    gate.api.router.routes.append(made)
     async with asked(app, gate) as http:
         assert (await http.get("/.well-known/passgate-test")).json() == "ours"
         assert (await http.get("/.well-known/other")).text == "the host's own 404"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.errors import Malformed
-from passgate.web.body import MAX_BODY, MAX_DEPTH, MAX_PAIRS, decode_json, decode_pairs
+from passgate.wire.body import MAX_BODY, MAX_DEPTH, MAX_PAIRS, decode_json, decode_pairs
 
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
 LEAF = (

@@ -152,12 +152,12 @@ async def _has_its_own_id(http: httpx2.AsyncClient, *headers: tuple[str, str]) -
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/api/v1/me", {"GET", "PATCH", "DELETE"}),
+        ("PUT", "/api/v1/me", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("GET", "/api/v1/signin", {"POST"}),
-        ("POST", "/api/v1/session", {"GET", "DELETE"}),
-        ("POST", "/api/v1/me/sessions", {"GET", "DELETE"}),
+        ("POST", "/api/v1/session", {"GET", "HEAD", "DELETE"}),
+        ("POST", "/api/v1/me/sessions", {"GET", "HEAD", "DELETE"}),
         ("GET", "/api/v1/me/sessions/00000000-0000-7000-8000-000000000000", {"DELETE"}),
-        ("DELETE", "/healthz", {"GET"}),
+        ("DELETE", "/healthz", {"GET", "HEAD"}),
     ],
 )
 async def test_a_wrong_method_gets_the_allowed_ones(lite: The, method: str, path: str, allowed: set[str]) -> None:
@@ -169,7 +169,6 @@ async def test_a_wrong_method_gets_the_allowed_ones(lite: The, method: str, path
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/v1",
         "/api/v1/",
@@ -317,7 +316,7 @@ CHAINS = [
     ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
     ("198.51.100.9,, ,", "198.51.100.9"),
     ("198.51.100.9, unknown", "10.0.0.1"),
-    ("198.51.100.9:4711", "10.0.0.1"),
+    ("198.51.100.9:4711", "198.51.100.9"),
     ("198.51.100.9, <script>", "10.0.0.1"),
     ("fe80::1%<script>", "fe80::1"),
     ("", "10.0.0.1"),

@@ -78,7 +78,6 @@ def raw_ones(body: dict[str, Any] | None) -> Iterator[Sent]:
         "trailing": right + as_bytes(MARK),
         "single quotes": b"{'a': 1}",
         "comment": right + b"// x",
-        "empty": b"",
         "blank": b"  \n",
         "bom": b"\xef\xbb\xbf" + right,
         "utf-16": right.decode().encode("utf-16"),

@@ -268,8 +268,10 @@ async def every_page(the: The, anna: Browser) -> dict[str, str]:
     await anna.send("/signin", email="anna@example.com")
     displayed["/signin/password"] = (await anna.get("/signin/password")).text
     await anna.send("/signin/password", password=PASSWORD)
-    for path in ("/signin/totp", "/signin/passkey", "/signin/recovery-code", "/signin/email-code"):
+    for path in ("/signin/totp", "/signin/passkey", "/signin/recovery-code"):
         displayed[f"second {path}"] = (await anna.get(path)).text
+    sent = await anna.send("/signin/email-code/again", at="/signin/totp")
+    displayed["second /signin/email-code"] = (await anna.get(sent.headers["location"])).text
     await anna.get((await operating.signin_link(Ctx(the.gate.services), "anna@example.com", "main")).url)
     displayed["a link"] = (await anna.get("/signin/link")).text
     await anna.send("/recover", email="anna@example.com")

@@ -221,6 +221,42 @@ async def test_a_mailed_code_instead_of_an_app(lite: The) -> None:
         assert led(await other.send("/signin/email-code", code=await lite.code(EMAIL))) == "/account"
 
 
+async def test_the_page_of_a_code_that_was_not_sent(lite: The) -> None:
+    """Opened by its address it says no untruth, but leads to where a code can be asked for; for an unknown address
+    too."""
+    await lite.person(EMAIL)
+    await rule(lite, first=["password", "email_code"])
+    for email in (EMAIL, "nobody@example.com"):
+        async with browser(lite) as anna:
+            assert led(await anna.send("/signin", email=email)) == "/signin/password"
+            opened = await anna.get("/signin/email-code")
+            assert (opened.status_code, led(opened)) == (303, "/signin/password")
+            await anna.send("/signin/email-code/again", at="/signin/password")
+            assert (await anna.page("/signin/email-code")).name == "signin-email-code"
+            lite.clock.forward(660)
+            assert (await anna.page("/signin/email-code")).name == "signin-email-code", "it was sent, and is too old"
+
+
+async def test_two_tabs_never_mix(lite: The) -> None:
+    """A form of one sign-in leads to where the other one stands, which the browser has begun since; what was typed is
+    compared with nobody's password, and costs no try."""
+    for email in (EMAIL, "ben@example.com"):
+        await lite.person(email)
+    async with browser(lite) as anna:
+        await anna.send("/signin", email=EMAIL)
+        [form] = [one for one in (await anna.page("/signin/password")).forms if one.action == "/signin/password"]
+        await anna.send("/signin", email="ben@example.com")
+        before = await lite.everything()
+        late = await anna.http.post("/signin/password", data={**form.fields, "password": PASSWORD}, headers=SAME)
+        assert (late.status_code, led(late)) == (303, "/signin/password")
+        assert await lite.everything() == before
+        assert "ben@example.com" in (await anna.get("/signin/password")).text
+        assert led(await anna.send("/signin/password", password=PASSWORD)) == "/account"
+        assert (await lite.session(anna.session)).json()["user"]["email"] == "ben@example.com"
+        over = await anna.http.post("/signin/password", data={**form.fields, "password": PASSWORD}, headers=SAME)
+        assert outcome(over)[0] == 401
+
+
 async def test_a_mailed_code_alone_where_a_tenant_wants_that(lite: The) -> None:
     await lite.person()
     await rule(lite, first=["email_code"])

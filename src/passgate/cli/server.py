@@ -7,120 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import signal
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from passgate.core import budgets
+from passgate.cli.protocol import Connections, Protocol
 
 if TYPE_CHECKING:
     from passgate.app import Passgate
-    from passgate.settings import Settings
 
 GRACE = 10
 """Seconds that requests in flight have at shutdown."""
-HEAD = 64 * 1024
-"""Bytes that the request line and the header fields may take together."""
-
 Listening = Callable[[], Awaitable[None]]
-
-
-class Connections:
-    """How many connections each origin has open to this process. Trusted proxies may have any number: theirs are those
-    of many people."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
-        self._open: Counter[str] = Counter()
-
-    def opened(self, peer: str) -> bool:
-        """Count one more; False if it is one too many."""
-        limits = self._limits(peer)
-        if any(self._open[key] >= limit for key, limit in limits):
-            return False
-        self._open.update(key for key, _ in limits)
-        return True
-
-    def closed(self, peer: str) -> None:
-        for key, _ in self._limits(peer):
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
-
-    def _limits(self, peer: str) -> list[tuple[str, int]]:
-        try:
-            ip = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:  # a Unix socket: only a proxy of this machine can reach it
-            return []
-        if any(ip in network for network in self._trusted):
-            return []
-        most = self._settings.limit.connections
-        most *= budgets.HERE if self._settings.is_development and ip.is_loopback else 1
-        return [(network, most * factor) for network, factor in budgets.networks(str(ip))]
-
-
-class Protocol(HttpToolsProtocol):
-    """httptools accepts an endless header; here it ends at `HEAD` with 400 and a closed connection. A connection too
-    many of one origin is closed at once."""
-
-    _head: int | None = 0
-    _peer: str | None = None
-
-    def __init__(self, *args: Any, connections: Connections, **given: Any) -> None:
-        super().__init__(*args, **given)
-        self._connections = connections
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        peer = str((transport.get_extra_info("peername") or ("",))[0])
-        if not self._connections.opened(peer):
-            transport.abort()
-            return
-        self._peer = peer
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._peer is not None:
-            self._connections.closed(self._peer)
-            super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head is None:
-            return
-        self._head += len(data)
-        if self._head > HEAD and not self.transport.is_closing():
-            self.send_400_response("Header fields too large.")
-
-    def on_message_begin(self) -> None:
-        self._head = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._head = None
-        super().on_headers_complete()
 
 
 class Server(uvicorn.Server):
     """uvicorn that ends orderly with exit code 0 on SIGTERM or SIGINT; a second SIGINT does not wait."""
 
     def __init__(self, gate: Passgate, listening: Listening) -> None:
+        settings, world = gate.settings, gate.services.world
+        protocol = partial(Protocol, connections=Connections(settings), settings=settings, world=world)
         config = uvicorn.Config(
             gate,
-            http=cast("type[asyncio.Protocol]", partial(Protocol, connections=Connections(gate.settings))),
+            http=cast("type[asyncio.Protocol]", protocol),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=settings.serve.keep_alive,
             timeout_graceful_shutdown=GRACE,
         )
         super().__init__(config)

@@ -6,6 +6,7 @@ Not here: how proofs add up (`policy`), and each factor's own rules (its module 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -98,22 +99,29 @@ Mark = Callable[["Db"], Awaitable["str | None"]]
 class Compared:
     """The result of a comparison. `mark` updates the credential or ticket. `proof` is what a correct answer proved, if
     more than the factor's name. `deferred` is written along with the refusal of a wrong one, such as consuming a
-    challenge or notifying the owner."""
+    challenge or notifying the owner. `why`: one word for trail and log, where a wrong one can be wrong in several
+    ways."""
 
     is_right: bool
     person_id: str | None
     mark: Mark
     proof: str = ""
     deferred: tuple[Deferred, ...] = ()
+    why: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Of the event that records a refusal."""
+        return {"why": self.why} if self.why else {}
 
 
 async def _nothing(_db: Db) -> None:
     return None
 
 
-def wrong(person_id: str | None, *deferred: Deferred) -> Compared:
+def wrong(person_id: str | None, *deferred: Deferred, why: str = "") -> Compared:
     """A wrong answer: nothing to update."""
-    return Compared(False, person_id, _nothing, deferred=deferred)
+    return Compared(False, person_id, _nothing, deferred=deferred, why=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,10 @@ class Enrolling:
 
 class Challenge(Protocol):
     async def __call__(self, ctx: Ctx, sign_in: SignIn, /) -> dict[str, Any]: ...
+
+
+class WasSent(Protocol):
+    async def __call__(self, ctx: Ctx, sign_in: SignIn, /) -> bool: ...
 
 
 class Budget(Protocol):
@@ -169,6 +181,10 @@ async def no_challenge(_ctx: Ctx, _about: Any) -> NoReturn:
 
 async def _nothing_offered(_ctx: Ctx, _who: Enrolling) -> None:
     return None
+
+
+async def _always_sent(_ctx: Ctx, _sign_in: SignIn) -> bool:
+    return True
 
 
 def _never_at_once(_rules: Rules) -> ActivateAtOnce | None:
@@ -232,6 +248,8 @@ class Factor:
     order: Order = Order()
     # Its functions.
     challenge: Challenge = no_challenge
+    was_sent: WasSent = _always_sent
+    """Of one that `is_sent`: whether something was sent for this sign-in, the same for known and unknown addresses."""
     budget: Budget
     """Returns what a wrong answer counts against, before anything is debited, and the value passed to `compare` as
     `seen`."""
@@ -365,5 +383,19 @@ def proved_of(proofs: Iterable[str]) -> frozenset[str]:
 
 
 def typed(answer: object) -> str:
-    """A code without the spaces and hyphens people type. Applied the same way before every check and before storing."""
-    return "".join(answer.split()).replace("-", "") if isinstance(answer, str) else ""
+    """A code as people type it: any Unicode digits and letters in their plain form, without spaces, dashes and marks
+    that nobody sees. Applied the same way before every check and before storing."""
+    if not isinstance(answer, str):
+        return ""
+    seen = [one for one in unicodedata.normalize("NFKC", answer) if not _is_left_out(one)]
+    return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in seen)
+
+
+def _is_left_out(one: str) -> bool:
+    return one.isspace() or one in _DASHES or unicodedata.category(one) in _UNSEEN
+
+
+_UNSEEN = frozenset({"Cf", "Cc", "Mn", "Pd"})
+"""Format characters, marks without a width of their own, and dashes."""
+_DASHES = "\u2212_\u00b7"
+"""A minus, and what keyboards have beside a dash."""

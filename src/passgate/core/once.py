@@ -166,6 +166,11 @@ async def live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -> Ro
     return newest if newest["expires_at"] > ctx.now() else None
 
 
+async def was_issued(db: Db, tenant_id: str, kind: str, bound_to: str) -> bool:
+    """Whether there ever was one, as far as they are not deleted yet."""
+    return await db.one(_NEWEST, of_tenant=tenant_id, of_kind=kind, of=bound_to) is not None
+
+
 async def all_live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -> list[RowMapping]:
     """All tickets that can still be taken, oldest first."""
     return list(await db.rows(_ALL_LIVE, of_tenant=tenant_id, of_kind=kind, of=bound_to, now=ctx.now()))

@@ -5,10 +5,10 @@ Not here: what the value of a cookie means (`core`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from passgate.errors import CredentialInvalid
 from passgate.settings import Settings
+from passgate.wire.cookies import read, written
+
+__all__ = ["read"]
 
 
 def session_name(settings: Settings) -> str:
@@ -73,21 +73,4 @@ def set_known(settings: Settings, value: str, life: int) -> str:
 
 
 def _cookie(settings: Settings, name: str, value: str, max_age: int) -> str:
-    secure = "; Secure" if settings.https else ""
-    return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}"
-
-
-def read(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
-    """The value of the cookie, or None. Raises CredentialInvalid for two cookies of one name: a neighbouring host may
-    have set one of them, so neither can be trusted."""
-    values = [
-        value.strip()
-        for key, line in headers
-        if key == b"cookie"
-        for pair in line.decode("latin-1").split(";")
-        for found, _, value in [pair.strip().partition("=")]
-        if found == name
-    ]
-    if len(values) > 1:
-        raise CredentialInvalid
-    return values[0] if values and values[0] else None
+    return written(name, value, max_age, secure=settings.https)

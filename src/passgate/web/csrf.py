@@ -1,6 +1,7 @@
-"""CSRF check for unsafe requests authenticated by cookie. Requests with an Authorization header do not need it.
+"""CSRF tokens, and the check of unsafe requests that are authenticated by cookie. Requests with an Authorization header
+do not need it.
 
-Evaluated in this order: Sec-Fetch-Site, then Origin, then a token bound to the session.
+Not here: how a request shows where it comes from (`wire.csrf`).
 """
 
 from __future__ import annotations
@@ -8,50 +9,38 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 
 from passgate.core.ctx import Ctx
-from passgate.errors import CsrfRefused
+from passgate.wire import csrf
+from passgate.wire.csrf import SAFE, TOKEN_HEADER
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_SITES = frozenset({"same-origin", "same-site", "cross-site", "none"})
-TOKEN_HEADER = "x-csrf-token"
+__all__ = ["SAFE", "TOKEN_HEADER"]
 
 
-def token(ctx: Ctx, bound_to: str) -> str:
+def token(ctx: Ctx, bound_to: str, sign_in_id: str = "") -> str:
     """The CSRF token for a form. `bound_to` is the session id or, before there is a session, the value of the sign-in
-    cookie."""
-    return ctx.ring.mac("csrf", bound_to.encode()).hex()
+    cookie. After a dot it names the sign-in that the form is for: in another tab the browser may begin another one."""
+    mac = ctx.ring.mac("csrf", bound_to.encode()).hex()
+    return f"{mac}.{_name(ctx, sign_in_id)}" if sign_in_id else mac
+
+
+def is_for(ctx: Ctx, given: str, sign_in_id: str) -> bool:
+    """Whether the form was made for this sign-in. One that names none is."""
+    named = given.partition(".")[2]
+    return not named or named == _name(ctx, sign_in_id)
+
+
+def _name(ctx: Ctx, sign_in_id: str) -> str:
+    return ctx.ring.mac("csrf", f"sign_in:{sign_in_id}".encode()).hex()[:16]
 
 
 def check(ctx: Ctx, headers: Headers, bound_to: str | None, given: str | None = None) -> None:
-    """Raise CsrfRefused unless the request is same-origin or has a valid token. `given` is the form field `csrf_token`,
-    if any; else the X-CSRF-Token header is used. If `bound_to` is None (no cookie was sent), no token is valid."""
-    verdict = _is_same_origin(headers, ctx.site.origin)
-    if verdict is None:
-        verdict = bound_to is not None and _token_fits(ctx, bound_to, given or headers.get(TOKEN_HEADER))
-    if not verdict:
-        raise CsrfRefused
+    """Raise CsrfRefused unless the request is same-origin or has a valid token. If `bound_to` is None (no cookie was
+    sent), no token is valid."""
+
+    def is_right(sent: bytes) -> bool:
+        return bound_to is not None and ctx.ring.check("csrf", bound_to.encode(), sent)
+
+    csrf.check(headers, ctx.site.origin, is_right, (given or "").partition(".")[0])
 
 
 def refuse_foreign(ctx: Ctx, headers: Headers) -> None:
-    """Raise CsrfRefused on any sign of another origin. For endpoints that set a cookie but do not require one."""
-    if _is_same_origin(headers, ctx.site.origin) is False:
-        raise CsrfRefused
-
-
-def _is_same_origin(headers: Headers, ours: str) -> bool | None:
-    """Whether Sec-Fetch-Site or Origin shows a same-origin request; None if neither decides. Repeated headers count as
-    False."""
-    sites, origins = headers.getlist("sec-fetch-site"), headers.getlist("origin")
-    if len(sites) > 1 or len(origins) > 1:
-        return False
-    if sites and sites[0] in _SITES:
-        return sites[0] == "same-origin"
-    if origins and origins[0] != "null":
-        return origins[0] == ours
-    return None
-
-
-def _token_fits(ctx: Ctx, bound_to: str, given: str | None) -> bool:
-    try:
-        return ctx.ring.check("csrf", bound_to.encode(), bytes.fromhex(given or ""))
-    except ValueError:
-        return False
+    csrf.refuse_foreign(headers, ctx.site.origin)

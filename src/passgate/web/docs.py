@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from passgate.web import guards
+from passgate.web import guards, routes
 from passgate.web.api.shapes import Problem, encode
 from passgate.web.guards import Context
 
@@ -103,7 +103,7 @@ async def _file(path: Path, kind: str) -> Response:
     return FileResponse(path, media_type=kind, headers=headers)
 
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.stranger)])
+router = routes.services(include_in_schema=False, dependencies=[Depends(guards.stranger)])
 router.add_api_route("/openapi.json", _document, name="/openapi.json")
 router.add_api_route("/docs", _page, name="/docs")
 for _path, (_name, _kind) in FILES.items():

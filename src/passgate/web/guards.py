@@ -24,7 +24,8 @@ from passgate.errors import (
     SessionEnded,
     SessionSuperseded,
 )
-from passgate.web import body, cookies, csrf
+from passgate.web import cookies, csrf
+from passgate.wire import body
 
 session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
 session_cookie = APIKeyCookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
@@ -179,15 +180,18 @@ class PendingVisitor:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a submitted form, decoded strictly (raises Malformed); empty for a safe method."""
-    return {} if request.method in csrf.SAFE else body.decode_pairs(await request.body())
+    """The fields of a submitted form, which the edge has decoded; empty for a safe method."""
+    return {} if request.method in csrf.SAFE else request.scope[body.DECODED]
 
 
 async def anonymous_visitor(request: Request) -> AnonymousVisitor:
     """Any visitor of a hosted page. An unsafe method must pass the CSRF check; its token is bound to the sign-in
     cookie."""
     ctx = ctx_of(request)
-    value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
+    try:
+        value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
+    except CredentialInvalid:  # sent twice: neither counts, and the answer sets a new one
+        value = None
     known = value if value and any(ctx.ring.presented(kind, value) for kind in (BINDING, pending.PREFIX)) else None
     form = await form_of(request)
     if request.method not in csrf.SAFE:
@@ -199,13 +203,18 @@ async def pending_visitor(
     request: Request, found: Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 ) -> PendingVisitor:
     """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin` and an unsafe one raises
-    HandleInvalid. An unsafe method must pass the CSRF check."""
+    HandleInvalid. An unsafe method must pass the CSRF check, and its form be for this very sign-in: that of another tab
+    leads to where this one stands, and nothing in it is compared."""
+    ctx = ctx_of(request)
     try:
-        return PendingVisitor(found, await signin.find(ctx_of(request), found.binding))
+        sign_in = await signin.find(ctx, found.binding)
     except HandleInvalid:
         if request.method in csrf.SAFE:
             raise RedirectTo("/signin") from None
         raise
+    if not csrf.is_for(ctx, found.form.get("csrf_token", ""), sign_in.id):
+        raise RedirectTo("/signin/password")  # which leads on, if something else is asked for
+    return PendingVisitor(found, sign_in)
 
 
 async def visitor(request: Request) -> Ctx:
@@ -222,15 +231,16 @@ async def leaving_visitor(request: Request) -> Ctx:
 
 async def _visitor(request: Request, *, at_any_level: bool) -> Ctx:
     ctx = ctx_of(request)
-    value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
     form = await form_of(request)
     try:
+        value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
         acting = await carriers.acting(ctx, value or "", at_any_level=at_any_level)
     except (CredentialInvalid, SessionEnded) as over:
         back = request.url.path if request.method in csrf.SAFE else "/account"
         # A newer secret of the same session may be in the browser by now.
         gone = () if isinstance(over, SessionSuperseded) else (cookies.clear_session(ctx.settings),)
-        raise RedirectTo(f"/signin?return_to={quote(back, safe='')}", *gone) from None
+        where = "" if back == "/" else f"?return_to={quote(back, safe='')}"
+        raise RedirectTo(f"/signin{where}", *gone) from None
     if request.method not in csrf.SAFE:
         await _refuse_foreign(acting, request, acting.person.session_id, form.get("csrf_token"))
     await sessions.touch(acting)

@@ -27,7 +27,7 @@ from passgate.errors import PassgateError, PermissionMissing
 from passgate.web import guards
 from passgate.web.mount import MountedEndpoints
 from passgate.web.origin import ContextFactory
-from passgate.web.problems import render
+from passgate.wire.problems import render
 from passgate.world import SECOND
 
 _CTX = "passgate.ctx"

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 WELL_KNOWN = "/.well-known/"
 """Well-known URIs (RFC 8615): clients look for them at the root of the host, whatever the mount prefix."""
+HOSTS_OWN = frozenset({"/", "/favicon.ico"})
+"""Where we are mounted at the root, these stay the host's."""
 _AT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _OURS = (
     "type",
@@ -57,6 +59,8 @@ class MountedEndpoints(BaseRoute):
         return None
 
     def _answers(self, path: str) -> bool:
+        if not self.at and path in HOSTS_OWN:
+            return False
         asked = {"type": "http", "path": path, "root_path": "", "headers": []}
         return any(route.matches({**asked, "method": "GET"})[0] is not Match.NONE for route in self._routes())
 

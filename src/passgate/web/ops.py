@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
@@ -14,11 +14,11 @@ from passgate.core.message import Mailer
 from passgate.errors import Unavailable
 from passgate.store.migrate import is_behind
 from passgate.store.unit import is_reachable
-from passgate.web import guards
+from passgate.web import guards, routes
 from passgate.web.api.shapes import Output, operation_id, refuses
 from passgate.web.guards import Context, Operator
 
-router = APIRouter(tags=["ops"], generate_unique_id_function=operation_id)
+router = routes.services(tags=["ops"], generate_unique_id_function=operation_id)
 
 
 class Health(Output):
@@ -78,7 +78,7 @@ def mailbox_of(request: Request) -> Mailbox:
     return mailbox
 
 
-developer_router = APIRouter(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
+developer_router = routes.services(prefix="/dev", tags=["dev"], dependencies=[Depends(guards.developer)])
 """Included in development only; the edge middleware admits only a browser on this machine."""
 
 

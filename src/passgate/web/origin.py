@@ -5,7 +5,6 @@ Not here: refusing requests and reading bodies.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 from functools import lru_cache
@@ -19,6 +18,7 @@ from passgate.errors import CredentialInvalid
 from passgate.i18n import choose
 from passgate.settings import is_loopback
 from passgate.web import cookies
+from passgate.wire.forwarded import Proxies, address
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ContextFactory:
         self._has_warned = False
         self._known_name = cookies.known_name(services.settings)
         self._session_name = cookies.session_name(services.settings)
-        self._trusted = [ipaddress.ip_network(network) for network in services.settings.trusted_proxies]
+        self._proxies = Proxies(services.settings.trusted_proxies)
 
     def ctx(self, scope: Scope) -> Ctx:
         """The Ctx of one request."""
@@ -52,28 +52,18 @@ class ContextFactory:
     def _given_id(self, scope: Scope) -> str:
         """The X-Request-ID of a trusted proxy, if it is 8 to 64 of `A-Za-z0-9_-`. A stranger's would get into the log
         and the audit trail, and could be that of somebody else's request."""
-        if not self._trusted or not self._is_trusted(_peer(scope)):
+        if not self._proxies or not self._proxies.trust(_peer(scope)):
             return ""
         given = Headers(scope=scope).getlist("x-request-id")
-        if len(given) != 1:
-            return ""
-        return given[0] if _REQUEST_ID.fullmatch(given[0]) else ""
+        return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else ""
 
     def _origin(self, scope: Scope, first: dict[bytes, bytes]) -> Origin:
-        """The peer's address; behind a trusted proxy, the rightmost address in X-Forwarded-For that is not itself
-        trusted."""
+        """The peer's address or, behind a trusted proxy, the one that it reports."""
         ip = _peer(scope)
         forwarded = any(name.startswith(_FORWARDED) for name in first)
-        if self._trusted and self._is_trusted(ip):
-            chain = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
-            for part in reversed([part.strip() for part in chain if part.strip()]):
-                hop = _plain(part)
-                if not hop:
-                    break
-                ip = hop
-                if not self._is_trusted(hop):
-                    break
-        elif forwarded and not self._trusted and not self._has_warned and not self._services.settings.is_development:
+        if forwarded and self._proxies:
+            ip = self._proxies.client(ip, Headers(scope=scope))
+        elif forwarded and not self._has_warned and not self._services.settings.is_development:
             self._has_warned = True
             log.warning("forwarding headers of an untrusted peer: " + UNTRUSTED, extra={"address": ip})
         browser, system = _described(first.get(b"user-agent", b"").decode("latin-1")[:512])
@@ -92,21 +82,7 @@ class ContextFactory:
         except CredentialInvalid:  # two of them: a neighbouring host may have set one
             return ""
 
-    def _is_trusted(self, ip: str) -> bool:
-        return _plain(ip) != "" and any(ipaddress.ip_address(ip) in network for network in self._trusted)
-
 
 def _peer(scope: Scope) -> str:
     peer = str((scope.get("client") or ("", 0))[0])
-    return _plain(peer) or peer
-
-
-@lru_cache(1024)
-def _plain(text: str) -> str:
-    """The canonical spelling of an IP address, or "" for anything else. An IPv4-mapped IPv6 address (from a dual-stack
-    socket) becomes IPv4; the zone, which may be arbitrary text, is dropped."""
-    try:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return ""
-    return str(ip.ipv4_mapped if ip.version == 6 and ip.ipv4_mapped else ip)
+    return address(peer) or peer

@@ -1,26 +1,23 @@
-"""Renders errors: problem documents (RFC 9457) for programs, pages for browsers. The errors are defined in `errors`.
+"""Answers errors: with a problem document for programs, with a page for browsers, as the route declares.
 
-No response contains any part of the input or any text from a library or a database.
+Not here: the errors themselves (`errors`), and how a document or a page is written.
 """
 
 from __future__ import annotations
 
 import logging
 
-import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.types import Scope
 
-from passgate.core.ctx import Ctx
 from passgate.core.profile import fault_codes
 from passgate.errors import (
     Invalid,
     Malformed,
-    MethodNotAllowed,
     NotFound,
     PassgateError,
     Refusal,
@@ -28,38 +25,24 @@ from passgate.errors import (
     Unavailable,
 )
 from passgate.web.guards import RedirectTo
-from passgate.web.pages.page import error_page, go, is_page
+from passgate.web.pages.page import error_page, go
+from passgate.web.routes import Face, Table
+from passgate.wire.problems import render
 
 log = logging.getLogger("passgate.fault")
 
-MEDIA_TYPE = "application/problem+json"
 
-
-def document(error: PassgateError, request_id: str) -> dict[str, object]:
-    return {
-        "type": f"urn:passgate:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "code": error.code,
-        "detail": error.message,
-        "request_id": request_id,
-        **error.extra(),
-    }
-
-
-def render(error: PassgateError, request_id: str) -> Response:
-    body = msgspec.json.encode(document(error, request_id))
-    return Response(body, status_code=error.status, headers=error.headers(), media_type=MEDIA_TYPE)
-
-
-def answered(ctx: Ctx, path: str, headers: Headers, error: PassgateError) -> Response:
-    """An error page for browsers, a problem document for programs. On hosted pages it is always a page; on other paths
-    the Accept header decides, except on endpoints that only programs call."""
-    wants_page = "text/html" in headers.get("accept", "") and not path.startswith(_PROGRAMS)
-    return error_page(ctx, error, path) if is_page(path) or wants_page else render(error, ctx.request_id)
-
-
-_PROGRAMS = ("/api/", "/openapi.json", "/oauth2/", "/bff/", "/.well-known/", "/healthz", "/readyz", "/metrics", "/dev/")
+def answered(scope: Scope, error: PassgateError) -> Response:
+    """An error page or a problem document, as the route declares. Where there is no route, its neighbours do, or the
+    Accept header decides."""
+    ctx, face = scope["state"]["ctx"], scope.get("passgate.face")
+    if face is None:
+        face = Face.PAGE if "text/html" in Headers(scope=scope).get("accept", "") else Face.PROBLEM
+    if face is Face.PROBLEM:
+        return render(error, ctx.request_id)
+    table: Table | None = scope["state"].get("table")
+    is_ours = table is not None and table.is_own_page(scope["path"])
+    return error_page(ctx, error, scope["path"] if is_ours else "/account")
 
 
 def install(app: FastAPI) -> None:
@@ -67,7 +50,7 @@ def install(app: FastAPI) -> None:
 
     def answer(request: Request, error: PassgateError) -> Response:
         request.state.is_turned_away = isinstance(error, StepUpNeeded)
-        return answered(request.state.ctx, request.url.path, request.headers, error)
+        return answered(request.scope, error)
 
     async def ours(request: Request, error: PassgateError) -> Response:
         if isinstance(error, Unavailable):
@@ -76,8 +59,7 @@ def install(app: FastAPI) -> None:
         return answer(request, error)
 
     async def theirs(request: Request, error: HTTPException) -> Response:
-        translated = MethodNotAllowed(_allowed(app, request)) if error.status_code == 405 else _translated(error)
-        return answer(request, translated)
+        return answer(request, _translated(error))
 
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return answer(request, _invalid(error))
@@ -100,18 +82,6 @@ def _translated(error: HTTPException) -> PassgateError:
     if error.status_code == 404:
         return NotFound()
     return Malformed() if error.status_code < 500 else PassgateError()
-
-
-def _allowed(app: FastAPI, request: Request) -> str:
-    """The value of Allow (RFC 9110 §15.5.6): the methods of every route with this path. The framework names only those
-    of the first one."""
-    methods = {
-        method
-        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
-        for route in app.routes
-        if route.matches({**request.scope, "method": method})[0] is Match.FULL
-    }
-    return ", ".join(sorted(methods))
 
 
 def _invalid(error: RequestValidationError) -> Refusal:

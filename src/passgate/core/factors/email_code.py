@@ -86,6 +86,11 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     return {"sent_to": people.masked(found["email"] if found is not None and is_named else sign_in.email)}
 
 
+async def was_sent(ctx: Ctx, sign_in: SignIn) -> bool:
+    async with ctx.read() as db:
+        return await once.was_issued(db, sign_in.tenant_id, name, sign_in.id)
+
+
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
     """A code is a ticket of one sign-in, which ends after ten refusals, and an account has so many refused codes a
     day."""
@@ -124,6 +129,7 @@ FACTOR = Factor(
     is_sent=True,
     order=Order(first=2, second=3, recovery=4, signup=4),
     challenge=challenge,
+    was_sent=was_sent,
     budget=budget,
     compare=compare,
     texts=Texts(

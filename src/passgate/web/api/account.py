@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import Field
 
 from passgate.core import account, address
@@ -18,7 +18,7 @@ from passgate.errors import (
     StepUpNeeded,
     Throttled,
 )
-from passgate.web import cookies
+from passgate.web import cookies, routes
 from passgate.web.api.shapes import (
     SESSION,
     Client,
@@ -41,7 +41,7 @@ from passgate.web.api.shapes import (
 )
 from passgate.web.guards import Session as Live
 
-router = APIRouter(prefix="/api/v1/me", tags=["me"], generate_unique_id_function=operation_id)
+router = routes.endpoints(prefix="/api/v1/me", tags=["me"], generate_unique_id_function=operation_id)
 
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 

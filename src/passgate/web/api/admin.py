@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field, create_model
 
 from passgate.core import admin, users
 from passgate.core.rules import Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
+from passgate.web import routes
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, with_example
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1", tags=["admin"], generate_unique_id_function=operation_id)
+router = routes.endpoints(prefix="/api/v1", tags=["admin"], generate_unique_id_function=operation_id)
 
 
 def _fields(*, optional: bool) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from passgate.core import enrolment
 from passgate.core.factor import Factor, SetUp, no_challenge
 from passgate.core.factors import passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
+from passgate.web import routes
 from passgate.web.api.account import Id
 from passgate.web.api.shapes import SESSION, Input, Output, format_times, operation_id, refuses, with_example
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
+router = routes.endpoints(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
 
 _CHANGES = (*SESSION, CsrfRefused, Invalid, StepUpNeeded)
 Label = Annotated[str, Field(min_length=1, max_length=200, description="60 characters or fewer", examples=["My phone"])]
@@ -231,7 +232,7 @@ async def remove_totp(ctx: Live) -> Response:
 
 def router_of(own: Iterable[Factor]) -> APIRouter:
     """The endpoints of each factor without endpoints of its own, such as a host's: offer, first answer, removal."""
-    made = APIRouter(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
+    made = routes.endpoints(prefix="/api/v1/me", tags=["factors"], generate_unique_id_function=operation_id)
     for factor in own:
         if factor.set_up is not None:
             _add(made, factor, factor.set_up)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from starlette.datastructures import Headers
 from starlette.types import Send
 
 from passgate.core import account, carriers
 from passgate.core.ctx import Ctx
 from passgate.errors import CsrfRefused
-from passgate.web import cookies
+from passgate.web import cookies, routes
 from passgate.web.api.shapes import (
     SESSION,
     Output,
@@ -29,7 +29,7 @@ from passgate.web.api.shapes import (
 )
 from passgate.web.guards import Leaving, Peek, carried
 
-router = APIRouter(prefix="/api/v1", tags=["session"], generate_unique_id_function=operation_id)
+router = routes.endpoints(prefix="/api/v1", tags=["session"], generate_unique_id_function=operation_id)
 
 
 class Whole(Output):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import Field
 
 from passgate.core import known, signin, starts
@@ -29,7 +29,7 @@ from passgate.errors import (
     TenantNameTaken,
     Throttled,
 )
-from passgate.web import cookies, csrf, guards
+from passgate.web import cookies, csrf, guards, routes
 from passgate.web.api.shapes import (
     SESSION,
     Email,
@@ -46,7 +46,7 @@ from passgate.web.api.shapes import (
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
 
-router = APIRouter(prefix="/api/v1", tags=["signin"], generate_unique_id_function=operation_id)
+router = routes.endpoints(prefix="/api/v1", tags=["signin"], generate_unique_id_function=operation_id)
 
 Needed = Annotated[
     list[list[str]], Field(description="Alternatives; each is a list of factors to prove", examples=[[["password"]]])

@@ -9,14 +9,14 @@ import json
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
 from passgate.core import account, starts
 from passgate.core.ctx import Ctx
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
-from passgate.web import cookies, guards
+from passgate.web import cookies, guards, routes
 from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, LeavingVisitor, Visitor
@@ -24,7 +24,7 @@ from passgate.web.pages.event_labels import label_of, labels_of_amr
 from passgate.web.pages.page import fields, go, return_to, show
 from passgate.web.pages.steps import HOME, begun
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 _LISTED = 20
@@ -65,6 +65,12 @@ async def step_up(ctx: Ctx, back: str, *, address: bool = False) -> Response:
 async def well_known(ctx: Context) -> Response:
     """Redirects password managers to the page for changing the password."""
     return go(ctx, "/account/password")
+
+
+@router.get("/")
+async def start(ctx: Visitor) -> Response:
+    """Redirects to the account, or to the sign-in."""
+    return go(ctx, HOME)
 
 
 @router.get("/account/confirm")

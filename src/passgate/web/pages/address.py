@@ -5,17 +5,18 @@ Not here: the rules, which are in `core.address`.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from passgate.core import address
 from passgate.core.factors import email_code
 from passgate.errors import PassgateError, StepUpNeeded
+from passgate.web import routes
 from passgate.web.guards import Visitor
 from passgate.web.pages.account import is_fresh, page, step_up
 from passgate.web.pages.page import fields, go
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 HERE = "/account/address"
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from passgate.core import account, enrolment
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey, totp
 from passgate.errors import NotFound, PassgateError, StepUpNeeded
+from passgate.web import routes
 from passgate.web.guards import Visitor
 from passgate.web.pages.account import Id, is_fresh, page, step_up
 from passgate.web.pages.page import fields, go
@@ -22,7 +23,7 @@ from passgate.web.pages.passkey import answer_of, optioned
 from passgate.web.pages.prove import picture
 from passgate.web.pages.steps import CODES
 
-router = APIRouter(include_in_schema=False, prefix="/account")
+router = routes.pages(prefix="/account")
 
 HERE = "/account/factors"
 

@@ -1,19 +1,22 @@
-"""The static files of the pages: one style sheet, two scripts, one icon. Each has its own route, so no path is looked
-up.
+"""The static files of the pages: one style sheet, two scripts, one icon in two formats. Each has its own route, so no
+path is looked up.
 
 Not here: the files of /docs, which `web.docs` serves.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
-from passgate.web import guards
+from passgate.web import guards, routes
 from passgate.web.guards import Context
 from passgate.web.pages.page import STATIC, sheet, version
 
-router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.stranger)], prefix="/static")
+router = routes.files(dependencies=[Depends(guards.stranger)], prefix="/static")
+
+at_root = routes.files(dependencies=[Depends(guards.stranger)])
+"""Browsers ask for it at the root of a site whose pages name no icon."""
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -47,3 +50,9 @@ async def passkeys(request: Request, ctx: Context) -> Response:
 async def icon(request: Request, ctx: Context) -> Response:
     """Returns the icon."""
     return _file(request, ctx, (STATIC / "passgate.svg").read_bytes(), "image/svg+xml")
+
+
+@at_root.get("/favicon.ico")
+async def favicon(request: Request, ctx: Context) -> Response:
+    """Returns the icon for browsers that ask for no other."""
+    return _file(request, ctx, (STATIC / "favicon.ico").read_bytes(), "image/x-icon")

@@ -6,19 +6,19 @@ Not here: the rules, which are in `core.links` and `core.recovery`.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from passgate.core import links, mailed_link, recovery, starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import password
 from passgate.errors import HandleInvalid, Invalid, PassgateError
-from passgate.web import cookies, guards
+from passgate.web import cookies, guards, routes
 from passgate.web.guards import Context, Link
 from passgate.web.pages.page import fields, go, service_name, show, tenant_of
 from passgate.web.pages.steps import begun
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 IN = "/signin/link"
 STOP = "/recover/stop"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from passgate.core import outbox
-from passgate.web import guards
+from passgate.web import guards, routes
 from passgate.web.guards import Context
 from passgate.web.ops import mailbox_of
 from passgate.web.pages.page import show
@@ -19,7 +19,7 @@ from passgate.web.pages.page import show
 _LISTED = 12
 
 
-developer_router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.developer)])
+developer_router = routes.pages(dependencies=[Depends(guards.developer)])
 
 
 @developer_router.get("/dev/mail")

@@ -15,6 +15,7 @@ from passgate.core import enrolment
 from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor
 from passgate.errors import PassgateError, StepUpNeeded
+from passgate.web import routes
 from passgate.web.guards import Visitor
 from passgate.web.pages.account import is_fresh, page, step_up
 from passgate.web.pages.factors import HERE
@@ -22,7 +23,7 @@ from passgate.web.pages.page import fields, go
 
 
 def pages_of(own: Iterable[Factor]) -> APIRouter:
-    router = APIRouter(include_in_schema=False, prefix="/account")
+    router = routes.pages(prefix="/account")
     for factor in own:
         _add(router, factor)
     return router

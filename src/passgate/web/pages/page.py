@@ -41,15 +41,6 @@ HEADERS = {
 _ASKING = {"content-security-policy": f"{HEADERS['content-security-policy']}; connect-src 'self'"}
 """On pages with passkeys the script asks one of our own endpoints for options."""
 
-_FIRST = frozenset({"signup", "signin", "login", "signout", "recover", "account"})
-
-
-def is_page(path: str) -> bool:
-    """Whether a path is a page for people. Pages read forms and answer errors as HTML; all other paths answer
-    programs."""
-    return path == "/dev/mail" or (path.startswith("/") and path.split("/", 2)[1] in _FIRST)
-
-
 # -- filling a template ----------------------------------------------------------------------------
 
 
@@ -81,21 +72,23 @@ def show(
     *,
     service: str,
     bound_to: str = "",
+    sign_in_id: str = "",
     error: PassgateError | None = None,
     set_cookies: tuple[str, ...] = (),
     passkeys: bool = False,
     wrong: str = "",
     **values: Any,
 ) -> Response:
-    """Render a template. With an error: its status, its headers, and its message above the form. `passkeys` adds the
-    passkey script; `wrong` replaces the message of a wrong answer."""
+    """Render a template. With an error: its status, its headers, and its message above the form. `bound_to` and
+    `sign_in_id`: what its forms are bound to, and the sign-in they are for. `passkeys` adds the passkey script;
+    `wrong` replaces the message of a wrong answer."""
     ctx = ctx_of(request)
     translations = catalog(ctx)
     context = {
         "page": template,
         "at": ctx.site.path,
         "service": service,
-        "csrf_token": csrf.token(ctx, bound_to) if bound_to else "",
+        "csrf_token": csrf.token(ctx, bound_to, sign_in_id) if bound_to else "",
         "version": version(ctx.settings.look),
         "alert": message_for(translations, template, error, wrong) if error else None,
         "bad": marked(error),
@@ -128,8 +121,8 @@ def _fields(error: PassgateError) -> dict[str, str]:
     return {name: value for name, value in error.headers().items() if name != "WWW-Authenticate"}
 
 
-def error_page(ctx: Ctx, error: PassgateError, path: str = "") -> Response:
-    """An error as a page. It uses nothing that may be unavailable, such as the database. `path`: where to return to
+def error_page(ctx: Ctx, error: PassgateError, back: str = "/account") -> Response:
+    """An error as a page. It uses nothing that may be unavailable, such as the database. `back`: where to return to
     after a step-up."""
     translations = catalog(ctx)
     context = {
@@ -143,7 +136,7 @@ def error_page(ctx: Ctx, error: PassgateError, path: str = "") -> Response:
         "alert": message_for(translations, "error", error),
         "bad": frozenset[str](),
         "request_id": ctx.request_id,
-        "back": path if _PATH.fullmatch(path) else "/account",
+        "back": back,
         "passkeys": False,
         **_dates(ctx, translations),
     }
@@ -246,7 +239,6 @@ def fields(form: dict[str, str], *required: str, optional: tuple[str, ...] = ())
 
 # -- where to go next ------------------------------------------------------------------------------
 
-_PATH = re.compile(r"/(?:account|admin|consent|demo|invitation|oauth2/authorize)(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
@@ -254,7 +246,7 @@ def return_to(request: Request) -> str | None:
     """The page to return to, if the query names one of our own; any other value is ignored."""
     wanted = request.query_params.get("return_to", "")
     path, _, query = wanted.partition("?")
-    is_ours = len(wanted) <= 2000 and _PATH.fullmatch(path) and _QUERY.fullmatch(query)
+    is_ours = len(wanted) <= 2000 and request.state.table.is_own_page(path) and _QUERY.fullmatch(query)
     return wanted if is_ours else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from passgate.core import signin, starts
@@ -17,20 +17,21 @@ from passgate.core.journey import SIGN_IN
 from passgate.core.pending import SignIn
 from passgate.core.policy import Need
 from passgate.errors import FactorNotOffered, HandleInvalid, Malformed, PassgateError
-from passgate.web import body, cookies, csrf
+from passgate.web import cookies, csrf, routes
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context, Pending, PendingVisitor
 from passgate.web.pages.page import fields, return_to, tenant_of
 from passgate.web.pages.steps import browser_of, is_nobody, needed, page, proved, remembers
+from passgate.wire import body
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 ANYBODY = "anybody"
 """The decision of the first page: any passkey may be used, whatever address was typed before."""
 
 
-def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str) -> Response:
+def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str, sign_in_id: str = "") -> Response:
     """The options for `navigator.credentials` as JSON, and the CSRF token of the forms from now on."""
-    answer = JSONResponse({"publicKey": options, "csrf_token": csrf.token(ctx, bound_to)})
+    answer = JSONResponse({"publicKey": options, "csrf_token": csrf.token(ctx, bound_to, sign_in_id)})
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
@@ -51,12 +52,13 @@ async def options(request: Request, ctx: Context, visitor: Anonymous) -> Respons
     is_anybody = fields(visitor.form, optional=("decision",))["decision"] == ANYBODY
     handle = await _offering(request, ctx, visitor, is_anybody=is_anybody)
     if handle is not None:
-        return optioned(ctx, await signin.challenge(ctx, handle, passkey.name), handle)
+        made, sign_in = await signin.challenge(ctx, handle, passkey.name), await signin.find(ctx, handle)
+        return optioned(ctx, made, handle, sign_in_id=sign_in.id)
     if passkey.name not in (await tenant_of(ctx)).rules.first:
         raise FactorNotOffered
     handle = (await starts.sign_in(ctx, None, None, return_to(request), browser_of(request, ctx))).handle
-    made = await signin.challenge(ctx, handle, passkey.name)
-    return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle))
+    made, sign_in = await signin.challenge(ctx, handle, passkey.name), await signin.find(ctx, handle)
+    return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle), sign_in_id=sign_in.id)
 
 
 async def _offering(request: Request, ctx: Ctx, visitor: AnonymousVisitor, *, is_anybody: bool) -> str | None:

@@ -19,15 +19,16 @@ from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor, Factors
 from passgate.core.policy import Need
 from passgate.errors import HandleInvalid, PassgateError
+from passgate.web import routes
 from passgate.web.guards import Context, Pending, PendingVisitor, RedirectTo
 from passgate.web.pages.page import fields, go
-from passgate.web.pages.steps import needed, page, path_of, proved, remembers, waiting, whose
+from passgate.web.pages.steps import needed, page, path_of, proved, ranked, remembers, waiting, whose
 
 
 @lru_cache(4)
 def pages_of(factors: Factors) -> APIRouter:
     """The routers of every typed factor, and the page of a recovery that waits."""
-    router = APIRouter(include_in_schema=False)
+    router = routes.pages()
     for factor in factors:
         if factor.answer == "text":
             _add_form(router, factor)
@@ -41,7 +42,13 @@ def pages_of(factors: Factors) -> APIRouter:
 
 def _add_form(router: APIRouter, factor: Factor) -> None:
     async def ask(request: Request, ctx: Context, visitor: Pending) -> Response:
-        return await _form(request, ctx, visitor, factor, needed(ctx, visitor, factor))
+        need = needed(ctx, visitor, factor)
+        if factor.is_sent and not await factor.was_sent(ctx, visitor.sign_in):
+            # Opened by its address: the page before it has the button that sends something.
+            first = ranked(ctx, visitor.sign_in, need)[0]
+            if first is not factor:
+                raise RedirectTo(path_of(first))
+        return await _form(request, ctx, visitor, factor, need)
 
     async def prove(request: Request, ctx: Context, visitor: Pending) -> Response:
         need = needed(ctx, visitor, factor)

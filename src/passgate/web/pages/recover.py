@@ -6,19 +6,20 @@ No answer reveals whether the account exists.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from passgate.core import starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import password
 from passgate.errors import PassgateError
+from passgate.web import routes
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context
 from passgate.web.pages.page import fields, show, tenant_of
 from passgate.web.pages.signin import typed_before
 from passgate.web.pages.steps import begun, binding_cookies
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 
 @router.get("/recover")

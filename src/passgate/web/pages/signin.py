@@ -5,19 +5,19 @@ Not here: what is asked for, which `core.signin` decides, and the pages of facto
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from starlette.responses import RedirectResponse, Response
 
 from passgate.core import account, carriers, pending, starts
 from passgate.core.ctx import Ctx, Person
 from passgate.core.factors import passkey
 from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
-from passgate.web import cookies, guards
+from passgate.web import cookies, guards, routes
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context, LeavingVisitor
 from passgate.web.pages.page import fields, go, return_to, service_name, show, tenant_of, with_return
 from passgate.web.pages.steps import begun, binding_cookies, browser_of
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 
 async def present(request: Request, ctx: Ctx) -> Person | None:

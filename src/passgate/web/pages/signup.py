@@ -5,18 +5,19 @@ Not here: who may sign up, which `core.signup` decides.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from passgate.core import starts
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey, password
 from passgate.errors import Invalid, PassgateError
+from passgate.web import routes
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context
 from passgate.web.pages.page import fields, return_to, show, tenant_of, with_return
 from passgate.web.pages.steps import begun, binding_cookies
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 
 @router.get("/signup")

@@ -163,6 +163,7 @@ async def page(
         name,
         service=sign_in.service,
         bound_to=visitor.anonymous.binding,
+        sign_in_id=sign_in.id,
         error=error,
         journey=sign_in.journey,
         email=await whose(ctx, sign_in),

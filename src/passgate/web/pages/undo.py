@@ -5,7 +5,7 @@ Not here: the rules, which are in `core.undo`, and the pages of its proofs, whic
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from passgate.core import people, starts, undo, undo_link
@@ -13,13 +13,13 @@ from passgate.core.ctx import Ctx
 from passgate.core.undo_link import Change, Undoable
 from passgate.errors import HandleInvalid, PassgateError
 from passgate.i18n import N_
-from passgate.web import cookies, guards
+from passgate.web import cookies, guards, routes
 from passgate.web.guards import Context, Link
 from passgate.web.pages.link import redirect_without_token
 from passgate.web.pages.page import catalog, fields, service_name, show
 from passgate.web.pages.steps import begun
 
-router = APIRouter(include_in_schema=False)
+router = routes.pages()
 
 HERE = "/account/undo"
 _TEXTS = {

@@ -16,6 +16,9 @@ from passgate.errors import Malformed
 MAX_BODY = 64 * 1024
 """Bytes. The code that reads the socket enforces it; the decoders below take linear time."""
 
+DECODED = "passgate.decoded"
+"""Where in the ASGI scope the decoded body stands: of a form its fields, of JSON its value."""
+
 MAX_DEPTH = 32
 MAX_PAIRS = 100
 
