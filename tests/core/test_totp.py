@@ -47,12 +47,13 @@ def test_the_values_of_rfc_6238(vector: dict[str, Any]) -> None:
 def test_what_the_picture_holds_is_read_back(service: str, email: str) -> None:
     found = urlsplit(totp.uri(KEY, service, email))
     assert (found.scheme, found.netloc, found.fragment) == ("otpauth", "totp", "")
-    assert unquote(found.path) == f"/{service}:{email}"
+    known = " ".join(service.replace(":", " ").split())  # apps cut an issuer at a colon
+    assert unquote(found.path) == f"/{known}:{email}"
     issuer, _, account = found.path[1:].partition(":")
-    assert (unquote(issuer), unquote(account)) == (service, email)
+    assert (unquote(issuer), unquote(account)) == (known, email)
     result = parse_qs(found.query, strict_parsing=True, keep_blank_values=True)
     secret = totp.base32(KEY)
-    assert result == {"secret": [secret], "issuer": [service], "algorithm": ["SHA1"], "digits": ["6"], "period": ["30"]}
+    assert result == {"secret": [secret], "issuer": [known], "algorithm": ["SHA1"], "digits": ["6"], "period": ["30"]}
     assert unspelled(secret) == KEY
     assert "=" not in secret
 

@@ -95,7 +95,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
         target=_target(ctx),
         compare=compare,
         mark=mark,
-        refused=lambda _person_id: (refused,),
+        refused=lambda _compared: (refused,),
     )
     await proof.prove(ctx, attempt)
 

@@ -120,13 +120,12 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
                 await credentials.rename(db, await credentials.one(db, *ctx.person.key, name, made), called)
             return Right(made)
 
-    refused = deferred(ctx, Event.FACTOR_REFUSED, factor=name)
     attempt = Attempt(
         tenant_id=ctx.person.tenant_id,
         target=Target(Guess.SET_UP, ctx.person.tenant_id, name, ctx.person.person_id),
         compare=compare,
         mark=mark,
-        refused=lambda _person_id: (refused,),
+        refused=lambda compared: (deferred(ctx, Event.FACTOR_REFUSED, factor=name, **compared.facts),),
         renewed=(ctx.person.person_id, name),
     )
     return await proof.prove(ctx, attempt)

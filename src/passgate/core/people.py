@@ -42,7 +42,7 @@ def address(text: str, field: str = "email") -> Address:
     """Normalise (NFC, domain to A-label, lower case) or raise Invalid. No DNS, no provider's own rules (dots, plus). An
     address that some program on the way may read as another one, or as a command, is refused too."""
     try:
-        found = validate_email(text.strip(" "), check_deliverability=False, globally_deliverable=False)
+        found = validate_email(_trimmed(text), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as wrong:
         raise Invalid({field: "format"}) from wrong
     domain = found.ascii_domain or found.domain
@@ -52,6 +52,12 @@ def address(text: str, field: str = "email") -> Address:
         raise Invalid({field: "length"})
     key = unicodedata.normalize("NFC", f"{found.local_part}@{domain}".lower())
     return Address(found.normalized, key)
+
+
+def _trimmed(text: str) -> str:
+    """Without blanks, and marks that nobody sees, at its ends: they come along when an address is copied."""
+    visible = [at for at, one in enumerate(text) if unicodedata.category(one) not in ("Zs", "Cf")]
+    return text[visible[0] : visible[-1] + 1] if visible else ""
 
 
 def _is_misread(local: str) -> bool:

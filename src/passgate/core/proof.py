@@ -64,7 +64,7 @@ class Attempt(Generic[T]):
     sign_in: SignIn | None = None
     late: Callable[[Db], Awaitable[Outcome]] = _wrong
     """Decides whether a wrong answer was right before a concurrent duplicate used it up."""
-    refused: Callable[[str | None], tuple[Deferred, ...]] = lambda _person_id: ()
+    refused: Callable[[Compared], tuple[Deferred, ...]] = lambda _compared: ()
     """What to record about a wrong answer, given the person's id."""
     renewed: tuple[str, str] | None = None
     """The person and factor that a correct answer sets up anew; its refusals are cleared."""
@@ -79,7 +79,7 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
     """The result of a correct answer. ProofRefused, AlreadyProved, HandleInvalid, Throttled; Invalid costs no try."""
     spent = await _spend(ctx, attempt)
     compared = await _compare(ctx, attempt, spent)
-    refused = (*_counted(attempt), *attempt.refused(compared.person_id), *_locks(ctx, attempt, spent))
+    refused = (*_counted(attempt), *attempt.refused(compared), *_locks(ctx, attempt, spent))
     refused = (*refused, *compared.deferred)
     async with ctx.write() as db:
         match await (attempt.mark(db, compared) if compared.is_right else attempt.late(db)):

@@ -210,9 +210,9 @@ def _attempt(
 ) -> Attempt[Decision]:
     """How a sign-in's proof is debited and its refusals audited, the same for every factor."""
 
-    def refused(person_id: str | None) -> tuple[Deferred, ...]:
-        about = {"tenant_id": sign_in.tenant_id, "subject_id": person_id, "personal": sign_in.personal}
-        return (deferred(ctx, factor.refused_event, **about),)
+    def refused(compared: Compared) -> tuple[Deferred, ...]:
+        about: dict[str, Any] = {"tenant_id": sign_in.tenant_id, "subject_id": compared.person_id}
+        return (deferred(ctx, factor.refused_event, **about, personal=sign_in.personal, **compared.facts),)
 
     async def late(db: Db) -> Outcome:
         return await _late(db, sign_in, factor, Outcome.WRONG)

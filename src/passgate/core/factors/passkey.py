@@ -6,6 +6,7 @@ Not here: verifying the browser's response (`ceremony`); wording and pages (`web
 from __future__ import annotations
 
 import json
+import logging
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,9 @@ from passgate.i18n import N_
 from passgate.seal import Unreadable, digest
 from passgate.store import Db
 from passgate.store.tables import credential, person
+from passgate.store.unit import Deferred
+
+log = logging.getLogger(__name__)
 
 name = "passkey"
 LIFE = 300
@@ -102,10 +106,9 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         if seen is not None:
             await once.take(ctx, db, seen)
 
-    refused = wrong(sign_in.person_id, burn)
     asked = once.carried(ctx, seen) if seen is not None else {}
     if seen is None or is_locked or not asked or asked["person"] != sign_in.person_id:
-        return refused
+        return _refused(sign_in.person_id, burn, "locked" if is_locked else "challenge")
     async with ctx.read() as db:
         query = _BY_LOOKUP if sign_in.rows is None else _ANY_BY_LOOKUP.where(credentials.counting(sign_in.rows))
         row = await db.one(
@@ -113,10 +116,11 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         )
     await ceremony.ready()
     asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
-    if row is None or asserted is None or not _is_meant(sign_in, row):
-        return refused
+    if row is None or isinstance(asserted, str) or not _is_meant(sign_in, row):
+        why = "somebody_elses" if isinstance(asserted, Asserted) else asserted
+        return _refused(sign_in.person_id, burn, "unknown" if row is None else why)
     if _is_behind(asserted.counter, row["counter"]) and sign_in.rules.passkey_counter != "note":
-        return wrong(row["person_id"], burn, _warn_owner(ctx, sign_in, row, is_refused=True))
+        return wrong(row["person_id"], burn, _warn_owner(ctx, sign_in, row, is_refused=True), why="counter")
 
     async def mark(db: Db) -> str | None:
         is_first = (await once.take(ctx, db, seen)).is_first and await _use(ctx, db, sign_in, row, asserted)
@@ -124,6 +128,16 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
     proof = name if json.loads(row["data"])["synced"] else name + BOUND
     return Compared(True, row["person_id"], mark, proof)
+
+
+async def _nothing(_db: Db) -> None:
+    """The challenge is consumed already."""
+
+
+def _refused(person_id: str | None, burn: Deferred, why: str) -> Compared:
+    """The reason is for trail and log, never for whoever answers."""
+    log.info("passkey refused", extra={"why": why})
+    return wrong(person_id, burn, why=why)
 
 
 def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
@@ -135,7 +149,7 @@ def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
     return not sign_in.email_key or bool(row["email_key"] == sign_in.email_key)
 
 
-def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: RowMapping | None) -> Asserted | None:
+def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: RowMapping | None) -> Asserted | str:
     try:
         key, handle = (credentials.secret_of(ctx, row), _handle(row["person_id"])) if row else (_nobodys_key(), b"\0")
         return ceremony.assert_passkey(
@@ -148,8 +162,10 @@ def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: Row
             user_handle=handle,
             is_named=sign_in.person_id is not None,
         )
-    except (Unproved, Unreadable):
-        return None
+    except Unproved as refused:
+        return refused.reason
+    except Unreadable:
+        return "unreadable"
 
 
 @cache
@@ -217,12 +233,12 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     await ceremony.ready()
     asked = once.carried(ctx, live) if live is not None and is_first else {}
     if asked.get("person") != who.person_id:
-        return wrong(who.person_id)
+        return _refused(who.person_id, _nothing, "challenge")
     try:
         challenge = bytes.fromhex(asked["challenge"])
         made = ceremony.register(answer, challenge=challenge, rp_id=rp_id(ctx), origin=ctx.site.origin)
-    except Unproved:
-        return wrong(who.person_id)
+    except Unproved as refused:
+        return _refused(who.person_id, _nothing, refused.reason)
 
     async def mark(db: Db) -> str | None:
         return await _add(ctx, db, who, made)

@@ -51,9 +51,9 @@ def matched(secret: bytes, code: str, now: int, window: int) -> int | None:
 
 
 def uri(secret: bytes, service: str, email: str) -> str:
-    """The content of the QR code (the Key URI format of authenticator apps)."""
-    label = f"{quote(service, safe='')}:{quote(email, safe='@')}"
-    issuer = quote(service, safe="")
+    """The content of the QR code (the Key URI format of authenticator apps). An issuer has no colon: apps cut there."""
+    issuer = quote(" ".join(service.replace(":", " ").split()), safe="")
+    label = f"{issuer}:{quote(email, safe='@')}"
     return (
         f"otpauth://totp/{label}?secret={base32(secret)}&issuer={issuer}&algorithm=SHA1&digits={DIGITS}&period={PERIOD}"
     )
