@@ -252,6 +252,13 @@ async def test_doubled_cookies_are_nobody(lite: The) -> None:
     assert fresh.headers["set-cookie"].startswith("passgate_signin=pg_pre_")
     led = await lite.http.get("/signin/password", headers={"cookie": line})
     assert (led.status_code, led.headers["location"]) == (303, "/signin")
+    for name, path in {"browser": "/signin", "link": "/signin/link", "known": "/signin"}.items():
+        line = f"passgate_{name}=a; passgate_{name}=b"
+        alone = await lite.http.get(path)
+        doubled = await lite.http.get(path, headers={"cookie": line})
+        assert (doubled.status_code, outcome(doubled)[1:]) == (alone.status_code, outcome(alone)[1:]), name
+        begun = await lite.http.post("/signin", data={"email": "a@example.com"}, headers={**SAME, "cookie": line})
+        assert (begun.status_code, begun.headers["location"]) == (303, "/signin/password"), name
     prefixed = await lite.http.get("/account", headers={"cookie": f"__Host-{mine}"})
     assert prefixed.status_code == 303
 

@@ -6,9 +6,9 @@ Not here: what the value of a cookie means (`core`).
 from __future__ import annotations
 
 from passgate.settings import Settings
-from passgate.wire.cookies import read, written
+from passgate.wire.cookies import read, sent_once, written
 
-__all__ = ["read"]
+__all__ = ["read", "sent_once"]
 
 
 def session_name(settings: Settings) -> str:

@@ -188,10 +188,7 @@ async def anonymous_visitor(request: Request) -> AnonymousVisitor:
     """Any visitor of a hosted page. An unsafe method must pass the CSRF check; its token is bound to the sign-in
     cookie."""
     ctx = ctx_of(request)
-    try:
-        value = cookies.read(request.headers.raw, cookies.signin_name(ctx.settings))
-    except CredentialInvalid:  # sent twice: neither counts, and the answer sets a new one
-        value = None
+    value = cookies.sent_once(request.headers.raw, cookies.signin_name(ctx.settings))
     known = value if value and any(ctx.ring.presented(kind, value) for kind in (BINDING, pending.PREFIX)) else None
     form = await form_of(request)
     if request.method not in csrf.SAFE:
@@ -252,7 +249,7 @@ async def link(request: Request) -> str:
     """The token of a mailed link that was opened in this browser, from the link cookie; empty without one. An unsafe
     method must pass the CSRF check; its token is bound to that cookie."""
     ctx = ctx_of(request)
-    value = cookies.read(request.headers.raw, cookies.link_name(ctx.settings)) or ""
+    value = cookies.sent_once(request.headers.raw, cookies.link_name(ctx.settings))
     if request.method not in csrf.SAFE:
         await _refuse_foreign(ctx, request, value or None, (await form_of(request)).get("csrf_token"))
     return value

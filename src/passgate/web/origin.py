@@ -14,7 +14,6 @@ from starlette.types import Scope
 
 from passgate.core.ctx import Ctx, Origin, Services
 from passgate.core.useragent import describe
-from passgate.errors import CredentialInvalid
 from passgate.i18n import choose
 from passgate.settings import is_loopback
 from passgate.web import cookies
@@ -73,14 +72,8 @@ class ContextFactory:
         """Those of a known browser and of a session."""
         if b"cookie" not in first:
             return "", ""
-        return self._cookie(scope, self._known_name), self._cookie(scope, self._session_name)
-
-    @staticmethod
-    def _cookie(scope: Scope, name: str) -> str:
-        try:
-            return cookies.read(scope["headers"], name) or ""
-        except CredentialInvalid:  # two of them: a neighbouring host may have set one
-            return ""
+        headers = scope["headers"]
+        return cookies.sent_once(headers, self._known_name), cookies.sent_once(headers, self._session_name)
 
 
 def _peer(scope: Scope) -> str:

@@ -26,6 +26,14 @@ def read(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
     return values[0] if values and values[0] else None
 
 
+def sent_once(headers: Iterable[tuple[bytes, bytes]], name: str) -> str:
+    """The value of the cookie; empty without one, and if it was sent twice: then neither counts."""
+    try:
+        return read(headers, name) or ""
+    except CredentialInvalid:
+        return ""
+
+
 def written(name: str, value: str, max_age: int, *, secure: bool) -> str:
     """A Set-Cookie value. SameSite=Lax: a person who follows a link from another site is still signed in."""
     return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"

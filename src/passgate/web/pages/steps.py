@@ -38,7 +38,7 @@ def binding_cookies(ctx: Ctx, visitor: AnonymousVisitor) -> tuple[str, ...]:
 
 def browser_of(request: Request, ctx: Ctx) -> str | None:
     """The cookie of a remembered browser."""
-    return cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
+    return cookies.sent_once(request.headers.raw, cookies.browser_name(ctx.settings)) or None
 
 
 # -- which page ------------------------------------------------------------------------------------
