@@ -177,7 +177,7 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
     """With `step_up` and a session's token or cookie, the user confirms who they are again. Otherwise the response is
     the same for everyone."""
     if given.step_up is None:
-        browser = cookies.sent_once(request.headers.raw, cookies.browser_name(ctx.settings)) or None
+        browser = cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
         return _started(await starts.sign_in(ctx, given.email, given.tenant, browser=browser))
     if given.email is not None or given.tenant is not None:
         raise Invalid({"step_up": "value"})
