@@ -15,16 +15,27 @@ from passgate.wire.csrf import SAFE, TOKEN_HEADER
 __all__ = ["SAFE", "TOKEN_HEADER"]
 
 
-def token(ctx: Ctx, bound_to: str, sign_in_id: str = "") -> str:
-    """The CSRF token for a form. `bound_to` is the session id or, before there is a session, the value of the sign-in
-    cookie. After a dot it names the sign-in that the form is for: in another tab the browser may begin another one."""
-    mac = ctx.ring.mac("csrf", bound_to.encode()).hex()
-    return f"{mac}.{_name(ctx, sign_in_id)}" if sign_in_id else mac
+def token(ctx: Ctx, bound_to: str) -> str:
+    """The CSRF token. `bound_to` is the session id or, before there is a session, the value of the sign-in cookie."""
+    return ctx.ring.mac("csrf", bound_to.encode()).hex()
+
+
+def of_form(ctx: Ctx, bound_to: str, sign_in_id: str = "") -> str:
+    """The CSRF token of one form as it is displayed once. After a dot it names the sign-in that the form is for: in
+    another tab the browser may begin another one. After a second dot is a random number, so that the same form posted
+    twice is recognized (`repeat`)."""
+    name = _name(ctx, sign_in_id) if sign_in_id else ""
+    return f"{token(ctx, bound_to)}.{name}.{ctx.services.world.text(9)}"
+
+
+def is_numbered(given: str) -> bool:
+    """Whether the token is that of one form as it was displayed once."""
+    return given.count(".") == 2
 
 
 def is_for(ctx: Ctx, given: str, sign_in_id: str) -> bool:
     """Whether the form was made for this sign-in. One that names none is."""
-    named = given.partition(".")[2]
+    named = given.split(".")[1] if "." in given else ""
     return not named or named == _name(ctx, sign_in_id)
 
 

@@ -191,7 +191,9 @@ class Strict:
         scope[decoder.DECODED] = _decoded(headers, raw, form=is_page)
         scope["state"]["table"] = self._table
         given = _again(raw, receive)
-        form = self._repeats.form(scope, raw) if is_page and scope["method"] == "POST" else None
+        form = None
+        if is_page and scope["method"] == "POST":
+            form = self._repeats.form(scope, raw, scope[decoder.DECODED].get("csrf_token", ""))
         if form is None:
             await self._inner(scope, given, send)
         else:

@@ -14,7 +14,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
 from passgate.core import access, carriers, pending, sessions, signin
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Ctx, Person
 from passgate.core.pending import SignIn
 from passgate.errors import (
     CredentialInvalid,
@@ -71,15 +71,18 @@ async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Ctx
     `at_any_level`."""
     secret, by_cookie = carried(ctx, request.headers)
     acting = await carriers.acting(ctx, secret, at_any_level=at_any_level)
-    if by_cookie and request.method not in csrf.SAFE:
+    if by_cookie:
         await _refuse_foreign(acting, request, acting.person.session_id)
     return acting
 
 
-async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, given: str | None = None) -> None:
-    """Run the CSRF check, and record a failure as an audit event. `given` is the form field `csrf_token`."""
+async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, *, form: bool = False) -> None:
+    """Run the CSRF check on an unsafe request, and record a failure as an audit event. `form`: the token may be its
+    field `csrf_token`."""
+    if request.method in csrf.SAFE:
+        return
     try:
-        csrf.check(ctx, request.headers, bound_to, given)
+        csrf.check(ctx, request.headers, bound_to, _token_of(request) if form else None)
     except CsrfRefused:
         await access.refused(ctx, reason=CsrfRefused.code)
         raise
@@ -164,7 +167,6 @@ class AnonymousVisitor:
 
     binding: str
     is_new: bool
-    form: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,13 @@ class PendingVisitor:
         return self.anonymous.binding
 
 
-async def form_of(request: Request) -> dict[str, str]:
+def form_of(request: Request) -> dict[str, str]:
     """The fields of a submitted form, which the edge has decoded; empty for a safe method."""
     return {} if request.method in csrf.SAFE else request.scope[body.DECODED]
+
+
+def _token_of(request: Request) -> str:
+    return form_of(request).get("csrf_token", "")
 
 
 async def anonymous_visitor(request: Request) -> AnonymousVisitor:
@@ -190,17 +196,25 @@ async def anonymous_visitor(request: Request) -> AnonymousVisitor:
     ctx = ctx_of(request)
     value = cookies.sent_once(request.headers.raw, cookies.signin_name(ctx.settings))
     known = value if value and any(ctx.ring.presented(kind, value) for kind in (BINDING, pending.PREFIX)) else None
-    form = await form_of(request)
-    if request.method not in csrf.SAFE:
-        await _refuse_foreign(ctx, request, known, form.get("csrf_token"))
-    return AnonymousVisitor(known or ctx.ring.mint(BINDING).token, known is None, form)
+    await _refuse_foreign(ctx, request, known, form=True)
+    return AnonymousVisitor(known or ctx.ring.mint(BINDING).token, known is None)
+
+
+async def present(request: Request) -> Person | None:
+    """The person of this browser's live session, if any. Does not extend its idle timeout."""
+    ctx = ctx_of(request)
+    try:
+        value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
+        return (await carriers.acting(ctx, value, at_any_level=True)).person if value else None
+    except (CredentialInvalid, SessionEnded):
+        return None
 
 
 async def pending_visitor(
     request: Request, found: Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 ) -> PendingVisitor:
-    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin` and an unsafe one raises
-    HandleInvalid. An unsafe method must pass the CSRF check, and its form be for this very sign-in: that of another tab
+    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin`; an unsafe one redirects to the
+    account if the browser is signed in by now, or raises HandleInvalid. An unsafe method must pass the CSRF check, and its form be for this very sign-in: that of another tab
     leads to where this one stands, and nothing in it is compared."""
     ctx = ctx_of(request)
     try:
@@ -208,8 +222,10 @@ async def pending_visitor(
     except HandleInvalid:
         if request.method in csrf.SAFE:
             raise RedirectTo("/signin") from None
+        if await present(request) is not None:
+            raise RedirectTo("/account") from None
         raise
-    if not csrf.is_for(ctx, found.form.get("csrf_token", ""), sign_in.id):
+    if not csrf.is_for(ctx, _token_of(request), sign_in.id):
         raise RedirectTo("/signin/password")  # which leads on, if something else is asked for
     return PendingVisitor(found, sign_in)
 
@@ -228,7 +244,6 @@ async def leaving_visitor(request: Request) -> Ctx:
 
 async def _visitor(request: Request, *, at_any_level: bool) -> Ctx:
     ctx = ctx_of(request)
-    form = await form_of(request)
     try:
         value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
         acting = await carriers.acting(ctx, value or "", at_any_level=at_any_level)
@@ -238,10 +253,8 @@ async def _visitor(request: Request, *, at_any_level: bool) -> Ctx:
         gone = () if isinstance(over, SessionSuperseded) else (cookies.clear_session(ctx.settings),)
         where = "" if back == "/" else f"?return_to={quote(back, safe='')}"
         raise RedirectTo(f"/signin{where}", *gone) from None
-    if request.method not in csrf.SAFE:
-        await _refuse_foreign(acting, request, acting.person.session_id, form.get("csrf_token"))
+    await _refuse_foreign(acting, request, acting.person.session_id, form=True)
     await sessions.touch(acting)
-    request.state.form = form
     return acting
 
 
@@ -250,8 +263,7 @@ async def link(request: Request) -> str:
     method must pass the CSRF check; its token is bound to that cookie."""
     ctx = ctx_of(request)
     value = cookies.sent_once(request.headers.raw, cookies.link_name(ctx.settings))
-    if request.method not in csrf.SAFE:
-        await _refuse_foreign(ctx, request, value or None, (await form_of(request)).get("csrf_token"))
+    await _refuse_foreign(ctx, request, value or None, form=True)
     return value
 
 

@@ -1,8 +1,9 @@
 """A form posted twice by the same browser is answered as it was the first time: whoever presses a button twice sees the
-second answer, and by then the first has replaced the cookie that the form was sent with.
+second answer, and by then the first post has done everything.
 
-Only answers that replace or clear a credential are stored, and only for half a minute. Everything else may be done
-again. Not here: storing them (`core.form_answers`).
+Stored for half a minute are the answers to forms whose token says which display of the page they come from, and answers
+that replace or clear a credential. Refusals are not: a second wrong answer counts. Not here: storing
+(`core.form_answers`).
 """
 
 from __future__ import annotations
@@ -19,26 +20,34 @@ from passgate.core.ctx import Ctx
 from passgate.errors import CredentialInvalid, Unavailable
 from passgate.seal import digest
 from passgate.settings import Settings
-from passgate.web import cookies
+from passgate.web import cookies, csrf
 
 _PATIENCE = 1.0
 """Seconds to wait for the first post, if another process is still answering it."""
 _BETWEEN = 0.05
-_OVER = (401, 409)
-"""The status of a form whose sign-in has gone on or ended."""
+_OVER = (401, 404, 409)
+"""The status of a form whose sign-in, or whose object, is no longer there. After any other refusal the first answer is
+looked for only once more."""
 
 Headers = list[tuple[bytes, bytes]]
+Stored = tuple[int, Headers, bytes]
+"""Status, header fields, body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A post: what identifies it and its browser, and the names of the credential cookies that it was sent with."""
+    """A post: what identifies it and its browser, the names of the credential cookies that it was sent with, and
+    whether it says which display of a page it comes from."""
 
     key: bytes
     names: tuple[str, ...]
+    is_numbered: bool
 
-    def is_over(self, answer: _Collected) -> bool:
-        """Whether the answer replaces or clears a credential that the form was sent with."""
+    def is_done(self, answer: _Collected) -> bool:
+        """Whether a second post must not be executed: it is the same display of the page that was sent twice, or the
+        answer replaces or clears a credential that the form was sent with."""
+        if self.is_numbered:
+            return answer.status == 303 or (answer.status == 200 and answer.is_page)
         written = [value.decode("latin-1") for name, value in answer.headers if name.lower() == b"set-cookie"]
         return answer.status == 303 and any(one.startswith(f"{name}=") for one in written for name in self.names)
 
@@ -54,7 +63,7 @@ class Repeats:
         )
         self._running: dict[bytes, asyncio.Event] = {}
 
-    def form(self, scope: Scope, body: bytes) -> Form | None:
+    def form(self, scope: Scope, body: bytes, csrf_token: str) -> Form | None:
         """None without a credential cookie."""
         try:
             sent = {name: cookies.read(scope["headers"], name) or "" for name in self._names}
@@ -64,7 +73,8 @@ class Repeats:
         if not names:
             return None
         where = scope["path"].encode() + b"?" + scope["query_string"]
-        return Form(digest(b"form", where, *(value.encode() for value in sent.values()), body), names)
+        key = digest(b"form", where, *(value.encode() for value in sent.values()), body)
+        return Form(key, names, csrf.is_numbered(csrf_token))
 
     async def answer(self, ctx: Ctx, form: Form, inner: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a post as before, or with `inner`."""
@@ -79,22 +89,23 @@ class Repeats:
             await inner(scope, receive, answer)
             # By a guard, which has done nothing, as it would in any other process.
             is_turned_away = scope["state"].get("is_turned_away", False)
-            if form.is_over(answer) and not is_turned_away:
+            if form.is_done(answer) and not is_turned_away:
                 with suppress(Unavailable):  # what was done is done: its answer must not be lost with the copy
-                    await form_answers.store(ctx, key, msgspec.msgpack.encode(answer.headers))
-            elif answer.status in _OVER and not is_turned_away and await self._comes(ctx, key, send):
+                    await form_answers.store(ctx, key, msgspec.msgpack.encode(answer.stored))
+            elif answer.status >= 400 and not is_turned_away and await self._comes(ctx, key, answer.status, send):
                 return
         finally:
             self._running.pop(key, None)
             done.set()
         await answer.pass_on(send)
 
-    async def _comes(self, ctx: Ctx, key: bytes, send: Send) -> bool:
-        """Whether another process answers the same form meanwhile."""
-        for _ in range(int(_PATIENCE / _BETWEEN)):
+    async def _comes(self, ctx: Ctx, key: bytes, status: int, send: Send) -> bool:
+        """Whether another process has answered the same form, or does so meanwhile."""
+        for _ in range(int(_PATIENCE / _BETWEEN) if status in _OVER else 1):
             if await _replayed(ctx, key, send):
                 return True
-            await asyncio.sleep(_BETWEEN)
+            if status in _OVER:
+                await asyncio.sleep(_BETWEEN)
         return False
 
 
@@ -102,9 +113,9 @@ async def _replayed(ctx: Ctx, key: bytes, send: Send) -> bool:
     stored = await form_answers.find(ctx, key)
     if stored is None:
         return False
-    headers = [(name, value) for name, value in msgspec.msgpack.decode(stored, type=Headers)]
-    await send({"type": "http.response.start", "status": 303, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+    status, headers, body = msgspec.msgpack.decode(stored, type=Stored)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
     return True
 
 
@@ -120,6 +131,14 @@ class _Collected:
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], list(message["headers"])
         self.messages.append(message)
+
+    @property
+    def is_page(self) -> bool:
+        return any(name == b"content-type" and value.startswith(b"text/html") for name, value in self.headers)
+
+    @property
+    def stored(self) -> Stored:
+        return self.status, self.headers, b"".join(message.get("body", b"") for message in self.messages)
 
     async def pass_on(self, send: Send) -> None:
         for message in self.messages:

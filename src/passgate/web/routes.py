@@ -126,6 +126,7 @@ class Table:
         self._fixed: dict[str, dict[str, Declared]] = {}
         self._patterns: dict[re.Pattern[str], dict[str, Declared]] = {}
         self._neighbours: dict[str, list[Declared]] = {}
+        self._paths: dict[object, str] = {}
         for route in routes:
             if not isinstance(route, Declared) or len(route.guards) != 1:
                 raise TypeError(f"a route has to declare its face, its body and one guard: {route}")
@@ -133,12 +134,17 @@ class Table:
             methods = by_path.setdefault(route.path_regex if "{" in route.path else route.path, {})
             methods.update(dict.fromkeys(route.methods or (), route))
             self._neighbours.setdefault(_first(route.path), []).append(route)
+            self._paths[route.endpoint] = route.path
 
     def at(self, path: str) -> Methods:
         """The routes of a path, by method; empty for an unknown path."""
         if (found := self._fixed.get(path)) is not None:
             return found
         return next((methods for pattern, methods in self._patterns.items() if pattern.match(path)), {})
+
+    def path_of(self, endpoint: object, given: Mapping[str, Any]) -> str:
+        """The path of an endpoint, with these path parameters."""
+        return self._paths[endpoint].format(**given)
 
     def face_near(self, path: str) -> Face | None:
         """The face that all routes below the same first segment have; None if they differ, or there are none."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
-from passgate.core import account, starts
+from passgate.core import account
 from passgate.core.ctx import Ctx
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
@@ -21,8 +21,9 @@ from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, LeavingVisitor, Visitor
 from passgate.web.pages.event_labels import label_of, labels_of_amr
-from passgate.web.pages.page import fields, go, return_to, show
-from passgate.web.pages.steps import HOME, begun
+from passgate.web.pages.form import Error, fields, form
+from passgate.web.pages.page import go, return_to, show
+from passgate.web.pages.steps import HOME, step_up
 
 router = routes.pages()
 
@@ -55,12 +56,6 @@ async def is_fresh(ctx: Ctx) -> bool:
     return True
 
 
-async def step_up(ctx: Ctx, back: str, *, address: bool = False) -> Response:
-    """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof. `address`: it
-    confirms the email address too."""
-    return await begun(ctx, await starts.step_up(ctx, None, back, address=address))
-
-
 @router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
 async def well_known(ctx: Context) -> Response:
     """Redirects password managers to the page for changing the password."""
@@ -82,34 +77,26 @@ async def ask_confirm(request: Request, ctx: LeavingVisitor) -> Response:
 @router.post("/account/confirm")
 async def confirm(request: Request, ctx: LeavingVisitor) -> Response:
     """Starts confirming who the user is, then returns."""
-    given = fields(request.state.form, optional=("decision",))
-    return await step_up(ctx, return_to(request) or HOME, address=given["decision"] == "address")
+    decision = fields(request, optional=("decision",))["decision"]
+    return await step_up(ctx, return_to(request) or HOME, address=decision == "address")
 
 
 # -- profile ---------------------------------------------------------------------------------------
 
 
 @router.get("/account")
-async def profile(request: Request, ctx: Visitor) -> Response:
+async def profile(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Shows the profile."""
-    return await _profile_page(request, ctx)
-
-
-async def _profile_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
     has = await account.has_password(ctx)
     return page(request, "account", ctx, error, since=ctx.person.row["person_created_at"], has_password=has)
 
 
 @router.post("/account")
+@form(profile)
 async def change_profile(request: Request, ctx: Visitor) -> Response:
     """Changes the name; the rest of the profile stays."""
-    before = json.loads(ctx.person.row["profile"])
-    try:
-        given = fields(request.state.form, optional=("name",))
-        named = {**before, "name": given["name"].strip()}
-        await account.set_profile(ctx, named)
-    except PassgateError as error:
-        return await _profile_page(request, ctx, error)
+    name = fields(request, optional=("name",))["name"].strip()
+    await account.set_profile(ctx, {**json.loads(ctx.person.row["profile"]), "name": name})
     return go(ctx, "/account?done=profile")
 
 
@@ -117,40 +104,27 @@ async def change_profile(request: Request, ctx: Visitor) -> Response:
 
 
 @router.get("/account/password")
-async def ask_password(request: Request, ctx: Visitor) -> Response:
+async def ask_password(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Asks for a new password, after a recent proof."""
-    return await _password_page(request, ctx)
-
-
-@router.post("/account/password")
-async def password(request: Request, ctx: Visitor) -> Response:
-    """Changes the password and ends all other sessions."""
-    try:
-        given = fields(request.state.form, "new_password")
-        await account.set_password(ctx, given["new_password"])
-    except StepUpNeeded:
-        return await step_up(ctx, "/account/password")
-    except PassgateError as error:
-        return await _password_page(request, ctx, error)
-    return go(ctx, "/account/password?done=password")
-
-
-async def _password_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
     shortest = Rules.parsed(ctx.person.row["policy"], ctx.factors).shortest_password(ctx.factors)
     has, fresh = await account.has_password(ctx), await is_fresh(ctx)
     return page(request, "account-password", ctx, error, shortest=shortest, fresh=fresh, has_password=has)
+
+
+@router.post("/account/password")
+@form(ask_password)
+async def password(request: Request, ctx: Visitor) -> Response:
+    """Changes the password and ends all other sessions."""
+    await account.set_password(ctx, fields(request, "new_password")["new_password"])
+    return go(ctx, "/account/password?done=password")
 
 
 # -- sessions and activity -------------------------------------------------------------------------
 
 
 @router.get("/account/sessions")
-async def sessions(request: Request, ctx: Visitor) -> Response:
+async def sessions(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Lists the devices that are signed in."""
-    return await _sessions_page(request, ctx)
-
-
-async def _sessions_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
     rows = await account.my_sessions(ctx, before=None, limit=account.PAGE)
     rows.sort(key=lambda row: (not row["current"], -row["last_used_at"]))
     listed = [{**row, "shown_by": labels_of_amr(row["amr"])} for row in rows]
@@ -158,21 +132,20 @@ async def _sessions_page(request: Request, ctx: Ctx, error: PassgateError | None
 
 
 @router.post("/account/sessions")
+@form(sessions)
 async def end_others(request: Request, ctx: Visitor) -> Response:
     """Signs out everywhere else."""
-    fields(request.state.form)
+    fields(request)
     await account.end_other_sessions(ctx)
     return go(ctx, "/account/sessions?done=sessions")
 
 
 @router.post("/account/sessions/{id}")
+@form(sessions)
 async def end_one(request: Request, ctx: Visitor, id: Id) -> Response:
     """Signs out one device."""
-    try:
-        fields(request.state.form)
-        await account.end_session(ctx, id)
-    except PassgateError as error:
-        return await _sessions_page(request, ctx, error)
+    fields(request)
+    await account.end_session(ctx, id)
     return go(ctx, "/account/sessions?done=session")
 
 
@@ -190,40 +163,33 @@ async def activity(request: Request, ctx: Visitor) -> Response:
 
 
 @router.get("/account/export")
-async def ask_export(request: Request, ctx: Visitor) -> Response:
+async def ask_export(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Offers a download of the account's data, and deleting the account."""
-    return page(request, "account-export", ctx)
+    return page(request, "account-export", ctx, error)
 
 
 @router.post("/account/export")
+@form(ask_export)
 async def export(request: Request, ctx: Visitor) -> Response:
     """Downloads the account's data as a file."""
-    fields(request.state.form)
+    fields(request)
     data = await exported(ctx)
     headers = {"content-disposition": 'attachment; filename="my-data.json"'}
     return Response(encode(data), media_type="application/json", headers=headers)
 
 
 @router.get("/account/delete")
-async def ask_delete(request: Request, ctx: Visitor) -> Response:
+async def ask_delete(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Asks to confirm deleting the account."""
-    return await _delete_page(request, ctx)
-
-
-async def _delete_page(request: Request, ctx: Ctx, error: PassgateError | None = None) -> Response:
     days = -(-ctx.settings.erase.waiting(ctx.settings) // (24 * 3600))
     return page(request, "account-delete", ctx, error, fresh=await is_fresh(ctx), erase_days=days)
 
 
 @router.post("/account/delete")
+@form(ask_delete)
 async def delete(request: Request, ctx: Visitor) -> Response:
     """Closes the account at once; it is erased after a waiting period."""
-    try:
-        if fields(request.state.form, "decision")["decision"] != "delete":
-            raise Invalid({"decision": "value"})
-        await account.delete(ctx)
-    except StepUpNeeded:
-        return await step_up(ctx, "/account/delete")
-    except PassgateError as error:
-        return await _delete_page(request, ctx, error)
+    if fields(request, "decision")["decision"] != "delete":
+        raise Invalid({"decision": "value"})
+    await account.delete(ctx)
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

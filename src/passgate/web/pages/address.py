@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from passgate.core import address
 from passgate.core.factors import email_code
-from passgate.errors import PassgateError, StepUpNeeded
 from passgate.web import routes
 from passgate.web.guards import Visitor
-from passgate.web.pages.account import is_fresh, page, step_up
-from passgate.web.pages.page import fields, go
+from passgate.web.pages.account import is_fresh, page
+from passgate.web.pages.form import Error, fields, form, typed
+from passgate.web.pages.page import go
 
 router = routes.pages()
 
@@ -22,50 +22,33 @@ HERE = "/account/address"
 
 
 @router.get(HERE)
-async def ask(request: Request, ctx: Visitor) -> Response:
+async def ask(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Asks for a new email address, after a recent proof."""
-    return page(request, "account-address", ctx, fresh=await is_fresh(ctx), new_email="")
+    new_email = typed(request, "email")
+    return page(request, "account-address", ctx, error, fresh=await is_fresh(ctx), new_email=new_email)
 
 
 @router.post(HERE)
+@form(ask)
 async def start(request: Request, ctx: Visitor) -> Response:
     """Emails a code to the new address."""
-    try:
-        given = fields(request.state.form, "email")
-        await address.start(ctx, given["email"])
-    except StepUpNeeded:
-        return await step_up(ctx, HERE)
-    except PassgateError as error:
-        typed = request.state.form.get("email", "")
-        return page(request, "account-address", ctx, error, fresh=await is_fresh(ctx), new_email=typed)
+    await address.start(ctx, fields(request, "email")["email"])
     return go(ctx, f"{HERE}/code")
 
 
 @router.get(f"{HERE}/code")
-async def ask_code(request: Request, ctx: Visitor) -> Response:
+async def ask_code(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Asks for the code sent to the new address."""
-    sent_to = await address.waiting(ctx)
-    if sent_to is None:
+    sent_to, wrong = await address.waiting(ctx), email_code.FACTOR.texts.wrong
+    if sent_to is None and error is None:
         return go(ctx, HERE)
-    return page(request, "account-address-code", ctx, sent_to=sent_to, code="")
+    more = {"sent_to": sent_to or "…", "code": typed(request, "code"), "wrong": wrong}
+    return page(request, "account-address-code", ctx, error, **more)
 
 
 @router.post(f"{HERE}/code")
+@form(ask_code)
 async def prove(request: Request, ctx: Visitor) -> Response:
     """Changes the email address."""
-    try:
-        await address.prove(ctx, fields(request.state.form, "code")["code"])
-    except StepUpNeeded:
-        return await step_up(ctx, f"{HERE}/code")
-    except PassgateError as error:
-        sent_to, code = await address.waiting(ctx), request.state.form.get("code", "")
-        return page(
-            request,
-            "account-address-code",
-            ctx,
-            error,
-            sent_to=sent_to or "…",
-            code=code,
-            wrong=email_code.FACTOR.texts.wrong,
-        )
+    await address.prove(ctx, fields(request, "code")["code"])
     return go(ctx, "/account?done=address")

@@ -15,7 +15,8 @@ from passgate.core.factors import password
 from passgate.errors import HandleInvalid, Invalid, PassgateError
 from passgate.web import cookies, guards, routes
 from passgate.web.guards import Context, Link
-from passgate.web.pages.page import fields, go, service_name, show, tenant_of
+from passgate.web.pages.form import Error, fields, form
+from passgate.web.pages.page import go, service_name, show, tenant_of
 from passgate.web.pages.steps import begun
 
 router = routes.pages()
@@ -41,25 +42,8 @@ async def follow(ctx: Context, token: str) -> Response:
 
 
 @router.get(IN)
-async def ask(request: Request, ctx: Context, link: Link) -> Response:
+async def ask(request: Request, ctx: Context, link: Link, error: Error = None) -> Response:
     """Asks whether to sign in or to recover the account."""
-    return await _page(request, ctx, link)
-
-
-@router.post(IN)
-async def enter(request: Request, ctx: Context, link: Link) -> Response:
-    """Uses the link and continues with the next step."""
-    try:
-        decision = fields(await guards.form_of(request), "decision")["decision"]
-        if decision not in ("signin", "recover"):
-            raise Invalid({"decision": "value"})
-        started = await starts.by_link(ctx, link, is_recovery=decision == "recover")
-    except PassgateError as error:
-        return await _page(request, ctx, link, error)
-    return await begun(ctx, started, cookies.clear_link(ctx.settings))
-
-
-async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
     is_open, whose, purpose = True, "", None
     try:
         if link.startswith(mailed_link.PREFIX):
@@ -84,6 +68,17 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
     )
 
 
+@router.post(IN)
+@form(ask)
+async def enter(request: Request, ctx: Context, link: Link) -> Response:
+    """Uses the link and continues with the next step."""
+    decision = fields(request, "decision")["decision"]
+    if decision not in ("signin", "recover"):
+        raise Invalid({"decision": "value"})
+    started = await starts.by_link(ctx, link, is_recovery=decision == "recover")
+    return await begun(ctx, started, cookies.clear_link(ctx.settings))
+
+
 # -- stopping --------------------------------------------------------------------------------------
 
 
@@ -94,23 +89,8 @@ async def follow_stop(ctx: Context, token: str) -> Response:
 
 
 @router.get(STOP)
-async def ask_stop(request: Request, ctx: Context, link: Link) -> Response:
+async def ask_stop(request: Request, ctx: Context, link: Link, error: Error = None) -> Response:
     """Asks whether to stop the request, and confirms it afterwards."""
-    return await _stop_page(request, ctx, link)
-
-
-@router.post(STOP)
-async def stop(request: Request, ctx: Context, link: Link) -> Response:
-    """Stops the request."""
-    try:
-        fields(await guards.form_of(request))
-        await recovery.stop(ctx, link)
-    except PassgateError as error:
-        return await _stop_page(request, ctx, link, error)
-    return go(ctx, f"{STOP}?done=stopped", cookies.clear_link(ctx.settings))
-
-
-async def _stop_page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
     is_open = await recovery.find_stop(ctx, link) is not None
     is_done = not link and request.query_params.get("done") == "stopped"
     if not is_open and not is_done and error is None:
@@ -124,3 +104,12 @@ async def _stop_page(request: Request, ctx: Ctx, link: str, error: PassgateError
         is_open=is_open,
         is_done=is_done,
     )
+
+
+@router.post(STOP)
+@form(ask_stop)
+async def stop(request: Request, ctx: Context, link: Link) -> Response:
+    """Stops the request."""
+    fields(request)
+    await recovery.stop(ctx, link)
+    return go(ctx, f"{STOP}?done=stopped", cookies.clear_link(ctx.settings))

@@ -14,12 +14,13 @@ from starlette.responses import Response
 from passgate.core import enrolment
 from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor
-from passgate.errors import PassgateError, StepUpNeeded
+from passgate.errors import PassgateError
 from passgate.web import routes
 from passgate.web.guards import Visitor
-from passgate.web.pages.account import is_fresh, page, step_up
+from passgate.web.pages.account import is_fresh, page
 from passgate.web.pages.factors import HERE
-from passgate.web.pages.page import fields, go
+from passgate.web.pages.form import Error, fields, form
+from passgate.web.pages.page import go
 
 
 def pages_of(own: Iterable[Factor]) -> APIRouter:
@@ -30,29 +31,18 @@ def pages_of(own: Iterable[Factor]) -> APIRouter:
 
 
 def _add(router: APIRouter, factor: Factor) -> None:
-    path = f"/account/{factor.path}"
+    async def ask(request: Request, ctx: Visitor, error: Error = None) -> Response:
+        return await _page(request, ctx, factor, error)
 
-    async def ask(request: Request, ctx: Visitor) -> Response:
-        return await _page(request, ctx, factor)
-
+    @form(ask)
     async def prove(request: Request, ctx: Visitor) -> Response:
-        try:
-            given = fields(request.state.form, "code")
-            await enrolment.prove(ctx, factor.name, given["code"])
-        except StepUpNeeded:
-            return await step_up(ctx, path)
-        except PassgateError as error:
-            return await _page(request, ctx, factor, error)
+        await enrolment.prove(ctx, factor.name, fields(request, "code")["code"])
         return go(ctx, f"{HERE}?done=own")
 
+    @form(ask)
     async def remove(request: Request, ctx: Visitor) -> Response:
-        try:
-            fields(request.state.form)
-            await enrolment.remove(ctx, factor.name)
-        except StepUpNeeded:
-            return await step_up(ctx, path)
-        except PassgateError as error:
-            return await _page(request, ctx, factor, error)
+        fields(request)
+        await enrolment.remove(ctx, factor.name)
         return go(ctx, f"{HERE}?done=no-own")
 
     ask.__doc__ = f"Offers to set up, replace or remove {factor.texts.name}."
@@ -63,7 +53,7 @@ def _add(router: APIRouter, factor: Factor) -> None:
     router.add_api_route(f"/{factor.path}/remove", remove, methods=["POST"])
 
 
-async def _page(request: Request, ctx: Ctx, factor: Factor, error: PassgateError | None = None) -> Response:
+async def _page(request: Request, ctx: Ctx, factor: Factor, error: PassgateError | None) -> Response:
     own = {one["factor"]: one["since"] for one in (await enrolment.overview(ctx))["own"]}
     return page(
         request,

@@ -1,6 +1,6 @@
-"""What all pages share: rendering a template, reading a form, error messages, redirects.
+"""What all pages share: rendering a template, error messages, redirects.
 
-Not here: the content of a page, which is in its own module, and what is allowed, which `core` decides.
+Not here: forms (`form`), the content of a page, which is in its own module, and what is allowed, which `core` decides.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def show(
         "page": template,
         "at": ctx.site.path,
         "service": service,
-        "csrf_token": csrf.token(ctx, bound_to, sign_in_id) if bound_to else "",
+        "csrf_token": csrf.of_form(ctx, bound_to, sign_in_id) if bound_to else "",
         "version": version(ctx.settings.look),
         "alert": message_for(translations, template, error, wrong) if error else None,
         "bad": marked(error),
@@ -210,31 +210,6 @@ def marked(error: PassgateError | None) -> frozenset[str]:
     if isinstance(error, Invalid):
         return frozenset(error.fields)
     return frozenset({"password", "code"}) if error is not None and error.code == "proof_refused" else frozenset()
-
-
-# -- reading a form --------------------------------------------------------------------------------
-
-_LONGEST = {
-    "email": 320,
-    "code": 40,
-    "tenant": 80,
-    "organisation": 80,
-    "name": 200,
-    "decision": 40,
-    "label": 200,
-    "answer": 60_000,
-}
-
-
-def fields(form: dict[str, str], *required: str, optional: tuple[str, ...] = ()) -> dict[str, str]:
-    """The named fields of a form and no others; an empty field counts as missing. Raises Invalid."""
-    known = {*required, *optional, "csrf_token"}
-    faults = {name[:100]: "unknown" for name in form if name not in known}
-    faults |= {name: "missing" for name in required if not form.get(name, "").strip()}
-    faults |= {name: "length" for name in known if len(form.get(name, "")) > _LONGEST.get(name, 1024)}
-    if faults:
-        raise Invalid(faults)
-    return {name: form.get(name, "") for name in (*required, *optional)}
 
 
 # -- where to go next ------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from passgate.core.factors import passkey
 from passgate.core.journey import SIGN_IN
 from passgate.core.pending import SignIn
 from passgate.core.policy import Need
-from passgate.errors import FactorNotOffered, HandleInvalid, Malformed, PassgateError
+from passgate.errors import FactorNotOffered, HandleInvalid, Malformed
 from passgate.web import cookies, csrf, routes
-from passgate.web.guards import Anonymous, AnonymousVisitor, Context, Pending, PendingVisitor
-from passgate.web.pages.page import fields, return_to, tenant_of
+from passgate.web.guards import Anonymous, AnonymousVisitor, Context, Pending
+from passgate.web.pages.form import Error, fields, form
+from passgate.web.pages.page import return_to, tenant_of
 from passgate.web.pages.steps import browser_of, is_nobody, needed, page, proved, remembers
 from passgate.wire import body
 
@@ -31,7 +32,7 @@ ANYBODY = "anybody"
 
 def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str, sign_in_id: str = "") -> Response:
     """The options for `navigator.credentials` as JSON, and the CSRF token of the forms from now on."""
-    answer = JSONResponse({"publicKey": options, "csrf_token": csrf.token(ctx, bound_to, sign_in_id)})
+    answer = JSONResponse({"publicKey": options, "csrf_token": csrf.of_form(ctx, bound_to, sign_in_id)})
     for cookie in set_cookies:
         answer.headers.append("set-cookie", cookie)
     return answer
@@ -49,7 +50,7 @@ def answer_of(text: str) -> dict[str, Any]:
 @router.post("/signin/passkey/options")
 async def options(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Returns the browser's options for the pending sign-in, or for a new one without an email address."""
-    is_anybody = fields(visitor.form, optional=("decision",))["decision"] == ANYBODY
+    is_anybody = fields(request, optional=("decision",))["decision"] == ANYBODY
     handle = await _offering(request, ctx, visitor, is_anybody=is_anybody)
     if handle is not None:
         made, sign_in = await signin.challenge(ctx, handle, passkey.name), await signin.find(ctx, handle)
@@ -79,24 +80,16 @@ def _is_blank(sign_in: SignIn, wanted: str | None) -> bool:
 
 
 @router.get("/signin/passkey")
-async def ask(request: Request, ctx: Context, visitor: Pending) -> Response:
+async def ask(request: Request, ctx: Context, visitor: Pending, error: Error = None) -> Response:
     """Asks for a passkey, or offers to create one."""
-    return await _page(request, ctx, visitor)
+    needed(ctx, visitor, passkey.FACTOR)
+    return await page(request, ctx, visitor, passkey.FACTOR, "signin-passkey", error, passkeys=True)
 
 
 @router.post("/signin/passkey")
+@form(ask, passes_on=HandleInvalid)
 async def prove(request: Request, ctx: Context, visitor: Pending) -> Response:
     """Checks the passkey, or saves the one the browser created."""
     needed(ctx, visitor, passkey.FACTOR)
-    try:
-        given = fields(visitor.anonymous.form, optional=("answer", "remember"))
-        return await proved(ctx, visitor, passkey.FACTOR, answer_of(given["answer"]), remember=remembers(given))
-    except HandleInvalid:
-        raise
-    except PassgateError as error:
-        return await _page(request, ctx, visitor, error)
-
-
-async def _page(request: Request, ctx: Ctx, visitor: PendingVisitor, error: PassgateError | None = None) -> Response:
-    needed(ctx, visitor, passkey.FACTOR)
-    return await page(request, ctx, visitor, passkey.FACTOR, "signin-passkey", error, passkeys=True)
+    given = fields(request, optional=("answer", "remember"))
+    return await proved(ctx, visitor, passkey.FACTOR, answer_of(given["answer"]), remember=remembers(given))

@@ -21,7 +21,8 @@ from passgate.core.policy import Need
 from passgate.errors import HandleInvalid, PassgateError
 from passgate.web import routes
 from passgate.web.guards import Context, Pending, PendingVisitor, RedirectTo
-from passgate.web.pages.page import fields, go
+from passgate.web.pages.form import Answer, Error, fields, form, typed
+from passgate.web.pages.page import go
 from passgate.web.pages.steps import needed, page, path_of, proved, ranked, remembers, waiting, whose
 
 
@@ -32,53 +33,45 @@ def pages_of(factors: Factors) -> APIRouter:
     for factor in factors:
         if factor.answer == "text":
             _add_form(router, factor)
-        if factor.is_sent:
-            _add_challenge(router, factor, f"{path_of(factor)}/again", f"{path_of(factor)}?again=1")
-        if factor.set_up is not None and factor.set_up.is_drawn:
-            _add_challenge(router, factor, f"{path_of(factor)}/offer", path_of(factor))
     router.add_api_route("/recover/waiting", wait, methods=["GET"])
     return router
 
 
 def _add_form(router: APIRouter, factor: Factor) -> None:
-    async def ask(request: Request, ctx: Context, visitor: Pending) -> Response:
+    async def ask(request: Request, ctx: Context, visitor: Pending, error: Error = None) -> Response:
         need = needed(ctx, visitor, factor)
-        if factor.is_sent and not await factor.was_sent(ctx, visitor.sign_in):
+        if error is None and factor.is_sent and not await factor.was_sent(ctx, visitor.sign_in):
             # Opened by its address: the page before it has the button that sends something.
             first = ranked(ctx, visitor.sign_in, need)[0]
             if first is not factor:
                 raise RedirectTo(path_of(first))
-        return await _form(request, ctx, visitor, factor, need)
+        return await _form(request, ctx, visitor, factor, need, error)
 
+    @form(ask, passes_on=HandleInvalid)
     async def prove(request: Request, ctx: Context, visitor: Pending) -> Response:
         need = needed(ctx, visitor, factor)
-        try:
-            return await _prove(ctx, visitor, factor, need)
-        except HandleInvalid:
-            raise
-        except PassgateError as error:
-            return await _form(request, ctx, visitor, factor, need, error)
+        name = factor.set_up.form_field if need.enrol and factor.set_up else factor.form_field
+        given = fields(request, name, optional=("remember",))
+        return await proved(ctx, visitor, factor, given[name], remember=remembers(given))
 
     ask.__doc__ = f"Asks for a proof with {factor.texts.name}, or for its setup."
     prove.__doc__ = f"Checks a proof with {factor.texts.name}, or its setup."
     router.add_api_route(path_of(factor), ask, methods=["GET"])
     router.add_api_route(path_of(factor), prove, methods=["POST"])
-
-
-async def _prove(ctx: Ctx, visitor: PendingVisitor, factor: Factor, need: Need) -> Response:
-    name = factor.set_up.form_field if need.enrol and factor.set_up else factor.form_field
-    given = fields(visitor.anonymous.form, name, optional=("remember",))
-    return await proved(ctx, visitor, factor, given[name], remember=remembers(given))
+    if factor.is_sent:
+        _add_challenge(router, factor, ask, f"{path_of(factor)}/again", f"{path_of(factor)}?again=1")
+    if factor.set_up is not None and factor.set_up.is_drawn:
+        _add_challenge(router, factor, ask, f"{path_of(factor)}/offer", path_of(factor))
 
 
 async def _form(
-    request: Request, ctx: Ctx, visitor: PendingVisitor, factor: Factor, need: Need, error: PassgateError | None = None
+    request: Request, ctx: Ctx, visitor: PendingVisitor, factor: Factor, need: Need, error: PassgateError | None
 ) -> Response:
     set_up = factor.set_up if need.enrol else None
     context: dict[str, Any] = {"code": "", "drawn": None, "passkeys": False}
     if factor.is_sent:
         context |= {
-            "code": visitor.anonymous.form.get("code", "") if error else "",
+            "code": typed(request, "code"),
             "again": request.query_params.get("again") == "1",
             "sent_to": people.masked(await whose(ctx, visitor.sign_in)),
             "minutes": ctx.settings.mail.code_life // 60,
@@ -91,19 +84,15 @@ async def _form(
     return await page(request, ctx, visitor, factor, name, error, **context)
 
 
-def _add_challenge(router: APIRouter, factor: Factor, path: str, back: str) -> None:
+def _add_challenge(router: APIRouter, factor: Factor, ask: Answer, path: str, back: str) -> None:
     """The route that sends a new code or makes a new secret before the page is displayed; an older one becomes
     invalid."""
 
+    @form(ask, passes_on=HandleInvalid)
     async def challenge(request: Request, ctx: Context, visitor: Pending) -> Response:
-        need = needed(ctx, visitor, factor)
-        try:
-            fields(visitor.anonymous.form)
-            await signin.challenge(ctx, visitor.handle, factor.name)
-        except HandleInvalid:
-            raise
-        except PassgateError as error:
-            return await _form(request, ctx, visitor, factor, need, error)
+        needed(ctx, visitor, factor)
+        fields(request)
+        await signin.challenge(ctx, visitor.handle, factor.name)
         return go(ctx, back)
 
     challenge.__doc__ = f"Sends or creates the challenge for {factor.texts.name}; an earlier one expires."

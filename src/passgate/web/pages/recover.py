@@ -10,12 +10,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from passgate.core import starts
-from passgate.core.ctx import Ctx
 from passgate.core.factors import password
-from passgate.errors import PassgateError
 from passgate.web import routes
-from passgate.web.guards import Anonymous, AnonymousVisitor, Context
-from passgate.web.pages.page import fields, show, tenant_of
+from passgate.web.guards import Anonymous, Context
+from passgate.web.pages.form import Error, fields, form, typed
+from passgate.web.pages.page import show, tenant_of
 from passgate.web.pages.signin import typed_before
 from passgate.web.pages.steps import begun, binding_cookies
 
@@ -23,25 +22,8 @@ router = routes.pages()
 
 
 @router.get("/recover")
-async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
+async def show_page(request: Request, ctx: Context, visitor: Anonymous, error: Error = None) -> Response:
     """Asks for the email address of the account to recover."""
-    return await _page(request, ctx, visitor, await typed_before(ctx, visitor))
-
-
-@router.post("/recover")
-async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Emails a code; the same page follows for unknown addresses."""
-    try:
-        given = fields(visitor.form, "email", optional=("tenant",))
-        started = await starts.recover(ctx, given["email"], given["tenant"] or None)
-    except PassgateError as error:
-        return await _page(request, ctx, visitor, visitor.form.get("email", ""), error)
-    return await begun(ctx, started)
-
-
-async def _page(
-    request: Request, ctx: Ctx, visitor: AnonymousVisitor, email: str, error: PassgateError | None = None
-) -> Response:
     tenant = await tenant_of(ctx)
     return show(
         request,
@@ -50,6 +32,14 @@ async def _page(
         bound_to=visitor.binding,
         error=error,
         set_cookies=binding_cookies(ctx, visitor),
-        email=email,
+        email=typed(request, "email") if error else await typed_before(ctx, visitor),
         by_password=password.name in tenant.rules.first,
     )
+
+
+@router.post("/recover")
+@form(show_page)
+async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:  # noqa: ARG001  its page takes it
+    """Emails a code; the same page follows for unknown addresses."""
+    given = fields(request, "email", optional=("tenant",))
+    return await begun(ctx, await starts.recover(ctx, given["email"], given["tenant"] or None))

@@ -8,25 +8,17 @@ from __future__ import annotations
 from fastapi import Depends, Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate.core import account, carriers, pending, starts
-from passgate.core.ctx import Ctx, Person
+from passgate.core import account, pending, starts
+from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey
-from passgate.errors import CredentialInvalid, HandleInvalid, PassgateError, SessionEnded
+from passgate.errors import HandleInvalid
 from passgate.web import cookies, guards, routes
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context, LeavingVisitor
-from passgate.web.pages.page import fields, go, return_to, service_name, show, tenant_of, with_return
+from passgate.web.pages.form import Error, fields, form, typed
+from passgate.web.pages.page import go, return_to, service_name, show, tenant_of, with_return
 from passgate.web.pages.steps import begun, binding_cookies, browser_of
 
 router = routes.pages()
-
-
-async def present(request: Request, ctx: Ctx) -> Person | None:
-    """The person of this browser's live session, if any. Does not extend its idle timeout."""
-    try:
-        value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
-        return (await carriers.acting(ctx, value, at_any_level=True)).person if value else None
-    except (CredentialInvalid, SessionEnded):
-        return None
 
 
 async def typed_before(ctx: Ctx, visitor: AnonymousVisitor) -> str:
@@ -44,27 +36,9 @@ async def login(request: Request, ctx: Context) -> Response:
 
 
 @router.get("/signin")
-async def show_page(request: Request, ctx: Context, visitor: Anonymous) -> Response:
+async def show_page(request: Request, ctx: Context, visitor: Anonymous, error: Error = None) -> Response:
     """Asks for the email address."""
-    return await _begin_page(request, ctx, visitor, await typed_before(ctx, visitor))
-
-
-@router.post("/signin")
-async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:
-    """Starts a sign-in with an email address."""
-    try:
-        given = fields(visitor.form, "email", optional=("tenant",))
-        back, browser = return_to(request), browser_of(request, ctx)
-        started = await starts.sign_in(ctx, given["email"], given["tenant"] or None, back, browser)
-    except PassgateError as error:
-        return await _begin_page(request, ctx, visitor, visitor.form.get("email", ""), error)
-    return await begun(ctx, started)
-
-
-async def _begin_page(
-    request: Request, ctx: Ctx, visitor: AnonymousVisitor, email: str, error: PassgateError | None = None
-) -> Response:
-    back, found, tenant = return_to(request), await present(request, ctx), await tenant_of(ctx)
+    back, found, tenant = return_to(request), await guards.present(request), await tenant_of(ctx)
     return show(
         request,
         "signin",
@@ -72,7 +46,7 @@ async def _begin_page(
         bound_to=visitor.binding,
         error=error,
         set_cookies=binding_cookies(ctx, visitor),
-        email=email,
+        email=typed(request, "email") if error else await typed_before(ctx, visitor),
         action=with_return("/signin", back),
         signup=with_return("/signup", back),
         signed_in=found.row["email"] if found else None,
@@ -82,13 +56,22 @@ async def _begin_page(
     )
 
 
+@router.post("/signin")
+@form(show_page)
+async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:  # noqa: ARG001  its page takes it
+    """Starts a sign-in with an email address."""
+    given, back = fields(request, "email", optional=("tenant",)), return_to(request)
+    started = await starts.sign_in(ctx, given["email"], given["tenant"] or None, back, browser_of(request, ctx))
+    return await begun(ctx, started)
+
+
 # -- signing out -----------------------------------------------------------------------------------
 
 
 @router.get("/signout", dependencies=[Depends(guards.stranger)])
 async def ask_out(request: Request, ctx: Context) -> Response:
     """Asks to confirm signing out."""
-    found = await present(request, ctx)
+    found = await guards.present(request)
     if found is None:
         return show(request, "signout", service=await service_name(ctx), email=None)
     bound_to, service = found.session_id, found.row["display_name"]
@@ -98,6 +81,6 @@ async def ask_out(request: Request, ctx: Context) -> Response:
 @router.post("/signout")
 async def out(request: Request, ctx: LeavingVisitor) -> Response:
     """Signs out and clears the cookie."""
-    fields(request.state.form)
+    fields(request)
     await account.end_session(ctx, ctx.person.session_id)
     return go(ctx, "/signout", cookies.clear_session(ctx.settings))

@@ -93,6 +93,12 @@ async def begun(ctx: Ctx, started: starts.Started, *set_cookies: str) -> Respons
     return await onward(ctx, started.handle, cookies.set_signin(ctx.settings, started.handle), *set_cookies)
 
 
+async def step_up(ctx: Ctx, back: str, *, address: bool = False) -> Response:
+    """Redirect to a step-up at the person's own level, which returns to a page of ours with a fresh proof. `address`:
+    it confirms the email address too."""
+    return await begun(ctx, await starts.step_up(ctx, None, back, address=address))
+
+
 # -- what a page shows -----------------------------------------------------------------------------
 
 

@@ -11,12 +11,13 @@ from starlette.responses import Response
 from passgate.core import people, starts, undo, undo_link
 from passgate.core.ctx import Ctx
 from passgate.core.undo_link import Change, Undoable
-from passgate.errors import HandleInvalid, PassgateError
+from passgate.errors import HandleInvalid
 from passgate.i18n import N_
 from passgate.web import cookies, guards, routes
 from passgate.web.guards import Context, Link
+from passgate.web.pages.form import Error, fields, form
 from passgate.web.pages.link import redirect_without_token
-from passgate.web.pages.page import catalog, fields, service_name, show
+from passgate.web.pages.page import catalog, service_name, show
 from passgate.web.pages.steps import begun
 
 router = routes.pages()
@@ -38,29 +39,8 @@ async def follow(ctx: Context, token: str) -> Response:
 
 
 @router.get(HERE)
-async def ask(request: Request, ctx: Context, link: Link) -> Response:
+async def ask(request: Request, ctx: Context, link: Link, error: Error = None) -> Response:
     """Lists the changes that would be undone."""
-    return await _page(request, ctx, link)
-
-
-@router.post(HERE)
-async def begin(request: Request, ctx: Context, link: Link) -> Response:
-    """Starts undoing the changes: emails a code to the address that was there before them."""
-    try:
-        fields(await guards.form_of(request))
-        started = await starts.by_undo(ctx, link)
-    except PassgateError as error:
-        return await _page(request, ctx, link, error)
-    return await begun(ctx, started, cookies.clear_link(ctx.settings))
-
-
-def _text(ctx: Ctx, change: Undoable) -> str:
-    translate = catalog(ctx).gettext
-    what = ctx.factors[change.factor].texts.name if change.factor in ctx.factors else ""
-    return translate(_TEXTS[change.change]) % {"what": translate(what) if what else ""}
-
-
-async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | None = None) -> Response:
     found = undo.Found()
     try:
         found = await undo.find(ctx, link)
@@ -78,3 +58,17 @@ async def _page(request: Request, ctx: Ctx, link: str, error: PassgateError | No
         demanded=[ctx.factors[name].texts.name for name in ranked],
         is_paused=found.is_paused,
     )
+
+
+def _text(ctx: Ctx, change: Undoable) -> str:
+    translate = catalog(ctx).gettext
+    what = ctx.factors[change.factor].texts.name if change.factor in ctx.factors else ""
+    return translate(_TEXTS[change.change]) % {"what": translate(what) if what else ""}
+
+
+@router.post(HERE)
+@form(ask)
+async def begin(request: Request, ctx: Context, link: Link) -> Response:
+    """Starts undoing the changes: emails a code to the address that was there before them."""
+    fields(request)
+    return await begun(ctx, await starts.by_undo(ctx, link), cookies.clear_link(ctx.settings))
