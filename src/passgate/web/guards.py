@@ -213,9 +213,10 @@ async def present(request: Request) -> Person | None:
 async def pending_visitor(
     request: Request, found: Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 ) -> PendingVisitor:
-    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin`; an unsafe one redirects to the
-    account if the browser is signed in by now, or raises HandleInvalid. An unsafe method must pass the CSRF check, and its form be for this very sign-in: that of another tab
-    leads to where this one stands, and nothing in it is compared."""
+    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin`; an unsafe one to the account
+    if this browser is signed in by now, else it raises HandleInvalid. An unsafe method must pass the CSRF check, and
+    its form be for this very sign-in: that of another tab leads to where this one stands, and nothing in it is
+    compared."""
     ctx = ctx_of(request)
     try:
         sign_in = await signin.find(ctx, found.binding)
