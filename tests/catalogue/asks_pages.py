@@ -21,7 +21,7 @@ from tests.catalogue.asks import (
     sets_up_passkey,
     unlocks,
 )
-from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
+from tests.kit import OTHER_PASSWORD, PASSWORD, bearer, handle_of
 
 SIGNIN, SESSION, LINK = "passgate_signin", "passgate_session", "passgate_link"
 """The names of the cookies."""
@@ -199,3 +199,53 @@ async def page_removes_app(population: Population) -> Ask:
 
 async def page_makes_codes(population: Population) -> Ask:
     return form("/account/recovery-codes", population.anna.token, SESSION)
+
+
+# -- forms that yield nothing ----------------------------------------------------------------------
+
+
+async def page_signs_out(population: Population) -> Ask:
+    return form("/signout", population.ben.token, SESSION)
+
+
+async def page_changes_name(population: Population) -> Ask:
+    return form("/account", population.anna.token, SESSION, name="Anna")
+
+
+async def page_ends_others(population: Population) -> Ask:
+    return form("/account/sessions", population.anna.token, SESSION)
+
+
+async def page_ends_one(population: Population) -> Ask:
+    actor, _ = await population.folk.opened(population.anna.tenant_id, population.anna.id)
+    return form(f"/account/sessions/{actor.session_id}", population.anna.token, SESSION)
+
+
+async def page_exports(population: Population) -> Ask:
+    return form("/account/export", population.anna.token, SESSION)
+
+
+async def _remembered(population: Population) -> str:
+    """A browser that is remembered for Anna; its id."""
+    await population.rules(remember_days=30)
+    asked = {"carrier": "cookie", "remember": True}
+    headers = {**bearer(await population.after_app(population.anna)), "sec-fetch-site": "same-origin"}
+    done = await population.the.http.post("/api/v1/signin/finish", json=asked, headers=headers)
+    assert done.status_code == 201, done.text
+    return await population.live(population.anna, "browser")
+
+
+async def page_forgets(population: Population) -> Ask:
+    await _remembered(population)
+    return form("/account/browsers", population.anna.token, SESSION)
+
+
+async def page_forgets_one(population: Population) -> Ask:
+    return form(f"/account/browsers/{await _remembered(population)}", population.anna.token, SESSION)
+
+
+async def page_stops(population: Population) -> Ask:
+    """An admin made a link for Ben, whose mail about it can stop it."""
+    await population.done("POST", f"/users/{population.ben.id}/signin-link", None, population.anna.token)
+    [mail, *_] = await population.the.mails(population.ben.email)
+    return form("/recover/stop", mail["link"].rpartition("/")[2], LINK)

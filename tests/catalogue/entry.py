@@ -105,4 +105,4 @@ class Entry:
 
 
 NOTHING: tuple[Right, ...] = ()
-"""For a page that only shows something, removes something or redirects: nobody can do more after it than before."""
+"""For a page that only shows something or redirects."""

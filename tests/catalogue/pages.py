@@ -74,7 +74,7 @@ BEFORE: dict[str, Entry] = {
     "GET /recover/stop": shows(
         Stop("recover-stop", signin.stop_link, PERSON), Stop("recover-stop", signin.stopped, PERSON), who=LINK
     ),
-    "POST /recover/stop": Entry(LINK, NOTHING, (Writes(ways.stop, 6),)),
+    "POST /recover/stop": does(Right(asks.page_stops, 303), Writes(ways.stop, 6), who=LINK),
     "GET /signin/link/{token}": _LEADS_ON,
     "GET /signin/link": shows(
         Stop("signin-link", signin.link, PERSON),
@@ -101,7 +101,7 @@ BEFORE: dict[str, Entry] = {
     )
     + does(Right(asks.page_enters_by_mailed_link, 303, _MAILED_LINK), who=LINK),
     "GET /signout": shows(Stop("signout", signin.leave, MEMBER), Stop("signout", signin.left), who=STRANGER),
-    "POST /signout": Entry(LEAVING, NOTHING),
+    "POST /signout": does(Right(asks.page_signs_out, 303), who=LEAVING),
     "GET /dev/mail": shows(Stop("dev-mail", signin.mailbox, PERSON), who=DEVELOPER),
 }
 
@@ -156,7 +156,7 @@ PROVING: dict[str, Entry] = {
 ACCOUNT: dict[str, Entry] = {
     "GET /": Entry(VISITING, NOTHING, leads_on=True),
     "GET /account": shows(Stop("account", account.named, MEMBER), Stop("error:not_found", signin.nowhere)),
-    "POST /account": Entry(VISITING, NOTHING),
+    "POST /account": does(Right(asks.page_changes_name, 303)),
     "GET /account/confirm": shows(
         Stop("account-confirm", account.confirming, MEMBER),
         Stop("error:insufficient_user_authentication", account.below_the_rules, MEMBER),
@@ -194,11 +194,11 @@ ACCOUNT: dict[str, Entry] = {
     "GET /account/sessions": shows(
         Stop("account-sessions", account.sessions, MEMBER), Stop("account-sessions", account.sessions_ended, MEMBER)
     ),
-    "POST /account/sessions": Entry(VISITING, NOTHING),
-    "POST /account/sessions/{id}": Entry(VISITING, NOTHING),
+    "POST /account/sessions": does(Right(asks.page_ends_others, 303)),
+    "POST /account/sessions/{id}": does(Right(asks.page_ends_one, 303)),
     "GET /account/activity": shows(Stop("account-activity", account.activity, MEMBER)),
     "GET /account/export": shows(Stop("account-export", account.own_data, MEMBER)),
-    "POST /account/export": Entry(VISITING, NOTHING),
+    "POST /account/export": does(Right(asks.page_exports, 200)),
     "GET /account/delete": shows(
         Stop("account-delete", account.leaving, MEMBER), Stop("account-delete", account.leaving_unproved, STALE)
     ),
@@ -241,8 +241,8 @@ FACTORS: dict[str, Entry] = {
         Stop("account-recovery-codes", account.ten_codes, MEMBER),
     ),
     "POST /account/recovery-codes": does(Right(asks.page_makes_codes, 200, FRESH_PAGE)),
-    "POST /account/browsers": Entry(VISITING, NOTHING),
-    "POST /account/browsers/{id}": Entry(VISITING, NOTHING),
+    "POST /account/browsers": does(Right(asks.page_forgets, 303)),
+    "POST /account/browsers/{id}": does(Right(asks.page_forgets_one, 303)),
 }
 
 PAGES = BEFORE | PROVING | ACCOUNT | FACTORS
