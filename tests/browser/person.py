@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response
 
 from tests.kit import PASSWORD
 from tests.processes import Deployment, Face
@@ -19,10 +20,26 @@ SEEN_WITHIN = 10_000
 _numbers = itertools.count()
 
 
+Press = Callable[["Person", Locator | None], Awaitable[None]]
+Habit = Callable[["Person"], Awaitable[None]]
+
+
+async def once(person: Person, button: Locator | None) -> None:
+    """Press a button or a link, or Enter where the focus is."""
+    async with person.page.expect_navigation() as leading:
+        await (button.click() if button else person.page.keyboard.press("Enter"))
+    person.answer = await leading.value
+
+
+async def nothing(_person: Person) -> None:
+    """Go on at once."""
+
+
 @dataclass
 class Person:
     """One browser context (with its own cookies) and one page. Collects all requests and all complaints of the
-    browser."""
+    browser. `presses`: how a button is pressed; `habit`: what is done on every page before going on; `history`: method
+    and address of the pages of this tab."""
 
     page: Page
     origin: str
@@ -31,6 +48,9 @@ class Person:
     asked: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     answer: Response | None = None
+    presses: Press = once
+    habit: Habit = nothing
+    history: list[tuple[str, str]] = field(default_factory=list)
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -46,7 +66,7 @@ class Person:
 
     async def open(self, path: str) -> str:
         self.answer = await self.page.goto(self.origin + path)
-        return await self.where()
+        return await self._arrived()
 
     async def focused(self) -> dict[str, str]:
         """The focused element: its tag, name, address, and whether a focus ring is drawn."""
@@ -63,9 +83,21 @@ class Person:
 
     async def press(self, selector: str) -> str:
         """Press a button or link that leads to another page; that page's name."""
-        async with self.page.expect_navigation() as leading:
-            await self.page.locator(selector).first.click()
-        self.answer = await leading.value
+        return await self._led(self.page.locator(selector).first)
+
+    async def enter(self) -> str:
+        """Press Enter where the focus is; the name of the page that it leads to."""
+        return await self._led(None)
+
+    async def _led(self, button: Locator | None) -> str:
+        await self.presses(self, button)
+        return await self._arrived()
+
+    async def _arrived(self) -> str:
+        if self.history and self.history[-1][1] == self.page.url:  # browsers replace the entry of the same address
+            self.history.pop()
+        self.history.append((self.answer.request.method if self.answer else "GET", self.page.url))
+        await self.habit(self)
         return await self.where()
 
     async def send(self, action: str, **typed: str) -> str:
@@ -100,6 +132,11 @@ class Person:
         assert await self.send("/signin", email=self.email) == "signin-password"
         return await self.send("/signin/password", password=password)
 
+    async def whose(self) -> str:
+        """The address of the person whose session the browser has."""
+        [token] = [one["value"] for one in await self.page.context.cookies() if one["name"] == "passgate_session"]
+        return str((await self.face.session(token)).json()["user"]["email"])
+
     # -- preparation through the API ---------------------------------------------------------------
 
     async def exist(self) -> None:
@@ -114,11 +151,15 @@ class Person:
 
 @dataclass
 class BrowserSite:
-    """One real server and one real browser; each `person` has a context of their own."""
+    """One real server and one real browser; each `person` has a context of their own. `origin`: where the browser finds
+    the server, if not at its own address."""
 
     deployment: Deployment
     browser: Browser
     people: list[Person] = field(default_factory=list)
+    origin: str = ""
+    presses: Press = once
+    habit: Habit = nothing
 
     async def person(self, *, js: bool = True, email: str = "", **given: object) -> Person:
         context: BrowserContext = await self.browser.new_context(
@@ -126,8 +167,8 @@ class BrowserSite:
             **{"viewport": DESKTOP, "reduced_motion": "reduce", "locale": "en-GB", **given},  # type: ignore[arg-type]
         )
         context.set_default_timeout(SEEN_WITHIN)
-        server = self.deployment.servers[0]
-        made = Person(await context.new_page(), server.url, self.deployment.a)
+        origin = self.origin or self.deployment.servers[0].url
+        made = Person(await context.new_page(), origin, self.deployment.a, presses=self.presses, habit=self.habit)
         made.email = email or made.email
 
         def asked(request: Request) -> None:
@@ -143,6 +184,10 @@ class BrowserSite:
         context.on("weberror", lambda error: made.complaints.append(str(error.error)))
         self.people.append(made)
         return made
+
+    async def tab(self, person: Person) -> Person:
+        """Somebody else in another tab of the same browser."""
+        return Person(await person.page.context.new_page(), person.origin, person.face)
 
     async def leave(self) -> None:
         """Close everything. No browser may have sent a request to another origin or reported a complaint (a policy, a

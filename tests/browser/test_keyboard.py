@@ -24,12 +24,6 @@ async def tab_to(anna: Person, **wanted: str) -> None:
     raise AssertionError(f"no way to {wanted} by Tab")
 
 
-async def entered(anna: Person) -> str:
-    async with anna.page.expect_navigation():
-        await anna.page.keyboard.press("Enter")
-    return await anna.where()
-
-
 async def typed(anna: Person, field: str, text: str) -> None:
     """Type into the field, which must have the focus already."""
     assert (await anna.focused())["name"] == field
@@ -42,40 +36,40 @@ async def test_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
     other.email = anna.email
     await anna.open("/signin")
     await tab_to(anna, href="/signup")
-    assert await entered(anna) == "signup"
+    assert await anna.enter() == "signup"
     await typed(anna, "email", anna.email)
     await tab_to(anna, name="password")
     await typed(anna, "password", "password" * 3)
-    assert await entered(anna) == "signup:password_refused"
+    assert await anna.enter() == "signup:password_refused"
     assert (await anna.focused())["code"] == "password_refused"
     await tab_to(anna, name="email")
     await tab_to(anna, name="password")
     await anna.page.keyboard.type(PASSWORD)
-    assert await entered(anna) == "signin-email-code"
+    assert await anna.enter() == "signin-email-code"
     await typed(anna, "code", await anna.face.code(anna.email))
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
     await tab_to(anna, href="/signout")
-    assert await entered(anna) == "signout"
+    assert await anna.enter() == "signout"
     await tab_to(anna, tag="button")
-    assert await entered(anna) == "signout"
+    assert await anna.enter() == "signout"
     await tab_to(anna, href="/signin")
-    assert await entered(anna) == "signin"
+    assert await anna.enter() == "signin"
     await typed(anna, "email", anna.email)
-    assert await entered(anna) == "signin-password"
+    assert await anna.enter() == "signin-password"
     await typed(anna, "password", OTHER_PASSWORD)
-    assert await entered(anna) == "signin-password:proof_refused"
+    assert await anna.enter() == "signin-password:proof_refused"
     await tab_to(anna, name="password")
     await anna.page.keyboard.type(PASSWORD)
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
     await tab_to(anna, name="name")
     await anna.page.keyboard.type("Anna")
     await tab_to(anna, tag="button")
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
     await other.sign_in()
     await tab_to(anna, href="/account/sessions")
-    assert await entered(anna) == "account-sessions"
+    assert await anna.enter() == "account-sessions"
     await tab_to(anna, action="/account/sessions")
-    assert await entered(anna) == "account-sessions"
+    assert await anna.enter() == "account-sessions"
     assert await other.open("/account") == "signin"
 
 
@@ -85,34 +79,34 @@ async def test_recovery_a_new_address_and_leaving_by_keyboard_alone(site: Browse
     await anna.exist()
     await anna.open("/signin")
     await typed(anna, "email", anna.email)
-    assert await entered(anna) == "signin-password"
+    assert await anna.enter() == "signin-password"
     await tab_to(anna, href="/recover")
-    assert await entered(anna) == "recover"
+    assert await anna.enter() == "recover"
     await tab_to(anna, tag="button")
-    assert await entered(anna) == "signin-email-code"
+    assert await anna.enter() == "signin-email-code"
     await tab_to(anna, name="code")
     await anna.page.keyboard.type(await anna.code())
-    assert await entered(anna) == "new-password"
+    assert await anna.enter() == "new-password"
     await tab_to(anna, name="new_password")
     await anna.page.keyboard.type(OTHER_PASSWORD)
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
     await tab_to(anna, href="/account/address")
-    assert await entered(anna) == "account-address"
+    assert await anna.enter() == "account-address"
     await tab_to(anna, name="email")
     new = f"new-{anna.email}"
     await anna.page.keyboard.type(new)
-    assert await entered(anna) == "account-address-code"
+    assert await anna.enter() == "account-address-code"
     await typed(anna, "code", await anna.code(new))
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
     await tab_to(anna, href="/account/export")
-    assert await entered(anna) == "account-export"
+    assert await anna.enter() == "account-export"
     await tab_to(anna, action="/account/export")
     async with anna.page.expect_download():
         await anna.page.keyboard.press("Enter")
     await tab_to(anna, href="/account/delete")
-    assert await entered(anna) == "account-delete"
+    assert await anna.enter() == "account-delete"
     await tab_to(anna, action="/account/delete")
-    assert await entered(anna) == "signout"
+    assert await anna.enter() == "signout"
 
 
 async def test_the_way_back_to_an_address_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
@@ -124,9 +118,9 @@ async def test_the_way_back_to_an_address_by_keyboard_alone(site: BrowserSite, j
     await anna.send("/account/address/code", code=await anna.code(new))
     await anna.page.goto((await anna.face.mails_of(old, "address_changed"))[0]["link"])
     await tab_to(anna, action="/account/undo")
-    assert await entered(anna) == "signin-email-code"
+    assert await anna.enter() == "signin-email-code"
     await typed(anna, "code", await anna.code(old))
-    assert await entered(anna) == "new-password"
+    assert await anna.enter() == "new-password"
 
 
 async def test_showing_a_password_by_keyboard(site: BrowserSite) -> None:
@@ -144,7 +138,7 @@ async def test_showing_a_password_by_keyboard(site: BrowserSite) -> None:
         "name": "password",
         "kind": "text",
     }
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
 
 
 async def test_a_second_step_by_keyboard_alone(site: BrowserSite, js: bool) -> None:
@@ -153,37 +147,37 @@ async def test_a_second_step_by_keyboard_alone(site: BrowserSite, js: bool) -> N
     await anna.be_signed_in()
     await anna.open("/account")
     await tab_to(anna, href="/account/factors")
-    assert await entered(anna) == "account-factors"
+    assert await anna.enter() == "account-factors"
     await tab_to(anna, href="/account/totp")
-    assert await entered(anna) == "account-totp"
+    assert await anna.enter() == "account-totp"
     await tab_to(anna, action="/account/totp/offer")
-    assert await entered(anna) == "account-totp"
+    assert await anna.enter() == "account-totp"
     app = await App.scan(anna.page.locator("[role=img]"))
     await typed(anna, "code", app.code())
-    assert await entered(anna) == "account-recovery-codes"
+    assert await anna.enter() == "account-recovery-codes"
     await tab_to(anna, action="/account/recovery-codes")
-    assert await entered(anna) == "account-recovery-codes"
+    assert await anna.enter() == "account-recovery-codes"
     [saved, *_] = await anna.page.locator(".codes code").all_inner_texts()
     await tab_to(anna, href="/signout")
-    assert await entered(anna) == "signout"
+    assert await anna.enter() == "signout"
     await tab_to(anna, tag="button")
-    assert await entered(anna) == "signout"
+    assert await anna.enter() == "signout"
     await anna.open("/signin")
     await typed(anna, "email", anna.email)
-    assert await entered(anna) == "signin-password"
+    assert await anna.enter() == "signin-password"
     await typed(anna, "password", PASSWORD)
-    assert await entered(anna) == "signin-totp"
+    assert await anna.enter() == "signin-totp"
     await tab_to(anna, href="/signin/recovery-code")
-    assert await entered(anna) == "signin-recovery-code"
+    assert await anna.enter() == "signin-recovery-code"
     await typed(anna, "code", saved)
     await tab_to(anna, name="remember")
     await anna.page.keyboard.press("Space")
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"
     await anna.open("/account/factors")
     await tab_to(anna, href="/account/totp/remove")
-    assert await entered(anna) == "account-totp-remove"
+    assert await anna.enter() == "account-totp-remove"
     await tab_to(anna, action="/account/totp/remove")
-    assert await entered(anna) == "account-factors"
+    assert await anna.enter() == "account-factors"
 
 
 async def test_passkeys_by_keyboard_alone(site: BrowserSite) -> None:
@@ -193,17 +187,17 @@ async def test_passkeys_by_keyboard_alone(site: BrowserSite) -> None:
     await anna.open("/signup")
     await typed(anna, "email", anna.email)
     await tab_to(anna, name="decision")
-    assert await entered(anna) == "signin-email-code"
+    assert await anna.enter() == "signin-email-code"
     await typed(anna, "code", await anna.face.code(anna.email))
-    assert await entered(anna) == "signin-passkey"
+    assert await anna.enter() == "signin-passkey"
     await tab_to(anna, action="/signin/passkey")
-    assert await entered(anna) == "account-recovery-codes"
+    assert await anna.enter() == "account-recovery-codes"
     await tab_to(anna, href="/account/factors")
-    assert await entered(anna) == "account-factors"
+    assert await anna.enter() == "account-factors"
     await anna.open("/signout")
     await tab_to(anna, tag="button")
-    assert await entered(anna) == "signout"
+    assert await anna.enter() == "signout"
     await anna.open("/signin")
     await anna.page.keyboard.press("Shift+Tab")
     assert (await anna.focused())["action"] == "/signin/passkey"
-    assert await entered(anna) == "account"
+    assert await anna.enter() == "account"

@@ -213,18 +213,15 @@ async def present(request: Request) -> Person | None:
 async def pending_visitor(
     request: Request, found: Annotated[AnonymousVisitor, Depends(anonymous_visitor)]
 ) -> PendingVisitor:
-    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin`; an unsafe one to the account
-    if this browser is signed in by now, else it raises HandleInvalid. An unsafe method must pass the CSRF check, and
-    its form be for this very sign-in: that of another tab leads to where this one stands, and nothing in it is
-    compared."""
+    """A visitor with a pending sign-in. Without one, a safe method redirects to `/signin`, and so does an unsafe one if
+    the browser is signed in by now; else HandleInvalid is raised. An unsafe method must pass the CSRF check, and its
+    form be for this very sign-in: that of another tab leads to where this one stands, and nothing in it is compared."""
     ctx = ctx_of(request)
     try:
         sign_in = await signin.find(ctx, found.binding)
     except HandleInvalid:
-        if request.method in csrf.SAFE:
-            raise RedirectTo("/signin") from None
-        if await present(request) is not None:
-            raise RedirectTo("/account") from None
+        if request.method in csrf.SAFE or await present(request) is not None:
+            raise RedirectTo("/signin") from None  # which says who is signed in by now
         raise
     if not csrf.is_for(ctx, _token_of(request), sign_in.id):
         raise RedirectTo("/signin/password")  # which leads on, if something else is asked for

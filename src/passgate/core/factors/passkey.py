@@ -28,6 +28,7 @@ from passgate.seal import Unreadable, digest
 from passgate.store import Db
 from passgate.store.tables import credential, person
 from passgate.store.unit import Deferred
+from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,19 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     async with ctx.write() as db:
         named = sign_in.person_id
         allowed = await _known(ctx, db, sign_in.tenant_id, named, sign_in.rows) if named else []
-        fresh = await _challenge(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id)
+        fresh = await _shared(ctx, db, sign_in) or await _challenge(
+            ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id
+        )
     return ceremony.request_options(challenge=fresh, rp_id=rp_id(ctx), allowed=allowed)
+
+
+async def _shared(ctx: Ctx, db: Db, sign_in: SignIn) -> bytes | None:
+    """The challenge of a sign-in without an address, if half its life is left: several tabs of one browser wait for an
+    answer to it, and a newer one would make what the others wait for invalid."""
+    live = None if sign_in.email_key else await once.live(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id)
+    asked = once.carried(ctx, live) if live is not None else {}
+    is_young = live is not None and live["expires_at"] - ctx.now() > LIFE * SECOND // 2
+    return bytes.fromhex(asked["challenge"]) if is_young and asked.get("person", "") == sign_in.person_id else None
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:

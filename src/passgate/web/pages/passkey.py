@@ -26,8 +26,9 @@ from passgate.wire import body
 
 router = routes.pages()
 
-ANYBODY = "anybody"
-"""The decision of the first page: any passkey may be used, whatever address was typed before."""
+ANYBODY, AUTOFILL = "anybody", "autofill"
+"""The decisions of the first page: any passkey may be used, whatever address was typed before. What waits in a field's
+autofill must not end a sign-in that another tab has begun; a button may."""
 
 
 def optioned(ctx: Ctx, options: dict[str, Any], bound_to: str, *set_cookies: str, sign_in_id: str = "") -> Response:
@@ -50,8 +51,8 @@ def answer_of(text: str) -> dict[str, Any]:
 @router.post("/signin/passkey/options")
 async def options(request: Request, ctx: Context, visitor: Anonymous) -> Response:
     """Returns the browser's options for the pending sign-in, or for a new one without an email address."""
-    is_anybody = fields(request, optional=("decision",))["decision"] == ANYBODY
-    handle = await _offering(request, ctx, visitor, is_anybody=is_anybody)
+    decision = fields(request, optional=("decision",))["decision"]
+    handle = await _offering(request, ctx, visitor, decision)
     if handle is not None:
         made, sign_in = await signin.challenge(ctx, handle, passkey.name), await signin.find(ctx, handle)
         return optioned(ctx, made, handle, sign_in_id=sign_in.id)
@@ -62,13 +63,15 @@ async def options(request: Request, ctx: Context, visitor: Anonymous) -> Respons
     return optioned(ctx, made, handle, cookies.set_signin(ctx.settings, handle), sign_in_id=sign_in.id)
 
 
-async def _offering(request: Request, ctx: Ctx, visitor: AnonymousVisitor, *, is_anybody: bool) -> str | None:
-    """The handle of the pending sign-in, if it asks for a passkey now; else None."""
+async def _offering(request: Request, ctx: Ctx, visitor: AnonymousVisitor, decided: str) -> str | None:
+    """The handle of the pending sign-in, if it asks for a passkey now; else None. FactorNotOffered if it must go on."""
     try:
         sign_in = await signin.find(ctx, visitor.binding)
     except HandleInvalid:
         return None
-    if is_anybody and not _is_blank(sign_in, return_to(request)):
+    if decided in (ANYBODY, AUTOFILL) and not _is_blank(sign_in, return_to(request)):
+        if decided == AUTOFILL and not is_nobody(sign_in):
+            raise FactorNotOffered
         return None
     decision = signin.decide(ctx, sign_in)
     return visitor.binding if isinstance(decision, Need) and decision.offers(passkey.name) else None

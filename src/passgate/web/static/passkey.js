@@ -36,9 +36,9 @@ function answered(credential) {
 
 // -- asking
 
-async function options(form, signal) {
+async function options(form, decision, signal) {
   const body = new URLSearchParams({ csrf_token: form.elements.csrf_token.value });
-  if (form.dataset.decision) body.set("decision", form.dataset.decision);
+  if (decision) body.set("decision", decision);
   const answer = await fetch(form.dataset.options, { method: "POST", body, signal, redirect: "manual" });
   if (!answer.ok) throw new Error(answer.status);
   const told = await answer.json();
@@ -69,7 +69,7 @@ async function ask(form, button) {
   button.disabled = true;
   let given;
   try {
-    given = await options(form);
+    given = await options(form, form.dataset.decision);
   } catch (refused) {
     // Over, or a fresh proof is asked for: the page itself knows.
     if (["0", "401"].includes(refused.message)) location.reload();
@@ -91,7 +91,7 @@ async function offer(form) {
   const mine = new AbortController();
   waiting = asking = mine;
   try {
-    const publicKey = await options(form, mine.signal);
+    const publicKey = await options(form, "autofill", mine.signal);
     asking = undefined;
     const later = setTimeout(() => { mine.abort(); offer(form); }, RENEWED);
     mine.signal.addEventListener("abort", () => clearTimeout(later));
