@@ -65,6 +65,7 @@ class Person:
         return f"{name}:{await alert.get_attribute('data-code')}" if await alert.count() else name
 
     async def open(self, path: str) -> str:
+        self._leave(self.origin + path)
         self.answer = await self.page.goto(self.origin + path)
         return await self._arrived()
 
@@ -93,9 +94,13 @@ class Person:
         await self.presses(self, button)
         return await self._arrived()
 
-    async def _arrived(self) -> str:
-        if self.history and self.history[-1][1] == self.page.url:  # browsers replace the entry of the same address
+    def _leave(self, to: str) -> None:
+        """Browsers replace the entry of the same address."""
+        if self.history and self.history[-1][1] == to:
             self.history.pop()
+
+    async def _arrived(self) -> str:
+        self._leave(self.page.url)
         self.history.append((self.answer.request.method if self.answer else "GET", self.page.url))
         await self.habit(self)
         return await self.where()
