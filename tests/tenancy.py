@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from types import FrameType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Delete, Select, Table, Update
 from sqlalchemy.sql import operators
@@ -114,10 +115,20 @@ def watch() -> None:
         setattr(Db, name, _watched(getattr(Db, name)))
 
 
+_known: WeakKeyDictionary[Any, list[str]] = WeakKeyDictionary()
+"""Statements that were read: most are built once and executed again and again."""
+
+
+def _read(statement: Any) -> list[str]:
+    if statement not in _known:
+        _known[statement] = sorted(set(unbound(statement)))
+    return _known[statement]
+
+
 def _watched(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     async def checked(self: Db, statement: Any, *args: Any, **given: Any) -> Any:
-        if tables := sorted(set(unbound(statement))):
+        if tables := _read(statement):
             who = _caller(sys._getframe(1))
             if who is not None and who not in ACROSS:
                 raise EveryTenant(f"{who} narrows {', '.join(tables)} to no tenant")
