@@ -1,14 +1,11 @@
 """The route table, and what the edge reads in it: faces, bodies, queries, HEAD, slashes at the end.
 
-Not here: what an endpoint does, and the guards (`test_catalogue`).
+Not here: what an endpoint does, the guards (`test_catalogue`), and that nothing else decides by path (`test_paths`).
 """
 
 from __future__ import annotations
 
-import ast
 import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -17,7 +14,6 @@ from fastapi import Depends
 
 from passgate.web import guards
 from passgate.web.routes import Body, Declared, Endpoint, Face, Page, Table
-from tests.architecture.reference import modules
 from tests.kit import The, code_of
 from tests.web.browsing import SAME, browser, outcome
 
@@ -48,6 +44,20 @@ async def test_a_route_that_declares_nothing_is_refused(lite: The) -> None:
         Table(lite.gate.api.routes)
 
 
+class Faceless(Declared):
+    body = Body.NONE
+
+
+class Bodiless(Declared):
+    face = Face.PAGE
+
+
+@pytest.mark.parametrize("kind", [Declared, Faceless, Bodiless])
+def test_a_route_without_a_face_or_a_body_cannot_be_made(kind: Any) -> None:
+    with pytest.raises(TypeError):
+        kind("/planted", planted, dependencies=[Depends(guards.stranger)])
+
+
 async def test_each_route_declares_its_face_and_body(lite: The) -> None:
     for route in lite.gate.api.routes:
         assert isinstance(route, Declared)
@@ -55,32 +65,6 @@ async def test_each_route_declares_its_face_and_body(lite: The) -> None:
             assert route.body is (Body.FORM if "POST" in (route.methods or ()) else Body.NONE), route.path
         else:
             assert (route.body is Body.JSON) == (route.body_field is not None), route.path
-
-
-def deciding(source: dict[str, ast.Module]) -> Iterator[str]:
-    """Modules that ask whether a path begins with a path that is written there."""
-    for name, tree in source.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "startswith":
-                [given] = node.args
-                written = given.elts if isinstance(given, ast.Tuple) else [given]
-                if any(isinstance(one, ast.Constant) and re.match("/.", str(one.value)) for one in written):
-                    yield name
-
-
-def test_no_path_prefix_decides() -> None:
-    source = {name: tree for name, tree in modules().items() if name.startswith(("web/", "wire/", "app.py"))}
-    assert list(deciding(source)) == []
-    bad = ast.parse("def f(path): return path.startswith(('/api/', '/docs'))")
-    assert list(deciding({**source, "web/planted.py": bad})) == ["web/planted.py"]
-
-
-def test_wire_has_no_rules() -> None:
-    """It imports errors, and nothing else of ours."""
-    for name, tree in modules().items():
-        if name.startswith("wire/"):
-            ours = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-            assert {one for one in ours if one.startswith("passgate")} <= {"passgate.errors"}, name
 
 
 # -- faces -----------------------------------------------------------------------------------------

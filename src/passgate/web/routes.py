@@ -7,6 +7,7 @@ Not here: the routes themselves, and reading a body (`edge`).
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -35,17 +36,21 @@ class Body(StrEnum):
     FORM = "form"
 
 
-class Declared(APIRoute):
-    """A route of ours. `queries`: the query names that are read, and everything else in a query is left alone; None for
-    a route that decodes the whole query strictly. `is_shared`: scripts of the allowed origins may call it."""
+class Declared(APIRoute, ABC):
+    """A route of ours. One of a kind without a face or a body cannot be made. `queries`: the query names that are read,
+    and everything else in a query is left alone; None for a route that decodes the whole query strictly. `is_shared`:
+    scripts of the allowed origins may call it."""
 
-    face: ClassVar[Face]
     queries: ClassVar[frozenset[str] | None] = None
     is_shared: ClassVar[bool] = False
 
     @property
-    def body(self) -> Body:
-        return Body.NONE
+    @abstractmethod
+    def face(self) -> Face: ...
+
+    @property
+    @abstractmethod
+    def body(self) -> Body: ...
 
     @property
     def guards(self) -> tuple[str, ...]:
