@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from passgate.core import tenants
 from passgate.web.routes import Declared
 from tests import catalogue
 from tests.architecture.reference import modules
@@ -96,6 +97,19 @@ def test_no_path_prefix_decides(source: Source) -> None:
 def test_one_that_did_would_be_found(source: Source, bad: str) -> None:
     planted = {"web/mount.py": source["web/mount.py"], "web/planted.py": ast.parse(bad)}
     assert deciding(planted) == ["web/mount.py", "web/planted.py"]
+
+
+# -- names of tenants ------------------------------------------------------------------------------
+
+
+def possible(firsts: set[str]) -> set[str]:
+    """Those that could be the name of a tenant."""
+    return {first for first in firsts if re.fullmatch("[a-z0-9-]{2,40}", first)}
+
+
+def test_no_tenant_is_called_like_a_path() -> None:
+    assert possible(FIRST) == tenants.PATHS <= tenants.RESERVED
+    assert possible({*FIRST, "planted", ".well-known"}) - tenants.PATHS == {"planted"}
 
 
 # -- wire ------------------------------------------------------------------------------------------

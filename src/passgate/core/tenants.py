@@ -19,7 +19,26 @@ from passgate.store.tables import tenant
 
 MAIN = "main"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38})[a-z0-9]")
-RESERVED = frozenset({"main", "api", "admin", "www", "t", "oauth2", "bff", "dev", "demo"})
+PATHS = frozenset(
+    {
+        "account",
+        "api",
+        "dev",
+        "docs",
+        "healthz",
+        "login",
+        "readyz",
+        "recover",
+        "signin",
+        "signout",
+        "signup",
+        "static",
+    }
+)
+"""The first segments of our paths that could be names. The routes are not known here: a test compares."""
+RESERVED = PATHS | {"main", "www", "admin", "t", "oauth2", "bff", "demo"}
+"""Names that no tenant may have, because an address with one would be mistaken for another: those of our paths, also of
+paths that are to come, of hosts, and of the tenant that is always there."""
 
 
 @dataclass(frozen=True, slots=True)
