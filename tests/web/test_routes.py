@@ -80,6 +80,8 @@ async def test_each_route_declares_its_face_and_body(lite: The) -> None:
         ("/nothing", "application/json", Face.PROBLEM),
         ("/nothing", "", Face.PROBLEM),
         ("/static/nothing", "text/html", Face.PROBLEM),
+        ("/.well-known/nothing", "*/*", Face.PROBLEM),
+        ("/.well-known/nothing", "text/html", Face.PROBLEM),
     ],
 )
 async def test_the_face_of_what_is_not_there(lite: The, path: str, accept: str, face: Face) -> None:

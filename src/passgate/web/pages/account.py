@@ -27,6 +27,9 @@ from passgate.web.pages.steps import HOME, step_up
 
 router = routes.pages()
 
+at_well_known = routes.services(include_in_schema=False, dependencies=[Depends(guards.stranger)])
+"""Programs ask for well-known URIs (RFC 8615): errors there, and unknown paths near them, are problem documents."""
+
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 _LISTED = 20
 
@@ -56,7 +59,13 @@ async def is_fresh(ctx: Ctx) -> bool:
     return True
 
 
-@router.get("/.well-known/change-password", dependencies=[Depends(guards.stranger)])
+async def step_up(ctx: Ctx, back: str, *, address: bool = False) -> Response:
+    """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof. `address`: it
+    confirms the email address too."""
+    return await begun(ctx, await starts.step_up(ctx, None, back, address=address))
+
+
+@at_well_known.get("/.well-known/change-password")
 async def well_known(ctx: Context) -> Response:
     """Redirects password managers to the page for changing the password."""
     return go(ctx, "/account/password")

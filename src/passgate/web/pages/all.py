@@ -25,6 +25,7 @@ def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
     for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
         yield module.router
+    yield account.at_well_known
     yield files.at_root
     yield prove.pages_of(of)
     yield own.pages_of(of.own)
