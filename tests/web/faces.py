@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from urllib.parse import quote
 
@@ -81,11 +80,14 @@ def _constant(name: str, value: str, path: str) -> str:
 
 @dataclass
 class Recorder:
-    """Sends everything to one application. `before`: its database, which is copied back for each route."""
+    """Sends everything to one application. `before`: its database, which is copied back for each route. A transport
+    without a client stores no cookie, and takes a third less time."""
 
     population: Population
     before: sqlite3.Connection
     began: int
+    url: str
+    transport: httpx2.ASGITransport
 
     async def all(self) -> list[Recorded]:
         found = []
@@ -101,14 +103,17 @@ class Recorder:
     async def _answers(self, names: Names, path: str, allowed: str, cases: dict[str, Sent]) -> list[Recorded]:
         found = []
         for case, sent in cases.items():
-            http = self.population.the.http
-            answer = await http.request(sent.method, sent.path, headers=sent.headers, content=sent.content)
+            headers = {"accept": "*/*", **sent.headers}
+            request = httpx2.Request(sent.method, f"{self.url}{sent.path}", headers=headers, content=sent.content)
+            answer = await self.transport.handle_async_request(request)
+            await answer.aread()
             found.append(Recorded(case, names, sent.like, facts(answer, path, allowed)))
         return found
 
     def _anew(self) -> Population:
         with closing(_database(self.population)) as file:
             self.before.backup(file)
+        self.population.the.http.cookies.clear()
         self.population.the.clock.now = self.began
         return self.population.moved(self.population.the)
 
@@ -123,14 +128,15 @@ def _database(population: Population) -> sqlite3.Connection:
 
 @asynccontextmanager
 async def recorder() -> AsyncIterator[Recorder]:
-    """For a new application and its population. The client stores no cookie."""
+    """For a new application and its population."""
     with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(":memory:")) as before:
-        async with running(settings_for(Path(folder), cors={"origins": [ALLOWED]}, **HOURS)) as the:
+        settings = settings_for(Path(folder), cors={"origins": [ALLOWED]}, **HOURS)
+        async with running(settings) as the:
             population = await Population.settled(the)
-            the.http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             with closing(_database(population)) as file:
                 file.backup(before)
-            yield Recorder(population, before, the.clock.now)
+            transport = httpx2.ASGITransport(the.gate, client=("127.0.0.1", 50000))
+            yield Recorder(population, before, the.clock.now, settings.url, transport)
 
 
 async def record() -> list[Recorded]:

@@ -200,6 +200,8 @@ def at_the_guard(to: Prepared) -> dict[str, Sent]:
         "type alone": to.sent({}, kind=TEXT),
         "allowed origin": to.sent({"origin": ALLOWED}),
     }
+    if not to.operation.takes_body:
+        cases["with a body"] = to.sent({}, to.some)
     if to.operation.method == "GET":
         cases["HEAD"] = replace(bare, method="HEAD")
     if not to.ask.secret:
@@ -216,9 +218,7 @@ def at_the_guard(to: Prepared) -> dict[str, Sent]:
 
 def cases_of(to: Prepared) -> dict[str, Sent]:
     """All cases of an operation; the right request last, because it may end what it was prepared with."""
-    right, again = to.sent(to.credential(), to.body(), like=""), to.sent(to.credential(), to.some, like="right")
-    cases = at_the_edge(to) | at_the_guard(to) | {"right": right}
-    return cases if to.operation.takes_body else {**cases, "with a body": again}
+    return at_the_edge(to) | at_the_guard(to) | {"right": to.sent(to.credential(), to.body(), like="")}
 
 
 NEAR = ("/", "/api/v1/", "/signin/", "/account/", "/static/", "/docs/", "/dev/", "/.well-known/", "/oauth2/")
