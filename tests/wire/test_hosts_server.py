@@ -6,33 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Literal
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from passgate import testing
-from tests.servers import free_port
 from tests.wire.raw import Heard, head, send
+from tests.wire.targets import Kind, hosted
 from tests.wire.test_upgrade import BODY, JSON, UPGRADES
-
-Kind = Literal["httptools", "h11"]
-
-
-@asynccontextmanager
-async def hosted(kind: Kind) -> AsyncIterator[int]:
-    app, gate, port = FastAPI(), testing.gate(), free_port()
-    gate.mount(app, at="/auth")
-    server = uvicorn.Server(uvicorn.Config(app, port=port, http=kind, log_config=None, access_log=False))
-    serving = asyncio.ensure_future(server.serve())
-    while not server.started:  # noqa: ASYNC110  uvicorn calls nobody
-        await asyncio.sleep(0.02)
-    yield port
-    server.should_exit = True
-    await serving
 
 
 async def asked(port: int, *segments: bytes) -> Heard:

@@ -6,95 +6,26 @@ Not here: fields that no proxy writes (`test_forwarded`).
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from passgate import testing
 from passgate.app import Passgate
 from tests.cli.shell import Running
 from tests.kit import PASSWORD
-from tests.servers import free_port
 from tests.wire.raw import head, send
+from tests.wire.targets import FORWARDED, HAPROXY, NGINX, X_FORWARDED_FOR, proxy, serving
 
 pytestmark = pytest.mark.foreign
 
 VISITOR = "127.0.0.2"
 """An address of this machine that is not the proxy's."""
 FORGED = {"X-Forwarded-For": "203.0.113.1"}
-NGINX = """
-daemon off; pid {here}/pid; error_log {here}/error.log; {user}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/f;
-    uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
-    upstream passgate {{ server {upstream}; keepalive 8; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://passgate;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        }}
-    }}
-}}
-"""
-HAPROXY = """
-defaults
-    mode http
-    timeout client 10s
-    timeout server 10s
-    timeout connect 5s
-    option http-keep-alive
-frontend all
-    bind 127.0.0.1:{port}
-    {writes}
-    default_backend passgate
-backend passgate
-    server one {upstream}
-"""
-X_FORWARDED_FOR = "option forwardfor"
-FORWARDED = 'http-request set-header Forwarded "for=%[src];proto=http"\n    http-request del-header X-Forwarded-For'
-
-
-@contextmanager
-def proxy(program: str, config: str, here: Path, upstream: str, **more: str) -> Iterator[int]:
-    """The port of a running proxy."""
-    found = shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    assert found, f"{program} is needed: `make test` installs it, or says what to do"
-    here.mkdir()
-    port, file = free_port(), here / "config"
-    user = "user root;" if Path("/").owner() == here.owner() else ""
-    file.write_text(config.format(here=here, port=port, upstream=upstream, user=user, **more))
-    command = [found, "-p", str(here), "-c", str(file)] if program == "nginx" else [found, "-db", "-f", str(file)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        try:
-            give_up = time.monotonic() + 10
-            while not _listens(port):
-                assert process.poll() is None, process.stderr and process.stderr.read()
-                assert time.monotonic() < give_up
-                time.sleep(0.05)
-            yield port
-        finally:
-            process.terminate()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -168,16 +99,10 @@ def test_a_large_body_is_answered(port: int) -> None:
 
 @asynccontextmanager
 async def on_a_socket(path: Path, gate: Passgate) -> AsyncIterator[None]:
-    """A host's program as uvicorn runs it."""
     app = FastAPI()
     gate.mount(app, at="/auth")
-    server = uvicorn.Server(uvicorn.Config(app, uds=str(path), log_config=None, access_log=False, proxy_headers=False))
-    serving = asyncio.ensure_future(server.serve())
-    while not server.started:  # noqa: ASYNC110  uvicorn calls nobody
-        await asyncio.sleep(0.02)
-    yield
-    server.should_exit = True
-    await serving
+    async with serving(app, uds=str(path), proxy_headers=False):
+        yield
 
 
 async def test_through_a_unix_socket(tmp_path: Path) -> None:
