@@ -45,12 +45,17 @@ def send(port: int, *segments: bytes, pause: float = 0.03, patience: float = 1.0
                 if number:
                     time.sleep(pause)
                 connection.sendall(segment)
-            while part := connection.recv(65536):
-                heard += part
+        except (ConnectionResetError, BrokenPipeError):  # what came before can be read nevertheless
+            is_reset = True
         except TimeoutError:
             pass
-        except (ConnectionResetError, BrokenPipeError):
+        try:
+            while part := connection.recv(65536):
+                heard += part
+        except ConnectionResetError:
             is_reset = True
+        except TimeoutError:
+            pass
     responses, rest = taken_apart(heard)
     return Heard(responses, rest, is_reset, time.monotonic() - began)
 

@@ -80,9 +80,11 @@ async def serving(app: FastAPI, **config: Any) -> AsyncIterator[None]:
     running = asyncio.ensure_future(server.serve())
     while not server.started:  # noqa: ASYNC110  uvicorn calls nobody
         await asyncio.sleep(0.02)
-    yield
-    server.should_exit = True
-    await running
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
 
 
 @asynccontextmanager

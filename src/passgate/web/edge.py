@@ -24,6 +24,7 @@ from passgate.web.problems import answered
 from passgate.web.repeat import Repeats
 from passgate.web.routes import Declared, Face, Methods, Table, allowed
 from passgate.wire import body as decoder
+from passgate.wire.incoming import Incoming
 
 access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
@@ -61,10 +62,12 @@ class Context:
             return
         started = self._world.now()
         ctx = self._contexts.ctx(scope)
-        answer = _Answer(send, ctx.request_id, self._headers, has_body=scope["method"] != "HEAD")
-        scope.setdefault("state", {}).update(ctx=ctx, request_id=ctx.request_id, answer=answer)
+        is_upgrade = any(name == b"upgrade" for name, _ in scope["headers"])
+        incoming = Incoming(receive, Headers(scope=scope)) if is_upgrade else None
+        answer = _Answer(send, ctx.request_id, self._headers, incoming, has_body=scope["method"] != "HEAD")
+        scope.setdefault("state", {}).update(ctx=ctx, request_id=ctx.request_id, answer=answer, incoming=incoming)
         try:
-            await self._inner(scope, receive, answer)
+            await self._inner(scope, incoming or receive, answer)
         finally:
             access.info(
                 "request",
@@ -79,22 +82,34 @@ class Context:
 
 
 class _Answer:
-    """Wraps `send`: records the status and adds the standard headers. `has_body`: not for HEAD. `is_last`: nothing that
-    follows on this connection can be understood."""
+    """Wraps `send`: records the status and adds the standard headers. `has_body`: not for HEAD. `incoming`: of a
+    request with `Upgrade`; if the server withholds any of its body, no matter what the answer is, nothing that follows
+    on the connection may count as a request."""
 
-    def __init__(self, send: Send, request_id: str, standard: list[tuple[bytes, bytes]], *, has_body: bool) -> None:
+    def __init__(
+        self,
+        send: Send,
+        request_id: str,
+        standard: list[tuple[bytes, bytes]],
+        incoming: Incoming | None,
+        *,
+        has_body: bool,
+    ) -> None:
         self._send, self.request_id, self.status = send, request_id, 0
-        self._standard, self._has_body, self.is_last = standard, has_body, False
+        self._standard, self._incoming, self._has_body = standard, incoming, has_body
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self._incoming is not None:
+                await self._incoming.read_on()
+            is_last = self._incoming is not None and not self._incoming.is_whole
             have = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [
                 *message["headers"],
                 *(field for field in self._standard if field[0] not in have),
                 (b"x-request-id", self.request_id.encode()),
-                *([(b"connection", b"close")] if self.is_last else []),
+                *([(b"connection", b"close")] if is_last else []),
             ]
         elif not self._has_body:
             message["body"] = b""
@@ -309,15 +324,7 @@ async def _whole(headers: Headers, receive: Receive, scope: Scope) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             break
-    if _is_cut(headers, announced, total):
-        scope["state"]["answer"].is_last = True
+    incoming: Incoming | None = scope["state"]["incoming"]
+    if incoming is not None and not incoming.is_whole:
         raise Malformed
     return b"".join(parts)
-
-
-def _is_cut(headers: Headers, announced: str, total: int) -> bool:
-    """Whether the server passed on less than the client sent. Some take the body of a request with `Upgrade` for
-    another protocol, or for the next request: then nothing that follows may count. `passgate serve` reads it."""
-    if "content-length" in headers:
-        return int(announced) != total
-    return total == 0 and "upgrade" in headers and "transfer-encoding" in headers
