@@ -62,8 +62,7 @@ class Context:
             return
         started = self._world.now()
         ctx = self._contexts.ctx(scope)
-        is_upgrade = any(name == b"upgrade" for name, _ in scope["headers"])
-        incoming = Incoming(receive, Headers(scope=scope)) if is_upgrade else None
+        incoming = Incoming.of(scope, receive)
         answer = _Answer(send, ctx.request_id, self._headers, incoming, has_body=scope["method"] != "HEAD")
         scope.setdefault("state", {}).update(ctx=ctx, request_id=ctx.request_id, answer=answer, incoming=incoming)
         try:
@@ -82,9 +81,9 @@ class Context:
 
 
 class _Answer:
-    """Wraps `send`: records the status and adds the standard headers. `has_body`: not for HEAD. `incoming`: of a
-    request with `Upgrade`; if the server withholds any of its body, no matter what the answer is, nothing that follows
-    on the connection may count as a request."""
+    """Wraps `send`: records the status and adds the standard headers. `has_body`: not for HEAD. `incoming`: what the
+    client is still sending; if the server withholds it, nothing that follows on the connection may count as a request,
+    no matter what the answer is."""
 
     def __init__(
         self,
@@ -103,7 +102,7 @@ class _Answer:
             self.status = message["status"]
             if self._incoming is not None:
                 await self._incoming.read_on()
-            is_last = self._incoming is not None and not self._incoming.is_whole
+            is_last = self._incoming is not None and self._incoming.is_withheld
             have = {name.lower() for name, _ in message["headers"]}
             message["headers"] = [
                 *message["headers"],
@@ -325,6 +324,6 @@ async def _whole(headers: Headers, receive: Receive, scope: Scope) -> bytes:
         if not message.get("more_body"):
             break
     incoming: Incoming | None = scope["state"]["incoming"]
-    if incoming is not None and not incoming.is_whole:
+    if incoming is not None and incoming.is_withheld:
         raise Malformed
     return b"".join(parts)
