@@ -95,13 +95,15 @@ $(READY): $(LOCKED) pyproject.toml
 
 # Browser, proxies and clients are the distribution's own: with its security updates, and nothing fetched from anybody
 # else. Chromium's shell without windows does the same work in half the time; where a distribution has none, the whole
-# browser will do. Installing a server does not start it (RUNLEVEL).
-FOREIGN := nginx haproxy curl
-$(PROGRAMS): | $(READY)
-	@export PATH="$$PATH:/usr/sbin"; for program in chromium-headless-shell $(FOREIGN); do command -v $$program >/dev/null || missing=1; done; \
-	  test -z "$$missing" \
-	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
-	       && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium-headless-shell $(FOREIGN) >/dev/null; } \
-	  || { { command -v chromium-headless-shell || command -v chromium; } && for program in $(FOREIGN); do command -v $$program || exit 1; done; } >/dev/null \
-	  || { echo "The tests need chromium, nginx, haproxy and curl on PATH; on Debian: apt install chromium-headless-shell nginx haproxy curl" >&2; exit 1; }
+# browser will do. Installing a server does not start it (RUNLEVEL). A package may have another name than its program;
+# javac, because a Java without its compiler is not enough.
+FOREIGN := nginx haproxy curl javac node
+PACKAGES := chromium-headless-shell nginx haproxy curl default-jdk-headless nodejs
+$(PROGRAMS): Makefile | $(READY)
+	@export PATH="$$PATH:/usr/sbin"; have() { for program; do command -v "$$program" || return 1; done >/dev/null; }; \
+	  have chromium-headless-shell $(FOREIGN) \
+	  || { test "$$(id -u)" = 0 && have apt-get && apt-get update -qq \
+	       && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; } \
+	  || { { have chromium-headless-shell || have chromium; } && have $(FOREIGN); } \
+	  || { echo "The tests need chromium and $(FOREIGN) on PATH; on Debian: apt install $(PACKAGES)" >&2; exit 1; }
 	@touch $@
