@@ -21,9 +21,10 @@ SHARING = (
     "tests/architecture/test_places.py",
     "tests/library/test_wheel.py",
     "tests/races/",
+    "tests/wire/test_clients.py",
 )
 """Files and folders whose tests share something: a server, a built wheel, a population of people, a copy of the
-project."""
+project, programs of others."""
 
 
 POSTGRES = ("postgres", "::test_migrate_a_server", "::test_not_ready_without_its_database")
