@@ -19,26 +19,8 @@ from passgate.store.tables import tenant
 
 MAIN = "main"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38})[a-z0-9]")
-PATHS = frozenset(
-    {
-        "account",
-        "api",
-        "dev",
-        "docs",
-        "healthz",
-        "login",
-        "readyz",
-        "recover",
-        "signin",
-        "signout",
-        "signup",
-        "static",
-    }
-)
-"""The first segments of our paths that could be names. The routes are not known here: a test compares."""
-RESERVED = PATHS | {"main", "www", "admin", "t", "oauth2", "bff", "demo"}
-"""Names that no tenant may have, because an address with one would be mistaken for another: those of our paths, also of
-paths that are to come, of hosts, and of the tenant that is always there."""
+RESERVED = frozenset({"main", "api", "admin", "www", "t", "oauth2", "bff", "dev", "demo"})
+"""The product's list, and no list of our paths: names of tenants stand behind `/t/` or in a host."""
 
 
 @dataclass(frozen=True, slots=True)
