@@ -56,7 +56,7 @@ def stories(*but: str) -> list[Any]:
     return found
 
 
-async def told(story: Story, **given: object) -> None:
+async def perform(story: Story, **given: object) -> None:
     wanted = inspect.signature(story).parameters
     await story(**{name: value for name, value in given.items() if name in wanted})
 
@@ -86,7 +86,7 @@ async def test_pressed_twice(impatient: BrowserSite, story: Story, js: bool) -> 
     async def rules(**changes: Any) -> None:
         await rule(impatient.deployment.a, **changes)
 
-    await told(story, site=impatient, js=js, rules=rules)
+    await perform(story, site=impatient, js=js, rules=rules)
     await rules()
 
 
@@ -94,9 +94,9 @@ async def test_pressed_twice(impatient: BrowserSite, story: Story, js: bool) -> 
 
 
 @pytest.mark.parametrize(("story", "js"), stories(*COUNTS))
-async def test_told_by_the_restless(site: BrowserSite, rules: Rule, story: Story, js: bool) -> None:
+async def test_a_restless_person(site: BrowserSite, rules: Rule, story: Story, js: bool) -> None:
     site.habit = reload if story.__name__ in WITH_DEVICE else restless
-    await told(story, site=site, js=js, rules=rules)
+    await perform(story, site=site, js=js, rules=rules)
 
 
 # -- two tabs --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 
 from passgate.core.ctx import Ctx
 from passgate.core.form_answers import LIFE
-from passgate.web import csrf, routes
+from passgate.web import csrf
 from tests import catalogue
 from tests.architecture.population import Ask, Population
 from tests.catalogue import asks_pages
@@ -27,8 +27,6 @@ from tests.catalogue.settled import HOURS
 from tests.kit import Dice, The, running, settings_for
 from tests.web.browsing import Page
 
-LEADS_ON = "POST /login"
-"""It has no form of ours."""
 BY_SCRIPT = ("POST /signin/passkey/options", "POST /account/passkeys/options")
 """The script asks each time for new ones."""
 FORMS = [
@@ -37,13 +35,6 @@ FORMS = [
     if key.startswith("POST /") and not key.startswith(f"POST {API}/") and key not in BY_SCRIPT
     for right in entry.rights
 ]
-
-
-def test_every_form_is_here() -> None:
-    pages = [route for route in catalogue.application().api.routes if isinstance(route, routes.Page)]
-    found = {f"POST {route.path}" for route in pages if "POST" in (route.methods or ())}
-    tested = {str(param.values[0]) for param in FORMS}
-    assert found - tested == {LEADS_ON, *BY_SCRIPT}
 
 
 @pytest.fixture

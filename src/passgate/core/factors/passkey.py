@@ -77,19 +77,22 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     async with ctx.write() as db:
         named = sign_in.person_id
         allowed = await _known(ctx, db, sign_in.tenant_id, named, sign_in.rows) if named else []
-        fresh = await _shared(ctx, db, sign_in) or await _challenge(
-            ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id
-        )
+        fresh = await _challenge(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id)
     return ceremony.request_options(challenge=fresh, rp_id=rp_id(ctx), allowed=allowed)
 
 
-async def _shared(ctx: Ctx, db: Db, sign_in: SignIn) -> bytes | None:
-    """The challenge of a sign-in without an address, if half its life is left: several tabs of one browser wait for an
-    answer to it, and a newer one would make what the others wait for invalid."""
-    live = None if sign_in.email_key else await once.live(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id)
-    asked = once.carried(ctx, live) if live is not None else {}
-    is_young = live is not None and live["expires_at"] - ctx.now() > LIFE * SECOND // 2
-    return bytes.fromhex(asked["challenge"]) if is_young and asked.get("person", "") == sign_in.person_id else None
+async def waiting(ctx: Ctx, sign_in: SignIn) -> dict[str, Any] | None:
+    """The options that were given last for a sign-in that names nobody yet, if half their life is left: what waits in
+    the autofill of several tabs waits for the same answer."""
+    async with ctx.read() as db:
+        live = await once.live(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id)
+    if live is None or sign_in.person_id is not None or live["expires_at"] - ctx.now() <= LIFE * SECOND // 2:
+        return None
+    asked = once.carried(ctx, live)
+    if not asked or asked["person"] is not None:
+        return None
+    await ceremony.ready()
+    return ceremony.request_options(challenge=bytes.fromhex(asked["challenge"]), rp_id=rp_id(ctx), allowed=[])
 
 
 async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:

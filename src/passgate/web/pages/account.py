@@ -59,12 +59,6 @@ async def is_fresh(ctx: Ctx) -> bool:
     return True
 
 
-async def step_up(ctx: Ctx, back: str, *, address: bool = False) -> Response:
-    """Redirect to a step-up at the person's own level, which returns to this page with a fresh proof. `address`: it
-    confirms the email address too."""
-    return await begun(ctx, await starts.step_up(ctx, None, back, address=address))
-
-
 @at_well_known.get("/.well-known/change-password")
 async def well_known(ctx: Context) -> Response:
     """Redirects password managers to the page for changing the password."""

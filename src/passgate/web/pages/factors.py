@@ -14,9 +14,9 @@ from starlette.responses import Response
 from passgate.core import account, enrolment
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey, totp
-from passgate.errors import PassgateError
+from passgate.errors import NotFound, PassgateError
 from passgate.web import routes
-from passgate.web.guards import RedirectTo, Visitor
+from passgate.web.guards import Visitor
 from passgate.web.pages.account import Id, is_fresh, page
 from passgate.web.pages.form import Error, fields, form, typed
 from passgate.web.pages.page import go
@@ -81,19 +81,18 @@ async def add_passkey(request: Request, ctx: Visitor) -> Response:
     return _after_adding(ctx, before, "passkey")
 
 
-async def _mine(ctx: Ctx, passkey_id: str, error: PassgateError | None) -> dict[str, Any]:
-    """One of the person's passkeys. The page of one that is gone leads back to the list."""
+async def _mine(ctx: Ctx, passkey_id: str) -> dict[str, Any]:
     rows = await enrolment.passkeys(ctx)
     one = next((row for row in rows if row["id"] == passkey_id), None)
     if one is None:
-        raise error or RedirectTo(HERE)
+        raise NotFound
     return one
 
 
 @router.get("/passkeys/{id}")
 async def ask_name(request: Request, ctx: Visitor, id: Id, error: Error = None) -> Response:
     """Asks for a passkey's name."""
-    one, fresh = await _mine(ctx, id, error), await is_fresh(ctx)
+    one, fresh = await _mine(ctx, id), await is_fresh(ctx)
     label = typed(request, "label", one["label"])
     return page(request, "account-passkey", ctx, error, fresh=fresh, one=one, label=label)
 
@@ -109,7 +108,7 @@ async def rename(request: Request, ctx: Visitor, id: Id) -> Response:
 @router.get("/passkeys/{id}/remove")
 async def ask_remove(request: Request, ctx: Visitor, id: Id, error: Error = None) -> Response:
     """Asks to confirm removing a passkey."""
-    one, fresh = await _mine(ctx, id, error), await is_fresh(ctx)
+    one, fresh = await _mine(ctx, id), await is_fresh(ctx)
     return page(request, "account-passkey-remove", ctx, error, fresh=fresh, one=one)
 
 

@@ -54,7 +54,9 @@ async def options(request: Request, ctx: Context, visitor: Anonymous) -> Respons
     decision = fields(request, optional=("decision",))["decision"]
     handle = await _offering(request, ctx, visitor, decision)
     if handle is not None:
-        made, sign_in = await signin.challenge(ctx, handle, passkey.name), await signin.find(ctx, handle)
+        sign_in = await signin.find(ctx, handle)
+        waits = await passkey.waiting(ctx, sign_in) if decision == AUTOFILL else None
+        made = waits or await signin.challenge(ctx, handle, passkey.name)
         return optioned(ctx, made, handle, sign_in_id=sign_in.id)
     if passkey.name not in (await tenant_of(ctx)).rules.first:
         raise FactorNotOffered
