@@ -25,7 +25,7 @@ from tests.authenticator import Authenticator
 from tests.core.behind import Folk
 
 TRIED = 2
-"""How many of their passwords and apps they try, newest first."""
+"""How many of their passwords they try, newest first. Of their apps they try all: any may have stood before."""
 LONGEST_WAIT = 3600
 
 
@@ -96,7 +96,7 @@ class Visitor:
         if not isinstance(decision, Enough):
             return None
         try:
-            finished = await signin.finish(self.ctx, started.handle, by_cookie=False)
+            finished = await signin.finish(self.ctx, started.handle, carrier="bearer")
         except Refusal:
             return None
         self.tokens.append(finished.opened.token)
@@ -106,7 +106,9 @@ class Visitor:
         for [factor] in need.ways:
             for answer in await self._answers(handle, factor, is_set_up=need.enrol, is_sent=is_sent):
                 try:
-                    decision = await signin.prove(self.ctx, handle, factor, answer)
+                    # A code is read when it is typed.
+                    typed = self.app_code(answer) if isinstance(answer, bytes) else answer
+                    decision = await signin.prove(self.ctx, handle, factor, typed)
                 except Throttled as busy:
                     self.folk.the.clock.forward(min(busy.retry_after, LONGEST_WAIT))
                     continue
@@ -118,8 +120,8 @@ class Visitor:
                     return decision
         return None
 
-    async def _answers(self, handle: str, factor: str, *, is_set_up: bool, is_sent: bool) -> list[Answer]:
-        """What to try, best first."""
+    async def _answers(self, handle: str, factor: str, *, is_set_up: bool, is_sent: bool) -> list[Answer | bytes]:
+        """What to try, best first; the secret of an app for its code."""
         try:
             match factor:
                 case "password":
@@ -129,7 +131,7 @@ class Visitor:
                     self.apps.append(base64.b32decode(offered["secret"]))
                     return [self.app_code(self.apps[-1])]
                 case "totp":
-                    return [self.app_code(secret) for secret in reversed(self.apps[-TRIED:])]
+                    return [*reversed(self.apps)]
                 case "recovery_code":
                     return [self.codes.pop()] if self.codes else []
                 case "passkey" if self.keys and not is_set_up:

@@ -199,10 +199,20 @@ ALL_PROVED_AGAIN = [
 """Password and mailbox take the place of the app after the waiting time, and then prove an app of the thief's."""
 
 
+APPS_ON_BOTH_SIDES = [
+    ("thief", "add_app", 60),
+    ("owner", "change_address", 60),
+    ("owner", "add_app", 60),
+    ("owner", "add_app", 60),
+]
+"""What stood before the thief is the owner's oldest app of three."""
+
+
 @settings(max_examples=14, **QUICK)
 @example((True, frozenset("MO")), MAILBOX_AND_OLD_MAIL)
 @example((True, frozenset("PM")), ALL_PROVED_AGAIN)
 @example((True, frozenset("M")), REMOVED_BY_THE_OWNER)
+@example((True, frozenset("MSO")), APPS_ON_BOTH_SIDES)
 @given(PARTS, STEPS)
 async def test_the_stronger_one_gets_it_back(shared: The, part: tuple[bool, frozenset[str]], steps: Any) -> None:
     await play(shared, part, steps)
