@@ -32,6 +32,8 @@ _DISTINCT = 8
 _HEAD = 5  # version, key id
 _SALT = 16
 _TAG = 16
+_SECRET, _STAMP = 32, 16
+"""Bytes of a bearer secret, and of the MAC behind it."""
 
 
 class Unreadable(ValueError):
@@ -165,31 +167,48 @@ class Ring:
 
     def mint(self, prefix: str) -> Minted:
         """A new bearer secret: prefix ‖ base64url(key id ‖ 256 random bits ‖ 128-bit MAC), and the hash to store."""
-        body = self.current.id + self._world.bytes(32)
-        tag = hmac.digest(self._subkey(self.current.id, prefix.encode()), body, "sha256")[:16]
-        token = prefix + base64.urlsafe_b64encode(body + tag).rstrip(b"=").decode()
-        return Minted(token, hashlib.sha256(body).digest())
+        return self.stamped(prefix, self._world.bytes(_SECRET))
 
     def presented(self, prefix: str, token: str) -> bytes | None:
         """The stored hash of a bearer secret that we minted, or None, decided without the database. Exactly one
         spelling of each secret is accepted."""
+        content = self.content(prefix, token, _SECRET)
+        return hashlib.sha256(content).digest() if content is not None else None
+
+    def stamped(self, prefix: str, content: bytes) -> Minted:
+        """A token with this content, readable for whoever has it and ours beyond doubt; `hash` is that of key id and
+        content."""
+        body = self.current.id + content
+        tag = hmac.digest(self._subkey(self.current.id, prefix.encode()), body, "sha256")[:_STAMP]
+        token = prefix + base64.urlsafe_b64encode(body + tag).rstrip(b"=").decode()
+        return Minted(token, hashlib.sha256(body).digest())
+
+    def content(self, prefix: str, token: str, length: int) -> bytes | None:
+        """Key id and content of a token that we have stamped, or None; `length` of the content in bytes."""
         if not token.startswith(prefix):
             return None
-        text = token[len(prefix) :]
-        if len(text) != 70:
+        text, size = token[len(prefix) :], 4 + length + _STAMP
+        if len(text) != -(-size * 4 // 3):
             return None
         try:
-            raw = base64.urlsafe_b64decode(text + "==")
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError:
             return None
         if base64.urlsafe_b64encode(raw).rstrip(b"=") != text.encode():
             return None
-        body, tag = raw[:36], raw[36:]
+        body, tag = raw[:-_STAMP], raw[-_STAMP:]
         key = self._find(body[:4])
         if key is None:
             return None
-        want = hmac.digest(self._subkey(key.id, prefix.encode()), body, "sha256")[:16]
-        return hashlib.sha256(body).digest() if hmac.compare_digest(want, tag) else None
+        want = hmac.digest(self._subkey(key.id, prefix.encode()), body, "sha256")[:_STAMP]
+        return body if hmac.compare_digest(want, tag) else None
+
+    def derived(self, purpose: str, key_id: bytes, data: bytes) -> bytes:
+        """32 bytes that only the keys of this ring can derive from `data`: the same for the same key."""
+        key = self._find(key_id)
+        if key is None:
+            raise Unreadable(purpose)
+        return hmac.digest(self._subkey(key.id, purpose.encode()), data, "sha256")
 
 
 class Minted(NamedTuple):
