@@ -176,6 +176,15 @@ class LimitSettings(_Part):
     connections: int = Field(100, ge=1, description="Connections that one address may have open to one process")
 
 
+class TokenSettings(_Part):
+    access: Annotated[Seconds, Field(le=24 * 3600)] = Field(600, description="How long an access token is valid")
+    refresh: Seconds = Field(
+        30 * 24 * 3600, description="How long a refresh token is valid; never longer than its session"
+    )
+    algorithm: Literal["ES256", "EdDSA", "RS256"] = Field("ES256", description="Algorithm that signs access tokens")
+    rotate: Seconds = Field(90 * 24 * 3600, description="How long a signing key signs before a new one takes its place")
+
+
 class ServeSettings(_Part):
     """Deadlines of the connections to `passgate serve`."""
 
@@ -231,6 +240,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     limit: LimitSettings = Field(default_factory=LimitSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    token: TokenSettings = Field(default_factory=TokenSettings)
     look: ThemeSettings = Field(default_factory=ThemeSettings)
 
     @classmethod

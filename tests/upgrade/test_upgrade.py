@@ -7,6 +7,7 @@ what was under way, mails to be sent, the trail. An upgrade that is interrupted 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +30,7 @@ from passgate.store.schema import SCHEMA
 from passgate.store.tables import carrier, session
 from passgate.world import World
 from tests.authenticator import Authenticator, StoredCredential
-from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, running, settings_for, token_of
+from tests.kit import OTHER_PASSWORD, PASSWORD, Dice, The, bearer, code_of, handle_of, running, settings_for, token_of
 from tests.servers import Postgres
 from tests.web.browsing import app
 
@@ -59,6 +60,9 @@ class Older:
             services.hasher.close()
         async with running(self.settings) as the:
             the.clock.now = self.seen["now"]
+            dice = the.gate.services.world.dice
+            assert isinstance(dice, Dice)
+            dice.counter = itertools.count(10**6)  # other randomness than that of the database
             yield the
 
 

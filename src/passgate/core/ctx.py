@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel
 
 from passgate.core.factor import Factors
+from passgate.core.keyset import KeySet
 from passgate.core.site import Site, Sites
 from passgate.errors import CredentialMissing
 from passgate.hashing import Hasher, Queue
@@ -48,8 +49,12 @@ class Services:
     """Set while the database's log may still hold what was erased."""
     tally: Counter[str] = field(default_factory=Counter)
     """What is counted and not written into the trail, such as starts; logged once a minute."""
+    keys: KeySet = field(default_factory=KeySet)
+    """What this process has read of the signing keys."""
     profile: type[BaseModel] | None = None
     """The model of a profile; None accepts any JSON object."""
+    claims: Callable[[Person], Mapping[str, Any]] | None = None
+    """What a host adds to access tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,11 @@ class Ctx:
 
     def read(self) -> AbstractAsyncContextManager[Db]:
         return self.services.store.read()
+
+    @property
+    def issuer(self) -> str:
+        """Of tokens: the same for all pages of an installation."""
+        return self.services.sites.default.url
 
     @property
     def person(self) -> Person:

@@ -17,6 +17,7 @@ from passgate.core import (
     credentials,
     erasure,
     form_answers,
+    keys,
     ledger,
     once,
     outbox,
@@ -91,6 +92,7 @@ def jobs() -> tuple[Job, ...]:
         Job("seal the trail", 0, ledger.seal),
         Job("scrub the log", 0, erasure.scrub),
         Job("purge", _SLOW, tidy),
+        Job("rotate signing keys", _SLOW, keys.rotate_due),
         Job("log what was counted", _SLOW, log_tally),
         Job("seal under the newest key", 0, _Resealing()),
     )

@@ -226,8 +226,8 @@ session = Table(
     Index(None, "expires_at"),
 )
 
-# core/sessions: what carries a session, `cookie` or `bearer`, and the level that was proved with it. `generation`
-# counts its secrets; `proofs`: when each was given. It ends with its session.
+# core/sessions: what carries a session (`cookie`, `bearer` or `jwt`), and the level that was proved with it. It ends
+# with its session. `generation` counts its secrets; `proofs`: when each was given.
 carrier = Table(
     "carrier",
     metadata,
@@ -237,6 +237,12 @@ carrier = Table(
     Column("kind", String(8), nullable=False),
     Column("secret_hash", LargeBinary, nullable=False, unique=True),
     Column("generation", Integer, nullable=False, server_default="1"),
+    # Of a refresh family: how often its token was replaced, when last, and the key that its tokens are bound to.
+    Column("rotation", Integer, nullable=False, server_default="0"),
+    _at("rotated_at", null=True),
+    Column("key_thumbprint", String(43)),
+    # JSON: browsers and systems other than the one that signed in, which it was used with.
+    Column("clients", Text, nullable=False, server_default=text("'[]'")),
     Column("amr", Text, nullable=False),
     Column("acr", String(60), nullable=False),
     Column("proofs", Text, nullable=False),
@@ -361,4 +367,20 @@ observer_queue = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _at("due_at"),
     Index(None, "name", "about", "seq"),
+)
+
+# core/keys: keys that sign tokens. `id` is the thumbprint; `generation` counts those of an algorithm. A key signs from
+# `signs_from` on, and is published until `expires_at`, which is known once it has a successor.
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("id", String(43), primary_key=True),
+    Column("algorithm", String(8), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("public", Text, nullable=False),
+    _sealed("private_sealed", "signing_key"),
+    _at("created_at"),
+    _at("signs_from"),
+    _at("expires_at", null=True),
+    UniqueConstraint("algorithm", "generation"),
 )
