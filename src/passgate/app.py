@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
 from passgate.core import installation, jobs, observers, tenants
-from passgate.core.ctx import Services
+from passgate.core.ctx import Person, Services
 from passgate.core.events import Event
 from passgate.core.factor import Factor, Factors
 from passgate.core.factors import FACTORS
@@ -36,7 +36,7 @@ from passgate.store import SCHEMA, Store
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
-from passgate.web.api import account, admin, factors, session, signin
+from passgate.web.api import account, admin, factors, session, signin, tokens
 from passgate.web.edge import layers
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
@@ -67,8 +67,9 @@ class Passgate:
         sites: Iterable[Site] = (),
     ) -> None:
         """`profile` is the model of a person's profile; `claims` adds facts that only the host knows about a user (a
-        plan, a team); `mailer` replaces the one of the settings; `factors` are added to the built-in ones;
-        `sites` are those of tenants with an origin of their own. Raises UnsafeSettings."""
+        plan, a team), to the `User` of a request and to access tokens; `mailer` replaces the one of the settings;
+        `factors` are added to the built-in ones; `sites` are those of tenants with an origin of their own. Raises
+        UnsafeSettings."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
@@ -82,7 +83,11 @@ class Passgate:
         """Create the parts. They belong to one event loop, so a closed Passgate creates new ones when it runs again."""
         services = build_services(self.settings, self._world)
         sites = self._sites.at(self._at)
-        self._assemble(replace(services, profile=self._profile, sites=sites, factors=self._factors))
+        given = {"profile": self._profile, "claims": self._token_claims if self._claims else None}
+        self._assemble(replace(services, **given, sites=sites, factors=self._factors))  # type: ignore[arg-type]
+
+    def _token_claims(self, person: Person) -> Mapping[str, Any]:
+        return host.with_claims(host.described(self.services, person), self._claims).claims
 
     def _assemble(self, services: Services) -> None:
         self.services = services
@@ -259,8 +264,9 @@ def _api(gate: Passgate) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for endpoints in (signin, session, account, factors, admin, ops):
+    for endpoints in (signin, session, tokens, account, factors, admin, ops):
         _take(app, endpoints.router)
+    _take(app, tokens.at_issuer)
     _take(app, factors.router_of(gate.services.factors.own))
     if gate.settings.docs:
         docs.install(app)

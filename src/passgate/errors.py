@@ -4,6 +4,7 @@
     ├── Refusal            a rule refuses the request: all is rolled back, then `deferred` is committed
     │   ├── Malformed 400 · NotJson/NotForm 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
     │   ├── CredentialMissing/CredentialInvalid/SessionEnded/HandleInvalid/StepUpNeeded 401
+    │   ├── ClientChanged/RefreshReused 401: sessions that have ended
     │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed 403 · NotFound 404
     │   ├── Conflict/NoChallenge/AlreadyProved/FactorNotOffered/ProofMissing/NotYet/TenantNameTaken 409
     │   └── Throttled 429
@@ -135,6 +136,20 @@ class SessionEnded(_Unauthenticated):
 
 class SessionSuperseded(SessionEnded):
     """The session lives on under a newer secret: the answer must not clear the cookie, which may hold that one."""
+
+
+class ClientChanged(SessionEnded):
+    """The tenant ends a session that is used by another browser or system than before."""
+
+    code = "client_changed"
+    message = "You've been signed out because another browser or device used this sign-in. Sign in again."
+
+
+class RefreshReused(SessionEnded):
+    """A refresh token was used a second time, so somebody else may have it: its session has ended."""
+
+    code = "refresh_reused"
+    message = "You've been signed out because a sign-in token was used twice. Sign in again."
 
 
 class HandleInvalid(_Unauthenticated):

@@ -162,14 +162,44 @@ async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
     return refusals(settings) + key_reasons(settings) + (reasons or await policy_reasons(settings))
 
 
+async def signing_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Keys that should sign tokens and that the present key file does not open. No reason not to start: a server that
+    starts publishes a successor. Nothing is made or migrated by looking."""
+    from passgate.core import keys  # noqa: PLC0415
+    from passgate.settings import KEY_FILE  # noqa: PLC0415
+    from passgate.store.migrate import is_behind  # noqa: PLC0415
+
+    if settings.is_sqlite and not database_file(settings).exists():
+        return []
+    if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
+        return []
+    async with built(settings) as parts:
+        unreadable = [] if await is_behind(parts.store, serving=True) else await keys.unreadable(parts)
+    advice = "Restore the newest key file (or secret), or wait six minutes after the next start: then a new key signs."
+    return [("SIGNING_KEY_UNREADABLE", f"Signing key {key.id} can't be decrypted. {advice}") for key in unreadable]
+
+
+@asynccontextmanager
+async def built(settings: Settings) -> AsyncIterator[Services]:
+    """The long-lived parts, as they are; closed at the end."""
+    from passgate.app import build_services  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
+
+    made = build_services(settings, World.real())
+    try:
+        yield made
+    finally:
+        await made.store.close()
+        await made.breach.close()
+        made.hasher.close()
+
+
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
-    from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
-    from passgate.world import World  # noqa: PLC0415
 
     settings = load(given)
     if settings.is_sqlite and not make and not database_file(settings).exists():
@@ -177,16 +207,11 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
     if reasons := reasons + key_reasons(settings) + await database_reasons(settings):
         raise UnsafeSettings(reasons)
-    made = build_services(settings, World.real())
-    try:
+    async with built(settings) as made:
         if settings.is_sqlite:
             await upgrade(made.store, lock=settings.data / "passgate.lock")
         await tenants.ensure_main(made)
         yield made
-    finally:
-        await made.store.close()
-        await made.breach.close()
-        made.hasher.close()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

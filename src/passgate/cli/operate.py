@@ -3,7 +3,6 @@ people."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +61,8 @@ def doctor(
     tune_hash: Annotated[bool, typer.Option("--tune-hash", help="Measure Argon2id on this machine instead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List everything that keeps Passgate from starting, as `CODE text`. Exits with 1 if there is anything."""
+    """List everything that keeps Passgate from starting, or from signing tokens, as `CODE text`. Exits with 1 if there
+    is anything."""
     settings = desk.load(ctx.obj)
     if tune_hash:
         from passgate.cli.tune import tune  # noqa: PLC0415
@@ -70,13 +70,20 @@ def doctor(
         measured = desk.run(tune(settings))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons = asyncio.run(desk.start_reasons(settings))
+    reasons = desk.run(_reasons(settings))
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
     if not settings.is_development and not settings.trusted_proxies:
         typer.echo("Note: no trusted proxies. Behind one, set PASSGATE_TRUSTED_PROXIES: " + UNTRUSTED, err=True)
     raise typer.Exit(1 if reasons else 0)
+
+
+async def _reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Those not to start, and those that `doctor` alone reports. These need keys and database, so they come last."""
+    found = await desk.start_reasons(settings)
+    is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATABASE_")) for code, _ in found)
+    return [*found, *(await desk.signing_reasons(settings) if is_open else [])]
 
 
 def backup(
@@ -109,23 +116,16 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
     than this program or without its keys needs the copy all the more: nothing is migrated or made."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import operate  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
-    from passgate.world import World  # noqa: PLC0415
 
     if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
         return "KEYS_MISSING"
     try:
-        services = build_services(settings, World.real())
-        try:
+        async with desk.built(settings) as services:
             if await is_behind(services.store, serving=True):
                 return "DATABASE_BEHIND"
             await operate.record_backup(desk.operator(services), with_keys=with_keys)
-        finally:
-            await services.store.close()
-            await services.breach.close()
-            services.hasher.close()
     except UnsafeSettings as unsafe:
         return " ".join(code for code, _ in unsafe.reasons)
     except (PassgateError, SQLAlchemyError, OSError, ValueError) as fault:
@@ -133,15 +133,26 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
     return ""
 
 
-def rotate(ctx: typer.Context, as_json: AsJson = False) -> None:
+def rotate(
+    ctx: typer.Context,
+    signing: Annotated[bool, typer.Option("--signing", help="Publish a new key for signing tokens instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Add a new key and encrypt every credential with it. Running servers pick it up on their own."""
     from passgate.core import operate  # noqa: PLC0415
 
     async def work() -> dict[str, Any]:
         async with desk.services(ctx.obj) as services:
-            return await operate.rotate_keys(desk.operator(services))
+            acting = desk.operator(services)
+            return desk.format_times(await (operate.rotate_signing if signing else operate.rotate_keys)(acting))
 
     done = desk.run(work())
+    if signing:
+        if not done["made"]:
+            typer.echo("This key is waiting to sign already, so no other one was made.", err=True)
+        plain = f"Key {done['key_id']} ({done['algorithm']}) is published and signs from {done['signs_at']}."
+        desk.show(done, plain, as_json=as_json)
+        return
     if not done["made"]:
         typer.echo("Your keys are in your settings. To rotate them, add a new secret in front there.", err=True)
     desk.show(done, f"Key {done['key_id']}: {done['rewrapped']} credentials encrypted again.", as_json=as_json)

@@ -27,6 +27,7 @@ def install(app: typer.Typer) -> None:
     user.command("disable")(disable)
     user.command("enable")(enable)
     user.command("signin-link")(signin_link)
+    user.command("sessions")(sessions)
     role = typer.Typer(help="Add and remove roles of users.", no_args_is_help=True, rich_markup_mode=None)
     role.command("give")(give)
     role.command("take")(take)
@@ -107,6 +108,20 @@ def enable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json:
 
     done = _asked_of(ctx, email, tenant, users.enable)
     desk.show(done, _line(done), as_json=as_json)
+
+
+def sessions(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """List a user's sessions, newest first, and how each is carried: cookie, bearer or jwt."""
+    from passgate.core import users  # noqa: PLC0415
+
+    async def found(core: Ctx, user: User) -> dict[str, Any]:
+        return {"items": [desk.format_times(row) for row in await users.sessions_of(core, user)], "next": None}
+
+    answer = _asked_of(ctx, email, tenant, found)
+    lines = [
+        f"{row['id']}  {row['carrier']}  {row['last_used_at']}  {row['client']['browser']}" for row in answer["items"]
+    ]
+    desk.show(answer, "\n".join(lines), as_json=as_json)
 
 
 def signin_link(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:

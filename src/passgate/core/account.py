@@ -119,9 +119,9 @@ async def has_password(ctx: Ctx) -> bool:
         return password.name in await credentials.kinds(db, *ctx.person.key)
 
 
-async def my_sessions(ctx: Ctx, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+async def my_sessions(ctx: Ctx, *, before: str | None, limit: int, with_carrier: bool = False) -> list[dict[str, Any]]:
     async with ctx.read() as db:
-        return await sessions.listed(ctx, db, before=before, limit=limit)
+        return await sessions.listed(ctx, db, ctx.person.key, before=before, limit=limit, with_carrier=with_carrier)
 
 
 async def end_session(ctx: Ctx, session_id: str) -> None:
@@ -155,7 +155,7 @@ async def exported(ctx: Ctx) -> dict[str, Any]:
         return {
             "user": people.as_json({**found, "roles": ",".join(roles)}),
             "credentials": await credentials.exported(db, *ctx.person.key),
-            "sessions": await sessions.listed(ctx, db, before=None, limit=1000),
+            "sessions": await sessions.listed(ctx, db, ctx.person.key, before=None, limit=1000),
             "activity": await audit.activity(db, *ctx.person.key, before=None, limit=10_000),
         }
 

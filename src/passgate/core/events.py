@@ -178,6 +178,16 @@ class Event(StrEnum):
     ACCOUNT_ENABLED = "account:enabled", "A disabled account was enabled again.", N_("Account enabled")
     ACCOUNT_CREATED = "account:created", "An account was created.", N_("Account created")
     SESSION_ENDED = "session:ended", "A session was ended.", N_("Device signed out")
+    CLIENT_CHANGED = (
+        "session:client:changed",
+        "A session was used by another browser or system than before. The facts name both, and what was done.",
+        N_("Sign-in used by another browser or device"),
+    )
+    REFRESH_REUSED = (
+        "session:refresh:reused",
+        "A refresh token was used a second time. Its session was ended.",
+        N_("Signed out because a sign-in token was used twice"),
+    )
     SESSIONS_ENDED = (
         "session:all_ended",
         "Several sessions were ended. The facts say why and how many.",
@@ -198,6 +208,7 @@ class Event(StrEnum):
         "users:listed",
         "An operator listed a tenant's users. The facts say how many they were.",
     )
+    SIGNING_KEY_ADDED = "key:signing:added", "An operator published a new key that signs tokens."
     KEY_ROTATED = "key:rotated", "A new root key was added."
     ACCESS_REFUSED = (
         "access:refused",

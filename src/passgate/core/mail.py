@@ -211,6 +211,20 @@ LETTERS: dict[str, Letter] = {
         (_ACT,),
         recover=True,
     ),
+    "refresh_reused": Letter(
+        N_("You were signed out of an app for %(service)s"),
+        N_("You were signed out"),
+        N_("A sign-in token of your account was used twice. Somebody may have copied it, so we ended that sign-in."),
+        (_ACT,),
+        recover=True,
+    ),
+    "client_changed": Letter(
+        N_("You were signed out of %(service)s"),
+        N_("You were signed out"),
+        N_("Your sign-in was used by another browser or device than the one you signed in with, so we ended it."),
+        (_ACT,),
+        recover=True,
+    ),
     "address_code": Letter(
         _CODE,
         N_("Confirm your new email address"),

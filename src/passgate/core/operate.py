@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, checkpoint, ledger, sealed, tenants
+from passgate.core import access, checkpoint, keys, ledger, sealed, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -41,6 +41,19 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
         pass
     await checkpoint.make(ctx.services)
     return facts
+
+
+async def rotate_signing(ctx: Ctx) -> dict[str, Any]:
+    """Publish the next key that signs tokens: {key_id, algorithm, made, signs_at}. If one waits already, it stays the
+    next."""
+    access.require_operator(ctx)
+    before = {key.id for key in await keys.read(ctx.services)}
+    key = await keys.add(ctx.services, ctx.settings.token.algorithm)
+    facts: dict[str, Any] = {"key_id": key.id, "algorithm": key.public.algorithm}
+    if made := key.id not in before:
+        async with ctx.write() as db:
+            await record(ctx, db, Event.SIGNING_KEY_ADDED, **facts)
+    return {**facts, "made": made, "signs_at": key.signs_from}
 
 
 @asynccontextmanager

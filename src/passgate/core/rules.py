@@ -86,6 +86,18 @@ class Rules(BaseModel):
         "refuse", description="If a passkey's counter doesn't increase: refuse or note"
     )
     remember_days: int = Field(30, ge=0, le=365, description="Days a browser can be remembered. 0: never")
+    on_client_change: Annotated[str, _one_of("off", "log", "step_up", "end")] = Field(
+        "log", description="If another browser or system uses a session: off, log, step_up or end"
+    )
+    access_life: int = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="Seconds an access token is valid, at most as in the settings. 0: as there",
+    )
+    refresh_life: int = Field(
+        0, ge=0, le=31_536_000, description="Seconds a refresh token is valid, at most as in the settings. 0: as there"
+    )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], factors: Factors) -> Rules:

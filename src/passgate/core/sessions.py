@@ -29,10 +29,13 @@ from sqlalchemy import (
     update,
 )
 
+from passgate.core import refresh_token
 from passgate.core.ctx import Ctx, Person
 from passgate.core.policy import amr_of, least, stronger, suffices
+from passgate.core.refresh_token import RefreshToken
 from passgate.core.rules import AAL3, Rules
 from passgate.errors import CredentialInvalid, NotFound, SessionEnded, SessionSuperseded, StepUpNeeded
+from passgate.seal import Minted
 from passgate.store import Db
 from passgate.store.point import Lookup
 from passgate.store.tables import carrier, person, role_grant, session, superseded_secret, tenant
@@ -46,7 +49,7 @@ _COMMA = literal_column("','", String)
 _ROLES = select(
     func.aggregate_strings(role_grant.c.role, _COMMA)  # type: ignore[arg-type]
 ).where(role_grant.c.person_id == person.c.id)
-LOOKUP = Lookup(
+_WHOLE = (
     select(
         session.c.id,
         session.c.tenant_id,
@@ -80,16 +83,24 @@ LOOKUP = Lookup(
     .join(carrier, carrier.c.session_id == session.c.id)
     .join(person, person.c.id == session.c.person_id)
     .join(tenant, tenant.c.id == session.c.tenant_id)
-    .where(carrier.c.secret_hash == b"")
 )
 """Everything a request needs to know of a session, in one indexed query."""
+LOOKUP = Lookup(_WHOLE.where(carrier.c.secret_hash == b""))
+_IS_FAMILY = carrier.c.kind == literal_column("'jwt'", String)
+_BY_ID = Lookup(_WHOLE.where(session.c.id == "", _IS_FAMILY))
+_FAMILY = Lookup(
+    _WHOLE.add_columns(carrier.c.rotation, carrier.c.rotated_at, carrier.c.secret_hash, carrier.c.key_thumbprint).where(
+        carrier.c.id == "", _IS_FAMILY
+    )
+)
+"""The same columns in the same places, and then those of a refresh family."""
 _EXPIRIES = LOOKUP.several("idle_expires_at", "expires_at")
 _ENDS = LOOKUP.several("ended_at", "carrier_ended_at", "person_disabled_at", "tenant_disabled_at")
 _NO_END = (None, None, None, None)
 _amr = msgspec.json.Decoder(tuple[str, ...]).decode
 _proofs = msgspec.json.Decoder(dict[str, int]).decode
 _OF_PERSON = LOOKUP.several(
-    "tenant_id", "person_id", "id", "carrier_id", "generation", "acr", "amr", "auth_time", "proofs", "policy"
+    "tenant_id", "person_id", "id", "carrier_id", "generation", "acr", "amr", "auth_time", "proofs"
 )
 _SUPERSEDED = Lookup(
     select(session.c.ended_at)
@@ -98,23 +109,24 @@ _SUPERSEDED = Lookup(
     .where(superseded_secret.c.secret_hash == b"")
 )
 
-Kind = Literal["cookie", "bearer"]
+Kind = Literal["cookie", "bearer", "jwt"]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`token` is returned only once."""
+    """`token` is returned only once; that of a refresh family is its refresh token."""
 
     token: str
     session: dict[str, Any]
+    carrier_id: str
     is_new_device: bool
 
 
-_MINE = (session.c.tenant_id == bindparam("of_tenant"), session.c.person_id == bindparam("of_person"))
+_THEIRS = (session.c.tenant_id == bindparam("of_tenant"), session.c.person_id == bindparam("of_person"))
 _SEEN = select(
-    exists().where(*_MINE).label("any"),
+    exists().where(*_THEIRS).label("any"),
     exists()
-    .where(*_MINE, session.c.browser == bindparam("as_browser"), session.c.os == bindparam("as_os"))
+    .where(*_THEIRS, session.c.browser == bindparam("as_browser"), session.c.os == bindparam("as_os"))
     .label("same"),
 )
 
@@ -141,16 +153,23 @@ class Proved:
 
 async def open_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, proved: Proved) -> Opened:
     """Open a session with one carrier, always with new ids and a new secret. Only the secret's hash is stored."""
-    minted, now = ctx.ring.mint(PREFIX), ctx.now()
+    now = ctx.now()
     both = {"tenant_id": tenant_id, "created_at": now, "ended_at": None}
     row = {"id": ctx.world.uuid(), "person_id": person_id, **both, **_used(ctx, now, proved.acr)}
     carried = {"id": ctx.world.uuid(), "session_id": row["id"], **both, **proved.level(now)}
+    minted = _minted(ctx, proved.kind, carried["id"], 0)
     device = {"as_browser": ctx.origin.browser, "as_os": ctx.origin.os}
     seen = await db.one(_SEEN, of_tenant=tenant_id, of_person=person_id, **device)
     await db.add(session, **row)
     await db.add(carrier, **carried, secret_hash=minted.hash)
     is_new = bool(seen and seen["any"] and not seen["same"])
-    return Opened(minted.token, as_json({**carried, **row}, current=True), is_new)
+    return Opened(minted.token, as_json({**carried, **row}, current=True), carried["id"], is_new)
+
+
+def _minted(ctx: Ctx, kind: Kind, carrier_id: str, rotation: int) -> Minted:
+    if kind == "jwt":
+        return refresh_token.minted(ctx.ring, carrier_id, rotation, ctx.world.bytes(32))
+    return ctx.ring.mint(PREFIX)
 
 
 def _used(ctx: Ctx, now: int, acr: str) -> dict[str, Any]:
@@ -182,14 +201,53 @@ async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
     read = await ctx.services.store.point.one(LOOKUP, secret_hash)
     if read is None:
         raise await _missing(ctx, secret_hash)
+    found = _person(ctx, LOOKUP, read)
+    return found if at_any_level else leveled(ctx, found)
+
+
+async def of_family(ctx: Ctx, session_id: str) -> Person:
+    """The person of a live session that is carried by a refresh family, at whatever level. CredentialInvalid,
+    SessionEnded."""
+    read = await ctx.services.store.point.one(_BY_ID, session_id)
+    if read is None:
+        raise CredentialInvalid
+    return _person(ctx, _BY_ID, read)
+
+
+async def opened_family(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str) -> Person:
+    """The same of a family that this transaction has opened or stepped up. SessionEnded."""
+    row = await db.one(_WHOLE.where(*_this(tenant_id, carrier_id)))
+    if row is None:
+        raise SessionEnded
+    return _person(ctx, LOOKUP, tuple(row.values()))
+
+
+async def family(ctx: Ctx, family_id: str) -> tuple[Person | None, Mapping[str, Any]]:
+    """A refresh family, and whose it is: None if the session or the family has ended. CredentialInvalid."""
+    read = await ctx.services.store.point.one(_FAMILY, family_id)
+    if read is None:
+        raise CredentialInvalid
+    row = _FAMILY.named(read)
+    try:
+        return _person(ctx, _FAMILY, read), row
+    except SessionEnded:
+        return None, row
+
+
+def _person(ctx: Ctx, lookup: Lookup, read: Any) -> Person:
+    """Raises SessionEnded."""
     now = ctx.now()
     if min(_EXPIRIES(read)) <= now or _ENDS(read) != _NO_END:
         raise SessionEnded
-    tenant_id, person_id, session_id, carrier_id, generation, acr, amr, auth_time, proofs, policy = _OF_PERSON(read)
+    tenant_id, person_id, session_id, carrier_id, generation, acr, amr, auth_time, proofs = _OF_PERSON(read)
     carried = (carrier_id, generation, acr, _amr(amr), auth_time, _proofs(proofs))
-    found = Person(tenant_id, person_id, session_id, *carried, LOOKUP.named(read))
-    rules = Rules.parsed(policy, ctx.factors)
-    if not at_any_level and not suffices(rules, found.proofs, found.acr):
+    return Person(tenant_id, person_id, session_id, *carried, lookup.named(read))
+
+
+def leveled(ctx: Ctx, found: Person) -> Person:
+    """The same, or StepUpNeeded for a level that the tenant's rules no longer accept."""
+    rules = Rules.parsed(found.row["policy"], ctx.factors)
+    if not suffices(rules, found.proofs, found.acr):
         raise StepUpNeeded(least(ctx.factors, rules), ctx.settings.signin.fresh)
     return found
 
@@ -204,18 +262,29 @@ async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInv
 
 async def touch(ctx: Ctx) -> None:
     """Extend the idle expiry, written at most every `touch_every` seconds."""
-    me, now = ctx.person, ctx.now()
-    if now - me.row["last_used_at"] < ctx.settings.session.touch_every * SECOND:
+    if _is_touched(ctx, ctx.person):
         return
-    idle = min(now + _lives(ctx, me.acr)[0] * SECOND, me.row["expires_at"])
-    move = update(session).where(
-        session.c.tenant_id == me.tenant_id,
-        session.c.id == me.session_id,
-        session.c.last_used_at < now,
-        *_live(now),
-    )
     async with ctx.write() as db:
-        await db.change(move.values(last_used_at=now, idle_expires_at=idle))
+        await use(ctx, db, ctx.person)
+
+
+def _is_touched(ctx: Ctx, me: Person) -> bool:
+    return bool(ctx.now() - me.row["last_used_at"] < ctx.settings.session.touch_every * SECOND)
+
+
+async def use(ctx: Ctx, db: Db, me: Person) -> None:
+    """The same in a transaction of the caller's."""
+    if _is_touched(ctx, me):
+        return
+    now = ctx.now()
+    idle = min(now + _lives(ctx, me.acr)[0] * SECOND, me.row["expires_at"])
+    move = update(session).where(*_mine(me), *_live(now), session.c.last_used_at < now)
+    await db.change(move.values(last_used_at=now, idle_expires_at=idle))
+
+
+def _mine(me: Person) -> tuple[ColumnElement[bool], ...]:
+    """The session of whoever acts."""
+    return session.c.tenant_id == me.tenant_id, session.c.id == me.session_id
 
 
 def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ...]:
@@ -262,23 +331,60 @@ async def renew(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str, proved: Prove
     old = await live_carrier(ctx, db, tenant_id, carrier_id)
     if old is None:
         raise SessionEnded
-    minted, now = ctx.ring.mint(PREFIX), ctx.now()
+    rotation = old["rotation"] + 1
+    # In another second than before, because access tokens are told from those before the step-up by it.
+    now = max(ctx.now(), (old["auth_time"] // SECOND + 1) * SECOND) if proved.kind == "jwt" else ctx.now()
+    minted = _minted(ctx, proved.kind, carrier_id, rotation)
     level = replace(proved, proofs={**json.loads(old["proofs"]), **proved.proofs}).level(now)
-    of_carrier = update(carrier).where(*_this(tenant_id, carrier_id))
-    await db.change(of_carrier.values(**level, secret_hash=minted.hash, generation=old["generation"] + 1))
+    secret = {"secret_hash": minted.hash, "generation": old["generation"] + 1, "rotation": rotation, "clients": "[]"}
+    await db.change(update(carrier).where(*_this(tenant_id, carrier_id)).values(**level, **secret, rotated_at=now))
     await db.add(superseded_secret, secret_hash=old["secret_hash"], carrier_id=carrier_id)
     of_session = update(session).where(session.c.tenant_id == tenant_id, session.c.id == old["session_id"])
     await db.change(of_session.values(**_used(ctx, now, proved.acr)))
     row = await db.one(_WITH_LEVEL.where(*_this(tenant_id, carrier_id)))
     if row is None:
         raise SessionEnded
-    return Opened(minted.token, as_json(row, current=True), is_new_device=False)
+    return Opened(minted.token, as_json(row, current=True), carrier_id, is_new_device=False)
+
+
+async def rotate(ctx: Ctx, db: Db, me: Person, given: RefreshToken, successor: Minted) -> bool:
+    """Replace the token of a live refresh family, which is a use of the session; False if it was used before. Check and
+    mark are one statement."""
+    now = ctx.now()
+    unused = (carrier.c.rotation == given.rotation, carrier.c.secret_hash == given.hash, carrier.c.ended_at.is_(None))
+    same = update(carrier).where(
+        *_this(me.tenant_id, given.family_id), *unused, exists().where(*_mine(me), *_live(now))
+    )
+    values = {"rotation": given.rotation + 1, "secret_hash": successor.hash, "rotated_at": now}
+    if await db.change(same.values(**values)) != 1:
+        return False
+    await use(ctx, db, me)
+    return True
+
+
+async def other_clients(ctx: Ctx, me: Person) -> list[list[str]]:
+    """The browsers and systems that were recorded for a carrier, besides the one that signed in."""
+    async with ctx.read() as db:
+        stored = await db.value(select(carrier.c.clients).where(*_this(me.tenant_id, me.carrier_id)))
+    found: list[list[str]] = json.loads(stored or "[]")
+    return found
+
+
+async def add_client(db: Db, me: Person, before: list[list[str]], client: tuple[str, str]) -> bool:
+    """Record one more; False if somebody else has just recorded one."""
+    same = update(carrier).where(*_this(me.tenant_id, me.carrier_id), carrier.c.clients == json.dumps(before))
+    return bool(await db.change(same.values(clients=json.dumps([*before, client]))))
 
 
 async def end(ctx: Ctx, db: Db, session_id: str, reason: str = "ended") -> None:
     """End one of the person's own sessions, and its step-ups; NotFound for anyone else's."""
     if not await _end(ctx, db, *ctx.person.key, session.c.id == session_id, reason):
         raise NotFound
+
+
+async def end_one(ctx: Ctx, db: Db, whose: Person, reason: str) -> bool:
+    """End this session, whoever acts; False if it had ended."""
+    return bool(await _end(ctx, db, *whose.key, session.c.id == whose.session_id, reason))
 
 
 async def end_others(ctx: Ctx, db: Db, reason: str = "ended") -> int:
@@ -302,7 +408,7 @@ async def purge(db: Db, before: int) -> None:
     await db.change(delete(session).where(or_(ended, session.c.expires_at < before)))
 
 
-_WITH_LEVEL = select(session, carrier.c.amr, carrier.c.acr, carrier.c.auth_time).join(
+_WITH_LEVEL = select(session, carrier.c.kind, carrier.c.amr, carrier.c.acr, carrier.c.auth_time).join(
     carrier, carrier.c.session_id == session.c.id
 )
 _of_same = carrier.alias()
@@ -316,13 +422,18 @@ _NEWEST = (
 """Of a session's carriers the one that proved something last: its level is what a list shows."""
 
 
-async def listed(ctx: Ctx, db: Db, *, before: str | None, limit: int) -> list[dict[str, Any]]:
-    """Live sessions, newest first."""
-    query = _WITH_LEVEL.where(*_is(*ctx.person.key), *_live(ctx.now()), carrier.c.id == _NEWEST)
+async def listed(
+    ctx: Ctx, db: Db, whose: tuple[str, str], *, before: str | None, limit: int, with_carrier: bool = False
+) -> list[dict[str, Any]]:
+    """Somebody's live sessions, newest first. `with_carrier`: adds the kind of the carrier that proved something
+    last."""
+    query = _WITH_LEVEL.where(*_is(*whose), *_live(ctx.now()), carrier.c.id == _NEWEST)
     if before:
         query = query.where(session.c.id < before)
     rows = await db.rows(query.order_by(session.c.id.desc()).limit(limit))
-    return [as_json(row, current=row["id"] == ctx.person.session_id) for row in rows]
+    present = ctx.principal.session_id if isinstance(ctx.principal, Person) else ""
+    found = [as_json(row, current=row["id"] == present) for row in rows]
+    return [{**one, "carrier": row["kind"]} for one, row in zip(found, rows, strict=True)] if with_carrier else found
 
 
 def as_json(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from passgate.core import (
     budgets,
     carriers,
     credentials,
+    keys,
     links,
     mail,
     once,
@@ -25,6 +26,7 @@ from passgate.core import (
     recovery,
     sessions,
     signup,
+    tokens,
     undo,
 )
 from passgate.core import known as browsers
@@ -339,13 +341,16 @@ class Finished:
     opened: sessions.Opened
     browser: str | None
     known: str | None
+    pair: tokens.Pair | None = None
 
 
-async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = False) -> Finished:
-    """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded.
-    `by_cookie`: a browser gets it, and is known from now on. A session that this browser carries already lives on if it
-    is the same person's, and is replaced if it is another's. `remember`: the browser may skip the second factor for
-    some days, if the tenant's rules allow that."""
+async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: bool = False) -> Finished:
+    """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded. With
+    a cookie a browser gets it, and is known from now on. A session that this browser carries already lives on if it is
+    the same person's, and is replaced if it is another's. `remember`: the browser may skip the second factor for some
+    days, if the tenant's rules allow that."""
+    by_cookie = carrier == "cookie"
+    key = await keys.signer(ctx.services) if carrier == "jwt" else None
     before = await pending.find(ctx, handle)
     present = await _present(ctx) if by_cookie else None
     others = (present.key,) if present else ()
@@ -360,7 +365,7 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
             raise StepUpNeeded(str(sign_in.data.get("floor") or sign_in.rules.least_acr), 0)
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
-        opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, by_cookie), present)
+        opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         await record(
             ctx,
@@ -375,13 +380,14 @@ async def finish(ctx: Ctx, handle: str, *, by_cookie: bool, remember: bool = Fal
         )
         remembered = await _remember(ctx, db, sign_in, sign_in.person_id) if remember else None
         cookie = await browsers.renewed(ctx, db, sign_in.tenant_id, sign_in.person_id) if by_cookie else None
-        return Finished(opened, remembered, cookie)
+        pair = await tokens.first(ctx, db, key, sign_in.tenant_id, opened) if key else None
+        return Finished(opened, remembered, cookie, pair)
 
 
 async def _present(ctx: Ctx) -> Person | None:
     """Whose live session the browser of this request carries."""
     try:
-        return (await carriers.acting(ctx, ctx.origin.session, at_any_level=True)).person
+        return (await carriers.acting(ctx, ctx.origin.session, by_cookie=True, at_any_level=True)).person
     except (CredentialInvalid, SessionEnded):
         return None
 
@@ -423,11 +429,11 @@ async def _session(
     return await sessions.open_session(ctx, db, sign_in.tenant_id, person_id, proved)
 
 
-def _proved(ctx: Ctx, sign_in: SignIn, enough: Enough, by_cookie: bool) -> sessions.Proved:
+def _proved(ctx: Ctx, sign_in: SignIn, enough: Enough, carrier: sessions.Kind) -> sessions.Proved:
     proofs = dict(sign_in.proved_at)
     if enough.reason == policy.BY_BROWSER.name:
         proofs[REMEMBERED] = ctx.now()
-    return sessions.Proved("cookie" if by_cookie else "bearer", proofs, enough.amr, enough.acr)
+    return sessions.Proved(carrier, proofs, enough.amr, enough.acr)
 
 
 def may_remember(sign_in: SignIn) -> int:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from passgate.core import access, account, links, people, tenants
+from passgate.core import access, account, links, people, sessions, tenants
 from passgate.core.access import Standing
 from passgate.core.action import administration, end_all
 from passgate.core.audit import record
@@ -82,6 +82,15 @@ async def listed(ctx: Ctx, tenant_name: str) -> list[dict[str, Any]]:
     async with ctx.write() as db:
         await record(ctx, db, Event.USERS_LISTED, tenant_id=tenant.id, tenant=tenant.name, count=len(found))
     return found
+
+
+async def sessions_of(ctx: Ctx, user: User) -> list[dict[str, Any]]:
+    """A user's live sessions, newest first."""
+    access.require_operator(ctx)
+    async with ctx.read() as db:
+        return await sessions.listed(
+            ctx, db, (user.tenant_id, user.person_id), before=None, limit=1000, with_carrier=True
+        )
 
 
 async def disable(ctx: Ctx, user: User) -> dict[str, Any]:

@@ -75,6 +75,7 @@ Errors are returned as `application/problem+json` with a stable `code`.
 _TAGS = {
     "signin": "Sign up, sign in, recover an account, step up.",
     "session": "The current session.",
+    "tokens": "Tokens for programs.",
     "me": "The signed-in user's account.",
     "factors": "The signed-in user's passkeys, authenticator app, backup codes and remembered browsers.",
     "admin": "For a tenant's admins: the tenant's policy and sign-in links.",

@@ -27,7 +27,9 @@ from passgate.errors import (
 from passgate.web import cookies, csrf
 from passgate.wire import body
 
-session_bearer = HTTPBearer(scheme_name="session", description="A session's token, `pg_ses_…`", auto_error=False)
+session_bearer = HTTPBearer(
+    scheme_name="session", description="A session's token, `pg_ses_…`, or an access token", auto_error=False
+)
 session_cookie = APIKeyCookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
 _handle_bearer = HTTPBearer(scheme_name="handle", description="A sign-in's handle, `pg_sin_…`", auto_error=False)
 
@@ -70,7 +72,7 @@ async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Ctx
     SessionEnded, CsrfRefused, or StepUpNeeded for a session that the tenant's rules no longer accept, unless
     `at_any_level`."""
     secret, by_cookie = carried(ctx, request.headers)
-    acting = await carriers.acting(ctx, secret, at_any_level=at_any_level)
+    acting = await carriers.acting(ctx, secret, by_cookie=by_cookie, at_any_level=at_any_level)
     if by_cookie:
         await _refuse_foreign(acting, request, acting.person.session_id)
     return acting
@@ -205,7 +207,7 @@ async def present(request: Request) -> Person | None:
     ctx = ctx_of(request)
     try:
         value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
-        return (await carriers.acting(ctx, value, at_any_level=True)).person if value else None
+        return (await carriers.acting(ctx, value, by_cookie=True, at_any_level=True)).person if value else None
     except (CredentialInvalid, SessionEnded):
         return None
 
@@ -244,7 +246,7 @@ async def _visitor(request: Request, *, at_any_level: bool) -> Ctx:
     ctx = ctx_of(request)
     try:
         value = cookies.read(request.headers.raw, cookies.session_name(ctx.settings))
-        acting = await carriers.acting(ctx, value or "", at_any_level=at_any_level)
+        acting = await carriers.acting(ctx, value or "", by_cookie=True, at_any_level=at_any_level)
     except (CredentialInvalid, SessionEnded) as over:
         back = request.url.path if request.method in csrf.SAFE else "/account"
         # A newer secret of the same session may be in the browser by now.

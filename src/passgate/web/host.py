@@ -93,14 +93,14 @@ async def user(services: Services, request: Request) -> User:
     ctx = context_of(services, request)
     acting = request.scope[_CTX] = await guards.live(ctx, request)
     await sessions.touch(acting)
-    return _user(services, acting.person)
+    return described(services, acting.person)
 
 
 def with_claims(who: User, claims: Claims | None) -> User:
     return replace(who, claims=MappingProxyType(dict(claims(who)))) if claims else who
 
 
-def _user(services: Services, me: Person) -> User:
+def described(services: Services, me: Person) -> User:
     tenant = Tenant(me.tenant_id, me.row["name"], me.row["display_name"])
     session = Session(
         me.session_id,

@@ -40,8 +40,8 @@ class Whole(Output):
 
 async def answer(ctx: Ctx, headers: Headers, send: Send) -> None:
     """GET /api/v1/session. Never extends the session; reads the store each time."""
-    secret, _ = carried(ctx, headers)
-    body = encode(whole((await carriers.acting(ctx, secret)).person))
+    secret, by_cookie = carried(ctx, headers)
+    body = encode(whole((await carriers.acting(ctx, secret, by_cookie=by_cookie)).person))
     fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": body})

@@ -43,6 +43,7 @@ from passgate.web.api.shapes import (
     refuses,
     with_example,
 )
+from passgate.web.api.tokens import as_json
 from passgate.web.guards import Context, Handle
 from passgate.world import iso
 
@@ -135,13 +136,17 @@ class Proved(Output):
 class Finish(Input):
     model_config = with_example({"carrier": "bearer"})
 
-    carrier: Literal["bearer", "cookie"]
+    carrier: Literal["bearer", "cookie", "jwt"]
     remember: bool = Field(False, description="With `cookie`: skip two-step verification in this browser for a while")
 
 
 class Finished(Output):
     session: Session
     token: str | None = Field(None, description="Only with `carrier: bearer`")
+    access_token: str | None = Field(None, description="Only with `carrier: jwt`, like the members below")
+    refresh_token: str | None = None
+    token_type: str | None = None
+    expires_in: int | None = None
 
 
 def _started(begun: starts.Started) -> dict[str, Any]:
@@ -249,12 +254,13 @@ async def prove(ctx: Context, handle: Handle, given: Proof) -> Any:
     summary="Finish and create a session",
 )
 async def finish(ctx: Context, request: Request, response: Response, handle: Handle, given: Finish) -> Any:
-    """Works once. `bearer` returns the session's token; `cookie` sets it as a cookie instead."""
+    """Works once. `bearer` returns the session's token; `cookie` sets it as a cookie instead; `jwt` returns an access
+    token that other programs can verify, and a refresh token."""
     if given.carrier == "cookie":
         csrf.refuse_foreign(ctx, request.headers)
     elif given.remember:
         raise Invalid({"remember": "value"})
-    finished = await signin.finish(ctx, handle, by_cookie=given.carrier == "cookie", remember=given.remember)
+    finished = await signin.finish(ctx, handle, carrier=given.carrier, remember=given.remember)
     opened = finished.opened
     answer: dict[str, Any] = {"session": format_times(opened.session)}
     if given.carrier == "cookie":
@@ -263,6 +269,8 @@ async def finish(ctx: Context, request: Request, response: Response, handle: Han
             response.headers.append("set-cookie", cookies.set_known(ctx.settings, finished.known, known.LIFE))
         if finished.browser:
             response.headers.append("set-cookie", cookies.set_browser(ctx.settings, finished.browser))
+    elif finished.pair is not None:
+        answer |= as_json(finished.pair)
     else:
         answer["token"] = opened.token
     return answer

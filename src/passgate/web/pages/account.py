@@ -16,6 +16,7 @@ from passgate.core import account
 from passgate.core.ctx import Ctx
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
+from passgate.i18n import N_
 from passgate.web import cookies, guards, routes
 from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
@@ -32,6 +33,8 @@ at_well_known = routes.services(include_in_schema=False, dependencies=[Depends(g
 
 Id = Annotated[str, Path(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$")]
 _LISTED = 20
+_CARRIED = {"bearer": N_("Used by an app"), "jwt": N_("Used by an app with access tokens")}
+"""How a session is used that no browser has."""
 
 
 def page(request: Request, name: str, ctx: Ctx, error: PassgateError | None = None, **more: Any) -> Response:
@@ -128,9 +131,11 @@ async def password(request: Request, ctx: Visitor) -> Response:
 @router.get("/account/sessions")
 async def sessions(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Lists the devices that are signed in."""
-    rows = await account.my_sessions(ctx, before=None, limit=account.PAGE)
+    rows = await account.my_sessions(ctx, before=None, limit=account.PAGE, with_carrier=True)
     rows.sort(key=lambda row: (not row["current"], -row["last_used_at"]))
-    listed = [{**row, "shown_by": labels_of_amr(row["amr"])} for row in rows]
+    listed = [
+        {**row, "shown_by": labels_of_amr(row["amr"]), "carried_by": _CARRIED.get(row["carrier"])} for row in rows
+    ]
     return page(request, "account-sessions", ctx, error, rows=listed)
 
 

@@ -217,7 +217,7 @@ async def finished(
 ) -> Response:
     """Redirect home, or to the page that was asked for, with a session. `to_codes`: redirect to the backup codes, after
     somebody has set up their first second factor."""
-    done, settings = await signin.finish(ctx, handle, by_cookie=True, remember=remember), ctx.settings
+    done, settings = await signin.finish(ctx, handle, carrier="cookie", remember=remember), ctx.settings
     has_codes = any(not ctx.factors[name].is_lasting for name in sign_in.rules.second_among)
     home = CODES if to_codes and has_codes else HOME
     wanted = str(sign_in.data.get("return_to") or home)
