@@ -231,6 +231,10 @@ def _begin_with(content: bytes, file: Path) -> None:
         file.write_bytes(content)
 
 
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+"""The browser of whom tests create by calling `core` (`tests.core.behind`), so that it stays the same one."""
+
+
 def client_for(gate: Passgate, ip: str = "127.0.0.1") -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(gate, client=(ip, 50000))
-    return httpx2.AsyncClient(transport=transport, base_url=gate.settings.url)
+    return httpx2.AsyncClient(transport=transport, base_url=gate.settings.url, headers={"User-Agent": FIREFOX})

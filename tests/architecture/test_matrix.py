@@ -173,7 +173,7 @@ def outcomes(answer: httpx2.Response) -> tuple[int, str]:
 def gives_away(answer: httpx2.Response) -> bool:
     """Whether the body or a cookie contains a session token, a browser's secret, a link's token or a TOTP secret."""
     displayed = answer.text + "".join(answer.headers.get_list("set-cookie"))
-    found = any(prefix in displayed for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "otpauth:"))
+    found = any(prefix in displayed for prefix in ("pg_ses_", "pg_brw_", "pg_lnk_", "pg_rt_", "eyJ", "otpauth:"))
     # A page that answers a wrong first code by POST shows the QR code again to the person who has just seen it.
     return found or (answer.request.method == "GET" and 'class="qr"' in displayed)
 

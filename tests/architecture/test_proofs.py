@@ -42,7 +42,6 @@ PARTS = (
     "tenancy",
     "provider",
     "BFF",
-    "tokens",
     "federation",
     "admin console",
     "React",

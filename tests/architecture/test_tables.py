@@ -38,6 +38,7 @@ OWNERS = {
     "dev_mail": {"adapters/mailbox.py"},
     "observer": {"core/observers.py"},
     "observer_queue": {"core/observers.py"},
+    "signing_key": {"core/keys.py"},
 }
 JOINED = {
     ("core/sessions.py", "person"): "one look-up finds all that a request needs",

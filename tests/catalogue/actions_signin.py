@@ -5,8 +5,11 @@ Proofs are in `actions_proofs`; how often each action writes is in `api` and `pa
 
 from __future__ import annotations
 
-from passgate.core import recovery, signin, starts
+from contextlib import suppress
+
+from passgate.core import keys, recovery, signin, starts, tokens
 from passgate.core.ctx import Person as Actor
+from passgate.errors import RefreshReused
 from tests.catalogue.actions_proofs import passkey_asked, ways_that_wait
 from tests.catalogue.before import (
     begun,
@@ -73,27 +76,27 @@ async def finish_signin(folk: Folk) -> Action:
     actor = await folk.create()
     begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
-    return lambda: signin.finish(folk.elsewhere, begun.handle, by_cookie=False)
+    return lambda: signin.finish(folk.elsewhere, begun.handle, carrier="bearer")
 
 
 async def finish_signup(folk: Folk) -> Action:
     handle, code = await signing_up(folk, PASSWORD)
     await signin.prove(folk.ctx, handle, "email_code", code)
-    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
+    return lambda: signin.finish(folk.ctx, handle, carrier="bearer")
 
 
 async def finish_recovery(folk: Folk) -> Action:
     handle, code = await recovering(folk)
     await signin.prove(folk.ctx, handle, "email_code", code)
     await signin.prove(folk.ctx, handle, "password", OTHER_PASSWORD)
-    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
+    return lambda: signin.finish(folk.ctx, handle, carrier="bearer")
 
 
 async def finish_step_up(folk: Folk) -> Action:
     actor = await folk.create()
     begun = await starts.step_up(folk.acting(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
-    return lambda: signin.finish(folk.ctx, begun.handle, by_cookie=False)
+    return lambda: signin.finish(folk.ctx, begun.handle, carrier="bearer")
 
 
 async def finish_and_remember(folk: Folk) -> Action:
@@ -101,13 +104,13 @@ async def finish_and_remember(folk: Folk) -> Action:
     await policy(folk.the)
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
-    return lambda: signin.finish(folk.ctx, handle, remember=True, by_cookie=True)
+    return lambda: signin.finish(folk.ctx, handle, remember=True, carrier="cookie")
 
 
 async def finish_remembered(folk: Folk) -> Action:
     actor, browser = await remembered(folk)
     handle = await begun(folk, actor, browser)
-    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
+    return lambda: signin.finish(folk.ctx, handle, carrier="bearer")
 
 
 async def finish_found_again(folk: Folk) -> Action:
@@ -116,7 +119,7 @@ async def finish_found_again(folk: Folk) -> Action:
     await (await ways_that_wait(folk, actor))()
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
-    return lambda: signin.finish(folk.ctx, handle, by_cookie=False)
+    return lambda: signin.finish(folk.ctx, handle, carrier="bearer")
 
 
 # -- links -----------------------------------------------------------------------------------------
@@ -165,9 +168,41 @@ async def open_link_of_admins(folk: Folk) -> Action:
 
 async def finish_link_of_admins(folk: Folk) -> Action:
     begun = await starts.by_link(folk.ctx, await link_of_admins(folk))
-    return lambda: signin.finish(folk.ctx, begun.handle, by_cookie=False)
+    return lambda: signin.finish(folk.ctx, begun.handle, carrier="bearer")
 
 
 async def open_link_to_recover(folk: Folk) -> Action:
     token = await link_for(folk, await folk.create())
     return lambda: starts.by_link(folk.ctx, token, is_recovery=True)
+
+
+# -- tokens ----------------------------------------------------------------------------------------
+
+
+async def finish_by_tokens(folk: Folk) -> Action:
+    await keys.signer(folk.the.gate.services)  # the first of its algorithm is made by whoever needs it first
+    handle = await begun(folk, await folk.create())
+    return lambda: signin.finish(folk.ctx, handle, carrier="jwt")
+
+
+async def pair_of(folk: Folk) -> tokens.Pair:
+    """The pair of a person who has just signed in."""
+    pair = (await signin.finish(folk.ctx, await begun(folk, await folk.create()), carrier="jwt")).pair
+    assert pair is not None
+    return pair
+
+
+async def refresh(folk: Folk) -> Action:
+    token = (await pair_of(folk)).refresh_token
+    return lambda: tokens.refresh(folk.ctx, token)
+
+
+async def refresh_again(folk: Folk) -> Action:
+    token = (await pair_of(folk)).refresh_token
+    await tokens.refresh(folk.ctx, token)
+
+    async def act() -> None:
+        with suppress(RefreshReused):
+            await tokens.refresh(folk.ctx, token)
+
+    return act

@@ -24,6 +24,7 @@ from tests.catalogue.outcomes import (
     BY_ID,
     BY_MAILED_CODE,
     CARRIED,
+    ENDED,
     FINISH,
     FRESH,
     INVALID,
@@ -61,6 +62,10 @@ async def reads_policy(population: Population) -> Ask:
 
 async def asks_health(population: Population) -> Ask:
     return Ask("/healthz")
+
+
+async def asks_keys(_population: Population) -> Ask:
+    return Ask("/oauth2/jwks")
 
 
 async def asks_readiness(population: Population) -> Ask:
@@ -136,10 +141,12 @@ SIGNING_IN: dict[str, Entry] = {
         (
             Right(asks.finishes_by_cookie, 201, FINISH, "remember"),
             Right(asks.finishes, 201, FINISH, None),
+            Right(asks.finishes_by_tokens, 201, FINISH, None),
             Right(asks.finishes_recovered, 201, FINISH, None),
         ),
         (
             Writes(ways.finish_signin, 5),
+            Writes(ways.finish_by_tokens, 5),
             Writes(ways.finish_link_of_admins, 3),
             Writes(ways.finish_signup, 5),
             Writes(ways.finish_recovery, 5),
@@ -275,6 +282,12 @@ OTHERS: dict[str, Entry] = {
         ),
         Fresh(lambda folk, who: operating.admins_link(folk.acting(who), NEVER), "owner"),
     ),
+    f"POST {API}/tokens/refresh": Entry(
+        STRANGER,
+        (Right(asks.refreshes, 200, {Rule.PERSON: ENDED, Rule.TENANT: ENDED}),),
+        (Writes(ways.refresh, 1, on_postgres=True), Writes(ways.refresh_again, 4, on_postgres=True)),
+    ),
+    "GET /oauth2/jwks": Entry(STRANGER, (Right(asks_keys, 200),)),
     "GET /healthz": Entry(STRANGER, (Right(asks_health, 200),)),
     "GET /readyz": Entry(OPERATOR, (Right(asks_readiness, 200),)),
     "GET /openapi.json": Entry(STRANGER, NOTHING),

@@ -162,6 +162,16 @@ async def finishes_by_cookie(population: Population) -> Ask:
     )
 
 
+async def finishes_by_tokens(population: Population) -> Ask:
+    return Ask(f"{API}/signin/finish", {"carrier": "jwt"}, await population.after_app(population.anna))
+
+
+async def refreshes(population: Population) -> Ask:
+    asked = await finishes_by_tokens(population)
+    pair = await population.done("POST", "/signin/finish", asked.body, asked.secret)
+    return Ask(f"{API}/tokens/refresh", {"refresh_token": pair["refresh_token"]})
+
+
 async def finishes_recovered(population: Population) -> Ask:
     ask = await gives_new_password(population)
     await population.done("POST", "/signin/prove", ask.body, ask.secret)

@@ -55,7 +55,7 @@ async def remembered(folk: Folk) -> tuple[Actor, str]:
     await policy(folk.the)
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
-    browser = (await signin.finish(folk.ctx, handle, remember=True, by_cookie=True)).browser
+    browser = (await signin.finish(folk.ctx, handle, remember=True, carrier="cookie")).browser
     assert browser is not None
     return actor, browser
 
@@ -63,7 +63,7 @@ async def remembered(folk: Folk) -> tuple[Actor, str]:
 async def known_browser(folk: Folk) -> tuple[Actor, Ctx]:
     """A person, and a context with the cookie of a browser in which they have signed in."""
     actor = await folk.create()
-    cookie = (await signin.finish(folk.ctx, await begun(folk, actor), by_cookie=True)).known
+    cookie = (await signin.finish(folk.ctx, await begun(folk, actor), carrier="cookie")).known
     assert cookie is not None
     return actor, replace(folk.ctx, origin=replace(folk.ctx.origin, known=cookie))
 

@@ -8,19 +8,23 @@ import re
 import sqlite3
 import stat
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from passgate.core.keys import MARGIN, PUBLISHED
 from passgate.settings import HashSettings
 from passgate.store import SCHEMA, Store
 from passgate.store.tables import tenant
 from tests.cli.shell import Shell
-from tests.kit import PASSWORD, settings_for
+from tests.kit import PASSWORD, handle_of, running, settings_for
 from tests.servers import Postgres
 
 SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
+WAIT = PUBLISHED + MARGIN
 
 
 def test_policy_explains_its_decision(shell: Shell) -> None:
@@ -98,6 +102,41 @@ def test_people(shell: Shell) -> None:
         "signin:link:made",
         "users:listed",
     ]
+
+
+def test_sessions_of_a_user(shell: Shell) -> None:
+    """Newest first, with what carries each, and without anything that opens one."""
+    shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)
+    assert shell("user", "sessions", "anna@example.com", "--json").json == {"items": [], "next": None}
+    carriers = ("bearer", "cookie", "jwt")
+    answers = asyncio.run(_signed_in(shell, "anna@example.com", *carriers))
+    listed = shell("user", "sessions", "anna@example.com", "--json")
+    items = listed.json["items"]
+    assert [item["carrier"] for item in items] == [*reversed(carriers)]
+    assert [item["id"] for item in items] == [answer["session"]["id"] for answer in reversed(answers)]
+    assert {(item["acr"], item["client"]["browser"]) for item in items} == {("urn:passgate:aal1", "Firefox")}
+    assert {item["created_at"][-1] for item in items} == {"Z"}
+    lines = shell("user", "sessions", "anna@example.com").out.splitlines()
+    assert [line.split()[:2] for line in lines] == [[item["id"], item["carrier"]] for item in items]
+    secrets = [value for answer in answers for name, value in answer.items() if name.endswith("token")]
+    assert len(secrets) == 3
+    assert [secret for secret in secrets if secret in listed.out] == []
+    assert shell("user", "disable", "anna@example.com").code == 0
+    assert shell("user", "sessions", "anna@example.com", "--json").json["items"] == []
+    assert shell("user", "sessions", "nobody@example.com").codes == ["not_found"]
+
+
+async def _signed_in(shell: Shell, email: str, *carriers: str) -> list[dict[str, Any]]:
+    """What each sign-in answered."""
+    settings = settings_for(shell.data, shell.env.get("PASSGATE_DATABASE_URL"))
+    answers = []
+    async with running(settings, real_world=True) as the:
+        for carrier in carriers:
+            handle = handle_of(await the.start(email))
+            assert (await the.prove(handle, "password", PASSWORD)).status_code == 200
+            answers.append((await the.finish(handle, carrier)).json())
+            the.http.cookies.clear()
+    return answers
 
 
 @pytest.mark.parametrize(
@@ -178,6 +217,47 @@ def test_keys_from_the_settings_turn_there(lite_shell: Shell) -> None:
     done = lite_shell("key", "rotate", "--json", SECRETS=f"{newer},{SECRET}").json
     assert (done["made"], done["rewrapped"]) == (False, 1)
     assert not (lite_shell.data / "passgate.keys").exists()
+
+
+def test_signing_keys_turn(shell: Shell) -> None:
+    """The first signs at once, the next one later; asked for again, it stays the next. The key file is not touched."""
+    shell("user", "add", "anna@example.com")
+    root = (shell.data / "passgate.keys").read_bytes()
+    began = datetime.now(UTC)
+    first, second, third = (shell("key", "rotate", "--signing", "--json").json for _ in range(3))
+    assert set(first) == {"key_id", "algorithm", "made", "signs_at"}
+    assert [one["algorithm"] for one in (first, second, third)] == ["ES256"] * 3
+    assert [one["made"] for one in (first, second, third)] == [True, True, False]
+    assert first["key_id"] != second["key_id"] == third["key_id"]
+    waits = [(datetime.fromisoformat(one["signs_at"]) - began).total_seconds() for one in (first, second)]
+    assert (waits[0] < WAIT, waits[1] >= WAIT) == (True, True)
+    again = shell("key", "rotate", "--signing")
+    assert (second["key_id"] in again.out, second["signs_at"] in again.out, again.err != "") == (True, True, True)
+    other = shell("key", "rotate", "--signing", "--json", TOKEN__ALGORITHM="EdDSA").json
+    assert (other["algorithm"], other["made"]) == ("EdDSA", True)
+    assert (shell.data / "passgate.keys").read_bytes() == root
+    events = [row["event"] for row in shell("audit", "tail", "-n", "100", "--json").json["items"]]
+    assert (events.count("key:signing:added"), events.count("key:rotated")) == (3, 0)
+    assert shell("audit", "verify").code == 0
+
+
+def test_a_key_file_of_yesterday(shell: Shell) -> None:
+    """`doctor` names each key that should sign and cannot, and what to do; no other command is refused for it."""
+    shell("user", "add", "anna@example.com")
+    keys = shell.data / "passgate.keys"
+    yesterday = keys.read_bytes()
+    signing = shell("key", "rotate", "--signing", "--json").json["key_id"]
+    assert shell("doctor").out == "ok\n"
+    assert shell("key", "rotate").code == 0
+    newest = keys.read_bytes()
+    keys.write_bytes(yesterday)
+    examined = shell("doctor", "--json")
+    [item] = examined.json["items"]
+    assert (examined.code, item["code"], signing in item["text"]) == (1, "SIGNING_KEY_UNREADABLE", True)
+    assert shell("doctor").out == f"{item['code']} {item['text']}\n"
+    assert shell("user", "list").code == 0
+    keys.write_bytes(newest)
+    assert shell("doctor").out == "ok\n"
 
 
 def test_the_trail_names_what_was_changed(lite_shell: Shell, tmp_path: Path) -> None:
@@ -270,7 +350,8 @@ def _schema(path: Path) -> list[object]:
 
 def test_nothing_is_made_by_looking(lite_shell: Shell) -> None:
     reads = (("user", "list"), ("user", "disable", "a@example.com"), ("audit", "verify"), ("key", "rotate"))
-    for argv in (*reads, ("backup", "copy.db"), ("role", "give", "a@example.com", "owner")):
+    later = (("key", "rotate", "--signing"), ("user", "sessions", "a@example.com"), ("backup", "copy.db"))
+    for argv in (*reads, *later, ("role", "give", "a@example.com", "owner")):
         assert lite_shell(*argv).codes == ["not_found"], argv
     assert lite_shell("doctor").out == "ok\n"
     assert not lite_shell.data.exists()

@@ -181,6 +181,32 @@ def test_sigterm_finishes_what_is_in_flight_and_a_second_start_finds_it(tmp_path
         assert http.get("/readyz").status_code == 200
 
 
+def test_a_server_starts_with_a_key_file_of_yesterday(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It publishes a successor of the signing key that it cannot read. Until that one signs, no pair is given, and the
+    sign-in can be finished otherwise."""
+    shell = Shell(tmp_path / "data", capsys)
+    shell("user", "add", "anna@example.com")
+    keys = shell.data / "passgate.keys"
+    yesterday = keys.read_bytes()
+    first = shell("key", "rotate", "--signing", "--json").json["key_id"]
+    assert shell("key", "rotate").code == 0
+    keys.write_bytes(yesterday)
+    shell("user", "add", "bert@example.com", "--password-stdin", typed=PASSWORD)
+    with Running("serve", shell.data) as server, server.http() as http:
+        give_up = time.monotonic() + 30
+        while len(published := [key["kid"] for key in http.get("/oauth2/jwks").json()["keys"]]) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        assert published[0] == first
+        handle = bearer(_started(http, "bert@example.com", PASSWORD))
+        down = http.post("/api/v1/signin/finish", json={"carrier": "jwt"}, headers=handle)
+        assert (down.status_code, down.json()["code"]) == (503, "unavailable")
+        assert http.post("/api/v1/signin/finish", json={"carrier": "bearer"}, headers=handle).status_code == 201
+        assert server.stop() == 0
+    lost = [line for line in server.log if line["level"] == "error"]
+    assert [line["row"] for line in lost] == [f"signing_key:{first}"]
+
+
 def test_workers_are_replaced_and_end_with_their_parent(tmp_path: Path) -> None:
     with Running("serve", tmp_path / "data", WORKERS="2") as server:
         workers = _workers(server)

@@ -45,7 +45,7 @@ async def stepped_up(folk: Folk, who: Actor, **answers: str) -> str:
     begun = await starts.step_up(folk.acting(who), None)
     for factor, answer in {"password": PASSWORD, **answers}.items():
         await signin.prove(folk.acting(who), begun.handle, factor, answer)
-    return (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
+    return (await signin.finish(folk.ctx, begun.handle, carrier="bearer")).opened.token
 
 
 async def rows_of(folk: Folk, who: Actor) -> Mapping[str, Mapping[str, Any]]:

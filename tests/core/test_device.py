@@ -52,7 +52,7 @@ async def remember(folk: Folk, actor: Actor) -> str:
     begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
-    finished = await signin.finish(folk.ctx, begun.handle, remember=True, by_cookie=True)
+    finished = await signin.finish(folk.ctx, begun.handle, remember=True, carrier="cookie")
     assert finished.browser is not None
     return finished.browser
 
@@ -165,7 +165,7 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
         decision = await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         if isinstance(decision, Need):
             await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
-        return (await signin.finish(folk.ctx, begun.handle, remember=True, by_cookie=True)).browser
+        return (await signin.finish(folk.ctx, begun.handle, remember=True, carrier="cookie")).browser
 
     assert await finished() is None
     await folk.add_app(actor)
@@ -177,7 +177,7 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
     stepping = await starts.step_up(folk.acting(actor), None)
     await signin.prove(folk.ctx, stepping.handle, "password", PASSWORD)
     await signin.prove(folk.ctx, stepping.handle, "totp", await folk.app_code(actor))
-    assert (await signin.finish(folk.ctx, stepping.handle, remember=True, by_cookie=True)).browser is None
+    assert (await signin.finish(folk.ctx, stepping.handle, remember=True, carrier="cookie")).browser is None
 
 
 async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
@@ -185,7 +185,7 @@ async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
     anna = await remembered(the)
     begun = await starts.sign_in(anna.folk.ctx, anna.email, None, browser=anna.browser)
     await signin.prove(anna.folk.ctx, begun.handle, "password", PASSWORD)
-    finished = await signin.finish(anna.folk.ctx, begun.handle, remember=True, by_cookie=True)
+    finished = await signin.finish(anna.folk.ctx, begun.handle, remember=True, carrier="cookie")
     assert finished.browser is None
     [mine] = await enrolment.browsers(anna.folk.acting(anna.actor))
     assert mine["last_used_at"] is not None

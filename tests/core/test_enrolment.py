@@ -149,7 +149,7 @@ async def test_pending_sign_ins_end(folk: Folk) -> None:
         await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
         await change(actor)
         with pytest.raises(HandleInvalid):
-            await signin.finish(folk.ctx, begun.handle, by_cookie=False)
+            await signin.finish(folk.ctx, begun.handle, carrier="bearer")
 
 
 # -- what cannot be removed ------------------------------------------------------------------------
@@ -313,7 +313,7 @@ async def test_a_second_factor_that_is_demanded_is_set_up_on_the_way(folk: Folk)
     done = await signin.prove(folk.ctx, begun.handle, "passkey", Authenticator().create(options, URL))
     assert isinstance(done, Enough)
     assert done.acr == AAL2
-    finished = await signin.finish(folk.ctx, begun.handle, by_cookie=False)
+    finished = await signin.finish(folk.ctx, begun.handle, carrier="bearer")
     assert finished.opened.session["acr"] == AAL2
     assert await mail_kinds(folk, actor) == ["signin_code", "factor_added"]
 

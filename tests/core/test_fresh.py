@@ -52,7 +52,7 @@ def test_only_recent_proofs_count_and_no_link(ages: dict[str, int], level: str, 
 
 
 async def of(folk: Folk, handle: str) -> str:
-    return (await signin.finish(folk.ctx, handle, by_cookie=False)).opened.token
+    return (await signin.finish(folk.ctx, handle, carrier="bearer")).opened.token
 
 
 async def by_password(folk: Folk) -> tuple[str, bool]:
@@ -109,7 +109,7 @@ async def by_remembered_browser(folk: Folk) -> tuple[str, bool]:
     begun = await starts.sign_in(folk.ctx, email, None)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     await signin.prove(folk.ctx, begun.handle, "totp", await folk.app_code(actor))
-    browser = (await signin.finish(folk.ctx, begun.handle, by_cookie=True, remember=True)).browser
+    browser = (await signin.finish(folk.ctx, begun.handle, carrier="cookie", remember=True)).browser
     begun = await starts.sign_in(folk.ctx, email, None, browser=browser)
     await signin.prove(folk.ctx, begun.handle, "password", PASSWORD)
     return await of(folk, begun.handle), False
@@ -171,7 +171,7 @@ async def test_an_address_confirmed_with_a_password_counts_for_more(folk: Folk) 
     assert asked.listed() == [["email_code"]]
     await signin.challenge(acting, begun.handle, "email_code")
     assert isinstance(await signin.prove(acting, begun.handle, "email_code", await folk.code()), policy.Enough)
-    opened = (await signin.finish(acting, begun.handle, by_cookie=False)).opened
+    opened = (await signin.finish(acting, begun.handle, carrier="bearer")).opened
     now = await folk.actor_of(opened.token)
     assert now.session_id == actor.session_id
     assert account.proved_lately(folk.acting(now), Rules()) == {"password", "email_code"}

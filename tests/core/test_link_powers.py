@@ -100,7 +100,7 @@ async def test_what_it_began_ends_with_the_power(folk: Folk, change: Change, is_
         if is_recovery:
             await signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD)
         else:
-            await signin.finish(folk.ctx, begun.handle, by_cookie=False)
+            await signin.finish(folk.ctx, begun.handle, carrier="bearer")
     assert await folk.the.everything(but=("audit_event", "budget", "sign_in")) == before
 
 
@@ -108,10 +108,10 @@ async def test_without_a_change_both_ways_go_through(folk: Folk) -> None:
     """Without a change, the steps of the two tests above succeed."""
     maker, target = await folk.create(None, "admin"), await folk.create(None, "user")
     begun = await starts.by_link(folk.ctx, await link_by(folk, maker, to=target))
-    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.session["amr"] == ["otp"]
+    assert (await signin.finish(folk.ctx, begun.handle, carrier="bearer")).opened.session["amr"] == ["otp"]
     begun = await starts.by_link(folk.ctx, await link_by(folk, maker, to=target), is_recovery=True)
     await signin.prove(folk.ctx, begun.handle, "password", OTHER_PASSWORD)
-    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
+    assert (await signin.finish(folk.ctx, begun.handle, carrier="bearer")).opened.token
 
 
 async def test_an_operators_link_has_no_maker_to_lose(folk: Folk) -> None:
@@ -119,7 +119,7 @@ async def test_an_operators_link_has_no_maker_to_lose(folk: Folk) -> None:
     made = await operating.signin_link(folk.ctx, await folk.email(target), "main")
     await promoted(folk, target, target)
     begun = await starts.by_link(folk.ctx, made.url.rpartition("/")[2])
-    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
+    assert (await signin.finish(folk.ctx, begun.handle, carrier="bearer")).opened.token
 
 
 async def test_a_ticket_that_names_no_makers_opens_nothing(folk: Folk) -> None:
@@ -146,14 +146,14 @@ async def test_an_equal_takes_two(folk: Folk, rank: str, second: str) -> None:
     assert await folk.the.mails(await folk.email(target)) == []
     token = await link_by(folk, other, to=target)
     begun = await starts.by_link(folk.ctx, token)
-    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
+    assert (await signin.finish(folk.ctx, begun.handle, carrier="bearer")).opened.token
     assert (await folk.the.events()).count("signin:link:asked") == 2
 
 
 async def test_who_is_above_needs_nobody(folk: Folk) -> None:
     owner, target = await folk.create(None, "owner"), await folk.create(None, "admin")
     begun = await starts.by_link(folk.ctx, await link_by(folk, owner, to=target))
-    assert (await signin.finish(folk.ctx, begun.handle, by_cookie=False)).opened.token
+    assert (await signin.finish(folk.ctx, begun.handle, carrier="bearer")).opened.token
 
 
 async def test_a_request_is_good_for_a_day_and_for_one_link(folk: Folk) -> None:

@@ -58,7 +58,7 @@ async def test_it_opens_once(folk: Folk) -> None:
     assert (begun.decision.amr, begun.decision.acr) == (("otp",), "urn:passgate:aal1")
     with pytest.raises(HandleInvalid):
         await starts.by_link(folk.ctx, token)
-    finished = await signin.finish(folk.ctx, begun.handle, remember=True, by_cookie=True)
+    finished = await signin.finish(folk.ctx, begun.handle, remember=True, carrier="cookie")
     assert finished.browser is None
     assert finished.opened.session["acr"] == "urn:passgate:aal1"
     events = await folk.the.events()
@@ -136,7 +136,7 @@ async def test_stopped_after_it_was_opened(folk: Folk) -> None:
     result = (await folk.the.mails(email))[0]
     await recovery.stop(folk.ctx, str(result["link"]).rpartition("/")[2])
     with pytest.raises(HandleInvalid):
-        await signin.finish(folk.ctx, begun.handle, by_cookie=False)
+        await signin.finish(folk.ctx, begun.handle, carrier="bearer")
 
 
 async def test_nobody_disabled_gets_in(folk: Folk) -> None:

@@ -78,7 +78,7 @@ class Life:
         if what == "forward":
             folk.the.clock.forward(30)
         elif what == "touch":
-            await sessions.touch(await carriers.acting(ctx, self.token))
+            await sessions.touch(await carriers.acting(ctx, self.token, by_cookie=False))
         elif what == "stale_touch" and self.found is not None:
             await sessions.touch(ctx.acting(self.found))
         elif what == "find":
@@ -96,7 +96,7 @@ class Life:
         elif what == "step_up":
             begun = await starts.step_up(ctx, None)
             await signin.prove(ctx, begun.handle, "password", PASSWORD)
-            await signin.finish(ctx, begun.handle, by_cookie=False)
+            await signin.finish(ctx, begun.handle, carrier="bearer")
         elif what == "hold":
             async with action(ctx):
                 pass
@@ -155,10 +155,10 @@ async def test_it_lives_exactly_as_long(the: The) -> None:
     life = await fresh_life(folk)
     opened_at = the.clock.now
     the.clock.forward(3599)
-    await sessions.touch(await carriers.acting(folk.ctx, life.token))
+    await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     while the.clock.now < opened_at + 83000 * 10**6:
         the.clock.forward(3000)
-        await sessions.touch(await carriers.acting(folk.ctx, life.token))
+        await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     row = await row_of(the, life.actor)
     assert row["idle_expires_at"] == row["expires_at"] == row["created_at"] + 86400 * 10**6
     the.clock.now = row["expires_at"] - 10
@@ -173,10 +173,10 @@ async def test_use_is_written_down_once_a_minute(lite: The) -> None:
     life = await fresh_life(folk)
     before = await row_of(lite, life.actor)
     lite.clock.forward(59)
-    await sessions.touch(await carriers.acting(folk.ctx, life.token))
+    await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     assert await row_of(lite, life.actor) == before
     lite.clock.forward(1)
-    await sessions.touch(await carriers.acting(folk.ctx, life.token))
+    await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     assert (await row_of(lite, life.actor))["last_used_at"] > before["last_used_at"]
 
 

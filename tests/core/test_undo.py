@@ -192,7 +192,7 @@ async def test_remembered_browsers_and_passwords_stay_gone(light: The) -> None:
     started = await starts.sign_in(anna.ctx, ANNA, None)
     await signin.prove(anna.ctx, started.handle, "password", PASSWORD)
     await signin.prove(anna.ctx, started.handle, "totp", anna.app_code(anna.apps[-1]))
-    done = await signin.finish(anna.ctx, started.handle, by_cookie=True, remember=True)
+    done = await signin.finish(anna.ctx, started.handle, carrier="cookie", remember=True)
     assert done.browser
     anna.tokens.append(done.opened.token)
     assert "browser" in await live(light)
@@ -391,7 +391,7 @@ async def test_the_link_twice(slow: The) -> None:
     assert await is_over(anna, link)
     assert (await slow.events()).count("account:changes:undone") == 1
     await signin.prove(anna.ctx, second, "password", OTHER_PASSWORD)
-    await signin.finish(anna.ctx, second, by_cookie=False)
+    await signin.finish(anna.ctx, second, carrier="bearer")
 
 
 async def test_the_old_password_opens_nothing_meanwhile(light: The) -> None:
@@ -405,7 +405,7 @@ async def test_the_old_password_opens_nothing_meanwhile(light: The) -> None:
     assert await live(light) == []
     assert await thief.sign_in() is None
     await signin.prove(anna.ctx, begun.handle, "password", OTHER_PASSWORD)
-    await signin.finish(anna.ctx, begun.handle, by_cookie=False)
+    await signin.finish(anna.ctx, begun.handle, carrier="bearer")
 
 
 async def test_the_address_was_taken_meanwhile(slow: The) -> None:
@@ -441,7 +441,7 @@ async def test_without_passwords(light: The) -> None:
     options = await signin.challenge(anna.ctx, begun.handle, "passkey")
     decision = await signin.prove(anna.ctx, begun.handle, "passkey", anna.keys[0].get(options, light.gate.settings.url))
     assert isinstance(decision, Enough)
-    await signin.finish(anna.ctx, begun.handle, by_cookie=False)
+    await signin.finish(anna.ctx, begun.handle, carrier="bearer")
     assert (await anna_now(light))["email"] == ANNA
 
 

@@ -36,7 +36,7 @@ async def test_signing_out_everywhere_else_does_not_end_it(folk: Folk) -> None:
     await signin.prove(folk.ctx, waiting.handle, "password", "another horse battery staple")
     await account.end_other_sessions(folk.acting(thief))
     with pytest.raises(HandleInvalid):
-        await signin.finish(folk.ctx, waiting.handle, by_cookie=False)
+        await signin.finish(folk.ctx, waiting.handle, carrier="bearer")
     decision = await signin.prove(folk.ctx, handle, "email_code", code)
     assert isinstance(decision, Need)
     assert decision.enrol

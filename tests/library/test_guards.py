@@ -7,7 +7,7 @@ Not here: what makes a session live, which is in the tests of our own endpoints.
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx2
 import pytest
@@ -18,14 +18,17 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
-from passgate import User, testing
+from passgate import User, access_token, testing
+from passgate.access_token import AccessToken
 from passgate.core import access
 from passgate.core.ctx import Ctx
 from passgate.core.factors import totp
 from passgate.errors import PassgateError
+from passgate.jose import PublicKey
 from passgate.store.tables import audit_event, person
 from passgate.testing import Gate, SignedIn
-from tests.kit import code_of
+from passgate.world import SECOND
+from tests.kit import bearer, code_of, handle_of
 from tests.library.program import Profile, asked, guarded, program
 
 
@@ -342,3 +345,42 @@ async def test_claims_of_the_host_come_with_the_user() -> None:
     assert dict(seen[0].claims) == {"plan": "gold", "for": "anna@example.com"}
     with pytest.raises(TypeError):
         seen[0].claims["plan"] = "other"  # type: ignore[index]
+
+
+async def test_claims_of_the_host_are_in_its_access_tokens() -> None:
+    """Computed anew for each token; and the token opens the host's routes, which look up the session behind it."""
+    plans = ["gold", "silver"]
+    gate = testing.gate(claims=lambda user: {"plan": plans[0], "for": user.email, "of": user.tenant.name})
+    app = program()
+    gate.mount(app)
+    async with asked(guarded(gate, app), gate) as http:
+        who = await testing.sign_in(http, "anna@example.com", carrier="bearer")
+        del http.headers["authorization"]
+        first = await pair_of(http, who)
+        token = await verified(http, gate, first["access_token"])
+        assert token.more == {"plan": "gold", "for": "anna@example.com", "of": "main"}
+        assert (token.subject, token.session_id) == (who.id, first["session"]["id"])
+        plans.pop(0)
+        asking = {"refresh_token": first["refresh_token"]}
+        second = (await http.post("/auth/api/v1/tokens/refresh", json=asking)).json()
+        assert (await verified(http, gate, second["access_token"])).more["plan"] == "silver"
+        assert (await http.get("/me", headers=bearer(second["access_token"]))).json()["id"] == who.id
+        await http.delete("/auth/api/v1/session", headers=bearer(second["access_token"]))
+        assert code_of(await http.get("/me", headers=bearer(second["access_token"]))) == "session_ended"
+
+
+async def pair_of(http: httpx2.AsyncClient, who: SignedIn) -> dict[str, Any]:
+    """What one more sign-in of somebody answers, with `carrier: jwt`."""
+    at = "/auth/api/v1/signin"
+    handle = bearer(handle_of(await http.post(at, json={"email": who.email})))
+    await http.post(f"{at}/prove", json={"factor": "password", "answer": who.password}, headers=handle)
+    found: dict[str, Any] = (await http.post(f"{at}/finish", json={"carrier": "jwt"}, headers=handle)).json()
+    return found
+
+
+async def verified(http: httpx2.AsyncClient, gate: Gate, token: str) -> AccessToken:
+    """The token as another program reads it: by the published keys alone."""
+    listed = (await http.get("/auth/oauth2/jwks")).json()["keys"]
+    keys = {key.id: key for key in map(PublicKey.of, listed)}
+    issuer = f"{gate.settings.url}/auth"
+    return access_token.read(token, keys.get, issuer=issuer, audience=issuer, now=gate.clock.now / SECOND)

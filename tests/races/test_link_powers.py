@@ -73,7 +73,7 @@ async def test_the_change_is_first(
     handle = (await starts.by_link(here, token)).handle if is_opened else ""
     async with there.write() as db:
         await change(there, db, maker, target)
-        spending = apart(signin.finish(here, handle, by_cookie=False) if is_opened else starts.by_link(here, token))
+        spending = apart(signin.finish(here, handle, carrier="bearer") if is_opened else starts.by_link(here, token))
         await asyncio.sleep(PAUSE)
         assert not spending.done(), "it waits for the change"
     with pytest.raises(HandleInvalid):

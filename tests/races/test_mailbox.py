@@ -78,7 +78,7 @@ async def test_links_of_several_mails(twins: Twins, mails: int) -> None:
     async def complete(ctx: Ctx, handle: str) -> str:
         try:
             await signin.prove(ctx, handle, "password", OTHER_PASSWORD)
-            await signin.finish(ctx, handle, by_cookie=False)
+            await signin.finish(ctx, handle, carrier="bearer")
         except Refusal as refused:
             return refused.code
         return "done"

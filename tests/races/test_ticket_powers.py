@@ -88,7 +88,7 @@ async def link(at: Scene) -> Spend:
 async def link_begun(at: Scene) -> Spend:
     """The link is open already; finishing spends its power once more."""
     begun: Any = await (await link(at))(at.ctx)
-    return lambda ctx: signin.finish(ctx, begun.handle, by_cookie=False)
+    return lambda ctx: signin.finish(ctx, begun.handle, carrier="bearer")
 
 
 async def link_asked(at: Scene) -> Spend:

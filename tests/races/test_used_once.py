@@ -249,7 +249,7 @@ async def test_a_stop_link_races_the_link_it_stops(twins: Twins) -> None:
     assert await twins.counted("recovery:stopped") == 1
     for handle in handles:
         with pytest.raises(Refusal) as late:
-            await signin.finish(twins.ctxs[0], handle, by_cookie=False)
+            await signin.finish(twins.ctxs[0], handle, carrier="bearer")
         assert late.value.code == "handle_invalid"
 
 
@@ -294,7 +294,7 @@ async def test_a_removal_that_has_waited(twins: Twins) -> None:
     assert outcomes["done"] == 1, outcomes
     assert set(outcomes) <= {"done", *REFUSED}
     assert await twins.counted("recovery:factors:released") == 1
-    finished = await twins.at_once(lambda ctx, number: signin.finish(ctx, handles[number % HANDLES], by_cookie=False))
+    finished = await twins.at_once(lambda ctx, number: signin.finish(ctx, handles[number % HANDLES], carrier="bearer"))
     assert finished["done"] == 1
     live = [row for row in await twins.the.rows(session) if row["ended_at"] is None]
     assert len(live) == 1

@@ -53,7 +53,7 @@ async def test_five_hundred_behind_one_address(lite: The) -> None:
             ctx = Ctx(lite.gate.services, Origin(OFFICE, known=cookie))
             begun = await starts.sign_in(ctx, f"p{number}@example.com", None)
             assert isinstance(await signin.prove(ctx, begun.handle, "password", PASSWORD), Enough)
-            assert (await signin.finish(ctx, begun.handle, by_cookie=True)).known
+            assert (await signin.finish(ctx, begun.handle, carrier="cookie")).known
         handle = handle_of(await stranger.start("p0@example.com"))
         assert code_of(await stranger.prove(handle, "password", PASSWORD)) == "throttled"
 

@@ -19,7 +19,7 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of,
 AAL1 = "urn:passgate:aal1"
 FIRST = [["password"], ["passkey"]]
 """The first factors of the default policy, which are the first `need` of every sign-in."""
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_7) AppleWebKit/605.1.15 Version/26.1 Safari/605.1.15"
 
 
 async def disable(the: The, email: str) -> None:
@@ -406,7 +406,7 @@ async def test_no_cookie_for_another_origin(lite: The) -> None:
         lite.http.cookies.clear()
 
 
-@pytest.mark.parametrize("carrier", ["jwt", "Bearer", "", "header"])
+@pytest.mark.parametrize("carrier", ["JWT", "Bearer", "", "header"])
 async def test_a_carrier_we_do_not_have(lite: The, carrier: str) -> None:
     anna = await lite.person()
     answer = await lite.finish(await proved_handle(lite, anna.email), carrier)
@@ -458,12 +458,12 @@ async def test_a_new_device_sends_a_mail(the: The) -> None:
     count = len(await the.mails(anna.email))
     await the.signed_in(anna)
     assert len(await the.mails(anna.email)) == count
-    the.http.headers["User-Agent"] = FIREFOX
+    the.http.headers["User-Agent"] = SAFARI
     await the.signed_in(anna)
     result = await the.mails(anna.email)
     assert (len(result), result[0]["kind"], result[0]["code"]) == (count + 1, "new_device", None)
     await the.signed_in(anna)
     assert len(await the.mails(anna.email)) == count + 1
     listed = (await the.http.get("/api/v1/me/sessions", headers=anna.auth)).json()["items"]
-    assert [item["client"]["browser"] for item in listed[:2]] == ["Firefox", "Firefox"]
-    assert listed[0]["client"] == {"browser": "Firefox", "os": "Linux", "ip": "127.0.0.1"}
+    assert [item["client"]["browser"] for item in listed[:2]] == ["Safari", "Safari"]
+    assert listed[0]["client"] == {"browser": "Safari", "os": "macOS", "ip": "127.0.0.1"}

@@ -313,6 +313,7 @@ def test_every_event_about_a_person_has_a_label() -> None:
         Event.TENANT_CREATED,
         Event.MAIL_FAILED,
         Event.KEY_ROTATED,
+        Event.SIGNING_KEY_ADDED,
         Event.POLICY_CHANGED,
         Event.BACKUP_MADE,
         Event.AUDIT_EXPORTED,
