@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import flood, load, people, servers, steps
+from bench import flood, load, people, servers, steps, tokens
 from bench.people import create_person, json_request, sign_ins, sign_up
 from bench.servers import Server
+from tests.authenticator import Authenticator
 from tests.servers import Postgres
 
 TINY = {"PASSGATE_HASH__MEMORY_KIB": "8", "PASSGATE_HASH__PASSES": "1"}
@@ -72,7 +73,9 @@ def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int)
         per_request(server, raw, count // 4)
         cpu, rate, spread = rounds(times, lambda server=server, raw=raw: per_request(server, raw, count))  # type: ignore[misc]
         row(f"GET /api/v1/session by bearer, {name}", cpu, spread, rate, bare["granian"] / cpu, bare["uvicorn"] / cpu)
+        pair = asyncio.run(tokens.pair_of(server.port, people.Person("bench@example.com", Authenticator())))
         others = {
+            "GET /api/v1/session by access token": json_request("GET", "/api/v1/session", token=pair["access_token"]),
             "GET /api/v1/session by cookie": load.request("GET", "/api/v1/session", Cookie=f"passgate_session={token}"),
             "the sign-in page": load.request("GET", "/signin"),
             "the page of sessions": load.request("GET", "/account/sessions", Cookie=f"passgate_session={token}"),
@@ -149,6 +152,11 @@ def main() -> None:
     print(f"{os.cpu_count()} cores; CPU of the server process tree; medians of {times} rounds")
     with ExitStack() as stack, Postgres() as postgres:
         session_checks(stack, postgres, times, count)
+    heading("access token verified, one core", "joserfc bare, µs", "our signature, µs", "passgate.verify, µs", "ratio")
+    tokens.verify_rows(row)
+    with ExitStack() as stack, Postgres() as postgres:
+        heading("refresh of a pair, committed", "per second", "CPU µs")
+        tokens.refresh_rows(stack, postgres, row, families=16, count=count // 4)
     with ExitStack() as stack:
         sign_in_rows(stack, times, ins)
     with ExitStack() as stack:

@@ -1,4 +1,5 @@
-"""`curl` for the tests of the documentation, with the options that the pages use. A refused request fails the command.
+"""`curl` for the tests of the documentation, with the options that the pages use. A refused request fails the command,
+unless its status is what the command prints (`-w`).
 
 It replaces the words that stand for a value (HANDLE, CODE, TOKEN …) by values from earlier responses, as a reader does.
 It uses only the standard library and nothing of Passgate.
@@ -16,7 +17,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-LETTERS = ("HANDLE", "CODE", "TOKEN", "USER_ID", "TENANT_ID", "SESSION_ID", "APP_CODE", "BACKUP_CODE")
+LETTERS = (
+    "HANDLE",
+    "CODE",
+    "TOKEN",
+    "ACCESS_TOKEN",
+    "REFRESH_TOKEN",
+    "USED_TOKEN",
+    "USER_ID",
+    "TENANT_ID",
+    "SESSION_ID",
+    "APP_CODE",
+    "BACKUP_CODE",
+)
 STORE = Path(os.environ["DOCS_ANSWERS"])
 
 
@@ -28,7 +41,10 @@ def learned(known: dict[str, Any], answer: Any) -> None:
         return
     if not isinstance(answer, dict):
         return
-    for key, word in (("handle", "HANDLE"), ("token", "TOKEN")):
+    if answer.get("refresh_token") and known.get("REFRESH_TOKEN"):
+        known["USED_TOKEN"] = known["REFRESH_TOKEN"]
+    tokens = (("token", "TOKEN"), ("access_token", "ACCESS_TOKEN"), ("refresh_token", "REFRESH_TOKEN"))
+    for key, word in (("handle", "HANDLE"), *tokens):
         known.update({word: answer[key]} if answer.get(key) else {})
     for key, word in (("user", "USER_ID"), ("tenant", "TENANT_ID"), ("session", "SESSION_ID")):
         if isinstance(answer.get(key), dict):
@@ -55,7 +71,7 @@ def main(argv: list[str]) -> int:
     if missing:
         sys.exit(f"curl: nothing has said yet what {sorted(missing)} is")
     argv = [re.sub(r"\b[A-Z][A-Z_]+\b", lambda found: str(known.get(found[0], found[0])), text) for text in argv]
-    method, url, body, headers, target = "", "", None, {"Accept": "*/*"}, None
+    method, url, body, headers, outputs = "", "", None, {"Accept": "*/*"}, dict[str, str]()
     rest = iter(argv)
     for word in rest:
         match word:
@@ -65,8 +81,8 @@ def main(argv: list[str]) -> int:
                 method = next(rest)
             case "-d":
                 body = next(rest)
-            case "-o":
-                target = next(rest)
+            case "-o" | "-w":
+                outputs[word] = next(rest)
             case "-H":
                 name, _, value = next(rest).partition(":")
                 headers[name.strip()] = value.strip()
@@ -79,8 +95,9 @@ def main(argv: list[str]) -> int:
     connection.request(method or ("GET" if body is None else "POST"), f"/{path}", body, {"Host": host, **headers})
     answer = connection.getresponse()
     text = answer.read().decode()
-    Path(target).write_text(text) if target else print(text)
-    if answer.status >= 400:
+    Path(outputs["-o"]).write_text(text) if "-o" in outputs else print(text)
+    print(outputs.get("-w", "").replace("%{http_code}", str(answer.status)).replace("\\n", "\n"), end="")
+    if answer.status >= 400 and "-w" not in outputs:
         sys.exit(f"curl: {answer.status} {url}\n{text}")
     if "json" in answer.getheader("Content-Type", ""):
         store["last"] = json.loads(text)

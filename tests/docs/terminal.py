@@ -24,24 +24,29 @@ from tests.servers import free_port
 
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parent
-PRINTED_PORT = 8000
+PRINTED_PORT, SECOND_PORT = 8000, 8001
 READY_WITHIN = 60.0
 STOP_WITHIN = 20.0
 ENDS_WITHIN = 60.0
 DIRECTLY = build_opener(ProxyHandler({}))
-SERVES = re.compile(r"(?:\.venv/bin/)?(?:passgate (?:--data \S+ )?(?:serve|worker)|uvicorn \S+)$")
-"""A command that runs until it is stopped. It is the only line of its block, or the last one."""
+SERVES = re.compile(
+    r"(?:\.venv/bin/)?(?:passgate (?:--data \S+ )?(?:serve|worker)|uvicorn \w\S*(?P<second> --port 8001)?)$"
+)
+"""A command that runs until it is stopped. It is the only line of its block, or the last one. `second`: a program
+beside the one that the page is about."""
 
 
 @dataclass
 class Terminal:
-    """`port` replaces the printed 8000. Variables and the current folder persist from block to block."""
+    """`port` replaces the printed 8000, and `second` 8001. Variables and the current folder persist from block to
+    block."""
 
     folder: Path
     port: int = field(default_factory=free_port)
     env: dict[str, str] = field(default_factory=dict)
     instead: dict[str, str] = field(default_factory=dict)
     """Other printed texts, each with its replacement."""
+    second: int = field(default_factory=free_port)
     zygote: Path | None = None
     """The socket of a process that forks to run `passgate` quickly; None runs the real program."""
     out: str = ""
@@ -72,10 +77,11 @@ class Terminal:
         program.chmod(0o755)
 
     def here(self, text: str) -> str:
-        """The text with this terminal's port and its other replacements of printed texts."""
+        """The text with this terminal's ports and its other replacements of printed texts."""
         for printed, real in self.instead.items():
             text = text.replace(printed, real)
-        return re.sub(rf"(?<=localhost:){PRINTED_PORT}\b", str(self.port), text)
+        ports = {str(PRINTED_PORT): str(self.port), str(SECOND_PORT): str(self.second)}
+        return re.sub(rf"(?<=localhost:)({'|'.join(ports)})\b", lambda found: ports[found[0]], text)
 
     def save(self, block: Block) -> Path:
         assert block.file, f"{block.name}: nothing says what to save it as"
@@ -127,8 +133,9 @@ class Terminal:
         argv = shlex.split(command)
         if argv[0] == "passgate":
             argv[0] = str(BIN / "passgate")
+        port = self.second if str(SECOND_PORT) in argv else self.port
         if "uvicorn" in argv[0]:
-            argv += ["--port", str(self.port)]
+            argv = [*argv[:2], "--port", str(port)]
         log = self._tools / f"log-{len(self._served)}-{time.monotonic_ns()}"
         with log.open("wb") as out:
             # `env` finds the program on this terminal's PATH, as a shell would.
@@ -144,15 +151,15 @@ class Terminal:
         if argv[-1] == "worker":
             return
         give_up = time.monotonic() + READY_WITHIN
-        while not self._answers():
+        while not self._answers(port):
             assert process.poll() is None, f"{block.name} ended\n{log.read_text()[-3000:]}"
             assert time.monotonic() < give_up, f"{block.name} does not answer\n{log.read_text()[-3000:]}"
             time.sleep(0.05)
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         """Whether a server is there. Any response counts, an error too."""
         try:
-            asked = Request(f"http://127.0.0.1:{self.port}/healthz", headers={"Host": f"localhost:{self.port}"})
+            asked = Request(f"http://127.0.0.1:{port}/healthz", headers={"Host": f"localhost:{port}"})
             with DIRECTLY.open(asked, timeout=5):
                 return True
         except OSError as error:
