@@ -145,6 +145,7 @@ async def rotate_due(services: Services) -> None:
             log.error("a signing key is encrypted with a missing key", extra={"row": f"{table.name}:{key.id}"})
         if is_lost or now - key.signs_from >= services.settings.token.rotate * SECOND:
             await add(services, algorithm)
+    await read(services)  # before the next one signs, however many unknown keys are asked for meanwhile
 
 
 async def unreadable(services: Services) -> list[SigningKey]:
