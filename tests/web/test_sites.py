@@ -74,6 +74,21 @@ async def test_a_session_of_another_tenant_is_none(two: Two) -> None:
     assert (await two.home.http.get("/api/v1/me")).status_code == 200
 
 
+async def test_tokens_of_another_tenant_are_none(two: Two) -> None:
+    """And their refresh there uses nothing up."""
+    handle = handle_of(
+        await two.home.http.post("/api/v1/signup", json={"email": "tom@example.com", "password": PASSWORD})
+    )
+    proof = {"factor": "email_code", "answer": await two.home.the.code("tom@example.com")}
+    await two.home.http.post("/api/v1/signin/prove", json=proof, headers=bearer(handle))
+    done = await two.home.http.post("/api/v1/signin/finish", json={"carrier": "jwt"}, headers=bearer(handle))
+    asked = {"refresh_token": done.json()["refresh_token"]}
+    mine = bearer(done.json()["access_token"])
+    assert code_of(await two.acme.http.get("/api/v1/session", headers=mine)) == "credential_invalid"
+    assert code_of(await two.acme.http.post("/api/v1/tokens/refresh", json=asked)) == "credential_invalid"
+    assert (await two.home.http.post("/api/v1/tokens/refresh", json=asked)).status_code == 200
+
+
 async def test_a_pending_sign_in_stays(two: Two) -> None:
     await two.home.sign_up("anna@example.com")
     begun = await two.home.http.post("/api/v1/signin", json={"email": "anna@example.com"})
