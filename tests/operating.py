@@ -60,6 +60,10 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
     return await operate.rotate_keys(operator(ctx))
 
 
+async def rotate_signing(ctx: Ctx) -> dict[str, Any]:
+    return await operate.rotate_signing(operator(ctx))
+
+
 async def recent(ctx: Ctx, limit: int, tenant: str | None = None) -> list[dict[str, Any]]:
     return await operate.recent(operator(ctx), limit, tenant)
 

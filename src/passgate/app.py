@@ -37,6 +37,7 @@ from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
 from passgate.web.api import account, admin, factors, session, signin, tokens
+from passgate.web.api.hot import HOT
 from passgate.web.edge import layers
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
@@ -104,7 +105,7 @@ class Passgate:
     def asgi(self) -> ASGIApp:
         table = Table(self.api.routes)
         around = partial(_with_cors, settings=self.settings, table=table)
-        return layers(self.api, self.services, table, session.HOT, around)
+        return layers(self.api, self.services, table, HOT, around)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)

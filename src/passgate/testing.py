@@ -109,18 +109,20 @@ def gate(
 
 # -- sign_in ---------------------------------------------------------------------------------------
 
-Carrier = Literal["cookie", "bearer"]
+Carrier = Literal["cookie", "bearer", "jwt"]
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The person that a client is signed in as. With a synchronous client, awaiting it is optional."""
+    """The person that a client is signed in as. With a synchronous client, awaiting it is optional. `token`: what the
+    client sends, and None for a cookie; `refresh_token`: of a token pair."""
 
     id: str
     email: str
     password: str
     session_id: str
     token: str | None
+    refresh_token: str | None = None
 
     def __await__(self) -> Generator[None, None, SignedIn]:
         yield from ()
@@ -238,8 +240,10 @@ def _way(gate: Gate, email: str, password: str, profile: dict[str, Any] | None, 
         proof = {"factor": "password", "answer": password}
     _right((yield _Ask("signin/prove", proof, handle)), 200)
     done = _right((yield _Ask("signin/finish", {"carrier": carrier}, handle)), 201)
-    answer = _right((yield _Ask("session", None, done.get("token"))), 200)
-    return SignedIn(answer["user"]["id"], email, password, done["session"]["id"], done.get("token"))
+    token = done.get("access_token") or done.get("token")
+    answer = _right((yield _Ask("session", None, token)), 200)
+    carried = (token, done.get("refresh_token"))
+    return SignedIn(answer["user"]["id"], email, password, done["session"]["id"], *carried)
 
 
 def _mailed(mailbox: Mailbox, email: str, since: int) -> Generator[None, httpx2.Response | None, Message]:

@@ -31,7 +31,7 @@ from passgate.core.policy import CHECKS
 from passgate.core.rules import OneOf, Rules
 from passgate.settings import Settings
 from passgate.store import tables
-from passgate.web.api.session import HOT
+from passgate.web.api.hot import HOT
 from passgate.web.guards import GUARDS
 from passgate.web.routes import Body, Declared, Face
 

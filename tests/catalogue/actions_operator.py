@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from passgate.core import access, checkpoint, jobs, ledger, outbox, sealed, starts, tenants
+from passgate.core import access, checkpoint, jobs, keys, ledger, outbox, sealed, starts, tenants
 from passgate.core.message import Message
 from tests import operating
 from tests.catalogue.entry import Action, Writes
@@ -71,6 +71,12 @@ async def add_tenant(folk: Folk) -> Action:
 async def rotate_keys(folk: Folk) -> Action:
     await folk.create()
     return lambda: operating.rotate_keys(folk.ctx)
+
+
+async def rotate_signing(folk: Folk) -> Action:
+    await keys.signer(folk.ctx.services)
+    folk.the.clock.forward(keys.PUBLISHED + keys.MARGIN + 1)  # none is waiting
+    return lambda: operating.rotate_signing(folk.ctx)
 
 
 async def list_people(folk: Folk) -> Action:
@@ -150,6 +156,7 @@ BEHIND = (
     Writes(take_role, 2),
     Writes(add_tenant, 2),
     Writes(rotate_keys, 2),
+    Writes(rotate_signing, 3),
     Writes(list_people, 1),
     Writes(export_trail, 1),
     Writes(record_backup, 1),

@@ -49,7 +49,7 @@ async def anna(http: httpx2.AsyncClient, carrier: testing.Carrier = "cookie") ->
     return await testing.sign_in(http, "anna@example.com", profile={"name": "Anna"}, carrier=carrier)
 
 
-@pytest.mark.parametrize("carrier", ["cookie", "bearer"])
+@pytest.mark.parametrize("carrier", ["cookie", "bearer", "jwt"])
 async def test_who_is_asking(http: httpx2.AsyncClient, carrier: testing.Carrier) -> None:
     who = await anna(http, carrier)
     answer = await http.get("/me")

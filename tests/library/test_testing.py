@@ -29,6 +29,10 @@ def test_with_a_client_that_does_not_wait() -> None:
         assert client.get("/me").json()["id"] == bert.id
         again = testing.sign_in(client, "Anna@example.com")
         assert client.get("/me").json()["id"] == again.id == anna.id
+        cara = testing.sign_in(client, "cara@example.com", carrier="jwt")
+        renewed = client.post("/auth/api/v1/tokens/refresh", json={"refresh_token": cara.refresh_token}).json()
+        client.headers["authorization"] = f"Bearer {renewed['access_token']}"
+        assert client.get("/me").json()["id"] == cara.id
         gate.clock.forward(hours=25)
         assert client.get("/me").status_code == 401
         assert testing.sign_in(client, "anna@example.com").id == anna.id

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import RowMapping, delete, select, update
@@ -78,9 +79,15 @@ async def _first(services: Services, algorithm: str) -> SigningKey:
     return current
 
 
-async def add(services: Services, algorithm: str, *, is_first: bool = False) -> SigningKey:
+Added = Callable[[Db, SigningKey], Awaitable[None]]
+
+
+async def add(
+    services: Services, algorithm: str, *, is_first: bool = False, and_then: Added | None = None
+) -> SigningKey:
     """The next key of an algorithm, or the one that is waiting to sign. Of several processes one makes it, because its
-    number is unique. `is_first`: only if there is none."""
+    number is unique. `is_first`: only if there is none. `and_then` runs in the same transaction, if this call has made
+    the key."""
     made = await asyncio.to_thread(PrivateKey.make, algorithm, services.world.bytes)
     async with services.store.write() as db:
         newest, now = await _newest(db, algorithm), services.world.now()
@@ -93,9 +100,12 @@ async def add(services: Services, algorithm: str, *, is_first: bool = False) -> 
         before = (table.c.algorithm == algorithm, table.c.generation < values["generation"])
         await db.change(update(table).where(*before, table.c.expires_at.is_(None)).values(expires_at=over))
         row = await _newest(db, algorithm)
-    if row is None:
-        raise RuntimeError("a key that was stored is gone")
-    return _value(row)
+        if row is None:
+            raise RuntimeError("a key that was stored is gone")
+        key = _value(row)
+        if and_then is not None and key.id == values["id"]:
+            await and_then(db, key)
+    return key
 
 
 def _row(services: Services, made: PrivateKey, generation: int, now: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from passgate.core import access, checkpoint, keys, ledger, sealed, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
+from passgate.core.keyset import SigningKey
+from passgate.store import Db
 
 # -- keys ------------------------------------------------------------------------------------------
 
@@ -47,13 +49,18 @@ async def rotate_signing(ctx: Ctx) -> dict[str, Any]:
     """Publish the next key that signs tokens: {key_id, algorithm, made, signs_at}. If one waits already, it stays the
     next."""
     access.require_operator(ctx)
-    before = {key.id for key in await keys.read(ctx.services)}
-    key = await keys.add(ctx.services, ctx.settings.token.algorithm)
-    facts: dict[str, Any] = {"key_id": key.id, "algorithm": key.public.algorithm}
-    if made := key.id not in before:
-        async with ctx.write() as db:
-            await record(ctx, db, Event.SIGNING_KEY_ADDED, **facts)
-    return {**facts, "made": made, "signs_at": key.signs_from}
+    made = []
+
+    async def recorded(db: Db, key: SigningKey) -> None:
+        await record(ctx, db, Event.SIGNING_KEY_ADDED, **_facts(key))
+        made.append(key)
+
+    key = await keys.add(ctx.services, ctx.settings.token.algorithm, and_then=recorded)
+    return {**_facts(key), "made": key in made, "signs_at": key.signs_from}
+
+
+def _facts(key: SigningKey) -> dict[str, Any]:
+    return {"key_id": key.id, "algorithm": key.public.algorithm}
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     RowMapping,
     String,
@@ -291,7 +292,7 @@ def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ...]:
     return session.c.tenant_id == tenant_id, session.c.person_id == person_id
 
 
-def _live(now: int) -> tuple[ColumnElement[bool], ...]:
+def _live(now: int | BindParameter[Any]) -> tuple[ColumnElement[bool], ...]:
     return (session.c.ended_at.is_(None), session.c.idle_expires_at > now, session.c.expires_at > now)
 
 
@@ -350,16 +351,35 @@ async def renew(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str, proved: Prove
 async def rotate(ctx: Ctx, db: Db, me: Person, given: RefreshToken, successor: Minted) -> bool:
     """Replace the token of a live refresh family, which is a use of the session; False if it was used before. Check and
     mark are one statement."""
-    now = ctx.now()
-    unused = (carrier.c.rotation == given.rotation, carrier.c.secret_hash == given.hash, carrier.c.ended_at.is_(None))
-    same = update(carrier).where(
-        *_this(me.tenant_id, given.family_id), *unused, exists().where(*_mine(me), *_live(now))
-    )
-    values = {"rotation": given.rotation + 1, "secret_hash": successor.hash, "rotated_at": now}
-    if await db.change(same.values(**values)) != 1:
+    family = {"of_tenant": me.tenant_id, "of_session": me.session_id, "of_family": given.family_id}
+    unused = {"old_rotation": given.rotation, "old_hash": given.hash}
+    moved = {"new_rotation": given.rotation + 1, "new_hash": successor.hash, "at": ctx.now()}
+    if await db.change(_ROTATE, **family, **unused, **moved) != 1:
         return False
     await use(ctx, db, me)
     return True
+
+
+_ROTATE = (
+    update(carrier)
+    .where(
+        carrier.c.tenant_id == bindparam("of_tenant"),
+        carrier.c.id == bindparam("of_family"),
+        carrier.c.rotation == bindparam("old_rotation"),
+        carrier.c.secret_hash == bindparam("old_hash"),
+        carrier.c.ended_at.is_(None),
+        exists().where(
+            session.c.tenant_id == bindparam("of_tenant"),
+            session.c.id == bindparam("of_session"),
+            *_live(bindparam("at")),
+        ),
+    )
+    .values(
+        rotation=bindparam("new_rotation"),
+        secret_hash=bindparam("new_hash"),
+        rotated_at=bindparam("at"),
+    )
+)
 
 
 async def other_clients(ctx: Ctx, me: Person) -> list[list[str]]:

@@ -42,8 +42,9 @@ class Run(Protocol):
 class Sqlite:
     """One writer connection, for which requests queue in the event loop instead of polling a lock. What may block
     (another process's lock at BEGIN, the disk at COMMIT) and what touches many rows runs in the writer's thread; the
-    few indexed statements between run on the event loop, because a hop to a thread costs more. Readers have four
-    threads. (A driver that hops to its thread for every cursor call takes four times as long.)"""
+    few indexed statements between run on the event loop, because a hop to a thread costs more, and so does BEGIN if no
+    other process has the lock. Readers have four threads. (A driver that hops to its thread for every cursor call takes
+    four times as long.)"""
 
     def __init__(self, engine: Engine, threads: int, *, wal: Path | None = None) -> None:
         """`wal`: the write-ahead log, if this is the engine that may write."""
@@ -133,13 +134,14 @@ class Sqlite:
         """
         await self._take_turn()
         try:
-            opening = self._send(self._open)
+            opening = self._opened_at_once() or self._send(self._open)
         except PoolTimeout:
             self._turn.release()
             raise
         end = partial(_roll_back, opening)
         try:
-            connection, transaction = await asyncio.wrap_future(opening)
+            is_open = opening.done()
+            connection, transaction = opening.result() if is_open else await asyncio.wrap_future(opening)
 
             async def run(work: Callable[[Connection], T]) -> T:
                 return await self._hop(lambda: work(connection)) if heavy else work(connection)
@@ -151,9 +153,22 @@ class Sqlite:
             ended.add_done_callback(lambda _: self._turn.release())
             await asyncio.shield(ended)
 
-    def _open(self) -> _Opened:
+    def _opened_at_once(self) -> Future[_Opened] | None:
+        """Begun in the event loop; None if that would wait, or fails: the thread tries again and raises."""
+        opening = Future[_Opened]()
+        try:
+            if self._latest is not None:  # to connect takes longer, and may wait
+                opening.set_result(self._open(wait_ms=0))
+        except (SQLAlchemyError, sqlite3.Error):
+            return None
+        return opening if opening.done() else None
+
+    def _open(self, wait_ms: int = _BUSY_MS) -> _Opened:
+        """Raises OperationalError if another process has the lock for longer than that."""
         connection = self._latest = self.sync_engine.connect()
         try:
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"PRAGMA busy_timeout={wait_ms}")
             return connection, connection.begin()
         except BaseException:
             connection.close()

@@ -29,8 +29,8 @@ from passgate.wire.incoming import Incoming
 access = logging.getLogger("passgate.access")
 log = logging.getLogger("passgate.fault")
 
-Hot = Callable[[Ctx, Headers, Send], Awaitable[None]]
-"""An endpoint that bypasses the framework for speed and sends the response itself."""
+Hot = Callable[[Ctx, Headers, Any, Send], Awaitable[None]]
+"""An endpoint that bypasses the framework for speed and sends the response itself. The third is the decoded body."""
 
 
 def layers(
@@ -180,7 +180,9 @@ class Strict:
         hot = self._hot.get((method, scope["path"]))
         if hot is not None and not scope["query_string"]:
             scope["passgate.route"], scope["passgate.face"] = scope["path"], Face.PROBLEM
-            await hot(ctx, Headers(scope=scope), send)
+            headers = Headers(scope=scope)
+            given = None if method == "GET" else _decoded(headers, await _whole(headers, receive, scope), form=False)
+            await hot(ctx, headers, given, send)
             return
         methods = self._table.at(scope["path"])
         if methods:

@@ -35,6 +35,9 @@ log = logging.getLogger("passgate.fault")
 def answered(scope: Scope, error: PassgateError) -> Response:
     """An error page or a problem document, as the route declares. Where there is no route, its neighbours do, or the
     Accept header decides."""
+    if isinstance(error, Unavailable):
+        cause = type(error.__cause__).__name__ if error.__cause__ else ""
+        log.warning("unavailable", extra={"down": error.down, "cause": cause})
     ctx, face = scope["state"]["ctx"], scope.get("passgate.face")
     if face is None:
         face = Face.PAGE if "text/html" in Headers(scope=scope).get("accept", "") else Face.PROBLEM
@@ -53,9 +56,6 @@ def install(app: FastAPI) -> None:
         return answered(request.scope, error)
 
     async def ours(request: Request, error: PassgateError) -> Response:
-        if isinstance(error, Unavailable):
-            cause = type(error.__cause__).__name__ if error.__cause__ else ""
-            log.warning("unavailable", extra={"down": error.down, "cause": cause})
         return answer(request, error)
 
     async def theirs(request: Request, error: HTTPException) -> Response:

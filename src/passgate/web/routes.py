@@ -89,6 +89,9 @@ class Service(Declared):
 class _Decoded(Request):
     """The framework takes the value that the edge has decoded, and does not decode again."""
 
+    async def body(self) -> bytes:
+        return b"" if self.scope[DECODED] is None else await super().body()
+
     async def json(self) -> Any:
         return self.scope[DECODED]
 

@@ -21,10 +21,10 @@ from passgate.web.api.shapes import (
     Session,
     Tenant,
     User,
-    encode,
     operation_id,
     refuses,
     rendered,
+    send_json,
     whole,
 )
 from passgate.web.guards import Leaving, Peek, carried
@@ -38,17 +38,10 @@ class Whole(Output):
     session: Session
 
 
-async def answer(ctx: Ctx, headers: Headers, send: Send) -> None:
+async def answer(ctx: Ctx, headers: Headers, _body: object, send: Send) -> None:
     """GET /api/v1/session. Never extends the session; reads the store each time."""
     secret, by_cookie = carried(ctx, headers)
-    body = encode(whole((await carriers.acting(ctx, secret, by_cookie=by_cookie)).person))
-    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
-
-
-HOT = {("GET", "/api/v1/session"): answer}
-"""Endpoints that the edge middleware answers itself."""
+    await send_json(send, whole((await carriers.acting(ctx, secret, by_cookie=by_cookie)).person))
 
 
 @router.get(

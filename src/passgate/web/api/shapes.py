@@ -5,18 +5,21 @@ Input is strict: no value is coerced, and an unknown member is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Query, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
+from starlette.types import Send
 
 from passgate.core.ctx import Person
+from passgate.core.profile import fault_codes
 from passgate.errors import (
     CredentialInvalid,
     CredentialMissing,
+    Invalid,
     Malformed,
     NotJson,
     PassgateError,
@@ -34,6 +37,9 @@ def operation_id(route: APIRoute) -> str:
 
 class Input(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
+
+
+M = TypeVar("M", bound=Input)
 
 
 class Output(BaseModel):
@@ -150,6 +156,24 @@ encode = msgspec.json.Encoder().encode
 def rendered(data: dict[str, Any]) -> Response:
     """A response of stored JSON as it is, which pydantic would parse and serialize again."""
     return Response(encode(data), media_type="application/json")
+
+
+async def send_json(send: Send, data: dict[str, Any]) -> None:
+    """The same answer of an endpoint without the framework."""
+    body = encode(data)
+    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
+
+
+def validated(model: type[M], body: object) -> M:
+    """The body of an endpoint without the framework. Raises Invalid as the framework's handler does."""
+    if body is None:
+        raise Invalid({"body": "missing"})
+    try:
+        return model.model_validate(body)
+    except ValidationError as wrong:
+        raise Invalid(fault_codes(wrong.errors(include_input=False, include_url=False))) from None
 
 
 def user(me: Person) -> dict[str, Any]:

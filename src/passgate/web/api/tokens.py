@@ -9,11 +9,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Response
 from pydantic import Field
+from starlette.datastructures import Headers
+from starlette.types import Send
 
 from passgate.core import keys, tokens
+from passgate.core.ctx import Ctx
 from passgate.errors import ClientChanged, CredentialInvalid, Invalid, RefreshReused, SessionEnded, StepUpNeeded
 from passgate.web import guards, routes
-from passgate.web.api.shapes import Input, Output, operation_id, refuses, with_example
+from passgate.web.api.shapes import Input, Output, operation_id, refuses, send_json, validated, with_example
 from passgate.web.guards import Context
 
 router = routes.endpoints(prefix="/api/v1", tags=["tokens"], generate_unique_id_function=operation_id)
@@ -51,10 +54,16 @@ def as_json(pair: tokens.Pair) -> dict[str, Any]:
     dependencies=[Depends(guards.stranger)],
     summary="Refresh a token pair",
 )
-async def refresh(ctx: Context, given: Refresh) -> Any:
+async def refresh(ctx: Context, given: Refresh) -> Any:  # without a query, the edge middleware calls `answer` instead
     """Exchanges a refresh token for a new pair, and uses the session. A refresh token works once: a second use of it
     ends the session, because somebody else may have it."""
     return as_json(await tokens.refresh(ctx, given.refresh_token))
+
+
+async def answer(ctx: Ctx, _headers: Headers, body: Any, send: Send) -> None:
+    """The same without the framework."""
+    given = validated(Refresh, body)
+    await send_json(send, as_json(await tokens.refresh(ctx, given.refresh_token)))
 
 
 @at_issuer.get("/jwks")
