@@ -79,17 +79,24 @@ person = Table(
     _id(primary_key=True),
     _tenant(),
     Column("email", String(320), nullable=False),
-    Column("email_key", String(320), nullable=False),
+    # Compared byte by byte, so that addresses with one beginning stand together in the index.
+    Column("email_key", String(320).with_variant(String(320, collation="C"), "postgresql"), nullable=False),
     _at("email_verified_at", null=True),
     Column("profile", Text, nullable=False),
     # Raised by what makes known browsers strangers again; their cookies hold it.
     Column("epoch", Integer, nullable=False, server_default="0"),
     _at("created_at"),
+    # Of profile, address, roles or state.
+    Column("updated_at", BigInteger, nullable=False, server_default="0"),
+    _at("last_used_at", null=True),
     _at("disabled_at", null=True),
     # Who disabled it: `owner` closed the account, and `erase_at` is when it is erased; or `operator`.
     Column("disabled_by", String(12)),
     _at("erase_at", null=True),
     UniqueConstraint("tenant_id", "email_key"),
+    Index(None, "tenant_id", "created_at", "id"),
+    Index(None, "tenant_id", "updated_at", "id"),
+    Index(None, "tenant_id", "last_used_at", "id"),
     Index(
         "ix_person_erase_at",
         "erase_at",
@@ -367,6 +374,32 @@ observer_queue = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     _at("due_at"),
     Index(None, "name", "about", "seq"),
+)
+
+# core/host_jobs: functions of a host program that run in the background. `person_id`: who started it, if a person did.
+# `given_sealed`: the arguments, erased when it has ended; `result` has no secret.
+job = Table(
+    "job",
+    metadata,
+    _id(primary_key=True),
+    _tenant(),
+    _person(null=True),
+    Column("kind", String(60), nullable=False),
+    Column("state", String(8), nullable=False),
+    _sealed("given_sealed", "job", null=True),
+    Column("result", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _at("created_at"),
+    _at("due_at"),
+    _at("ended_at", null=True),
+    Index(
+        "ix_job_waiting",
+        "due_at",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_job_ended_at", "ended_at"),
+    Index(None, "person_id"),
 )
 
 # core/keys: keys that sign tokens. `id` is the thumbprint; `generation` counts those of an algorithm. A key signs from
