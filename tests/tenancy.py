@@ -39,6 +39,7 @@ ACROSS = {
     "core/observers.py:_behind": JOB,
     "core/observers.py:join": JOB,
     "core/observers.py:notify": JOB,
+    "core/once.py:of_kind": JOB,
     "core/once.py:purge": JOB,
     "core/outbox.py:deliver": JOB,
     "core/outbox.py:purge": JOB,

@@ -36,7 +36,7 @@ from passgate.store import SCHEMA, Store
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
-from passgate.web.api import account, admin, factors, session, signin, tokens
+from passgate.web.api import account, admin, factors, session, signin, tokens, users
 from passgate.web.api.hot import HOT
 from passgate.web.edge import layers
 from passgate.web.guards import ByBearer, ByCookie
@@ -265,7 +265,7 @@ def _api(gate: Passgate) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for endpoints in (signin, session, tokens, account, factors, admin, ops):
+    for endpoints in (signin, session, tokens, account, factors, admin, users, ops):
         _take(app, endpoints.router)
     _take(app, tokens.at_issuer)
     _take(app, factors.router_of(gate.services.factors.own))
@@ -301,7 +301,7 @@ def _with_cors(app: ASGIApp, settings: Settings, table: Table) -> ASGIApp:
     open_api = CORSMiddleware(
         app,
         allow_origins=settings.cors.origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate"],
         allow_credentials=False,

@@ -215,14 +215,3 @@ async def test_of_twenty_births_of_one_address_one_is(the: The) -> None:
     create = await asyncio.gather(*(birth(spelling) for spelling in spellings))
     assert len([one for one in create if one]) == 1
     assert len(await the.rows(person)) == 1
-
-
-async def test_the_list_goes_page_by_page(lite: The) -> None:
-    folk = Folk(lite)
-    create = [(await folk.create()).person_id for _ in range(5)]
-    tenant = await folk.tenant()
-    async with folk.ctx.read() as db:
-        first = await people.listed(db, tenant.id, limit=3)
-        rest = await people.listed(db, tenant.id, after=first[-1]["id"], limit=3)
-    assert [one["id"] for one in (*first, *rest)] == create
-    assert {one["disabled"] for one in first} == {False}

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import delete, select
 
-from passgate.core import tenants
+from passgate.core import people, tenants
 from passgate.core.audit import SYSTEM, deferred, record
 from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
 from passgate.core.events import Event
@@ -61,13 +61,13 @@ async def require(ctx: Ctx, db: Db, permission: str, subject_id: str | None = No
         raise missing(ctx, permission, subject_id)
 
 
-async def require_to_read(ctx: Ctx, permission: str) -> None:
+async def require_to_read(ctx: Ctx, permission: str, subject_id: str | None = None) -> None:
     """The same for an action that writes nothing, unless it is refused."""
     async with ctx.read() as db:
         has = await _has(ctx, db, permission)
     if not has:
         async with ctx.write():
-            raise missing(ctx, permission)
+            raise missing(ctx, permission, subject_id)
 
 
 async def _has(ctx: Ctx, db: Db, permission: str) -> bool:
@@ -84,6 +84,19 @@ async def _has(ctx: Ctx, db: Db, permission: str) -> bool:
             raise CredentialMissing
         case System():
             return False
+
+
+async def tenant_of(ctx: Ctx) -> str:
+    """The id of the tenant whose people are managed: whoever acts belongs to it, or names it as an operator.
+    CredentialMissing for everybody else; NotFound."""
+    match ctx.principal:
+        case Person() | Client():
+            return ctx.principal.tenant_id
+        case Operator():
+            async with ctx.read() as db:
+                return (await tenants.named(ctx, db, ctx.principal.tenant or tenants.MAIN)).id
+        case _:
+            raise CredentialMissing
 
 
 def require_operator(ctx: Ctx) -> None:
@@ -129,7 +142,8 @@ async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> 
 
 async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
     await _allowed(ctx, db, tenant_id, person_id, role)
-    await grant(ctx, db, tenant_id, person_id, role)
+    if await grant(ctx, db, tenant_id, person_id, role):
+        await people.changed(ctx, db, tenant_id, person_id)
 
 
 async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
@@ -141,6 +155,7 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
     )
     if await db.change(gone):
         await record(ctx, db, Event.ROLE_TAKEN, tenant_id=tenant_id, subject_id=person_id, role=role)
+        await people.changed(ctx, db, tenant_id, person_id)
 
 
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:

@@ -22,7 +22,8 @@ from passgate.core.profile import checked
 from passgate.core.rules import AAL1, Rules
 from passgate.core.undo_link import Change
 from passgate.errors import SessionEnded, StepUpNeeded
-from passgate.hashing import Queue
+from passgate.hashing import Queue, Stored
+from passgate.store import Db
 
 PAGE = 100
 
@@ -68,7 +69,7 @@ async def set_profile(ctx: Ctx, profile: dict[str, Any]) -> dict[str, Any]:
     text = people.profile_text(stored)
     async with action(ctx) as acting:
         db = acting.db
-        await people.set_profile(db, *ctx.person.key, text)
+        await people.set_profile(ctx, db, *ctx.person.key, text)
         await record(ctx, db, Event.PROFILE_CHANGED)
     return stored
 
@@ -85,17 +86,21 @@ async def set_password(ctx: Ctx, new: str) -> None:
     stored = await password.vetted(ctx.queued(Queue.OWNERS), new, tenant.rules, context)
     ends = Ends.PENDING | Ends.OTHER_SESSIONS
     async with action(ctx, ends=ends, reason="password_changed") as acting:
-        db, mine = acting.db, (ctx.person.tenant_id, ctx.person.person_id)
-        rows = await credentials.rows_of(db, *mine)
-        made = await password.replace(ctx, db, *mine, stored)
-        await budgets.reopen(db, ctx.person.person_id, password.name)
-        who = enrolling(ctx, tenant, acting.person)
-        if password.name not in rows:
-            await credentials.changed(ctx, db, who, password.name, added=[made])
-            return
-        link = await undo_link.issue(ctx, db, acting.person, Change.PASSWORD, rows, who.proved)
-        to, service = acting.person["email"], tenant.display_name
-        await mail.enqueue(ctx, db, tenant.id, Change.PASSWORD.value, to, service=service, link=link)
+        await replace_password(ctx, acting.db, acting.person, enrolling(ctx, tenant, acting.person), stored)
+
+
+async def replace_password(ctx: Ctx, db: Db, person: RowMapping, who: Enrolling, stored: Stored) -> None:
+    """The new password of a locked person, who is notified and can undo it. `who.proved`: what whoever sets it has
+    proved of that person."""
+    key = (who.tenant_id, who.person_id)
+    rows = await credentials.rows_of(db, *key)
+    made = await password.replace(ctx, db, *key, stored)
+    await budgets.reopen(db, who.person_id, password.name)
+    if password.name not in rows:
+        await credentials.changed(ctx, db, who, password.name, added=[made])
+        return
+    link = await undo_link.issue(ctx, db, person, Change.PASSWORD, rows, who.proved)
+    await mail.enqueue(ctx, db, who.tenant_id, Change.PASSWORD.value, person["email"], service=who.service, link=link)
 
 
 def enrolling(ctx: Ctx, tenant: tenants.Tenant, person: RowMapping, *, by_session: bool = False) -> Enrolling:

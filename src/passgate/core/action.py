@@ -111,14 +111,14 @@ async def within(
 
 @asynccontextmanager
 async def administration(
-    ctx: Ctx, permission: str, tenant_id: str, about: str | None = None
+    ctx: Ctx, permission: str, tenant_id: str, about: str | None = None, *, heavy: bool = False
 ) -> AsyncIterator[tuple[Db, RowMapping | None]]:
     """A transaction of somebody who manages a tenant, or the person `about` of it, with whoever acts and that person
     locked: yields also the person's row, None while they are disabled. Raises SessionEnded, PermissionMissing, and
     NotFound for another tenant than one's own, unless an operator acts."""
     mine = () if isinstance(ctx.principal, Operator) else (ctx.person.key,)
     theirs = (tenant_id, about or "")
-    async with ctx.write() as db:
+    async with ctx.write(heavy=heavy) as db:
         locked = await people.lock_all(db, {*mine, *([theirs] if about else [])}, or_closed=True)
         for one in mine:
             if one not in locked or not people.is_live(locked[one]) or not await sessions.is_live(ctx, db):

@@ -120,9 +120,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Whoever can run the command line, and so has access to the database anyway."""
+    """Whoever can run the command line, and so has access to the database anyway. `tenant`: the name of the one whose
+    people they manage, if they name one."""
 
     kind: ClassVar = "operator"
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,9 +77,19 @@ class Event(StrEnum):
         "Two proofs were given without the second factor. After a waiting period, second factors can be removed.",
         N_("Two-step verification reset requested"),
     )
+    RESET_STARTED = (
+        "recovery:reset:asked",
+        "An operator or admin started to reset a user's second factors. The facts say how long that waits.",
+        N_("Two-step verification reset requested"),
+    )
+    RESET_ASKED = (
+        "recovery:reset:approval",
+        "An admin asked to reset the second factors of an equal. A second admin or an owner has to ask for it too.",
+        N_("Two-step verification reset requested"),
+    )
     FACTORS_RELEASED = (
         "recovery:factors:released",
-        "Lost second factors were removed. The facts name them and the two proofs.",
+        "Lost second factors were removed. The facts name them and the two proofs, or an admin.",
         N_("Two-step verification reset"),
     )
     FACTOR_OFFERED = (

@@ -52,17 +52,16 @@ async def make(
     return Link(url, usable_at, usable_at + life * SECOND)
 
 
-async def ask(ctx: Ctx, db: Db, tenant_id: str, person_id: str, maker: str) -> None:
-    """Record that the first of two admins asks for a link for an equal. Valid for a day; creates no link."""
-    data, life = {"maker": maker}, LIFE_OF_ADMINS
-    await once.issue(ctx, db, tenant_id, recovery.LINK_ASKED, person_id, b"", life=life, data=data)
-    await record(ctx, db, Event.LINK_ASKED, tenant_id=tenant_id, subject_id=person_id)
-
-
-async def asked_by(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> str | None:
-    """The id of the admin who asked for a link for the person within the last day."""
-    asked = await once.live(ctx, db, tenant_id, recovery.LINK_ASKED, person_id)
-    return once.carried(ctx, asked).get("maker") if asked else None
+async def approved(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, event: Event) -> tuple[str, ...]:
+    """The ids of two admins, if another one than whoever acts has asked for the same, for an equal, within the last
+    day; else that is recorded, and nobody's."""
+    asked, me = await once.live(ctx, db, tenant_id, kind, person_id), ctx.person.person_id
+    first = once.carried(ctx, asked).get("maker") if asked else None
+    if first not in (None, me):
+        return str(first), me
+    await once.issue(ctx, db, tenant_id, kind, person_id, b"", life=LIFE_OF_ADMINS, data={"maker": me})
+    await record(ctx, db, event, tenant_id=tenant_id, subject_id=person_id)
+    return ()
 
 
 async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> bool:

@@ -188,6 +188,16 @@ LETTERS: dict[str, Letter] = {
         (N_("If this wasn't you, stop the reset and change your password."),),
         N_("Stop the reset"),
     ),
+    "factor_reset": Letter(
+        N_("Two-step verification for your %(service)s account will be reset"),
+        N_("Two-step verification will be reset"),
+        N_(
+            "The people who run %(service)s are resetting your two-step verification."
+            " After a waiting period it is removed, and you are signed out everywhere."
+        ),
+        (N_("If you didn't ask for it, stop the reset."),),
+        N_("Stop the reset"),
+    ),
     "signin_link": Letter(
         N_("A sign-in link was created for your %(service)s account"),
         N_("A sign-in link was created for you"),

@@ -135,6 +135,7 @@ def _ended(*which: Any) -> Update:
     return update(ticket).where(_OF_TENANT, *which, *_UNUSED).values(ended_at=_NOW)
 
 
+_OF_KIND = select(ticket).where(ticket.c.kind == bindparam("of_kind"), *_LIVE).order_by(ticket.c.id)
 _BY_SECRET = select(ticket).where(
     ticket.c.kind == bindparam("of_kind"), ticket.c.secret_hash == bindparam("of_secret"), *_LIVE
 )
@@ -174,6 +175,11 @@ async def was_issued(db: Db, tenant_id: str, kind: str, bound_to: str) -> bool:
 async def all_live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -> list[RowMapping]:
     """All tickets that can still be taken, oldest first."""
     return list(await db.rows(_ALL_LIVE, of_tenant=tenant_id, of_kind=kind, of=bound_to, now=ctx.now()))
+
+
+async def of_kind(ctx: Ctx, db: Db, kind: str) -> list[RowMapping]:
+    """All tickets of a kind that can still be taken, in every tenant."""
+    return list(await db.rows(_OF_KIND, of_kind=kind, now=ctx.now()))
 
 
 async def take(ctx: Ctx, db: Db, row: RowMapping, *, known_for: int = 0) -> Taken | Reused | Unknown:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core.audit import canonical
 from passgate.core.ctx import Ctx
 from passgate.errors import Invalid
 from passgate.store import Db
-from passgate.store.tables import person, role_grant
+from passgate.store.tables import person
 
 PROFILE_LIMIT = 16 * 1024
 OWNER, OPERATOR = "owner", "operator"
@@ -88,6 +88,8 @@ _LOCK = select(person).where(*_MINE, person.c.disabled_at.is_(None)).with_for_up
 _LOCK_CLOSED = (
     select(person).where(*_MINE, or_(person.c.disabled_at.is_(None), person.c.disabled_by == OWNER)).with_for_update()
 )
+_CHANGED = update(person).where(*_MINE).values(updated_at=bindparam("at"))
+_USED = update(person).where(*_MINE, person.c.last_used_at < bindparam("at")).values(last_used_at=bindparam("at"))
 _BY_KEY = select(person).where(
     person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
 )
@@ -119,6 +121,7 @@ async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str,
         "email_verified_at": now if verified else None,
         "profile": profile,
         "created_at": now,
+        "updated_at": now,
     }
     is_created = await db.change(db.upsert(person).values(**row).on_conflict_do_nothing())
     return person_id if is_created else None
@@ -138,21 +141,38 @@ async def lock_all(db: Db, keys: Iterable[Key], *, or_closed: bool = False) -> d
     return {key: row for key, row in found.items() if row is not None}
 
 
-async def set_profile(db: Db, tenant_id: str, person_id: str, profile: str) -> None:
-    await db.change(
-        update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id).values(profile=profile)
-    )
+async def set_profile(ctx: Ctx, db: Db, tenant_id: str, person_id: str, profile: str) -> None:
+    moved = update(person).where(*_is(tenant_id, person_id))
+    await db.change(moved.values(profile=profile, updated_at=ctx.now()))
 
 
-async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address) -> bool:
-    """Set a proved address; False if someone else in the tenant has it, after which the transaction must be rolled
-    back."""
-    move = update(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id)
+async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address, *, is_proved: bool = True) -> bool:
+    """False if someone else in the tenant has the address, after which the transaction must be rolled back."""
+    now = ctx.now()
+    move = update(person).where(*_is(tenant_id, person_id))
+    values = {"email": at.text, "email_key": at.key, "email_verified_at": now if is_proved else None}
     try:
-        moved = await db.change(move.values(email=at.text, email_key=at.key, email_verified_at=ctx.now()))
+        moved = await db.change(move.values(**values, updated_at=now))
     except IntegrityError:
         return False
     return moved == 1
+
+
+async def prove_address(ctx: Ctx, db: Db, found: RowMapping) -> None:
+    """Somebody who reads the mail of an address that nobody had proved has answered, unless it is another one now."""
+    same = update(person).where(*_is(found["tenant_id"], found["id"]), person.c.email_key == found["email_key"])
+    await db.change(same.values(email_verified_at=ctx.now(), updated_at=ctx.now()))
+
+
+async def changed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
+    """Something that belongs to the person was changed, such as their roles."""
+    await db.change(_CHANGED, of_tenant=tenant_id, of_person=person_id, at=ctx.now())
+
+
+async def used(db: Db, tenant_id: str, person_id: str, now: int) -> None:
+    """The person has used their account. Before anything of their sessions is written, because they are locked first
+    (`action`)."""
+    await db.change(_USED, of_tenant=tenant_id, of_person=person_id, at=now)
 
 
 def is_live(row: RowMapping, *, or_closed: bool = False) -> bool:
@@ -165,26 +185,29 @@ async def disable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> bool:
     moved = update(person).where(
         *_is(tenant_id, person_id), or_(person.c.disabled_at.is_(None), person.c.disabled_by == OWNER)
     )
-    return await db.change(moved.values(disabled_at=ctx.now(), disabled_by=OPERATOR)) == 1
+    now = ctx.now()
+    return await db.change(moved.values(disabled_at=now, disabled_by=OPERATOR, updated_at=now)) == 1
 
 
-async def enable(db: Db, tenant_id: str, person_id: str) -> bool:
+async def enable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> bool:
     """Take back `disable`; False if it is not disabled. An account that its owner closed is closed again."""
     disabled = update(person).where(*_is(tenant_id, person_id), person.c.disabled_by == OPERATOR)
-    closed = await db.change(disabled.where(person.c.erase_at.is_not(None)).values(disabled_by=OWNER))
-    return closed == 1 or await db.change(disabled.values(disabled_at=None, disabled_by=None)) == 1
+    closed = disabled.where(person.c.erase_at.is_not(None)).values(disabled_by=OWNER, updated_at=ctx.now())
+    opened = disabled.values(disabled_at=None, disabled_by=None, updated_at=ctx.now())
+    return await db.change(closed) == 1 or await db.change(opened) == 1
 
 
 async def close(ctx: Ctx, db: Db, tenant_id: str, person_id: str, erase_at: int) -> None:
     """The owner deletes the account: it can't be used from now on, and is erased then (microseconds)."""
-    values = {"disabled_at": ctx.now(), "disabled_by": OWNER, "erase_at": erase_at}
+    now = ctx.now()
+    values = {"disabled_at": now, "disabled_by": OWNER, "erase_at": erase_at, "updated_at": now}
     await db.change(update(person).where(*_is(tenant_id, person_id)).values(**values))
 
 
-async def reopen(db: Db, tenant_id: str, person_id: str) -> None:
+async def reopen(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """Take back `close`."""
     closed = update(person).where(*_is(tenant_id, person_id), person.c.disabled_by == OWNER)
-    await db.change(closed.values(disabled_at=None, disabled_by=None, erase_at=None))
+    await db.change(closed.values(disabled_at=None, disabled_by=None, erase_at=None, updated_at=ctx.now()))
 
 
 async def lock_due(ctx: Ctx, db: Db, key: Key) -> RowMapping | None:
@@ -213,19 +236,8 @@ def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ColumnElem
     return person.c.tenant_id == tenant_id, person.c.id == person_id
 
 
-async def listed(db: Db, tenant_id: str, *, after: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-    roles = func.aggregate_strings(role_grant.c.role, ",")
-    query = (
-        select(person, select(roles).where(role_grant.c.person_id == person.c.id).scalar_subquery().label("roles"))
-        .where(person.c.tenant_id == tenant_id, person.c.id > (after or ""))
-        .order_by(person.c.id)
-        .limit(limit)
-    )
-    return [as_json(row) | {"disabled": row["disabled_at"] is not None} for row in await db.rows(query)]
-
-
 def as_json(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
-    """The API's user object: {id, email, email_verified, profile, roles, created_at}."""
+    """The API's user object: {id, email, email_verified, profile, roles, created_at, updated_at}."""
     return {
         "id": row["id"],
         "email": row["email"],
@@ -233,4 +245,5 @@ def as_json(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
         "profile": json.loads(row["profile"]),
         "roles": sorted(row["roles"].split(",")) if row["roles"] else [],
         "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
     }

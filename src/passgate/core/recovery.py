@@ -27,6 +27,7 @@ from passgate.world import SECOND
 
 STOP = "pg_stp_"
 LINK, LINK_ASKED = "link", "link_asked"
+RESET, RESET_ASKED = "reset", "reset_asked"
 ADDRESS_CODE = "address"
 """Tickets of codes for a new address."""
 _DROP, _STOP = "release", "stop"
@@ -122,7 +123,7 @@ async def has_waited_for(ctx: Ctx, db: Db, sign_in: SignIn) -> bool:
 
 async def end_waits(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """Nothing that was asked for waits any longer: no removal of factors, no sign-in link, no new address."""
-    for kind in (_DROP, LINK, LINK_ASKED, _STOP, ADDRESS_CODE):
+    for kind in (_DROP, LINK, LINK_ASKED, RESET, RESET_ASKED, _STOP, ADDRESS_CODE):
         await once.end(ctx, db, tenant_id, kind, person_id)
 
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from passgate.core import refresh_token
+from passgate.core import people, refresh_token
 from passgate.core.ctx import Ctx, Person
 from passgate.core.policy import amr_of, least, stronger, suffices
 from passgate.core.refresh_token import RefreshToken
@@ -74,6 +74,7 @@ _WHOLE = (
         person.c.email_verified_at,
         person.c.profile,
         person.c.created_at.label("person_created_at"),
+        person.c.updated_at.label("person_updated_at"),
         person.c.disabled_at.label("person_disabled_at"),
         tenant.c.name,
         tenant.c.display_name,
@@ -161,6 +162,7 @@ async def open_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, proved:
     minted = _minted(ctx, proved.kind, carried["id"], 0)
     device = {"as_browser": ctx.origin.browser, "as_os": ctx.origin.os}
     seen = await db.one(_SEEN, of_tenant=tenant_id, of_person=person_id, **device)
+    await people.used(db, tenant_id, person_id, now)
     await db.add(session, **row)
     await db.add(carrier, **carried, secret_hash=minted.hash)
     is_new = bool(seen and seen["any"] and not seen["same"])
@@ -279,6 +281,7 @@ async def use(ctx: Ctx, db: Db, me: Person) -> None:
         return
     now = ctx.now()
     idle = min(now + _lives(ctx, me.acr)[0] * SECOND, me.row["expires_at"])
+    await people.used(db, *me.key, now)
     move = update(session).where(*_mine(me), *_live(now), session.c.last_used_at < now)
     await db.change(move.values(last_used_at=now, idle_expires_at=idle))
 
@@ -354,10 +357,8 @@ async def rotate(ctx: Ctx, db: Db, me: Person, given: RefreshToken, successor: M
     family = {"of_tenant": me.tenant_id, "of_session": me.session_id, "of_family": given.family_id}
     unused = {"old_rotation": given.rotation, "old_hash": given.hash}
     moved = {"new_rotation": given.rotation + 1, "new_hash": successor.hash, "at": ctx.now()}
-    if await db.change(_ROTATE, **family, **unused, **moved) != 1:
-        return False
-    await use(ctx, db, me)
-    return True
+    await use(ctx, db, me)  # first, because it locks the person
+    return await db.change(_ROTATE, **family, **unused, **moved) == 1
 
 
 _ROTATE = (

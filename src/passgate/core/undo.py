@@ -141,7 +141,7 @@ async def _take_back(ctx: Ctx, db: Db, sign_in: SignIn, *, is_lost: bool) -> Non
         await credentials.end_kinds(ctx, db, tenant_id, person_id, ctx.factors.possession)
     if password.name in sign_in.rules.first:  # a new one is asked for next; until then the old one opens nothing
         await credentials.end_kinds(ctx, db, tenant_id, person_id, [password.name])
-    await people.reopen(db, tenant_id, person_id)
+    await people.reopen(ctx, db, tenant_id, person_id)
     is_moved = found["email_key"] != first.email_key
     if is_moved and not await people.set_address(ctx, db, tenant_id, person_id, Address(first.email, first.email_key)):
         raise Conflict("That email address now belongs to another account.")

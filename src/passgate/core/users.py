@@ -1,7 +1,8 @@
 """The people of a tenant, managed by somebody else: its admins, or an operator on the command line. The same actions
 for both; `access.require` says who may, and an admin never reaches anybody who may do more than they.
 
-Not here: actions of people on their own account, which are `account`.
+Not here: creating, changing and deleting them (`user_changes`), finding them (`directory`), and actions of people on
+their own account, which are `account`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from passgate.core import access, account, links, people, sessions, tenants
+from sqlalchemy import RowMapping
+
+from passgate.core import (
+    access,
+    account,
+    directory,
+    factor_reset,
+    links,
+    people,
+    recovery,
+    sessions,
+    tenants,
+)
 from passgate.core.access import Standing
 from passgate.core.action import administration, end_all
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx, Operator
+from passgate.core.ctx import Ctx, Operator, Person
+from passgate.core.directory import Asked, Page
 from passgate.core.events import Event
 from passgate.core.factors import password
 from passgate.errors import Conflict, Invalid, NotFound
@@ -30,6 +44,10 @@ class User:
 
     tenant_id: str
     person_id: str
+
+    @property
+    def key(self) -> people.Key:
+        return self.tenant_id, self.person_id
 
 
 async def by_email(ctx: Ctx, email: str, tenant_name: str) -> User:
@@ -64,24 +82,59 @@ async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | N
         await access.grant(ctx, db, tenant.id, made, role)
         if stored is not None:
             await password.replace(ctx, db, tenant.id, made, stored)
-        return await _as_json(db, User(tenant.id, made))
+        return await directory.read(db, tenant.id, made)
 
 
-async def listed(ctx: Ctx, tenant_name: str) -> list[dict[str, Any]]:
-    """Every person of a tenant as in `people.as_json`, with `disabled`, oldest first. Recorded before it returns."""
+async def listed(ctx: Ctx, tenant_name: str, search: str = "") -> list[dict[str, Any]]:
+    """Every person of a tenant, for an operator, oldest first. `search`: the beginning of the address. Recorded before
+    it returns."""
     access.require_operator(ctx)
     async with ctx.read() as db:
         tenant = await tenants.named(ctx, db, tenant_name)
+    asked, page = Asked(search=search), Page([], "")
     found: list[dict[str, Any]] = []
-    while True:
-        async with ctx.read() as db:
-            page = await people.listed(db, tenant.id, after=found[-1]["id"] if found else None, limit=PAGE)
-        found += page
-        if len(page) < PAGE:
-            break
+    while page.next is not None:
+        page = await directory.after(ctx, tenant.id, asked, cursor=page.next or None, limit=PAGE)
+        found += page.items
     async with ctx.write() as db:
         await record(ctx, db, Event.USERS_LISTED, tenant_id=tenant.id, tenant=tenant.name, count=len(found))
     return found
+
+
+async def find(ctx: Ctx, asked: Asked, *, cursor: str | None, limit: int) -> Page:
+    """A page of the tenant's people. Raises PermissionMissing, Invalid."""
+    await access.require_to_read(ctx, "users:read")
+    return await directory.after(ctx, await access.tenant_of(ctx), asked, cursor=cursor, limit=limit)
+
+
+async def find_numbered(ctx: Ctx, asked: Asked, *, page: int, size: int) -> Page:
+    """The same with a number, and the total."""
+    await access.require_to_read(ctx, "users:read")
+    return await directory.numbered(ctx, await access.tenant_of(ctx), asked, page=page, size=size)
+
+
+async def one(ctx: Ctx, person_id: str) -> dict[str, Any]:
+    """Somebody of the tenant, or oneself, which needs no permission over others. Raises PermissionMissing, NotFound."""
+    if is_oneself(ctx, person_id):
+        await access.require_to_read(ctx, "me:read")
+    else:
+        await access.require_to_read(ctx, "users:read", person_id)
+    return await directory.one(ctx, await access.tenant_of(ctx), person_id)
+
+
+def is_oneself(ctx: Ctx, person_id: str) -> bool:
+    return isinstance(ctx.principal, Person) and ctx.person.person_id == person_id
+
+
+async def sign_out(ctx: Ctx, user: User) -> int:
+    """End all sessions of a person, and whatever could open new ones; returns how many there were."""
+    async with managing(ctx, user, "sessions:end", or_equal=True) as managed:
+        if not managed.is_locked:  # what has been disabled has none
+            return 0
+        ended = await end_all(ctx, managed.db, *user.key, "signed_out")
+        about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": user.person_id}
+        await record(ctx, managed.db, Event.SESSIONS_ENDED, **about, reason="signed_out", count=ended)
+        return ended
 
 
 async def sessions_of(ctx: Ctx, user: User) -> list[dict[str, Any]]:
@@ -95,7 +148,7 @@ async def sessions_of(ctx: Ctx, user: User) -> list[dict[str, Any]]:
 
 async def disable(ctx: Ctx, user: User) -> dict[str, Any]:
     """Disable a person (idempotent): ends all sessions and pending sign-ins, none can start. Conflict: last owner."""
-    async with _managing(ctx, user, "users:disable") as managed:
+    async with managing(ctx, user, "users:disable") as managed:
         db, key = managed.db, (user.tenant_id, user.person_id)
         if managed.is_locked:
             await access.keep_an_owner(db, *key)
@@ -103,36 +156,36 @@ async def disable(ctx: Ctx, user: User) -> dict[str, Any]:
             ended = await end_all(ctx, db, *key, "disabled")
             about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": user.person_id}
             await record(ctx, db, Event.ACCOUNT_DISABLED, **about, sessions=ended)
-        return await _as_json(db, user)
+        return await directory.read(db, *user.key)
 
 
 async def enable(ctx: Ctx, user: User) -> dict[str, Any]:
     """Take back `disable` (idempotent). What was ended stays ended; an account that its owner closed is closed
     again."""
-    async with _managing(ctx, user, "users:disable") as managed:
-        if await people.enable(managed.db, user.tenant_id, user.person_id):
+    async with managing(ctx, user, "users:disable") as managed:
+        if await people.enable(ctx, managed.db, user.tenant_id, user.person_id):
             about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": user.person_id}
             await record(ctx, managed.db, Event.ACCOUNT_ENABLED, **about)
-        return await _as_json(managed.db, user)
+        return await directory.read(managed.db, *user.key)
 
 
 async def give_role(ctx: Ctx, user: User, role: str) -> dict[str, Any]:
-    async with _managing(ctx, user, "roles:give", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "roles:give", is_live=True, or_equal=True) as managed:
         await access.give(ctx, managed.db, user.tenant_id, user.person_id, role)
-        return await _as_json(managed.db, user)
+        return await directory.read(managed.db, *user.key)
 
 
 async def take_role(ctx: Ctx, user: User, role: str) -> dict[str, Any]:
-    async with _managing(ctx, user, "roles:give", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "roles:give", is_live=True, or_equal=True) as managed:
         await access.take(ctx, managed.db, user.tenant_id, user.person_id, role)
-        return await _as_json(managed.db, user)
+        return await directory.read(managed.db, *user.key)
 
 
 async def operators_link(ctx: Ctx, user: User, *, life: int = links.LIFE) -> links.Link:
     """A link that signs a person in, usable at once, for an operator who may be locked out. Valid for `life` seconds.
     The person is notified as for any link."""
     access.require_operator(ctx)
-    async with _managing(ctx, user, "users:recover", is_live=True) as managed:
+    async with managing(ctx, user, "users:recover", is_live=True) as managed:
         return await links.make(ctx, managed.db, user.tenant_id, user.person_id, wait=0, life=life)
 
 
@@ -140,36 +193,48 @@ async def signin_link(ctx: Ctx, user: User) -> links.Link | None:
     """A link for a person who has no permission that the admin lacks. It becomes usable after a wait, and the person is
     notified at once. If both have the same permissions, two admins have to ask: the first gets None, and the request
     stays valid for a day."""
-    async with _managing(ctx, user, "users:recover", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "users:recover", is_live=True, or_equal=True) as managed:
         db, key = managed.db, (user.tenant_id, user.person_id)
-        makers: tuple[str, ...] = (ctx.person.person_id,)
+        makers: tuple[str, ...] = () if isinstance(ctx.principal, Operator) else (ctx.person.person_id,)
         if managed.standing is Standing.EQUAL:
-            first = await links.asked_by(ctx, db, user.tenant_id, user.person_id)
-            if first is None or first == ctx.person.person_id:
-                await links.ask(ctx, db, *key, ctx.person.person_id)
+            makers = await links.approved(ctx, db, *key, recovery.LINK_ASKED, Event.LINK_ASKED)
+            if not makers:
                 return None
-            makers = (first, *makers)
         wait = ctx.settings.recovery.waiting(ctx.settings)
         return await links.make(ctx, db, *key, wait=wait, life=links.LIFE_OF_ADMINS, makers=makers)
 
 
+async def reset_factors(ctx: Ctx, user: User) -> int | None:
+    """Remove the second factors of a person who has lost them, after the waiting period of a recovery; returns when
+    (microseconds). As for a link, an equal's needs a second admin: None until then."""
+    async with managing(ctx, user, "users:recover", is_live=True, or_equal=True) as managed:
+        makers: tuple[str, ...] = () if isinstance(ctx.principal, Operator) else (ctx.person.person_id,)
+        if managed.standing is Standing.EQUAL:
+            makers = await links.approved(ctx, managed.db, *user.key, recovery.RESET_ASKED, Event.RESET_ASKED)
+            if not makers:
+                return None
+        return await factor_reset.ask(ctx, managed.db, *user.key, makers)
+
+
 @dataclass(frozen=True, slots=True)
-class _Managed:
-    """`is_locked`: the person is live, or closed their account, and is locked; False while they are disabled."""
+class Managed:
+    """`person`: the row before the action. `is_locked`: the person is live, or closed their account, and is locked;
+    False while they are disabled."""
 
     db: Db
     standing: Standing
+    person: RowMapping
     is_locked: bool
 
 
 @asynccontextmanager
-async def _managing(
-    ctx: Ctx, user: User, permission: str, *, is_live: bool = False, or_equal: bool = False
-) -> AsyncIterator[_Managed]:
+async def managing(
+    ctx: Ctx, user: User, permission: str, *, is_live: bool = False, or_equal: bool = False, heavy: bool = False
+) -> AsyncIterator[Managed]:
     """An action on a person. Raises PermissionMissing, also over somebody who may do as much (unless `or_equal`) or
     more; NotFound. If the person must be live and isn't: Conflict for an operator, NotFound for everybody else."""
     await account.fresh(ctx)
-    async with administration(ctx, permission, user.tenant_id, user.person_id) as (db, locked):
+    async with administration(ctx, permission, user.tenant_id, user.person_id, heavy=heavy) as (db, locked):
         found = await people.by_id(db, user.tenant_id, user.person_id)
         is_operator, standing = isinstance(ctx.principal, Operator), Standing.ABOVE
         if found is None or (is_live and not is_operator and not people.is_live(found)):
@@ -180,12 +245,4 @@ async def _managing(
             standing = await access.standing(db, *ctx.person.key, user.person_id, permission)
         if standing is Standing.NONE or (standing is Standing.EQUAL and not or_equal):
             raise access.missing(ctx, permission, user.person_id)
-        yield _Managed(db, standing, locked is not None)
-
-
-async def _as_json(db: Db, user: User) -> dict[str, Any]:
-    row = await people.by_id(db, user.tenant_id, user.person_id)
-    if row is None:
-        raise NotFound
-    roles = await access.roles_of(db, user.tenant_id, user.person_id)
-    return people.as_json({**row, "roles": ",".join(roles)}) | {"disabled": row["disabled_at"] is not None}
+        yield Managed(db, standing, found, locked is not None)

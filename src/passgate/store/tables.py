@@ -88,7 +88,8 @@ person = Table(
     _at("created_at"),
     # Of profile, address, roles or state.
     Column("updated_at", BigInteger, nullable=False, server_default="0"),
-    _at("last_used_at", null=True),
+    # 0 until they sign in.
+    Column("last_used_at", BigInteger, nullable=False, server_default="0"),
     _at("disabled_at", null=True),
     # Who disabled it: `owner` closed the account, and `erase_at` is when it is erased; or `operator`.
     Column("disabled_by", String(12)),

@@ -109,10 +109,13 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         if not (await once.take(ctx, db, seen)).is_first:
             return None
         await once.end(ctx, db, sign_in.tenant_id, mailed_link.KIND, sign_in.id)
+        if found is not None and found["email_verified_at"] is None and not sign_in.journey.is_undo:
+            await people.prove_address(ctx, db, found)
         return str(seen["id"])
 
+    found = None  # a sign-up never names an existing person
     if sign_in.journey.makes_person:
-        return Compared(True, None, mark)  # a sign-up never names an existing person
+        return Compared(True, None, mark)
     async with ctx.read() as db:
         found = await _named(db, sign_in)
     return Compared(True, found["id"] if found else None, mark)

@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import Field, create_model
 
 from passgate.core import admin, users
+from passgate.core.access import tenant_of
 from passgate.core.rules import Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web import routes
@@ -87,7 +88,7 @@ async def signin_link(ctx: Live, response: Response, id: Id) -> Any:
     """The link is one proof and never a second factor. The person gets a mail at once and can stop it while it waits.
     For somebody with the same permissions as you, a second admin or an owner has to ask too; until then the answer is
     202. The link opens only while everybody who asked for it may still do so."""
-    made = await users.signin_link(ctx, users.User(ctx.person.tenant_id, id))
+    made = await users.signin_link(ctx, users.User(await tenant_of(ctx), id))
     if made is None:
         response.status_code = 202
         return {"approval": "needed"}

@@ -79,6 +79,7 @@ class User(Output):
     profile: dict[str, Any]
     roles: list[str]
     created_at: str
+    updated_at: str
 
 
 class Tenant(Output):
@@ -184,4 +185,5 @@ def user(me: Person) -> dict[str, Any]:
         "profile": msgspec.Raw(me.row["profile"].encode()),
         "roles": me.roles,
         "created_at": iso(me.row["person_created_at"]),
+        "updated_at": iso(me.row["person_updated_at"]),
     }

@@ -12,10 +12,10 @@ def upgrade() -> None:
         "person", sa.column("id"), sa.column("created_at"), *map(sa.column, ("updated_at", "last_used_at"))
     )
     session = sa.table("session", sa.column("person_id"), sa.column("last_used_at"))
-    op.add_column("person", sa.Column("updated_at", sa.BigInteger(), server_default="0", nullable=False))
-    op.add_column("person", sa.Column("last_used_at", sa.BigInteger(), nullable=True))
-    used = sa.select(sa.func.max(session.c.last_used_at)).where(session.c.person_id == person.c.id)
-    op.execute(sa.update(person).values(updated_at=person.c.created_at, last_used_at=used.scalar_subquery()))
+    for column in ("updated_at", "last_used_at"):
+        op.add_column("person", sa.Column(column, sa.BigInteger(), server_default="0", nullable=False))
+    latest = sa.select(sa.func.max(session.c.last_used_at)).where(session.c.person_id == person.c.id).scalar_subquery()
+    op.execute(sa.update(person).values(updated_at=person.c.created_at, last_used_at=sa.func.coalesce(latest, 0)))
     if op.get_bind().dialect.name == "postgresql":
         # Addresses are compared byte by byte, so that those with one beginning stand together in the index.
         op.execute('ALTER TABLE person ALTER COLUMN email_key TYPE VARCHAR(320) COLLATE "C"')

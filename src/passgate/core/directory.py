@@ -1,0 +1,172 @@
+"""The people of a tenant as their admins see them: found, sorted, in pages. A page follows a cursor, or counts from the
+first row and comes with the total.
+
+Not here: changing anybody (`users`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, literal, select, true, tuple_
+
+from passgate.core import access, people
+from passgate.core.ctx import Ctx
+from passgate.errors import Invalid, NotFound
+from passgate.store import Db
+from passgate.store.tables import person, role_grant
+
+DEEPEST = 10_000
+"""Rows that pages with numbers reach; a cursor goes on."""
+_LAST = "\U0010ffff"
+_SORTED = {
+    "created_at": person.c.created_at,
+    "updated_at": person.c.updated_at,
+    "last_used_at": person.c.last_used_at,
+    "email": person.c.email_key,
+}
+SORTS = (*_SORTED, *(f"-{name}" for name in _SORTED))
+"""A minus: downwards."""
+_ROLES = (
+    select(func.aggregate_strings(role_grant.c.role, ","))
+    .where(role_grant.c.tenant_id == person.c.tenant_id, role_grant.c.person_id == person.c.id)
+    .scalar_subquery()
+    .label("roles")
+)
+_WHOLE = select(person, _ROLES)
+
+Span = tuple[int | None, int | None]
+"""From an instant on, until before another, in microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who is looked for. `search`: the beginning of the address; `role_at_most`: people without a permission that this
+    role lacks; `last_used`: never used is before everything."""
+
+    search: str = ""
+    role_at_most: str | None = None
+    disabled: bool | None = None
+    created: Span = (None, None)
+    updated: Span = (None, None)
+    last_used: Span = (None, None)
+    sort: str = "created_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`items` as in `as_json`; `next`: the cursor of the page behind; `total` only of a page with a number."""
+
+    items: list[dict[str, Any]]
+    next: str | None = None
+    total: int | None = None
+
+
+async def one(ctx: Ctx, tenant_id: str, person_id: str) -> dict[str, Any]:
+    """Raises NotFound."""
+    async with ctx.read() as db:
+        return await read(db, tenant_id, person_id)
+
+
+async def read(db: Db, tenant_id: str, person_id: str) -> dict[str, Any]:
+    """The same within a transaction."""
+    row = await db.one(_WHOLE.where(person.c.tenant_id == tenant_id, person.c.id == person_id))
+    if row is None:
+        raise NotFound
+    return as_json(row)
+
+
+def as_json(row: RowMapping) -> dict[str, Any]:
+    """The user object, with `disabled` and `last_used_at` (None if never)."""
+    more = {"disabled": row["disabled_at"] is not None, "last_used_at": row["last_used_at"] or None}
+    return people.as_json(row) | more
+
+
+async def after(ctx: Ctx, tenant_id: str, asked: Asked, *, cursor: str | None, limit: int) -> Page:
+    """The page behind a cursor, or the first. Raises Invalid."""
+    column, is_down, query = _sorted(tenant_id, asked)
+    if cursor is not None:
+        place, last = tuple_(column, person.c.id), tuple_(*map(literal, _opened(cursor, asked)))
+        query = query.where(place < last if is_down else place > last)
+    async with ctx.read() as db:
+        rows = await db.rows(query.limit(limit + 1))
+    items = [as_json(row) for row in rows[:limit]]
+    return Page(items, _cursor(rows[limit - 1], column.name, asked) if len(rows) > limit else None)
+
+
+async def numbered(ctx: Ctx, tenant_id: str, asked: Asked, *, page: int, size: int) -> Page:
+    """Page 1 and so on, with how many people are found in all: one statement reads both, so they agree. Raises
+    Invalid."""
+    if page * size > DEEPEST:
+        raise Invalid({"page": "value"})
+    _, _, query = _sorted(tenant_id, asked)
+    every = select(func.count().label("total")).select_from(person).where(*_conditions(tenant_id, asked)).cte("every")
+    rows = query.offset((page - 1) * size).limit(size).cte("page")
+    async with ctx.read() as db:
+        found = await db.rows(select(every.c.total, rows).select_from(every).outerjoin(rows, true()))
+    items = [as_json(row) for row in found if row["id"] is not None]
+    return Page(items, total=found[0]["total"])
+
+
+def _sorted(tenant_id: str, asked: Asked) -> tuple[Any, bool, Select[Any]]:
+    if asked.sort not in SORTS:
+        raise Invalid({"sort": "value"})
+    column, is_down = _SORTED[asked.sort.removeprefix("-")], asked.sort.startswith("-")
+    order = (column.desc(), person.c.id.desc()) if is_down else (column, person.c.id)
+    return column, is_down, _WHOLE.where(*_conditions(tenant_id, asked)).order_by(*order)
+
+
+def _conditions(tenant_id: str, asked: Asked) -> Iterator[ColumnElement[bool]]:
+    yield person.c.tenant_id == tenant_id
+    if asked.search:
+        start = unicodedata.normalize("NFC", asked.search.strip().lower())
+        yield and_(person.c.email_key >= start, person.c.email_key < start + _LAST)
+    if asked.disabled is not None:
+        yield person.c.disabled_at.is_not(None) if asked.disabled else person.c.disabled_at.is_(None)
+    if asked.role_at_most is not None:
+        yield ~_has_more_than(asked.role_at_most)
+    for column, (since, until) in (
+        (person.c.created_at, asked.created),
+        (person.c.updated_at, asked.updated),
+        (person.c.last_used_at, asked.last_used),
+    ):
+        if since is not None:
+            yield column >= since
+        if until is not None:
+            yield column < until
+
+
+def _has_more_than(role: str) -> ColumnElement[bool]:
+    """Of a role that nobody knows it is not known that it has less."""
+    if role not in access.ROLES:
+        raise Invalid({"role_at_most": "value"})
+    within = [name for name, given in access.ROLES.items() if given <= access.ROLES[role]]
+    theirs = (role_grant.c.tenant_id == person.c.tenant_id, role_grant.c.person_id == person.c.id)
+    return exists().where(*theirs, role_grant.c.role.not_in(within))
+
+
+# -- cursors ---------------------------------------------------------------------------------------
+
+
+def _cursor(row: RowMapping, name: str, asked: Asked) -> str:
+    """Where a page ended: the sorted value and the id, which stay a place even if that person is gone."""
+    text = json.dumps([asked.sort, row[name], row["id"]], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _opened(cursor: str, asked: Asked) -> tuple[Any, str]:
+    """Raises Invalid for what is no cursor of this order."""
+    try:
+        sort, value, person_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+    except (ValueError, TypeError):
+        raise Invalid({"after": "value"}) from None
+    kind = str if asked.sort.endswith("email") else int
+    is_place = sort == asked.sort and type(value) is kind and isinstance(person_id, str)
+    if not is_place or not f"{value}{person_id}".isprintable() or (kind is int and not 0 <= value < 2**63):
+        raise Invalid({"after": "value"})
+    return value, person_id

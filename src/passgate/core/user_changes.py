@@ -1,0 +1,172 @@
+"""Creating, changing and deleting a person by somebody else who may. What an admin sets can be undone by the person as
+if they had set it themselves, and nothing that is mailed carries a secret of the admin's.
+
+Not here: who may reach whom, and other actions on people, which are `users`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from passgate.core import (
+    access,
+    account,
+    credentials,
+    directory,
+    erasure,
+    mail,
+    once,
+    pending,
+    people,
+    tenants,
+    undo_link,
+)
+from passgate.core.action import administration, end_all
+from passgate.core.audit import record
+from passgate.core.ctx import Ctx
+from passgate.core.events import Event
+from passgate.core.factor import Enrolling
+from passgate.core.factors import password
+from passgate.core.journey import UNDO
+from passgate.core.profile import checked
+from passgate.core.users import User, is_oneself, managing
+from passgate.errors import Conflict, Invalid, NotFound, PermissionMissing
+from passgate.hashing import Stored
+from passgate.store import Db
+
+
+async def create(
+    ctx: Ctx, email: str, *, secret: str | None, profile: dict[str, Any] | None, roles: list[str] | None
+) -> dict[str, Any]:
+    """A person whose address nobody has proved yet; nothing is mailed to it. They sign in with this password, or prove
+    the address in a recovery. `roles`: `user` unless given. Raises Invalid, PermissionMissing, Conflict."""
+    at, stored_profile = people.address(email), people.profile_text(checked(ctx.services.profile, profile))
+    tenant_id = await _may_begin(ctx, "users:write")
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(ctx, db, tenant_id)
+    stored = await _vetted(ctx, tenant, at.key, secret) if secret is not None else None
+    async with administration(ctx, "users:write", tenant_id) as (db, _):
+        made = await people.create(ctx, db, tenant_id, at, profile=stored_profile, verified=False)
+        if made is None:
+            raise _taken()
+        about = {"email": at.text}
+        await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=made, personal=about)
+        if roles is None:
+            await access.grant(ctx, db, tenant_id, made, "user")
+        for role in roles or ():
+            await access.give(ctx, db, tenant_id, made, role)
+        if stored is not None:
+            await password.replace(ctx, db, tenant_id, made, stored)
+        return await directory.read(db, tenant_id, made)
+
+
+async def _may_begin(ctx: Ctx, permission: str, person_id: str | None = None) -> str:
+    """The tenant's id. What follows may cost a hash, so permission and fresh proof are asked for before it; the action
+    asks again."""
+    tenant_id = await access.tenant_of(ctx)
+    await account.fresh(ctx)
+    await access.require_to_read(ctx, permission, person_id)
+    return tenant_id
+
+
+async def _vetted(ctx: Ctx, tenant: tenants.Tenant | None, email_key: str, secret: str) -> Stored:
+    if tenant is None:
+        raise NotFound
+    context = (email_key, tenant.name, tenant.display_name)
+    return await password.vetted(ctx, secret, tenant.rules, context)
+
+
+def _taken() -> Conflict:
+    return Conflict("Someone already has that email address.")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an admin changes about a person; None leaves it as it is."""
+
+    profile: dict[str, Any] | None = None
+    email: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
+    """Profile, address, password of somebody else; of oneself the profile alone, since the rest asks for a proof. A new
+    address is unproved; a new password ends all sessions. The person is notified of both and can undo them. Raises
+    Invalid, PermissionMissing, NotFound, Conflict."""
+    if wanted == Change():
+        raise Invalid({"body": "missing"})
+    if is_oneself(ctx, person_id):
+        return await _change_oneself(ctx, wanted)
+    user = User(await _may_begin(ctx, "users:write", person_id), person_id)
+    at = people.address(wanted.email) if wanted.email is not None else None
+    profile = None if wanted.profile is None else people.profile_text(checked(ctx.services.profile, wanted.profile))
+    async with ctx.read() as db:
+        tenant, found = await tenants.by_id(ctx, db, user.tenant_id), await people.by_id(db, *user.key)
+    if tenant is None or found is None:
+        raise NotFound
+    stored = None
+    if wanted.password is not None:
+        await access.require_to_read(ctx, "users:recover", person_id)
+        stored = await _vetted(ctx, tenant, at.key if at else found["email_key"], wanted.password)
+    async with managing(ctx, user, "users:write", or_equal=at is None) as managed:
+        if (at or stored) and not managed.is_locked:
+            raise Conflict("That account is disabled.")
+        if profile is not None:
+            await people.set_profile(ctx, managed.db, *user.key, profile)
+            about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": person_id}
+            await record(ctx, managed.db, Event.PROFILE_CHANGED, **about)
+        if at is not None:
+            await _move(ctx, managed.db, tenant, managed.person, at)
+        if stored is not None:
+            await access.require(ctx, managed.db, "users:recover", person_id)
+            await _replace_password(ctx, managed.db, tenant, managed.person, stored)
+        return await directory.read(managed.db, *user.key)
+
+
+async def _change_oneself(ctx: Ctx, wanted: Change) -> dict[str, Any]:
+    if wanted.email is not None or wanted.password is not None:
+        await access.refused(ctx, permission="users:write")
+        raise PermissionMissing
+    await account.set_profile(ctx, wanted.profile or {})
+    return await directory.one(ctx, *ctx.person.key)
+
+
+async def _move(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at: people.Address) -> None:
+    """Whoever is waiting for a mail to the address before waits in vain."""
+    key = (found["tenant_id"], found["id"])
+    if at.text == found["email"]:
+        return
+    if not await people.set_address(ctx, db, *key, at, is_proved=False):
+        raise _taken()
+    await pending.end_all(ctx, db, *key, spared=(UNDO.name,))
+    await once.end_mailed(ctx, db, *key)
+    rows = await credentials.rows_of(db, *key)
+    link = await undo_link.issue(ctx, db, found, undo_link.Change.ADDRESS, rows, frozenset())
+    about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
+    personal = {"email": at.text, "email_before": found["email"]}
+    await record(ctx, db, Event.ADDRESS_CHANGED, **about, personal=personal)
+    for to, undo in ((found["email"], link), (at.text, None)):
+        kind = undo_link.Change.ADDRESS.value
+        await mail.enqueue(ctx, db, tenant.id, kind, to, service=tenant.display_name, link=undo)
+
+
+async def _replace_password(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, stored: Stored) -> None:
+    key = (found["tenant_id"], found["id"])
+    ended = await end_all(ctx, db, *key, "password_changed")
+    names = (tenant.id, tenant.name, found["id"], found["email"], tenant.display_name)
+    who = Enrolling(*names, tenant.rules, found["id"], in_session=True)
+    await account.replace_password(ctx, db, found, who, stored)
+    about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
+    await record(ctx, db, Event.SESSIONS_ENDED, **about, reason="password_changed", count=ended)
+
+
+async def delete(ctx: Ctx, user: User) -> None:
+    """Erase a person now, with everything of theirs; the trail stays valid without the personal parts. Raises
+    PermissionMissing, NotFound, Conflict: last owner."""
+    async with managing(ctx, user, "users:delete", heavy=True) as managed:
+        await access.keep_an_owner(managed.db, *user.key)
+        await erasure.erase(ctx, managed.db, managed.person)
+    await erasure.scrub(ctx.services)
