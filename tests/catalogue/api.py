@@ -34,6 +34,7 @@ from tests.catalogue.outcomes import (
     UNOFFERED,
     Rule,
 )
+from tests.catalogue.people import PEOPLE
 from tests.kit import OTHER_PASSWORD
 
 STRANGER, HOLDER, PEEK, SESSION, LEAVING = "stranger", "handle", "peek", "session", "leaving"
@@ -294,4 +295,4 @@ OTHERS: dict[str, Entry] = {
     "GET /dev/mail.json": Entry(DEVELOPER, NOTHING),
 }
 
-ENDPOINTS = SIGNING_IN | OWN | OTHERS
+ENDPOINTS = SIGNING_IN | OWN | PEOPLE | OTHERS

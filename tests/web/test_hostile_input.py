@@ -152,7 +152,7 @@ def shaped_ones(schema: dict[str, Any], body: dict[str, Any]) -> Iterator[Sent]:
 
     for name in schema.get("required", []):
         yield sent(f"{name} missing", {key: value for key, value in body.items() if key != name}, {name: "missing"})
-    for extra in ("roles", MARK, "__proto__", "constructor", f"{MARK}.{MARK}", "X" * 300):
+    for extra in ("tenant_id", MARK, "__proto__", "constructor", f"{MARK}.{MARK}", "X" * 300):
         yield sent(f"extra {extra[:12]}", {**body, extra: MARK}, {"body": "unknown"})
     for name, field in schema["properties"].items():
         kinds = kinds_of(field)

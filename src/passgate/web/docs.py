@@ -79,6 +79,7 @@ _TAGS = {
     "me": "The signed-in user's account.",
     "factors": "The signed-in user's passkeys, authenticator app, backup codes and remembered browsers.",
     "admin": "For a tenant's admins: the tenant's policy and sign-in links.",
+    "users": "For a tenant's admins: its users.",
     "ops": "For operators of this server.",
 }
 
