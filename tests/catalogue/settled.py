@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,21 @@ async def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Popul
         return folder, await Population.settled(the)
 
 
+Settled = tuple[Path, Population]
+
+
+@asynccontextmanager
+async def copied(settled: Settled, folder: Path) -> AsyncIterator[Population]:
+    """The population on a copy of its own, on SQLite."""
+    shutil.copytree(settled[0], folder)
+    async with running(settings_for(folder, **HOURS)) as the:
+        yield settled[1].moved(the)
+
+
 @pytest.fixture
-async def lite_population(settled: tuple[Path, Population], tmp_path: Path) -> AsyncIterator[Population]:
-    folder, population = settled
-    shutil.copytree(folder, tmp_path / "population")
-    async with running(settings_for(tmp_path / "population", **HOURS)) as the:
-        yield population.moved(the)
+async def lite_population(settled: Settled, tmp_path: Path) -> AsyncIterator[Population]:
+    async with copied(settled, tmp_path / "population") as made:
+        yield made
 
 
 @pytest.fixture

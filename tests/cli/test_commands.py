@@ -57,7 +57,8 @@ def test_policy_explains_its_decision(shell: Shell) -> None:
 def test_people(shell: Shell) -> None:
     made = shell("user", "add", "Anna@Example.com", "--role", "owner", "--password-stdin", "--json", typed=PASSWORD)
     assert made.code == 0, made.err
-    assert set(made.json) == {"id", "email", "email_verified", "profile", "roles", "created_at", "disabled"}
+    names = {"id", "email", "email_verified", "profile", "roles", "created_at", "updated_at"}
+    assert set(made.json) == {*names, "disabled", "last_used_at"}
     assert (made.json["email"], made.json["email_verified"], made.json["roles"]) == (
         "Anna@example.com",
         True,
@@ -79,6 +80,8 @@ def test_people(shell: Shell) -> None:
         ("Anna@example.com", False),
         ("bert@example.com", True),
     ]
+    found = shell("user", "list", "--search", "ANN", "--json").json
+    assert [one["email"] for one in found["items"]] == ["Anna@example.com"]
     link = shell("user", "signin-link", "anna@example.com")
     assert re.fullmatch(r"http://localhost:\d+/signin/link/pg_lnk_[\w-]{70}\n", link.out)
     assert shell("user", "signin-link", "anna@example.com", "--json").json["url"] != link.out.strip()
@@ -97,6 +100,7 @@ def test_people(shell: Shell) -> None:
         "account:disabled",
         "account:enabled",
         "account:disabled",
+        "users:listed",
         "users:listed",
         "signin:link:made",
         "signin:link:made",
@@ -120,6 +124,8 @@ def test_sessions_of_a_user(shell: Shell) -> None:
     assert [line.split()[:2] for line in lines] == [[item["id"], item["carrier"]] for item in items]
     secrets = [value for answer in answers for name, value in answer.items() if name.endswith("token")]
     assert len(secrets) == 3
+    assert shell("user", "sign-out", "anna@example.com", "--json").json == {"ended": 3}
+    assert shell("user", "sessions", "anna@example.com", "--json").json["items"] == []
     assert [secret for secret in secrets if secret in listed.out] == []
     assert shell("user", "disable", "anna@example.com").code == 0
     assert shell("user", "sessions", "anna@example.com", "--json").json["items"] == []

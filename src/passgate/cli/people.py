@@ -21,11 +21,14 @@ Role = Annotated[str, typer.Argument(help="owner, admin, user or read_only.")]
 
 
 def install(app: typer.Typer) -> None:
-    user = typer.Typer(help="Add, list, disable and enable users.", no_args_is_help=True, rich_markup_mode=None)
+    user = typer.Typer(
+        help="Add, find, disable, enable and sign out users.", no_args_is_help=True, rich_markup_mode=None
+    )
     user.command("add")(add)
     user.command("list")(everybody)
     user.command("disable")(disable)
     user.command("enable")(enable)
+    user.command("sign-out")(sign_out)
     user.command("signin-link")(signin_link)
     user.command("sessions")(sessions)
     role = typer.Typer(help="Add and remove roles of users.", no_args_is_help=True, rich_markup_mode=None)
@@ -82,13 +85,18 @@ def add(
     desk.show(made, _line(made), as_json=as_json)
 
 
-def everybody(ctx: typer.Context, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+def everybody(
+    ctx: typer.Context,
+    tenant: TenantName = MAIN,
+    search: Annotated[str, typer.Option(help="The beginning of the email address.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """List a tenant's users, oldest first."""
     from passgate.core import users  # noqa: PLC0415
 
     async def work() -> list[dict[str, Any]]:
         async with desk.services(ctx.obj) as services:
-            return [desk.format_times(person) for person in await users.listed(desk.operator(services), tenant)]
+            return [desk.format_times(one) for one in await users.listed(desk.operator(services), tenant, search)]
 
     found = desk.run(work())
     desk.show({"items": found, "next": None}, "\n".join(map(_line, found)), as_json=as_json)
@@ -108,6 +116,17 @@ def enable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json:
 
     done = _asked_of(ctx, email, tenant, users.enable)
     desk.show(done, _line(done), as_json=as_json)
+
+
+def sign_out(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
+    """End all sessions of a user, and whatever could open a new one without a proof."""
+    from passgate.core import users  # noqa: PLC0415
+
+    async def ended(core: Ctx, user: User) -> dict[str, Any]:
+        return {"ended": await users.sign_out(core, user)}
+
+    done = _asked_of(ctx, email, tenant, ended)
+    desk.show(done, f"{done['ended']} sessions ended.", as_json=as_json)
 
 
 def sessions(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:

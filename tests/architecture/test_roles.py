@@ -1,0 +1,93 @@
+"""Every endpoint of the API for every kind of caller: what each role may, and who is nobody here. The cells stand in
+`tests/catalogue/roles.txt`; an endpoint without a row fails.
+
+Not here: rules about factors, budgets and states, which are in `test_matrix`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, update
+
+from passgate.core import sessions
+from passgate.core.rules import AAL1
+from passgate.store.tables import carrier, role_grant
+from tests import catalogue
+from tests.architecture.population import Ask, Population
+from tests.catalogue.settled import Settled, copied
+from tests.kit import code_of
+
+TABLE = Path(catalogue.__file__).with_name("roles.txt")
+ROLES = ("owner", "admin", "user", "read_only")
+CALLERS = (*ROLES, "stranger", "half", "foreign", "low")
+"""The caller with one of the roles alone; nobody; somebody whose sign-in is not finished; the owner of another tenant;
+and a session below the level that the tenant asks for."""
+NOBODY = {"stranger", "half"}
+_MOVING = ("audit_event", "budget", "session", "person")
+"""What a refused request may write: that it was refused, and when its session was used."""
+GUARDED = {"peek", "session", "leaving"}
+KEYS = [key for key in catalogue.asked() if catalogue.catalogue()[key].who in GUARDED]
+
+
+def rows() -> dict[str, list[str]]:
+    """The cells of each endpoint."""
+    lines = [line for line in TABLE.read_text().splitlines() if line and not line.startswith("#")]
+    return {" ".join(line.split()[:2]): line.split()[2:] for line in lines}
+
+
+async def asked_by(population: Population, ask: Ask, caller: str) -> Ask:
+    """The right request, sent by somebody else, or by its sender with another role."""
+    match caller:
+        case "stranger":
+            return replace(ask, secret="")
+        case "half":
+            return replace(ask, secret=await population.after_password(population.anna))
+        case "foreign":
+            return replace(ask, secret=population.otto.token)
+        case "low":
+            await population.rules(second="always", second_among=["totp"])
+            only = json.dumps({"password": population.the.clock()})
+            async with population.folk.ctx.write() as db:
+                hashed = population.the.gate.services.ring.presented(sessions.PREFIX, ask.secret)
+                mine = update(carrier).where(carrier.c.secret_hash == hashed)
+                await db.change(mine.values(acr=AAL1, amr='["pwd"]', proofs=only))
+            return ask
+        case _:
+            who = await population.folk.actor_of(ask.secret)
+            row = {"tenant_id": who.tenant_id, "person_id": who.person_id, "role": caller, "created_at": 0}
+            async with population.folk.ctx.write() as db:
+                await db.change(delete(role_grant).where(role_grant.c.person_id == who.person_id))
+                await db.add(role_grant, **row)
+            return ask
+
+
+@pytest.mark.parametrize("endpoint", KEYS)
+async def test_who_may(settled: Settled, endpoint: str, tmp_path: Path) -> None:
+    method, found = endpoint.partition(" ")[0], dict[str, str]()
+    for callers in (("stranger", "half", "owner"), *((one,) for one in CALLERS if one not in NOBODY | {"owner"})):
+        async with copied(settled, tmp_path / callers[-1]) as population:
+            for caller in callers:
+                found[caller] = await _cell(population, method, endpoint, caller)
+    row = [found[caller] for caller in CALLERS]
+    assert rows().get(endpoint) == row, f"{endpoint} {' '.join(row)}"
+
+
+async def _cell(population: Population, method: str, endpoint: str, caller: str) -> str:
+    """The answer to this caller, which changes nothing if it is a refusal."""
+    ask = await asked_by(population, await catalogue.asked()[endpoint].asks(population), caller)
+    if caller in ROLES:  # the sender is fresh, of their own level
+        await population.lift()
+    before = await population.the.everything(but=_MOVING)
+    answer = await population.send(method, ask)
+    if answer.status_code < 300:
+        return str(answer.status_code)
+    assert await population.the.everything(but=_MOVING) == before, caller
+    return f"{answer.status_code}:{code_of(answer)}"
+
+
+def test_each_row_is_an_endpoint() -> None:
+    assert rows().keys() == set(KEYS)
