@@ -96,3 +96,25 @@ async def _cell(population: Population, method: str, endpoint: str, caller: str)
 
 def test_each_row_is_an_endpoint() -> None:
     assert rows().keys() == set(KEYS)
+
+
+FOREIGN = [key for key in KEYS if "/{id}" in key and "/me/" not in key]
+
+
+async def test_an_owner_of_another_tenant(population: Population) -> None:
+    """The ids of this tenant with the other's identity, and the other way round: nothing is found, nothing changes."""
+    assert len(FOREIGN) > 10
+    anna, otto = population.anna, population.otto
+    await population.rules()
+    for endpoint in FOREIGN:
+        method, ask = endpoint.partition(" ")[0], await catalogue.asked()[endpoint].asks(population)
+        before = await population.the.everything(but=_MOVING)
+        ids = {anna.tenant_id: otto.tenant_id, population.ben.id: otto.id}
+        swapped = ask.path
+        for mine, theirs in ids.items():
+            swapped = swapped.replace(mine, theirs)
+        assert swapped != ask.path
+        for one in (replace(ask, secret=otto.token), replace(ask, path=swapped)):
+            answer = await population.send(method, one)
+            assert (answer.status_code, code_of(answer)) in ((403, "permission_missing"), (404, "not_found")), endpoint
+            assert await population.the.everything(but=_MOVING) == before, endpoint
