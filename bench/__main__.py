@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import flood, load, people, servers, steps, tokens
+from bench import crowd, flood, load, people, servers, steps, tokens
 from bench.people import create_person, json_request, sign_ins, sign_up
 from bench.servers import Server
 from tests.authenticator import Authenticator
@@ -163,6 +163,9 @@ def main() -> None:
         factor_rows(stack, times, min(ins, 100))
     with ExitStack() as stack:
         flood_rows(stack, (0, 50) if given.quick else (0, 200, 500))
+    with Postgres() as postgres:
+        heading("a tenant of many people", "median, ms", "worst, ms")
+        crowd.crowd_rows(postgres, row, count=100_000 if given.quick else 1_000_000, times=20)
     steps.report()
 
 
