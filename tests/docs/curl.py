@@ -49,6 +49,8 @@ def learned(known: dict[str, Any], answer: Any) -> None:
     for key, word in (("user", "USER_ID"), ("tenant", "TENANT_ID"), ("session", "SESSION_ID")):
         if isinstance(answer.get(key), dict):
             known[word] = answer[key]["id"]
+    if "disabled" in answer:
+        known["USER_ID"] = answer["id"]
     secret = answer.get("secret") or (answer.get("challenge") or {}).get("secret")
     if secret:
         known["APP_CODE"] = app_code(secret)
