@@ -66,8 +66,9 @@ fmt: $(READY) ## Format the code and apply the safe fixes
 	@$(BIN)/ruff format --quiet .
 
 .PHONY: reference
-reference: $(READY) ## Write docs/reference anew from the code
+reference: $(READY) ## Write docs/reference and the types of the twins anew from the code
 	@$(BIN)/python -m tests.architecture.reference
+	@$(BIN)/python -m tests.architecture.twins_file
 
 .PHONY: setup
 setup: $(READY) ## Build .venv (the other targets do it when needed)

@@ -7,15 +7,18 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from passgate import errors
     from passgate.app import Passgate
     from passgate.core.observers import Happened
+    from passgate.operations import Carried
     from passgate.settings import Settings
     from passgate.web.host import User
 
 __version__ = "0.1.0"
-__all__ = ["Happened", "Passgate", "Settings", "User", "__version__"]
+__all__ = ["Carried", "Happened", "Passgate", "Settings", "User", "__version__", "errors"]
 
 _WHERE = {
+    "Carried": "passgate.operations",
     "Happened": "passgate.core.observers",
     "Passgate": "passgate.app",
     "Settings": "passgate.settings",
@@ -24,6 +27,8 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "errors":
+        return _importlib.import_module("passgate.errors")
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_importlib.import_module(_WHERE[name]), name)

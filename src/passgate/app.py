@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, overload
 
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from passgate import __version__
@@ -30,20 +31,23 @@ from passgate.core.observers import ObserverFunction, Observers
 from passgate.core.site import Site, Sites
 from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
+from passgate.operations import Operations
 from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
 from passgate.store import SCHEMA, Store
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, ops, problems
 from passgate.web import mount as mounting
-from passgate.web.api import account, admin, factors, session, signin, tokens, users
+from passgate.web.api import factors, tokens
+from passgate.web.api.all import ROUTERS
 from passgate.web.api.hot import HOT
-from passgate.web.edge import layers
+from passgate.web.edge import layers, strict_layers
 from passgate.web.guards import ByBearer, ByCookie
 from passgate.web.host import Guard, User
 from passgate.web.pages import mailbox
 from passgate.web.pages.all import pages
 from passgate.web.routes import Table
+from passgate.web.twins import Caller, Inside, operations
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -93,7 +97,7 @@ class Passgate:
     def _assemble(self, services: Services) -> None:
         self.services = services
         self.mailer = self._given_mailer or mailer_for(services)
-        for made in ("api", "asgi"):
+        for made in ("api", "asgi", "_inside"):
             self.__dict__.pop(made, None)
 
     @cached_property
@@ -103,9 +107,15 @@ class Passgate:
 
     @cached_property
     def asgi(self) -> ASGIApp:
+        around = partial(_with_cors, settings=self.settings, table=self._inside.table)
+        return layers(self._inside.layers, self.services, around)
+
+    @cached_property
+    def _inside(self) -> Inside:
+        """What all requests pass through, and the twins too."""
         table = Table(self.api.routes)
-        around = partial(_with_cors, settings=self.settings, table=table)
-        return layers(self.api, self.services, table, HOT, around)
+        strict = strict_layers(self.api, self.services, table, HOT)
+        return Inside(self.services, strict, table, operations(self.api.routes), lambda: self._is_running)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.asgi(scope, receive, send)
@@ -153,6 +163,18 @@ class Passgate:
         if self._is_running:
             raise RuntimeError("this Passgate is already running: add observers before it starts")
         self._observers.on(event, fn, name)
+
+    @overload
+    def at(self, request: HTTPConnection) -> Operations: ...
+    @overload
+    def at(self, request: None, *, tenant: str) -> Operations: ...
+    def at(self, request: HTTPConnection | None, *, tenant: str | None = None) -> Operations:
+        """The operations of the JSON API, for whoever sent this request of yours: `await gate.at(request).me.show()`.
+        Without a request, for an operator who works on a tenant; the tenant has to be named, so that a request that is
+        missing by mistake gives nobody an operator's power."""
+        if isinstance(request, HTTPConnection) == (tenant is not None):
+            raise TypeError("at() takes a request, or None and the name of a tenant")
+        return Operations(Caller(lambda: self._inside, request, tenant))
 
     # -- lifecycle ---------------------------------------------------------------------------------
 
@@ -265,8 +287,8 @@ def _api(gate: Passgate) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for endpoints in (signin, session, tokens, account, factors, admin, users, ops):
-        _take(app, endpoints.router)
+    for router in ROUTERS:
+        _take(app, router)
     _take(app, tokens.at_issuer)
     _take(app, factors.router_of(gate.services.factors.own))
     if gate.settings.docs:

@@ -33,16 +33,15 @@ Hot = Callable[[Ctx, Headers, Any, Send], Awaitable[None]]
 """An endpoint that bypasses the framework for speed and sends the response itself. The third is the decoded body."""
 
 
-def layers(
-    inner: ASGIApp,
-    services: Services,
-    table: Table,
-    hot: Mapping[tuple[str, str], Hot],
-    around: Callable[[ASGIApp], ASGIApp],
-) -> ASGIApp:
-    """`around` wraps every answer, refusals and hot endpoints included; CORS uses it, so that scripts of allowed
-    origins can read all of them."""
-    return Context(around(Answers(Strict(inner, services, table, hot))), services)
+def layers(strict: ASGIApp, services: Services, around: Callable[[ASGIApp], ASGIApp]) -> ASGIApp:
+    """All layers. `strict` are those below `Context`. `around` wraps every answer, refusals and hot endpoints included;
+    CORS uses it, so that scripts of allowed origins can read all of them."""
+    return Context(around(strict), services)
+
+
+def strict_layers(inner: ASGIApp, services: Services, table: Table, hot: Mapping[tuple[str, str], Hot]) -> ASGIApp:
+    """The layers below `Context`, which the twins of the endpoints use too (`web.twins`)."""
+    return Answers(Strict(inner, services, table, hot))
 
 
 # -- context ---------------------------------------------------------------------------------------

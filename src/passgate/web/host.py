@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from starlette.types import Scope
@@ -77,7 +78,7 @@ Guard = Callable[..., Awaitable[User]]
 Claims = Callable[[User], Mapping[str, Any]]
 
 
-def context_of(services: Services, request: Request) -> Ctx:
+def context_of(services: Services, request: HTTPConnection) -> Ctx:
     """The Ctx of this request, created once, so that all its responses and audit events share one request id. Stored in
     the ASGI scope under our own key, because `request.state` belongs to the host."""
     found = request.scope.get(_CTX)

@@ -18,7 +18,16 @@ from passgate.core.factors import passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web import routes
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, format_times, operation_id, refuses, with_example
+from passgate.web.api.shapes import (
+    AN_INSTANT,
+    SESSION,
+    Input,
+    Output,
+    format_times,
+    operation_id,
+    refuses,
+    with_example,
+)
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
@@ -91,7 +100,7 @@ class Browsers(Output):
 class Factors(Output):
     password: bool
     passkeys: list[Passkey]
-    totp: Annotated[str | None, Field(description="When the authenticator app was set up, or null")]
+    totp: Annotated[str | None, AN_INSTANT, Field(description="When the authenticator app was set up, or null")]
     recovery_codes: Annotated[int, Field(description="Number of unused backup codes")]
     browsers: list[Browser]
 

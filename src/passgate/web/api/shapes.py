@@ -125,12 +125,18 @@ Cursor = Annotated[
 ]
 
 
+def is_instant(name: str) -> bool:
+    """Whether a member is an instant: each name that ends in `_at`, and `auth_time` and `at`."""
+    return name.endswith("_at") or name in ("at", "auth_time")
+
+
 def format_times(row: dict[str, Any]) -> dict[str, Any]:
-    """Instants as RFC 3339 for each name that ends in `_at`, and for `auth_time` and `at`."""
-    return {
-        key: iso(value) if isinstance(value, int) and (key.endswith("_at") or key in ("at", "auth_time")) else value
-        for key, value in row.items()
-    }
+    """Instants as RFC 3339."""
+    return {key: iso(value) if isinstance(value, int) and is_instant(key) else value for key, value in row.items()}
+
+
+AN_INSTANT = "an instant"
+"""In the annotation of a member that is one and whose name does not say so."""
 
 
 def page(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
