@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx2
 from sqlalchemy import Connection, Dialect, Table, event, select
+from starlette.types import ASGIApp
 
 from passgate.app import Passgate, build_services
 from passgate.core.factor import Factor
@@ -235,6 +236,11 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.
 """The browser of whom tests create by calling `core` (`tests.core.behind`), so that it stays the same one."""
 
 
+ASKED_THROUGH: list[Callable[[Passgate], ASGIApp]] = []
+"""What requests reach a Passgate through, if not directly; filled for the tests that run through its Python twins."""
+
+
 def client_for(gate: Passgate, ip: str = "127.0.0.1") -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(gate, client=(ip, 50000))
+    app = ASKED_THROUGH[-1](gate) if ASKED_THROUGH else gate
+    transport = httpx2.ASGITransport(app, client=(ip, 50000))
     return httpx2.AsyncClient(transport=transport, base_url=gate.settings.url, headers={"User-Agent": FIREFOX})

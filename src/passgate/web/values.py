@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -99,7 +99,7 @@ def _is_plain(kind: Any) -> bool:
     """Whether values of this type can be read by anyone: none has a text or free JSON in it, but as its repr lets."""
     if isinstance(kind, types.UnionType) or get_origin(kind) in (tuple, Union):
         return all(_is_plain(part) for part in get_args(kind) if part is not Ellipsis)
-    return kind in (bool, int, float, datetime, types.NoneType) or is_value(kind)
+    return get_origin(kind) is Literal or kind in (bool, int, float, datetime, types.NoneType) or is_value(kind)
 
 
 def is_value(kind: Any) -> TypeGuard[type]:
