@@ -181,9 +181,7 @@ async def running(
     """A Passgate in this process, called over ASGI. Its background jobs do not run by themselves: `mails` delivers."""
     clock = Clock()
     gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), factors=OWN_FACTORS, sites=sites)
-    _share_compiled(gate.services.store)
-    if gate.services.store.is_sqlite:
-        await _make_quick(gate)
+    await make_quick(gate)
     async with gate.running(work=False), client_for(gate, ip) as http:
         yield The(gate, clock, http)
 
@@ -200,9 +198,12 @@ def _share_compiled(store: Store) -> None:
         engine.update_execution_options(compiled_cache=compiled)
 
 
-async def _make_quick(gate: Passgate) -> None:
+async def make_quick(gate: Passgate) -> None:
     """A new SQLite file starts as a copy of a migrated one and does not wait for the disk: no test here cuts the
     power."""
+    _share_compiled(gate.services.store)
+    if not gate.services.store.is_sqlite:
+        return
     engine = gate.services.store.writer.sync_engine
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
     if not _migrated:

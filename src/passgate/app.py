@@ -172,7 +172,8 @@ class Passgate:
         """The operations of the JSON API, for whoever sent this request of yours: `await gate.at(request).me.show()`.
         Without a request, for an operator who works on a tenant; the tenant has to be named, so that a request that is
         missing by mistake gives nobody an operator's power."""
-        if isinstance(request, HTTPConnection) == (tenant is not None):
+        is_request = isinstance(request, HTTPConnection)
+        if not (is_request and tenant is None) and not (request is None and isinstance(tenant, str)):
             raise TypeError("at() takes a request, or None and the name of a tenant")
         return Operations(Caller(lambda: self._inside, request, tenant))
 
