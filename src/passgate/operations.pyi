@@ -6,8 +6,6 @@ from typing import Any, Literal, TypedDict
 
 from starlette.responses import Response
 
-from passgate.web.twins import Caller
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
     """The answer of a twin that signs somebody in or out. What carries the session is `token`, or `access_token` and
@@ -398,7 +396,7 @@ class _Ops:
 class Operations:
     """The operations of one request or operator, by tag."""
 
-    def __init__(self, caller: Caller) -> None: ...
+    def __init__(self, caller: object) -> None: ...
     @property
     def signin(self) -> _Signin: ...
     @property

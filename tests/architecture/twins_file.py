@@ -37,7 +37,6 @@ from typing import Any, Literal, TypedDict
 
 from starlette.responses import Response
 
-from passgate.web.twins import Caller
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
@@ -73,7 +72,7 @@ def written() -> str:
     parts = [_HEAD, *_values(), *_inputs(by_tag), *(part for tag in by_tag for part in _tag(tag, by_tag[tag]))]
     tags = "".join(f"    @property\n    def {tag}(self) -> _{tag.title()}: ...\n" for tag in by_tag)
     about = '    """The operations of one request or operator, by tag."""\n\n'
-    parts.append(f"class Operations:\n{about}    def __init__(self, caller: Caller) -> None: ...\n{tags}")
+    parts.append(f"class Operations:\n{about}    def __init__(self, caller: object) -> None: ...\n{tags}")
     return _formatted("\n".join(parts))
 
 
@@ -85,8 +84,12 @@ def _formatted(text: str) -> str:
 Tags = dict[str, dict[str, Operation]]
 
 
+def answer_models_of_all() -> list[type[BaseModel]]:
+    return list(dict.fromkeys(answer_models(route for router in ROUTERS for route in router.routes)))
+
+
 def _values() -> Iterator[str]:
-    for model in dict.fromkeys(answer_models(route for router in ROUTERS for route in router.routes)):
+    for model in answer_models_of_all():
         kind = value_of(model)
         bases = "(Carried)" if issubclass(kind, Carried) else ""
         yield f"@dataclass(frozen=True, slots=True, kw_only=True)\nclass {model.__name__}{bases}:"
@@ -101,7 +104,7 @@ def _own(kind: type) -> Iterator[Field[Any]]:
 
 
 def _member(one: Field[Any]) -> str:
-    return f"{one.name}: {shown(one.type)}" + ("" if one.default is MISSING else f" = {one.default!r}")
+    return f"{one.name}: {type_text(one.type)}" + ("" if one.default is MISSING else f" = {one.default!r}")
 
 
 def _inputs(by_tag: Tags) -> Iterator[str]:
@@ -109,7 +112,7 @@ def _inputs(by_tag: Tags) -> Iterator[str]:
     bodies = [one.model for by_name in by_tag.values() for one in by_name.values() if one.model]
     for model in dict.fromkeys(below for body in bodies for below in models_in(body) if below is not body):
         yield f"class _{model.__name__}(TypedDict, total=False):"
-        yield from (f"    {name}: {shown(info.annotation)}" for name, info in model.model_fields.items())
+        yield from (f"    {name}: {type_text(info.annotation)}" for name, info in model.model_fields.items())
 
 
 def _tag(tag: str, by_name: dict[str, Operation]) -> Iterator[str]:
@@ -117,7 +120,7 @@ def _tag(tag: str, by_name: dict[str, Operation]) -> Iterator[str]:
     for one in by_name.values():
         positional = [name for name in one.signature.parameters if name in (*one.path_names, "handle")]
         given = [*(f"{name}: str" for name in positional), *(["/"] if positional else []), *_keywords(one)]
-        yield f"    async def {one.name}({', '.join(['self', *given])}) -> {shown(one.answer)}:"
+        yield f"    async def {one.name}({', '.join(['self', *given])}) -> {type_text(one.answer)}:"
         yield f'        """{one.route.summary}"""\n'
     if tag == "factors":
         yield "    # a factor of the host's own adds operations"
@@ -127,26 +130,26 @@ def _tag(tag: str, by_name: dict[str, Operation]) -> Iterator[str]:
 def _keywords(one: Operation) -> list[str]:
     named = [given for given in one.signature.parameters.values() if given.kind is Parameter.KEYWORD_ONLY]
     defaults = {given.name: "" if given.default is Parameter.empty else f" = {given.default!r}" for given in named}
-    found = [f"{given.name}: {shown(given.annotation)}{defaults[given.name]}" for given in named]
+    found = [f"{given.name}: {type_text(given.annotation)}{defaults[given.name]}" for given in named]
     return ["*", *found] if found else []
 
 
-def shown(kind: Any) -> str:
+def type_text(kind: Any) -> str:
     """A type as a stub writes it. A list that a host gives may be a tuple: a sequence
     could be a text."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return shown(parts[0])
+        return type_text(parts[0])
     if origin in (Union, types.UnionType):
-        return " | ".join(shown(part) for part in parts)
+        return " | ".join(type_text(part) for part in parts)
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, parts))}]"
     if origin is tuple:
-        return f"tuple[{shown(parts[0])}, ...]"
+        return f"tuple[{type_text(parts[0])}, ...]"
     if origin is list:
-        return f"list[{shown(parts[0])}] | tuple[{shown(parts[0])}, ...]"
+        return f"list[{type_text(parts[0])}] | tuple[{type_text(parts[0])}, ...]"
     if origin is dict:
-        return f"dict[{', '.join(shown(part) for part in parts)}]"
+        return f"dict[{', '.join(type_text(part) for part in parts)}]"
     if kind is types.NoneType or kind is None:
         return "None"
     if isinstance(kind, type) and issubclass(kind, BaseModel):

@@ -53,7 +53,8 @@ async def test_every_operation_of_the_document_has_a_twin_with_its_parameters() 
     gate = testing.gate(factors=[CODEWORD])
     async with gate.running(work=False):
         at = gate.at(None, tenant="main")
-        document, found = gate.api.openapi(), {}
+        document = gate.api.openapi()
+        found: dict[str, set[str]] = {}
         for path, methods in document["paths"].items():
             for operation in methods.values():
                 tag, _, name = operation["operationId"].partition("-")
@@ -161,8 +162,8 @@ async def test_answers_are_values(host: Host) -> None:
     assert [one.id for one in sessions.items] == [who.session_id]
     assert (type(sessions.items), sessions.next) == (tuple, None)
     assert type(sessions.items[0]) is type(whole.session) is operations.Session
-    shown = await host.run(lambda at: at.factors.show())
-    assert (shown.password, shown.totp, shown.passkeys) == (True, None, ())
+    listed = await host.run(lambda at: at.factors.show())
+    assert (listed.password, listed.totp, listed.passkeys) == (True, None, ())
     with pytest.raises(FrozenInstanceError):
         whole.user.email = "other@example.com"
     assert pickle.loads(pickle.dumps(whole)) == copy.deepcopy(whole) == whole  # noqa: S301  our own
@@ -206,7 +207,7 @@ def texts(value: Any, name: str = "") -> set[str]:
         return set() if name == "id" else {value}
     if isinstance(value, tuple):
         return {text for one in value for text in texts(one, name)}
-    named = value.items() if isinstance(value, dict) else ()
+    named: list[tuple[str, Any]] = list(value.items()) if isinstance(value, dict) else []
     if is_value(type(value)):
         named = [(one.name, getattr(value, one.name)) for one in fields(value) if one.name != "id"]
     return {text for key, one in named for text in texts(one, key)}
@@ -224,7 +225,7 @@ async def test_finish_hands_over_a_cookie(host: Host) -> None:
         return carried
 
     carried = await host.within(finishes)
-    assert isinstance(carried, Carried)
+    assert isinstance(carried, operations.Finished)
     assert (carried.token, carried.access_token, carried.refresh_token) == (None, None, None)
     assert (await host.run(lambda at: at.session.show())).session.id == carried.session.id
 
@@ -235,6 +236,7 @@ async def test_finish_hands_over_a_cookie(host: Host) -> None:
 
     ended = await host.within(leaves, headers=OURS)
     assert (type(ended), ended.session) == (Carried, None)
+    assert isinstance(carried, Carried)
     assert "passgate_session" not in host.http.cookies
     other = RedirectResponse("/")
     carried.clear_on(other)
@@ -256,7 +258,7 @@ async def test_finish_hands_over_tokens(host: Host, carrier: Any, given: set[str
     assert (await host.run(lambda at: at.session.show(), headers=bearer(token))).session.id == carried.session.id
 
 
-async def test_a_half_signed_in_person_is_nobody(host: Host) -> None:
+async def test_whoever_is_still_signing_in_is_nobody(host: Host) -> None:
     """A handle is the credential of no session, wherever it stands; and a session's token is no handle."""
     begun = await host.run(lambda at: at.signin.signup(email=EMAIL, password=PASSWORD))
     for headers in (bearer(begun.handle), {"cookie": f"passgate_session={begun.handle}"}):
@@ -475,6 +477,11 @@ async def test_an_operator_is_no_person(host: Host) -> None:
 
 async def test_only_a_missing_request_and_a_tenant_make_an_operator(host: Host) -> None:
     """A request that is missing by mistake gives nobody an operator's power, and neither does one that is there."""
+    maybe: Request | None = None
+    with pytest.raises(TypeError):
+        host.gate.at(None)  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        host.gate.at(some(maybe))  # type: ignore[arg-type]
     wrong: Any = host.gate.at
     for given, more in ((None, {}), ("main", {}), (object(), {"tenant": "main"}), (False, {"tenant": "main"})):
         with pytest.raises(TypeError):
@@ -488,6 +495,10 @@ async def test_only_a_missing_request_and_a_tenant_make_an_operator(host: Host) 
     tenant = "00000000-0000-7000-8000-000000000000"
     with pytest.raises(errors.CredentialMissing):
         await host.run(lambda at: at.admin.policy(tenant))
+
+
+def some(request: Request | None) -> Request | None:
+    return request
 
 
 # -- running, and faults ---------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""A small host program that uses twins, for the type checker: every `ignore` below is a mistake that it has to find.
+
+Not here: what the twins do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from passgate import Carried, Passgate, errors
+from passgate.operations import Finished, LinkAsked, Operations, Session, Whole
+
+
+async def sign_up(gate: Passgate, request: Request) -> str:
+    begun = await gate.at(request).signin.signup(email="anna@example.com", new_tenant={"name": "acme"})
+    return begun.handle
+
+
+async def enter(gate: Passgate, request: Request, handle: str, code: str) -> Response:
+    at: Operations = gate.at(request)
+    try:
+        proved = await at.signin.prove(handle, factor="totp", answer=code)
+    except errors.ProofRefused as refused:
+        return Response(refused.message, refused.status)
+    if not proved.enough:
+        return Response(", ".join(name for ways in proved.need for name in ways))
+    carried: Finished = await at.signin.finish(handle, carrier="cookie", remember=True)
+    response = RedirectResponse("/", 303)
+    carried.set_on(response)
+    return response
+
+
+async def leave(gate: Passgate, request: Request, response: Response) -> None:
+    carried: Carried = await gate.at(request).session.end()
+    carried.set_on(response)
+    session: Session | None = carried.session
+    assert session is None
+
+
+async def age(gate: Passgate, request: Request, now: datetime) -> timedelta:
+    whole: Whole = await gate.at(request).session.show()
+    return now - whole.session.auth_time
+
+
+async def operate(gate: Passgate, tenant_id: str, user_id: str) -> str:
+    at = gate.at(None, tenant="main")
+    await at.admin.change_policy(tenant_id, second_among=["totp"], first=("password", "passkey"))
+    link = await at.admin.signin_link(user_id)
+    return "" if isinstance(link, LinkAsked) else link.url
+
+
+async def codeword(gate: Passgate, request: Request) -> Any:
+    return await gate.at(request).factors.prove_codeword(answer="umbrella")
+
+
+async def mistakes(gate: Passgate, request: Request, handle: str) -> None:
+    at = gate.at(request)
+    _ = at.nothing  # type: ignore[attr-defined]
+    await at.signin.nothing()  # type: ignore[attr-defined]
+    await at.signin.signup()  # type: ignore[call-arg]
+    await at.signin.signup(email=5)  # type: ignore[arg-type]
+    await at.signin.signup(email="a@example.com", more=5)  # type: ignore[call-arg]
+    await at.signin.start(step_up={"never": True})  # type: ignore[arg-type]
+    await at.signin.finish(handle, carrier="pigeon")  # type: ignore[arg-type]
+    await at.admin.change_policy("id", first="password")  # type: ignore[arg-type]
+    carried = await at.signin.finish(handle, carrier="bearer")
+    carried.token = "other"  # type: ignore[misc]
+    text: str = (await at.me.show()).user.created_at  # type: ignore[assignment]
+    assert text
