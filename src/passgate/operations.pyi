@@ -1,5 +1,6 @@
 """The types of the Python twins, written by `python -m tests.architecture.twins_file`: change the endpoints instead."""
 
+import builtins
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
@@ -76,6 +77,7 @@ class User:
     profile: dict[str, Any]
     roles: tuple[str, ...]
     created_at: datetime
+    updated_at: datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
@@ -214,6 +216,29 @@ class SigninLink:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkAsked:
     approval: Literal["needed"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Managed:
+    id: str
+    email: str
+    email_verified: bool
+    profile: dict[str, Any]
+    roles: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    disabled: bool
+    last_used_at: datetime | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    items: tuple[Managed, ...]
+    next: str | None
+    total: int | None = None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    approval: Literal["given", "needed"]
+    usable_at: datetime | None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
@@ -366,9 +391,9 @@ class _Admin:
         id: str,
         /,
         *,
-        first: list[str] | tuple[str, ...] | None = None,
+        first: builtins.list[str] | tuple[str, ...] | None = None,
         second: str | None = None,
-        second_among: list[str] | tuple[str, ...] | None = None,
+        second_among: builtins.list[str] | tuple[str, ...] | None = None,
         least_acr: str | None = None,
         max_age: int | None = None,
         password_alone: int | None = None,
@@ -385,6 +410,72 @@ class _Admin:
 
     async def signin_link(self, id: str, /) -> SigninLink | LinkAsked:
         """Create a sign-in link"""
+
+class _Users:
+    async def list(
+        self,
+        *,
+        search: str = "",
+        role_at_most: str | None = None,
+        disabled: bool | None = None,
+        created_since: datetime | str | None = None,
+        created_until: datetime | str | None = None,
+        updated_since: datetime | str | None = None,
+        updated_until: datetime | str | None = None,
+        last_used_since: datetime | str | None = None,
+        last_used_until: datetime | str | None = None,
+        sort: str = "created_at",
+        after: str | None = None,
+        limit: int = 50,
+        page: int | None = None,
+        size: int = 50,
+    ) -> Users:
+        """List users"""
+
+    async def create(
+        self,
+        *,
+        email: str,
+        password: str | None = None,
+        profile: dict[str, Any] | None = None,
+        roles: builtins.list[str] | tuple[str, ...] | None = None,
+    ) -> Managed:
+        """Create a user"""
+
+    async def show(self, id: str, /) -> Managed:
+        """Get a user"""
+
+    async def change(
+        self,
+        id: str,
+        /,
+        *,
+        profile: dict[str, Any] | None = None,
+        email: str | None = None,
+        password: str | None = None,
+    ) -> Managed:
+        """Change a user"""
+
+    async def delete(self, id: str, /) -> None:
+        """Delete a user"""
+
+    async def disable(self, id: str, /) -> Managed:
+        """Disable a user"""
+
+    async def enable(self, id: str, /) -> Managed:
+        """Enable a user"""
+
+    async def sign_out(self, id: str, /) -> None:
+        """Sign a user out"""
+
+    async def reset_factors(self, id: str, /) -> Reset:
+        """Reset a user's second factors"""
+
+    async def give_role(self, id: str, role: str, /) -> Managed:
+        """Give a user a role"""
+
+    async def take_role(self, id: str, role: str, /) -> Managed:
+        """Take a role from a user"""
 
 class _Ops:
     async def health(self) -> Health:
@@ -409,5 +500,7 @@ class Operations:
     def factors(self) -> _Factors: ...
     @property
     def admin(self) -> _Admin: ...
+    @property
+    def users(self) -> _Users: ...
     @property
     def ops(self) -> _Ops: ...

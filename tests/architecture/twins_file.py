@@ -31,6 +31,7 @@ PATH = SRC / "operations.pyi"
 _HEAD = '''\
 """The types of the Python twins, written by `python -m tests.architecture.twins_file`: change the endpoints instead."""
 
+import builtins
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypedDict
@@ -136,7 +137,7 @@ def _keywords(one: Operation) -> list[str]:
 
 def type_text(kind: Any) -> str:
     """A type as a stub writes it. A list that a host gives may be a tuple: a sequence
-    could be a text."""
+    could be a text. An operation may be named `list`."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return type_text(parts[0])
@@ -147,7 +148,7 @@ def type_text(kind: Any) -> str:
     if origin is tuple:
         return f"tuple[{type_text(parts[0])}, ...]"
     if origin is list:
-        return f"list[{type_text(parts[0])}] | tuple[{type_text(parts[0])}, ...]"
+        return f"builtins.list[{type_text(parts[0])}] | tuple[{type_text(parts[0])}, ...]"
     if origin is dict:
         return f"dict[{', '.join(type_text(part) for part in parts)}]"
     if kind is types.NoneType or kind is None:

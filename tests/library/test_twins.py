@@ -466,6 +466,21 @@ async def test_an_operator_needs_no_request(host: Host) -> None:
     assert who.id
 
 
+async def test_an_operator_works_on_the_tenant_they_named(host: Host) -> None:
+    at, since = host.gate.at(None, tenant="main"), datetime.fromtimestamp(host.gate.clock.now // 10**6, UTC)
+    made = await at.users.create(email="bert@example.com", roles=["user"])
+    host.gate.clock.forward(hours=1)
+    assert (await at.users.give_role(made.id, "admin")).roles == ("admin", "user")
+    found = await at.users.list(created_since=since, disabled=False, limit=5)
+    assert ([one.id for one in found.items], found.total) == ([made.id], None)
+    assert (await at.users.list(created_since=datetime.fromtimestamp(host.gate.clock.now // 10**6, UTC))).items == ()
+    with pytest.raises(errors.Invalid) as refused:
+        await at.users.list(created_since=datetime(2026, 1, 1))
+    assert refused.value.fields == {"created_since": "format"}
+    with pytest.raises(errors.NotFound):
+        await host.gate.at(None, tenant="nobody").users.show(made.id)
+
+
 async def test_an_operator_is_no_person(host: Host) -> None:
     at = host.gate.at(None, tenant="main")
     for work in (at.me.show, at.session.show, at.session.end, at.me.delete, at.factors.begin_totp, at.me.end_others):

@@ -31,7 +31,7 @@ from passgate.wire.problems import render
 
 CALLS = {"made": 0}
 
-BUT_VALUE = {"ops-ready": "parts"}
+LEFT_OUT = {"ops-ready": "parts", "users-list": "total"}
 """A member that the endpoint leaves out where the value has None."""
 
 
@@ -123,15 +123,13 @@ def responded(operation: Operation, value: Any) -> Response:
             status = 202
         if getattr(value, "status", "ok") == "unavailable":
             status = 503
-        body = encode(as_json(value, exclude_none=operation.route.response_model_exclude_none or _omits(operation)))
-        response = Response(body, status, media_type="application/json")
+        members = as_json(value, exclude_none=operation.route.response_model_exclude_none)
+        if (name := LEFT_OUT.get(operation.id)) and getattr(value, name) is None:
+            members.pop(name, None)
+        response = Response(encode(members), status, media_type="application/json")
     if isinstance(value, Carried) and value._set_cookies:
         value.set_on(response)
     return response
-
-
-def _omits(operation: Operation) -> bool:
-    return operation.id in BUT_VALUE
 
 
 def as_json(value: Any, *, exclude_none: bool = False) -> Any:

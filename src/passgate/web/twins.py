@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from inspect import BoundArguments, Parameter, Signature
@@ -31,6 +32,9 @@ from passgate.web.values import Carried, built, kind_of
 
 ENDS = frozenset({"session-end", "me-delete"})
 """The operations that have no body to answer with, and clear the cookie of a session: they answer with `Carried`."""
+
+_SPAN = ("_since", "_until")
+"""How the names of parameters end that are instants."""
 
 _PASSED = frozenset(
     {
@@ -75,7 +79,8 @@ class Operation:
 
     @cached_property
     def path_names(self) -> tuple[str, ...]:
-        return tuple(one.alias for one in self.route.dependant.path_params)
+        """In the order of the path."""
+        return tuple(self.route.param_convertors)
 
     @cached_property
     def query(self) -> tuple[str, ...]:
@@ -111,7 +116,8 @@ class Operation:
         named = [*members, *((one.alias, one.field_info) for one in self.route.dependant.query_params)]
         for name, info in named:
             default = Parameter.empty if info.is_required() else info.get_default()
-            given.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=info.annotation))
+            kind: Any = datetime | info.annotation if name.endswith(_SPAN) and name in self.query else info.annotation
+            given.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind))
         return Signature(given)
 
     def bound(self, *args: Any, **kwargs: Any) -> BoundArguments:
@@ -245,7 +251,9 @@ def _json(name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A parameter of a query."""
+    """A parameter of a query; an instant is written as the endpoint reads it."""
+    if isinstance(value, datetime):
+        return value.isoformat()
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
