@@ -36,6 +36,8 @@ class Started:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenged:
     challenge: dict[str, Any]
+    def qr_png(self) -> bytes:
+        """The QR code of the setup key, as PNG. Raises ValueError for the challenge of another factor."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proved:
@@ -179,7 +181,7 @@ class Secret:
     secret: str
     active: bool = False
     def qr_png(self) -> bytes:
-        """The QR code, as PNG."""
+        """The QR code of the setup key, as PNG. Raises ValueError for the challenge of another factor."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:

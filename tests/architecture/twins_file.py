@@ -60,7 +60,7 @@ class Carried:
 '''
 _QR = '''\
     def qr_png(self) -> bytes:
-        """The QR code, as PNG."""
+        """The QR code of the setup key, as PNG. Raises ValueError for the challenge of another factor."""
 '''
 
 

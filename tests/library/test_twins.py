@@ -20,6 +20,7 @@ import pytest
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy import select
+from starlette.requests import HTTPConnection
 
 from passgate import Carried, errors, operations, testing
 from passgate.core.site import Site
@@ -180,6 +181,24 @@ async def test_an_authenticator_app_and_its_picture(host: Host) -> None:
     assert (await host.run(lambda at: at.factors.show())).totp is None
 
 
+async def test_an_authenticator_app_that_a_sign_in_asks_for(host: Host) -> None:
+    await testing.sign_in(host.http, EMAIL)
+    tenant = (await host.run(lambda at: at.me.show())).tenant
+    await host.gate.at(None, tenant="main").admin.change_policy(tenant.id, second="always")
+    begun = await host.run(lambda at: at.signin.start(email=EMAIL))
+    proved = await host.run(lambda at: at.signin.prove(begun.handle, factor="password", answer=PASSWORD))
+    if ("email_code",) in proved.need:
+        sent = await host.run(lambda at: at.signin.challenge(begun.handle, factor="email_code"))
+        with pytest.raises(ValueError, match="setup key"):
+            sent.qr_png()
+        await host.gate.settle()
+        code = host.gate.mailbox.code(EMAIL)
+        proved = await host.run(lambda at: at.signin.prove(begun.handle, factor="email_code", answer=code))
+    assert (proved.enrol, ("totp",) in proved.need) == (True, True)
+    setup = await host.run(lambda at: at.signin.challenge(begun.handle, factor="totp"))
+    assert setup.qr_png().startswith(b"\x89PNG")
+
+
 async def test_a_repr_has_nothing_secret_or_personal(host: Host) -> None:
     handle = await host.proved(**{"user-agent": FIREFOX})
     done = await host.run(lambda at: at.signin.finish(handle, carrier="jwt"))
@@ -295,6 +314,15 @@ async def test_nobody(host: Host) -> None:
             await host.run(work)
     assert host.answer is not None
     assert code_of(host.answer) == "credential_missing"
+
+
+async def test_a_websocket_is_a_request_too(host: Host) -> None:
+    who = await testing.sign_in(host.http, EMAIL, carrier="bearer")
+    scope: dict[str, Any] = {"type": "websocket", "path": "/", "client": ("127.0.0.1", 5), "headers": []}
+    with pytest.raises(errors.CredentialMissing):
+        await host.gate.at(HTTPConnection(scope)).me.show()
+    scope = {**scope, "headers": [(b"authorization", f"Bearer {who.token}".encode())]}
+    assert (await host.gate.at(HTTPConnection(scope)).me.show()).user.id == who.id
 
 
 async def test_an_ended_session(host: Host) -> None:

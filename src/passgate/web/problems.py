@@ -34,8 +34,9 @@ log = logging.getLogger("passgate.fault")
 
 def answered(scope: Scope, error: PassgateError) -> Response:
     """An error page or a problem document, as the route declares. Where there is no route, its neighbours do, or the
-    Accept header decides. The error itself stays in the state, where a twin finds it (`web.twins`)."""
-    scope["state"]["error"] = error
+    Accept header decides. A twin finds the error itself in the state (`web.twins`)."""
+    if "error" in scope["state"]:
+        scope["state"]["error"] = error
     if isinstance(error, Unavailable):
         cause = type(error.__cause__).__name__ if error.__cause__ else ""
         log.warning("unavailable", extra={"down": error.down, "cause": cause})

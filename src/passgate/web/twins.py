@@ -172,7 +172,7 @@ class Caller:
         scope, answer = self._scope(inside.services, operation, path, given), _Answer()
         scope["state"]["answer"] = answer
         await inside.layers(scope, _sends(_body(operation, given)), answer)
-        if (error := scope["state"].get("error")) is not None:
+        if (error := scope["state"]["error"]) is not None:
             raise error
         return _value(inside.services, operation, answer)
 
@@ -194,7 +194,7 @@ class Caller:
             "root_path": "",
             "query_string": urlencode(query).encode(),
             "headers": _headers(asked.get("headers", ()), operation, given),
-            "state": {"ctx": ctx, "request_id": ctx.request_id, "incoming": None},
+            "state": {"ctx": ctx, "request_id": ctx.request_id, "incoming": None, "error": None},
         }
 
     def _ctx(self, services: Services) -> Ctx:

@@ -57,17 +57,24 @@ Carried.__module__ = "passgate"
 
 
 class WithQr:
-    """A setup key, which an authenticator app reads from a picture."""
+    """A setup key, which an authenticator app reads from a picture; also in a challenge, where a sign-in sets one
+    up."""
 
     __slots__ = ()
-    otpauth_uri: str
 
     def qr_png(self) -> bytes:
-        """The QR code, as PNG."""
-        return qr.png(self.otpauth_uri)
+        """The QR code of the setup key, as PNG. Raises ValueError for the challenge of another factor."""
+        uri = getattr(self, "otpauth_uri", None) or getattr(self, "challenge", {}).get("otpauth_uri")
+        if not isinstance(uri, str):
+            raise ValueError("there is no setup key")  # noqa: TRY004  its type is right, its content is another's
+        return qr.png(uri)
 
 
-_BASES: dict[type[BaseModel], type] = {signin.Finished: Carried, factors.Secret: WithQr}
+_BASES: dict[type[BaseModel], type] = {
+    signin.Finished: Carried,
+    signin.Challenged: WithQr,
+    factors.Secret: WithQr,
+}
 """The models whose values can do something."""
 
 
