@@ -132,7 +132,7 @@ def operations(routes: Iterable[BaseRoute]) -> dict[str, dict[str, Operation]]:
     """By tag and name."""
     found: dict[str, dict[str, Operation]] = {}
     for route in routes:
-        if isinstance(route, Declared) and route.include_in_schema:
+        if isinstance(route, Declared) and route.include_in_schema and route.tags:
             [method] = list(route.methods or ())
             one = Operation(route, method)
             found.setdefault(one.tag, {})[one.name] = one
