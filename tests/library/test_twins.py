@@ -525,7 +525,8 @@ def some_of(twin: Any) -> tuple[list[str], dict[str, Any]]:
     given = inspect.signature(twin).parameters.values()
     ids = ["00000000-0000-7000-8000-000000000000" for one in given if one.kind is one.POSITIONAL_ONLY]
     needed = [one for one in given if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
-    return ids, {one.name: "123456" if one.annotation is str else {} for one in needed}
+    texts = {"email": EMAIL}
+    return ids, {one.name: texts.get(one.name, "123456") if one.annotation is str else {} for one in needed}
 
 
 async def test_only_a_missing_request_and_a_tenant_make_an_operator(host: Host) -> None:
