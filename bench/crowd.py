@@ -23,8 +23,8 @@ from passgate.core import access, directory, erasure, people
 from passgate.core.ctx import Ctx, System
 from passgate.core.ctx import Person as Actor
 from passgate.core.directory import Asked
-from passgate.store.tables import audit_event, person
 from passgate.store.migrate import upgrade
+from passgate.store.tables import audit_event, person
 from passgate.world import World
 from tests import kit
 from tests.core.behind import Folk

@@ -53,9 +53,9 @@ class Statements:
 
     def __init__(self, the: The) -> None:
         self.the, self.asked = the, list[tuple[str, Any]]()
-        event.listen(the.gate.services.store.reader.sync_engine, "before_cursor_execute", self._note)
+        event.listen(the.gate.services.store.reader.sync_engine, "before_cursor_execute", self._see)
 
-    def _note(self, _c: Any, _cur: Any, statement: str, parameters: Any, _ctx: Any, _many: bool) -> None:
+    def _see(self, _c: Any, _cur: Any, statement: str, parameters: Any, _ctx: Any, _many: bool) -> None:
         self.asked.append((statement, parameters))
 
     async def plan(self) -> str:

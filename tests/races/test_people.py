@@ -153,10 +153,10 @@ async def test_deleted_during_a_refresh(pair: Deployment) -> None:
 async def test_fifty_creations_of_one_address(pair: Deployment) -> None:
     _, boss = await member(pair, "admin")
     email = pair.address()
-    spelled = (email, email.upper(), f" {email}")
+    spellings = (email, email.upper(), f" {email}")
     answers = await together(
         *(
-            ask(face, boss, "POST", "", {"email": spelled[number % 3], "roles": ["user"]})
+            ask(face, boss, "POST", "", {"email": spellings[number % 3], "roles": ["user"]})
             for number, face in enumerate(pair.each(50))
         )
     )

@@ -46,7 +46,8 @@ async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
     assert answer.headers["cache-control"] == "no-store"
     body = answer.json()
     assert body.keys() == {"user", "tenant", "session"}
-    assert body["user"].keys() == {"id", "email", "email_verified", "profile", "roles", "created_at"}
+    names = {"id", "email", "email_verified", "profile", "roles", "created_at", "updated_at"}
+    assert body["user"].keys() == names
     assert body["tenant"].keys() == {"id", "name", "display_name"}
     assert body["session"].keys() == {
         "id",
@@ -142,7 +143,7 @@ async def carrying(population: Population) -> list[tuple[str, Ask]]:
 async def test_every_endpoint_wants_a_live_session(lite_population: Population) -> None:
     population = lite_population
     asked = await carrying(population)
-    over, token = await population.folk.opened(population.ben.tenant_id, population.ben.id)
+    over, token = await population.folk.opened(population.cara.tenant_id, population.cara.id)
     await account.end_session(population.folk.acting(over), over.session_id)
     handle = await population.begun(population.anna)
     before = await population.the.everything()
