@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import delete, update
 
@@ -17,20 +18,23 @@ from passgate.core import sessions
 from passgate.core.rules import AAL1
 from passgate.store.tables import budget, carrier, role_grant
 from tests import catalogue
-from tests.architecture.population import Ask, Population
+from tests.architecture.population import OURS, Ask, Population
 from tests.catalogue.settled import Settled, copied
-from tests.kit import code_of
+from tests.kit import FIREFOX, code_of
+from tests.web.through_twins import CALLS, through_twins
 
 TABLE = Path(catalogue.__file__).with_name("roles.txt")
 ROLES = ("owner", "admin", "user", "read_only")
-CALLERS = (*ROLES, "stranger", "half", "foreign", "low")
+CALLERS = (*ROLES, "stranger", "half", "foreign", "low", "operator")
 """The caller with one of the roles alone; nobody; somebody whose sign-in is not finished; the owner of another tenant;
-and a session below the level that the tenant asks for."""
+a session below the level that the tenant asks for; and an operator by
+the twins, for whom no credential counts."""
+BY_TWIN_FIRST = {caller: (bool(number % 2), not number % 2) for number, caller in enumerate(CALLERS)}
 NOBODY = {"stranger", "half"}
 _MOVING = ("audit_event", "budget")
 """What a refused request may write: that it was refused."""
 _SPENT = {"POST /api/v1/me/passkeys/prove": ("ticket",)}
-"""A challenge is used up by any answer."""
+"""A challenge is used up by any answer, so it is given once."""
 GUARDED = {"peek", "session", "leaving"}
 KEYS = [key for key in catalogue.asked() if catalogue.catalogue()[key].who in GUARDED]
 
@@ -46,6 +50,8 @@ async def asked_by(population: Population, ask: Ask, caller: str) -> Ask:
     match caller:
         case "stranger":
             return replace(ask, secret="")
+        case "operator":
+            return ask
         case "half":
             return replace(ask, secret=await population.after_password(population.anna))
         case "foreign":
@@ -69,29 +75,48 @@ async def asked_by(population: Population, ask: Ask, caller: str) -> Ask:
 
 @pytest.mark.parametrize("endpoint", KEYS)
 async def test_who_may(settled: Settled, endpoint: str, tmp_path: Path) -> None:
-    method, found = endpoint.partition(" ")[0], dict[str, str]()
+    """Over HTTP, and by the endpoint's twin, which a granted request changes with every second role."""
+    found = dict[str, str]()
     for callers in (("stranger", "half", "owner"), *((one,) for one in CALLERS if one not in NOBODY | {"owner"})):
         async with copied(settled, tmp_path / callers[-1]) as population:
             for caller in callers:
-                found[caller] = await _cell(population, method, endpoint, caller)
+                found[caller] = await _cell(population, endpoint, caller)
     row = [found[caller] for caller in CALLERS]
     assert rows().get(endpoint) == row, f"{endpoint} {' '.join(row)}"
 
 
-async def _cell(population: Population, method: str, endpoint: str, caller: str) -> str:
-    """The answer to this caller, which changes nothing if it is a refusal."""
+async def _cell(population: Population, endpoint: str, caller: str) -> str:
+    """The answer to this caller, which changes nothing if it is a refusal, however it is asked."""
+    method, answer = endpoint.partition(" ")[0], ""
     async with population.folk.ctx.write() as db:  # what the request before has prepared
         await db.change(delete(budget))
     ask = await asked_by(population, await catalogue.asked()[endpoint].asks(population), caller)
     if caller in ROLES:  # the sender is fresh, of their own level
         await population.lift()
-    moving = (*_MOVING, *_SPENT.get(endpoint, ()))
-    before = await population.the.everything(but=moving)
-    answer = await population.send(method, ask)
-    if answer.status_code < 300:
-        return str(answer.status_code)
-    assert await population.the.everything(but=moving) == before, caller
-    return f"{answer.status_code}:{code_of(answer)}"
+    ways = BY_TWIN_FIRST[caller][: 1 if endpoint in _SPENT else 2]
+    for by_twin in (True,) if caller == "operator" else ways:
+        moving = (*_MOVING, *_SPENT.get(endpoint, ()))
+        before = await population.the.everything(but=moving)
+        response = await _sent(population, method, ask, caller, by_twin=by_twin)
+        if response.status_code < 300:
+            return str(response.status_code)
+        refused = f"{response.status_code}:{code_of(response)}"
+        assert await population.the.everything(but=moving) == before, caller
+        assert answer in ("", refused), (caller, by_twin)
+        answer = refused
+    return answer
+
+
+async def _sent(population: Population, method: str, ask: Ask, caller: str, *, by_twin: bool) -> httpx2.Response:
+    if not by_twin:
+        return await population.send(method, ask)
+    app = through_twins(population.the.gate, operator="main" if caller == "operator" else None)
+    made = CALLS["made"]
+    transport = httpx2.ASGITransport(app, client=("127.0.0.1", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url=OURS, headers={"User-Agent": FIREFOX}) as http:
+        response = await replace(population, the=replace(population.the, http=http)).send(method, ask)
+    assert CALLS["made"] == made + 1, "no twin was called"
+    return response
 
 
 def test_each_row_is_an_endpoint() -> None:

@@ -42,8 +42,9 @@ class Call:
     named: dict[str, Any]
 
 
-def through_twins(gate: Passgate) -> ASGIApp:
-    """The application of a host whose routes all call twins, with our outermost layers around its answers."""
+def through_twins(gate: Passgate, *, operator: str | None = None) -> ASGIApp:
+    """The application of a host whose routes all call twins, with our outermost layers around its answers. `operator`:
+    the tenant in which an operator calls them, and nobody's credential counts."""
     around = partial(_with_cors, settings=gate.settings, table=gate._inside.table)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,17 +54,18 @@ def through_twins(gate: Passgate) -> ASGIApp:
             await gate(scope, _again(raw), send)
             return
         CALLS["made"] += 1
-        await layers(partial(_answer, gate, call), gate.services, around)(scope, _again(raw), send)
+        await layers(partial(_answer, gate, call, operator), gate.services, around)(scope, _again(raw), send)
 
     return app
 
 
-async def _answer(gate: Passgate, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(gate: Passgate, call: Call, operator: str | None, scope: Scope, receive: Receive, send: Send) -> None:
     ctx, operation = scope["state"]["ctx"], call.operation
     scope["passgate.route"] = operation.route.path
     headers = [one for one in scope["headers"] if not operation.takes_handle or one[0] != b"authorization"]
     request = Request({**scope, "headers": headers, _CTX: ctx})
-    twin = getattr(getattr(gate.at(request), operation.tag), operation.name)
+    at = gate.at(request) if operator is None else gate.at(None, tenant=operator)
+    twin = getattr(getattr(at, operation.tag), operation.name)
     try:
         response = responded(operation, await twin(*call.positional, **call.named))
     except PassgateError as error:
