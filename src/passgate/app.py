@@ -198,8 +198,8 @@ class Passgate:
         """Record one of `Passgate(events=…)` in the audit trail. Who acts, and from where, is in the request: the
         person of its live session, else a stranger. `subject`: the id of the person whom it is about, of the same
         tenant; without one, whoever acts. `facts`: JSON of at most 4 KiB without personal data, which outlives the
-        person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError for a mistake of
-        the program, NotFound for a subject or tenant that is not there, SessionEnded and Throttled."""
+        person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError for a mistake
+        of the program, NotFound for a subject or tenant that is not there, SessionEnded and Throttled."""
         ctx = await self._acting(request)
         await host_events.record(ctx, event, subject_id=subject, ok=ok, facts=facts, tenant=tenant)
 

@@ -113,7 +113,8 @@ async def test_an_owner_of_another_tenant(population: Population) -> None:
         swapped = ask.path
         for mine, theirs in ids.items():
             swapped = swapped.replace(mine, theirs)
-        [of_other] = ask.others or [replace(ask, path=swapped)]  # an id that is neither a tenant's nor a person's
+        # An id that is neither a tenant's nor a person's has no other to be replaced with here.
+        of_other = replace(ask, path=swapped) if swapped != ask.path else ask.others[0]
         assert of_other != ask
         for one in (replace(ask, secret=otto.token), of_other):
             answer = await population.send(method, one)

@@ -18,8 +18,8 @@ NEVER = "00000000-0000-7000-8000-000000000000"
 
 
 async def asks_job(population: Population) -> Ask:
-    """Anna asks for a job that Ben started. Otto's belongs to another tenant."""
-    jobs = [await started(population, who) for who in (population.ben, population.otto)]
+    """Anna asks for a job that Cara started. Otto's belongs to another tenant."""
+    jobs = [await started(population, who) for who in (population.cara, population.otto)]
     ask = Ask(f"{API}/jobs/{jobs[0]}", secret=population.anna.token)
     return ask.with_others({"path": f"{API}/jobs/{jobs[1]}"})
 

@@ -133,7 +133,7 @@ async def test_an_operator_records_in_a_tenant(database_url: str | None) -> None
         ctx = Ctx(gate.services, principal=Operator())
         await operating.add_tenant(ctx, "other", None, "open")
         otto = (await operating.add_person(ctx, "otto@example.com", "other", "user", None))["id"]
-        await gate.record(None, VIEWED, tenant="main", subject=otto, tenant="other", facts={"from": "the night"})
+        await gate.record(None, VIEWED, subject=otto, tenant="other", facts={"from": "the night"})
         await gate.record(None, DONE, tenant="main")
         with pytest.raises(ValueError):  # a request that is missing by mistake makes nobody an operator
             await gate.record(None, DONE)

@@ -64,8 +64,8 @@ async def require(ctx: Ctx, db: Db, permission: str, subject_id: str | None = No
 async def require_to_read(ctx: Ctx, permission: str, subject_id: str | None = None) -> None:
     """The same for an action that writes nothing, unless it is refused."""
     async with ctx.read() as db:
-        has = await has(ctx, db, permission)
-    if not has:
+        is_allowed = await has(ctx, db, permission)
+    if not is_allowed:
         async with ctx.write():
             raise missing(ctx, permission, subject_id)
 

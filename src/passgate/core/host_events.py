@@ -65,9 +65,9 @@ async def record(
     tenant: str | None = None,
 ) -> None:
     """Write one row, in a transaction of its own. `subject_id`: the person whom it is about, of the tenant of whoever
-    acts; whoever acts if there is none. `tenant`: the name, which an operator gives and nobody else. Raises ValueError for
-    what a program must not ask for, NotFound for a subject or tenant that is not there, SessionEnded if whoever acts
-    was erased meanwhile, and Throttled."""
+    acts; whoever acts if there is none. `tenant`: the name, which an operator gives and nobody else. Raises ValueError
+    for what a program must not ask for, NotFound for a subject or tenant that is not there, SessionEnded if whoever
+    acts was erased meanwhile, and Throttled."""
     if event not in ctx.services.events:
         raise ValueError("this event is not registered: name it in Passgate(events={…})")
     if (tenant is not None) is not isinstance(ctx.principal, Operator):
