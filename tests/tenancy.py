@@ -30,6 +30,8 @@ ACROSS = {
     "core/credentials.py:purge_browsers": JOB,
     "core/credentials.py:purge_secrets": JOB,
     "core/factors/password.py:schemes": OPERATOR,
+    "core/host_jobs.py:purge": JOB,
+    "core/job_worker.py:_due": JOB,
     "core/ledger.py:count": OPERATOR,
     "core/ledger.py:export": OPERATOR,
     "core/ledger.py:newest": OPERATOR,

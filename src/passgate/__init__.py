@@ -9,17 +9,19 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     from passgate import errors
     from passgate.app import Passgate
+    from passgate.core.host_jobs import JobRun
     from passgate.core.observers import Happened
     from passgate.operations import Carried
     from passgate.settings import Settings
     from passgate.web.host import User
 
 __version__ = "0.1.0"
-__all__ = ["Carried", "Happened", "Passgate", "Settings", "User", "__version__", "errors"]
+__all__ = ["Carried", "Happened", "JobRun", "Passgate", "Settings", "User", "__version__", "errors"]
 
 _WHERE = {
     "Carried": "passgate.operations",
     "Happened": "passgate.core.observers",
+    "JobRun": "passgate.core.host_jobs",
     "Passgate": "passgate.app",
     "Settings": "passgate.settings",
     "User": "passgate.web.host",

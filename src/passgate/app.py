@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
@@ -21,11 +21,12 @@ from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
-from passgate.core import installation, jobs, observers, tenants
-from passgate.core.ctx import Person, Services
+from passgate.core import host_events, host_jobs, installation, job_worker, jobs, observers, tenants
+from passgate.core.ctx import Ctx, Operator, Person, Services
 from passgate.core.events import Event
 from passgate.core.factor import Factor, Factors
 from passgate.core.factors import FACTORS
+from passgate.core.host_jobs import HostJobs
 from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
 from passgate.core.site import Site, Sites
@@ -52,6 +53,8 @@ from passgate.world import World
 
 log = logging.getLogger(__name__)
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _SHUTDOWN_GRACE = 10
 """Seconds that background jobs have to finish their current work."""
 
@@ -70,18 +73,22 @@ class Passgate:
         mailer: Mailer | None = None,
         factors: Iterable[Factor] = (),
         sites: Iterable[Site] = (),
+        events: Mapping[str, str] | None = None,
     ) -> None:
         """`profile` is the model of a person's profile; `claims` adds facts that only the host knows about a user (a
         plan, a team), to the `User` of a request and to access tokens; `mailer` replaces the one of the settings;
-        `factors` are added to the built-in ones; `sites` are those of tenants with an origin of their own. Raises
-        UnsafeSettings."""
+        `factors` are added to the built-in ones; `sites` are those of tenants with an origin of their own; `events` are
+        the host's own audit events, each with the text that the person reads in their activity. Raises UnsafeSettings,
+        and ValueError for an event that can't be one."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
         self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
         self._claims, self._factors, self._sites = claims, _with(factors), Sites(Site(settings.url), sites)
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
-        self._observers = Observers([*Event, *self._factors.events])
+        ours = [*Event, *self._factors.events]
+        self._events = host_events.registered(events or {}, ours)
+        self._observers, self._host_jobs = Observers([*ours, *self._events]), HostJobs()
         self._build()
 
     def _build(self) -> None:
@@ -89,7 +96,8 @@ class Passgate:
         services = build_services(self.settings, self._world)
         sites = self._sites.at(self._at)
         given = {"profile": self._profile, "claims": self._token_claims if self._claims else None}
-        self._assemble(replace(services, **given, sites=sites, factors=self._factors))  # type: ignore[arg-type]
+        parts = {"sites": sites, "factors": self._factors, "events": self._events}
+        self._assemble(replace(services, **given, **parts))  # type: ignore[arg-type]
 
     def _token_claims(self, person: Person) -> Mapping[str, Any]:
         return host.with_claims(host.described(self.services, person), self._claims).claims
@@ -177,6 +185,57 @@ class Passgate:
             raise TypeError("at() takes a request, or None and the name of a tenant")
         return Operations(Caller(lambda: self._inside, request, tenant))
 
+    async def record(
+        self,
+        request: Request | None,
+        event: str,
+        *,
+        subject: str | None = None,
+        ok: bool = True,
+        facts: Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+    ) -> None:
+        """Record one of `Passgate(events=…)` in the audit trail. Who acts, and from where, is in the request: the
+        person of its live session, else a stranger. `subject`: the id of the person whom it is about, of the same
+        tenant; without one, whoever acts. `facts`: JSON of at most 4 KiB without personal data, which outlives the
+        person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError for a mistake
+        of the program, NotFound for a subject or tenant that is not there, SessionEnded and Throttled."""
+        ctx = await self._acting(request)
+        await host_events.record(ctx, event, subject_id=subject, ok=ok, facts=facts, tenant=tenant)
+
+    async def _acting(self, request: Request | None) -> Ctx:
+        return (
+            Ctx(self.services, principal=Operator()) if request is None else await host.acting(self.services, request)
+        )
+
+    @overload
+    def job(self, fn: F, *, name: str | None = None, attempts: int = 5, for_strangers: bool = False) -> F: ...
+    @overload
+    def job(
+        self, fn: None = None, *, name: str | None = None, attempts: int = 5, for_strangers: bool = False
+    ) -> Callable[[F], F]: ...
+    def job(
+        self, fn: F | None = None, *, name: str | None = None, attempts: int = 5, for_strangers: bool = False
+    ) -> F | Callable[[F], F]:
+        """Register a function that `start_job` runs in the background, also as a decorator. `name` identifies its rows;
+        the default is the function's qualified name. A parameter called `run` gets a JobRun. `for_strangers`: whoever
+        isn't signed in may start it too. Raises ValueError."""
+
+        def register(fn: F) -> F:
+            if self._is_running:
+                raise RuntimeError("this Passgate is already running: add jobs before it starts")
+            self._host_jobs.add(fn, name, attempts, for_strangers=for_strangers)
+            return fn
+
+        return register if fn is None else register(fn)
+
+    async def start_job(self, request: Request | None, fn: Callable[..., Any], /, **arguments: Any) -> str:
+        """Have a registered function called in the background with these arguments, JSON of at most 16 KiB; returns the
+        id of the job. It belongs to whoever acts, as in `record`. Raises ValueError or TypeError for a mistake of the
+        program, CredentialMissing for a stranger, SessionEnded and Throttled."""
+        one = self._host_jobs.of(fn)
+        return await host_jobs.start(await self._acting(request), one, arguments)
+
     # -- lifecycle ---------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
@@ -218,6 +277,8 @@ class Passgate:
         yield jobs.run(self.services, self.mailer, stop)
         if self._observers:
             yield observers.run(self.services, self._observers, stop)
+        if self._host_jobs:
+            yield job_worker.run(self.services, self._host_jobs, stop)
 
     async def close(self) -> None:
         """Close every part, even if closing another one fails."""

@@ -243,6 +243,16 @@ class Reset:
     usable_at: datetime | None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    id: str
+    kind: str
+    state: Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE"]
+    attempts: int
+    result: Any
+    created_at: datetime
+    ended_at: datetime | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     status: Literal["ok"]
 
@@ -479,6 +489,10 @@ class _Users:
     async def take_role(self, id: str, role: str, /) -> Managed:
         """Take a role from a user"""
 
+class _Jobs:
+    async def show(self, id: str, /) -> Job:
+        """Get a background job"""
+
 class _Ops:
     async def health(self) -> Health:
         """Check health"""
@@ -504,5 +518,7 @@ class Operations:
     def admin(self) -> _Admin: ...
     @property
     def users(self) -> _Users: ...
+    @property
+    def jobs(self) -> _Jobs: ...
     @property
     def ops(self) -> _Ops: ...

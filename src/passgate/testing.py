@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Awaitable, Generator, Iterable
+from collections.abc import Awaitable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -18,7 +18,7 @@ import httpx2
 from pydantic import BaseModel
 
 from passgate.app import Passgate
-from passgate.core import ledger, observers, outbox
+from passgate.core import job_worker, ledger, observers, outbox
 from passgate.core.factor import Factor
 from passgate.core.message import Message
 from passgate.settings import HashSettings, Settings
@@ -77,8 +77,10 @@ class Gate(Passgate):
         _made.append(weakref.ref(self))
 
     async def settle(self) -> None:
-        """Run the background work now: deliver mails, seal the audit trail, notify observers."""
+        """Run the background work now: deliver mails, run jobs that are due, seal the audit trail, notify observers."""
         await outbox.settle(self.services, self.mailer)
+        while await job_worker.work(self.services, self._host_jobs):
+            pass
         await ledger.seal(self.services)
         while await observers.notify(self.services, self._observers):
             pass
@@ -94,6 +96,7 @@ def gate(
     factors: Iterable[Factor] = (),
     clock: Clock | None = None,
     mailbox: Mailbox | None = None,
+    events: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Gate:
     """Settings of development with cheap hashes; the data folder is temporary and is removed with the process at the
@@ -101,7 +104,8 @@ def gate(
     folder = None if "data" in settings else Path(tempfile.mkdtemp(prefix="passgate-"))
     given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
     preset = Settings.development(**given)
-    made = Gate(preset, clock or Clock(), mailbox or Mailbox(), profile=profile, claims=claims, factors=factors)
+    more: dict[str, Any] = {"profile": profile, "claims": claims, "factors": factors, "events": events}
+    made = Gate(preset, clock or Clock(), mailbox or Mailbox(), **more)
     if folder is not None:
         weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
     return made

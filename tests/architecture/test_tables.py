@@ -38,6 +38,7 @@ OWNERS = {
     "dev_mail": {"adapters/mailbox.py"},
     "observer": {"core/observers.py"},
     "observer_queue": {"core/observers.py"},
+    "job": {"core/host_jobs.py", "core/job_worker.py"},
     "signing_key": {"core/keys.py"},
 }
 JOINED = {

@@ -6,9 +6,23 @@ Actions behind endpoints are in the other modules.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from passgate.core import access, checkpoint, jobs, keys, ledger, outbox, sealed, starts, tenants
+from passgate.core import (
+    access,
+    checkpoint,
+    host_events,
+    host_jobs,
+    jobs,
+    keys,
+    ledger,
+    outbox,
+    sealed,
+    starts,
+    tenants,
+)
+from passgate.core.host_jobs import HostJob
 from passgate.core.message import Message
 from tests import operating
 from tests.catalogue.entry import Action, Writes
@@ -145,6 +159,20 @@ async def make_checkpoint(folk: Folk) -> Action:
     return lambda: checkpoint.make(folk.the.gate.services)
 
 
+async def record_host_event(folk: Folk) -> Action:
+    """About somebody else, so that two people are locked."""
+    actor, other = await folk.create(), await folk.create()
+    services = replace(folk.ctx.services, events={"invoice:viewed": "An invoice"})
+    ctx = replace(folk.acting(actor), services=services)
+    return lambda: host_events.record(ctx, "invoice:viewed", subject_id=other.person_id)
+
+
+async def start_host_job(folk: Folk) -> Action:
+    one = HostJob("tests.report", print, 5, for_strangers=False)
+    ctx = folk.acting(await folk.create())
+    return lambda: host_jobs.start(ctx, one, {})
+
+
 BEHIND = (
     Writes(give, 2),
     Writes(take, 2, on_postgres=True),
@@ -167,5 +195,7 @@ BEHIND = (
     Writes(purge, 5),
     Writes(rewrap, 1),
     Writes(make_checkpoint, 2, on_postgres=True),
+    Writes(record_host_event, 2, on_postgres=True),
+    Writes(start_host_job, 2, on_postgres=True),
 )
 """Listed here because the entries of endpoints do not name them."""

@@ -266,6 +266,7 @@ OWN: dict[str, Entry] = {
 }
 
 OTHERS: dict[str, Entry] = {
+    f"GET {API}/jobs/{{id}}": Entry(PEEK, (Right(asks.asks_job, 200),)),
     f"GET {API}/tenants/{{id}}/policy": Entry(SESSION, (Right(reads_policy, 200),)),
     f"PATCH {API}/tenants/{{id}}/policy": Entry(
         SESSION,

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from passgate.core import carriers, host_jobs
 from passgate.core.rules import AAL2
 from tests.architecture.population import Ask, Population, Somebody
 from tests.kit import OTHER_PASSWORD, PASSWORD, handle_of
 
 API = "/api/v1"
 NEVER = "00000000-0000-7000-8000-000000000000"
+
+
+async def asks_job(population: Population) -> Ask:
+    """Anna asks for a job that Cara started. Otto's belongs to another tenant."""
+    jobs = [await started(population, who) for who in (population.cara, population.otto)]
+    ask = Ask(f"{API}/jobs/{jobs[0]}", secret=population.anna.token)
+    return ask.with_others({"path": f"{API}/jobs/{jobs[1]}"})
+
+
+async def started(population: Population, who: Somebody) -> str:
+    ctx = await carriers.acting(population.folk.ctx, who.token, by_cookie=False, at_any_level=True)
+    return await host_jobs.start(ctx, host_jobs.HostJob("tests.report", print, 5, for_strangers=False), {"sep": ""})
+
 
 # -- starting --------------------------------------------------------------------------------------
 

@@ -99,7 +99,16 @@ def test_the_mailbox() -> None:
 
 def test_public_names() -> None:
     """The names that a host may import. Adding or removing one is a change that the changelog must mention."""
-    assert passgate.__all__ == ["Carried", "Happened", "Passgate", "Settings", "User", "__version__", "errors"]
+    assert passgate.__all__ == [
+        "Carried",
+        "Happened",
+        "JobRun",
+        "Passgate",
+        "Settings",
+        "User",
+        "__version__",
+        "errors",
+    ]
     for name in passgate.__all__:
         assert getattr(passgate, name)
     with pytest.raises(AttributeError):

@@ -57,20 +57,20 @@ async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
 async def require(ctx: Ctx, db: Db, permission: str, subject_id: str | None = None) -> None:
     """Raises PermissionMissing, which is recorded, unless whoever acts has the permission now; CredentialMissing for a
     stranger. `subject_id`: whom the action is about, if not whoever acts."""
-    if not await _has(ctx, db, permission):
+    if not await has(ctx, db, permission):
         raise missing(ctx, permission, subject_id)
 
 
 async def require_to_read(ctx: Ctx, permission: str, subject_id: str | None = None) -> None:
     """The same for an action that writes nothing, unless it is refused."""
     async with ctx.read() as db:
-        has = await _has(ctx, db, permission)
-    if not has:
+        is_allowed = await has(ctx, db, permission)
+    if not is_allowed:
         async with ctx.write():
             raise missing(ctx, permission, subject_id)
 
 
-async def _has(ctx: Ctx, db: Db, permission: str) -> bool:
+async def has(ctx: Ctx, db: Db, permission: str) -> bool:
     """The one place that asks: an operator has every permission, a person those of their roles, a client its own, a
     stranger and Passgate itself none."""
     match ctx.principal:

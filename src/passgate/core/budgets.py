@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from passgate.core import known, throttle
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
 from passgate.core.events import Event
 from passgate.core.throttle import Counted
 from passgate.errors import Throttled
@@ -48,6 +48,10 @@ ROWS, BYTES = 200, 1_000_000
 """Unfinished sign-ins of one origin in an hour, and what they store."""
 STARTS_OF_KNOWN = 60
 """Starts of one person's known browsers in ten minutes; after that they spend their origin's."""
+EVENTS_OF_STRANGERS, EVENTS_OF_PERSON = 100, 2000
+"""Audit events of a host in ten minutes, by one origin without a session, and by one person."""
+JOBS_OF_STRANGERS, JOBS_OF_PERSON = 30, 600
+"""Background jobs of a host in ten minutes, the same."""
 _OF_A_48 = 10
 """How many times the limit of a /64 a /48 has: a small provider's whole network, or one rented host."""
 HERE = 100
@@ -312,6 +316,36 @@ async def mail_of_undo(ctx: Ctx, db: Db, ticket_id: str) -> bool:
 async def has_codes_left(ctx: Ctx, db: Db, target: Target) -> bool:
     """Whether a mail may carry a code; if not, nobody could answer with it."""
     return await throttle.used(ctx, db, mailed_key(ctx, target)) < CODES_A_DAY
+
+
+# -- a host's events and jobs ----------------------------------------------------------------------
+
+
+async def host_event(ctx: Ctx, db: Db) -> None:
+    """Debit one audit event of a host. Throttled."""
+    await _host(ctx, db, "events", EVENTS_OF_STRANGERS, EVENTS_OF_PERSON)
+
+
+async def host_job(ctx: Ctx, db: Db) -> None:
+    """Debit one background job of a host. Throttled."""
+    await _host(ctx, db, "jobs", JOBS_OF_STRANGERS, JOBS_OF_PERSON)
+
+
+async def _host(ctx: Ctx, db: Db, what: str, of_strangers: int, of_person: int) -> None:
+    """Of an origin while nobody is signed in, else of the person or client. An operator's own script has no limit. What
+    is refused is counted in the log, and written nowhere else."""
+    wait = 0
+    match ctx.principal:
+        case Operator() | System():
+            return
+        case Stranger():
+            _, wait = await _origin(ctx, db, what, limit=of_strangers, seconds=TEN_MINUTES)
+        case Person(person_id=whose) | Client(client_id=whose):
+            counted = await throttle.window(ctx, db, f"c:{what}:{whose}", limit=of_person, seconds=TEN_MINUTES)
+            wait = counted.wait
+    if wait:
+        ctx.services.tally[f"refused_host_{what}"] += 1
+        raise Throttled(wait)
 
 
 # -- origins ---------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ class Services:
     """The model of a profile; None accepts any JSON object."""
     claims: Callable[[Person], Mapping[str, Any]] | None = None
     """What a host adds to access tokens."""
+    events: Mapping[str, str] = field(default_factory=dict)
+    """A host's own audit events, each with its label."""
 
 
 @dataclass(frozen=True, slots=True)

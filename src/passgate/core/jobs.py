@@ -18,6 +18,7 @@ from passgate.core import (
     erasure,
     factor_reset,
     form_answers,
+    host_jobs,
     keys,
     ledger,
     once,
@@ -145,12 +146,14 @@ async def log_tally(services: Services) -> None:
 
 async def purge(services: Services) -> None:
     """Delete sign-ins and tickets an hour after they expire, sessions a month after they end (a past session still
-    identifies a known device), mails after a month, and remembered browsers after the longest lifetime rules allow."""
+    identifies a known device), mails and a host's jobs after a month, and remembered browsers after the longest
+    lifetime rules allow."""
     now = services.world.now()
     async with services.store.write(heavy=True) as db:
         await once.purge(db, now - _HOUR)
         await pending.purge(db, now - _HOUR)
         await outbox.purge(db, now - _MONTH)
+        await host_jobs.purge(db, now - _MONTH)
         await sessions.purge(db, now - _MONTH)
         await credentials.purge_browsers(db, now - _YEAR)
         await credentials.purge_secrets(db, now - undo_link.LIFE * SECOND - _HOUR)

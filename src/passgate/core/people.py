@@ -90,6 +90,7 @@ _LOCK_CLOSED = (
 )
 _CHANGED = update(person).where(*_MINE).values(updated_at=bindparam("at"))
 _USED = update(person).where(*_MINE, person.c.last_used_at < bindparam("at")).values(last_used_at=bindparam("at"))
+_SHARE = select(person.c.id).where(*_MINE).with_for_update(read=True, key_share=True)
 _BY_KEY = select(person).where(
     person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
 )
@@ -139,6 +140,13 @@ async def lock_all(db: Db, keys: Iterable[Key], *, or_closed: bool = False) -> d
     in_order = sorted(keys, key=lambda key: key[1])
     found = {key: await db.one(query, of_tenant=key[0], of_person=key[1]) for key in in_order}
     return {key: row for key, row in found.items() if row is not None}
+
+
+async def share(db: Db, keys: Iterable[Key]) -> set[Key]:
+    """Those of some people who exist, disabled or not. Nobody erases them until the transaction ends; all else about
+    them may change meanwhile."""
+    in_order = sorted(keys, key=lambda key: key[1])
+    return {key for key in in_order if await db.value(_SHARE, of_tenant=key[0], of_person=key[1])}
 
 
 async def set_profile(ctx: Ctx, db: Db, tenant_id: str, person_id: str, profile: str) -> None:

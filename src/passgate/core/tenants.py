@@ -60,7 +60,7 @@ async def asked(ctx: Ctx, name: str | None) -> Tenant:
     return found
 
 
-async def named(ctx: Ctx, db: Db, name: str) -> Tenant:
+async def named(ctx: Ctx, db: Db, name: str | None) -> Tenant:
     """The same; raises NotFound."""
     found = await find(ctx, db, name)
     if found is None:

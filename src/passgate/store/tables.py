@@ -377,8 +377,8 @@ observer_queue = Table(
     Index(None, "name", "about", "seq"),
 )
 
-# core/host_jobs: functions of a host program that run in the background. `person_id`: who started it, if a person did.
-# `given_sealed`: the arguments, erased when it has ended; `result` has no secret.
+# core/host_jobs, core/job_worker: functions of a host program that run in the background. `person_id`: who started it,
+# if a person did. `given_sealed`: the arguments, erased when it has ended; `result` has no secret.
 job = Table(
     "job",
     metadata,
@@ -399,7 +399,13 @@ job = Table(
         sqlite_where=text("ended_at IS NULL"),
         postgresql_where=text("ended_at IS NULL"),
     ),
-    Index("ix_job_ended_at", "ended_at"),
+    # Without this condition, SQLite would look for waiting rows here, and read those that are not due.
+    Index(
+        "ix_job_ended_at",
+        "ended_at",
+        sqlite_where=text("ended_at IS NOT NULL"),
+        postgresql_where=text("ended_at IS NOT NULL"),
+    ),
     Index(None, "person_id"),
 )
 

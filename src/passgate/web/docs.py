@@ -78,6 +78,7 @@ _TAGS = {
     "tokens": "Tokens for programs.",
     "me": "The signed-in user's account.",
     "factors": "The signed-in user's passkeys, authenticator app, backup codes and remembered browsers.",
+    "jobs": "Background jobs of the program that mounts Passgate.",
     "admin": "For a tenant's admins: the tenant's policy and sign-in links.",
     "users": "For a tenant's admins: its users.",
     "ops": "For operators of this server.",

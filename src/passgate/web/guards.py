@@ -24,6 +24,7 @@ from passgate.errors import (
     HandleInvalid,
     SessionEnded,
     SessionSuperseded,
+    StepUpNeeded,
 )
 from passgate.web import cookies, csrf
 from passgate.wire import body
@@ -76,6 +77,19 @@ async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Ctx
     acting = await carriers.acting(ctx, secret, by_cookie=by_cookie, at_any_level=at_any_level)
     if by_cookie:
         await _refuse_foreign(acting, request, acting.person.session_id)
+    return acting
+
+
+async def anybody(ctx: Ctx, request: Request) -> Ctx:
+    """The same for a request that is served in any case: a stranger acts if `live` would refuse it, which is not
+    recorded."""
+    try:
+        secret, by_cookie = carried(ctx, request.headers)
+        acting = await carriers.acting(ctx, secret, by_cookie=by_cookie)
+        if by_cookie and request.method not in csrf.SAFE:
+            csrf.check(acting, request.headers, acting.person.session_id)
+    except (CredentialMissing, CredentialInvalid, SessionEnded, StepUpNeeded, CsrfRefused):
+        return ctx
     return acting
 
 

@@ -97,6 +97,14 @@ async def user(services: Services, request: Request) -> User:
     return described(services, acting.person)
 
 
+async def acting(services: Services, request: Request) -> Ctx:
+    """Whoever acts in this request: the person whom a guard has found, or whom `user` would find; else a stranger. Does
+    not extend the idle timeout."""
+    _bring_answer(request.scope)
+    ctx = context_of(services, request)
+    return ctx if isinstance(ctx.principal, Person) else await guards.anybody(ctx, request)
+
+
 def with_claims(who: User, claims: Claims | None) -> User:
     return replace(who, claims=MappingProxyType(dict(claims(who)))) if claims else who
 

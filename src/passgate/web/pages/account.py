@@ -163,7 +163,11 @@ async def activity(request: Request, ctx: Visitor) -> Response:
     before = request.query_params.get("after")
     rows = await account.my_activity(ctx, before=before, limit=_LISTED + 1)
     older = rows[_LISTED - 1]["id"] if len(rows) > _LISTED else None
-    listed = [{**row, "label": label_of(row["event"], ctx.factors)} for row in rows[:_LISTED]]
+    listed = [
+        # A host's text is not ours to translate: `_` would return it as markup.
+        {**row, "label": label_of(row["event"], ctx.factors), "own_label": ctx.services.events.get(row["event"])}
+        for row in rows[:_LISTED]
+    ]
     return page(request, "account-activity", ctx, rows=listed, older=quote(older) if older else None)
 
 

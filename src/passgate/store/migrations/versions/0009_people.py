@@ -40,5 +40,6 @@ def upgrade() -> None:
     )
     waiting = sa.text("ended_at IS NULL")
     op.create_index("ix_job_waiting", "job", ["due_at"], sqlite_where=waiting, postgresql_where=waiting)
-    op.create_index("ix_job_ended_at", "job", ["ended_at"])
+    ended = sa.text("ended_at IS NOT NULL")
+    op.create_index("ix_job_ended_at", "job", ["ended_at"], sqlite_where=ended, postgresql_where=ended)
     op.create_index("ix_job_person_id", "job", ["person_id"])
