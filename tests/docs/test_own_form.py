@@ -26,7 +26,7 @@ def program() -> Any:
 
 
 def test_the_form_asks_for_a_second_factor() -> None:
-    gate = testing.gate()
+    gate = testing.gate(events={"team:viewed": "Someone looked at the team."})
     with TestClient(program()(gate), base_url=gate.settings.url, follow_redirects=False) as client:
         testing.sign_in(client, EMAIL)
         setup = client.post("/auth/api/v1/me/totp").json()
