@@ -96,7 +96,8 @@ async def lite_values(lite_population: Population) -> kinds.Values:
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other process answers the same form meanwhile, so nobody need wait a second for it."""
-    monkeypatch.setattr(repeat, "_PATIENCE", 0.0)
+    for name in ("_LOOKS_IF_OVER", "_LOOKS_IF_TURNED_AWAY", "_LOOKS"):
+        monkeypatch.setattr(repeat, name, 1)
 
 
 # -- sending ---------------------------------------------------------------------------------------

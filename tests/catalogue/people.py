@@ -25,11 +25,11 @@ _About = Callable[[Folk, Actor, Actor], Awaitable[object]]
 """An action of somebody on somebody."""
 
 
-def about_ben(tail: str = "", body: dict[str, Any] | None = None, called: str = "") -> Asks:
-    """A request of Anna's about Ben; the others are about somebody of another tenant, and about nobody."""
+def about_ben(tail: str = "", body: dict[str, Any] | None = None, called: str = "", whom: str = "") -> Asks:
+    """A request of Anna's about Ben, or `whom`; the others are about somebody of another tenant, and about nobody."""
 
     async def asks(population: Population) -> Ask:
-        ids = (population.ben.id, population.otto.id, NEVER)
+        ids = (whom or population.ben.id, population.otto.id, NEVER)
         first, *others = ({"path": f"{API}/users/{one}{tail}"} for one in ids)
         return mine(population, first["path"].removeprefix(API), body).with_others(*others)
 
@@ -47,9 +47,10 @@ async def creates(population: Population) -> Ask:
 
 
 async def enables(population: Population) -> Ask:
-    """Ben is disabled before."""
-    await population.done("POST", f"/users/{population.ben.id}/disable", None, population.anna.token)
-    return await about_ben("/enable")(population)
+    """Somebody who is disabled."""
+    whom = await population.folk.create(population.fresh_address())
+    await population.done("POST", f"/users/{whom.person_id}/disable", None, population.anna.token)
+    return await about_ben("/enable", whom=whom.person_id)(population)
 
 
 def on_somebody(name: str, act: _About) -> Arrange:

@@ -83,9 +83,8 @@ async def test_a_reader_keeps_the_log(tmp_path: Path) -> None:
         await fill(store)
         async with asyncio.timeout(5):
             assert await store.scrub() is False
-        async with store.write() as db:  # the writer is free, and waits for others as long as before
+        async with store.write() as db:  # the writer is free
             await db.change(delete(budget))
-            assert await db.value(text("PRAGMA busy_timeout")) == 10_000
     assert await store.scrub() is True
     assert files_with_mark(tmp_path) == []
     await store.close()

@@ -82,7 +82,7 @@ async def test_a_role_is_taken_while_its_holder_works(pair: Deployment) -> None:
     """Of fifty requests none is granted once the answer is there."""
     boss_id, boss = await member(pair, "admin")
     victims = [(await member(pair))[0] for _ in range(3)]
-    owner = (await member(pair, "owner"))[1]
+    other = (await member(pair, "admin"))[1]
     taken = asyncio.Event()
     granted_afterwards = []
 
@@ -95,7 +95,7 @@ async def test_a_role_is_taken_while_its_holder_works(pair: Deployment) -> None:
         return answer
 
     async def takes() -> httpx2.Response:
-        answer = await ask(pair.a, owner, "DELETE", f"/{boss_id}/roles/admin")
+        answer = await ask(pair.a, other, "DELETE", f"/{boss_id}/roles/admin")
         taken.set()
         return answer
 
@@ -128,10 +128,12 @@ async def test_disabled_during_a_sign_in(pair: Deployment) -> None:
 
 async def test_deleted_during_a_refresh(pair: Deployment) -> None:
     """Nothing of a person who is gone is left, and no token of theirs opens anything."""
-    _, boss = await member(pair, "owner")
+    name = f"t{next(pair.numbers)}"
+    await admin.add_tenant(operator(pair), name, name, "open")
+    _, boss = await member(pair, "owner", at=name)
     for turn in range(8):
-        anna_id, anna = await member(pair)
-        handle = handle_of(await pair.a.start(anna.email))
+        anna_id, anna = await member(pair, at=name)
+        handle = handle_of(await pair.a.start(anna.email, tenant=name))
         assert (await pair.a.prove(handle, "password", PASSWORD)).status_code == 200
         mine = (await pair.a.finish(handle, "jwt")).json()
         face, other = (pair.a, pair.b) if turn % 2 else (pair.b, pair.a)

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 import passgate
-from passgate.core import account, address, admin, enrolment, recovery, signin, starts
+from passgate.core import account, address, admin, enrolment, factor_reset, recovery, signin, starts, users
 from passgate.core.ctx import Ctx
 from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
 from passgate.core.message import Message
+from passgate.core.users import User
 from passgate.errors import Refusal
 from passgate.store.tables import outbox, session, sign_in, ticket
 from passgate.world import SECOND
@@ -103,6 +104,35 @@ async def link_asked(at: Scene) -> Spend:
         return await starts.by_link(ctx, made.url.rpartition("/")[2])
 
     return spend
+
+
+async def reset(at: Scene) -> Spend:
+    usable_at = await users.reset_factors(at.ctx.acting(at.maker), User(*at.target.key))
+    assert usable_at is not None
+    at.twins.the.clock.now = usable_at + SECOND
+    return lambda ctx: _run_due(at, ctx)
+
+
+async def reset_asked(at: Scene) -> Spend:
+    """The second admin asks for what the first has asked for, and it is done."""
+    assert await users.reset_factors(at.ctx.acting(at.maker), User(*at.target.key)) is None
+
+    async def spend(ctx: Ctx) -> None:
+        usable_at = await users.reset_factors(ctx.acting(at.second), User(*at.target.key))
+        if usable_at is None:
+            raise Refusal
+        at.twins.the.clock.now = usable_at + SECOND
+        await _run_due(at, ctx)
+
+    return spend
+
+
+async def _run_due(at: Scene, ctx: Ctx) -> None:
+    """The job that resets what has waited. Refusal if the target's factors were not reset."""
+    await factor_reset.run_due(ctx.services)
+    rows = [row for row in await at.folk.the.rows(ticket) if row["bound_to"] == at.target.person_id]
+    if not any(row["kind"] == "reset" and row["taken_at"] for row in rows):
+        raise Refusal
 
 
 async def mailed_link(at: Scene) -> Spend:
@@ -195,7 +225,7 @@ async def app_offer(at: Scene) -> Spend:
     return lambda ctx: enrolment.prove(ctx.acting(at.target), "totp", code)
 
 
-OF_MAKERS = (link, link_begun, link_asked)
+OF_MAKERS = (link, link_begun, link_asked, reset, reset_asked)
 OF_MAIL_SIGN_IN = (sign_in_link, sign_in_code)
 OF_SESSION = (address_code, passkey_offer, app_offer)
 """They change one's own account, which takes a role that may."""
@@ -253,7 +283,7 @@ def opens(kind: Any, change: Any, *, is_maker: bool) -> bool:
 
 
 async def settled(twins: Twins, kind: Any) -> tuple[Scene, Spend]:
-    at = await scene(twins, target="admin" if kind is link_asked else "user")
+    at = await scene(twins, target="admin" if kind in (link_asked, reset_asked) else "user")
     spend = await kind(at)
     # The clock may have moved by a day: whoever acts now acts in a fresh session.
     at.owner, at.maker, at.second = [await at.folk.strong(one) for one in (at.owner, at.maker, at.second)]
@@ -312,8 +342,9 @@ async def test_at_the_same_moment(twins: Twins, elsewhere: OtherProcess, kind: A
         case = (kind.__name__, change.__name__, is_maker)
         # An operator names people by their address, which two kinds of ticket change; one waits a day before it opens.
         # A recovery that drops factors ends the session in which somebody would delete the account.
-        has_ended_it = kind is drop_lost and change is delete
-        assert is_changed or (is_spent and (has_ended_it or kind in (address_code, address_undo, link_asked))), case
+        has_ended_it = kind in (drop_lost, reset, reset_asked) and change is delete
+        may_stay = (address_code, address_undo, link_asked, reset_asked)
+        assert is_changed or (is_spent and (has_ended_it or kind in may_stay)), case
         assert is_spent or not opens(kind, change, is_maker=is_maker) or change is delete, case
         if not is_maker and change in (disable, delete) and is_changed:
             assert await left(at) == [], case
@@ -337,4 +368,4 @@ async def test_every_kind_of_ticket_is_here(twins: Twins) -> None:
     kinds = {row["kind"] for row in await twins.the.rows(ticket)}
     source = "".join(path.read_text() for path in (Path(passgate.__file__).parent / "core").rglob("*.py"))
     calls = len(re.findall(r"(?:once|mailed_code|mailed_link)\.issue\(", source))
-    assert (len(kinds), calls) == (11, 12), kinds
+    assert (len(kinds), calls) == (13, 13), kinds

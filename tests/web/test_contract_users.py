@@ -335,6 +335,7 @@ async def test_deleted(the: The) -> None:
     assert {row["personal"] for row in theirs} == {None}
     assert theirs[-1]["event"] == "account:deleted"
     await ledger.seal(the.gate.services)
+    assert (await ledger.verify(the.gate.services)).ok
     assert (await desk.add("anna@example.com"))["id"] != found
 
 

@@ -105,10 +105,10 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
     profile = None if wanted.profile is None else people.profile_text(checked(ctx.services.profile, wanted.profile))
     async with ctx.read() as db:
         tenant, found = await tenants.by_id(ctx, db, user.tenant_id), await people.by_id(db, *user.key)
-    if tenant is None or found is None:
+    if tenant is None:
         raise NotFound
     stored = None
-    if wanted.password is not None:
+    if wanted.password is not None and found is not None:
         await access.require_to_read(ctx, "users:recover", person_id)
         stored = await _vetted(ctx, tenant, at.key if at else found["email_key"], wanted.password)
     async with managing(ctx, user, "users:write", or_equal=at is None) as managed:
