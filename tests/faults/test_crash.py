@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of sign-ups and sign-ins, five times. The long version is in tests/soak."""
+"""`kill -9` at random moments of sign-ups and sign-ins, three times. The long version is in tests/soak."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.faults.crash import Acknowledged, a_whole_life, asked_after_a_crash, life, moments
 from tests.processes import Server, seen
 
-KILLS = 5
+KILLS = 3
 
 
 async def test_killed_at_random(tmp_path: Path, database_url: str | None) -> None:

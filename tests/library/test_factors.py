@@ -177,7 +177,10 @@ AXE = ("tests/browser/test_access.py",)
 
 @pytest.mark.parametrize(
     ("files", "least"),
-    [pytest.param(MATRICES, 25, id="matrices"), pytest.param(AXE, 4, id="axe", marks=pytest.mark.browser)],
+    [
+        pytest.param(MATRICES, 25, id="matrices"),
+        pytest.param(AXE, 4, id="axe", marks=(pytest.mark.browser, pytest.mark.soak)),
+    ],
 )
 def test_every_matrix_has_its_rows(files: tuple[str, ...], least: int) -> None:
     """A test run in which every Passgate has the factor. Only `with_codeword` was written for it, and every matrix

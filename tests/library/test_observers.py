@@ -292,7 +292,7 @@ def begun(folder: Path, way: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", PROCESS, folder, way], env=env)
 
 
-@pytest.mark.parametrize("way", ["die after the commit", "die while told"])
+@pytest.mark.parametrize("way", ["die after the commit", pytest.param("die while told", marks=pytest.mark.soak)])
 def test_a_process_dies_and_the_next_ones_deliver(tmp_path: Path, way: str) -> None:
     assert begun(tmp_path, way).wait(60) == -signal.SIGKILL
     assert not (tmp_path / "heard").exists()

@@ -83,7 +83,7 @@ async def settled(the: The) -> Owner:
     return Owner(the, anna.email, anna.token, await cookie_of(the, anna), device)
 
 
-@pytest.mark.parametrize("origins", [1, 65_536])
+@pytest.mark.parametrize("origins", [1, pytest.param(65_536, marks=pytest.mark.soak)])
 async def test_a_day(tmp_path: Path, origins: int) -> None:
     """Pressing every two hours; tests/soak does it every quarter of an hour on both databases."""
     await a_day(tmp_path, None, origins, every=120)

@@ -24,11 +24,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("through", ["http", TWINS], indirect=True)
 
 
+_IN_SOAK = ("test_contract_edge", "test_contract_policy", "test_contract_throttle")
+"""Through the twins these run with the long tests: what they are about lies below or above the endpoints."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Through the twins on SQLite alone: below the endpoints the two runs are the same. Of a test that calls no twin,
     one case runs all the same, so that it is noticed when this is no longer true."""
     seen: set[str] = set()
     left_out = [item for item in items if _is_through_twins(item) and _is_left_out(item, seen)]
+    for item in items:
+        if _is_through_twins(item) and isinstance(item, pytest.Function) and item.module.__name__.endswith(_IN_SOAK):
+            item.add_marker(pytest.mark.soak)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
 
