@@ -6,6 +6,7 @@ Not here: two processes (`tests/races/test_signing_keys`), and signatures (`test
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -166,3 +167,19 @@ async def test_an_operator_publishes_the_next_one(folk: Folk) -> None:
     assert (await folk.the.events())[-1] == "key:signing:added"
     with pytest.raises(PassgateError):
         await operate.rotate_signing(folk.ctx)
+
+
+async def test_requests_with_a_new_key_at_the_same_moment(folk: Folk) -> None:
+    """All of them are answered by the one look for it."""
+    services = folk.the.gate.services
+    await keys.signer(services)
+    made = await keys.add(services, "EdDSA", is_first=True)
+    await asyncio.gather(*(keys.look(services, made.id) for _ in range(5)))
+    services.keys.published.pop(made.id)
+    folk.the.clock.forward(2)
+
+    async def knows() -> bool:
+        await keys.look(services, made.id)
+        return services.keys.find(made.id, folk.the.clock.now) is not None
+
+    assert await asyncio.gather(*(knows() for _ in range(5))) == [True] * 5

@@ -47,9 +47,12 @@ async def read(services: Services) -> tuple[SigningKey, ...]:
 async def look(services: Services, kid: str) -> None:
     """Read again if a key is not known, at most once a second: anybody can send any `kid`."""
     keys, now = services.keys, services.world.now()
-    if keys.find(kid, now) is None and now - keys.looked_at >= SECOND:
-        keys.looked_at = now
-        await read(services)
+    if keys.find(kid, now) is not None:
+        return
+    async with keys.looking:  # whoever comes meanwhile waits for the same look
+        if keys.find(kid, now) is None and now - keys.looked_at >= SECOND:
+            keys.looked_at = now
+            await read(services)
 
 
 async def signer(services: Services) -> PrivateKey:

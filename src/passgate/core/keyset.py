@@ -43,6 +43,7 @@ class KeySet:
     read_at: int = 0
     looked_at: int = 0
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def replace(self, keys: Iterable[SigningKey], now: int) -> None:
         self.published = {key.id: key for key in keys if key.is_published(now)}
