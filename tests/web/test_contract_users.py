@@ -263,6 +263,16 @@ async def test_what_an_admin_changes(the: The) -> None:
     assert (await the.prove(handle, "password", OTHER_PASSWORD)).status_code == 200
 
 
+async def test_an_address_that_nobody_proved_undoes_nothing(the: The) -> None:
+    """An admin has mistyped it: whoever reads that mail must not get the account by undoing the correction."""
+    desk = await office(the)
+    made = await desk.add("ana@example.com", password=PASSWORD)
+    for body in ({"password": OTHER_PASSWORD}, {"email": "anna@example.com"}):
+        assert (await desk.ask("PATCH", f"/{made['id']}", body)).status_code == 200
+    assert {mail["kind"] for mail in await the.mails("ana@example.com")} == {"password_changed", "address_changed"}
+    assert [mail["link"] for mail in await the.mails("ana@example.com") if "/undo/" in (mail["link"] or "")] == []
+
+
 async def test_changes_that_are_none(the: The) -> None:
     desk = await office(the)
     made, other = await desk.add("anna@example.com", password=PASSWORD), await desk.add("ben@example.com")

@@ -61,9 +61,12 @@ async def issue(
     factor: str = "",
     label: str = "",
     life: int = LIFE,
-) -> str:
-    """The URL for the mail. `person` is the row as it was before the change. Older links stay valid: a thief must not
-    end the first one by changing something twice."""
+) -> str | None:
+    """The URL for the mail; None for an address that nobody has proved, which may be a stranger's: its reader undoes
+    nothing. `person` is the row as it was before the change. Older links stay valid: a thief must not end the first one
+    by changing something twice."""
+    if person["email_verified_at"] is None:
+        return None
     minted = ctx.ring.mint(PREFIX)
     data = {
         "change": change.value,
