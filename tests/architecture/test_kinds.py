@@ -96,7 +96,7 @@ async def lite_values(lite_population: Population) -> kinds.Values:
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other process answers the same form meanwhile, so nobody need wait a second for it."""
-    for name in ("_LOOKS_IF_OVER", "_LOOKS_IF_TURNED_AWAY", "_LOOKS"):
+    for name in ("_TRIES_IF_OVER", "_TRIES_IF_TURNED_AWAY", "_TRIES"):
         monkeypatch.setattr(repeat, name, 1)
 
 

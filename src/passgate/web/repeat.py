@@ -24,9 +24,9 @@ from passgate.web import cookies, csrf
 
 _BETWEEN = 0.05
 """Seconds between two looks for the answer to the first post, which another process may still be giving."""
-_OVER, _LOOKS_IF_OVER = (401, 404, 409), 20
+_OVER, _TRIES_IF_OVER = (401, 404, 409), 20
 """The status of a form whose sign-in, or whose object, is no longer there."""
-_LOOKS_IF_TURNED_AWAY, _LOOKS = 4, 2
+_TRIES_IF_TURNED_AWAY, _TRIES = 4, 2
 """After a guard's redirect, and after any other refusal: hardly ever a first post is the reason."""
 
 Headers = list[tuple[bytes, bytes]]
@@ -92,30 +92,30 @@ class Repeats:
             if form.is_done(answer) and not is_turned_away:
                 with suppress(Unavailable):  # what was done is done: its answer must not be lost with the copy
                     await form_answers.store(ctx, key, msgspec.msgpack.encode(answer.stored))
-            elif await self._comes(ctx, key, _looks(form, answer, is_turned_away=is_turned_away), send):
+            elif await self._comes(ctx, key, _tries(form, answer, is_turned_away=is_turned_away), send):
                 return
         finally:
             self._running.pop(key, None)
             done.set()
         await answer.pass_on(send)
 
-    async def _comes(self, ctx: Ctx, key: bytes, looks: int, send: Send) -> bool:
+    async def _comes(self, ctx: Ctx, key: bytes, tries: int, send: Send) -> bool:
         """Whether another process has answered the same form, or does so meanwhile."""
-        for look in range(looks):
-            if look:
+        for attempt in range(tries):
+            if attempt:
                 await asyncio.sleep(_BETWEEN)
             if await _replayed(ctx, key, send):
                 return True
         return False
 
 
-def _looks(form: Form, answer: _Collected, *, is_turned_away: bool) -> int:
+def _tries(form: Form, answer: _Collected, *, is_turned_away: bool) -> int:
     """How often the first answer is looked for, after this one."""
     if is_turned_away:
-        return _LOOKS_IF_TURNED_AWAY if form.is_numbered else 0
+        return _TRIES_IF_TURNED_AWAY if form.is_numbered else 0
     if answer.status < 400:
         return 0
-    return _LOOKS_IF_OVER if answer.status in _OVER else _LOOKS
+    return _TRIES_IF_OVER if answer.status in _OVER else _TRIES
 
 
 async def _replayed(ctx: Ctx, key: bytes, send: Send) -> bool:
