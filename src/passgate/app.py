@@ -355,6 +355,8 @@ def _api(gate: Passgate) -> FastAPI:
     _take(app, factors.router_of(gate.services.factors.own))
     if gate.settings.docs:
         docs.install(app)
+    # Pages of admins call the operations as a host does.
+    app.state.operations = lambda request, ctx: Operations(Caller(lambda: gate._inside, request, ctx=ctx))
     for page in pages(gate.services.factors):
         _take(app, page)
     if isinstance(gate.mailer, Mailbox):

@@ -243,6 +243,17 @@ class Reset:
     usable_at: datetime | None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    name: str
+    description: str
+    yours: bool
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    items: tuple[Permission, ...]
+    next: None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     id: str
     kind: str
@@ -489,6 +500,10 @@ class _Users:
     async def take_role(self, id: str, role: str, /) -> Managed:
         """Take a role from a user"""
 
+class _Roles:
+    async def permissions(self) -> Permissions:
+        """List permissions"""
+
 class _Jobs:
     async def show(self, id: str, /) -> Job:
         """Get a background job"""
@@ -518,6 +533,8 @@ class Operations:
     def admin(self) -> _Admin: ...
     @property
     def users(self) -> _Users: ...
+    @property
+    def roles(self) -> _Roles: ...
     @property
     def jobs(self) -> _Jobs: ...
     @property

@@ -16,6 +16,7 @@ OWNERS = {
     "tenant": {"core/tenants.py"},
     "person": {"core/people.py", "core/known.py"},
     "role_grant": {"core/access.py"},
+    "role": {"core/roles.py"},
     "credential": {
         "core/credentials.py",
         "core/authenticator.py",

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passgate.core import access, account, people
-from passgate.core.access import ROLES, may, permissions
+from passgate.core.access import may, permissions
 from passgate.core.ctx import Person as Actor
 from passgate.core.events import Event
+from passgate.core.permissions import ROLES
 from passgate.errors import Conflict, Invalid, PermissionMissing, Refusal
 from passgate.store.tables import role_grant, tenant
 from tests import operating

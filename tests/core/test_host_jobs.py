@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from passgate.core import host_jobs
-from passgate.core.access import ROLES
 from passgate.core.ctx import Person as Actor
 from passgate.core.host_jobs import HostJob
+from passgate.core.permissions import ROLES
 from passgate.core.sessions import end
 from passgate.errors import CredentialMissing, NotFound, SessionEnded
 from passgate.store.tables import audit_event, job, role_grant, session

@@ -17,6 +17,7 @@ from passgate.core import access, admin, operate, users
 from passgate.core.audit import SYSTEM, record
 from passgate.core.ctx import Client, Ctx, Operator, Person, Principal, Stranger, System
 from passgate.core.events import Event
+from passgate.core.permissions import ROLES
 from passgate.core.users import User
 from passgate.errors import PassgateError
 from passgate.store.tables import audit_event, person, role_grant
@@ -36,7 +37,7 @@ async def take_user(ctx: Ctx, whom: User) -> Any:
 
 
 ACTIONS: tuple[Action, ...] = (users.disable, users.enable, give_user, take_user)
-ROLES: tuple[Action, ...] = (give_user, take_user)
+GIVING: tuple[Action, ...] = (give_user, take_user)
 
 
 async def answer(action: Action, ctx: Ctx, whom: Person) -> str:
@@ -51,15 +52,15 @@ async def answer(action: Action, ctx: Ctx, whom: Person) -> str:
 async def test_who_may(lite: The, action: Action) -> None:
     folk = Folk(lite)
     await folk.create(None, "owner")
-    boss = {role: await folk.strong(await folk.create(None, role)) for role in access.ROLES}
+    boss = {role: await folk.strong(await folk.create(None, role)) for role in ROLES}
     found = {
         (mine, theirs)
         for mine, who in boss.items()
-        for theirs in access.ROLES
+        for theirs in ROLES
         if await answer(action, folk.acting(who), await folk.create(None, theirs)) == "ok"
     }
     over = {"owner": {"admin", "user", "read_only"}, "admin": {"user", "read_only"}}
-    if action in ROLES:  # equals give each other what they both have
+    if action in GIVING:  # equals give each other what they both have
         over = {mine: {mine, *theirs} for mine, theirs in over.items()}
     assert found == {(mine, theirs) for mine, below in over.items() for theirs in below}
 

@@ -15,30 +15,10 @@ from passgate.core import people, tenants
 from passgate.core.audit import SYSTEM, deferred, record
 from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
 from passgate.core.events import Event
+from passgate.core.permissions import PERMISSIONS, ROLES
 from passgate.errors import Conflict, CredentialMissing, Invalid, PermissionMissing
 from passgate.store import Db
 from passgate.store.tables import person, role_grant
-
-_USER = frozenset({"me:read", "me:write"})
-_ADMIN = _USER | {
-    "users:read",
-    "users:write",
-    "users:disable",
-    "users:recover",
-    "roles:give",
-    "invitations:write",
-    "audit:read",
-    "sessions:end",
-    "policy:read",
-}
-_OWNER = _ADMIN | {"tenant:write", "policy:write", "clients:write", "users:delete"}
-
-ROLES: dict[str, frozenset[str]] = {
-    "owner": _OWNER,
-    "admin": _ADMIN,
-    "user": _USER,
-    "read_only": frozenset({"me:read", "users:read"}),
-}
 
 
 def permissions(roles: list[str] | tuple[str, ...]) -> frozenset[str]:
@@ -52,6 +32,13 @@ def may(roles: list[str] | tuple[str, ...], permission: str) -> bool:
 async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
     query = select(role_grant.c.role).where(role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id)
     return sorted(row["role"] for row in await db.rows(query))
+
+
+async def listed_permissions(ctx: Ctx) -> list[dict[str, Any]]:
+    """Every permission as {name, description, yours}, for somebody who is signed in, or an operator."""
+    async with ctx.read() as db:
+        mine = {name for name in PERMISSIONS if await has(ctx, db, name)}
+    return [{"name": name, "description": text, "yours": name in mine} for name, text in PERMISSIONS.items()]
 
 
 async def require(ctx: Ctx, db: Db, permission: str, subject_id: str | None = None) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, literal, select, true, tuple_
 
-from passgate.core import access, people
+from passgate.core import people
 from passgate.core.ctx import Ctx
+from passgate.core.permissions import ROLES
 from passgate.errors import Invalid, NotFound
 from passgate.store import Db
 from passgate.store.tables import person, role_grant
@@ -143,9 +144,9 @@ def _conditions(tenant_id: str, asked: Asked) -> Iterator[ColumnElement[bool]]:
 
 def _has_more_than(role: str) -> ColumnElement[bool]:
     """Of a role that nobody knows it is not known that it has less."""
-    if role not in access.ROLES:
+    if role not in ROLES:
         raise Invalid({"role_at_most": "value"})
-    within = [name for name, given in access.ROLES.items() if given <= access.ROLES[role]]
+    within = [name for name, given in ROLES.items() if given <= ROLES[role]]
     theirs = (role_grant.c.tenant_id == person.c.tenant_id, role_grant.c.person_id == person.c.id)
     return exists().where(*theirs, role_grant.c.role.not_in(within))
 

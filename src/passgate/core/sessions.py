@@ -179,6 +179,7 @@ def _used(ctx: Ctx, now: int, acr: str) -> dict[str, Any]:
     """The columns of a session that was proved now: its lifetimes, and where it is used."""
     idle, absolute = _lives(ctx, acr)
     return {
+        "began_at": now,
         "last_used_at": now,
         "idle_expires_at": now + min(idle, absolute) * SECOND,
         "expires_at": now + absolute * SECOND,

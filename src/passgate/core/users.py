@@ -32,6 +32,7 @@ from passgate.core.ctx import Ctx, Operator, Person
 from passgate.core.directory import Asked, Page
 from passgate.core.events import Event
 from passgate.core.factors import password
+from passgate.core.permissions import ROLES
 from passgate.errors import Conflict, Invalid, NotFound
 from passgate.store import Db
 
@@ -65,7 +66,7 @@ async def by_email(ctx: Ctx, email: str, tenant_name: str) -> User:
 async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | None) -> dict[str, Any]:
     """Create a person whose address an operator vouches for. Without a password they set one by recovery."""
     at = people.address(email)
-    if role not in access.ROLES:
+    if role not in ROLES:
         raise Invalid({"role": "value"})
     access.require_operator(ctx)
     async with ctx.read() as db:

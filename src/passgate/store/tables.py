@@ -82,6 +82,14 @@ person = Table(
     # Compared byte by byte, so that addresses with one beginning stand together in the index.
     Column("email_key", String(320).with_variant(String(320, collation="C"), "postgresql"), nullable=False),
     _at("email_verified_at", null=True),
+    # Both empty without one. The key is no address and no id, so that what was typed can only be one of them.
+    Column("username", String(64), nullable=False, server_default=""),
+    Column(
+        "username_key",
+        String(200).with_variant(String(200, collation="C"), "postgresql"),
+        nullable=False,
+        server_default="",
+    ),
     Column("profile", Text, nullable=False),
     # Raised by what makes known browsers strangers again; their cookies hold it.
     Column("epoch", Integer, nullable=False, server_default="0"),
@@ -98,6 +106,15 @@ person = Table(
     Index(None, "tenant_id", "created_at", "id"),
     Index(None, "tenant_id", "updated_at", "id"),
     Index(None, "tenant_id", "last_used_at", "id"),
+    Index(None, "tenant_id", "username_key", "id"),
+    Index(
+        "uq_person_username",
+        "tenant_id",
+        "username_key",
+        unique=True,
+        sqlite_where=text("username_key <> ''"),
+        postgresql_where=text("username_key <> ''"),
+    ),
     Index(
         "ix_person_erase_at",
         "erase_at",
@@ -115,6 +132,18 @@ role_grant = Table(
     Column("role", String(40), primary_key=True),
     _at("created_at"),
     Index(None, "tenant_id", "role"),
+)
+
+# core/roles: a tenant's own roles. `permissions`: names, with a blank between them.
+role = Table(
+    "role",
+    metadata,
+    Column("tenant_id", String(36), ForeignKey("tenant.id"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("description", String(200), nullable=False),
+    Column("permissions", Text, nullable=False),
+    _at("created_at"),
+    _at("updated_at"),
 )
 
 # core/factors: what a person can prove repeatedly. A mark requires the compared `version`; revoking increments it.
@@ -222,6 +251,8 @@ session = Table(
     _tenant(),
     _person(),
     _at("created_at"),
+    # Its lifetimes count from here: the sign-in, or the last step-up.
+    Column("began_at", BigInteger, nullable=False, server_default="0"),
     _at("last_used_at"),
     _at("idle_expires_at"),
     _at("expires_at"),

@@ -22,6 +22,7 @@ from starlette.types import Scope
 
 from passgate.core import access, account, sessions
 from passgate.core.ctx import Ctx, Person, Services
+from passgate.core.permissions import ROLES
 from passgate.core.profile import as_value
 from passgate.core.rules import AAL1, LEVELS
 from passgate.errors import PassgateError, PermissionMissing
@@ -138,7 +139,7 @@ def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
     """A guard that requires a permission; a refusal is recorded as an audit event. `services` is called for each
     request, because a Passgate that is closed and started again has new ones. Raises ValueError for an unknown
     permission."""
-    if not any(permission in given for given in access.ROLES.values()):
+    if not any(permission in given for given in ROLES.values()):
         raise ValueError(f"no role has the permission {permission!r}")
 
     async def allowed(request: Request, user: Any) -> User:

@@ -156,11 +156,12 @@ class Inside:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls: the request of a host, or without one an operator, for a tenant. `inside` is called each time, because
-    a Passgate that is closed and started again has new parts."""
+    a Passgate that is closed and started again has new parts. `ctx`: of a request for one of our own pages."""
 
     inside: Callable[[], Inside]
     request: HTTPConnection | None
     tenant: str | None = None
+    ctx: Ctx | None = None
 
     async def call(self, operation: Operation, *args: Any, **kwargs: Any) -> Any:
         given, inside = operation.bound(*args, **kwargs).arguments, self.inside()
@@ -202,7 +203,8 @@ class Caller:
         finds out. Only here is an operator made, and only without a request."""
         if self.request is None:
             return Ctx(services, principal=Operator(self.tenant), request_id=services.world.text(12))
-        return replace(context_of(services, self.request), principal=Stranger(), queue=Queue.STRANGERS)
+        ctx = self.ctx or context_of(services, self.request)
+        return replace(ctx, principal=Stranger(), queue=Queue.STRANGERS)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from passgate.core.factor import Factors
 from passgate.web.pages import (
     account,
     address,
+    admin,
     factors,
     files,
     link,
@@ -23,7 +24,7 @@ from passgate.web.pages import (
 
 def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
-    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
+    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, admin, files):
         yield module.router
     yield account.at_well_known
     yield files.at_root

@@ -1,0 +1,79 @@
+"""What the pages of admins share: their frame, what of it somebody may see, and the operations that they call. These
+pages do nothing but call the operations of the API, as a host program does, so an admin has no other power here than
+there; a test reads their imports.
+
+Not here: the pages themselves (`admin_…`), and any rule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from passgate.errors import PassgateError, PermissionMissing
+from passgate.i18n import N_
+from passgate.web import routes
+from passgate.web.guards import Visitor, form_of
+from passgate.web.pages.page import go, show
+
+if TYPE_CHECKING:
+    from passgate.operations import Operations
+
+router = routes.pages()
+
+HERE = "/admin"
+SECTIONS = (
+    ("/admin/people", N_("People"), "users:read"),
+    ("/admin/invitations", N_("Invitations"), "invitations:write"),
+    ("/admin/roles", N_("Roles"), "roles:give"),
+    ("/admin/policy", N_("Policy"), "policy:read"),
+)
+"""Path, name, and the permission without which a section is not displayed."""
+
+
+def at(request: Request, ctx: Visitor) -> Operations:
+    """The operations of the API, for whoever opened this page or sent its form. The form's token goes along, because a
+    browser that says nothing of where a request comes from needs it there too."""
+    token = form_of(request).get("csrf_token", "").partition(".")[0]
+    headers = [(name, value) for name, value in request.scope["headers"] if name != b"x-csrf-token"]
+    given = {**request.scope, "headers": [*headers, (b"x-csrf-token", token.encode())]}
+    operations: Operations = request.app.state.operations(HTTPConnection(given), ctx)
+    return operations
+
+
+async def permissions(request: Request, ctx: Visitor) -> frozenset[str]:
+    """Those of whoever looks at the page, now."""
+    return frozenset(one.name for one in (await at(request, ctx).roles.permissions()).items if one.yours)
+
+
+async def page(request: Request, name: str, ctx: Visitor, error: PassgateError | None = None, **more: Any) -> Response:
+    """A page of admins. Raises PermissionMissing for somebody who may see no section."""
+    mine = await permissions(request, ctx)
+    sections = [(path, text) for path, text, permission in SECTIONS if permission in mine]
+    if not sections:
+        raise PermissionMissing
+    return show(
+        request,
+        name,
+        service=ctx.person.row["display_name"],
+        bound_to=ctx.person.session_id,
+        error=error,
+        email=ctx.person.row["email"],
+        sections=sections,
+        may=mine,
+        done=request.query_params.get("done"),
+        **more,
+    )
+
+
+@router.get(HERE)
+async def start(request: Request, ctx: Visitor) -> Response:
+    """Redirects to the first section that the user may see."""
+    mine = await permissions(request, ctx)
+    first = next((path for path, _, permission in SECTIONS if permission in mine), None)
+    if first is None:
+        raise PermissionMissing
+    return go(ctx, first)
