@@ -14,8 +14,14 @@ def upgrade() -> None:
     op.add_column("person", sa.Column("username_key", key, server_default="", nullable=False))
     op.create_index("ix_person_tenant_id_username_key_id", "person", ["tenant_id", "username_key", "id"])
     has_one = sa.text("username_key <> ''")
-    where = {"sqlite_where": has_one, "postgresql_where": has_one}
-    op.create_index("uq_person_username", "person", ["tenant_id", "username_key"], unique=True, **where)
+    op.create_index(
+        "uq_person_username",
+        "person",
+        ["tenant_id", "username_key"],
+        unique=True,
+        sqlite_where=has_one,
+        postgresql_where=has_one,
+    )
     op.create_table(
         "role",
         sa.Column("tenant_id", sa.String(length=36), nullable=False),
