@@ -68,6 +68,12 @@ class Page(Declared):
         return Body.FORM if "POST" in (self.methods or ()) else Body.NONE
 
 
+class Listing(Page):
+    """A page of a list that people search and sort."""
+
+    queries = Page.queries | {"search", "disabled", "sort"}
+
+
 class Service(Declared):
     """For programs of the operator: JSON in, JSON out."""
 
@@ -110,6 +116,10 @@ class File(Service):
 
 def pages(**given: Any) -> APIRouter:
     return APIRouter(include_in_schema=False, route_class=Page, **given)
+
+
+def listings(**given: Any) -> APIRouter:
+    return APIRouter(include_in_schema=False, route_class=Listing, **given)
 
 
 def endpoints(**given: Any) -> APIRouter:

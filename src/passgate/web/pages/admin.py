@@ -7,9 +7,10 @@ Not here: the pages themselves (`admin_…`), and any rule.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Request
+from fastapi import Path, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -32,6 +33,15 @@ SECTIONS = (
     ("/admin/policy", N_("Policy"), "policy:read"),
 )
 """Path, name, and the permission without which a section is not displayed."""
+ROLE_NAMES = {
+    "owner": N_("Owner"),
+    "admin": N_("Admin"),
+    "user": N_("User"),
+    "read_only": N_("Read only"),
+}
+"""What people call the built-in roles; a tenant's own have the names that it gave them."""
+RoleName = Annotated[str, Path(min_length=1, max_length=40)]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def at(request: Request, ctx: Visitor) -> Operations:
@@ -45,16 +55,17 @@ def at(request: Request, ctx: Visitor) -> Operations:
 
 
 async def permissions(request: Request, ctx: Visitor) -> frozenset[str]:
-    """Those of whoever looks at the page, now."""
-    return frozenset(one.name for one in (await at(request, ctx).roles.permissions()).items if one.yours)
-
-
-async def page(request: Request, name: str, ctx: Visitor, error: PassgateError | None = None, **more: Any) -> Response:
-    """A page of admins. Raises PermissionMissing for somebody who may see no section."""
-    mine = await permissions(request, ctx)
-    sections = [(path, text) for path, text, permission in SECTIONS if permission in mine]
-    if not sections:
+    """Those of whoever looks at the page, now. Raises PermissionMissing for somebody who may see no section."""
+    mine = frozenset(one.name for one in (await at(request, ctx).roles.permissions()).items if one.yours)
+    if not any(permission in mine for _, _, permission in SECTIONS):
         raise PermissionMissing
+    return mine
+
+
+def page(
+    request: Request, name: str, ctx: Visitor, mine: frozenset[str], error: PassgateError | None = None, **more: Any
+) -> Response:
+    """A page of admins, for somebody who has these permissions."""
     return show(
         request,
         name,
@@ -62,18 +73,30 @@ async def page(request: Request, name: str, ctx: Visitor, error: PassgateError |
         bound_to=ctx.person.session_id,
         error=error,
         email=ctx.person.row["email"],
-        sections=sections,
+        sections=[(path, text) for path, text, permission in SECTIONS if permission in mine],
+        section=next((path for path, _, _ in SECTIONS if request.url.path.startswith(path)), ""),
         may=mine,
         done=request.query_params.get("done"),
+        role_names=ROLE_NAMES,
+        instant=instant,
         **more,
     )
+
+
+def instant(at: datetime) -> int:
+    """In microseconds, as templates take it."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 @router.get(HERE)
 async def start(request: Request, ctx: Visitor) -> Response:
     """Redirects to the first section that the user may see."""
     mine = await permissions(request, ctx)
-    first = next((path for path, _, permission in SECTIONS if permission in mine), None)
-    if first is None:
-        raise PermissionMissing
-    return go(ctx, first)
+    return go(ctx, next(path for path, _, permission in SECTIONS if permission in mine))
+
+
+async def roles_to_give(request: Request, ctx: Visitor, mine: frozenset[str]) -> list[str]:
+    """The roles that somebody with these permissions may give: none with a permission that they lack."""
+    if "roles:give" not in mine:
+        return []
+    return [one.name for one in (await at(request, ctx).roles.list()).items if mine.issuperset(one.permissions)]

@@ -9,6 +9,8 @@ from passgate.web.pages import (
     account,
     address,
     admin,
+    admin_people,
+    admin_person,
     factors,
     files,
     link,
@@ -24,7 +26,9 @@ from passgate.web.pages import (
 
 def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
-    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, admin, files):
+    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
+        yield module.router
+    for module in (admin, admin_people, admin_person):
         yield module.router
     yield account.at_well_known
     yield files.at_root
