@@ -10,6 +10,7 @@ from tests.catalogue import actions_signin as ways
 from tests.catalogue import asks_pages as asks
 from tests.catalogue import stops_account as account
 from tests.catalogue import stops_signin as signin
+from tests.catalogue.admin import ADMIN
 from tests.catalogue.api import DEVELOPER, STRANGER
 from tests.catalogue.entry import NOTHING, Entry, Right, Stop, Writes
 from tests.catalogue.outcomes import (
@@ -245,4 +246,4 @@ FACTORS: dict[str, Entry] = {
     "POST /account/browsers/{id}": does(Right(asks.page_forgets_one, 303)),
 }
 
-PAGES = BEFORE | PROVING | ACCOUNT | FACTORS
+PAGES = BEFORE | PROVING | ACCOUNT | FACTORS | ADMIN

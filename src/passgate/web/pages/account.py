@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastapi import Depends, Path, Request
 from starlette.responses import Response
 
-from passgate.core import account
+from passgate.core import access, account
 from passgate.core.ctx import Ctx
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
@@ -21,6 +21,7 @@ from passgate.web import cookies, guards, routes
 from passgate.web.api.account import export as exported
 from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, LeavingVisitor, Visitor
+from passgate.web.pages.admin import SECTIONS
 from passgate.web.pages.event_labels import label_of, labels_of_amr
 from passgate.web.pages.form import Error, fields, form
 from passgate.web.pages.page import go, return_to, show
@@ -50,8 +51,15 @@ def page(request: Request, name: str, ctx: Ctx, error: PassgateError | None = No
         email=ctx.person.row["email"],
         name=label if isinstance(label, str) else "",
         done=request.query_params.get("done"),
+        administers=_administers(ctx),
         **more,
     )
+
+
+def _administers(ctx: Ctx) -> bool:
+    """Whether there is a page of admins to display, as far as is known without another query."""
+    mine = access.permissions(ctx.person.roles)
+    return any(permission in mine for _, _, permission in SECTIONS)
 
 
 async def is_fresh(ctx: Ctx) -> bool:

@@ -1,0 +1,153 @@
+"""The entries of the pages of admins: what their forms send, by the owner Anna about Ben, and how an owner in a real
+browser gets there.
+
+Not here: what the pages do, which is in `tests/web/test_pages_admin`.
+"""
+
+from __future__ import annotations
+
+from passgate.store.tables import person, role_grant
+from tests.architecture.population import Ask, Population
+from tests.browser.person import Person
+from tests.catalogue.asks import NEVER
+from tests.catalogue.asks_pages import SESSION, form
+from tests.catalogue.entry import Asks, Entry, Right, Stop, Way
+from tests.catalogue.outcomes import FRESH_PAGE, NOT_FOUND, VISITOR, Row, Rule
+
+_PEOPLE = "/admin/people"
+_OF_ONE: Row = {**VISITOR, Rule.OTHERS: NOT_FOUND}
+_ON_ONE: Row = {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND}
+
+
+def page_of(path: str, called: str, **typed: str) -> Asks:
+    """A page or a form that is about nobody else."""
+
+    async def asks(population: Population) -> Ask:
+        return form(path, population.anna.token, SESSION, **typed)
+
+    asks.__name__ = f"page_{called}"
+    return asks
+
+
+def about_ben(tail: str, called: str, **typed: str) -> Asks:
+    """A page or a form about Ben; the others are about somebody of another tenant, and about nobody."""
+
+    async def asks(population: Population) -> Ask:
+        first, *others = (f"{_PEOPLE}/{one}{tail}" for one in (population.ben.id, population.otto.id, NEVER))
+        return form(first, population.anna.token, SESSION, **typed).with_others(*({"path": one} for one in others))
+
+    asks.__name__ = f"page_{called}"
+    return asks
+
+
+async def page_enables(population: Population) -> Ask:
+    """Somebody who is disabled."""
+    whom = await population.folk.create(population.fresh_address())
+    await population.done("POST", f"/users/{whom.person_id}/disable", None, population.anna.token)
+    others = ({"path": f"{_PEOPLE}/{one}/enable"} for one in (population.otto.id, NEVER))
+    return form(f"{_PEOPLE}/{whom.person_id}/enable", population.anna.token, SESSION).with_others(*others)
+
+
+async def page_adds_somebody(population: Population) -> Ask:
+    return form(_PEOPLE, population.anna.token, SESSION, email=population.fresh_address(), role="user")
+
+
+# -- ways there ------------------------------------------------------------------------------------
+
+
+async def become(anna: Person, role: str = "owner") -> None:
+    """Get a role, whatever anybody may give."""
+    [row] = [row for row in await anna.face.rows(person) if row["email"] == anna.email]
+    about = {"tenant_id": row["tenant_id"], "person_id": row["id"], "role": role, "created_at": 0}
+    async with anna.face.gate.services.store.write() as db:
+        await db.change(db.upsert(role_grant).values(**about).on_conflict_do_nothing())
+
+
+def owner_at(path: str, called: str) -> Way:
+    async def way(anna: Person) -> None:
+        await become(anna)
+        await anna.open(path)
+
+    way.__name__ = called
+    return way
+
+
+async def somebody(anna: Person) -> str:
+    """The id of somebody else, who is signed in."""
+    email = f"ben-of-{anna.email}"
+    await anna.face.person(email)
+    return str(next(row["id"] for row in await anna.face.rows(person) if row["email"] == email))
+
+
+def owner_at_somebody(tail: str, called: str) -> Way:
+    async def way(anna: Person) -> None:
+        await become(anna)
+        await anna.open(f"{_PEOPLE}/{await somebody(anna)}{tail}")
+
+    way.__name__ = called
+    return way
+
+
+async def disabled(anna: Person) -> None:
+    """Just now, from the page."""
+    await owner_at_somebody("", "one")(anna)
+    await anna.press('form[action$="/disable"] button')
+
+
+async def refused(anna: Person) -> None:
+    """Adding somebody who is there already."""
+    await become(anna)
+    await anna.open(f"{_PEOPLE}/new")
+    await anna.send(_PEOPLE, email=anna.email)
+
+
+def _page(asks: Asks, *stops: Stop, row: Row | None = None) -> Entry:
+    return Entry("visitor", (Right(asks, 200, row or VISITOR),), stops=stops)
+
+
+def _form(asks: Asks, row: Row = _ON_ONE) -> Entry:
+    return Entry("visitor", (Right(asks, 303, row),))
+
+
+MEMBER, STALE = "member", "stale"
+_ONE = _PEOPLE + "/{id}"
+ADMIN: dict[str, Entry] = {
+    "GET /admin": Entry("visitor", (Right(page_of("/admin", "begins_at_admin"), 303, VISITOR),), leads_on=True),
+    f"GET {_PEOPLE}": _page(
+        page_of(_PEOPLE, "lists_people"),
+        Stop("admin-people", owner_at(_PEOPLE, "people"), MEMBER),
+        Stop("admin-people", owner_at(f"{_PEOPLE}?search=nobody", "nobody_found"), MEMBER),
+    ),
+    f"GET {_PEOPLE}/new": _page(
+        page_of(f"{_PEOPLE}/new", "asks_who_is_new"),
+        Stop("admin-person-new", owner_at(f"{_PEOPLE}/new", "new_person"), MEMBER),
+        Stop("admin-person-new", owner_at(f"{_PEOPLE}/new", "new_person_unproved"), STALE),
+        Stop("admin-person-new:conflict", refused, MEMBER),
+    ),
+    f"POST {_PEOPLE}": _form(page_adds_somebody, FRESH_PAGE),
+    f"GET {_ONE}": _page(
+        about_ben("", "one_person"),
+        Stop("admin-person", owner_at_somebody("", "one_person"), MEMBER),
+        Stop("admin-person", disabled, MEMBER),
+        Stop("admin-gone:not_found", owner_at(f"{_PEOPLE}/{NEVER}", "gone"), MEMBER),
+        row=_OF_ONE,
+    ),
+    f"POST {_ONE}/disable": _form(about_ben("/disable", "disables")),
+    f"POST {_ONE}/enable": _form(page_enables),
+    f"POST {_ONE}/sign-out": _form(about_ben("/sign-out", "signs_somebody_out")),
+    f"POST {_ONE}/roles": _form(about_ben("/roles", "gives_role", role="admin")),
+    f"POST {_ONE}/roles/{{role}}/remove": _form(about_ben("/roles/user/remove", "takes_role")),
+    f"GET {_ONE}/reset": _page(
+        about_ben("/reset", "asks_to_reset"),
+        Stop("admin-person-reset", owner_at_somebody("/reset", "resetting"), MEMBER),
+        Stop("admin-person-reset", owner_at_somebody("/reset", "resetting_unproved"), STALE),
+        row=_OF_ONE,
+    ),
+    f"POST {_ONE}/reset": _form(about_ben("/reset", "resets")),
+    f"GET {_ONE}/delete": _page(
+        about_ben("/delete", "asks_to_delete"),
+        Stop("admin-person-delete", owner_at_somebody("/delete", "deleting"), MEMBER),
+        row=_OF_ONE,
+    ),
+    f"POST {_ONE}/delete": _form(about_ben("/delete", "deletes", decision="delete")),
+}
