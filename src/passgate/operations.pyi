@@ -210,6 +210,16 @@ class Policy:
     refresh_life: int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    decision: Literal["need", "enrol", "enough", "refuse"]
+    need: tuple[tuple[str, ...], ...]
+    amr: tuple[str, ...]
+    acr: str | None
+    reasons: tuple[str, ...]
+    why: str
+    has: tuple[str, ...]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SigninLink:
     url: str
     usable_at: datetime
@@ -241,6 +251,42 @@ class Users:
 class Reset:
     approval: Literal["given", "needed"]
     usable_at: datetime | None = None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSession:
+    id: str
+    created_at: datetime
+    last_used_at: datetime
+    idle_expires_at: datetime
+    expires_at: datetime
+    auth_time: datetime
+    amr: tuple[str, ...]
+    acr: str
+    current: bool
+    client: Client
+    carrier: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSessions:
+    items: tuple[UserSession, ...]
+    next: None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFactor:
+    factor: str
+    label: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFactors:
+    items: tuple[UserFactor, ...]
+    next: None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserActions:
+    actions: tuple[str, ...]
+    roles: tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
@@ -431,6 +477,20 @@ class _Admin:
     ) -> Policy:
         """Change the tenant's policy"""
 
+    async def explain(
+        self,
+        id: str,
+        /,
+        *,
+        purpose: str = "signin",
+        proofs: str = "",
+        has: str = "",
+        acr: str = "urn:passgate:aal1",
+        remembered: bool = False,
+        user: str | None = None,
+    ) -> Explained:
+        """Explain the tenant's policy"""
+
     async def signin_link(self, id: str, /) -> SigninLink | LinkAsked:
         """Create a sign-in link"""
 
@@ -499,6 +559,18 @@ class _Users:
 
     async def take_role(self, id: str, role: str, /) -> Managed:
         """Take a role from a user"""
+
+    async def sessions(self, id: str, /) -> UserSessions:
+        """List a user's sessions"""
+
+    async def factors(self, id: str, /) -> UserFactors:
+        """List what a user has set up"""
+
+    async def activity(self, id: str, /, *, limit: int = 100, after: str | None = None) -> Activity:
+        """List a user's recent activity"""
+
+    async def actions(self, id: str, /) -> UserActions:
+        """List what you may do to a user"""
 
 class _Roles:
     async def permissions(self) -> Permissions:

@@ -61,6 +61,10 @@ async def reads_policy(population: Population) -> Ask:
     return asks.mine(population, f"/tenants/{population.anna.tenant_id}/policy")
 
 
+async def explains_policy(population: Population) -> Ask:
+    return asks.mine(population, f"/tenants/{population.anna.tenant_id}/policy/explain")
+
+
 async def asks_health(population: Population) -> Ask:
     return Ask("/healthz")
 
@@ -268,6 +272,7 @@ OWN: dict[str, Entry] = {
 OTHERS: dict[str, Entry] = {
     f"GET {API}/jobs/{{id}}": Entry(PEEK, (Right(asks.asks_job, 200),)),
     f"GET {API}/tenants/{{id}}/policy": Entry(SESSION, (Right(reads_policy, 200),)),
+    f"GET {API}/tenants/{{id}}/policy/explain": Entry(SESSION, (Right(explains_policy, 200),)),
     f"PATCH {API}/tenants/{{id}}/policy": Entry(
         SESSION,
         (Right(asks.changes_policy, 200, BY_ID, " ".join(RULES)),),

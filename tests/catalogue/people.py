@@ -127,6 +127,10 @@ PEOPLE: dict[str, Entry] = {
         Fresh(_create_fresh, "owner"),
     ),
     f"GET {_USER}": Entry(SESSION, (Right(about_ben(called="reads_user"), 200, _READ),)),
+    f"GET {_USER}/sessions": Entry(SESSION, (Right(about_ben("/sessions", called="reads_sessions"), 200, _READ),)),
+    f"GET {_USER}/factors": Entry(SESSION, (Right(about_ben("/factors", called="reads_factors"), 200, _READ),)),
+    f"GET {_USER}/activity": Entry(SESSION, (Right(about_ben("/activity", called="reads_activity"), 200, _READ),)),
+    f"GET {_USER}/actions": Entry(SESSION, (Right(about_ben("/actions", called="reads_actions"), 200, _READ),)),
     f"PATCH {_USER}": Entry(
         SESSION,
         (

@@ -131,10 +131,10 @@ def sign_out(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_jso
 
 def sessions(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """List a user's sessions, newest first, and how each is carried: cookie, bearer or jwt."""
-    from passgate.core import users  # noqa: PLC0415
+    from passgate.core import user_views  # noqa: PLC0415
 
     async def found(core: Ctx, user: User) -> dict[str, Any]:
-        return {"items": [desk.format_times(row) for row in await users.sessions_of(core, user)], "next": None}
+        return {"items": [desk.format_times(row) for row in await user_views.sessions_of(core, user)], "next": None}
 
     answer = _asked_of(ctx, email, tenant, found)
     lines = [

@@ -31,15 +31,16 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show what a user must prove next, and why."""
-    from passgate.core import admin, users  # noqa: PLC0415
+    from passgate.core import access, admin, users  # noqa: PLC0415
 
     async def work() -> dict[str, Any]:
         async with desk.services(ctx.obj) as services:
-            core = desk.operator(services)
+            core = desk.operator(services, tenant)
+            user = await users.by_email(core, email, tenant) if email is not None else None
             return await admin.explained(
                 core,
-                await users.by_email(core, email, tenant) if email is not None else None,
-                tenant,
+                await access.tenant_of(core),
+                user.person_id if user else None,
                 purpose=purpose,
                 proofs=_names(proved),
                 has=_names(has),

@@ -108,12 +108,12 @@ class Standing(Enum):
     ABOVE = auto()
 
 
-async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, permission: str) -> Standing:
-    """Decided by the current roles of both. NONE over oneself and over anyone with a permission that one
-    lacks."""
+async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, *needed: str) -> Standing:
+    """Decided by the current roles of both. NONE over oneself, over anyone with a permission that one lacks, and
+    without the permissions that are needed."""
     mine = permissions(await roles_of(db, tenant_id, actor_id))
     theirs = permissions(await roles_of(db, tenant_id, person_id))
-    if actor_id == person_id or permission not in mine or not theirs <= mine:
+    if actor_id == person_id or not mine.issuperset(needed) or not theirs <= mine:
         return Standing.NONE
     return Standing.EQUAL if theirs == mine else Standing.ABOVE
 
@@ -171,16 +171,23 @@ async def owners(db: Db, tenant_id: str, *, but: str) -> list[str]:
     return [row["email"] for row in await db.rows(query)]
 
 
+async def givable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
+    """The roles that whoever acts may give to a person, or take from them: nobody gives or takes more than they have,
+    or changes their own roles."""
+    if isinstance(ctx.principal, Operator):
+        return [*ROLES]
+    me = ctx.person
+    mine = permissions(await roles_of(db, *me.key))
+    if me.tenant_id != tenant_id or me.person_id == person_id or "roles:give" not in mine:
+        return []
+    return [role for role, given in ROLES.items() if given <= mine]
+
+
 async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    """Nobody gives or takes more than they have, or changes their own roles."""
     if role not in ROLES:
         raise Invalid({"role": "value"})
     await require(ctx, db, "roles:give", person_id)
-    if isinstance(ctx.principal, Operator):
-        return
-    me = ctx.person
-    mine = permissions(await roles_of(db, *me.key))
-    if me.tenant_id != tenant_id or me.person_id == person_id or not ROLES[role] <= mine:
+    if role not in await givable(ctx, db, tenant_id, person_id):
         raise missing(ctx, "roles:give", person_id, role=role)
 
 

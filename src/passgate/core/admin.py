@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import access, account, credentials, mail, policy, tenants
+from passgate.core import access, account, credentials, mail, people, policy, tenants
 from passgate.core.action import administration
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.events import Event
 from passgate.core.journey import JOURNEYS, SIGN_IN
 from passgate.core.rules import LEVELS, SHORTEST_ALONE, Rules
-from passgate.core.users import User
 from passgate.errors import Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
 
@@ -77,8 +76,8 @@ async def _notify_owners(ctx: Ctx, db: Db, tenant: tenants.Tenant, changed: list
 
 async def explained(
     ctx: Ctx,
-    user: User | None,
-    tenant_name: str,
+    tenant_id: str,
+    person_id: str | None,
     *,
     purpose: str,
     proofs: tuple[str, ...],
@@ -86,24 +85,22 @@ async def explained(
     acr: str,
     is_remembered: bool,
 ) -> dict[str, Any]:
-    """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, why, has}. `user`:
-    with that person's enrolled factors, otherwise with `has`."""
+    """What policy decides, and why: {decision: need|enrol|enough|refuse, need, amr, acr, reasons, why, has}.
+    `person_id`: with that person's enrolled factors, otherwise with `has`. Raises PermissionMissing, NotFound,
+    Invalid."""
+    rules = await policy_of(ctx, tenant_id)
+    if person_id is not None:
+        await access.require_to_read(ctx, "factors:read", person_id)
     known = {
         "purpose": purpose in JOURNEYS,
         "acr": acr in LEVELS,
-        "proved": set(proofs) <= ctx.factors.proofs.keys(),
+        "proofs": set(proofs) <= ctx.factors.proofs.keys(),
         "has": set(has) <= set(ctx.factors.enrolled),
     }
     if not all(known.values()):
         raise Invalid({name: "value" for name, is_right in known.items() if not is_right})
-    access.require_operator(ctx)
-    async with ctx.read() as db:
-        tenant, mine = await tenants.named(ctx, db, tenant_name), frozenset(has)
-        if user is not None:
-            mine = await credentials.kinds(db, user.tenant_id, user.person_id)
-    decision = policy.decide(
-        ctx.factors, tenant.rules, JOURNEYS[purpose], proofs, mine, acr, is_remembered=is_remembered
-    )
+    mine = frozenset(has) if person_id is None else await _kinds_of(ctx, tenant_id, person_id)
+    decision = policy.decide(ctx.factors, rules, JOURNEYS[purpose], proofs, mine, acr, is_remembered=is_remembered)
     kind: dict[str, Any] = {"need": [], "amr": [], "acr": None, "has": sorted(mine)}
     kind |= {"reasons": [decision.reason], "why": policy.CHECKS[decision.reason].why}
     match decision:
@@ -113,6 +110,13 @@ async def explained(
             return {**kind, "decision": "enough", "amr": list(decision.amr), "acr": decision.acr}
         case policy.Refuse():
             return {**kind, "decision": "refuse"}
+
+
+async def _kinds_of(ctx: Ctx, tenant_id: str, person_id: str) -> frozenset[str]:
+    async with ctx.read() as db:
+        if await people.by_id(db, tenant_id, person_id) is None:
+            raise NotFound
+        return await credentials.kinds(db, tenant_id, person_id)
 
 
 async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, or_, select, update
 
 from passgate.core.ctx import Client, Ctx, Operator, Person, Principal, System
 from passgate.seal import Ring, digest
@@ -133,7 +133,20 @@ async def activity(db: Db, tenant_id: str, person_id: str, *, before: str | None
     return [as_json(row) for row in await db.rows(query)]
 
 
-def as_json(row: RowMapping) -> dict[str, Any]:
-    personal = json.loads(row["personal"]) if row["personal"] else {}
+async def history(db: Db, tenant_id: str, person_id: str, *, before: str | None, limit: int) -> list[dict[str, Any]]:
+    """The same for somebody else, with what the person did to others. Where another person acted, the client is that
+    one's, and is left out."""
+    is_part = or_(audit_event.c.subject_id == person_id, audit_event.c.actor_id == person_id)
+    query = select(audit_event).where(audit_event.c.tenant_id == tenant_id, is_part)
+    if before:
+        query = query.where(audit_event.c.id < before)
+    rows = await db.rows(query.order_by(audit_event.c.id.desc()).limit(limit))
+    return [as_json(row, of=(None, person_id)) for row in rows]
+
+
+def as_json(row: RowMapping, *, of: tuple[str | None, ...] = ()) -> dict[str, Any]:
+    """`of`: the actors whose client is shown, everybody's by default."""
+    is_theirs = not of or row["actor_id"] in of
+    personal = json.loads(row["personal"]) if row["personal"] and is_theirs else {}
     client = {name: personal.get(name, "") for name in ("browser", "os", "ip")}
     return {"id": row["id"], "at": row["at"], "event": row["event"], "client": client}

@@ -319,6 +319,18 @@ async def exported(db: Db, tenant_id: str, person_id: str) -> list[dict[str, Any
     return [dict(row) for row in await db.rows(query)]
 
 
+async def listed(db: Db, tenant_id: str, person_id: str) -> list[dict[str, Any]]:
+    """For somebody else: {factor, label, created_at, last_used_at} of each live row, oldest first."""
+    table = credential.c
+    columns = (table.kind.label("factor"), table.label, table.created_at, table.last_used_at)
+    rows = await db.rows(
+        select(*columns).where(*_MINE, table.kind != BROWSER).order_by(table.id),
+        of_tenant=tenant_id,
+        of_person=person_id,
+    )
+    return [dict(row) for row in rows]
+
+
 async def rename(db: Db, row: RowMapping, label: str) -> None:
     await db.change(same(row).values(label=label))
 

@@ -111,9 +111,8 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
     if wanted.password is not None and found is not None:
         await access.require_to_read(ctx, "users:recover", person_id)
         stored = await _vetted(ctx, tenant, at.key if at else found["email_key"], wanted.password)
-    async with managing(ctx, user, "users:write", or_equal=at is None) as managed:
-        if (at or stored) and not managed.is_locked:
-            raise Conflict("That account is disabled.")
+    names = ["change", *(["move"] if at else []), *(["password"] if wanted.password is not None else [])]
+    async with managing(ctx, user, *names) as managed:
         if profile is not None:
             await people.set_profile(ctx, managed.db, *user.key, profile)
             about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": person_id}
@@ -121,7 +120,6 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
         if at is not None:
             await _move(ctx, managed.db, tenant, managed.person, at)
         if stored is not None:
-            await access.require(ctx, managed.db, "users:recover", person_id)
             await _replace_password(ctx, managed.db, tenant, managed.person, stored)
         return await directory.read(managed.db, *user.key)
 
@@ -166,7 +164,7 @@ async def _replace_password(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: Row
 async def delete(ctx: Ctx, user: User) -> None:
     """Erase a person now, with everything of theirs; the trail stays valid without the personal parts. Raises
     PermissionMissing, NotFound, Conflict: last owner."""
-    async with managing(ctx, user, "users:delete", heavy=True) as managed:
+    async with managing(ctx, user, "delete", heavy=True) as managed:
         await access.keep_an_owner(managed.db, *user.key)
         await erasure.erase(ctx, managed.db, managed.person)
     await erasure.scrub(ctx.services)

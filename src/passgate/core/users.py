@@ -22,7 +22,6 @@ from passgate.core import (
     links,
     people,
     recovery,
-    sessions,
     tenants,
 )
 from passgate.core.access import Standing
@@ -49,6 +48,39 @@ class User:
     @property
     def key(self) -> people.Key:
         return self.tenant_id, self.person_id
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """What an action on a person requires. `or_equal`: it reaches somebody who has the same permissions; without it
+    only somebody who has fewer. `is_live`: the account can be used; `is_enabled`: or was closed by its owner."""
+
+    permissions: tuple[str, ...]
+    or_equal: bool = False
+    is_live: bool = False
+    is_enabled: bool = False
+
+    def fits(self, found: RowMapping) -> bool:
+        """Whether the account is in a state for it."""
+        any_state = not (self.is_live or self.is_enabled)
+        return any_state or people.is_live(found, or_closed=not self.is_live)
+
+
+_RECOVERS = Requires(("users:recover",), or_equal=True, is_live=True)
+ACTIONS = {
+    "change": Requires(("users:write",), or_equal=True),
+    "move": Requires(("users:write",), is_enabled=True),
+    "password": Requires(("users:write", "users:recover"), or_equal=True, is_enabled=True),
+    "username": Requires(("users:write",), or_equal=True),
+    "disable": Requires(("users:disable",)),
+    "enable": Requires(("users:disable",)),
+    "sign_out": Requires(("sessions:end",), or_equal=True),
+    "reset_factors": _RECOVERS,
+    "signin_link": _RECOVERS,
+    "delete": Requires(("users:delete",)),
+    "give_role": Requires(("roles:give",), or_equal=True, is_live=True),
+}
+"""What can be done to a person: `managing` asks when it is done, and `user_views.actions_on` before."""
 
 
 async def by_email(ctx: Ctx, email: str, tenant_name: str) -> User:
@@ -129,7 +161,7 @@ def is_oneself(ctx: Ctx, person_id: str) -> bool:
 
 async def sign_out(ctx: Ctx, user: User) -> int:
     """End all sessions of a person, and whatever could open new ones; returns how many there were."""
-    async with managing(ctx, user, "sessions:end", or_equal=True) as managed:
+    async with managing(ctx, user, "sign_out") as managed:
         if not managed.is_locked:  # what has been disabled has none
             return 0
         ended = await end_all(ctx, managed.db, *user.key, "signed_out")
@@ -138,18 +170,9 @@ async def sign_out(ctx: Ctx, user: User) -> int:
         return ended
 
 
-async def sessions_of(ctx: Ctx, user: User) -> list[dict[str, Any]]:
-    """A user's live sessions, newest first."""
-    access.require_operator(ctx)
-    async with ctx.read() as db:
-        return await sessions.listed(
-            ctx, db, (user.tenant_id, user.person_id), before=None, limit=1000, with_carrier=True
-        )
-
-
 async def disable(ctx: Ctx, user: User) -> dict[str, Any]:
     """Disable a person (idempotent): ends all sessions and pending sign-ins, none can start. Conflict: last owner."""
-    async with managing(ctx, user, "users:disable") as managed:
+    async with managing(ctx, user, "disable") as managed:
         db, key = managed.db, (user.tenant_id, user.person_id)
         if managed.is_locked:
             await access.keep_an_owner(db, *key)
@@ -163,7 +186,7 @@ async def disable(ctx: Ctx, user: User) -> dict[str, Any]:
 async def enable(ctx: Ctx, user: User) -> dict[str, Any]:
     """Take back `disable` (idempotent). What was ended stays ended; an account that its owner closed is closed
     again."""
-    async with managing(ctx, user, "users:disable") as managed:
+    async with managing(ctx, user, "enable") as managed:
         if await people.enable(ctx, managed.db, user.tenant_id, user.person_id):
             about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": user.person_id}
             await record(ctx, managed.db, Event.ACCOUNT_ENABLED, **about)
@@ -171,13 +194,13 @@ async def enable(ctx: Ctx, user: User) -> dict[str, Any]:
 
 
 async def give_role(ctx: Ctx, user: User, role: str) -> dict[str, Any]:
-    async with managing(ctx, user, "roles:give", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "give_role") as managed:
         await access.give(ctx, managed.db, user.tenant_id, user.person_id, role)
         return await directory.read(managed.db, *user.key)
 
 
 async def take_role(ctx: Ctx, user: User, role: str) -> dict[str, Any]:
-    async with managing(ctx, user, "roles:give", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "give_role") as managed:
         await access.take(ctx, managed.db, user.tenant_id, user.person_id, role)
         return await directory.read(managed.db, *user.key)
 
@@ -186,7 +209,7 @@ async def operators_link(ctx: Ctx, user: User, *, life: int = links.LIFE) -> lin
     """A link that signs a person in, usable at once, for an operator who may be locked out. Valid for `life` seconds.
     The person is notified as for any link."""
     access.require_operator(ctx)
-    async with managing(ctx, user, "users:recover", is_live=True) as managed:
+    async with managing(ctx, user, "signin_link") as managed:
         return await links.make(ctx, managed.db, user.tenant_id, user.person_id, wait=0, life=life)
 
 
@@ -194,7 +217,7 @@ async def signin_link(ctx: Ctx, user: User) -> links.Link | None:
     """A link for a person who has no permission that the admin lacks. It becomes usable after a wait, and the person is
     notified at once. If both have the same permissions, two admins have to ask: the first gets None, and the request
     stays valid for a day."""
-    async with managing(ctx, user, "users:recover", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "signin_link") as managed:
         db, key = managed.db, (user.tenant_id, user.person_id)
         makers: tuple[str, ...] = () if isinstance(ctx.principal, Operator) else (ctx.person.person_id,)
         if managed.standing is Standing.EQUAL:
@@ -208,7 +231,7 @@ async def signin_link(ctx: Ctx, user: User) -> links.Link | None:
 async def reset_factors(ctx: Ctx, user: User) -> int | None:
     """Remove the second factors of a person who has lost them, after the waiting period of a recovery; returns when
     (microseconds). As for a link, an equal's needs a second admin: None until then."""
-    async with managing(ctx, user, "users:recover", is_live=True, or_equal=True) as managed:
+    async with managing(ctx, user, "reset_factors") as managed:
         makers: tuple[str, ...] = () if isinstance(ctx.principal, Operator) else (ctx.person.person_id,)
         if managed.standing is Standing.EQUAL:
             makers = await links.approved(ctx, managed.db, *user.key, recovery.RESET_ASKED, Event.RESET_ASKED)
@@ -229,21 +252,31 @@ class Managed:
 
 
 @asynccontextmanager
-async def managing(
-    ctx: Ctx, user: User, permission: str, *, is_live: bool = False, or_equal: bool = False, heavy: bool = False
-) -> AsyncIterator[Managed]:
-    """An action on a person. Raises PermissionMissing, also over somebody who may do as much (unless `or_equal`) or
-    more; NotFound. If the person must be live and isn't: Conflict for an operator, NotFound for everybody else."""
+async def managing(ctx: Ctx, user: User, *names: str, heavy: bool = False) -> AsyncIterator[Managed]:
+    """One of `ACTIONS` on a person, or several at once. Raises PermissionMissing, also over somebody whom it does not
+    reach; NotFound. If the person must be live and isn't: Conflict for an operator, NotFound for everybody else; if
+    they must not be disabled and are: Conflict."""
     await account.fresh(ctx)
-    async with administration(ctx, permission, user.tenant_id, user.person_id, heavy=heavy) as (db, locked):
-        found = await people.by_id(db, user.tenant_id, user.person_id)
+    rules = [ACTIONS[name] for name in names]
+    about = (user.tenant_id, user.person_id)
+    async with administration(ctx, rules[0].permissions[0], *about, heavy=heavy) as (db, locked):
+        found = await people.by_id(db, *about)
         is_operator, standing = isinstance(ctx.principal, Operator), Standing.ABOVE
-        if found is None or (is_live and not is_operator and not people.is_live(found)):
+        if found is None or (not is_operator and any(one.is_live and not one.fits(found) for one in rules)):
             raise NotFound
-        if is_live and not people.is_live(found):
+        for one in rules:
+            standing = await reach(ctx, db, user.person_id, one)
+            if standing is Standing.NONE:
+                raise access.missing(ctx, one.permissions[-1], user.person_id)
+        if not all(one.fits(found) for one in rules):
             raise Conflict("That account is disabled.")
-        if not is_operator:
-            standing = await access.standing(db, *ctx.person.key, user.person_id, permission)
-        if standing is Standing.NONE or (standing is Standing.EQUAL and not or_equal):
-            raise access.missing(ctx, permission, user.person_id)
         yield Managed(db, standing, found, locked is not None)
+
+
+async def reach(ctx: Ctx, db: Db, person_id: str, rule: Requires) -> Standing:
+    """How far whoever acts reaches over a person of their tenant with such an action: NONE also over an equal, unless
+    the rule says otherwise."""
+    if isinstance(ctx.principal, Operator):
+        return Standing.ABOVE
+    found = await access.standing(db, *ctx.person.key, person_id, *rule.permissions)
+    return Standing.NONE if found is Standing.EQUAL and not rule.or_equal else found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Response
+from fastapi import Query, Response
 from pydantic import Field, create_model
 
 from passgate.core import admin, users
 from passgate.core.access import tenant_of
-from passgate.core.rules import Rules
+from passgate.core.rules import AAL1, Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web import routes
 from passgate.web.api.account import Id
@@ -38,6 +38,16 @@ class PolicyChange(_Change):
     """Fields you leave out stay unchanged."""
 
     model_config = with_example({"second": "always", "second_among": ["passkey", "totp"]})
+
+
+class Explained(Output):
+    decision: Literal["need", "enrol", "enough", "refuse"]
+    need: Annotated[list[list[str]], Field(description="What to prove or set up: one of these lists, all of it")]
+    amr: list[str]
+    acr: str | None
+    reasons: Annotated[list[str], Field(description="The name of the rule that decides")]
+    why: str
+    has: Annotated[list[str], Field(description="The factors that are set up")]
 
 
 class SigninLink(Output):
@@ -73,6 +83,37 @@ async def change_policy(ctx: Live, id: Id, given: PolicyChange) -> Any:
     """Requires a recent proof. Applies to pending sign-ins from their next step."""
     data = given.model_dump(exclude_unset=True)
     return (await admin.change_policy(ctx, id, data)).to_json()
+
+
+@router.get(
+    "/tenants/{id}/policy/explain",
+    responses=refuses(*SESSION, PermissionMissing, NotFound, Invalid),
+    response_model=Explained,
+    name="explain",
+    summary="Explain the tenant's policy",
+)
+async def explain(
+    ctx: Live,
+    id: Id,
+    purpose: Annotated[str, Query(max_length=20, description="signin, signup, recovery or step_up")] = "signin",
+    proofs: Annotated[str, Query(max_length=400, description="Factors proved so far, separated by commas")] = "",
+    has: Annotated[str, Query(max_length=400, description="Factors that are set up, if there is no `user`")] = "",
+    acr: Annotated[str, Query(max_length=40, description="Required assurance level")] = AAL1,
+    remembered: Annotated[bool, Query(description="Assume a remembered browser")] = False,
+    user: Annotated[
+        str | None,
+        Query(min_length=36, max_length=36, pattern="^[0-9a-f-]{36}$", description="Use what this user has set up"),
+    ] = None,
+) -> Any:
+    """Returns what a user must prove next, and why, as `passgate policy explain` does. With `user` it requires
+    `factors:read` too."""
+    return await admin.explained(
+        ctx, id, user, purpose=purpose, proofs=_names(proofs), has=_names(has), acr=acr, is_remembered=remembered
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
 
 
 @router.post(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from passgate.web import ops
-from passgate.web.api import account, admin, factors, jobs, roles, session, signin, tokens, users
+from passgate.web.api import account, admin, factors, jobs, roles, session, signin, tokens, user_views, users
 
-ROUTERS = tuple(module.router for module in (signin, session, tokens, account, factors, admin, users, roles, jobs, ops))
+_MODULES = (signin, session, tokens, account, factors, admin, users, user_views, roles, jobs, ops)
+ROUTERS = tuple(module.router for module in _MODULES)
