@@ -259,8 +259,8 @@ def password_from_stdin() -> str:
         raise Invalid({"password": "format"}) from None
 
 
-def operator(services: Services) -> Ctx:
-    """Whoever runs a command acts as operator."""
+def operator(services: Services, tenant: str | None = None) -> Ctx:
+    """Whoever runs a command acts as operator, in the tenant that they name."""
     from passgate.core.ctx import Ctx, Operator  # noqa: PLC0415
 
-    return Ctx(services, principal=Operator())
+    return Ctx(services, principal=Operator(tenant))

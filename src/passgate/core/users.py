@@ -32,8 +32,7 @@ from passgate.core.ctx import Ctx, Operator, Person
 from passgate.core.directory import Asked, Page
 from passgate.core.events import Event
 from passgate.core.factors import password
-from passgate.core.permissions import ROLES
-from passgate.errors import Conflict, Invalid, NotFound
+from passgate.errors import Conflict, NotFound
 from passgate.store import Db
 
 PAGE = 100
@@ -66,11 +65,10 @@ async def by_email(ctx: Ctx, email: str, tenant_name: str) -> User:
 async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | None) -> dict[str, Any]:
     """Create a person whose address an operator vouches for. Without a password they set one by recovery."""
     at = people.address(email)
-    if role not in ROLES:
-        raise Invalid({"role": "value"})
     access.require_operator(ctx)
     async with ctx.read() as db:
         tenant = await tenants.named(ctx, db, tenant_name)
+        await access.require_role(ctx, db, tenant.id, role)
     stored = None
     if secret is not None:
         stored = await password.vetted(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
@@ -80,7 +78,7 @@ async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | N
             raise Conflict("Someone in this tenant already has that email address.")
         about = {"email": at.text}
         await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about)
-        await access.grant(ctx, db, tenant.id, made, role)
+        await access.give_first(ctx, db, tenant.id, made, role)
         if stored is not None:
             await password.replace(ctx, db, tenant.id, made, stored)
         return await directory.read(db, tenant.id, made)
@@ -243,7 +241,7 @@ async def managing(
         if is_live and not people.is_live(found):
             raise Conflict("That account is disabled.")
         if not is_operator:
-            standing = await access.standing(db, *ctx.person.key, user.person_id, permission)
+            standing = await access.standing(ctx, db, *ctx.person.key, user.person_id, permission)
         if standing is Standing.NONE or (standing is Standing.EQUAL and not or_equal):
             raise access.missing(ctx, permission, user.person_id)
         yield Managed(db, standing, found, locked is not None)
