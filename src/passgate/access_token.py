@@ -23,13 +23,16 @@ _EARLY = 60
 _TEXTS = ("iss", "aud", "sub", "client_id", "jti", "sid", "tenant_id", "acr")
 _TIMES = ("exp", "iat", "auth_time")
 _LISTS = ("roles", "amr")
-OURS = frozenset({*_TEXTS, *_TIMES, *_LISTS, "nbf", "scope", "cnf", "gid", "act"})
+_PERMISSIONS = "permissions"
+"""Only where a host has registered permissions of its own."""
+OURS = frozenset({*_TEXTS, *_TIMES, *_LISTS, _PERMISSIONS, "nbf", "scope", "cnf", "gid", "act"})
 """Names that a host's claims may not have: those of our tokens, now or later."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """Who may act, as it was when the token was issued. Instants in seconds since 1970; `more`: a host's claims."""
+    """Who may act, as it was when the token was issued. Instants in seconds since 1970; `more`: a host's claims;
+    `permissions`: those of the host's own that the roles give, None if it has registered none."""
 
     issuer: str
     audience: str
@@ -45,6 +48,11 @@ class AccessToken:
     issued_at: int
     expires_at: int
     more: Mapping[str, Any]
+    permissions: tuple[str, ...] | None = None
+
+    def may(self, permission: str) -> bool:
+        """Whether it says that the person has this permission of the host's own."""
+        return permission in (self.permissions or ())
 
 
 def signed(key: PrivateKey, token: AccessToken) -> str:
@@ -64,6 +72,8 @@ def signed(key: PrivateKey, token: AccessToken) -> str:
         "iat": token.issued_at,
         "exp": token.expires_at,
     }
+    if token.permissions is not None:
+        claims[_PERMISSIONS] = [*token.permissions]
     return key.sign(KIND, json.dumps(claims, separators=(",", ":")).encode())
 
 
@@ -90,11 +100,13 @@ def check_times(token: AccessToken, now: float, leeway: int = 0) -> None:
 
 
 def _typed(claims: dict[str, Any]) -> AccessToken:
-    """Every claim is required, and each has one type: no list where a text belongs, no true where a number does."""
+    """Every claim is required, but for the permissions, and each has one type: no list where a text belongs, no true
+    where a number does."""
     are_texts = all(isinstance(claims.get(name), str) and claims[name] for name in _TEXTS)
     are_times = all(type(claims.get(name)) is int and 0 <= claims[name] < 2**53 for name in _TIMES)
     are_lists = all(_is_list_of_texts(claims.get(name)) for name in _LISTS)
-    if not (are_texts and are_times and are_lists) or "nbf" in claims:
+    permissions = claims.get(_PERMISSIONS, [])
+    if not (are_texts and are_times and are_lists and _is_list_of_texts(permissions)) or "nbf" in claims:
         raise Refused("claims")
     return AccessToken(
         issuer=claims["iss"],
@@ -111,6 +123,7 @@ def _typed(claims: dict[str, Any]) -> AccessToken:
         issued_at=claims["iat"],
         expires_at=claims["exp"],
         more={name: value for name, value in claims.items() if name not in OURS},
+        permissions=tuple(permissions) if _PERMISSIONS in claims else None,
     )
 
 

@@ -22,6 +22,7 @@ from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
 from passgate.core import host_events, host_jobs, installation, job_worker, jobs, observers, tenants
+from passgate.core import permissions as own_permissions
 from passgate.core.ctx import Ctx, Operator, Person, Services
 from passgate.core.events import Event
 from passgate.core.factor import Factor, Factors
@@ -74,12 +75,14 @@ class Passgate:
         factors: Iterable[Factor] = (),
         sites: Iterable[Site] = (),
         events: Mapping[str, str] | None = None,
+        permissions: Mapping[str, str] | None = None,
     ) -> None:
         """`profile` is the model of a person's profile; `claims` adds facts that only the host knows about a user (a
         plan, a team), to the `User` of a request and to access tokens; `mailer` replaces the one of the settings;
         `factors` are added to the built-in ones; `sites` are those of tenants with an origin of their own; `events` are
-        the host's own audit events, each with the text that the person reads in their activity. Raises UnsafeSettings,
-        and ValueError for an event that can't be one."""
+        the host's own audit events, each with the text that the person reads in their activity; `permissions` are the
+        host's own, each with what it allows, for roles that tenants make and for `gate.may`. Raises UnsafeSettings, and
+        ValueError for an event or a permission that can't be one."""
         if reasons := refusals(settings):
             raise UnsafeSettings(reasons)
         self.settings = settings
@@ -88,6 +91,7 @@ class Passgate:
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
         ours = [*Event, *self._factors.events]
         self._events = host_events.registered(events or {}, ours)
+        self._permissions = own_permissions.registered(permissions or {})
         self._observers, self._host_jobs = Observers([*ours, *self._events]), HostJobs()
         self._build()
 
@@ -96,7 +100,7 @@ class Passgate:
         services = build_services(self.settings, self._world)
         sites = self._sites.at(self._at)
         given = {"profile": self._profile, "claims": self._token_claims if self._claims else None}
-        parts = {"sites": sites, "factors": self._factors, "events": self._events}
+        parts = {"sites": sites, "factors": self._factors, "events": self._events, "permissions": self._permissions}
         self._assemble(replace(services, **given, **parts))  # type: ignore[arg-type]
 
     def _token_claims(self, person: Person) -> Mapping[str, Any]:
@@ -150,8 +154,9 @@ class Passgate:
         """`Depends(gate.public)`: anonymous access, stated explicitly."""
 
     def may(self, permission: str) -> Guard:
-        """`Depends(gate.may("users:read"))`: a user whose roles have the permission; others get 403
-        `permission_missing`."""
+        """`Depends(gate.may("users:read"))`: a user whose roles have the permission, one of Passgate's or of
+        `Passgate(permissions={…})`; others get 403 `permission_missing`. Raises ValueError for one that nobody
+        knows."""
         return host.may(lambda: self.services, self.user, permission)
 
     def fresh(self, minutes: float = 5, acr: str | None = None) -> Guard:

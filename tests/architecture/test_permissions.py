@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from passgate.core import access, tenants
 from passgate.core.action import CHANGES, action
 from passgate.core.ctx import Ctx
-from passgate.core.permissions import ROLES
+from passgate.core.permissions import PERMISSIONS
 from passgate.errors import PermissionMissing
 from passgate.store.tables import audit_event, role_grant
 from tests import catalogue, operating
@@ -23,7 +23,7 @@ from tests.kit import The, bearer, code_of
 
 SRC = Path(access.__file__).parents[1]
 PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
-EXISTING = access.permissions(tuple(ROLES))
+EXISTING = set(PERMISSIONS)
 AWAITED = {
     "invitations:write": "invitations",
     "audit:read": "the trail over HTTP",

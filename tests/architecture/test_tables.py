@@ -50,6 +50,8 @@ JOINED = {
     ("core/authenticator.py", "person"): "an unknown address takes the same one query as a known one",
     ("core/factors/passkey.py", "person"): "one query finds the passkey and whether its person is live",
     ("core/access.py", "person"): "owners that are live",
+    ("core/access.py", "role"): "what somebody may do, in one query with their roles",
+    ("core/sessions.py", "role"): "one look-up finds all that a request needs",
     ("core/directory.py", "person"): "finds people, and changes nothing",
     ("core/directory.py", "role_grant"): "the list shows roles",
     ("core/observers.py", "audit_event"): "follows the trail",

@@ -92,7 +92,7 @@ async def test_the_link_is_first(twins: Twins, change: str) -> None:
         "promote": lambda: operating.give_role(there, of_target, "owner", "main"),
     }
     async with here.write() as db:
-        assert await links.lock(db, target.tenant_id, target.person_id, (maker.person_id,))
+        assert await links.lock(here, db, target.tenant_id, target.person_id, (maker.person_id,))
         changing = apart(acts[change]())
         await asyncio.sleep(PAUSE)
         assert not changing.done(), "it waits for whoever spends the power"

@@ -260,7 +260,7 @@ def password_from_stdin() -> str:
 
 
 def operator(services: Services, tenant: str | None = None) -> Ctx:
-    """Whoever runs a command acts as operator. `tenant`: the name of the one whose people they manage."""
+    """Whoever runs a command acts as operator, in the tenant that they name."""
     from passgate.core.ctx import Ctx, Operator  # noqa: PLC0415
 
     return Ctx(services, principal=Operator(tenant))

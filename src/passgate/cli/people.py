@@ -1,4 +1,4 @@
-"""`passgate user`, `role` and `tenant`: people and their roles. Not here: the rules, which are in `core`."""
+"""`passgate user` and `tenant`: people. Not here: the rules, which are in `core`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 MAIN = "main"
 
 Email = Annotated[str, typer.Argument(help="The user's email address.")]
-Role = Annotated[str, typer.Argument(help="owner, admin, user or read_only.")]
 
 
 def install(app: typer.Typer) -> None:
@@ -31,26 +30,29 @@ def install(app: typer.Typer) -> None:
     user.command("sign-out")(sign_out)
     user.command("signin-link")(signin_link)
     user.command("sessions")(sessions)
-    role = typer.Typer(help="Add and remove roles of users.", no_args_is_help=True, rich_markup_mode=None)
-    role.command("give")(give)
-    role.command("take")(take)
     tenant = typer.Typer(help="Add tenants.", no_args_is_help=True, rich_markup_mode=None)
     tenant.command("add")(add_tenant)
-    for name, group in (("user", user), ("role", role), ("tenant", tenant)):
+    for name, group in (("user", user), ("tenant", tenant)):
         app.add_typer(group, name=name)
 
 
-def _asked(ctx: typer.Context, action: Callable[[Ctx], Awaitable[dict[str, Any]]], *, make: bool = False) -> Any:
+def asked(
+    ctx: typer.Context,
+    action: Callable[[Ctx], Awaitable[dict[str, Any]]],
+    *,
+    make: bool = False,
+    tenant: str | None = None,
+) -> Any:
     """The answer of an action of `core`, with formatted instants."""
 
     async def work() -> dict[str, Any]:
         async with desk.services(ctx.obj, make=make) as services:
-            return desk.format_times(await action(desk.operator(services)))
+            return desk.format_times(await action(desk.operator(services, tenant)))
 
     return desk.run(work())
 
 
-def _asked_of(
+def asked_of(
     ctx: typer.Context, email: str, tenant: str, action: Callable[[Ctx, User], Awaitable[dict[str, Any]]]
 ) -> Any:
     """The same for an action on a user."""
@@ -59,10 +61,10 @@ def _asked_of(
     async def work(core: Ctx) -> dict[str, Any]:
         return await action(core, await users.by_email(core, email, tenant))
 
-    return _asked(ctx, work)
+    return asked(ctx, work)
 
 
-def _line(user: dict[str, Any]) -> str:
+def line(user: dict[str, Any]) -> str:
     marks = [*user["roles"], *(["disabled"] if user["disabled"] else [])]
     return f"{user['id']}  {user['email']}  {' '.join(marks) or '-'}"
 
@@ -71,7 +73,7 @@ def add(
     ctx: typer.Context,
     email: Email,
     tenant: TenantName = MAIN,
-    role: Annotated[str, typer.Option(help="owner, admin, user or read_only.")] = "user",
+    role: Annotated[str, typer.Option(help="A role: owner, admin, user, read_only, or one of your own.")] = "user",
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input (one line).")
     ] = False,
@@ -81,8 +83,8 @@ def add(
     from passgate.core import users  # noqa: PLC0415
 
     secret = desk.password_from_stdin() if password_stdin else None
-    made = _asked(ctx, lambda core: users.add(core, tenant, email, role, secret), make=True)
-    desk.show(made, _line(made), as_json=as_json)
+    made = asked(ctx, lambda core: users.add(core, tenant, email, role, secret), make=True)
+    desk.show(made, line(made), as_json=as_json)
 
 
 def everybody(
@@ -99,23 +101,23 @@ def everybody(
             return [desk.format_times(one) for one in await users.listed(desk.operator(services), tenant, search)]
 
     found = desk.run(work())
-    desk.show({"items": found, "next": None}, "\n".join(map(_line, found)), as_json=as_json)
+    desk.show({"items": found, "next": None}, "\n".join(map(line, found)), as_json=as_json)
 
 
 def disable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Disable a user and end their sessions and pending sign-ins. The last owner can't be disabled."""
     from passgate.core import users  # noqa: PLC0415
 
-    done = _asked_of(ctx, email, tenant, users.disable)
-    desk.show(done, _line(done), as_json=as_json)
+    done = asked_of(ctx, email, tenant, users.disable)
+    desk.show(done, line(done), as_json=as_json)
 
 
 def enable(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
     """Enable a disabled user again. They sign in anew; an account that its owner closed is closed again."""
     from passgate.core import users  # noqa: PLC0415
 
-    done = _asked_of(ctx, email, tenant, users.enable)
-    desk.show(done, _line(done), as_json=as_json)
+    done = asked_of(ctx, email, tenant, users.enable)
+    desk.show(done, line(done), as_json=as_json)
 
 
 def sign_out(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
@@ -125,7 +127,7 @@ def sign_out(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_jso
     async def ended(core: Ctx, user: User) -> dict[str, Any]:
         return {"ended": await users.sign_out(core, user)}
 
-    done = _asked_of(ctx, email, tenant, ended)
+    done = asked_of(ctx, email, tenant, ended)
     desk.show(done, f"{done['ended']} sessions ended.", as_json=as_json)
 
 
@@ -136,7 +138,7 @@ def sessions(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_jso
     async def found(core: Ctx, user: User) -> dict[str, Any]:
         return {"items": [desk.format_times(row) for row in await user_views.sessions_of(core, user)], "next": None}
 
-    answer = _asked_of(ctx, email, tenant, found)
+    answer = asked_of(ctx, email, tenant, found)
     lines = [
         f"{row['id']}  {row['carrier']}  {row['last_used_at']}  {row['client']['browser']}" for row in answer["items"]
     ]
@@ -151,24 +153,8 @@ def signin_link(ctx: typer.Context, email: Email, tenant: TenantName = MAIN, as_
         made = await users.operators_link(core, user)
         return {"url": made.url, "usable_at": made.usable_at, "expires_at": made.expires_at}
 
-    made = _asked_of(ctx, email, tenant, link)
+    made = asked_of(ctx, email, tenant, link)
     desk.show(made, made["url"], as_json=as_json)
-
-
-def give(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Add a role to a user."""
-    from passgate.core import users  # noqa: PLC0415
-
-    done = _asked_of(ctx, email, tenant, lambda core, user: users.give_role(core, user, role))
-    desk.show(done, _line(done), as_json=as_json)
-
-
-def take(ctx: typer.Context, email: Email, role: Role, tenant: TenantName = MAIN, as_json: AsJson = False) -> None:
-    """Remove a role from a user. The last owner keeps the role."""
-    from passgate.core import users  # noqa: PLC0415
-
-    done = _asked_of(ctx, email, tenant, lambda core, user: users.take_role(core, user, role))
-    desk.show(done, _line(done), as_json=as_json)
 
 
 def add_tenant(
@@ -181,5 +167,5 @@ def add_tenant(
     """Add a tenant: users with a policy of their own."""
     from passgate.core import admin  # noqa: PLC0415
 
-    made = _asked(ctx, lambda core: admin.add_tenant(core, name, display, signup), make=True)
+    made = asked(ctx, lambda core: admin.add_tenant(core, name, display, signup), make=True)
     desk.show(made, f"{made['id']}  {made['name']}  {made['display_name']}", as_json=as_json)

@@ -1,44 +1,73 @@
-"""Role-based access control: roles as sets of permissions, `may`, granting and revoking. An unknown role has none. No
-one grants permissions they lack or changes their own roles, and a tenant's last owner stays.
+"""Role-based access control: what somebody may do now, granting and revoking roles. An unknown role has no permission.
+No one grants permissions they lack or changes their own roles, and a tenant's last owner stays.
 
-Not here: who acts, which is `sessions`.
+A role that somebody gives must not grow or go meanwhile, nor may the giver's own roles shrink: whoever gives one shares
+a lock on the tenant's row, which `roles` takes alone to change them.
+
+Not here: who acts, which is `sessions`, and a tenant's own roles, which are `roles`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import RowMapping, and_, bindparam, delete, func, select
 
 from passgate.core import people, tenants
 from passgate.core.audit import SYSTEM, deferred, record
-from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
+from passgate.core.ctx import Client, Ctx, Operator, Person, Services, Stranger, System
 from passgate.core.events import Event
-from passgate.core.permissions import PERMISSIONS, ROLES
+from passgate.core.permissions import OWNER, ROLES, known, of_role
 from passgate.errors import Conflict, CredentialMissing, Invalid, PermissionMissing
 from passgate.store import Db
-from passgate.store.tables import person, role_grant
+from passgate.store.tables import person, role, role_grant
 
-
-def permissions(roles: list[str] | tuple[str, ...]) -> frozenset[str]:
-    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))
-
-
-def may(roles: list[str] | tuple[str, ...], permission: str) -> bool:
-    return permission in permissions(roles)
+_STORED = (
+    select(role_grant.c.role, func.coalesce(role.c.permissions, "").label("permissions"))
+    .select_from(role_grant)
+    .outerjoin(role, and_(role.c.tenant_id == role_grant.c.tenant_id, role.c.name == role_grant.c.role))
+    .where(role_grant.c.tenant_id == bindparam("of_tenant"), role_grant.c.person_id == bindparam("of_person"))
+)
+_OWN = select(role.c.name.label("role"), role.c.permissions).where(role.c.tenant_id == bindparam("of_tenant"))
 
 
 async def roles_of(db: Db, tenant_id: str, person_id: str) -> list[str]:
-    query = select(role_grant.c.role).where(role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id)
-    return sorted(row["role"] for row in await db.rows(query))
+    return sorted(row["role"] for row in await db.rows(_STORED, of_tenant=tenant_id, of_person=person_id))
+
+
+async def permissions_of(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> frozenset[str]:
+    """Of all the roles that a person has now."""
+    return _united(ctx, await db.rows(_STORED, of_tenant=tenant_id, of_person=person_id))
+
+
+def _united(ctx: Ctx, rows: Iterable[RowMapping]) -> frozenset[str]:
+    own = ctx.services.permissions
+    return frozenset[str]().union(*(of_role(row["role"], row["permissions"], own) for row in rows))
+
+
+def found_with(services: Services, who: Person) -> frozenset[str]:
+    """What a person could do when their session was found, without another query."""
+    own = services.permissions
+    return frozenset[str]().union(*(of_role(*one, own) for one in who.permissions_by_role.items()))
+
+
+async def roles_in(ctx: Ctx, db: Db, tenant_id: str) -> dict[str, frozenset[str]]:
+    """Every role that can be given in a tenant, built-in ones first, with what it allows."""
+    stored = {**dict.fromkeys(ROLES, "")}
+    stored |= {
+        row["role"]: row["permissions"] for row in await db.rows(_OWN, of_tenant=tenant_id) if row["role"] not in ROLES
+    }
+    return {name: of_role(name, names, ctx.services.permissions) for name, names in stored.items()}
 
 
 async def listed_permissions(ctx: Ctx) -> list[dict[str, Any]]:
     """Every permission as {name, description, yours}, for somebody who is signed in, or an operator."""
+    every = known(ctx.services.permissions)
     async with ctx.read() as db:
-        mine = {name for name in PERMISSIONS if await has(ctx, db, name)}
-    return [{"name": name, "description": text, "yours": name in mine} for name, text in PERMISSIONS.items()]
+        mine = await _mine(ctx, db)
+    return [{"name": name, "description": text, "yours": name in mine} for name, text in every.items()]
 
 
 async def require(ctx: Ctx, db: Db, permission: str, subject_id: str | None = None) -> None:
@@ -60,17 +89,21 @@ async def require_to_read(ctx: Ctx, permission: str, subject_id: str | None = No
 async def has(ctx: Ctx, db: Db, permission: str) -> bool:
     """The one place that asks: an operator has every permission, a person those of their roles, a client its own, a
     stranger and Passgate itself none."""
+    return isinstance(ctx.principal, Operator) or permission in await _mine(ctx, db)
+
+
+async def _mine(ctx: Ctx, db: Db) -> frozenset[str]:
     match ctx.principal:
         case Operator():
-            return True
+            return frozenset(known(ctx.services.permissions))
         case Person():
-            return may(await roles_of(db, *ctx.principal.key), permission)
+            return await permissions_of(ctx, db, *ctx.principal.key)
         case Client():
-            return permission in ctx.principal.permissions
+            return ctx.principal.permissions
         case Stranger():
             raise CredentialMissing
         case System():
-            return False
+            return frozenset()
 
 
 async def tenant_of(ctx: Ctx) -> str:
@@ -108,18 +141,19 @@ class Standing(Enum):
     ABOVE = auto()
 
 
-async def standing(db: Db, tenant_id: str, actor_id: str, person_id: str, *needed: str) -> Standing:
+async def standing(ctx: Ctx, db: Db, tenant_id: str, actor_id: str, person_id: str, *needed: str) -> Standing:
     """Decided by the current roles of both. NONE over oneself, over anyone with a permission that one lacks, and
     without the permissions that are needed."""
-    mine = permissions(await roles_of(db, tenant_id, actor_id))
-    theirs = permissions(await roles_of(db, tenant_id, person_id))
+    mine = await permissions_of(ctx, db, tenant_id, actor_id)
+    theirs = await permissions_of(ctx, db, tenant_id, person_id)
     if actor_id == person_id or not mine.issuperset(needed) or not theirs <= mine:
         return Standing.NONE
     return Standing.EQUAL if theirs == mine else Standing.ABOVE
 
 
 async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> bool:
-    """Write the grant without a permission check (sign-up, command line). False if it existed already."""
+    """Write the grant of a role that is there, without a permission check (sign-up, command line). False if it existed
+    already."""
     row = {"tenant_id": tenant_id, "person_id": person_id, "role": role, "created_at": ctx.now()}
     if not await db.change(db.upsert(role_grant).values(**row).on_conflict_do_nothing()):
         return False
@@ -128,14 +162,30 @@ async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> 
 
 
 async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
+    await tenants.share_row(db, tenant_id)
     await _allowed(ctx, db, tenant_id, person_id, role)
     if await grant(ctx, db, tenant_id, person_id, role):
         await people.changed(ctx, db, tenant_id, person_id)
 
 
+async def give_first(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
+    """The role of somebody whom an operator has just created. Invalid for one that is not there."""
+    await tenants.share_row(db, tenant_id)
+    await require_role(ctx, db, tenant_id, role)
+    await grant(ctx, db, tenant_id, person_id, role)
+
+
+async def require_role(ctx: Ctx, db: Db, tenant_id: str, role: str) -> frozenset[str]:
+    """What a role of the tenant allows. Raises Invalid for one that is not there."""
+    found = (await roles_in(ctx, db, tenant_id)).get(role)
+    if found is None:
+        raise Invalid({"role": "value"})
+    return found
+
+
 async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
     await _allowed(ctx, db, tenant_id, person_id, role)
-    if role == "owner":
+    if role == OWNER:
         await keep_an_owner(db, tenant_id, person_id)
     gone = delete(role_grant).where(
         role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id, role_grant.c.role == role
@@ -143,6 +193,40 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
     if await db.change(gone):
         await record(ctx, db, Event.ROLE_TAKEN, tenant_id=tenant_id, subject_id=person_id, role=role)
         await people.changed(ctx, db, tenant_id, person_id)
+
+
+_HOLDERS = select(role_grant.c.person_id).where(
+    role_grant.c.tenant_id == bindparam("of_tenant"), role_grant.c.role == bindparam("of_role")
+)
+_first, _every = role_grant.alias("first"), role_grant.alias("every")
+_OF_HOLDERS = (
+    select(_every.c.role, func.coalesce(role.c.permissions, "").label("permissions"))
+    .select_from(_first)
+    .join(_every, and_(_every.c.tenant_id == _first.c.tenant_id, _every.c.person_id == _first.c.person_id))
+    .outerjoin(role, and_(role.c.tenant_id == _every.c.tenant_id, role.c.name == _every.c.role))
+    .where(_first.c.tenant_id == bindparam("of_tenant"), _first.c.role == bindparam("of_role"))
+    .distinct()
+)
+_TAKE_ALL = delete(role_grant).where(
+    role_grant.c.tenant_id == bindparam("of_tenant"), role_grant.c.role == bindparam("of_role")
+)
+
+
+async def holders(db: Db, tenant_id: str, role: str) -> set[str]:
+    """The ids of everybody who has a role."""
+    return {row["person_id"] for row in await db.rows(_HOLDERS, of_tenant=tenant_id, of_role=role)}
+
+
+async def permissions_of_holders(ctx: Ctx, db: Db, tenant_id: str, role: str) -> frozenset[str]:
+    """What those who have this role may do, by all the roles that any of them has."""
+    return _united(ctx, await db.rows(_OF_HOLDERS, of_tenant=tenant_id, of_role=role))
+
+
+async def take_from_all(ctx: Ctx, db: Db, tenant_id: str, role: str) -> int:
+    """Take a role from everybody, whom the caller has locked; returns how many they were."""
+    theirs = role_grant.c.tenant_id == tenant_id, role_grant.c.role == role
+    await people.all_changed(ctx, db, tenant_id, select(role_grant.c.person_id).where(*theirs))
+    return await db.change(_TAKE_ALL, of_tenant=tenant_id, of_role=role)
 
 
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
@@ -174,18 +258,18 @@ async def owners(db: Db, tenant_id: str, *, but: str) -> list[str]:
 async def givable(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> list[str]:
     """The roles that whoever acts may give to a person, or take from them: nobody gives or takes more than they have,
     or changes their own roles."""
+    every = await roles_in(ctx, db, tenant_id)
     if isinstance(ctx.principal, Operator):
-        return [*ROLES]
+        return [*every]
     me = ctx.person
-    mine = permissions(await roles_of(db, *me.key))
+    mine = await permissions_of(ctx, db, *me.key)
     if me.tenant_id != tenant_id or me.person_id == person_id or "roles:give" not in mine:
         return []
-    return [role for role, given in ROLES.items() if given <= mine]
+    return [role for role, allows in every.items() if allows <= mine]
 
 
 async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    if role not in ROLES:
-        raise Invalid({"role": "value"})
+    await require_role(ctx, db, tenant_id, role)
     await require(ctx, db, "roles:give", person_id)
     if role not in await givable(ctx, db, tenant_id, person_id):
         raise missing(ctx, "roles:give", person_id, role=role)

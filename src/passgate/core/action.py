@@ -1,7 +1,8 @@
 """One action of a signed-in person: a transaction that takes row locks in a fixed order, checks that the session is
-live, and ends what the action must end. The order, for all transactions: people (by id), tenants, pending sign-ins,
-budgets (the origin's before the authenticator's). Other rows of a person change only with the person locked; a test
-reads the order from the SQL. (On SQLite the single write transaction suffices.)
+live, and ends what the action must end. The order, for all transactions: people (by id), tenants, roles, pending
+sign-ins, budgets (the origin's before the authenticator's). Other rows of a person change only with the person locked,
+a tenant's roles only with the tenant locked, a lock that whoever gives one shares; a test reads the order from the SQL.
+(On SQLite the single write transaction suffices.)
 
 Not here: the change itself, which the caller makes.
 """
@@ -111,14 +112,22 @@ async def within(
 
 @asynccontextmanager
 async def administration(
-    ctx: Ctx, permission: str, tenant_id: str, about: str | None = None, *, heavy: bool = False
+    ctx: Ctx,
+    permission: str,
+    tenant_id: str,
+    about: str | None = None,
+    *,
+    others: frozenset[str] = frozenset(),
+    heavy: bool = False,
 ) -> AsyncIterator[tuple[Db, RowMapping | None]]:
     """A transaction of somebody who manages a tenant, or the person `about` of it, with whoever acts and that person
-    locked: yields also the person's row, None while they are disabled. Raises SessionEnded, PermissionMissing, and
-    NotFound for another tenant than one's own, unless an operator acts."""
+    locked: yields also the person's row, None while they are disabled. `others`: ids of more people to lock. Raises
+    SessionEnded, PermissionMissing, and NotFound for another tenant than one's own, unless an operator acts."""
     mine = () if isinstance(ctx.principal, Operator) else (ctx.person.key,)
     theirs = (tenant_id, about or "")
     async with ctx.write(heavy=heavy) as db:
+        if others:
+            await people.lock_many(db, tenant_id, {*others, *(person_id for _, person_id in mine)})
         locked = await people.lock_all(db, {*mine, *([theirs] if about else [])}, or_closed=True)
         for one in mine:
             if one not in locked or not people.is_live(locked[one]) or not await sessions.is_live(ctx, db):

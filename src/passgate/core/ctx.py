@@ -57,6 +57,8 @@ class Services:
     """What a host adds to access tokens."""
     events: Mapping[str, str] = field(default_factory=dict)
     """A host's own audit events, each with its label."""
+    permissions: Mapping[str, str] = field(default_factory=dict)
+    """A host's own permissions, each with its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,13 @@ class Person:
     @property
     def roles(self) -> tuple[str, ...]:
         """As they were when the session was found; `access.require` reads them again."""
-        return tuple(sorted(self.row["roles"].split(","))) if self.row["roles"] else ()
+        return tuple(sorted(self.permissions_by_role))
+
+    @property
+    def permissions_by_role(self) -> dict[str, str]:
+        """What is stored of each of these roles: the names of a tenant's own, nothing of a built-in one."""
+        parts = (one.partition("=") for one in self.row["roles"].split(",")) if self.row["roles"] else ()
+        return {role: stored for role, _, stored in parts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, literal, select, true, tuple_
 
-from passgate.core import people
+from passgate.core import access, people
 from passgate.core.ctx import Ctx
-from passgate.core.permissions import ROLES
 from passgate.errors import Invalid, NotFound
 from passgate.store import Db
 from passgate.store.tables import person, role_grant
@@ -90,7 +89,7 @@ def as_json(row: RowMapping) -> dict[str, Any]:
 
 async def after(ctx: Ctx, tenant_id: str, asked: Asked, *, cursor: str | None, limit: int) -> Page:
     """The page behind a cursor, or the first. Raises Invalid."""
-    column, is_down, query = _sorted(tenant_id, asked)
+    column, is_down, query = _sorted(tenant_id, asked, await _within(ctx, tenant_id, asked))
     if cursor is not None:
         place, last = tuple_(column, person.c.id), tuple_(*map(literal, _opened(cursor, asked)))
         query = query.where(place < last if is_down else place > last)
@@ -105,8 +104,10 @@ async def numbered(ctx: Ctx, tenant_id: str, asked: Asked, *, page: int, size: i
     Invalid."""
     if page * size > DEEPEST:
         raise Invalid({"page": "value"})
-    _, _, query = _sorted(tenant_id, asked)
-    every = select(func.count().label("total")).select_from(person).where(*_conditions(tenant_id, asked)).cte("every")
+    within = await _within(ctx, tenant_id, asked)
+    _, _, query = _sorted(tenant_id, asked, within)
+    found_ones = select(func.count().label("total")).select_from(person).where(*_conditions(tenant_id, asked, within))
+    every = found_ones.cte("every")
     rows = query.offset((page - 1) * size).limit(size).cte("page")
     async with ctx.read() as db:
         found = await db.rows(select(every.c.total, rows).select_from(every).outerjoin(rows, true()))
@@ -114,15 +115,26 @@ async def numbered(ctx: Ctx, tenant_id: str, asked: Asked, *, page: int, size: i
     return Page(items, total=found[0]["total"])
 
 
-def _sorted(tenant_id: str, asked: Asked) -> tuple[Any, bool, Select[Any]]:
+async def _within(ctx: Ctx, tenant_id: str, asked: Asked) -> list[str]:
+    """The roles that allow no more than the one that is asked for. Raises Invalid for one that is not there."""
+    if asked.role_at_most is None:
+        return []
+    async with ctx.read() as db:
+        allowed = await access.roles_in(ctx, db, tenant_id)
+    if asked.role_at_most not in allowed:
+        raise Invalid({"role_at_most": "value"})
+    return [name for name, given in allowed.items() if given <= allowed[asked.role_at_most]]
+
+
+def _sorted(tenant_id: str, asked: Asked, within: list[str]) -> tuple[Any, bool, Select[Any]]:
     if asked.sort not in SORTS:
         raise Invalid({"sort": "value"})
     column, is_down = _SORTED[asked.sort.removeprefix("-")], asked.sort.startswith("-")
     order = (column.desc(), person.c.id.desc()) if is_down else (column, person.c.id)
-    return column, is_down, _WHOLE.where(*_conditions(tenant_id, asked)).order_by(*order)
+    return column, is_down, _WHOLE.where(*_conditions(tenant_id, asked, within)).order_by(*order)
 
 
-def _conditions(tenant_id: str, asked: Asked) -> Iterator[ColumnElement[bool]]:
+def _conditions(tenant_id: str, asked: Asked, within: list[str]) -> Iterator[ColumnElement[bool]]:
     yield person.c.tenant_id == tenant_id
     if asked.search:
         start = unicodedata.normalize("NFC", asked.search.strip().lower())
@@ -130,7 +142,7 @@ def _conditions(tenant_id: str, asked: Asked) -> Iterator[ColumnElement[bool]]:
     if asked.disabled is not None:
         yield person.c.disabled_at.is_not(None) if asked.disabled else person.c.disabled_at.is_(None)
     if asked.role_at_most is not None:
-        yield ~_has_more_than(asked.role_at_most)
+        yield ~_has_other_than(within)
     for column, (since, until) in (
         (person.c.created_at, asked.created),
         (person.c.updated_at, asked.updated),
@@ -142,11 +154,8 @@ def _conditions(tenant_id: str, asked: Asked) -> Iterator[ColumnElement[bool]]:
             yield column < until
 
 
-def _has_more_than(role: str) -> ColumnElement[bool]:
-    """Of a role that nobody knows it is not known that it has less."""
-    if role not in ROLES:
-        raise Invalid({"role_at_most": "value"})
-    within = [name for name, given in ROLES.items() if given <= ROLES[role]]
+def _has_other_than(within: list[str]) -> ColumnElement[bool]:
+    """Of a role that nobody knows it is not known that it allows less."""
     theirs = (role_grant.c.tenant_id == person.c.tenant_id, role_grant.c.person_id == person.c.id)
     return exists().where(*theirs, role_grant.c.role.not_in(within))
 

@@ -205,6 +205,12 @@ class Event(StrEnum):
     )
     ROLE_GIVEN = "role:given", "A role was added to a user.", N_("Role added")
     ROLE_TAKEN = "role:taken", "A role was removed from a user.", N_("Role removed")
+    ROLE_CREATED = "role:created", "A tenant's own role was created. The facts name its permissions."
+    ROLE_CHANGED = (
+        "role:changed",
+        "A tenant's own role was changed. The facts hold its permissions before and after, if they changed.",
+    )
+    ROLE_DELETED = "role:deleted", "A tenant's own role was deleted. The facts say from how many users it was taken."
     TENANT_CREATED = "tenant:created", "A tenant was created."
     MAIL_FAILED = "mail:failed", "An email couldn't be delivered: permanently refused, too old or unreadable."
     MAIL_WITHHELD = (

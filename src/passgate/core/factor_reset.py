@@ -55,7 +55,7 @@ async def run_due(services: Services) -> int:
         if isinstance(usable_at, int) and usable_at <= ctx.now():
             async with ctx.write() as db:
                 makers = links.makers_of(ctx, ticket)
-                found = await links.lock(db, ticket["tenant_id"], ticket["bound_to"], makers)
+                found = await links.lock(ctx, db, ticket["tenant_id"], ticket["bound_to"], makers)
                 if found is None:
                     await once.end_one(ctx, db, ticket)
                 else:

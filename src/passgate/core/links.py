@@ -64,20 +64,20 @@ async def approved(ctx: Ctx, db: Db, tenant_id: str, person_id: str, kind: str, 
     return ()
 
 
-async def is_allowed(db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> bool:
+async def is_allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, makers: Iterable[str]) -> bool:
     """Whether the makers are live and, by everybody's current roles, may make this link. For an equal there must be two
     of them. A caller that uses the link needs all of them locked."""
     found = []
     for maker in makers:
         row = await people.by_id(db, tenant_id, maker)
         is_live = row is not None and people.is_live(row)
-        standing = await access.standing(db, tenant_id, maker, person_id, "users:recover")
+        standing = await access.standing(ctx, db, tenant_id, maker, person_id, "users:recover")
         found.append(standing if is_live else Standing.NONE)
     return Standing.NONE not in found and (Standing.EQUAL not in found or len(found) > 1)
 
 
 async def lock(
-    db: Db, tenant_id: str, person_id: str, makers: Iterable[str], others: Iterable[people.Key] = ()
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, makers: Iterable[str], others: Iterable[people.Key] = ()
 ) -> RowMapping | None:
     """The person's row, locked together with those of the makers and of `others`; None if the person or
     a maker is gone or disabled, or a maker no longer has the permission."""
@@ -86,7 +86,7 @@ async def lock(
     locked = await people.lock_all(db, {*involved, *others})
     if involved - locked.keys():
         return None
-    return locked[tenant_id, person_id] if await is_allowed(db, tenant_id, person_id, makers) else None
+    return locked[tenant_id, person_id] if await is_allowed(ctx, db, tenant_id, person_id, makers) else None
 
 
 def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ async def find(ctx: Ctx, token: str) -> RowMapping:
         raise HandleInvalid
     async with ctx.read() as db:
         row = await once.by_secret(ctx, db, recovery.LINK, secret_hash)
-        if row is None or not await is_allowed(db, row["tenant_id"], row["bound_to"], makers_of(ctx, row)):
+        if row is None or not await is_allowed(ctx, db, row["tenant_id"], row["bound_to"], makers_of(ctx, row)):
             raise HandleInvalid
     usable_at = once.carried(ctx, row).get("usable_at")
     if not isinstance(usable_at, int):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core.audit import canonical
@@ -90,6 +90,7 @@ _LOCK_CLOSED = (
 )
 _CHANGED = update(person).where(*_MINE).values(updated_at=bindparam("at"))
 _USED = update(person).where(*_MINE, person.c.last_used_at < bindparam("at")).values(last_used_at=bindparam("at"))
+_AT_ONCE = 1000
 _SHARE = select(person.c.id).where(*_MINE).with_for_update(read=True, key_share=True)
 _BY_KEY = select(person).where(
     person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
@@ -142,6 +143,14 @@ async def lock_all(db: Db, keys: Iterable[Key], *, or_closed: bool = False) -> d
     return {key: row for key, row in found.items() if row is not None}
 
 
+async def lock_many(db: Db, tenant_id: str, ids: Iterable[str]) -> None:
+    """Lock any number of people of a tenant, disabled or not, in the same order."""
+    in_order = sorted(ids)
+    for at in range(0, len(in_order), _AT_ONCE):
+        some = person.c.tenant_id == tenant_id, person.c.id.in_(in_order[at : at + _AT_ONCE])
+        await db.rows(select(person.c.id).where(*some).order_by(person.c.id).with_for_update())
+
+
 async def share(db: Db, keys: Iterable[Key]) -> set[Key]:
     """Those of some people who exist, disabled or not. Nobody erases them until the transaction ends; all else about
     them may change meanwhile."""
@@ -175,6 +184,12 @@ async def prove_address(ctx: Ctx, db: Db, found: RowMapping) -> None:
 async def changed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     """Something that belongs to the person was changed, such as their roles."""
     await db.change(_CHANGED, of_tenant=tenant_id, of_person=person_id, at=ctx.now())
+
+
+async def all_changed(ctx: Ctx, db: Db, tenant_id: str, ids: Select[Any]) -> None:
+    """The same of all people whom a query finds, who are locked."""
+    move = update(person).where(person.c.tenant_id == tenant_id, person.c.id.in_(ids))
+    await db.change(move.values(updated_at=ctx.now()))
 
 
 async def used(db: Db, tenant_id: str, person_id: str, now: int) -> None:

@@ -39,17 +39,26 @@ from passgate.errors import CredentialInvalid, NotFound, SessionEnded, SessionSu
 from passgate.seal import Minted
 from passgate.store import Db
 from passgate.store.point import Lookup
-from passgate.store.tables import carrier, person, role_grant, session, superseded_secret, tenant
+from passgate.store.tables import carrier, person, role, role_grant, session, superseded_secret, tenant
 from passgate.world import SECOND
 
 PREFIX = "pg_ses_"
 """Lets secret scanners find a leaked token."""
 
-# A literal, because a bound comma would be another parameter of LOOKUP.
-_COMMA = literal_column("','", String)
-_ROLES = select(
-    func.aggregate_strings(role_grant.c.role, _COMMA)  # type: ignore[arg-type]
-).where(role_grant.c.person_id == person.c.id)
+# Literals, because a bound comma would be another parameter of LOOKUP.
+_COMMA, _EQUALS, _NOTHING = (literal_column(text, String) for text in ("','", "'='", "''"))
+_ROLES = (
+    select(
+        func.aggregate_strings(
+            role_grant.c.role + func.coalesce(_EQUALS + role.c.permissions, _NOTHING),
+            _COMMA,  # type: ignore[arg-type]
+        )
+    )
+    .select_from(role_grant)
+    .outerjoin(role, and_(role.c.tenant_id == role_grant.c.tenant_id, role.c.name == role_grant.c.role))
+    .where(role_grant.c.person_id == person.c.id)
+)
+"""Such as `user,auditor=audit:read users:read`: after a role of the tenant's own what it allows, as stored."""
 _WHOLE = (
     select(
         session.c.id,

@@ -230,12 +230,12 @@ def _attempt(
     )
 
 
-async def _lock(db: Db, sign_in: SignIn, person_id: str, *others: people.Key) -> RowMapping | None:
+async def _lock(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, *others: people.Key) -> RowMapping | None:
     """The live person, locked, and other people with them. Where a link began the sign-in its makers are locked too,
     and None means that they may not do this any more. An undo locks the owner of a closed account as well."""
     if sign_in.journey.is_undo:
         return await undo.lock(db, sign_in.tenant_id, person_id, others)
-    return await links.lock(db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
+    return await links.lock(ctx, db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
 
 
 async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
@@ -249,7 +249,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
-    if named and not await _lock(db, sign_in, named):
+    if named and not await _lock(ctx, db, sign_in, named):
         return Outcome.WRONG
     if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
@@ -312,7 +312,7 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         return await set_up.accept(ctx.queued(Queue.OWNERS), who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
-        if not await _lock(db, sign_in, who.person_id):
+        if not await _lock(ctx, db, sign_in, who.person_id):
             return Outcome.OVER
         now = decide(ctx, await known(ctx, db, sign_in))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
@@ -356,7 +356,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
     others = (present.key,) if present else ()
     async with ctx.write() as db:
         # Before anybody is named there is nobody to lock, and nothing to finish.
-        is_live = before.person_id and await _lock(db, before, before.person_id, *others)
+        is_live = before.person_id and await _lock(ctx, db, before, before.person_id, *others)
         sign_in = await known(ctx, db, await pending.take(ctx, db, before))
         enough = decide(ctx, sign_in)
         if isinstance(enough, Need):

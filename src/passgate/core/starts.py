@@ -148,7 +148,7 @@ async def by_link(ctx: Ctx, token: str, *, is_recovery: bool = False) -> Started
 
     async def mark(db: Db, compared: Compared) -> Right[Started] | Outcome:
         makers = links.makers_of(ctx, ticket)
-        found = await links.lock(db, ticket["tenant_id"], ticket["bound_to"], makers)
+        found = await links.lock(ctx, db, ticket["tenant_id"], ticket["bound_to"], makers)
         begun = await _of_person(ctx, db, ticket, found, compared, journey, {"makers": makers})
         if begun is None or found is None:
             return Outcome.OVER

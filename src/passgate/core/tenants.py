@@ -98,6 +98,16 @@ async def lock_row(db: Db, tenant_id: str) -> None:
     await db.value(select(tenant.c.id).where(tenant.c.id == tenant_id).with_for_update())
 
 
+async def share_row(db: Db, tenant_id: str) -> None:
+    """Share a lock on its row until the transaction ends: its roles stay as they are."""
+    await db.value(_SHARE, of_id=tenant_id)
+
+
+async def lock_roles(db: Db, tenant_id: str) -> None:
+    """Lock its row against everybody who changes its roles or gives one. What only names the tenant goes on."""
+    await db.value(_LOCK_ROLES, of_id=tenant_id)
+
+
 async def set_rules(db: Db, tenant_id: str, rules: Rules) -> None:
     text = json.dumps(rules.differences())
     await db.change(update(tenant).where(tenant.c.id == tenant_id).values(policy=text))
@@ -105,6 +115,9 @@ async def set_rules(db: Db, tenant_id: str, rules: Rules) -> None:
 
 _BY_NAME = select(tenant).where(tenant.c.name == bindparam("of_name"))
 _BY_ID = select(tenant).where(tenant.c.id == bindparam("of_id"))
+_ID = select(tenant.c.id).where(tenant.c.id == bindparam("of_id"))
+_SHARE = _ID.with_for_update(read=True)
+_LOCK_ROLES = _ID.with_for_update(key_share=True)
 
 
 def _value(ctx: Ctx, row: RowMapping | None) -> Tenant | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from passgate import access_token
 from passgate.access_token import AccessToken
-from passgate.core import binding, keys, mail, people, refresh_token, sessions
+from passgate.core import access, binding, keys, mail, people, refresh_token, sessions
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Person
 from passgate.core.events import Event
@@ -102,8 +102,15 @@ def _access(ctx: Ctx, key: PrivateKey, person: Person) -> tuple[str, int]:
         issued_at=now,
         expires_at=now + life,
         more=_claims(ctx, person),
+        permissions=_permissions(ctx, person),
     )
     return access_token.signed(key, token), life
+
+
+def _permissions(ctx: Ctx, person: Person) -> tuple[str, ...] | None:
+    """Those of the host's own, for programs that only verify: ours are looked up wherever they are asked."""
+    own = ctx.services.permissions
+    return tuple(sorted(access.found_with(ctx.services, person) & own.keys())) if own else None
 
 
 def _claims(ctx: Ctx, person: Person) -> Mapping[str, Any]:

@@ -31,8 +31,7 @@ from passgate.core.ctx import Ctx, Operator, Person
 from passgate.core.directory import Asked, Page
 from passgate.core.events import Event
 from passgate.core.factors import password
-from passgate.core.permissions import ROLES
-from passgate.errors import Conflict, Invalid, NotFound
+from passgate.errors import Conflict, NotFound
 from passgate.store import Db
 
 PAGE = 100
@@ -98,11 +97,10 @@ async def by_email(ctx: Ctx, email: str, tenant_name: str) -> User:
 async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | None) -> dict[str, Any]:
     """Create a person whose address an operator vouches for. Without a password they set one by recovery."""
     at = people.address(email)
-    if role not in ROLES:
-        raise Invalid({"role": "value"})
     access.require_operator(ctx)
     async with ctx.read() as db:
         tenant = await tenants.named(ctx, db, tenant_name)
+        await access.require_role(ctx, db, tenant.id, role)
     stored = None
     if secret is not None:
         stored = await password.vetted(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
@@ -112,7 +110,7 @@ async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | N
             raise Conflict("Someone in this tenant already has that email address.")
         about = {"email": at.text}
         await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about)
-        await access.grant(ctx, db, tenant.id, made, role)
+        await access.give_first(ctx, db, tenant.id, made, role)
         if stored is not None:
             await password.replace(ctx, db, tenant.id, made, stored)
         return await directory.read(db, tenant.id, made)
@@ -278,5 +276,5 @@ async def reach(ctx: Ctx, db: Db, person_id: str, rule: Requires) -> Standing:
     the rule says otherwise."""
     if isinstance(ctx.principal, Operator):
         return Standing.ABOVE
-    found = await access.standing(db, *ctx.person.key, person_id, *rule.permissions)
+    found = await access.standing(ctx, db, *ctx.person.key, person_id, *rule.permissions)
     return Standing.NONE if found is Standing.EQUAL and not rule.or_equal else found

@@ -22,7 +22,7 @@ from starlette.types import Scope
 
 from passgate.core import access, account, sessions
 from passgate.core.ctx import Ctx, Person, Services
-from passgate.core.permissions import ROLES
+from passgate.core.permissions import known
 from passgate.core.profile import as_value
 from passgate.core.rules import AAL1, LEVELS
 from passgate.errors import PassgateError, PermissionMissing
@@ -59,7 +59,8 @@ class Session:
 @dataclass(frozen=True, slots=True)
 class User:
     """The signed-in user of a request. `profile` is an instance of the model given to Passgate, or a dict without a
-    model; None if the stored profile does not validate."""
+    model; None if the stored profile does not validate. `permissions`: what all their roles allow, the host's own
+    permissions included."""
 
     id: str
     email: str
@@ -70,9 +71,10 @@ class User:
     session: Session
     claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """The result of the host's `claims=` function, computed for each request."""
+    permissions: frozenset[str] = frozenset()
 
     def may(self, permission: str) -> bool:
-        return access.may(self.roles, permission)
+        return permission in self.permissions
 
 
 Guard = Callable[..., Awaitable[User]]
@@ -128,6 +130,7 @@ def described(services: Services, me: Person) -> User:
         roles=me.roles,
         tenant=tenant,
         session=session,
+        permissions=access.found_with(services, me),
     )
 
 
@@ -139,8 +142,8 @@ def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
     """A guard that requires a permission; a refusal is recorded as an audit event. `services` is called for each
     request, because a Passgate that is closed and started again has new ones. Raises ValueError for an unknown
     permission."""
-    if not any(permission in given for given in ROLES.values()):
-        raise ValueError(f"no role has the permission {permission!r}")
+    if permission not in known(services().permissions):
+        raise ValueError(f"there is no permission {permission!r}: name your own in Passgate(permissions={{…}})")
 
     async def allowed(request: Request, user: Any) -> User:
         if not user.may(permission):

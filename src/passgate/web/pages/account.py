@@ -58,7 +58,7 @@ def page(request: Request, name: str, ctx: Ctx, error: PassgateError | None = No
 
 def _administers(ctx: Ctx) -> bool:
     """Whether there is a page of admins to display, as far as is known without another query."""
-    mine = access.permissions(ctx.person.roles)
+    mine = access.found_with(ctx.services, ctx.person)
     return any(permission in mine for _, _, permission in SECTIONS)
 
 

@@ -96,7 +96,9 @@ async def start(request: Request, ctx: Visitor) -> Response:
 
 
 async def roles_to_give(request: Request, ctx: Visitor, mine: frozenset[str]) -> list[str]:
-    """The roles that somebody with these permissions may give: none with a permission that they lack."""
-    if "roles:give" not in mine:
+    """The roles that somebody with these permissions may give, the most powerful last: none with a permission that they
+    lack."""
+    if not mine.issuperset({"roles:give", "users:read"}):
         return []
-    return [one.name for one in (await at(request, ctx).roles.list()).items if mine.issuperset(one.permissions)]
+    every = (await at(request, ctx).roles.list()).items
+    return [one.name for one in reversed(every) if mine.issuperset(one.permissions)]

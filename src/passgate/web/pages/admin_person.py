@@ -55,7 +55,7 @@ async def person(request: Request, ctx: Visitor, id: Id, error: Error = None) ->
         can=can.actions,
         has_actions=not _ACTIONS.isdisjoint(can.actions),
         is_me=id == ctx.person.person_id,
-        to_give=[role for role in can.roles if role not in them.roles],
+        to_give=[role for role in reversed(can.roles) if role not in them.roles],
         to_take=[role for role in them.roles if role in can.roles],
         texts={one.name: one.texts.name for one in ctx.factors},
         label_of=lambda event: label_of(event, ctx.factors),
