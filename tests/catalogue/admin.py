@@ -6,6 +6,8 @@ Not here: what the pages do, which is in `tests/web/test_pages_admin`.
 
 from __future__ import annotations
 
+import json
+
 from passgate.store.tables import person, role_grant
 from tests.architecture.population import Ask, Population
 from tests.browser.person import Person
@@ -14,7 +16,7 @@ from tests.catalogue.asks_pages import SESSION, form
 from tests.catalogue.entry import Asks, Entry, Right, Stop, Way
 from tests.catalogue.outcomes import FRESH_PAGE, NOT_FOUND, VISITOR, Row, Rule
 
-_PEOPLE = "/admin/people"
+_PEOPLE, _POLICY = "/admin/people", "/admin/policy"
 _OF_ONE: Row = {**VISITOR, Rule.OTHERS: NOT_FOUND}
 _ON_ONE: Row = {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND}
 
@@ -50,6 +52,15 @@ async def page_enables(population: Population) -> Ask:
 
 async def page_adds_somebody(population: Population) -> Ask:
     return form(_PEOPLE, population.anna.token, SESSION, email=population.fresh_address(), role="user")
+
+
+async def page_changes_policy(population: Population) -> Ask:
+    """As the form does that displays this policy: everything again, and one field is another."""
+    tenant = population.anna.tenant_id
+    now = await population.done("GET", f"/tenants/{tenant}/policy", None, population.anna.token)
+    typed = {f"{name}.{one}": "1" for name in ("first", "second_among") for one in now[name]}
+    typed |= {name: str(value) for name, value in now.items() if isinstance(value, str | int) and value is not False}
+    return form(_POLICY, population.anna.token, SESSION, **{**typed, "remember_days": "7", "was": json.dumps(now)})
 
 
 # -- ways there ------------------------------------------------------------------------------------
@@ -101,6 +112,22 @@ async def refused(anna: Person) -> None:
     await anna.send(_PEOPLE, email=anna.email)
 
 
+async def faulty_policy(anna: Person) -> None:
+    """A field with a value that is none."""
+    await become(anna)
+    await anna.open(_POLICY)
+    await anna.page.locator("input[type=number]").evaluate_all("all => all.forEach(one => one.removeAttribute('max'))")
+    await anna.send(_POLICY, remember_days="9999")
+
+
+async def explained(anna: Person) -> None:
+    await become(anna)
+    await anna.open(f"{_POLICY}/why")
+    await anna.page.check('input[name="proof.password"]')
+    await anna.page.check('input[name="has.totp"]')
+    await anna.send(f"{_POLICY}/why", who="")
+
+
 def _page(asks: Asks, *stops: Stop, row: Row | None = None) -> Entry:
     return Entry("visitor", (Right(asks, 200, row or VISITOR),), stops=stops)
 
@@ -150,4 +177,19 @@ ADMIN: dict[str, Entry] = {
         row=_OF_ONE,
     ),
     f"POST {_ONE}/delete": _form(about_ben("/delete", "deletes", decision="delete")),
+    f"GET {_POLICY}": _page(
+        page_of(_POLICY, "policy"),
+        Stop("admin-policy", owner_at(_POLICY, "policy"), MEMBER),
+        Stop("admin-policy", owner_at(_POLICY, "policy_unproved"), STALE),
+        Stop("admin-policy:invalid", faulty_policy, MEMBER),
+    ),
+    f"POST {_POLICY}": _form(page_changes_policy, FRESH_PAGE),
+    f"GET {_POLICY}/why": _page(
+        page_of(f"{_POLICY}/why", "asks_why"),
+        Stop("admin-policy-why", owner_at(f"{_POLICY}/why", "asking_why"), MEMBER),
+        Stop("admin-policy-why", explained, MEMBER),
+    ),
+    f"POST {_POLICY}/why": Entry(
+        "visitor", (Right(page_of(f"{_POLICY}/why", "why", purpose="signin", **{"proof.password": "1"}), 200),)
+    ),
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from passgate.core.factor import BY_LINK, LINK, NEW, REMEMBERED, Factors, Trait, names_of
 from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
+from passgate.i18n import N_
 from passgate.world import SECOND as MICROSECONDS
 
 if TYPE_CHECKING:
@@ -335,43 +336,45 @@ def _set_up(case: Case, reason: str) -> Decision | None:
     return Need(_ways(*case.missing), reason, enrol=True)
 
 
-BY_BROWSER = Check("remembered_browser", "This browser is remembered for this user.", _remembered)
+BY_BROWSER = Check("remembered_browser", N_("This browser is remembered for this user."), _remembered)
 SECOND = (
-    Check("rules_met", "Everything required is proved.", _level),
+    Check("rules_met", N_("Everything required is proved."), _level),
     BY_BROWSER,
-    Check("second_factor", "A second factor is required, and one is set up.", _enrolled),
-    Check("second_factor_optional", "A second factor is required from users who have one.", _optional),
-    Check("out_of_reach", "The required level or second factor can't be reached with what is left.", _unreachable),
-    Check("shown_before_added", "Existing factors are proved before new ones are added.", _prove_first),
+    Check("second_factor", N_("A second factor is required, and one is set up."), _enrolled),
+    Check("second_factor_optional", N_("A second factor is required from users who have one."), _optional),
+    Check("out_of_reach", N_("The required level or second factor can't be reached with what is left."), _unreachable),
+    Check("shown_before_added", N_("Existing factors are proved before new ones are added."), _prove_first),
     Check(
-        "address_before_second", "The address is confirmed before the first second factor is set up.", _address_first
+        "address_before_second",
+        N_("The address is confirmed before the first second factor is set up."),
+        _address_first,
     ),
-    Check("second_factor_set_up", "A second factor is required, and none is set up.", _set_up),
+    Check("second_factor_set_up", N_("A second factor is required, and none is set up."), _set_up),
 )
 """The last of them always answers."""
 
-SIGN_IN = (Check("first_factor", "A first factor from the tenant's policy, or a sign-in link.", _first), *SECOND)
+SIGN_IN = (Check("first_factor", N_("A first factor from the tenant's policy, or a sign-in link."), _first), *SECOND)
 STEP_UP = (
-    Check("own_first_factor", "A first factor that is set up and can reach the level.", _own_first),
-    Check("own_level_out_of_reach", "Nothing that is set up reaches the level.", _no_own_first),
-    Check("address_asked", "The caller asked to confirm the address too.", _wanted_address),
+    Check("own_first_factor", N_("A first factor that is set up and can reach the level."), _own_first),
+    Check("own_level_out_of_reach", N_("Nothing that is set up reaches the level."), _no_own_first),
+    Check("address_asked", N_("The caller asked to confirm the address too."), _wanted_address),
     *SECOND,
 )
 SIGN_UP = (
-    Check("address", "The email address is confirmed first.", _address),
-    Check("way_in_set_up", "A sign-in option is set up.", _way_in),
+    Check("address", N_("The email address is confirmed first."), _address),
+    Check("way_in_set_up", N_("A sign-in option is set up."), _way_in),
     *SECOND,
 )
-NEW_FIRST = Check("new_way_in", "A new sign-in option is set up.", _new_way_in)
+NEW_FIRST = Check("new_way_in", N_("A new sign-in option is set up."), _new_way_in)
 RECOVERY = (
-    Check("address_or_link", "The email address is confirmed first, or a link is opened.", _address_or_link),
-    Check("lost_factor", "The second factor is proved, or another factor instead.", _lost_factor),
+    Check("address_or_link", N_("The email address is confirmed first, or a link is opened."), _address_or_link),
+    Check("lost_factor", N_("The second factor is proved, or another factor instead."), _lost_factor),
     NEW_FIRST,
     *SECOND,
 )
 UNDO = (
-    Check("address", "The email address is confirmed first.", _address),
-    Check("stood_before", "The factors that stood before the change are proved.", _demanded),
+    Check("address", N_("The email address is confirmed first."), _address),
+    Check("stood_before", N_("The factors that stood before the change are proved."), _demanded),
     NEW_FIRST,
     *SECOND,
 )

@@ -21,6 +21,7 @@ from passgate.web.pages.admin_people import HERE
 from passgate.web.pages.event_labels import label_of, labels_of_amr
 from passgate.web.pages.form import Error, fields, form
 from passgate.web.pages.page import go
+from passgate.web.pages.policy_words import label_of as label_of_factor
 
 router = routes.pages()
 
@@ -57,7 +58,7 @@ async def person(request: Request, ctx: Visitor, id: Id, error: Error = None) ->
         is_me=id == ctx.person.person_id,
         to_give=[role for role in reversed(can.roles) if role not in them.roles],
         to_take=[role for role in them.roles if role in can.roles],
-        texts={one.name: one.texts.name for one in ctx.factors},
+        labels={one.name: label_of_factor(ctx.factors, one.name) for one in ctx.factors},
         label_of=lambda event: label_of(event, ctx.factors),
         own_labels=ctx.services.events,
         ways=labels_of_amr,

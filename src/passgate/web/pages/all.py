@@ -11,6 +11,7 @@ from passgate.web.pages import (
     admin,
     admin_people,
     admin_person,
+    admin_policy,
     factors,
     files,
     link,
@@ -28,7 +29,7 @@ def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
     for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
         yield module.router
-    for module in (admin, admin_people, admin_person):
+    for module in (admin, admin_people, admin_person, admin_policy):
         yield module.router
     yield account.at_well_known
     yield files.at_root

@@ -64,6 +64,7 @@ _LONGEST = {
     "decision": 40,
     "label": 200,
     "answer": 60_000,
+    "was": 20_000,
 }
 
 

@@ -1,0 +1,146 @@
+"""How people read a policy: the name, the explanation and the choices of each field, and how a form asks for it. The
+fields themselves, their kinds and bounds come from the model, so that a new field appears in the form by itself; until
+it has words here, its description stands in for them.
+
+Not here: the page (`admin_policy`), and what a field means (`core.policy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from annotated_types import Ge, Le
+
+from passgate.core.factor import Factors
+from passgate.core.rules import OneOf, Rules
+from passgate.errors import Invalid
+from passgate.i18n import N_
+
+_WORDS: dict[str, tuple[str, str]] = {
+    "first": (N_("Ways to sign in"), N_("What people can begin a sign-in with.")),
+    "second": (N_("Two-step verification"), N_("Who has to confirm a sign-in with a second step.")),
+    "second_among": (N_("Accepted second steps"), ""),
+    "least_acr": (N_("Minimum security level"), N_("Every sign-in must reach it.")),
+    "max_age": (
+        N_("How long a confirmation counts (seconds)"),
+        N_(
+            "After that, people confirm it's them before they change something important. 0: as set up by your service."
+        ),
+    ),
+    "password_alone": (N_("Shortest password on its own"), N_("In characters.")),
+    "password_beside": (
+        N_("Shortest password with two-step verification"),
+        N_("In characters. Applies if two-step verification is required for everyone."),
+    ),
+    "totp_window": (
+        N_("Tolerance for authenticator apps"),
+        N_("How many 30-second steps the clock of a phone may be off."),
+    ),
+    "totp_at_once": (N_("Turn on authenticator apps without a first code"), ""),
+    "passkey_counter": (N_("If a passkey may have been copied"), ""),
+    "remember_days": (
+        N_("Remember browsers (days)"),
+        N_("How long a browser can skip two-step verification. 0: never."),
+    ),
+    "on_client_change": (N_("If another browser or system uses a session"), ""),
+    "access_life": (N_("Lifetime of access tokens (seconds)"), N_("0: as set up by your service.")),
+    "refresh_life": (N_("Lifetime of refresh tokens (seconds)"), N_("0: as set up by your service.")),
+    "session_idle": (N_("Sign out after inactivity (seconds)"), N_("0: as set up by your service.")),
+    "session_absolute": (N_("Sign out at the latest after (seconds)"), N_("0: as set up by your service.")),
+    "usernames": (N_("Usernames"), N_("Whether people can have a username and sign in with it.")),
+}
+"""By field: its name and its explanation."""
+_CHOICES: dict[str, dict[str, str]] = {
+    "second": {
+        "never": N_("For no one"),
+        "if_enrolled": N_("For everyone who has set it up"),
+        "always": N_("For everyone"),
+    },
+    "least_acr": {
+        "urn:passgate:aal1": N_("One step (AAL1)"),
+        "urn:passgate:aal2": N_("Two steps (AAL2)"),
+        "phr": N_("Phishing-resistant (PHR)"),
+        "urn:passgate:aal3": N_("Phishing-resistant, with a key that can't be copied (AAL3)"),
+    },
+    "passkey_counter": {"refuse": N_("Refuse the sign-in"), "note": N_("Allow and record it")},
+    "on_client_change": {
+        "off": N_("Do nothing"),
+        "log": N_("Record it"),
+        "step_up": N_("Ask to confirm it's them"),
+        "end": N_("Sign out"),
+    },
+    "usernames": {"off": N_("No usernames"), "optional": N_("Optional")},
+}
+FACTORS = {
+    "password": N_("Password"),
+    "passkey": N_("Passkey"),
+    "totp": N_("Authenticator app"),
+    "recovery_code": N_("Backup codes"),
+    "email_code": N_("Code by email"),
+    "link": N_("Sign-in link"),
+}
+"""What people call the factors; a host's own have the names that it gave them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldWords:
+    """One field. `kind`: `check`, `number`, `one` of the choices or `some` of them; `choices`: each value with its
+    text; `least`, `most`: of a number."""
+
+    name: str
+    kind: str
+    label: str
+    hint: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    least: int | None = None
+    most: int | None = None
+
+    def names(self) -> Iterator[str]:
+        """Of its controls."""
+        if self.kind == "some":
+            yield from (f"{self.name}.{value}" for value, _ in self.choices)
+        else:
+            yield self.name
+
+    def read(self, given: Mapping[str, str]) -> Any:
+        """The value that a form sends. Raises Invalid."""
+        if self.kind == "some":
+            return [value for value, _ in self.choices if given[f"{self.name}.{value}"]]
+        if self.kind == "check":
+            return bool(given[self.name])
+        if self.kind == "one":
+            return given[self.name]
+        text = given[self.name].strip()
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**63))):
+            raise Invalid({self.name: "type"})
+        return int(text)
+
+
+def label_of(factors: Factors, name: str) -> str:
+    known = factors.get(name)
+    return FACTORS.get(name) or (known.texts.name if known else name)
+
+
+def policy_fields(factors: Factors) -> tuple[FieldWords, ...]:
+    """Every field of a policy, in the order of the model."""
+    lists = {"first": factors.first, "second_among": factors.second}
+    return tuple(_field(name, factors, lists.get(name, ())) for name in Rules.model_fields)
+
+
+def _field(name: str, factors: Factors, listed: tuple[str, ...]) -> FieldWords:
+    info = Rules.model_fields[name]
+    label, hint = _WORDS.get(name, (info.description or name, ""))
+    values = next((one.func.values for one in info.metadata if isinstance(getattr(one, "func", None), OneOf)), ())
+    known = _CHOICES.get(name, {})
+    if listed:
+        choices = tuple((value, label_of(factors, value)) for value in listed)
+        return FieldWords(name, "some", label, hint, choices)
+    if values:
+        return FieldWords(name, "one", label, hint, tuple((value, known.get(value, value)) for value in values))
+    if info.annotation is bool:
+        return FieldWords(name, "check", label, hint)
+    least = next((one.ge for one in info.metadata if isinstance(one, Ge)), None)
+    most = next((one.le for one in info.metadata if isinstance(one, Le)), None)
+    return FieldWords(name, "number", label, hint, least=least, most=most)  # type: ignore[arg-type]  # of an int
