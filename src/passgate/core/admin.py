@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import access, account, credentials, mail, people, policy, tenants
+from passgate.core import access, account, credentials, mail, people, policy, session_lives, tenants
 from passgate.core.action import administration
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Operator
@@ -42,13 +42,17 @@ async def change_policy(ctx: Ctx, tenant_id: str, data: dict[str, Any]) -> Rules
         if tenant is None:
             raise NotFound
         rules = tenant.rules.changed(data, ctx.factors)
+        session_lives.check(ctx.settings, rules, data)
         await _check_reach(ctx, db, rules, data)
         await tenants.set_rules(db, tenant_id, rules)
         was, now = tenant.rules.to_json(), rules.to_json()
         changed = [name for name in now if was[name] != now[name]]
         if changed:
             change = {"from": {name: was[name] for name in changed}, "to": {name: now[name] for name in changed}}
-            await record(ctx, db, Event.POLICY_CHANGED, tenant_id=tenant_id, fields=changed, change=change)
+            more: dict[str, Any] = {}
+            if session_lives.NAMES & set(changed):
+                more["sessions"] = await session_lives.end_expired(ctx, db, tenant_id, tenant.rules, rules)
+            await record(ctx, db, Event.POLICY_CHANGED, tenant_id=tenant_id, fields=changed, change=change, **more)
             await _notify_owners(ctx, db, tenant, changed)
     return rules
 

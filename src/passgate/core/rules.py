@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from passgate.core.factor import Factors
 from passgate.errors import Invalid
@@ -20,6 +20,8 @@ from passgate.errors import Invalid
 AAL1, AAL2, AAL3 = "urn:passgate:aal1", "urn:passgate:aal2", "urn:passgate:aal3"
 PHR = "phr"
 """Phishing-resistant, the name in OpenID's EAP ACR Values."""
+SHORTEST_SESSION = 60
+"""Seconds."""
 SHORTEST_ALONE = 15
 """Characters of a password used alone in production (NIST SP 800-63B-4 §3.1.1.2)."""
 LEVELS = (AAL1, AAL2, PHR, AAL3)
@@ -51,6 +53,14 @@ def _distinct(given: object) -> object:
     return tuple(given)
 
 
+def _a_minute(given: int) -> int:
+    """Nothing, or at least a minute."""
+    if 0 < given < SHORTEST_SESSION:
+        raise ValueError
+    return given
+
+
+_AT_LEAST_A_MINUTE = AfterValidator(_a_minute)
 Names = Annotated[tuple[str, ...], BeforeValidator(_distinct)]
 
 
@@ -94,6 +104,18 @@ class Rules(BaseModel):
         ge=0,
         le=86_400,
         description="Seconds an access token is valid, at most as in the settings. 0: as there",
+    )
+    session_idle: Annotated[int, _AT_LEAST_A_MINUTE] = Field(
+        0,
+        ge=0,
+        le=7_776_000,
+        description="Seconds after which a session ends without use, at most as in the settings. 0: as there",
+    )
+    session_absolute: Annotated[int, _AT_LEAST_A_MINUTE] = Field(
+        0,
+        ge=0,
+        le=7_776_000,
+        description="Seconds after which a session ends even with use, at most as in the settings. 0: as there",
     )
     refresh_life: int = Field(
         0, ge=0, le=31_536_000, description="Seconds a refresh token is valid, at most as in the settings. 0: as there"

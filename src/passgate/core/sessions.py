@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
     RowMapping,
     String,
@@ -30,11 +30,11 @@ from sqlalchemy import (
     update,
 )
 
-from passgate.core import people, refresh_token
+from passgate.core import people, refresh_token, session_lives, tenants
 from passgate.core.ctx import Ctx, Person
 from passgate.core.policy import amr_of, least, stronger, suffices
 from passgate.core.refresh_token import RefreshToken
-from passgate.core.rules import AAL3, Rules
+from passgate.core.rules import Rules
 from passgate.errors import CredentialInvalid, NotFound, SessionEnded, SessionSuperseded, StepUpNeeded
 from passgate.seal import Minted
 from passgate.store import Db
@@ -65,6 +65,7 @@ _WHOLE = (
         session.c.tenant_id,
         session.c.person_id,
         session.c.created_at,
+        session.c.began_at,
         session.c.last_used_at,
         session.c.idle_expires_at,
         session.c.expires_at,
@@ -108,6 +109,7 @@ _FAMILY = Lookup(
 _EXPIRIES = LOOKUP.several("idle_expires_at", "expires_at")
 _ENDS = LOOKUP.several("ended_at", "carrier_ended_at", "person_disabled_at", "tenant_disabled_at")
 _NO_END = (None, None, None, None)
+_policy = itemgetter(LOOKUP.index["policy"])
 _amr = msgspec.json.Decoder(tuple[str, ...]).decode
 _proofs = msgspec.json.Decoder(dict[str, int]).decode
 _OF_PERSON = LOOKUP.several(
@@ -139,6 +141,7 @@ _SEEN = select(
     exists()
     .where(*_THEIRS, session.c.browser == bindparam("as_browser"), session.c.os == bindparam("as_os"))
     .label("same"),
+    select(tenant.c.policy).where(tenant.c.id == bindparam("of_tenant")).scalar_subquery().label("policy"),
 )
 
 
@@ -174,8 +177,9 @@ async def open_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, proved:
     await people.used(db, tenant_id, person_id, now)
     await db.add(session, **row)
     await db.add(carrier, **carried, secret_hash=minted.hash)
+    rules = Rules.parsed(seen["policy"], ctx.factors) if seen else Rules()
     is_new = bool(seen and seen["any"] and not seen["same"])
-    return Opened(minted.token, as_json({**carried, **row}, current=True), carried["id"], is_new)
+    return Opened(minted.token, as_json({**carried, **row}, rules, current=True), carried["id"], is_new)
 
 
 def _minted(ctx: Ctx, kind: Kind, carrier_id: str, rotation: int) -> Minted:
@@ -186,7 +190,7 @@ def _minted(ctx: Ctx, kind: Kind, carrier_id: str, rotation: int) -> Minted:
 
 def _used(ctx: Ctx, now: int, acr: str) -> dict[str, Any]:
     """The columns of a session that was proved now: its lifetimes, and where it is used."""
-    idle, absolute = _lives(ctx, acr)
+    idle, absolute = session_lives.written(ctx.settings, acr)
     return {
         "began_at": now,
         "last_used_at": now,
@@ -196,12 +200,6 @@ def _used(ctx: Ctx, now: int, acr: str) -> dict[str, Any]:
         "os": ctx.origin.os,
         "ip": ctx.origin.ip,
     }
-
-
-def _lives(ctx: Ctx, acr: str) -> tuple[int, int]:
-    """Idle and absolute lifetime in seconds. AAL3 has shorter ones (800-63B-4 §2.3.3)."""
-    idle, absolute = ctx.settings.session.idle, ctx.settings.session.absolute
-    return (min(idle, 15 * 60), min(absolute, 12 * 3600)) if acr == AAL3 else (idle, absolute)
 
 
 async def find(ctx: Ctx, token: str, *, at_any_level: bool = False) -> Person:
@@ -248,13 +246,22 @@ async def family(ctx: Ctx, family_id: str) -> tuple[Person | None, Mapping[str, 
 
 
 def _person(ctx: Ctx, lookup: Lookup, read: Any) -> Person:
-    """Raises SessionEnded."""
-    now = ctx.now()
+    """Raises SessionEnded. In its row are the ends of the session by the tenant's rules too."""
+    now, rules = ctx.now(), Rules.parsed(_policy(read), ctx.factors)
+    if session_lives.are_shorter(rules):
+        read = _shortened(lookup, read, rules)
     if min(_EXPIRIES(read)) <= now or _ENDS(read) != _NO_END:
         raise SessionEnded
     tenant_id, person_id, session_id, carrier_id, generation, acr, amr, auth_time, proofs = _OF_PERSON(read)
     carried = (carrier_id, generation, acr, _amr(amr), auth_time, _proofs(proofs))
     return Person(tenant_id, person_id, session_id, *carried, lookup.named(read))
+
+
+def _shortened(lookup: Lookup, read: Any, rules: Rules) -> list[Any]:
+    columns = list(read)
+    ends = session_lives.ends(lookup.named(read), rules)
+    columns[lookup.index["idle_expires_at"]], columns[lookup.index["expires_at"]] = ends
+    return columns
 
 
 def leveled(ctx: Ctx, found: Person) -> Person:
@@ -282,7 +289,8 @@ async def touch(ctx: Ctx) -> None:
 
 
 def _is_touched(ctx: Ctx, me: Person) -> bool:
-    return bool(ctx.now() - me.row["last_used_at"] < ctx.settings.session.touch_every * SECOND)
+    every = session_lives.touch_every(ctx.settings, Rules.parsed(me.row["policy"], ctx.factors))
+    return bool(ctx.now() - me.row["last_used_at"] < every * SECOND)
 
 
 async def use(ctx: Ctx, db: Db, me: Person) -> None:
@@ -290,10 +298,24 @@ async def use(ctx: Ctx, db: Db, me: Person) -> None:
     if _is_touched(ctx, me):
         return
     now = ctx.now()
-    idle = min(now + _lives(ctx, me.acr)[0] * SECOND, me.row["expires_at"])
+    idle = min(now + session_lives.written(ctx.settings, me.acr)[0] * SECOND, me.row["expires_at"])
     await people.used(db, *me.key, now)
-    move = update(session).where(*_mine(me), *_live(now), session.c.last_used_at < now)
+    alive = session_lives.live(now, *_since(ctx, me, now))
+    move = update(session).where(*_mine(me), *alive, session.c.last_used_at < now)
     await db.change(move.values(last_used_at=now, idle_expires_at=idle))
+
+
+def until(ctx: Ctx, me: Person) -> int:
+    """Until when the session lives if it is used now and never again, in microseconds."""
+    if _is_touched(ctx, me):
+        return int(min(me.row["idle_expires_at"], me.row["expires_at"]))
+    rules = Rules.parsed(me.row["policy"], ctx.factors)
+    idle = session_lives.written(ctx.settings, me.acr)[0]
+    return int(min(ctx.now() + min(idle, rules.session_idle or idle) * SECOND, me.row["expires_at"]))
+
+
+def _since(ctx: Ctx, me: Person, now: int) -> tuple[int, int]:
+    return session_lives.since(Rules.parsed(me.row["policy"], ctx.factors), now)
 
 
 def _mine(me: Person) -> tuple[ColumnElement[bool], ...]:
@@ -303,10 +325,6 @@ def _mine(me: Person) -> tuple[ColumnElement[bool], ...]:
 
 def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ...]:
     return session.c.tenant_id == tenant_id, session.c.person_id == person_id
-
-
-def _live(now: int | BindParameter[Any]) -> tuple[ColumnElement[bool], ...]:
-    return (session.c.ended_at.is_(None), session.c.idle_expires_at > now, session.c.expires_at > now)
 
 
 async def is_live(ctx: Ctx, db: Db) -> bool:
@@ -321,9 +339,31 @@ def _this(tenant_id: str, carrier_id: str) -> tuple[ColumnElement[bool], ...]:
 
 
 async def live_carrier(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str) -> RowMapping | None:
-    """The row of a live carrier of a live session, whatever its secret is by now."""
-    query = select(carrier).join(session, session.c.id == carrier.c.session_id)
-    return await db.one(query.where(*_this(tenant_id, carrier_id), carrier.c.ended_at.is_(None), *_live(ctx.now())))
+    """The row of a live carrier of a live session, whatever its secret is by now, with the tenant's policy."""
+    row = await db.one(_CARRIER, of_tenant=tenant_id, of_carrier=carrier_id)
+    if row is None or min(session_lives.ends(row, Rules.parsed(row["policy"], ctx.factors))) <= ctx.now():
+        return None
+    return row
+
+
+_CARRIER = (
+    select(
+        carrier,
+        session.c.began_at,
+        session.c.last_used_at,
+        session.c.idle_expires_at,
+        session.c.expires_at,
+        tenant.c.policy,
+    )
+    .join(session, session.c.id == carrier.c.session_id)
+    .join(tenant, tenant.c.id == session.c.tenant_id)
+    .where(
+        carrier.c.tenant_id == bindparam("of_tenant"),
+        carrier.c.id == bindparam("of_carrier"),
+        carrier.c.ended_at.is_(None),
+        session.c.ended_at.is_(None),
+    )
+)
 
 
 async def lift(ctx: Ctx, db: Db, proofs: Mapping[str, int], acr: str) -> None:
@@ -358,17 +398,20 @@ async def renew(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str, proved: Prove
     row = await db.one(_WITH_LEVEL.where(*_this(tenant_id, carrier_id)))
     if row is None:
         raise SessionEnded
-    return Opened(minted.token, as_json(row, current=True), carrier_id, is_new_device=False)
+    lifted = as_json(row, Rules.parsed(old["policy"], ctx.factors), current=True)
+    return Opened(minted.token, lifted, carrier_id, is_new_device=False)
 
 
 async def rotate(ctx: Ctx, db: Db, me: Person, given: RefreshToken, successor: Minted) -> bool:
     """Replace the token of a live refresh family, which is a use of the session; False if it was used before. Check and
     mark are one statement."""
+    now = ctx.now()
     family = {"of_tenant": me.tenant_id, "of_session": me.session_id, "of_family": given.family_id}
     unused = {"old_rotation": given.rotation, "old_hash": given.hash}
-    moved = {"new_rotation": given.rotation + 1, "new_hash": successor.hash, "at": ctx.now()}
+    moved = {"new_rotation": given.rotation + 1, "new_hash": successor.hash, "at": now}
+    alive = dict(zip(("began_after", "used_after"), _since(ctx, me, now), strict=True))
     await use(ctx, db, me)  # first, because it locks the person
-    return await db.change(_ROTATE, **family, **unused, **moved) == 1
+    return await db.change(_ROTATE, **family, **unused, **moved, **alive) == 1
 
 
 _ROTATE = (
@@ -382,7 +425,7 @@ _ROTATE = (
         exists().where(
             session.c.tenant_id == bindparam("of_tenant"),
             session.c.id == bindparam("of_session"),
-            *_live(bindparam("at")),
+            *session_lives.live(bindparam("at"), bindparam("began_after"), bindparam("used_after")),
         ),
     )
     .values(
@@ -458,23 +501,27 @@ async def listed(
 ) -> list[dict[str, Any]]:
     """Somebody's live sessions, newest first. `with_carrier`: adds the kind of the carrier that proved something
     last."""
-    query = _WITH_LEVEL.where(*_is(*whose), *_live(ctx.now()), carrier.c.id == _NEWEST)
+    of = await tenants.by_id(ctx, db, whose[0])
+    rules, now = of.rules if of else Rules(), ctx.now()
+    alive = session_lives.live(now, *session_lives.since(rules, now))
+    query = _WITH_LEVEL.where(*_is(*whose), *alive, carrier.c.id == _NEWEST)
     if before:
         query = query.where(session.c.id < before)
     rows = await db.rows(query.order_by(session.c.id.desc()).limit(limit))
     present = ctx.principal.session_id if isinstance(ctx.principal, Person) else ""
-    found = [as_json(row, current=row["id"] == present) for row in rows]
+    found = [as_json(row, rules, current=row["id"] == present) for row in rows]
     return [{**one, "carrier": row["kind"]} for one, row in zip(found, rows, strict=True)] if with_carrier else found
 
 
-def as_json(row: RowMapping | dict[str, Any], *, current: bool) -> dict[str, Any]:
+def as_json(row: RowMapping | dict[str, Any], rules: Rules, *, current: bool) -> dict[str, Any]:
     """The API's session object; instants as stored, formatted by the caller."""
+    idle, absolute = session_lives.ends(row, rules)
     return {
         "id": row["id"],
         "created_at": row["created_at"],
         "last_used_at": row["last_used_at"],
-        "idle_expires_at": row["idle_expires_at"],
-        "expires_at": row["expires_at"],
+        "idle_expires_at": idle,
+        "expires_at": absolute,
         "auth_time": row["auth_time"],
         "amr": json.loads(row["amr"]),
         "acr": row["acr"],

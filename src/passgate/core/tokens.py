@@ -86,7 +86,7 @@ def _access(ctx: Ctx, key: PrivateKey, person: Person) -> tuple[str, int]:
     """An access token and how many seconds it is valid: never longer than its session."""
     now = ctx.now() // SECOND
     most, rules = ctx.settings.token.access, Rules.parsed(person.row["policy"], ctx.factors)
-    life = min(rules.access_life or most, most, person.row["expires_at"] // SECOND - now)
+    life = min(rules.access_life or most, most, sessions.until(ctx, person) // SECOND - now)
     token = AccessToken(
         issuer=ctx.issuer,
         audience=ctx.issuer,
