@@ -16,7 +16,8 @@ from tests.catalogue.asks_pages import SESSION, form
 from tests.catalogue.entry import Asks, Entry, Right, Stop, Way
 from tests.catalogue.outcomes import FRESH_PAGE, NOT_FOUND, VISITOR, Row, Rule
 
-_PEOPLE, _POLICY = "/admin/people", "/admin/policy"
+_PEOPLE, _POLICY, _ROLES = "/admin/people", "/admin/policy", "/admin/roles"
+_WAS = json.dumps({"description": "", "permissions": ["me:read"]})
 _OF_ONE: Row = {**VISITOR, Rule.OTHERS: NOT_FOUND}
 _ON_ONE: Row = {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND}
 
@@ -61,6 +62,25 @@ async def page_changes_policy(population: Population) -> Ask:
     typed = {f"{name}.{one}": "1" for name in ("first", "second_among") for one in now[name]}
     typed |= {name: str(value) for name, value in now.items() if isinstance(value, str | int) and value is not False}
     return form(_POLICY, population.anna.token, SESSION, **{**typed, "remember_days": "7", "was": json.dumps(now)})
+
+
+def about_role(tail: str, called: str, **typed: str) -> Asks:
+    """A page or a form about a role of the tenant's own, which nobody has; the others are about one that is not
+    there."""
+
+    async def asks(population: Population) -> Ask:
+        name = f"role{next(population.numbers)}"
+        await population.done("POST", "/roles", {"name": name, "permissions": ["me:read"]}, population.anna.token)
+        ask = form(f"{_ROLES}/{name}{tail}", population.anna.token, SESSION, **typed)
+        return ask.with_others({"path": f"{_ROLES}/nobody-made-it{tail}"})
+
+    asks.__name__ = f"page_{called}"
+    return asks
+
+
+async def page_creates_role(population: Population) -> Ask:
+    typed = {"name": f"role{next(population.numbers)}", "description": "Reads", "may.me:read": "1"}
+    return form(_ROLES, population.anna.token, SESSION, **typed)
 
 
 # -- ways there ------------------------------------------------------------------------------------
@@ -128,6 +148,29 @@ async def explained(anna: Person) -> None:
     await anna.send(f"{_POLICY}/why", who="")
 
 
+async def role(anna: Person) -> None:
+    """One of the tenant's own, just made by a form."""
+    await become(anna)
+    await anna.open(f"{_ROLES}-new")
+    await anna.page.check('input[name="may.me:read"]')
+    await anna.send(_ROLES, name=f"r{anna.email.partition('@')[0]}", description="Reads")
+
+
+async def role_leaving(anna: Person) -> None:
+    """Somebody has it."""
+    await role(anna)
+    name = anna.path.rpartition("/")[2]
+    await become(anna, name)
+    await anna.press(f'a[href$="/{name}/delete"]')
+    await anna.press('form[action$="/delete"] button')
+
+
+async def faulty_role(anna: Person) -> None:
+    await become(anna)
+    await anna.open(f"{_ROLES}-new")
+    await anna.send(_ROLES, name="No such name")
+
+
 def _page(asks: Asks, *stops: Stop, row: Row | None = None) -> Entry:
     return Entry("visitor", (Right(asks, 200, row or VISITOR),), stops=stops)
 
@@ -192,4 +235,31 @@ ADMIN: dict[str, Entry] = {
     f"POST {_POLICY}/why": Entry(
         "visitor", (Right(page_of(f"{_POLICY}/why", "why", purpose="signin", **{"proof.password": "1"}), 200),)
     ),
+    f"GET {_ROLES}": _page(
+        page_of(_ROLES, "lists_roles"),
+        Stop("admin-roles", owner_at(_ROLES, "roles"), MEMBER),
+    ),
+    f"GET {_ROLES}-new": _page(
+        page_of(f"{_ROLES}-new", "asks_for_role"),
+        Stop("admin-role-new", owner_at(f"{_ROLES}-new", "new_role"), MEMBER),
+        Stop("admin-role-new", owner_at(f"{_ROLES}-new", "new_role_unproved"), STALE),
+        Stop("admin-role-new:invalid", faulty_role, MEMBER),
+    ),
+    f"POST {_ROLES}": _form(page_creates_role, FRESH_PAGE),
+    f"GET {_ROLES}/{{role}}": _page(
+        about_role("", "one_role"),
+        Stop("admin-role", role, MEMBER),
+        Stop("admin-role", owner_at(f"{_ROLES}/admin", "built_in_role"), MEMBER),
+        Stop("admin-role-gone:not_found", owner_at(f"{_ROLES}/nobody-made-it", "role_gone"), MEMBER),
+        row=_OF_ONE,
+    ),
+    f"POST {_ROLES}/{{role}}": _form(
+        about_role("", "changes_role", was=_WAS, **{"may.me:read": "1", "may.users:read": "1"})
+    ),
+    f"GET {_ROLES}/{{role}}/delete": _page(
+        about_role("/delete", "asks_to_delete_role"),
+        Stop("admin-role-delete:conflict", role_leaving, MEMBER),
+        row=_OF_ONE,
+    ),
+    f"POST {_ROLES}/{{role}}/delete": _form(about_role("/delete", "deletes_role", decision="delete")),
 }

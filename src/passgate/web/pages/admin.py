@@ -29,7 +29,7 @@ HERE = "/admin"
 SECTIONS = (
     ("/admin/people", N_("People"), "users:read"),
     ("/admin/invitations", N_("Invitations"), "invitations:write"),
-    ("/admin/roles", N_("Roles"), "roles:give"),
+    ("/admin/roles", N_("Roles"), "users:read"),
     ("/admin/policy", N_("Policy"), "policy:read"),
 )
 """Path, name, and the permission without which a section is not displayed."""
@@ -63,7 +63,7 @@ async def permissions(request: Request, ctx: Visitor) -> frozenset[str]:
 
 
 def page(
-    request: Request, name: str, ctx: Visitor, mine: frozenset[str], error: PassgateError | None = None, **more: Any
+    request: Request, name: str, ctx: Visitor, mine: frozenset[str], error: PassgateError | None = None, /, **more: Any
 ) -> Response:
     """A page of admins, for somebody who has these permissions."""
     return show(

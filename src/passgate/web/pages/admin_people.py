@@ -35,19 +35,19 @@ async def people(request: Request, ctx: Visitor) -> Response:
     mine = await admin.permissions(request, ctx)
     asked, after = _asked(request), request.query_params.get("after")
     given: dict[str, Any] = {**asked, "disabled": _STATE.get(asked["disabled"]), "limit": LISTED}
-    error, items, following = None, (), None
+    error, found = None, None
     try:
-        found = await admin.at(request, ctx).users.list(**given, **({"after": after} if after else {}))
-        items, following = found.items, found.next
+        found = await admin.at(request, ctx).users.list(**given, after=after or None)
     except Invalid as refused:
         error = refused
+    following = found.next if found else None
     return admin.page(
         request,
         "admin-people",
         ctx,
         mine,
         error,
-        people=items,
+        people=found.items if found else (),
         asked=asked,
         is_filtered=bool(asked["search"] or asked["disabled"]),
         first=f"{HERE}?{urlencode(asked)}" if after else None,
@@ -90,6 +90,6 @@ async def ask_new(request: Request, ctx: Visitor, error: Error = None) -> Respon
 async def create(request: Request, ctx: Visitor) -> Response:
     """Adds a user."""
     given = fields(request, "email", optional=("role",))
-    roles = {"roles": [given["role"]]} if given["role"] else {}
-    made = await admin.at(request, ctx).users.create(email=given["email"], **roles)
+    roles = [given["role"]] if given["role"] else None
+    made = await admin.at(request, ctx).users.create(email=given["email"], roles=roles)
     return go(ctx, f"{HERE}/{made.id}?done=created")

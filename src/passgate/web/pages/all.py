@@ -12,6 +12,7 @@ from passgate.web.pages import (
     admin_people,
     admin_person,
     admin_policy,
+    admin_roles,
     factors,
     files,
     link,
@@ -29,7 +30,7 @@ def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
     for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
         yield module.router
-    for module in (admin, admin_people, admin_person, admin_policy):
+    for module in (admin, admin_people, admin_person, admin_policy, admin_roles):
         yield module.router
     yield account.at_well_known
     yield files.at_root

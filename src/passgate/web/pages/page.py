@@ -178,6 +178,9 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
     ("label", "missing"): N_("Enter a name."),
     ("label", "length"): N_("Use 60 characters or fewer."),
     ("organisation", "format"): N_("Use 2 to 40 letters, digits and hyphens for the name."),
+    ("name", "missing"): N_("Enter a name."),
+    ("name", "format"): N_("Use 2 to 40 lowercase letters, digits, hyphens and underscores, beginning with a letter."),
+    ("permissions", "missing"): N_("Choose at least one permission."),
     ("who", "value"): N_("No one here has that email address."),
     ("organisation", "reserved"): N_("That name is already taken. Choose a different one."),
 }
