@@ -35,6 +35,7 @@ from tests.catalogue.outcomes import (
     Rule,
 )
 from tests.catalogue.people import PEOPLE
+from tests.catalogue.roles import ROLES
 from tests.kit import OTHER_PASSWORD
 
 STRANGER, HOLDER, PEEK, SESSION, LEAVING = "stranger", "handle", "peek", "session", "leaving"
@@ -301,4 +302,4 @@ OTHERS: dict[str, Entry] = {
     "GET /dev/mail.json": Entry(DEVELOPER, NOTHING),
 }
 
-ENDPOINTS = SIGNING_IN | OWN | PEOPLE | OTHERS
+ENDPOINTS = SIGNING_IN | OWN | PEOPLE | ROLES | OTHERS
