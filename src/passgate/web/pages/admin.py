@@ -95,10 +95,12 @@ async def start(request: Request, ctx: Visitor) -> Response:
     return go(ctx, next(path for path, _, permission in SECTIONS if permission in mine))
 
 
-async def roles_to_give(request: Request, ctx: Visitor, mine: frozenset[str]) -> list[str]:
+async def roles_to_give(
+    request: Request, ctx: Visitor, mine: frozenset[str], permission: str = "roles:give"
+) -> list[str]:
     """The roles that somebody with these permissions may give, the most powerful last: none with a permission that they
     lack."""
-    if not mine.issuperset({"roles:give", "users:read"}):
+    if not mine.issuperset({permission, "users:read"}):
         return []
     every = (await at(request, ctx).roles.list()).items
     return [one.name for one in reversed(every) if mine.issuperset(one.permissions)]
