@@ -207,6 +207,8 @@ class Policy:
     remember_days: int
     on_client_change: str
     access_life: int
+    session_idle: int
+    session_absolute: int
     refresh_life: int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -473,6 +475,8 @@ class _Admin:
         remember_days: int | None = None,
         on_client_change: str | None = None,
         access_life: int | None = None,
+        session_idle: int | None = None,
+        session_absolute: int | None = None,
         refresh_life: int | None = None,
     ) -> Policy:
         """Change the tenant's policy"""
