@@ -393,8 +393,10 @@ async def renew(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str, proved: Prove
     secret = {"secret_hash": minted.hash, "generation": old["generation"] + 1, "rotation": rotation, "clients": "[]"}
     await db.change(update(carrier).where(*_this(tenant_id, carrier_id)).values(**level, **secret, rotated_at=now))
     await db.add(superseded_secret, secret_hash=old["secret_hash"], carrier_id=carrier_id)
+    # A change of the rules ends sessions without locking their people.
     of_session = update(session).where(session.c.tenant_id == tenant_id, session.c.id == old["session_id"])
-    await db.change(of_session.values(**_used(ctx, now, proved.acr)))
+    if not await db.change(of_session.where(session.c.ended_at.is_(None)).values(**_used(ctx, now, proved.acr))):
+        raise SessionEnded
     row = await db.one(_WITH_LEVEL.where(*_this(tenant_id, carrier_id)))
     if row is None:
         raise SessionEnded
