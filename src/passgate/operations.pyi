@@ -254,6 +254,20 @@ class Permissions:
     next: None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    name: str
+    description: str
+    permissions: tuple[str, ...]
+    built_in: bool
+    created_at: datetime | None
+    updated_at: datetime | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    items: tuple[Role, ...]
+    next: None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     id: str
     kind: str
@@ -503,6 +517,27 @@ class _Users:
 class _Roles:
     async def permissions(self) -> Permissions:
         """List permissions"""
+
+    async def list(self) -> Roles:
+        """List roles"""
+
+    async def create(
+        self, *, name: str, description: str = "", permissions: builtins.list[str] | tuple[str, ...]
+    ) -> Role:
+        """Create a role"""
+
+    async def change(
+        self,
+        role: str,
+        /,
+        *,
+        description: str | None = None,
+        permissions: builtins.list[str] | tuple[str, ...] | None = None,
+    ) -> Role:
+        """Change a role"""
+
+    async def delete(self, role: str, /, *, take: bool = False) -> None:
+        """Delete a role"""
 
 class _Jobs:
     async def show(self, id: str, /) -> Job:

@@ -142,7 +142,7 @@ async def _days(population: Population, ask: Ask) -> list[str]:
 
 # -- the cases -------------------------------------------------------------------------------------
 
-_STABLE = ("session", "carrier", "credential", "person", "role_grant", "tenant", "ticket", "sign_in", "outbox")
+_STABLE = ("session", "carrier", "credential", "person", "role_grant", "role", "tenant", "ticket", "sign_in", "outbox")
 _MOVES = {"sign_in": {"spent", "refused", "throttled"}, "ticket": {"taken_at"}}
 """A refused try is counted, and an answered challenge is used up."""
 _SHARES = {f"n:{kind}:": share for kind, share in budgets.SHARES.items()}
