@@ -58,11 +58,12 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The signed-in user of a request. `profile` is an instance of the model given to Passgate, or a dict without a
-    model; None if the stored profile does not validate."""
+    """The signed-in user of a request. `username` is None without one. `profile` is an instance of the model given to
+    Passgate, or a dict without a model; None if the stored profile does not validate."""
 
     id: str
     email: str
+    username: str | None
     email_verified: bool
     profile: Any
     roles: tuple[str, ...]
@@ -123,6 +124,7 @@ def described(services: Services, me: Person) -> User:
     return User(
         id=me.person_id,
         email=me.row["email"],
+        username=me.row["username"] or None,
         email_verified=me.row["email_verified_at"] is not None,
         profile=as_value(services.profile, me.row["profile"]),
         roles=me.roles,
