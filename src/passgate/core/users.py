@@ -82,6 +82,8 @@ async def add(
         profile = people.profile_text(None)
         made = await people.create(ctx, db, tenant.id, at, profile=profile, verified=True, username=name)
         if made is None:
+            if name is None:
+                raise Conflict("Someone in this tenant already has that email address.")
             raise Conflict("Someone in this tenant already has that email address or username.")
         about = {"email": at.text, **({"username": name.text} if name else {})}
         await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about)
