@@ -75,6 +75,7 @@ class Finished(Carried):
 class User:
     id: str
     email: str
+    username: str | None
     email_verified: bool
     profile: dict[str, Any]
     roles: tuple[str, ...]
@@ -204,6 +205,7 @@ class Policy:
     totp_window: int
     totp_at_once: bool
     passkey_counter: str
+    usernames: str
     remember_days: int
     on_client_change: str
     access_life: int
@@ -235,6 +237,7 @@ class LinkAsked:
 class Managed:
     id: str
     email: str
+    username: str | None
     email_verified: bool
     profile: dict[str, Any]
     roles: tuple[str, ...]
@@ -355,7 +358,12 @@ class _Signin:
         """Start a sign-up"""
 
     async def start(
-        self, *, email: str | None = None, tenant: str | None = None, step_up: _StepUp | None = None
+        self,
+        *,
+        email: str | None = None,
+        username: str | None = None,
+        tenant: str | None = None,
+        step_up: _StepUp | None = None,
     ) -> Started:
         """Start a sign-in or step-up"""
 
@@ -486,6 +494,7 @@ class _Admin:
         totp_window: int | None = None,
         totp_at_once: bool | None = None,
         passkey_counter: str | None = None,
+        usernames: str | None = None,
         remember_days: int | None = None,
         on_client_change: str | None = None,
         access_life: int | None = None,
@@ -537,6 +546,7 @@ class _Users:
         self,
         *,
         email: str,
+        username: str | None = None,
         password: str | None = None,
         profile: dict[str, Any] | None = None,
         roles: builtins.list[str] | tuple[str, ...] | None = None,
@@ -553,6 +563,7 @@ class _Users:
         *,
         profile: dict[str, Any] | None = None,
         email: str | None = None,
+        username: str | None = None,
         password: str | None = None,
     ) -> Managed:
         """Change a user"""

@@ -57,7 +57,7 @@ def test_policy_explains_its_decision(shell: Shell) -> None:
 def test_people(shell: Shell) -> None:
     made = shell("user", "add", "Anna@Example.com", "--role", "owner", "--password-stdin", "--json", typed=PASSWORD)
     assert made.code == 0, made.err
-    names = {"id", "email", "email_verified", "profile", "roles", "created_at", "updated_at"}
+    names = {"id", "email", "username", "email_verified", "profile", "roles", "created_at", "updated_at"}
     assert set(made.json) == {*names, "disabled", "last_used_at"}
     assert (made.json["email"], made.json["email_verified"], made.json["roles"]) == (
         "Anna@example.com",

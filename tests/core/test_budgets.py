@@ -154,7 +154,7 @@ async def test_the_row_of_a_person_has_no_end_and_that_of_an_unknown_address_has
 
 
 async def test_where_no_address_was_typed_the_waits_are_the_persons(desk: Desk) -> None:
-    await desk.spend(replace(ANNA, email_key=""), STRANGER)
+    await desk.spend(replace(ANNA, identifier_key=""), STRANGER)
     assert await desk.used("w:password:anna's id") == [1]
     await desk.spend(ANNA, STRANGER)
     assert await desk.used("w:password:") == [1, 1]
@@ -178,7 +178,11 @@ async def test_fifty_codes_of_a_purpose_are_refused_in_a_day(desk: Desk, kind: K
     async with desk.ctx.read() as db:
         assert not await budgets.has_codes_left(desk.ctx, db, target)
         assert await budgets.has_codes_left(desk.ctx, db, replace(target, name="signin"))
-    for other in (replace(target, name="signin"), replace(target, email_key="other"), replace(target, tenant_id="x")):
+    for other in (
+        replace(target, name="signin"),
+        replace(target, identifier_key="other"),
+        replace(target, tenant_id="x"),
+    ):
         assert not (await desk.spend(other, tries)).is_closed
     desk.the.clock.forward(DAY)
     assert not (await desk.spend(target, tries)).is_closed
@@ -214,7 +218,7 @@ async def test_who_tries(desk: Desk) -> None:
 
     async def kind(ctx: Ctx, person: str | None = None, email: str | None = None, at: str = anna.tenant_id) -> Kind:
         async with ctx.read() as db:
-            found = await budgets.who(ctx, db, at, is_step_up=False, person_id=person, email_key=email)
+            found = await budgets.who(ctx, db, at, is_step_up=False, person_id=person, identifier_key=email)
         assert (found.entry is not None) is (found.kind is Kind.KNOWN)
         assert found.queue is (Queue.STRANGERS if found.kind is Kind.STRANGER else Queue.OWNERS)
         return found.kind

@@ -215,7 +215,7 @@ async def test_where_nothing_can_be_guessed_any_known_browser_is_known(trial: Tr
     async with trial.folk.ctx.write() as db:
         cookie = await known.renewed(trial.folk.ctx, db, actor.tenant_id, actor.person_id)
     ctx, begun = replace(trial.folk.ctx, origin=Origin("192.0.2.1", known=cookie)), await trial.begin()
-    signature = replace(trial.target, guess=Guess.NOT, email_key="")
+    signature = replace(trial.target, guess=Guess.NOT, identifier_key="")
     await proof.prove(ctx, trial.attempt(target=signature, sign_in=begun))
     assert (await trial.used(), trial.heard) == ({}, [(False, Queue.OWNERS)])
     await proof.prove(ctx, trial.attempt(sign_in=begun))
@@ -282,7 +282,7 @@ async def test_ten_refusals_or_tries_that_come_too_soon_end_a_sign_in(trial: Tri
                 await trial.prove(sign_in=begun)
         trial.folk.the.clock.forward(1)
     for number in range(10 - too_soon):
-        trial.target = replace(trial.target, email_key=f"{number}@example.com")
+        trial.target = replace(trial.target, identifier_key=f"{number}@example.com")
         with pytest.raises(ProofRefused):
             await trial.prove(sign_in=begun)
     trial.is_right = True

@@ -14,14 +14,15 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from passgate.core import budgets, credentials, jobs, people
+from passgate.core import budgets, credentials, jobs, people, usernames
 from passgate.core.budgets import Guess, Kind, Target
 from passgate.core.ctx import Person as Actor
-from passgate.store.tables import budget, outbox
+from passgate.store.tables import budget, outbox, person
 from tests.authenticator import Authenticator
 from tests.core.behind import OLDER, Folk
 from tests.kit import CHEAP, OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, running, settings_for
 from tests.neutrality.watch import Work, outcome, watched
+from tests.web.browsing import rule
 
 KINDS = (
     "unknown",
@@ -55,6 +56,10 @@ class Population:
 
     def address(self, kind: str) -> str:
         return f"a{KINDS.index(kind)}@example.com"
+
+    def username(self, email: str) -> str:
+        """As long as the address."""
+        return email.replace("@", ".")
 
     async def settle(self) -> None:
         await self.folk.create(self.address("known"))
@@ -115,11 +120,11 @@ async def population(tmp_path: Path, database_url: str | None) -> AsyncIterator[
 Seen = list[tuple[tuple[object, ...], Work]]
 
 
-async def signing_in(population: Population, email: str) -> Seen:
+async def signing_in(population: Population, named: str | dict[str, str]) -> Seen:
     """Start, prove with wrong answers, request a challenge and try to finish; each response with its work."""
     seen: Seen = []
     with watched(population.the) as work:
-        begun = await population.the.start(email)
+        begun = await population.the.start(**_named(named))
     seen.append((outcome(begun), work))
     handle = handle_of(begun)
     for factor, answer in (("password", OTHER_PASSWORD), ("password", "short"), ("email_code", "12345678")):
@@ -131,6 +136,10 @@ async def signing_in(population: Population, email: str) -> Seen:
             answered = await ask
         seen.append((outcome(answered), work))
     return seen
+
+
+def _named(named: str | dict[str, str]) -> dict[str, str]:
+    return {"email": named} if isinstance(named, str) else named
 
 
 async def _mailed(population: Population, begin: Callable[[], Awaitable[object]]) -> Seen:
@@ -168,11 +177,11 @@ async def recovering(population: Population, email: str) -> Seen:
     return await _mailed(population, lambda: population.the.recover(email))
 
 
-async def by_passkey(population: Population, email: str) -> Seen:
-    """Name an address and answer with a passkey that is not registered: two challenges, then the same answer twice."""
+async def by_passkey(population: Population, named: str | dict[str, str]) -> Seen:
+    """Name somebody and answer with a passkey that is not registered: two challenges, then the same answer twice."""
     device, seen, options = Authenticator(), Seen(), {}
     device.create(CREATION, OURS)
-    handle = handle_of(await population.the.start(email))
+    handle = handle_of(await population.the.start(**_named(named)))
     for _ in range(2):
         with watched(population.the) as work:
             asked = await population.the.challenge(handle, "passkey")
@@ -212,6 +221,75 @@ async def test_whoever_it_is(population: Population, way: Callable[[Population, 
             assert work.rows == normal.rows, (kind, step)
     assert any(work.hashes for _, work in seen["known"]) is (way in (signing_in, signing_up))
     assert any(work.statements for _, work in seen["known"])
+
+
+# -- by username -----------------------------------------------------------------------------------
+
+
+async def give_usernames(population: Population) -> None:
+    """To everybody, as long as the others; `unknown` and `ghost` are nobody's."""
+    async with population.folk.ctx.write() as db:
+        for found in await population.the.rows(person):
+            name = usernames.given(population.username(found["email"]), by_oneself=False)
+            assert await people.set_username(population.folk.ctx, db, found["tenant_id"], found["id"], name)
+
+
+async def by_username(population: Population, email: str) -> Seen:
+    return await signing_in(population, {"username": population.username(email)})
+
+
+async def by_username_and_passkey(population: Population, email: str) -> Seen:
+    return await by_passkey(population, {"username": population.username(email)})
+
+
+async def by_username_and_mail(population: Population, email: str) -> Seen:
+    return await _mailed(population, lambda: population.the.start(username=population.username(email)))
+
+
+async def by_address_and_mail(population: Population, email: str) -> Seen:
+    return await _mailed(population, lambda: population.the.start(email))
+
+
+@pytest.mark.parametrize("way", [by_username, by_username_and_passkey, by_username_and_mail])
+async def test_whoever_it_is_by_username(
+    population: Population, way: Callable[[Population, str], Awaitable[Seen]]
+) -> None:
+    """Known or not, a username costs and answers what every other does."""
+    first = ["email_code"] if way is by_username_and_mail else ["password", "passkey"]
+    await give_usernames(population)
+    await rule(population.the, usernames="optional", first=first)
+    for kind in KINDS:  # a refusal for each of these names too
+        handle = handle_of(await population.the.start(username=population.username(population.address(kind))))
+        assert code_of(await population.the.prove(handle, first[0], "99999999")) == "proof_refused"
+    seen = {kind: await way(population, population.address(kind)) for kind in KINDS}
+    for kind in KINDS:
+        twin = seen[TWINS.get(kind, "unknown")]
+        for step, ((answer, work), (same, normal)) in enumerate(zip(seen[kind], twin, strict=True)):
+            assert answer == same, (kind, step)
+            assert (work.hashes, work.checks) == (normal.hashes, normal.checks), (kind, step)
+            assert work.statements == normal.statements, (kind, step)
+            assert work.rows == normal.rows, (kind, step)
+
+
+async def test_either_name_is_as_much_work(population: Population) -> None:
+    """An address that is typed where a username is meant, or the other way round, is no less and no more."""
+    await give_usernames(population)
+    await rule(population.the, usernames="optional", first=["password", "passkey", "email_code"])
+    ways = (
+        (signing_in, by_username),
+        (by_passkey, by_username_and_passkey),
+        (by_address_and_mail, by_username_and_mail),
+    )
+    for address, username in ways:
+        for kind in ("unknown", "known"):
+            handle = handle_of(await population.the.start(username=population.username(population.address(kind))))
+            assert code_of(await population.the.prove(handle, "password", OTHER_PASSWORD)) == "proof_refused"
+            one = await address(population, population.address(kind))
+            population.the.clock.forward(3601)  # both names share the mails of one mailbox
+            other = await username(population, population.address(kind))
+            for (answer, work), (same, normal) in zip(one, other, strict=True):
+                assert answer[0] == same[0]
+                assert work == normal, (address, kind)
 
 
 async def test_a_known_passkey_is_no_more_than_an_unknown_one(population: Population) -> None:

@@ -20,7 +20,7 @@ async def test_show_and_change(the: The) -> None:
     anna = await the.person()
     displayed = await the.http.get(ME, headers=anna.auth)
     assert (displayed.status_code, displayed.json().keys()) == (200, {"user", "tenant"})
-    names = {"id", "email", "email_verified", "profile", "roles", "created_at", "updated_at"}
+    names = {"id", "email", "username", "email_verified", "profile", "roles", "created_at", "updated_at"}
     assert displayed.json()["user"].keys() == names
     assert displayed.json()["tenant"].keys() == {"id", "name", "display_name"}
     profile = {"name": "Anna 🦜", "n": 1.5, "deep": [{"a": None}], "": "", "big": 2**63 - 1}

@@ -46,7 +46,7 @@ async def test_the_answer_is_the_contracts(the: The, query: str) -> None:
     assert answer.headers["cache-control"] == "no-store"
     body = answer.json()
     assert body.keys() == {"user", "tenant", "session"}
-    names = {"id", "email", "email_verified", "profile", "roles", "created_at", "updated_at"}
+    names = {"id", "email", "username", "email_verified", "profile", "roles", "created_at", "updated_at"}
     assert body["user"].keys() == names
     assert body["tenant"].keys() == {"id", "name", "display_name"}
     assert body["session"].keys() == {

@@ -20,7 +20,8 @@ from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of
 USERS = "/api/v1/users"
 NOBODY = "00000000-0000-7000-8000-000000000000"
 FIELDS = {
-    "id", "email", "email_verified", "profile", "roles", "created_at", "updated_at", "disabled", "last_used_at",
+    "id", "email", "username", "email_verified", "profile", "roles", "created_at", "updated_at", "disabled",
+    "last_used_at",
 }  # fmt: skip
 
 

@@ -66,7 +66,8 @@ def asked_of(
 
 def line(user: dict[str, Any]) -> str:
     marks = [*user["roles"], *(["disabled"] if user["disabled"] else [])]
-    return f"{user['id']}  {user['email']}  {' '.join(marks) or '-'}"
+    names = [user["email"], *([user["username"]] if user["username"] else [])]
+    return f"{user['id']}  {'  '.join(names)}  {' '.join(marks) or '-'}"
 
 
 def add(
@@ -74,6 +75,7 @@ def add(
     email: Email,
     tenant: TenantName = MAIN,
     role: Annotated[str, typer.Option(help="A role: owner, admin, user, read_only, or one of your own.")] = "user",
+    username: Annotated[str | None, typer.Option(help="A username, if the tenant has them.")] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input (one line).")
     ] = False,
@@ -83,14 +85,14 @@ def add(
     from passgate.core import users  # noqa: PLC0415
 
     secret = desk.password_from_stdin() if password_stdin else None
-    made = asked(ctx, lambda core: users.add(core, tenant, email, role, secret), make=True)
+    made = asked(ctx, lambda core: users.add(core, tenant, email, role, secret, username), make=True)
     desk.show(made, line(made), as_json=as_json)
 
 
 def everybody(
     ctx: typer.Context,
     tenant: TenantName = MAIN,
-    search: Annotated[str, typer.Option(help="The beginning of the email address.")] = "",
+    search: Annotated[str, typer.Option(help="The beginning of the email address or username.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List a tenant's users, oldest first."""

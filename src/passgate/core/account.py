@@ -1,5 +1,5 @@
-"""Actions of a signed-in person on their own account: profile, password, sessions, activity, export, deletion. Each
-runs in `action`; those that could take over an account require a fresh proof.
+"""Actions of a signed-in person on their own account: profile, username, password, sessions, activity, export,
+deletion. Each runs in `action`; those that could take over an account require a fresh proof.
 
 Not here: signing in, which is `signin`.
 """
@@ -10,7 +10,19 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, audit, budgets, credentials, erasure, mail, people, sessions, tenants, undo_link
+from passgate.core import (
+    access,
+    audit,
+    budgets,
+    credentials,
+    erasure,
+    mail,
+    people,
+    sessions,
+    tenants,
+    undo_link,
+    usernames,
+)
 from passgate.core.action import ANYBODY, Ends, action
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Operator
@@ -21,7 +33,8 @@ from passgate.core.policy import is_fresh, own_level, recent, stronger
 from passgate.core.profile import checked
 from passgate.core.rules import AAL1, Rules
 from passgate.core.undo_link import Change
-from passgate.errors import SessionEnded, StepUpNeeded
+from passgate.core.usernames import Username
+from passgate.errors import Conflict, Invalid, SessionEnded, StepUpNeeded
 from passgate.hashing import Queue, Stored
 from passgate.store import Db
 
@@ -74,6 +87,46 @@ async def set_profile(ctx: Ctx, profile: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
+async def set_username(ctx: Ctx, username: str, profile: dict[str, Any] | None = None) -> None:
+    """Choose a username, or none with an empty text; and change the profile in the same transaction. Since it is a name
+    to sign in with, this asks for a fresh proof, as a change of address does. Raises Invalid, Conflict."""
+    await fresh(ctx)
+    text = None if profile is None else people.profile_text(checked(ctx.services.profile, profile))
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
+    if tenant is None:
+        raise SessionEnded
+    name = named(tenant, username, by_oneself=True)
+    async with action(ctx) as acting:
+        if text is not None:
+            await people.set_profile(ctx, acting.db, *ctx.person.key, text)
+            await record(ctx, acting.db, Event.PROFILE_CHANGED)
+        await rename(ctx, acting.db, acting.person, name)
+
+
+def named(tenant: tenants.Tenant, username: str, *, by_oneself: bool) -> Username | None:
+    """A username to be given in this tenant; None for an empty text. Raises Invalid, also where the tenant has none."""
+    if tenant.rules.usernames == "off":
+        raise Invalid({"username": "value"})
+    return usernames.given(username, by_oneself=by_oneself) if username else None
+
+
+async def rename(ctx: Ctx, db: Db, found: RowMapping, name: Username | None) -> None:
+    """Give somebody another username, or take it away; nothing is recorded of one that stays. Raises Conflict."""
+    text = name.text if name else ""
+    if text == found["username"]:
+        return
+    if not await people.set_username(ctx, db, found["tenant_id"], found["id"], name):
+        raise username_taken()
+    about: dict[str, Any] = {"tenant_id": found["tenant_id"], "subject_id": found["id"]}
+    personal = {"username": text, "username_before": found["username"]}
+    await record(ctx, db, Event.USERNAME_CHANGED, **about, personal=personal)
+
+
+def username_taken() -> Conflict:
+    return Conflict("Someone already has that username.")
+
+
 async def set_password(ctx: Ctx, new: str) -> None:
     """Replace the password, end all other sessions and pending sign-ins, and notify the person by mail."""
     await fresh(ctx)
@@ -82,7 +135,7 @@ async def set_password(ctx: Ctx, new: str) -> None:
         found = await people.by_id(db, *ctx.person.key)
     if tenant is None or found is None:
         raise SessionEnded
-    context = (found["email_key"], tenant.name, tenant.display_name)
+    context = (found["email_key"], found["username_key"], tenant.name, tenant.display_name)
     stored = await password.vetted(ctx.queued(Queue.OWNERS), new, tenant.rules, context)
     ends = Ends.PENDING | Ends.OTHER_SESSIONS
     async with action(ctx, ends=ends, reason="password_changed") as acting:

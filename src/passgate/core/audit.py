@@ -38,13 +38,15 @@ async def record(
     **facts: Any,
 ) -> None:
     """Write one row, into the chain of `tenant_id`, or of whoever acts if they belong to one. `facts` must contain
-    nothing secret and nothing personal; an address goes into `personal`. A row that is about nobody outlives whoever
-    typed the address, so it holds a keyed hash instead."""
+    nothing secret and nothing personal; an address or username goes into `personal`. A row that is about nobody
+    outlives whoever typed it, so it holds a keyed hash instead."""
     me = ctx.principal if isinstance(ctx.principal, Person) else None
     tenant = _chain(ctx.principal, tenant_id)
     about = {"ip": ctx.origin.ip, "browser": ctx.origin.browser, "os": ctx.origin.os, **(personal or {})}
     if subject_id is None and me is None and "email" in about:
         about["address_hash"] = address_hash(ctx, tenant, about.pop("email"))
+    if subject_id is None and me is None and "username" in about:
+        about["username_hash"] = address_hash(ctx, tenant, about.pop("username"))
     facts["principal"] = ctx.principal.kind
     if ctx.request_id:
         facts["request_id"] = ctx.request_id
@@ -78,7 +80,8 @@ def _chain(principal: Principal, tenant_id: str | None) -> str:
 
 
 def address_hash(ctx: Ctx, tenant_id: str, email: str) -> str:
-    """How a row about nobody names an address, in hex: the same for all its spellings and after every key rotation."""
+    """How a row about nobody names an address, or a username, in hex: the same for all its spellings and after every
+    key rotation."""
     return ctx.ring.stable_mac(digest(b"audit address", tenant_id.encode(), email.lower().encode())).hex()
 
 

@@ -40,21 +40,22 @@ def _find(rows: frozenset[str] | None = None) -> Select[Any]:
 
 _PERSON = person.c.id == bindparam("of_person")
 _OF_PERSON = _find().where(_PERSON)
-_OF_ADDRESS = _find().where(person.c.email_key == bindparam("of_email_key"))
+_OF_IDENTIFIER = _find().where(people.identified(bindparam("of_identifier")))
 
 
 async def find(ctx: Ctx, sign_in: SignIn, kind: str) -> tuple[Target, RowMapping | None]:
     """What a wrong answer counts against, and {person_id, disabled_at, disabled_by, id, secret_sealed, scheme, counter,
-    version} of the named person, or of the person with the entered address. For an unknown address the row is None, and
-    answers are counted in the same way. Without a credential of that kind its columns are None."""
+    version} of the named person, or of the person with the entered address or username. For an unknown one the row is
+    None, and answers are counted in the same way. Without a credential of that kind its columns are None."""
     async with ctx.read() as db:
         if sign_in.person_id:
             query = _OF_PERSON if sign_in.rows is None else _find(sign_in.rows).where(_PERSON)
             row = await db.one(query, of_tenant=sign_in.tenant_id, of_person=sign_in.person_id, of_kind=kind)
         else:
-            row = await db.one(_OF_ADDRESS, of_tenant=sign_in.tenant_id, of_email_key=sign_in.email_key, of_kind=kind)
+            typed = {"of_tenant": sign_in.tenant_id, "of_identifier": sign_in.identifier_key}
+            row = await db.one(_OF_IDENTIFIER, **typed, of_kind=kind)
     person_id = row["person_id"] if row else None
-    return Target(Guess.AUTHENTICATOR, sign_in.tenant_id, kind, person_id, sign_in.email_key), row
+    return Target(Guess.AUTHENTICATOR, sign_in.tenant_id, kind, person_id, sign_in.identifier_key), row
 
 
 def is_usable(row: RowMapping | None, sign_in: SignIn | None = None) -> bool:

@@ -73,14 +73,14 @@ class Guess(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an answer is checked against: `name` is a factor or the purpose of a mailed code. An unknown address has no
-    person, and the same counters under a keyed hash of the address."""
+    """What an answer is checked against: `name` is a factor or the purpose of a mailed code. `identifier_key`: the
+    address or username that was typed. An unknown one has no person, and the same counters under its keyed hash."""
 
     guess: Guess
     tenant_id: str
     name: str = ""
     person_id: str | None = None
-    email_key: str = ""
+    identifier_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,19 @@ class Spent:
 
 
 async def who(
-    ctx: Ctx, db: Db, tenant_id: str, *, is_step_up: bool, person_id: str | None = None, email_key: str | None = None
+    ctx: Ctx,
+    db: Db,
+    tenant_id: str,
+    *,
+    is_step_up: bool,
+    person_id: str | None = None,
+    identifier_key: str | None = None,
 ) -> Who:
-    """Who tries something for this person or address. Without a cookie it is decided without a statement."""
+    """Who tries something for this person, or for this address or username. Without a cookie it is decided without
+    a statement."""
     if is_step_up:
         return STEP_UP
-    found = await known.entry(ctx, db, tenant_id, person_id=person_id, email_key=email_key)
+    found = await known.entry(ctx, db, tenant_id, person_id=person_id, identifier_key=identifier_key)
     return Who(Kind.KNOWN, found) if found else Who(Kind.STRANGER)
 
 
@@ -397,22 +404,24 @@ def networks(ip: str) -> tuple[tuple[str, int], ...]:
 # -- keys ------------------------------------------------------------------------------------------
 
 
-def address_mac(ctx: Ctx, tenant_id: str, email_key: str) -> str:
-    """Keyed with a secret that never rotates: the table lists no addresses, and a new key refills nothing."""
-    return ctx.ring.stable_mac(f"{tenant_id} {email_key}".encode()).hex()
+def address_mac(ctx: Ctx, tenant_id: str, identifier_key: str) -> str:
+    """Of an address or username. Keyed with a secret that never rotates: the table lists none of them, and a new key
+    refills nothing."""
+    return ctx.ring.stable_mac(f"{tenant_id} {identifier_key}".encode()).hex()
 
 
 def count_key(ctx: Ctx, target: Target, kind: Kind) -> str:
     """The row of consecutive refusals of one kind."""
-    return f"n:{kind}:{target.name}:{target.person_id or address_mac(ctx, target.tenant_id, target.email_key)}"
+    return f"n:{kind}:{target.name}:{target.person_id or address_mac(ctx, target.tenant_id, target.identifier_key)}"
 
 
 def _ladder_key(ctx: Ctx, target: Target) -> str:
-    """The waits of strangers: those of the typed address. Where none was typed, a proof has named the person."""
-    whose = address_mac(ctx, target.tenant_id, target.email_key) if target.email_key else target.person_id
+    """The waits of strangers: those of what was typed, so that they never say which username goes with which address.
+    Where nothing was typed, a proof has named the person."""
+    whose = address_mac(ctx, target.tenant_id, target.identifier_key) if target.identifier_key else target.person_id
     return f"w:{target.name}:{whose}"
 
 
 def mailed_key(ctx: Ctx, target: Target) -> str:
     """The refused codes of a day: those of the address, whoever has it."""
-    return f"d:{target.name}:{address_mac(ctx, target.tenant_id, target.email_key or target.person_id or '')}"
+    return f"d:{target.name}:{address_mac(ctx, target.tenant_id, target.identifier_key or target.person_id or '')}"

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, literal, or_, select, true, tuple_
 
-from passgate.core import access, people
+from passgate.core import access, people, usernames
 from passgate.core.ctx import Ctx
 from passgate.errors import Invalid, NotFound
 from passgate.store import Db
@@ -29,6 +29,7 @@ _SORTED = {
     "updated_at": person.c.updated_at,
     "last_used_at": person.c.last_used_at,
     "email": person.c.email_key,
+    "username": person.c.username_key,
 }
 SORTS = (*_SORTED, *(f"-{name}" for name in _SORTED))
 """A minus: downwards."""
@@ -46,8 +47,8 @@ Span = tuple[int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who is looked for. `search`: the beginning of the address; `role_at_most`: people without a permission that this
-    role lacks; `last_used`: never used is before everything."""
+    """Who is looked for. `search`: the beginning of the address or username; `role_at_most`: people without a
+    permission that this role lacks; `last_used`: never used is before everything."""
 
     search: str = ""
     role_at_most: str | None = None
@@ -137,8 +138,7 @@ def _sorted(tenant_id: str, asked: Asked, within: list[str]) -> tuple[Any, bool,
 def _conditions(tenant_id: str, asked: Asked, within: list[str]) -> Iterator[ColumnElement[bool]]:
     yield person.c.tenant_id == tenant_id
     if asked.search:
-        start = unicodedata.normalize("NFC", asked.search.strip().lower())
-        yield and_(person.c.email_key >= start, person.c.email_key < start + _LAST)
+        yield _begins(asked.search.strip())
     if asked.disabled is not None:
         yield person.c.disabled_at.is_not(None) if asked.disabled else person.c.disabled_at.is_(None)
     if asked.role_at_most is not None:
@@ -152,6 +152,13 @@ def _conditions(tenant_id: str, asked: Asked, within: list[str]) -> Iterator[Col
             yield column >= since
         if until is not None:
             yield column < until
+
+
+def _begins(search: str) -> ColumnElement[bool]:
+    """Whose address or username begins so: a range of an index for each."""
+    address, name = unicodedata.normalize("NFC", search.lower()), usernames.folded(search)
+    by_address = and_(person.c.email_key >= address, person.c.email_key < address + _LAST)
+    return or_(by_address, and_(person.c.username_key >= name, person.c.username_key < name + _LAST))
 
 
 def _has_other_than(within: list[str]) -> ColumnElement[bool]:
@@ -175,7 +182,7 @@ def _opened(cursor: str, asked: Asked) -> tuple[Any, str]:
         sort, value, person_id = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
     except (ValueError, TypeError):
         raise Invalid({"after": "value"}) from None
-    kind = str if asked.sort.endswith("email") else int
+    kind = str if asked.sort.endswith(("email", "username")) else int
     is_place = sort == asked.sort and type(value) is kind and isinstance(person_id, str)
     if not is_place or not f"{value}{person_id}".isprintable() or (kind is int and not 0 <= value < 2**63):
         raise Invalid({"after": "value"})

@@ -159,6 +159,11 @@ class Event(StrEnum):
         "An email address was changed. The personal part names both addresses.",
         N_("Email address changed"),
     )
+    USERNAME_CHANGED = (
+        "account:username:changed",
+        "A username was given, changed or removed. The personal part names both.",
+        N_("Username changed"),
+    )
     CHANGES_UNDONE = (
         "account:changes:undone",
         "Changes of sign-in options were undone from the address that stood before them. The facts name the changes.",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from passgate.core import throttle
+from passgate.core import throttle, usernames
 from passgate.core.ctx import Ctx
 from passgate.seal import Unreadable
 from passgate.store import Db
@@ -32,7 +32,7 @@ _IN_ALL = 16
 _LONGEST = 4096
 _PURPOSE = "known"
 
-_LIVE = select(person.c.id, person.c.epoch, person.c.email_key).where(
+_LIVE = select(person.c.id, person.c.epoch, person.c.email_key, person.c.username_key).where(
     person.c.tenant_id == bindparam("of_tenant"),
     person.c.id.in_(bindparam("ids", expanding=True)),
     person.c.disabled_at.is_(None),
@@ -74,10 +74,10 @@ def read(ctx: Ctx) -> list[Entry]:
 
 
 async def entry(
-    ctx: Ctx, db: Db, tenant_id: str, *, person_id: str | None = None, email_key: str | None = None
+    ctx: Ctx, db: Db, tenant_id: str, *, person_id: str | None = None, identifier_key: str | None = None
 ) -> Entry | None:
-    """The entry of this person, or of whoever has this address; with neither, any of the tenant. None for a stranger:
-    no entry, an older epoch, a disabled person, too many refusals. Runs no statement without a cookie."""
+    """The entry of this person, or of whoever has this address or username; with neither, any of the tenant. None for a
+    stranger: no entry, an older epoch, a disabled person, too many refusals. Runs no statement without a cookie."""
     mine = {one.person_id: one for one in read(ctx) if one.tenant_id == tenant_id}
     if person_id is not None:
         mine = {who: one for who, one in mine.items() if who == person_id}
@@ -85,7 +85,9 @@ async def entry(
         return None
     for row in await db.rows(_LIVE, of_tenant=tenant_id, ids=list(mine)):
         found = mine[row["id"]]
-        if row["epoch"] != found.epoch or (email_key is not None and row["email_key"] != email_key):
+        if row["epoch"] != found.epoch:
+            continue
+        if identifier_key is not None and not usernames.is_identified(row, identifier_key):
             continue
         if await throttle.used(ctx, db, found.key) < REFUSALS:
             return found

@@ -345,7 +345,8 @@ async def enqueue(
     left: int = 0,
     erase_at: int = 0,
 ) -> None:
-    """Insert a sealed mail into the outbox and wake the worker after the commit."""
+    """Insert a sealed mail into the outbox and wake the worker after the commit. To nobody (an empty `to`) it is the
+    same work and the same row, emptied as after its delivery."""
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at}
     more["home"] = await tenants.link(ctx, db, tenant_id)
     message = render(ctx, kind, to, service=service, code=code, link=link, **more)
@@ -361,6 +362,6 @@ async def enqueue(
         created_at=now,
         due_at=now,
         expires_at=now + life * SECOND,
-        message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()),
+        message_sealed=ctx.ring.seal("outbox", f"outbox:{message.id}", message.to_json()) if to else None,
     )
     db.after_commit(ctx.services.wake.set)

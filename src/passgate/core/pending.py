@@ -71,9 +71,24 @@ class SignIn:
         return str(self.data.get("email", ""))
 
     @property
+    def identifier(self) -> str:
+        """What was typed at its start: an address or a username, or nothing."""
+        return self.email or str(self.data.get("username", ""))
+
+    @property
+    def identifier_key(self) -> str:
+        """One of an address has an @, and one of a username has none, so they are never equal."""
+        return self.email_key or str(self.data.get("username_key", ""))
+
+    @property
+    def is_by_username(self) -> bool:
+        return "username" in self.data
+
+    @property
     def personal(self) -> dict[str, str]:
-        """The personal part of its audit rows."""
-        return {"email": self.email} if self.email else {}
+        """The personal part of its audit rows. A username is the same there in all its spellings."""
+        found = {"email": self.email, "username": str(self.data.get("username_key", ""))}
+        return {name: text for name, text in found.items() if text}
 
 
 _THIS = (table.c.tenant_id == bindparam("of_tenant"), table.c.id == bindparam("of_sign_in"))
@@ -148,6 +163,8 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
     except Unreadable:
         raise HandleInvalid from None
     rules = Rules.parsed(row["policy"], ctx.factors)
+    if "username" in data and rules.usernames == "off":  # switched off since it began
+        raise HandleInvalid
     return _value(row, data, row["name"], row["display_name"], rules)
 
 

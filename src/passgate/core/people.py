@@ -1,6 +1,8 @@
-"""People and their addresses: find, create, change, disable, erase. One person belongs to exactly one tenant.
+"""People, their addresses and usernames: find, create, change, disable, erase. One person belongs to exactly one
+tenant.
 
-Not here: what a person can prove (`factors`) and what they may do (`access`).
+Not here: which usernames there may be (`usernames`), what a person can prove (`factors`) and what they may do
+(`access`).
 """
 
 from __future__ import annotations
@@ -12,11 +14,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, delete, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    RowMapping,
+    Select,
+    String,
+    and_,
+    bindparam,
+    delete,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from passgate.core.audit import canonical
 from passgate.core.ctx import Ctx
+from passgate.core.usernames import Username
 from passgate.errors import Invalid
 from passgate.store import Db
 from passgate.store.tables import person
@@ -96,6 +112,24 @@ _BY_KEY = select(person).where(
     person.c.tenant_id == bindparam("of_tenant"), person.c.email_key == bindparam("of_email_key")
 )
 
+_NO_NAME = literal_column("''", String)
+
+
+def identified(key: BindParameter[str]) -> ColumnElement[bool]:
+    """Who has this as their address or as their username, which is never both: one statement for either, and an index
+    for each. Nobody has an empty one."""
+    return or_(person.c.email_key == key, and_(person.c.username_key == key, person.c.username_key != _NO_NAME))
+
+
+_BY_IDENTIFIER = select(person).where(
+    person.c.tenant_id == bindparam("of_tenant"), identified(bindparam("of_identifier"))
+)
+
+
+async def by_identifier(db: Db, tenant_id: str, key: str) -> RowMapping | None:
+    """Who has this address or username."""
+    return await db.one(_BY_IDENTIFIER, of_tenant=tenant_id, of_identifier=key)
+
 
 async def by_key(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
     return await db.one(_BY_KEY, of_tenant=tenant_id, of_email_key=email_key)
@@ -112,8 +146,18 @@ async def email_of(ctx: Ctx, tenant_id: str, person_id: str) -> str:
     return str(found["email"]) if found else ""
 
 
-async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str, verified: bool) -> str | None:
-    """The new person's id, or None if the address is taken; one statement decides between concurrent requests."""
+async def create(
+    ctx: Ctx,
+    db: Db,
+    tenant_id: str,
+    at: Address,
+    *,
+    profile: str,
+    verified: bool,
+    username: Username | None = None,
+) -> str | None:
+    """The new person's id, or None if the address or username is taken; one statement decides between concurrent
+    requests."""
     now, person_id = ctx.now(), ctx.world.uuid()
     row = {
         "id": person_id,
@@ -121,6 +165,8 @@ async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str,
         "email": at.text,
         "email_key": at.key,
         "email_verified_at": now if verified else None,
+        "username": username.text if username else "",
+        "username_key": username.key if username else "",
         "profile": profile,
         "created_at": now,
         "updated_at": now,
@@ -173,6 +219,17 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     except IntegrityError:
         return False
     return moved == 1
+
+
+async def set_username(ctx: Ctx, db: Db, tenant_id: str, person_id: str, name: Username | None) -> bool:
+    """Give another username, or take it away. False if someone else in the tenant has it, after which the transaction
+    must be rolled back."""
+    values = {"username": name.text if name else "", "username_key": name.key if name else ""}
+    move = update(person).where(*_is(tenant_id, person_id)).values(**values, updated_at=ctx.now())
+    try:
+        return await db.change(move) == 1
+    except IntegrityError:
+        return False
 
 
 async def prove_address(ctx: Ctx, db: Db, found: RowMapping) -> None:
@@ -260,10 +317,11 @@ def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ColumnElem
 
 
 def as_json(row: RowMapping | dict[str, Any]) -> dict[str, Any]:
-    """The API's user object: {id, email, email_verified, profile, roles, created_at, updated_at}."""
+    """The API's user object: {id, email, username, email_verified, profile, roles, created_at, updated_at}."""
     return {
         "id": row["id"],
         "email": row["email"],
+        "username": row["username"] or None,
         "email_verified": row["email_verified_at"] is not None,
         "profile": json.loads(row["profile"]),
         "roles": sorted(row["roles"].split(",")) if row["roles"] else [],

@@ -95,6 +95,9 @@ class Rules(BaseModel):
     passkey_counter: Annotated[str, _one_of("refuse", "note")] = Field(
         "refuse", description="If a passkey's counter doesn't increase: refuse or note"
     )
+    usernames: Annotated[str, _one_of("off", "optional")] = Field(
+        "off", description="Whether users may have a username and sign in with it: off or optional"
+    )
     remember_days: int = Field(30, ge=0, le=365, description="Days a browser can be remembered. 0: never")
     on_client_change: Annotated[str, _one_of("off", "log", "step_up", "end")] = Field(
         "log", description="If another browser or system uses a session: off, log, step_up or end"

@@ -81,6 +81,7 @@ _WHOLE = (
         carrier.c.proofs,
         carrier.c.ended_at.label("carrier_ended_at"),
         person.c.email,
+        person.c.username,
         person.c.email_verified_at,
         person.c.profile,
         person.c.created_at.label("person_created_at"),

@@ -150,7 +150,7 @@ async def _debit_challenge(ctx: Ctx, sign_in: SignIn) -> None:
     if sign_in.journey.is_step_up:
         return
     async with ctx.write() as db:
-        mine = {"person_id": sign_in.person_id, "email_key": sign_in.email_key or None}
+        mine = {"person_id": sign_in.person_id, "identifier_key": sign_in.identifier_key or None}
         await budgets.start(ctx, db, await budgets.who(ctx, db, sign_in.tenant_id, is_step_up=False, **mine))
 
 

@@ -1,5 +1,5 @@
-"""Starting a sign-in, a sign-up, a recovery or a step-up, by address, session or link. Each start debits a budget
-before it costs any work. Starts of strangers are counted and not written into the trail; what they lead to is.
+"""Starting a sign-in, a sign-up, a recovery or a step-up, by address, username, session or link. Each start debits a
+budget before it costs any work. Starts of strangers are counted and not written into the trail; what they lead to is.
 
 Not here: everything after the start, which is `signin`.
 """
@@ -26,6 +26,7 @@ from passgate.core import (
     tenants,
     undo,
     undo_link,
+    usernames,
 )
 from passgate.core.action import ANYBODY, action
 from passgate.core.audit import canonical, record
@@ -59,19 +60,50 @@ class Started:
 
 
 async def sign_in(
-    ctx: Ctx, email: str | None, tenant_name: str | None, return_to: str | None = None, browser: str | None = None
+    ctx: Ctx,
+    email: str | None,
+    tenant_name: str | None,
+    return_to: str | None = None,
+    browser: str | None = None,
+    *,
+    username: str | None = None,
+    or_username: bool = False,
 ) -> Started:
-    """Start a sign-in. Names no person: only a proof does. `return_to`: where the page goes afterwards, which that page
-    checks; `browser`: the cookie of a remembered browser. Throttled."""
-    at = people.address(email) if email is not None else None
-    data = {"email": at.text, "email_key": at.key} if at else {}
+    """Start a sign-in. Names no person: only a proof does. `or_username`: an `email` without an @ is a username, where
+    the tenant has them. `return_to`: where the page goes afterwards, which that page checks; `browser`: the cookie of a
+    remembered browser. Throttled."""
+    if email is not None and username is not None:
+        raise Invalid({"username": "value"})
+    async with ctx.read() as db:
+        tenant = await _open_tenant(ctx, db, tenant_name)
+    if or_username and email is not None and "@" not in email and tenant.rules.usernames != "off":
+        data, key = _by_username(tenant, email, "email")
+    elif username is not None:
+        data, key = _by_username(tenant, username, "username")
+    else:
+        data, key = _by_address(email)
     if remembered := device.presented(ctx, browser):
         data["browser"] = remembered
     async with ctx.write() as db:
-        tenant = await _open_tenant(ctx, db, tenant_name)
-        tries = await _debited(ctx, db, tenant.id, at)
+        tries = await _debited(ctx, db, tenant.id, key)
         begun, handle = await _begin(ctx, db, tries, tenant, SIGN_IN, data | _going(return_to))
         return await _started(ctx, db, begun, handle)
+
+
+def _by_username(tenant: tenants.Tenant, text: str, field: str) -> tuple[dict[str, Any], str]:
+    """What the pending sign-in stores, and the key. That a tenant has no usernames is no secret; who has one is."""
+    if tenant.rules.usernames == "off":
+        raise Invalid({field: "value"})
+    name = usernames.typed(text, field)
+    return {"username": name.text, "username_key": name.key}, name.key
+
+
+def _by_address(email: str | None) -> tuple[dict[str, Any], str]:
+    """The same; without an address only a passkey can name anybody."""
+    if email is None:
+        return {}, ""
+    at = people.address(email)
+    return {"email": at.text, "email_key": at.key}, at.key
 
 
 async def sign_up(
@@ -88,7 +120,7 @@ async def sign_up(
     async with ctx.read() as db:
         tenant = await signup.target(ctx, db, tenant_name, new_tenant)
     async with ctx.write() as db:
-        tries = await _debited(ctx, db, tenant.id, people.address(email))
+        tries = await _debited(ctx, db, tenant.id, people.address(email).key)
         await budgets.may_insert(ctx, db, tries)
     if secret is not None:
         data["password"] = await signup.hashed(ctx.queued(Queue.SIGN_UPS), tenant, secret, data)
@@ -103,7 +135,7 @@ async def recover(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
     at = people.address(email)
     async with ctx.write() as db:
         tenant = await _open_tenant(ctx, db, tenant_name)
-        tries = await _debited(ctx, db, tenant.id, at)
+        tries = await _debited(ctx, db, tenant.id, at.key)
         begun, handle = await _begin(ctx, db, tries, tenant, RECOVERY, {"email": at.text, "email_key": at.key})
         await recovery.announce(ctx, db, begun)
         return await _started(ctx, db, begun, handle)
@@ -241,9 +273,9 @@ async def _open_tenant(ctx: Ctx, db: Db, name: str | None) -> tenants.Tenant:
     return tenant
 
 
-async def _debited(ctx: Ctx, db: Db, tenant_id: str, at: people.Address | None) -> Who:
+async def _debited(ctx: Ctx, db: Db, tenant_id: str, identifier_key: str) -> Who:
     """Debit a start of whoever tries. Throttled."""
-    tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, email_key=at.key if at else None)
+    tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, identifier_key=identifier_key or None)
     await budgets.start(ctx, db, tries)
     return tries
 

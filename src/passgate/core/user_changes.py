@@ -39,7 +39,13 @@ from passgate.store import Db
 
 
 async def create(
-    ctx: Ctx, email: str, *, secret: str | None, profile: dict[str, Any] | None, roles: list[str] | None
+    ctx: Ctx,
+    email: str,
+    *,
+    username: str | None = None,
+    secret: str | None,
+    profile: dict[str, Any] | None,
+    roles: list[str] | None,
 ) -> dict[str, Any]:
     """A person whose address nobody has proved yet; nothing is mailed to it. They sign in with this password, or prove
     the address in a recovery. `roles`: `user` unless given. Raises Invalid, PermissionMissing, Conflict."""
@@ -47,12 +53,15 @@ async def create(
     tenant_id = await _may_begin(ctx, "users:write")
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, tenant_id)
-    stored = await _vetted(ctx, tenant, at.key, secret) if secret is not None else None
+    if tenant is None:
+        raise NotFound
+    name = account.named(tenant, username, by_oneself=False) if username is not None else None
+    stored = await _vetted(ctx, tenant, (at.key, name.key if name else ""), secret) if secret is not None else None
     async with administration(ctx, "users:write", tenant_id) as (db, _):
-        made = await people.create(ctx, db, tenant_id, at, profile=stored_profile, verified=False)
+        made = await people.create(ctx, db, tenant_id, at, profile=stored_profile, verified=False, username=name)
         if made is None:
-            raise _taken()
-        about = {"email": at.text}
+            raise _taken() if name is None else Conflict("Someone already has that email address or username.")
+        about = {"email": at.text, **({"username": name.text} if name else {})}
         await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=made, personal=about)
         if roles is None:
             await access.grant(ctx, db, tenant_id, made, "user")
@@ -72,11 +81,9 @@ async def _may_begin(ctx: Ctx, permission: str, person_id: str | None = None) ->
     return tenant_id
 
 
-async def _vetted(ctx: Ctx, tenant: tenants.Tenant | None, email_key: str, secret: str) -> Stored:
-    if tenant is None:
-        raise NotFound
-    context = (email_key, tenant.name, tenant.display_name)
-    return await password.vetted(ctx, secret, tenant.rules, context)
+async def _vetted(ctx: Ctx, tenant: tenants.Tenant, theirs: tuple[str, str], secret: str) -> Stored:
+    """`theirs`: the keys of their address and username."""
+    return await password.vetted(ctx, secret, tenant.rules, (*theirs, tenant.name, tenant.display_name))
 
 
 def _taken() -> Conflict:
@@ -85,17 +92,18 @@ def _taken() -> Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an admin changes about a person; None leaves it as it is."""
+    """What an admin changes about a person; None leaves it as it is, and an empty username takes it away."""
 
     profile: dict[str, Any] | None = None
     email: str | None = None
+    username: str | None = None
     password: str | None = field(default=None, repr=False)
 
 
 async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
-    """Profile, address, password of somebody else; of oneself the profile alone, since the rest asks for a proof. A new
-    address is unproved; a new password ends all sessions. The person is notified of both and can undo them. Raises
-    Invalid, PermissionMissing, NotFound, Conflict."""
+    """Profile, username, address, password of somebody else; of oneself profile and username. A new address is
+    unproved; a new password ends all sessions. The person is notified of both and can undo them. Raises Invalid,
+    PermissionMissing, NotFound, Conflict."""
     if wanted == Change():
         raise Invalid({"body": "missing"})
     if is_oneself(ctx, person_id):
@@ -107,16 +115,20 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
         tenant, found = await tenants.by_id(ctx, db, user.tenant_id), await people.by_id(db, *user.key)
     if tenant is None:
         raise NotFound
+    name = account.named(tenant, wanted.username, by_oneself=False) if wanted.username is not None else None
     stored = None
     if wanted.password is not None and found is not None:
         await access.require_to_read(ctx, "users:recover", person_id)
-        stored = await _vetted(ctx, tenant, at.key if at else found["email_key"], wanted.password)
+        theirs = (at.key if at else found["email_key"], name.key if name else found["username_key"])
+        stored = await _vetted(ctx, tenant, theirs, wanted.password)
     names = ["change", *(["move"] if at else []), *(["password"] if wanted.password is not None else [])]
     async with managing(ctx, user, *names) as managed:
         if profile is not None:
             await people.set_profile(ctx, managed.db, *user.key, profile)
             about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": person_id}
             await record(ctx, managed.db, Event.PROFILE_CHANGED, **about)
+        if wanted.username is not None:
+            await account.rename(ctx, managed.db, managed.person, name)
         if at is not None:
             await _move(ctx, managed.db, tenant, managed.person, at)
         if stored is not None:
@@ -128,7 +140,10 @@ async def _change_oneself(ctx: Ctx, wanted: Change) -> dict[str, Any]:
     if wanted.email is not None or wanted.password is not None:
         await access.refused(ctx, permission="users:write")
         raise PermissionMissing
-    await account.set_profile(ctx, wanted.profile or {})
+    if wanted.username is not None:
+        await account.set_username(ctx, wanted.username, wanted.profile)
+    else:
+        await account.set_profile(ctx, wanted.profile or {})
     return await directory.one(ctx, *ctx.person.key)
 
 

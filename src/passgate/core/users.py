@@ -94,21 +94,28 @@ async def by_email(ctx: Ctx, email: str, tenant_name: str) -> User:
     return User(tenant.id, found["id"])
 
 
-async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | None) -> dict[str, Any]:
+async def add(
+    ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | None, username: str | None = None
+) -> dict[str, Any]:
     """Create a person whose address an operator vouches for. Without a password they set one by recovery."""
     at = people.address(email)
     access.require_operator(ctx)
     async with ctx.read() as db:
         tenant = await tenants.named(ctx, db, tenant_name)
         await access.require_role(ctx, db, tenant.id, role)
+    name = account.named(tenant, username, by_oneself=False) if username is not None else None
     stored = None
     if secret is not None:
-        stored = await password.vetted(ctx, secret, tenant.rules, (at.key, tenant.name, tenant.display_name))
+        context = (at.key, name.key if name else "", tenant.name, tenant.display_name)
+        stored = await password.vetted(ctx, secret, tenant.rules, context)
     async with ctx.write() as db:
-        made = await people.create(ctx, db, tenant.id, at, profile=people.profile_text(None), verified=True)
+        profile = people.profile_text(None)
+        made = await people.create(ctx, db, tenant.id, at, profile=profile, verified=True, username=name)
         if made is None:
-            raise Conflict("Someone in this tenant already has that email address.")
-        about = {"email": at.text}
+            if name is None:
+                raise Conflict("Someone in this tenant already has that email address.")
+            raise Conflict("Someone in this tenant already has that email address or username.")
+        about = {"email": at.text, **({"username": name.text} if name else {})}
         await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant.id, subject_id=made, personal=about)
         await access.give_first(ctx, db, tenant.id, made, role)
         if stored is not None:
@@ -117,8 +124,8 @@ async def add(ctx: Ctx, tenant_name: str, email: str, role: str, secret: str | N
 
 
 async def listed(ctx: Ctx, tenant_name: str, search: str = "") -> list[dict[str, Any]]:
-    """Every person of a tenant, for an operator, oldest first. `search`: the beginning of the address. Recorded before
-    it returns."""
+    """Every person of a tenant, for an operator, oldest first. `search`: the beginning of the address or username.
+    Recorded before it returns."""
     access.require_operator(ctx)
     async with ctx.read() as db:
         tenant = await tenants.named(ctx, db, tenant_name)

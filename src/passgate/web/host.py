@@ -58,12 +58,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The signed-in user of a request. `profile` is an instance of the model given to Passgate, or a dict without a
-    model; None if the stored profile does not validate. `permissions`: what all their roles allow, the host's own
-    permissions included."""
+    """The signed-in user of a request. `username` is None without one. `profile` is an instance of the model given to
+    Passgate, or a dict without a model; None if the stored profile does not validate. `permissions`: what all their
+    roles allow, the host's own permissions included."""
 
     id: str
     email: str
+    username: str | None
     email_verified: bool
     profile: Any
     roles: tuple[str, ...]
@@ -125,6 +126,7 @@ def described(services: Services, me: Person) -> User:
     return User(
         id=me.person_id,
         email=me.row["email"],
+        username=me.row["username"] or None,
         email_verified=me.row["email_verified_at"] is not None,
         profile=as_value(services.profile, me.row["profile"]),
         roles=me.roles,

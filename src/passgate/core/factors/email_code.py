@@ -29,17 +29,19 @@ async def send(
     """Mail a fresh code for this sign-in, and in a sign-in or recovery a link beside it. `found`: who has the address.
     With `is_meant` false neither may succeed (a known address signs up, an unknown one recovers), and the mail explains
     what to do instead. Both cases write the same rows. Where no mail leaves, the ticket opens for no answer.
-    `is_named`: mail the named person's own address, whatever was typed."""
+    `is_named`: mail the named person's own address, whatever was typed. A username has no address for a stranger to
+    know: the mail of an unknown one goes to nobody, and the rows are the same."""
     person_id = found["id"] if found is not None else None
     tenant, journey, target = sign_in.tenant_id, sign_in.journey, _target(sign_in, found)
     tries = await budgets.who(ctx, db, tenant, is_step_up=journey.is_step_up, person_id=person_id or "")
-    to = found["email"] if found is not None and is_named else sign_in.email
+    to = found["email"] if found is not None and (is_named or sign_in.is_by_username) else sign_in.email
     if journey.is_undo:  # its link was mailed to this very address, so no stranger can use up these mails
         is_free = await budgets.mail_of_undo(ctx, db, str(sign_in.data["undo"]))
     else:
         is_seen = found is not None
-        is_free = await budgets.mail(ctx, db, tenant, target.email_key, tries, is_seen=is_seen, person_id=person_id)
-    is_sent = is_free and bool(to)
+        whose = target.identifier_key
+        is_free = await budgets.mail(ctx, db, tenant, whose, tries, is_seen=is_seen, person_id=person_id)
+    is_sent = is_free and (bool(to) or sign_in.is_by_username)
     has_code = await budgets.has_codes_left(ctx, db, target)
     is_open = is_meant and is_sent
     owner = None if journey.is_undo else person_id  # no session of the person's ends the codes of an undo
@@ -59,23 +61,23 @@ async def send(
 def _target(sign_in: SignIn, found: RowMapping | None) -> Target:
     """Refused codes count for the account and purpose, whoever's sign-in they are for; those of an undo for the address
     that its link was mailed to, since a thief has links too, to an address of theirs."""
-    is_named = found is not None and sign_in.person_id and not sign_in.journey.is_undo
-    email_key = found["email_key"] if found is not None and is_named else sign_in.email_key
-    return Target(Guess.MAILED, sign_in.tenant_id, sign_in.journey.name, found["id"] if found else None, email_key)
+    key = sign_in.identifier_key if found is None or sign_in.journey.is_undo else found["email_key"]
+    return Target(Guess.MAILED, sign_in.tenant_id, sign_in.journey.name, found["id"] if found else None, key)
 
 
 async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
-    """The person another factor has named, else the owner of the address. For a tenant that does not exist yet there is
-    none, even if the address has an account in `main`."""
+    """The person another factor has named, else the owner of the address or username. For a tenant that does not exist
+    yet there is none, even if the address has an account in `main`."""
     if "new_tenant" in sign_in.data:
         return None
     if sign_in.person_id is not None:
         return await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
-    return await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
+    return await people.by_identifier(db, sign_in.tenant_id, sign_in.identifier_key)
 
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
-    """Send another mail and invalidate the older code. Returns the masked address, the same for known and unknown."""
+    """Send another mail and invalidate the older code. Returns the masked address, the same for known and unknown;
+    None where a username was typed, which does not say whose address it is until a proof has named the person."""
     is_undo = sign_in.journey.is_undo  # its code goes to the address that stood before the change
     is_named = sign_in.person_id is not None and not is_undo
     async with ctx.write() as db:
@@ -83,7 +85,9 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
         is_live = found is not None and people.is_live(found, or_closed=is_undo)
         is_meant = found is None if sign_in.journey.makes_person else is_live
         await send(ctx, db, sign_in, found, is_meant=is_meant, is_named=is_named)
-    return {"sent_to": people.masked(found["email"] if found is not None and is_named else sign_in.email)}
+    if found is not None and is_named:
+        return {"sent_to": people.masked(found["email"])}
+    return {"sent_to": None if sign_in.is_by_username else people.masked(sign_in.email)}
 
 
 async def was_sent(ctx: Ctx, sign_in: SignIn) -> bool:
@@ -118,6 +122,9 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         return Compared(True, None, mark)
     async with ctx.read() as db:
         found = await _named(db, sign_in)
+    # A username may have become somebody else's since; the code proves only who had it when the mail was sent.
+    if sign_in.is_by_username and (found is None or found["id"] != seen["person_id"]):
+        return wrong(sign_in.person_id)
     return Compared(True, found["id"] if found else None, mark)
 
 

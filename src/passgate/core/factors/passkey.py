@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, bindparam, or_, select
 
 from passgate import ceremony
 from passgate.ceremony import Asserted, Passkey, Unproved
-from passgate.core import credentials, mail, once, people
+from passgate.core import credentials, mail, once, people, usernames
 from passgate.core.audit import record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
@@ -102,7 +102,14 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
 
 
 _ANY_BY_LOOKUP = (
-    select(credential, person.c.email, person.c.email_key, person.c.disabled_at, person.c.disabled_by)
+    select(
+        credential,
+        person.c.email,
+        person.c.email_key,
+        person.c.username_key,
+        person.c.disabled_at,
+        person.c.disabled_by,
+    )
     .join(person, person.c.id == credential.c.person_id)
     .where(
         credential.c.lookup == bindparam("of_lookup"),
@@ -156,12 +163,13 @@ def _refused(person_id: str | None, burn: Deferred, why: str) -> Compared:
 
 
 def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
-    """Whether the passkey belongs to the named person, or to the owner of the entered address, who is not disabled."""
+    """Whether the passkey belongs to the named person, or to the owner of the entered address or username, who is not
+    disabled."""
     if not people.is_live(row, or_closed=sign_in.journey.is_undo):
         return False
     if sign_in.person_id is not None:
         return bool(row["person_id"] == sign_in.person_id)
-    return not sign_in.email_key or bool(row["email_key"] == sign_in.email_key)
+    return not sign_in.identifier_key or usernames.is_identified(row, sign_in.identifier_key)
 
 
 def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: RowMapping | None) -> Asserted | str:

@@ -79,7 +79,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, list[RowMapping]]:
     async with ctx.read() as db:
         left = await credentials.of_kind(db, sign_in.tenant_id, sign_in.person_id, name, sign_in.rows)
     left = [row for row in left if row["last_used_at"] is None]
-    return Target(Guess.AUTHENTICATOR, sign_in.tenant_id, name, sign_in.person_id, sign_in.email_key), left
+    return Target(Guess.AUTHENTICATOR, sign_in.tenant_id, name, sign_in.person_id, sign_in.identifier_key), left
 
 
 async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping], *, is_locked: bool) -> Compared:

@@ -75,6 +75,7 @@ class Session(Output):
 class User(Output):
     id: str
     email: str
+    username: str | None
     email_verified: bool
     profile: dict[str, Any]
     roles: list[str]
@@ -118,6 +119,15 @@ SESSION = (CredentialMissing, CredentialInvalid, SessionEnded)
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["anna@example.com"])]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, examples=["correct horse battery staple"])]
+Username = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="2 to 64 letters of one script, digits and `._-`, beginning with a letter or digit",
+        examples=["anna"],
+    ),
+]
 TenantName = Annotated[str, Field(min_length=1, max_length=80, examples=["main"])]
 Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items")]
 Cursor = Annotated[
@@ -187,6 +197,7 @@ def user(me: Person) -> dict[str, Any]:
     return {
         "id": me.person_id,
         "email": me.row["email"],
+        "username": me.row["username"] or None,
         "email_verified": me.row["email_verified_at"] is not None,
         "profile": msgspec.Raw(me.row["profile"].encode()),
         "roles": me.roles,

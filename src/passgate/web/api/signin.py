@@ -38,6 +38,7 @@ from passgate.web.api.shapes import (
     Secret,
     Session,
     TenantName,
+    Username,
     format_times,
     operation_id,
     refuses,
@@ -94,6 +95,7 @@ class Signin(Input):
     model_config = with_example({"email": "anna@example.com"})
 
     email: Email | None = None
+    username: Username | None = Field(None, description="Instead of `email`, if the tenant has usernames")
     tenant: TenantName | None = Field(None, description="Default: `main`")
     step_up: StepUp | None = Field(None, description="Send it alone, with the session's token or cookie")
 
@@ -183,8 +185,9 @@ async def start(ctx: Context, request: Request, given: Signin) -> Any:
     the same for everyone."""
     if given.step_up is None:
         browser = cookies.read(request.headers.raw, cookies.browser_name(ctx.settings))
-        return _started(await starts.sign_in(ctx, given.email, given.tenant, browser=browser))
-    if given.email is not None or given.tenant is not None:
+        begun = await starts.sign_in(ctx, given.email, given.tenant, browser=browser, username=given.username)
+        return _started(begun)
+    if (given.email, given.username, given.tenant) != (None, None, None):
         raise Invalid({"step_up": "value"})
     acting, wanted = await guards.leaving(request), given.step_up
     return _started(await starts.step_up(acting, wanted.acr, address=wanted.address))
@@ -210,7 +213,8 @@ async def recover(ctx: Context, given: Recover) -> Any:
     summary="Request a challenge",
 )
 async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
-    """`passkey`: returns options for the browser. `email_code`: sends a new email and returns where it went. While
+    """`passkey`: returns options for the browser. `email_code`: sends a new email and returns where it went, null after
+    a username until a proof has named the user. While
     `enrol` is true: returns options for creating a passkey, or a setup key for an authenticator app."""
     return {"challenge": await signin.challenge(ctx, handle, given.factor)}
 

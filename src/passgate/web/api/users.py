@@ -33,6 +33,7 @@ from passgate.web.api.shapes import (
     Output,
     Secret,
     User,
+    Username,
     format_times,
     operation_id,
     refuses,
@@ -65,6 +66,7 @@ class NewUser(Input):
     model_config = with_example({"email": "anna@example.com"})
 
     email: Email
+    username: Username | None = None
     password: Secret | None = None
     profile: dict[str, Any] | None = None
     roles: Annotated[list[Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=20)] | None = Field(
@@ -79,6 +81,7 @@ class UserChange(Input):
 
     profile: dict[str, Any] | None = Field(None, description="Replaces the whole profile")
     email: Email | None = None
+    username: Username | None = Field(None, description="null removes it")
     password: Secret | None = Field(None, description="Ends all sessions")
 
 
@@ -99,7 +102,7 @@ class Reset(Output):
 )
 async def listed(
     ctx: Live,
-    search: Annotated[str, Query(max_length=320, description="The beginning of the email address")] = "",
+    search: Annotated[str, Query(max_length=320, description="The beginning of the email address or username")] = "",
     role_at_most: Annotated[
         str | None, Query(max_length=40, description="Only users without a permission that this role lacks")
     ] = None,
@@ -168,8 +171,8 @@ def _as_json(found: Page) -> dict[str, Any]:
 async def create(ctx: Live, given: NewUser) -> Any:
     """No email is sent. The user signs in with the password, or sets one by recovering the account, which also confirms
     the address. Requires a recent proof."""
-    made = await user_changes.create(ctx, given.email, secret=given.password, profile=given.profile, roles=given.roles)
-    return format_times(made)
+    about: dict[str, Any] = {"username": given.username, "profile": given.profile, "roles": given.roles}
+    return format_times(await user_changes.create(ctx, given.email, secret=given.password, **about))
 
 
 @router.get("/{id}", responses=refuses(*_READS, NotFound), response_model=Managed, name="show", summary="Get a user")
@@ -187,8 +190,9 @@ async def show(ctx: Live, id: Id) -> Any:
 )
 async def change(ctx: Live, id: Id, given: UserChange) -> Any:
     """The user is notified of a new address or password and can undo it for a week. A new address is unconfirmed. Of
-    yourself you can change the profile here; requires a recent proof for everybody else."""
-    wanted = user_changes.Change(given.profile, given.email, given.password)
+    yourself you can change profile and username here. Requires a recent proof, except for your own profile."""
+    removes = "username" in given.model_fields_set and given.username is None
+    wanted = user_changes.Change(given.profile, given.email, "" if removes else given.username, given.password)
     return format_times(await user_changes.change(ctx, id, wanted))
 
 

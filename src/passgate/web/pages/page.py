@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from gettext import NullTranslations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -77,11 +79,12 @@ def show(
     set_cookies: tuple[str, ...] = (),
     passkeys: bool = False,
     wrong: str = "",
+    sayings: Mapping[tuple[str, str], str] = MappingProxyType({}),
     **values: Any,
 ) -> Response:
     """Render a template. With an error: its status, its headers, and its message above the form. `bound_to` and
     `sign_in_id`: what its forms are bound to, and the sign-in they are for. `passkeys` adds the passkey script;
-    `wrong` replaces the message of a wrong answer."""
+    `wrong` replaces the message of a wrong answer, `sayings` those of faults of fields."""
     ctx = ctx_of(request)
     translations = catalog(ctx)
     context = {
@@ -90,7 +93,7 @@ def show(
         "service": service,
         "csrf_token": csrf.of_form(ctx, bound_to, sign_in_id) if bound_to else "",
         "version": version(ctx.settings.look),
-        "alert": message_for(translations, template, error, wrong) if error else None,
+        "alert": message_for(translations, template, error, wrong, sayings) if error else None,
         "bad": marked(error),
         "passkeys": passkeys,
         **_dates(ctx, translations),
@@ -186,7 +189,21 @@ _FIELD_SAYINGS: dict[tuple[str, str], str] = {
 }
 
 
-def message_for(catalog: NullTranslations, page: str, error: PassgateError, wrong: str = "") -> dict[str, Any]:
+OR_USERNAME = {
+    ("email", "format"): N_("Enter an email address like name@example.com, or a username."),
+    ("email", "length"): N_("Enter an email address like name@example.com, or a username."),
+    ("email", "missing"): N_("Enter your email address or username."),
+}
+"""Of the field that takes both."""
+
+
+def message_for(
+    catalog: NullTranslations,
+    page: str,
+    error: PassgateError,
+    wrong: str = "",
+    own_sayings: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """The alert of an error: {code, text, until}. `until` is an instant in microseconds, or None if there is no
     wait."""
     by_page = wrong if isinstance(error, ProofRefused) else _TEXTS.get((page, error.code))
@@ -194,7 +211,8 @@ def message_for(catalog: NullTranslations, page: str, error: PassgateError, wron
     if isinstance(error, Throttled):
         text = f"{catalog.gettext(N_('Too many attempts.'))} {_when(catalog, error.retry_after)}"
     elif isinstance(error, Invalid) and not isinstance(error, PasswordRefused):
-        sayings = [_FIELD_SAYINGS[fault] for fault in error.fields.items() if fault in _FIELD_SAYINGS]
+        every = {**_FIELD_SAYINGS, **own_sayings}
+        sayings = [every[fault] for fault in error.fields.items() if fault in every]
         text = " ".join(catalog.gettext(saying) for saying in sayings) or text
     return {"code": error.code, "text": text, "until": error.usable_at if isinstance(error, NotYet) else None}
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from passgate import qr
-from passgate.core import people, signin
+from passgate.core import signin
 from passgate.core.ctx import Ctx
 from passgate.core.factor import Factor, Factors
 from passgate.core.policy import Need
@@ -23,7 +23,7 @@ from passgate.web import routes
 from passgate.web.guards import Context, Pending, PendingVisitor, RedirectTo
 from passgate.web.pages.form import Answer, Error, fields, form, typed
 from passgate.web.pages.page import go
-from passgate.web.pages.steps import needed, page, path_of, proved, ranked, remembers, waiting, whose
+from passgate.web.pages.steps import needed, page, path_of, proved, ranked, remembers, sent_to, waiting
 
 
 @lru_cache(4)
@@ -73,7 +73,7 @@ async def _form(
         context |= {
             "code": typed(request, "code"),
             "again": request.query_params.get("again") == "1",
-            "sent_to": people.masked(await whose(ctx, visitor.sign_in)),
+            "sent_to": await sent_to(ctx, visitor.sign_in),
             "minutes": ctx.settings.mail.code_life // 60,
         }
     if set_up is not None and set_up.is_drawn:

@@ -15,18 +15,20 @@ from passgate.errors import HandleInvalid
 from passgate.web import cookies, guards, routes
 from passgate.web.guards import Anonymous, AnonymousVisitor, Context, LeavingVisitor
 from passgate.web.pages.form import Error, fields, form, typed
-from passgate.web.pages.page import go, return_to, service_name, show, tenant_of, with_return
+from passgate.web.pages.page import OR_USERNAME, go, return_to, service_name, show, tenant_of, with_return
 from passgate.web.pages.steps import begun, binding_cookies, browser_of
 
 router = routes.pages()
 
 
-async def typed_before(ctx: Ctx, visitor: AnonymousVisitor) -> str:
-    """The address of the pending sign-in, so that the form need not be filled in again."""
+async def typed_before(ctx: Ctx, visitor: AnonymousVisitor, *, or_username: bool = False) -> str:
+    """The address of the pending sign-in, so that the form need not be filled in again; `or_username`: or the username
+    that it began with."""
     try:
-        return (await pending.find(ctx, visitor.binding)).email
+        found = await pending.find(ctx, visitor.binding)
     except HandleInvalid:
         return ""
+    return found.identifier if or_username else found.email
 
 
 @router.api_route("/login", methods=["GET", "POST"], dependencies=[Depends(guards.stranger)])
@@ -37,8 +39,9 @@ async def login(request: Request, ctx: Context) -> Response:
 
 @router.get("/signin")
 async def show_page(request: Request, ctx: Context, visitor: Anonymous, error: Error = None) -> Response:
-    """Asks for the email address."""
+    """Asks for the email address, or the username where the tenant has them."""
     back, found, tenant = return_to(request), await guards.present(request), await tenant_of(ctx)
+    has_usernames = tenant.rules.usernames != "off"
     return show(
         request,
         "signin",
@@ -46,7 +49,9 @@ async def show_page(request: Request, ctx: Context, visitor: Anonymous, error: E
         bound_to=visitor.binding,
         error=error,
         set_cookies=binding_cookies(ctx, visitor),
-        email=typed(request, "email") if error else await typed_before(ctx, visitor),
+        email=typed(request, "email") if error else await typed_before(ctx, visitor, or_username=has_usernames),
+        usernames=has_usernames,
+        sayings=OR_USERNAME if has_usernames else {},
         action=with_return("/signin", back),
         signup=with_return("/signup", back),
         signed_in=found.row["email"] if found else None,
@@ -59,9 +64,10 @@ async def show_page(request: Request, ctx: Context, visitor: Anonymous, error: E
 @router.post("/signin")
 @form(show_page)
 async def begin(request: Request, ctx: Context, visitor: Anonymous) -> Response:  # noqa: ARG001  its page takes it
-    """Starts a sign-in with an email address."""
+    """Starts a sign-in with an email address or a username."""
     given, back = fields(request, "email", optional=("tenant",)), return_to(request)
-    started = await starts.sign_in(ctx, given["email"], given["tenant"] or None, back, browser_of(request, ctx))
+    browser = browser_of(request, ctx)
+    started = await starts.sign_in(ctx, given["email"], given["tenant"] or None, back, browser, or_username=True)
     return await begun(ctx, started)
 
 

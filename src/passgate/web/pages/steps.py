@@ -53,8 +53,9 @@ def ranked(ctx: Ctx, sign_in: SignIn, need: Need) -> tuple[Factor, ...]:
 
 
 def is_nobody(sign_in: SignIn) -> bool:
-    """Whether the sign-in began without an address and no proof has named a person yet; only a passkey can."""
-    return not sign_in.email_key and sign_in.person_id is None
+    """Whether the sign-in began without an address or username, and no proof has named a person yet; only a passkey
+    can."""
+    return not sign_in.identifier_key and sign_in.person_id is None
 
 
 def needed(ctx: Ctx, visitor: PendingVisitor, factor: Factor) -> Need:
@@ -115,6 +116,7 @@ class Way:
 
 
 _BY_ADDRESS = Way(N_("Sign in with your email address"), "/signin")
+_BY_IDENTIFIER = Way(N_("Sign in with your email address or username"), "/signin")
 
 
 def others(ctx: Ctx, sign_in: SignIn, need: Need, current: Factor | None) -> list[Way]:
@@ -123,7 +125,8 @@ def others(ctx: Ctx, sign_in: SignIn, need: Need, current: Factor | None) -> lis
     found = [factor for factor in ranked(ctx, sign_in, need) if factor is not current]
     known = [factor for factor in found if not (is_nobody(sign_in) and factor.needs_address)]
     ways = [_way(factor, sign_in, need) for factor in known]
-    return [*ways, _BY_ADDRESS] if len(known) < len(found) else ways
+    by_typing = _BY_ADDRESS if sign_in.rules.usernames == "off" else _BY_IDENTIFIER
+    return [*ways, by_typing] if len(known) < len(found) else ways
 
 
 def _way(factor: Factor, sign_in: SignIn, need: Need) -> Way:
@@ -146,10 +149,20 @@ def days(visitor: PendingVisitor, factor: Factor | None) -> int:
 
 
 async def whose(ctx: Ctx, sign_in: SignIn) -> str:
-    """The address that was typed, or else the named person's address."""
-    if sign_in.email or sign_in.person_id is None:
-        return sign_in.email
+    """The address or username that was typed, or else the named person's address."""
+    if sign_in.identifier or sign_in.person_id is None:
+        return sign_in.identifier
     return await people.email_of(ctx, sign_in.tenant_id, sign_in.person_id)
+
+
+async def sent_to(ctx: Ctx, sign_in: SignIn) -> str | None:
+    """The masked address that a code goes to. None where a username was typed and no proof has named the person yet,
+    because the page must not say whose address it is."""
+    if sign_in.email or not sign_in.is_by_username:
+        return people.masked(await whose(ctx, sign_in))
+    if sign_in.person_id is None:
+        return None
+    return people.masked(await people.email_of(ctx, sign_in.tenant_id, sign_in.person_id))
 
 
 async def page(
@@ -173,6 +186,7 @@ async def page(
         error=error,
         journey=sign_in.journey,
         email=await whose(ctx, sign_in),
+        usernames=sign_in.rules.usernames != "off",
         shortest=sign_in.rules.shortest_password(ctx.factors),
         enrol=need.enrol,
         others=others(ctx, sign_in, need, factor),
