@@ -6,6 +6,7 @@ Not here: who acts, which is `sessions`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
@@ -182,6 +183,15 @@ async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) 
     mine = permissions(await roles_of(db, *me.key))
     if me.tenant_id != tenant_id or me.person_id == person_id or not ROLES[role] <= mine:
         raise missing(ctx, "roles:give", person_id, role=role)
+
+
+async def givable(db: Db, tenant_id: str, roles: Iterable[str], actor_id: str | None) -> list[str]:
+    """Those of some roles that exist and give nothing that somebody lacks now; None for an operator."""
+    known = [role for role in roles if role in ROLES]
+    if actor_id is None:
+        return known
+    mine = permissions(await roles_of(db, tenant_id, actor_id))
+    return [role for role in known if ROLES[role] <= mine]
 
 
 async def refused(ctx: Ctx, **facts: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from passgate.web import ops
-from passgate.web.api import account, admin, factors, jobs, roles, session, signin, tokens, users
+from passgate.web.api import account, admin, factors, invitations, jobs, roles, session, signin, tokens, users
 
-ROUTERS = tuple(module.router for module in (signin, session, tokens, account, factors, admin, users, roles, jobs, ops))
+ROUTERS = tuple(
+    module.router for module in (signin, session, tokens, account, factors, admin, users, roles, invitations, jobs, ops)
+)

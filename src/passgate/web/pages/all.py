@@ -11,6 +11,7 @@ from passgate.web.pages import (
     admin,
     factors,
     files,
+    invitation,
     link,
     own,
     passkey,
@@ -24,7 +25,7 @@ from passgate.web.pages import (
 
 def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
-    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, admin, files):
+    for module in (signin, passkey, link, invitation, signup, recover, account, factors, address, undo, admin, files):
         yield module.router
     yield account.at_well_known
     yield files.at_root
