@@ -61,7 +61,7 @@ async def link(ctx: Ctx, email: str, roles: list[str] | None) -> dict[str, Any]:
 
 def _wanted(tenant_id: str, email: str, roles: list[str] | None) -> _Wanted:
     if roles == []:
-        raise Invalid({"roles": "length"})
+        raise Invalid({"roles": "value"})
     return _Wanted(tenant_id, people.address(email), sorted({*(roles or ["user"])}))
 
 
