@@ -12,6 +12,7 @@ from tests.catalogue import stops_account as account
 from tests.catalogue import stops_signin as signin
 from tests.catalogue.api import DEVELOPER, STRANGER
 from tests.catalogue.entry import NOTHING, Entry, Right, Stop, Writes
+from tests.catalogue.invitations import INVITATION_PAGES
 from tests.catalogue.outcomes import (
     CODE_PAGE,
     FRESH_PAGE,
@@ -245,4 +246,4 @@ FACTORS: dict[str, Entry] = {
     "POST /account/browsers/{id}": does(Right(asks.page_forgets_one, 303)),
 }
 
-PAGES = BEFORE | PROVING | ACCOUNT | FACTORS
+PAGES = BEFORE | INVITATION_PAGES | PROVING | ACCOUNT | FACTORS

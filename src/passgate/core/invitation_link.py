@@ -24,8 +24,6 @@ PREFIX = "pg_inv_"
 KIND = once.INVITATION
 LIFE = 7 * 24 * 3600
 """Seconds."""
-INVITE, GIVE = "invitations:write", "roles:give"
-"""What whoever made it must still be able to do; the second for somebody who is in the tenant already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,12 @@ async def find(ctx: Ctx, db: Db, token: str) -> Offer:
     return Offer(invitation, tenant, inviter["email"] if inviter else "", found)
 
 
+async def opened(ctx: Ctx, token: str) -> Offer:
+    """The same, for a page that shows it."""
+    async with ctx.read() as db:
+        return await find(ctx, db, token)
+
+
 async def _valid(ctx: Ctx, db: Db, ticket: RowMapping) -> tuple[Invitation, tenants.Tenant]:
     """Of two that were issued at the same moment only the newer one counts."""
     newest = await once.live(ctx, db, ticket["tenant_id"], KIND, ticket["bound_to"])
@@ -104,17 +108,18 @@ async def _roles(db: Db, invitation: Invitation, person_id: str | None) -> list[
     """The roles that whoever made it may give now; none if they may not do this any more. `person_id`: to whom, if they
     are in the tenant already: nobody changes their own roles, or those of somebody with more permissions."""
     tenant_id, maker = invitation.tenant_id, invitation.maker
-    if maker is not None:
-        row = await people.by_id(db, tenant_id, maker)
-        is_allowed = row is not None and people.is_live(row)
-        mine = await access.roles_of(db, tenant_id, maker)
-        is_allowed = is_allowed and access.may(mine, INVITE)
-        if person_id is not None:
-            standing = await access.standing(db, tenant_id, maker, person_id, GIVE)
-            is_allowed = is_allowed and standing is not Standing.NONE
-        if not is_allowed:
-            return []
+    if maker is not None and not await _may_still(db, tenant_id, maker, person_id):
+        return []
     return await access.givable(db, tenant_id, invitation.roles, maker)
+
+
+async def _may_still(db: Db, tenant_id: str, maker: str, person_id: str | None) -> bool:
+    row, mine = await people.by_id(db, tenant_id, maker), await access.roles_of(db, tenant_id, maker)
+    if row is None or not people.is_live(row) or not access.may(mine, "invitations:write"):
+        return False
+    if person_id is None:
+        return True
+    return await access.standing(db, tenant_id, maker, person_id, "roles:give") is not Standing.NONE
 
 
 def keys_of(data: dict[str, Any], tenant_id: str) -> tuple[people.Key, ...]:

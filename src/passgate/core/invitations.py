@@ -17,7 +17,7 @@ from passgate.core.audit import address_hash, record
 from passgate.core.ctx import Ctx, Origin, Person
 from passgate.core.directory import Page
 from passgate.core.events import Event
-from passgate.core.invitation_link import INVITE, KIND, Invitation
+from passgate.core.invitation_link import KIND, Invitation
 from passgate.errors import Invalid, NotFound
 from passgate.store import Db
 
@@ -36,7 +36,7 @@ async def create(ctx: Ctx, email: str, roles: list[str] | None) -> dict[str, Any
     Throttled."""
     wanted = _wanted(await access.tenant_of(ctx), email, roles)
     await account.fresh(ctx)
-    async with administration(ctx, INVITE, wanted.tenant_id) as (db, _):
+    async with administration(ctx, "invitations:write", wanted.tenant_id) as (db, _):
         inviter = await _inviter(ctx, db)
         await _check(ctx, db, wanted, inviter)
         await budgets.invitation(ctx, db, wanted.tenant_id, wanted.at.key)
@@ -53,7 +53,7 @@ async def link(ctx: Ctx, email: str, roles: list[str] | None) -> dict[str, Any]:
     """An operator's, with `url`, for them to pass on: nothing is mailed, and they vouch for who has the address."""
     access.require_operator(ctx)
     wanted = _wanted(await access.tenant_of(ctx), email, roles)
-    async with administration(ctx, INVITE, wanted.tenant_id) as (db, _):
+    async with administration(ctx, "invitations:write", wanted.tenant_id) as (db, _):
         await _check(ctx, db, wanted, None)
         made, url = await _issue(ctx, db, wanted, None)
         return made | {"url": url}
@@ -76,7 +76,7 @@ async def _check(ctx: Ctx, db: Db, wanted: _Wanted, inviter: RowMapping | None) 
     if inviter is None:
         return
     if len(await access.givable(db, wanted.tenant_id, wanted.roles, inviter["id"])) < len(wanted.roles):
-        raise access.missing(ctx, INVITE)
+        raise access.missing(ctx, "invitations:write")
     if inviter["email_key"] == wanted.at.key:
         raise Invalid({"email": "value"})
 
@@ -98,7 +98,7 @@ async def _issue(ctx: Ctx, db: Db, wanted: _Wanted, inviter: RowMapping | None) 
 
 async def listed(ctx: Ctx, *, cursor: str | None, limit: int) -> Page:
     """Those that can still be accepted, as far as it is up to them, newest first. Raises PermissionMissing."""
-    await access.require_to_read(ctx, INVITE)
+    await access.require_to_read(ctx, "invitations:write")
     tenant_id = await access.tenant_of(ctx)
     async with ctx.read() as db:
         rows = await once.newest_of_kind(ctx, db, tenant_id, KIND, before=cursor, limit=limit + 1)
@@ -123,7 +123,7 @@ async def cancel(ctx: Ctx, invitation_id: str) -> None:
     """Raises PermissionMissing, NotFound."""
     tenant_id = await access.tenant_of(ctx)
     await account.fresh(ctx)
-    async with administration(ctx, INVITE, tenant_id) as (db, _):
+    async with administration(ctx, "invitations:write", tenant_id) as (db, _):
         ticket = await once.by_id(db, tenant_id, invitation_id)
         is_ours = ticket is not None and ticket["kind"] == KIND and ticket["expires_at"] > ctx.now()
         if ticket is None or not is_ours or not await once.end_one(ctx, db, ticket):

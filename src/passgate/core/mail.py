@@ -296,11 +296,10 @@ def render(
     home: str | None = None,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased, `inviter` is the
-    address of who invites, if a person does; `home` is the start of a link to the reader's pages, if they are not on
-    the site of this request."""
-    letter, translate = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts).gettext
-    home = home or ctx.site.url
+    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased, `inviter` who
+    invites, if a person does; `home` is the start of a link to the reader's pages, if not on the request's site."""
+    letter, catalog = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts)
+    translate, home = catalog.gettext, home or ctx.site.url
     link = link or (home + letter.path if letter.path else None)
     subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
     if letter.link_only is not None and code is None:
@@ -310,10 +309,9 @@ def render(
     if letter.undo and link is not None:
         notes = (_UNDO, *notes[1:])
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
-    given |= {"link_minutes": mailed_link.LIFE // 60}
+    given |= {"link_minutes": mailed_link.LIFE // 60, "days": invitation_link.LIFE // (24 * 3600)}
     given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
-    given |= {"inviter": inviter or translate(_OPERATORS), "days": invitation_link.LIFE // (24 * 3600)}
-    given["erase_at"] = i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), erase_at)
+    given |= {"erase_at": i18n.moment(catalog, erase_at), "inviter": inviter or translate(_OPERATORS)}
     context: dict[str, Any] = {
         "service": service,
         "to": to,
@@ -324,7 +322,7 @@ def render(
         "heading": translate(letter.heading) % given,
         "lead": translate(lead) % given,
         "notes": [translate(paragraph) % given for paragraph in notes],
-        "asked_at": i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), ctx.now()),
+        "asked_at": i18n.moment(catalog, ctx.now()),
         "ip": ctx.origin.ip,
         "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
         "colours": theme.mail_colours(ctx.settings.look),

@@ -76,8 +76,8 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
         tenant_id, role = made, "owner"
         await record(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
     at = people.Address(sign_in.email, sign_in.email_key)
-    born: dict[str, Any] = {"profile": sign_in.data["profile"], "person_id": sign_in.data.get("person", "")}
-    person_id = await people.create(ctx, db, tenant_id, at, verified=True, **born)
+    named: dict[str, Any] = {"profile": sign_in.data["profile"], "person_id": sign_in.data.get("person", "")}
+    person_id = await people.create(ctx, db, tenant_id, at, verified=True, **named)
     if person_id is None:
         return None
     await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.text})

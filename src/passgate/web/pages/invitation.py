@@ -33,8 +33,7 @@ async def ask(request: Request, ctx: Context, link: Link, error: Error = None) -
     """Says who invites whom, and asks whether to accept."""
     offer = None
     try:
-        async with ctx.read() as db:
-            offer = await invitation_link.find(ctx, db, link)
+        offer = await invitation_link.opened(ctx, link)
     except PassgateError as over:
         error = error or over
     found = await guards.present(request)
