@@ -162,7 +162,7 @@ async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> 
 
 
 async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    """Give somebody, whom the caller has locked, a role. Raises Invalid for one that is not there, PermissionMissing."""
+    """Give somebody, whom the caller has locked, a role. Raises Invalid for one that isn't there, PermissionMissing."""
     await tenants.share_row(db, tenant_id)
     await _allowed(ctx, db, tenant_id, person_id, role)
     if await grant(ctx, db, tenant_id, person_id, role):
@@ -273,6 +273,14 @@ async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) 
     await require(ctx, db, "roles:give", person_id)
     if role not in await givable(ctx, db, tenant_id, person_id):
         raise missing(ctx, "roles:give", person_id, role=role)
+
+
+async def still_givable(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str], actor_id: str | None) -> list[str]:
+    """Those of some roles that are there and allow nothing that somebody lacks now; None for an operator. Whoever gives
+    them afterwards has shared the lock on the tenant's row before."""
+    every = await roles_in(ctx, db, tenant_id)
+    mine = None if actor_id is None else await permissions_of(ctx, db, tenant_id, actor_id)
+    return [role for role in roles if role in every and (mine is None or every[role] <= mine)]
 
 
 async def refused(ctx: Ctx, **facts: Any) -> None:
