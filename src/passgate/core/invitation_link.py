@@ -130,11 +130,11 @@ def keys_of(data: dict[str, Any], tenant_id: str) -> tuple[people.Key, ...]:
 
 async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: str, *, is_new: bool) -> None:
     """Take the invitation and give its roles, for exactly one caller, to a locked person who has its address. Raises
-    InvitationInvalid, and then the transaction must be rolled back. The caller has locked who made it."""
+    InvitationInvalid, and then the transaction must be rolled back. The caller has locked who made it, and shares the lock on
+    the tenant's row, so that no role grows meanwhile."""
     ticket, person = await once.by_id(db, tenant_id, ticket_id), await people.by_id(db, tenant_id, person_id)
     if ticket is None or ticket["kind"] != KIND or person is None:
         raise InvitationInvalid
-    await tenants.share_row(db, tenant_id)
     invitation, _ = await _valid(ctx, db, ticket)
     roles = await _roles(ctx, db, invitation, None if is_new else person_id)
     if not roles or person["email_key"] != invitation.at.key:
@@ -146,7 +146,8 @@ async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: st
     await record(ctx, db, Event.INVITATION_ACCEPTED, **about, roles=roles, inviter=invitation.maker)
     for role in roles:
         await access.grant(ctx, db, tenant_id, person_id, role)
-    await people.changed(ctx, db, tenant_id, person_id)
+    if not is_new:
+        await people.changed(ctx, db, tenant_id, person_id)
 
 
 async def forget(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:

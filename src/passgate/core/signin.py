@@ -27,6 +27,7 @@ from passgate.core import (
     recovery,
     sessions,
     signup,
+    tenants,
     tokens,
     undo,
 )
@@ -238,7 +239,10 @@ async def _lock(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, *others: peop
     others = (*others, *invitation_link.keys_of(sign_in.data, sign_in.tenant_id))
     if sign_in.journey.is_undo:
         return await undo.lock(db, sign_in.tenant_id, person_id, others)
-    return await links.lock(ctx, db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
+    found = await links.lock(ctx, db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
+    if "invitation" in sign_in.data:
+        await tenants.share_row(db, sign_in.tenant_id)
+    return found
 
 
 async def _late(db: Db, sign_in: SignIn, factor: Factor, otherwise: Outcome) -> Outcome:
@@ -349,6 +353,7 @@ async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> Sign
     if not _is_invited(sign_in):
         return None
     await people.lock_all(db, {*invitation_link.keys_of(sign_in.data, sign_in.tenant_id), *others})
+    await tenants.share_row(db, sign_in.tenant_id)
     return await signup.create(ctx, db, sign_in)
 
 
