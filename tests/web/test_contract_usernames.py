@@ -215,7 +215,7 @@ async def test_an_unknown_one_has_no_mailbox(the: The) -> None:
 
 @pytest.mark.parametrize("by_link", [False, True])
 async def test_a_code_for_who_had_the_name(the: The, by_link: bool) -> None:
-    """Mallory asks for a code by her username, and then it becomes Ben's: the code, or the link beside it, is not his."""
+    """Mallory asks for a code by her username, and then it becomes Ben's: neither the code nor the link names him."""
     await rule(the, usernames="optional", first=["email_code"])
     desk = await office(the)
     mallory = await desk.add("mallory@example.com", username="mallory")

@@ -11,9 +11,25 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, literal, or_, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    exists,
+    func,
+    literal,
+    not_,
+    null,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from passgate.core import access, people, usernames
 from passgate.core.ctx import Ctx
@@ -90,14 +106,12 @@ def as_json(row: RowMapping) -> dict[str, Any]:
 
 async def after(ctx: Ctx, tenant_id: str, asked: Asked, *, cursor: str | None, limit: int) -> Page:
     """The page behind a cursor, or the first. Raises Invalid."""
-    column, is_down, query = _sorted(tenant_id, asked, await _within(ctx, tenant_id, asked))
-    if cursor is not None:
-        place, last = tuple_(column, person.c.id), tuple_(*map(literal, _opened(cursor, asked)))
-        query = query.where(place < last if is_down else place > last)
+    last, within = _opened(cursor, asked) if cursor is not None else None, await _within(ctx, tenant_id, asked)
     async with ctx.read() as db:
-        rows = await db.rows(query.limit(limit + 1))
+        rows = await db.rows(_first(tenant_id, asked, within, limit + 1, last))
     items = [as_json(row) for row in rows[:limit]]
-    return Page(items, _cursor(rows[limit - 1], column.name, asked) if len(rows) > limit else None)
+    name = _order(asked)[0].name
+    return Page(items, _cursor(rows[limit - 1], name, asked) if len(rows) > limit else None)
 
 
 async def numbered(ctx: Ctx, tenant_id: str, asked: Asked, *, page: int, size: int) -> Page:
@@ -106,10 +120,10 @@ async def numbered(ctx: Ctx, tenant_id: str, asked: Asked, *, page: int, size: i
     if page * size > DEEPEST:
         raise Invalid({"page": "value"})
     within = await _within(ctx, tenant_id, asked)
-    _, _, query = _sorted(tenant_id, asked, within)
-    found_ones = select(func.count().label("total")).select_from(person).where(*_conditions(tenant_id, asked, within))
-    every = found_ones.cte("every")
-    rows = query.offset((page - 1) * size).limit(size).cte("page")
+    ways = _ways(tenant_id, asked, within)
+    counts = [select(func.count()).select_from(person).where(*way.conditions).scalar_subquery() for way in ways]
+    every = select(reduce(add, counts).label("total")).cte("every")
+    rows = _first(tenant_id, asked, within, page * size).offset((page - 1) * size).limit(size).cte("page")
     async with ctx.read() as db:
         found = await db.rows(select(every.c.total, rows).select_from(every).outerjoin(rows, true()))
     items = [as_json(row) for row in found if row["id"] is not None]
@@ -127,18 +141,63 @@ async def _within(ctx: Ctx, tenant_id: str, asked: Asked) -> list[str]:
     return [name for name, given in allowed.items() if given <= allowed[asked.role_at_most]]
 
 
-def _sorted(tenant_id: str, asked: Asked, within: list[str]) -> tuple[Any, bool, Select[Any]]:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Conditions that one index answers. `along`: the column of which it is a range, if people are searched for."""
+
+    conditions: tuple[ColumnElement[bool], ...]
+    along: Any = None
+
+
+def _ways(tenant_id: str, asked: Asked, within: list[str]) -> list[_Way]:
+    """Who is found. A search has two ways, by address and by username; nobody is found in both."""
+    same = tuple(_conditions(tenant_id, asked, within))
+    if not asked.search.strip():
+        return [_Way(same)]
+    text = asked.search.strip()
+    address, name = unicodedata.normalize("NFC", text.lower()), usernames.folded(text)
+    by_address = and_(person.c.email_key >= address, person.c.email_key < address + _LAST)
+    by_username = and_(person.c.username_key >= name, person.c.username_key < name + _LAST)
+    return [
+        _Way((*same, by_address), person.c.email_key),
+        _Way((*same, by_username, not_(by_address)), person.c.username_key),
+    ]
+
+
+def _first(
+    tenant_id: str, asked: Asked, within: list[str], most: int, last: tuple[Any, str] | None = None
+) -> Select[Any]:
+    """The first people of all ways, behind `last`."""
+    ways = _ways(tenant_id, asked, within)
+    if len(ways) == 1:
+        return _read(_WHOLE, ways[0], asked, most, last)
+    firsts = [_read(select(person.c.id), way, asked, most, last).subquery() for way in ways]
+    found = union_all(*(select(one.c.id) for one in firsts)).subquery()
+    whole = _WHOLE.join(found, person.c.id == found.c.id)
+    return _read(whole, _Way((person.c.tenant_id == tenant_id,), person.c.id), asked, most, None)
+
+
+def _read(query: Select[Any], way: _Way, asked: Asked, most: int, last: tuple[Any, str] | None) -> Select[Any]:
+    """A search reads along its own index and sorts what it finds. A database without statistics, as SQLite is, would
+    rather read everybody in order, unless no index has that order."""
+    column, is_down = _order(asked)
+    place = column if way.along is None or way.along is column else func.coalesce(column, null())
+    query = query.where(*way.conditions)
+    if last is not None:
+        here, there = tuple_(place, person.c.id), tuple_(*map(literal, last))
+        query = query.where(here < there if is_down else here > there)
+    order = (place.desc(), person.c.id.desc()) if is_down else (place, person.c.id)
+    return query.order_by(*order).limit(most)
+
+
+def _order(asked: Asked) -> tuple[Any, bool]:
     if asked.sort not in SORTS:
         raise Invalid({"sort": "value"})
-    column, is_down = _SORTED[asked.sort.removeprefix("-")], asked.sort.startswith("-")
-    order = (column.desc(), person.c.id.desc()) if is_down else (column, person.c.id)
-    return column, is_down, _WHOLE.where(*_conditions(tenant_id, asked, within)).order_by(*order)
+    return _SORTED[asked.sort.removeprefix("-")], asked.sort.startswith("-")
 
 
 def _conditions(tenant_id: str, asked: Asked, within: list[str]) -> Iterator[ColumnElement[bool]]:
     yield person.c.tenant_id == tenant_id
-    if asked.search:
-        yield _begins(asked.search.strip())
     if asked.disabled is not None:
         yield person.c.disabled_at.is_not(None) if asked.disabled else person.c.disabled_at.is_(None)
     if asked.role_at_most is not None:
@@ -152,13 +211,6 @@ def _conditions(tenant_id: str, asked: Asked, within: list[str]) -> Iterator[Col
             yield column >= since
         if until is not None:
             yield column < until
-
-
-def _begins(search: str) -> ColumnElement[bool]:
-    """Whose address or username begins so: a range of an index for each."""
-    address, name = unicodedata.normalize("NFC", search.lower()), usernames.folded(search)
-    by_address = and_(person.c.email_key >= address, person.c.email_key < address + _LAST)
-    return or_(by_address, and_(person.c.username_key >= name, person.c.username_key < name + _LAST))
 
 
 def _has_other_than(within: list[str]) -> ColumnElement[bool]:

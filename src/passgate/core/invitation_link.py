@@ -130,8 +130,8 @@ def keys_of(data: dict[str, Any], tenant_id: str) -> tuple[people.Key, ...]:
 
 async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: str, *, is_new: bool) -> None:
     """Take the invitation and give its roles, for exactly one caller, to a locked person who has its address. Raises
-    InvitationInvalid, and then the transaction must be rolled back. The caller has locked who made it, and shares the lock on
-    the tenant's row, so that no role grows meanwhile."""
+    InvitationInvalid, and then the transaction must be rolled back. The caller has locked who made it, and shares
+    the lock on the tenant's row, so that no role grows meanwhile."""
     ticket, person = await once.by_id(db, tenant_id, ticket_id), await people.by_id(db, tenant_id, person_id)
     if ticket is None or ticket["kind"] != KIND or person is None:
         raise InvitationInvalid
