@@ -97,6 +97,7 @@ def gate(
     clock: Clock | None = None,
     mailbox: Mailbox | None = None,
     events: Mapping[str, str] | None = None,
+    permissions: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Gate:
     """Settings of development with cheap hashes; the data folder is temporary and is removed with the process at the
@@ -105,6 +106,7 @@ def gate(
     given = {"data": folder, "hash": CHEAP, "mail": {"per_hour": 10_000}, **settings}
     preset = Settings.development(**given)
     more: dict[str, Any] = {"profile": profile, "claims": claims, "factors": factors, "events": events}
+    more |= {"permissions": permissions}
     made = Gate(preset, clock or Clock(), mailbox or Mailbox(), **more)
     if folder is not None:
         weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)

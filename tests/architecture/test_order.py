@@ -1,5 +1,5 @@
-"""The order in which transactions lock rows that others may lock: people by id, tenant, roles, pending sign-in, budgets. It is
-read off the statements of every action that writes.
+"""The order in which transactions lock rows that others may lock: people, tenant, roles, pending sign-in, budgets.
+It is read off the statements of every action that writes.
 
 Why there is one order is explained in `core.action`. All other rows that a transaction changes belong to a person who
 is locked.

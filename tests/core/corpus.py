@@ -43,6 +43,8 @@ def types() -> Iterator[Confusion]:
         yield of_claims(f"no {name}", {name: LEFT_OUT})
         for value in (*_STRANGE, *_STRANGE_OF.get(name, (7, ""))):
             yield of_claims(f"{name} {str(value)[:20]!r}", {name: value})
+    for value in (*_STRANGE, 7, "", *_STRANGE_OF["roles"]):  # may be left out
+        yield of_claims(f"permissions {str(value)[:20]!r}", {"permissions": value})
     for name in TEXTS:
         yield _typed(f"{name} in a list", name, lambda value: [value])
         yield _typed(f"{name} in an object", name, lambda value: {"": value})

@@ -128,6 +128,8 @@ async def test_what_a_right_token_may_have(readers: Readers) -> None:
         right.signed(None, {"iat": NOW + 60}),
         right.signed(None, {"exp": NOW + 1}),
         right.signed(None, {"roles": [], "amr": []}),
+        right.signed(None, {"permissions": []}),
+        right.signed(None, {"permissions": ["invoices:read"]}),
         right.signed(None, {"more": {"a": [1.5, None]}}),
         right.signed(None, {"more": long}),
     ):

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from passgate import Carried, Passgate, errors
+from passgate import Carried, Passgate, Settings, User, errors
 from passgate.operations import Finished, LinkAsked, Operations, Session, Whole
 
 
@@ -53,6 +53,18 @@ async def operate(gate: Passgate, tenant_id: str, user_id: str) -> str:
     return "" if isinstance(link, LinkAsked) else link.url
 
 
+async def grow(gate: Passgate, request: Request, user: User) -> frozenset[str]:
+    made = await gate.at(request).roles.create(name="billing", permissions=["invoices:read"])
+    changed = await gate.at(request).roles.change(made.name, permissions=(*made.permissions, "users:read"))
+    await gate.at(request).roles.delete(changed.name, take=True)
+    every = {one.name for one in (await gate.at(request).roles.permissions()).items if one.yours}
+    return user.permissions | every
+
+
+def billing() -> Passgate:
+    return Passgate(Settings(), permissions={"invoices:read": "See invoices"})
+
+
 async def codeword(gate: Passgate, request: Request) -> Any:
     return await gate.at(request).factors.prove_codeword(answer="umbrella")
 
@@ -68,6 +80,9 @@ async def mistakes(gate: Passgate, request: Request, handle: str) -> None:
     await at.signin.finish(handle, carrier="pigeon")  # type: ignore[arg-type]
     await at.admin.change_policy("id", first="password")  # type: ignore[arg-type]
     carried = await at.signin.finish(handle, carrier="bearer")
+    await at.roles.create(name="billing")  # type: ignore[call-arg]
+    await at.roles.create(name="billing", permissions="invoices:read")  # type: ignore[arg-type]
+    Passgate(Settings(), permissions=["invoices:read"])  # type: ignore[arg-type]
     carried.token = "other"  # type: ignore[misc]
     text: str = (await at.me.show()).user.created_at  # type: ignore[assignment]
     assert text

@@ -162,7 +162,7 @@ async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> 
 
 
 async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    """Give somebody, whom the caller has locked, a role. Raises Invalid for one that isn't there, PermissionMissing."""
+    """Give a role to somebody whom the caller has locked. Raises PermissionMissing, Invalid for no such role."""
     await tenants.share_row(db, tenant_id)
     await _allowed(ctx, db, tenant_id, person_id, role)
     if await grant(ctx, db, tenant_id, person_id, role):
