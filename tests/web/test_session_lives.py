@@ -70,7 +70,7 @@ async def test_at_the_next_request_of_each_carrier(the: The, field: str) -> None
         assert (await page.get("/account")).status_code == 200, "signing in again is all that it takes"
 
 
-async def test_answers_say_until_when(the: The) -> None:
+async def test_answers_have_the_ends(the: The) -> None:
     anna = await the.person()
     tenant_id = await tenant_of(the, anna.token)
     await operating.give_role(Ctx(the.gate.services), anna.email, "owner", tenants.MAIN)
