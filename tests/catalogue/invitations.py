@@ -6,7 +6,7 @@ Not here: what these endpoints do, which is in `tests/web/test_contract_invitati
 
 from __future__ import annotations
 
-from passgate.core import invitations, signin, starts
+from passgate.core import installation, invitations, signin, starts
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.ctx import Person as Actor
 from tests import operating
@@ -157,6 +157,7 @@ FINISHED = (Writes(finish_invited, 9, on_postgres=True), Writes(finish_invited_a
 
 
 async def _open(anna: Person, email: str) -> None:
+    await installation.load(anna.face.gate.services)
     made = await invitations.link(Ctx(anna.face.gate.services, principal=Operator()), email, ["admin"])
     await anna.open("/invitation/" + made["url"].rpartition("/")[2])
 

@@ -27,6 +27,8 @@ LETTERS = (
     "USER_ID",
     "TENANT_ID",
     "SESSION_ID",
+    "INVITATION_ID",
+    "INVITATION",
     "APP_CODE",
     "BACKUP_CODE",
 )
@@ -38,6 +40,9 @@ def learned(known: dict[str, Any], answer: Any) -> None:
     if isinstance(answer, list):
         code = next((mail["code"] for mail in answer if isinstance(mail, dict) and mail.get("code")), None)
         known.update({"CODE": code} if code else {})
+        links = (str(mail.get("link") or "").rpartition("/") for mail in answer if isinstance(mail, dict))
+        invited = next((token for path, _, token in links if path.endswith("/invitation")), None)
+        known.update({"INVITATION": invited} if invited else {})
         return
     if not isinstance(answer, dict):
         return
@@ -49,6 +54,8 @@ def learned(known: dict[str, Any], answer: Any) -> None:
     for key, word in (("user", "USER_ID"), ("tenant", "TENANT_ID"), ("session", "SESSION_ID")):
         if isinstance(answer.get(key), dict):
             known[word] = answer[key]["id"]
+    if "inviter" in answer:
+        known["INVITATION_ID"] = answer["id"]
     if "disabled" in answer:
         known["USER_ID"] = answer["id"]
     secret = answer.get("secret") or (answer.get("challenge") or {}).get("secret")

@@ -369,3 +369,19 @@ async def test_a_session_that_is_none(population: Population) -> None:
     with watched(population.the) as work:
         answer = await population.the.session(population.folk.ctx.ring.mint("pg_ses_").token)
     assert (code_of(answer), len(work.statements)) == ("credential_invalid", 2)
+
+
+async def test_an_invitation_does_not_look(population: Population) -> None:
+    """Whoever invites learns nothing about the address."""
+    boss = await population.folk.create("boss@example.com", "owner")
+    _, token = await population.folk.opened(*boss.key)
+    invited, seen = "/api/v1/invitations", {}
+    for email in ("first@example.com", *map(population.address, KINDS)):
+        with watched(population.the) as work:
+            made = await population.the.http.post(invited, json={"email": email}, headers=bearer(token))
+        assert made.status_code == 201, made.text
+        assert made.json()["email"] == email
+        drawn = {key: len(made.json()[key]) for key in ("id", "email", "created_at", "expires_at")}
+        seen[email] = (made.json()["roles"], made.json()["inviter"], drawn, made.headers["content-length"], work)
+    del seen["first@example.com"]  # which begins the inviter's own budget
+    assert all(one == seen[population.address("unknown")] for one in seen.values())

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import passgate
-from passgate.core import account, address, admin, enrolment, factor_reset, recovery, signin, starts, users
+from passgate.core import account, address, admin, enrolment, factor_reset, invitations, recovery, signin, starts, users
 from passgate.core.ctx import Ctx
 from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
@@ -225,7 +225,28 @@ async def app_offer(at: Scene) -> Spend:
     return lambda ctx: enrolment.prove(ctx.acting(at.target), "totp", code)
 
 
-OF_MAKERS = (link, link_begun, link_asked, reset, reset_asked)
+async def invitation(at: Scene) -> Spend:
+    """Somebody who is in the tenant already opens it; the link begins their sign-in."""
+    await invitations.create(at.ctx.acting(at.maker), await at.email(at.target), ["read_only"])
+    token = await at.token("invitation")
+    return lambda ctx: starts.by_invitation(ctx, token)
+
+
+async def invitation_begun(at: Scene) -> Spend:
+    """They have signed in; finishing gives the roles."""
+    begun: Any = await (await invitation(at))(at.ctx)
+    await signin.prove(at.ctx, begun.handle, "password", PASSWORD)
+    return lambda ctx: signin.finish(ctx, begun.handle, carrier="bearer")
+
+
+async def invitation_set_up(at: Scene) -> Spend:
+    """Somebody new: their first way in creates them with the roles."""
+    await invitations.create(at.ctx.acting(at.maker), f"new-{at.maker.person_id[-8:]}@example.com", ["admin"])
+    begun = await starts.by_invitation(at.ctx, await at.token("invitation"))
+    return lambda ctx: signin.prove(ctx, begun.handle, "password", PASSWORD)
+
+
+OF_MAKERS = (link, link_begun, link_asked, reset, reset_asked, invitation, invitation_begun, invitation_set_up)
 OF_MAIL_SIGN_IN = (sign_in_link, sign_in_code)
 OF_SESSION = (address_code, passkey_offer, app_offer)
 """They change one's own account, which takes a role that may."""
@@ -277,6 +298,8 @@ def opens(kind: Any, change: Any, *, is_maker: bool) -> bool:
         return kind not in OF_MAIL_SIGN_IN
     if is_maker:
         return kind not in OF_MAKERS or change is promote
+    if kind is invitation_set_up:  # it is about nobody who is in the tenant
+        return True
     if change is promote:
         return kind not in OF_MAKERS
     return change is demote and kind not in OF_SESSION
@@ -368,4 +391,4 @@ async def test_every_kind_of_ticket_is_here(twins: Twins) -> None:
     kinds = {row["kind"] for row in await twins.the.rows(ticket)}
     source = "".join(path.read_text() for path in (Path(passgate.__file__).parent / "core").rglob("*.py"))
     calls = len(re.findall(r"(?:once|mailed_code|mailed_link)\.issue\(", source))
-    assert (len(kinds), calls) == (13, 13), kinds
+    assert (len(kinds), calls) == (14, 14), kinds

@@ -46,9 +46,11 @@ def install(app: typer.Typer) -> None:
 @asynccontextmanager
 async def _operating(ctx: typer.Context, tenant: str, *, make: bool = False) -> AsyncIterator[Ctx]:
     """Whoever runs a command, as the operator of a tenant."""
+    from passgate.core import installation  # noqa: PLC0415
     from passgate.core.ctx import Operator  # noqa: PLC0415
 
     async with desk.services(ctx.obj, make=make) as services:
+        await installation.load(services)  # its secret names the address
         yield replace(desk.operator(services), principal=Operator(tenant))
 
 
