@@ -7,6 +7,7 @@ Not here: the pages themselves (`admin_…`), and any rule.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from fastapi import Path, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from passgate.errors import PassgateError, PermissionMissing
+from passgate.errors import Invalid, PassgateError, PermissionMissing
 from passgate.i18n import N_
 from passgate.web import routes
 from passgate.web.guards import Visitor, form_of
@@ -93,6 +94,17 @@ async def start(request: Request, ctx: Visitor) -> Response:
     """Redirects to the first section that the user may see."""
     mine = await permissions(request, ctx)
     return go(ctx, next(path for path, _, permission in SECTIONS if permission in mine))
+
+
+def sent_as_json(text: str) -> dict[str, Any]:
+    """What a form displayed when it was opened, as it sends it along. Raises Invalid."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Invalid({"was": "format"}) from None
+    if not isinstance(found, dict):
+        raise Invalid({"was": "type"})
+    return found
 
 
 async def roles_to_give(

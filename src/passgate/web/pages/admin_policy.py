@@ -65,10 +65,7 @@ async def change(request: Request, ctx: Visitor) -> Response:
     """Changes the fields that differ from those displayed, so that what others have changed meanwhile stays."""
     every = policy_fields(ctx.factors)
     given = fields(request, "was", optional=tuple(name for one in every for name in one.names()))
-    try:
-        was = dict(json.loads(given["was"]))
-    except (ValueError, TypeError):
-        raise Invalid({"was": "format"}) from None
+    was = admin.sent_as_json(given["was"])
     changed = {one.name: value for one in every if _differs(value := one.read(given), was.get(one.name))}
     if changed:
         await admin.at(request, ctx).admin.change_policy(ctx.person.tenant_id, **changed)

@@ -154,11 +154,8 @@ async def role(request: Request, ctx: Visitor, role: RoleName, error: Error = No
 async def change(request: Request, ctx: Visitor, role: RoleName) -> Response:
     """Changes what the form changed, so that what others have changed meanwhile stays."""
     given = _checked(request, await _permissions(request, ctx))
-    try:
-        before = dict(json.loads(given["was"]))
-        had = {str(name) for name in before["permissions"]}
-    except (ValueError, TypeError, KeyError):
-        raise Invalid({"was": "format"}) from None
+    before = admin.sent_as_json(given["was"])
+    had = {str(name) for name in before.get("permissions") or ()}
     now, wanted = (await _role(request, ctx, role)).permissions, set(given["permissions"])
     known = {name for name, _, _ in await _permissions(request, ctx)}
     taken, added = (had & known) - wanted, [name for name in given["permissions"] if name not in had]
