@@ -55,10 +55,11 @@ def at(request: Request, ctx: Visitor) -> Operations:
     return operations
 
 
-async def permissions(request: Request, ctx: Visitor) -> frozenset[str]:
-    """Those of whoever looks at the page, now. Raises PermissionMissing for somebody who may see no section."""
+async def permissions(request: Request, ctx: Visitor, needed: str = "") -> frozenset[str]:
+    """Those of whoever looks at the page, now. Raises PermissionMissing for somebody who may see no section, or lacks
+    the one that a page is of no use without."""
     mine = frozenset(one.name for one in (await at(request, ctx).roles.permissions()).items if one.yours)
-    if not any(permission in mine for _, _, permission in SECTIONS):
+    if not any(permission in mine for _, _, permission in SECTIONS) or (needed and needed not in mine):
         raise PermissionMissing
     return mine
 

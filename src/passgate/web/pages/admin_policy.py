@@ -89,7 +89,7 @@ async def ask_why(request: Request, ctx: Visitor, error: Error = None) -> Respon
 
 
 async def _why(request: Request, ctx: Visitor, error: PassgateError | None = None, found: Any = None) -> Response:
-    mine = await admin.permissions(request, ctx)
+    mine = await admin.permissions(request, ctx, "policy:read")
     labels = {name: label_of(ctx.factors, name) for name in (*(one.name for one in ctx.factors), "link")}
     given = form_of(request)
     return admin.page(
