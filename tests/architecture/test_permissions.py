@@ -26,7 +26,6 @@ PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
 EXISTING = set(PERMISSIONS)
 AWAITED = {
     "invitations:write": "invitations",
-    "audit:read": "the trail over HTTP",
     "tenant:write": "changing a tenant over HTTP",
     "clients:write": "OpenID clients",
 }
@@ -34,7 +33,17 @@ AWAITED = {
 its line away."""
 
 
-ASKING = ("require", "require_to_read", "may", "missing", "standing", "administration", "managing", "_may_begin")
+ASKING = (
+    "require",
+    "require_to_read",
+    "may",
+    "missing",
+    "standing",
+    "administration",
+    "_may_begin",
+    "_may_read",
+    "Requires",
+)
 
 
 def asked() -> set[str]:
@@ -44,7 +53,11 @@ def asked() -> set[str]:
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             given = [one.value for one in call.keywords if one.arg == "permission"]
-            given += call.args if name in ASKING else []
+            given += (
+                [one for arg in call.args for one in ast.walk(arg) if isinstance(one, ast.expr)]
+                if name in ASKING
+                else []
+            )
             found |= {
                 one.value
                 for one in given

@@ -28,7 +28,7 @@ OWNERS = {
     "ticket": {"core/once.py"},
     "budget": {"core/throttle.py"},
     "installation_secret": {"core/installation.py"},
-    "session": {"core/sessions.py"},
+    "session": {"core/sessions.py", "core/session_lives.py"},
     "carrier": {"core/sessions.py"},
     "superseded_secret": {"core/sessions.py"},
     "form_answer": {"core/form_answers.py"},

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
-from passgate.core import account, admin, refresh_token, sessions, signin, starts
+from passgate.core import account, admin, refresh_token, session_lives, sessions, signin, starts
 from passgate.core.action import action
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.ctx import Person as Actor
@@ -50,7 +50,7 @@ async def is_over(folk: Folk, token: str) -> bool:
 
 
 async def touched(folk: Folk, token: str) -> None:
-    await sessions.touch(folk.ctx.acting(await sessions.find(folk.ctx, token)))
+    await session_lives.touch(folk.ctx.acting(await sessions.find(folk.ctx, token)))
 
 
 # -- on time ---------------------------------------------------------------------------------------
@@ -143,31 +143,31 @@ async def test_each_tenant_has_its_own(tmp_path: Path) -> None:
 # -- wherever a session is looked at ---------------------------------------------------------------
 
 
-async def _finds(life: Life, _folk: Folk) -> None:
+async def _find(life: Life, _folk: Folk) -> None:
     await sessions.find(life.folk.ctx, life.token)
 
 
-async def _acts(life: Life, folk: Folk) -> None:
+async def _act(life: Life, folk: Folk) -> None:
     async with action(folk.acting(life.actor)):
         pass
 
 
-async def _lifts(life: Life, folk: Folk) -> None:
+async def _lift(life: Life, folk: Folk) -> None:
     async with folk.ctx.write() as db:
         await sessions.lift(folk.acting(life.actor), db, {"totp": folk.the.clock()}, life.actor.acr)
 
 
-async def _renews(life: Life, folk: Folk) -> None:
+async def _renew(life: Life, folk: Folk) -> None:
     proved = sessions.Proved("bearer", {"password": folk.the.clock()}, ("pwd",), life.actor.acr)
     async with folk.ctx.write() as db:
         await sessions.renew(folk.ctx, db, life.actor.tenant_id, life.actor.carrier_id, proved)
 
 
-SEEN: tuple[Callable[[Life, Folk], Awaitable[None]], ...] = (_finds, _acts, _lifts, _renews)
+PLACES: tuple[Callable[[Life, Folk], Awaitable[None]], ...] = (_find, _act, _lift, _renew)
 
 
 @pytest.mark.parametrize("field", FIELDS)
-async def test_whoever_looks_sees_the_same(the: The, field: str) -> None:
+async def test_every_place_agrees(the: The, field: str) -> None:
     """A request may have read the session, and begun a step-up, while it was live."""
     folk = Folk(the)
     life = await fresh_life(folk)
@@ -178,12 +178,12 @@ async def test_whoever_looks_sees_the_same(the: The, field: str) -> None:
     the.clock.forward(120)
     later, _ = await folk.opened(*life.actor.key)
     before = await row_of(the, life.actor)
-    for look in SEEN:
+    for place in PLACES:
         with pytest.raises(SessionEnded):
-            await look(life, folk)
+            await place(life, folk)
     with pytest.raises(SessionEnded):
         await signin.finish(folk.ctx, begun.handle, carrier="bearer")
-    await sessions.touch(folk.acting(read))
+    await session_lives.touch(folk.acting(read))
     listed = await account.my_sessions(folk.acting(later), before=None, limit=10)
     assert [one["id"] for one in listed] == [later.session_id]
     assert await row_of(the, life.actor) == before
@@ -223,7 +223,7 @@ async def test_a_step_up_begins_it_anew(the: The) -> None:
     assert await is_over(folk, opened.token)
 
 
-async def test_what_is_listed_says_until_when(lite: The) -> None:
+async def test_the_list_has_the_ends(lite: The) -> None:
     folk = Folk(lite)
     life = await fresh_life(folk)
     await rules(folk, life.actor, session_idle=300, session_absolute=600)

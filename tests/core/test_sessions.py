@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from passgate.core import account, carriers, people, sessions, signin, starts
+from passgate.core import account, carriers, people, session_lives, sessions, signin, starts
 from passgate.core.action import action
 from passgate.core.ctx import Person as Actor
 from passgate.errors import CredentialInvalid, NotFound, PassgateError, SessionEnded
@@ -78,9 +78,9 @@ class Life:
         if what == "forward":
             folk.the.clock.forward(30)
         elif what == "touch":
-            await sessions.touch(await carriers.acting(ctx, self.token, by_cookie=False))
+            await session_lives.touch(await carriers.acting(ctx, self.token, by_cookie=False))
         elif what == "stale_touch" and self.found is not None:
-            await sessions.touch(ctx.acting(self.found))
+            await session_lives.touch(ctx.acting(self.found))
         elif what == "find":
             await sessions.find(ctx, self.token)
         elif what == "open":
@@ -155,10 +155,10 @@ async def test_it_lives_exactly_as_long(the: The) -> None:
     life = await fresh_life(folk)
     opened_at = the.clock.now
     the.clock.forward(3599)
-    await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
+    await session_lives.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     while the.clock.now < opened_at + 83000 * 10**6:
         the.clock.forward(3000)
-        await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
+        await session_lives.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     row = await row_of(the, life.actor)
     assert row["idle_expires_at"] == row["expires_at"] == row["created_at"] + 86400 * 10**6
     the.clock.now = row["expires_at"] - 10
@@ -173,10 +173,10 @@ async def test_use_is_written_down_once_a_minute(lite: The) -> None:
     life = await fresh_life(folk)
     before = await row_of(lite, life.actor)
     lite.clock.forward(59)
-    await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
+    await session_lives.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     assert await row_of(lite, life.actor) == before
     lite.clock.forward(1)
-    await sessions.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
+    await session_lives.touch(await carriers.acting(folk.ctx, life.token, by_cookie=False))
     assert (await row_of(lite, life.actor))["last_used_at"] > before["last_used_at"]
 
 

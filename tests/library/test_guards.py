@@ -197,6 +197,26 @@ async def test_use_keeps_a_session_alive(http: httpx2.AsyncClient, gate: Gate) -
     assert code_of(await http.get("/me")) == "session_ended"
 
 
+@pytest.mark.parametrize("carrier", ["cookie", "bearer", "jwt"])
+async def test_a_shorter_life_of_the_tenants_counts_at_once(
+    http: httpx2.AsyncClient, gate: Gate, carrier: testing.Carrier
+) -> None:
+    await anna(http, carrier)
+    tenant_id = (await http.get("/auth/api/v1/session")).json()["tenant"]["id"]
+    gate.clock.forward(minutes=5)
+    assert (await http.get("/me")).status_code == 200
+    policy = gate.at(None, tenant="main").admin
+    await policy.change_policy(tenant_id, session_idle=120)
+    gate.clock.forward(seconds=100)
+    assert (await http.get("/me")).status_code == 200, "which is a use"
+    gate.clock.forward(seconds=100)
+    assert (await http.get("/me")).status_code == 200
+    await policy.change_policy(tenant_id, session_absolute=300)
+    assert code_of(await http.get("/me")) == "session_ended"
+    await policy.change_policy(tenant_id, session_absolute=0, session_idle=0)
+    assert code_of(await http.get("/me")) == "session_ended"
+
+
 async def test_public(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/about")).json() == "anybody"
 

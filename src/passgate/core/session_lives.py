@@ -2,7 +2,7 @@
 The rules are asked again whenever a session is looked at, so that a shorter life counts at the next request of every
 session there is. What is over by them stays over, because a change of them ends it.
 
-Not here: the sessions themselves, which are `sessions`.
+Not here: opening, finding and ending one, which are `sessions`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, RowMapping, or_, update
 
-from passgate.core.ctx import Ctx
+from passgate.core import people
+from passgate.core.ctx import Ctx, Person
 from passgate.core.rules import AAL3, Rules
 from passgate.errors import Invalid
 from passgate.settings import Settings
@@ -78,6 +79,43 @@ def check(settings: Settings, rules: Rules, changed: Mapping[str, Any]) -> None:
     longest = {"session_idle": settings.session.idle, "session_absolute": settings.session.absolute}
     if wrong := [name for name in sorted(NAMES & changed.keys()) if getattr(rules, name) > longest[name]]:
         raise Invalid(dict.fromkeys(wrong, "value"))
+
+
+async def touch(ctx: Ctx) -> None:
+    """Extend the idle expiry of whoever acts, written at most as often as `touch_every` says."""
+    if _is_touched(ctx, ctx.person):
+        return
+    async with ctx.write() as db:
+        await use(ctx, db, ctx.person)
+
+
+async def use(ctx: Ctx, db: Db, me: Person) -> None:
+    """The same in a transaction of the caller's."""
+    if _is_touched(ctx, me):
+        return
+    now, rules = ctx.now(), rules_of(ctx, me)
+    idle = min(now + written(ctx.settings, me.acr)[0] * SECOND, me.row["expires_at"])
+    await people.used(db, *me.key, now)
+    mine = (session.c.tenant_id == me.tenant_id, session.c.id == me.session_id)
+    move = update(session).where(*mine, *live(now, *since(rules, now)), session.c.last_used_at < now)
+    await db.change(move.values(last_used_at=now, idle_expires_at=idle))
+
+
+def until(ctx: Ctx, me: Person) -> int:
+    """Until when the session lives if it is used now and never again, in microseconds."""
+    if _is_touched(ctx, me):
+        return int(min(me.row["idle_expires_at"], me.row["expires_at"]))
+    idle, rules = written(ctx.settings, me.acr)[0], rules_of(ctx, me)
+    return int(min(ctx.now() + min(idle, rules.session_idle or idle) * SECOND, me.row["expires_at"]))
+
+
+def _is_touched(ctx: Ctx, me: Person) -> bool:
+    return bool(ctx.now() - me.row["last_used_at"] < touch_every(ctx.settings, rules_of(ctx, me)) * SECOND)
+
+
+def rules_of(ctx: Ctx, me: Person) -> Rules:
+    """Those that were read with the session."""
+    return Rules.parsed(me.row["policy"], ctx.factors)
 
 
 async def end_expired(ctx: Ctx, db: Db, tenant_id: str, *versions: Rules) -> int:

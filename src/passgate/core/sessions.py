@@ -280,49 +280,6 @@ async def _missing(ctx: Ctx, secret_hash: bytes) -> SessionEnded | CredentialInv
     return SessionSuperseded() if row[0] is None else SessionEnded()
 
 
-async def touch(ctx: Ctx) -> None:
-    """Extend the idle expiry, written at most every `touch_every` seconds."""
-    if _is_touched(ctx, ctx.person):
-        return
-    async with ctx.write() as db:
-        await use(ctx, db, ctx.person)
-
-
-def _is_touched(ctx: Ctx, me: Person) -> bool:
-    every = session_lives.touch_every(ctx.settings, Rules.parsed(me.row["policy"], ctx.factors))
-    return bool(ctx.now() - me.row["last_used_at"] < every * SECOND)
-
-
-async def use(ctx: Ctx, db: Db, me: Person) -> None:
-    """The same in a transaction of the caller's."""
-    if _is_touched(ctx, me):
-        return
-    now = ctx.now()
-    idle = min(now + session_lives.written(ctx.settings, me.acr)[0] * SECOND, me.row["expires_at"])
-    await people.used(db, *me.key, now)
-    alive = session_lives.live(now, *_since(ctx, me, now))
-    move = update(session).where(*_mine(me), *alive, session.c.last_used_at < now)
-    await db.change(move.values(last_used_at=now, idle_expires_at=idle))
-
-
-def until(ctx: Ctx, me: Person) -> int:
-    """Until when the session lives if it is used now and never again, in microseconds."""
-    if _is_touched(ctx, me):
-        return int(min(me.row["idle_expires_at"], me.row["expires_at"]))
-    rules = Rules.parsed(me.row["policy"], ctx.factors)
-    idle = session_lives.written(ctx.settings, me.acr)[0]
-    return int(min(ctx.now() + min(idle, rules.session_idle or idle) * SECOND, me.row["expires_at"]))
-
-
-def _since(ctx: Ctx, me: Person, now: int) -> tuple[int, int]:
-    return session_lives.since(Rules.parsed(me.row["policy"], ctx.factors), now)
-
-
-def _mine(me: Person) -> tuple[ColumnElement[bool], ...]:
-    """The session of whoever acts."""
-    return session.c.tenant_id == me.tenant_id, session.c.id == me.session_id
-
-
 def _is(tenant_id: str, person_id: str) -> tuple[ColumnElement[bool], ...]:
     return session.c.tenant_id == tenant_id, session.c.person_id == person_id
 
@@ -393,8 +350,10 @@ async def renew(ctx: Ctx, db: Db, tenant_id: str, carrier_id: str, proved: Prove
     secret = {"secret_hash": minted.hash, "generation": old["generation"] + 1, "rotation": rotation, "clients": "[]"}
     await db.change(update(carrier).where(*_this(tenant_id, carrier_id)).values(**level, **secret, rotated_at=now))
     await db.add(superseded_secret, secret_hash=old["secret_hash"], carrier_id=carrier_id)
+    # A change of the rules ends sessions without locking their people.
     of_session = update(session).where(session.c.tenant_id == tenant_id, session.c.id == old["session_id"])
-    await db.change(of_session.values(**_used(ctx, now, proved.acr)))
+    if not await db.change(of_session.where(session.c.ended_at.is_(None)).values(**_used(ctx, now, proved.acr))):
+        raise SessionEnded
     row = await db.one(_WITH_LEVEL.where(*_this(tenant_id, carrier_id)))
     if row is None:
         raise SessionEnded
@@ -409,8 +368,9 @@ async def rotate(ctx: Ctx, db: Db, me: Person, given: RefreshToken, successor: M
     family = {"of_tenant": me.tenant_id, "of_session": me.session_id, "of_family": given.family_id}
     unused = {"old_rotation": given.rotation, "old_hash": given.hash}
     moved = {"new_rotation": given.rotation + 1, "new_hash": successor.hash, "at": now}
-    alive = dict(zip(("began_after", "used_after"), _since(ctx, me, now), strict=True))
-    await use(ctx, db, me)  # first, because it locks the person
+    began_after, used_after = session_lives.since(session_lives.rules_of(ctx, me), now)
+    alive = {"began_after": began_after, "used_after": used_after}
+    await session_lives.use(ctx, db, me)  # first, because it locks the person
     return await db.change(_ROTATE, **family, **unused, **moved, **alive) == 1
 
 

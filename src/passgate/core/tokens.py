@@ -14,7 +14,7 @@ from typing import Any
 
 from passgate import access_token
 from passgate.access_token import AccessToken
-from passgate.core import access, binding, keys, mail, people, refresh_token, sessions
+from passgate.core import access, binding, keys, mail, people, refresh_token, session_lives, sessions
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Person
 from passgate.core.events import Event
@@ -86,7 +86,7 @@ def _access(ctx: Ctx, key: PrivateKey, person: Person) -> tuple[str, int]:
     """An access token and how many seconds it is valid: never longer than its session."""
     now = ctx.now() // SECOND
     most, rules = ctx.settings.token.access, Rules.parsed(person.row["policy"], ctx.factors)
-    life = min(rules.access_life or most, most, sessions.until(ctx, person) // SECOND - now)
+    life = min(rules.access_life or most, most, session_lives.until(ctx, person) // SECOND - now)
     token = AccessToken(
         issuer=ctx.issuer,
         audience=ctx.issuer,

@@ -13,7 +13,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
 
-from passgate.core import access, carriers, pending, sessions, signin
+from passgate.core import access, carriers, pending, session_lives, signin
 from passgate.core import ctx as principals
 from passgate.core.ctx import Ctx, Person
 from passgate.core.pending import SignIn
@@ -139,7 +139,7 @@ def _is_operator(ctx: Ctx) -> bool:
 async def session(acting: Annotated[Ctx, Depends(peek)]) -> Ctx:
     """Like `peek`, and extends the idle timeout of the session."""
     if not _is_operator(acting):
-        await sessions.touch(acting)
+        await session_lives.touch(acting)
     return acting
 
 
@@ -276,7 +276,7 @@ async def _visitor(request: Request, *, at_any_level: bool) -> Ctx:
         where = "" if back == "/" else f"?return_to={quote(back, safe='')}"
         raise RedirectTo(f"/signin{where}", *gone) from None
     await _refuse_foreign(acting, request, acting.person.session_id, form=True)
-    await sessions.touch(acting)
+    await session_lives.touch(acting)
     return acting
 
 

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from starlette.types import Scope
 
-from passgate.core import access, account, sessions
+from passgate.core import access, account, session_lives
 from passgate.core.ctx import Ctx, Person, Services
 from passgate.core.permissions import known
 from passgate.core.profile import as_value
@@ -96,7 +96,7 @@ async def user(services: Services, request: Request) -> User:
     _bring_answer(request.scope)
     ctx = context_of(services, request)
     acting = request.scope[_CTX] = await guards.live(ctx, request)
-    await sessions.touch(acting)
+    await session_lives.touch(acting)
     return described(services, acting.person)
 
 
