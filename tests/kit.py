@@ -176,11 +176,12 @@ def code_of(answer: httpx2.Response) -> str:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, *, ip: str = "127.0.0.1", real_world: bool = False, sites: tuple[Site, ...] = ()
+    settings: Settings, *, ip: str = "127.0.0.1", real_world: bool = False, sites: tuple[Site, ...] = (), **given: Any
 ) -> AsyncIterator[The]:
-    """A Passgate in this process, called over ASGI. Its background jobs do not run by themselves: `mails` delivers."""
-    clock = Clock()
-    gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), factors=OWN_FACTORS, sites=sites)
+    """A Passgate in this process, called over ASGI. Its background jobs do not run by themselves: `mails` delivers.
+    `given`: further arguments of `Passgate`."""
+    clock, more = Clock(), {"factors": OWN_FACTORS, "sites": sites, **given}
+    gate = Passgate(settings, World.real() if real_world else World(clock, Dice()), **more)
     await make_quick(gate)
     async with gate.running(work=False), client_for(gate, ip) as http:
         yield The(gate, clock, http)

@@ -12,24 +12,31 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi import Depends, FastAPI
 from sqlalchemy import delete, update
 
 from passgate.core import sessions
 from passgate.core.rules import AAL1
-from passgate.store.tables import budget, carrier, role_grant
+from passgate.store.tables import budget, carrier, role, role_grant
 from tests import catalogue
 from tests.architecture.population import OURS, Ask, Population
+from tests.catalogue import asks
 from tests.catalogue.settled import Settled, copied
 from tests.kit import FIREFOX, code_of
 from tests.web.browsing import Page
 from tests.web.through_twins import CALLS, through_twins
 
 TABLE = Path(catalogue.__file__).with_name("roles.txt")
-ROLES = ("owner", "admin", "user", "read_only")
+ROLES = ("owner", "admin", "user", "read_only", "custom")
+CUSTOM = "me:read me:write users:read users:disable invoices:read"
+"""What the role `custom` of the tenant's own allows; the last is a permission of the host's."""
+INVOICES = {"invoices:read": "See invoices"}
+HOSTS = "GET /invoices"
+"""The host's own route, for which there is no operator."""
 CALLERS = (*ROLES, "stranger", "half", "foreign", "low", "operator")
-"""The caller with one of the roles alone; nobody; somebody whose sign-in is not finished; the owner of another tenant;
-a session below the level that the tenant asks for; and an operator by
-the twins, for whom no credential counts."""
+"""The caller with one of the roles alone, the last one of the tenant's own; nobody; somebody whose sign-in is not
+finished; the owner of another tenant; a session below the level that the tenant asks for; and an operator by the twins,
+for whom no credential counts."""
 BY_TWIN_FIRST = {caller: (bool(number % 2), not number % 2) for number, caller in enumerate(CALLERS)}
 NOBODY = {"stranger", "half"}
 _MOVING = ("audit_event", "budget")
@@ -71,6 +78,10 @@ async def asked_by(population: Population, ask: Ask, caller: str) -> Ask:
             async with population.folk.ctx.write() as db:
                 await db.change(delete(role_grant).where(role_grant.c.person_id == who.person_id))
                 await db.add(role_grant, **row)
+                if caller == "custom":
+                    own = {"tenant_id": who.tenant_id, "name": caller, "description": "", "permissions": CUSTOM}
+                    made = db.upsert(role).values(**own, created_at=0, updated_at=0)
+                    await db.change(made.on_conflict_do_nothing())
             return ask
 
 
@@ -120,8 +131,25 @@ async def _sent(population: Population, method: str, ask: Ask, caller: str, *, b
     return response
 
 
+async def test_who_may_at_a_hosts_route(settled: Settled, tmp_path: Path) -> None:
+    """Guarded by a permission that the host has registered: owners have it, and who has it by a role of their own."""
+    found = {"operator": "-"}
+    for caller in CALLERS[:-1]:
+        async with copied(settled, tmp_path / caller, permissions=INVOICES) as population:
+            gate, app = population.the.gate, FastAPI()
+            app.get("/invoices", dependencies=[Depends(gate.may("invoices:read"))])(lambda: [])
+            ask = await asked_by(population, asks.mine(population, "/"), caller)
+            transport = httpx2.ASGITransport(app, client=("127.0.0.1", 1))
+            async with httpx2.AsyncClient(transport=transport, base_url=OURS, headers={"User-Agent": FIREFOX}) as http:
+                as_sent = replace(population, the=replace(population.the, http=http))
+                answer = await as_sent.send("GET", replace(ask, path="/invoices"))
+            found[caller] = "200" if answer.status_code == 200 else f"{answer.status_code}:{answer.json()['code']}"
+    row = [found[caller] for caller in CALLERS]
+    assert rows().get(HOSTS) == row, f"{HOSTS} {' '.join(row)}"
+
+
 def test_each_row_is_an_endpoint() -> None:
-    assert rows().keys() == set(KEYS)
+    assert rows().keys() == {*KEYS, HOSTS}
 
 
 # -- the pages of admins ---------------------------------------------------------------------------

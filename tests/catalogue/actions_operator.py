@@ -18,12 +18,14 @@ from passgate.core import (
     keys,
     ledger,
     outbox,
+    people,
     sealed,
     starts,
     tenants,
 )
 from passgate.core.host_jobs import HostJob
 from passgate.core.message import Message
+from passgate.store import Db
 from tests import operating
 from tests.catalogue.entry import Action, Writes
 from tests.core.behind import Folk
@@ -40,7 +42,12 @@ def in_a_write(folk: Folk, work: Callable[[Any], Awaitable[object]]) -> Action:
 
 async def give(folk: Folk) -> Action:
     owner, other = await folk.create(None, "owner"), await folk.create()
-    return in_a_write(folk, lambda db: access.give(folk.acting(owner), db, other.tenant_id, other.person_id, "admin"))
+
+    async def given(db: Db) -> None:
+        await people.lock_all(db, {owner.key, other.key})
+        await access.give(folk.acting(owner), db, *other.key, "admin")
+
+    return in_a_write(folk, given)
 
 
 async def take(folk: Folk) -> Action:

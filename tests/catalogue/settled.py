@@ -37,10 +37,10 @@ Settled = tuple[Path, Population]
 
 
 @asynccontextmanager
-async def copied(settled: Settled, folder: Path) -> AsyncIterator[Population]:
-    """The population on a copy of its own, on SQLite."""
+async def copied(settled: Settled, folder: Path, **given: Any) -> AsyncIterator[Population]:
+    """The population on a copy of its own, on SQLite. `given`: further arguments of `Passgate`."""
     shutil.copytree(settled[0], folder)
-    async with running(settings_for(folder, **HOURS)) as the:
+    async with running(settings_for(folder, **HOURS), **given) as the:
         yield settled[1].moved(the)
 
 

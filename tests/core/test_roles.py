@@ -200,7 +200,7 @@ async def test_a_role_that_one_has(lite: The) -> None:
 
 
 async def test_no_detour_to_more(lite: The) -> None:
-    """A role with more for a friend, who would give it back; one of their own for themselves; a role by a new person."""
+    """A role with more for a friend, who gives it back; one of their own for themselves; one for a new person."""
     folk = Folk(lite)
     who, friend = await clerk(folk), await clerk(folk)
     ctx = folk.acting(who)
@@ -288,5 +288,5 @@ async def test_an_operator_may_do_all(lite: The) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_permission_of_a_host(given: dict[Any, Any]) -> None:
-    with pytest.raises(ValueError, match="permission|text"):
+    with pytest.raises(ValueError, match=r"permission|text"):
         registered(given)

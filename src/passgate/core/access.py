@@ -162,6 +162,7 @@ async def grant(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> 
 
 
 async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
+    """Give a role to somebody whom the caller has locked. Raises Invalid for one that is not there, PermissionMissing."""
     await tenants.share_row(db, tenant_id)
     await _allowed(ctx, db, tenant_id, person_id, role)
     if await grant(ctx, db, tenant_id, person_id, role):
@@ -169,9 +170,9 @@ async def give(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
 
 
 async def give_first(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> None:
-    """The role of somebody whom an operator has just created. Invalid for one that is not there."""
+    """The same for somebody whom this transaction has created."""
     await tenants.share_row(db, tenant_id)
-    await require_role(ctx, db, tenant_id, role)
+    await _allowed(ctx, db, tenant_id, person_id, role)
     await grant(ctx, db, tenant_id, person_id, role)
 
 
@@ -224,8 +225,7 @@ async def permissions_of_holders(ctx: Ctx, db: Db, tenant_id: str, role: str) ->
 
 async def take_from_all(ctx: Ctx, db: Db, tenant_id: str, role: str) -> int:
     """Take a role from everybody, whom the caller has locked; returns how many they were."""
-    theirs = role_grant.c.tenant_id == tenant_id, role_grant.c.role == role
-    await people.all_changed(ctx, db, tenant_id, select(role_grant.c.person_id).where(*theirs))
+    await people.all_changed(ctx, db, _HOLDERS, of_tenant=tenant_id, of_role=role)
     return await db.change(_TAKE_ALL, of_tenant=tenant_id, of_role=role)
 
 

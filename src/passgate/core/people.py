@@ -186,10 +186,10 @@ async def changed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await db.change(_CHANGED, of_tenant=tenant_id, of_person=person_id, at=ctx.now())
 
 
-async def all_changed(ctx: Ctx, db: Db, tenant_id: str, ids: Select[Any]) -> None:
-    """The same of all people whom a query finds, who are locked."""
-    move = update(person).where(person.c.tenant_id == tenant_id, person.c.id.in_(ids))
-    await db.change(move.values(updated_at=ctx.now()))
+async def all_changed(ctx: Ctx, db: Db, theirs: Select[Any], *, of_tenant: str, **given: str) -> None:
+    """The same of all people of a tenant whose ids a query finds. The caller has locked them."""
+    move = update(person).where(person.c.tenant_id == bindparam("of_tenant"), person.c.id.in_(theirs))
+    await db.change(move.values(updated_at=bindparam("at")), of_tenant=of_tenant, at=ctx.now(), **given)
 
 
 async def used(db: Db, tenant_id: str, person_id: str, now: int) -> None:

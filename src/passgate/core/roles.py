@@ -31,7 +31,6 @@ MOST = 50
 """Of its own that a tenant may have."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{1,39}")
 _LONGEST = 200
-_WRITE = "roles:write"
 _THEIRS = role.c.tenant_id == bindparam("of_tenant")
 _ONE = select(role).where(_THEIRS, role.c.name == bindparam("of_name"))
 _LOCK = _ONE.with_for_update()
@@ -140,9 +139,9 @@ async def remove(ctx: Ctx, name: str, *, take: bool = False) -> int:
 async def _changing(ctx: Ctx, tenant_id: str, name: str, others: frozenset[str] = frozenset()) -> AsyncIterator[Db]:
     """A transaction that changes a role. The power is asked for again behind the lock, because it may come from a role
     that somebody else has just changed."""
-    async with administration(ctx, _WRITE, tenant_id, others=others, heavy=bool(others)) as (db, _):
+    async with administration(ctx, "roles:write", tenant_id, others=others, heavy=bool(others)) as (db, _):
         await tenants.lock_roles(db, tenant_id)
-        await access.require(ctx, db, _WRITE)
+        await access.require(ctx, db, "roles:write")
         if name in ROLES:
             raise Conflict("The built-in roles stay as they are.")
         yield db
@@ -161,7 +160,7 @@ async def _reached(ctx: Ctx, db: Db, tenant_id: str, name: str) -> RowMapping:
     reaching = of_role(name, found["permissions"], ctx.services.permissions)
     reaching |= await access.permissions_of_holders(ctx, db, tenant_id, name)
     if not reaching <= mine or (name in roles and OWNER not in roles):
-        raise access.missing(ctx, _WRITE, role=name)
+        raise access.missing(ctx, "roles:write", role=name)
     return found
 
 
@@ -171,7 +170,7 @@ async def _require_all(ctx: Ctx, db: Db, name: str, wanted: list[str]) -> None:
         return
     allowed = of_role(name, " ".join(wanted), ctx.services.permissions)
     if not allowed <= await access.permissions_of(ctx, db, *ctx.person.key):
-        raise access.missing(ctx, _WRITE, role=name)
+        raise access.missing(ctx, "roles:write", role=name)
 
 
 async def _read(db: Db, tenant_id: str, name: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ _ROLES = (
         )
     )
     .select_from(role_grant)
-    .outerjoin(role, and_(role.c.tenant_id == role_grant.c.tenant_id, role.c.name == role_grant.c.role))
+    .outerjoin(role, and_(role.c.tenant_id == person.c.tenant_id, role.c.name == role_grant.c.role))
     .where(role_grant.c.person_id == person.c.id)
 )
 """Such as `user,auditor=audit:read users:read`: after a role of the tenant's own what it allows, as stored."""

@@ -57,7 +57,7 @@ async def create(
         if roles is None:
             await access.grant(ctx, db, tenant_id, made, "user")
         for role in roles or ():
-            await access.give(ctx, db, tenant_id, made, role)
+            await access.give_first(ctx, db, tenant_id, made, role)
         if stored is not None:
             await password.replace(ctx, db, tenant_id, made, stored)
         return await directory.read(db, tenant_id, made)
