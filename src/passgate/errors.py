@@ -5,7 +5,7 @@
     │   ├── Malformed 400 · NotJson/NotForm 415 · TooLarge 413 · Invalid 422 · PasswordRefused 422
     │   ├── CredentialMissing/CredentialInvalid/SessionEnded/HandleInvalid/StepUpNeeded 401
     │   ├── ClientChanged/RefreshReused 401: sessions that have ended
-    │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed 403 · NotFound 404
+    │   ├── ProofRefused/PermissionMissing/CsrfRefused/SignupClosed/InvitationInvalid 403 · NotFound 404
     │   ├── Conflict/NoChallenge/AlreadyProved/FactorNotOffered/ProofMissing/NotYet/TenantNameTaken 409
     │   └── Throttled 429
     └── Unavailable 503    a component is down; nothing was changed
@@ -190,6 +190,13 @@ class CsrfRefused(Refusal):
 class SignupClosed(Refusal):
     code, status, title = "signup_closed", 403, "Sign-up is closed"
     message = "You can't sign up here. If you need an account, ask the people who run this service."
+
+
+class InvitationInvalid(Refusal):
+    """Unknown, used, expired, canceled, replaced, or whoever made it may not do so any more: the same for all."""
+
+    code, status, title = "invitation_invalid", 403, "This invitation no longer works"
+    message = "This invitation was already used, has expired or was withdrawn. Ask for a new one."
 
 
 class NotFound(Refusal):

@@ -316,6 +316,25 @@ class Roles:
     next: None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inviter:
+    id: str
+    email: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    id: str
+    email: str
+    roles: tuple[str, ...]
+    inviter: Inviter | None
+    created_at: datetime
+    expires_at: datetime
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitations:
+    items: tuple[Invitation, ...]
+    next: str | None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     id: str
     kind: str
@@ -615,6 +634,19 @@ class _Roles:
     async def delete(self, role: str, /, *, take: bool = False) -> None:
         """Delete a role"""
 
+class _Invitations:
+    async def list(self, *, after: str | None = None, limit: int = 50) -> Invitations:
+        """List invitations"""
+
+    async def create(self, *, email: str, roles: builtins.list[str] | tuple[str, ...] | None = None) -> Invitation:
+        """Invite somebody"""
+
+    async def cancel(self, id: str, /) -> None:
+        """Cancel an invitation"""
+
+    async def accept(self, *, token: str) -> Started:
+        """Accept an invitation"""
+
 class _Jobs:
     async def show(self, id: str, /) -> Job:
         """Get a background job"""
@@ -646,6 +678,8 @@ class Operations:
     def users(self) -> _Users: ...
     @property
     def roles(self) -> _Roles: ...
+    @property
+    def invitations(self) -> _Invitations: ...
     @property
     def jobs(self) -> _Jobs: ...
     @property

@@ -24,10 +24,11 @@ from tests.kit import The, running, settings_for
 ORDER = ("person", "tenant", "role", "sign_in", "budget")
 BUDGETS = (
     *("s:", "o:starts:", "o:refusals:", "o:rows:", "o:bytes:", "w:", "d:", "n:", "k:", "m:", "o:mails:", "o:seen:"),
-    *("h:", "o:events:", "o:jobs:", "c:"),
+    *("i:", "h:", "o:events:", "o:jobs:", "c:"),
 )
 """What a budget's key begins with: starts, the origin, waits and the day's codes, consecutive refusals, the entry of a
-known browser, mails, and that one was held back; a host's events and jobs, of an origin and of a person."""
+known browser, mails, invitations, and that a mail was held back; a host's events and jobs, of an origin and of a
+person."""
 WRITES = catalogue.writing()
 NAMED = {
     "person": ("of_person", "of", "id_1"),

@@ -25,7 +25,6 @@ SRC = Path(access.__file__).parents[1]
 PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
 EXISTING = set(PERMISSIONS)
 AWAITED = {
-    "invitations:write": "invitations",
     "tenant:write": "changing a tenant over HTTP",
     "clients:write": "OpenID clients",
 }

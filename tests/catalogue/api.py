@@ -16,6 +16,7 @@ from tests.catalogue import actions_signin as ways
 from tests.catalogue import asks
 from tests.catalogue.asks import API, NEVER, RULES
 from tests.catalogue.entry import NOTHING, Entry, Fresh, Right, Writes
+from tests.catalogue.invitations import FINISHED, INVITATIONS, PROVED
 from tests.catalogue.outcomes import (
     ALIKE,
     ASK,
@@ -140,6 +141,7 @@ SIGNING_IN: dict[str, Entry] = {
             Writes(proofs.passkey_at_birth, 7),
             Writes(proofs.drop_lost, 12, on_postgres=True),
             Writes(proofs.drop_asked, 10),
+            *PROVED,
         ),
     ),
     f"POST {API}/signin/finish": Entry(
@@ -160,6 +162,7 @@ SIGNING_IN: dict[str, Entry] = {
             Writes(ways.finish_and_remember, 6, on_postgres=True),
             Writes(ways.finish_remembered, 5),
             Writes(ways.finish_found_again, 7),
+            *FINISHED,
         ),
     ),
     f"GET {API}/session": Entry(PEEK, (reads("/session"),)),
@@ -302,4 +305,4 @@ OTHERS: dict[str, Entry] = {
     "GET /dev/mail.json": Entry(DEVELOPER, NOTHING),
 }
 
-ENDPOINTS = SIGNING_IN | OWN | PEOPLE | ROLES | OTHERS
+ENDPOINTS = SIGNING_IN | OWN | PEOPLE | ROLES | INVITATIONS | OTHERS

@@ -13,6 +13,7 @@ from tests.catalogue import stops_signin as signin
 from tests.catalogue.admin import ADMIN
 from tests.catalogue.api import DEVELOPER, STRANGER
 from tests.catalogue.entry import NOTHING, Entry, Right, Stop, Writes
+from tests.catalogue.invitations import INVITATION_PAGES
 from tests.catalogue.outcomes import (
     CODE_PAGE,
     FRESH_PAGE,
@@ -246,4 +247,4 @@ FACTORS: dict[str, Entry] = {
     "POST /account/browsers/{id}": does(Right(asks.page_forgets_one, 303)),
 }
 
-PAGES = BEFORE | PROVING | ACCOUNT | FACTORS | ADMIN
+PAGES = BEFORE | INVITATION_PAGES | PROVING | ACCOUNT | FACTORS | ADMIN

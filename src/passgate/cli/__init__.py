@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from passgate import __version__, logs
-from passgate.cli import audit, operate, people, policy, roles, serve
+from passgate.cli import audit, invitations, operate, people, policy, roles, serve
 from passgate.cli.desk import Given, explain
 from passgate.errors import PassgateError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Passgate signs your users in. Settings are read from PASSGATE_… variables, .env and secret files.",
 )
-for module in (serve, operate, people, roles, policy, audit):
+for module in (serve, operate, people, invitations, roles, policy, audit):
     module.install(app)
 
 

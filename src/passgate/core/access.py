@@ -275,6 +275,16 @@ async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) 
         raise missing(ctx, "roles:give", person_id, role=role)
 
 
+async def roles_within(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str], actor_id: str | None) -> list[str]:
+    """Those of some roles that exist and give nothing that somebody lacks now; None for an operator."""
+    every = await roles_in(ctx, db, tenant_id)
+    known = [role for role in roles if role in every]
+    if actor_id is None:
+        return known
+    mine = await permissions_of(ctx, db, tenant_id, actor_id)
+    return [role for role in known if every[role] <= mine]
+
+
 async def refused(ctx: Ctx, **facts: Any) -> None:
     """Record that a request was refused before any action began, in a transaction of its own."""
     tenant_id = None if isinstance(ctx.principal, Person) else SYSTEM

@@ -38,6 +38,8 @@ after which it is disabled (NIST SP 800-63B-4 §3.2.2)."""
 CODES_A_DAY = 50
 """Refused mailed codes of one account and purpose; after that mails carry only a link."""
 MAILS_AN_HOUR_OF_OWNERS = 5
+INVITATIONS_AN_HOUR, INVITATIONS_OF_ADDRESS = 100, 5
+"""Mailed in an hour by one person, and to one address."""
 UNDO_STARTS = 20
 """Starts in an hour by one link that undoes a change."""
 
@@ -278,6 +280,18 @@ async def mail(
     limited, whose = ("origin", networks(ctx.origin.ip)[-1][0]) if is_free else ("address", mac)
     await _record_withheld(ctx, db, whose, tenant_id, person_id, limit=limited, kind=tries.kind)
     return False
+
+
+async def invitation(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
+    """Debit one mailed invitation, of whoever makes it and of the address. Throttled."""
+    limits = {f"i:{address_mac(ctx, tenant_id, email_key)}": INVITATIONS_OF_ADDRESS}
+    match ctx.principal:
+        case Person(person_id=whose) | Client(client_id=whose):
+            limits[f"i:by:{whose}"] = INVITATIONS_AN_HOUR
+    for key, limit in limits.items():
+        counted = await throttle.window(ctx, db, key, limit=limit, seconds=HOUR)
+        if counted.used is None:
+            raise Throttled(counted.wait)
 
 
 async def mail_of_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, email_key: str) -> bool:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from sqlalchemy import RowMapping
 
-from passgate.core import audit, budgets, credentials, mail, once, people, undo_link
+from passgate.core import audit, budgets, credentials, invitation_link, mail, once, people, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Services, System
@@ -44,6 +44,7 @@ async def erase(ctx: Ctx, db: Db, person: RowMapping) -> None:
     await audit.forget(db, tenant_id, person_id)
     await people.erase(db, tenant_id, person_id)
     await once.forget(db, tenant_id, person_id)
+    await invitation_link.forget(ctx, db, tenant_id, person["email_key"])
     await budgets.forget(db, person_id, tuple(ctx.factors.proofs))
     db.after_commit(ctx.services.erased.set)
 

@@ -203,6 +203,17 @@ class Event(StrEnum):
         "Several sessions were ended. The facts say why and how many.",
         N_("Other devices signed out"),
     )
+    INVITATION_CREATED = (
+        "invitation:created",
+        "Somebody was invited. The facts name the roles; an older invitation of the address became invalid.",
+        N_("Invitation created"),
+    )
+    INVITATION_ACCEPTED = (
+        "invitation:accepted",
+        "An invitation was accepted. The facts name the roles that it gave, and who had made it.",
+        N_("Invitation accepted"),
+    )
+    INVITATION_CANCELLED = "invitation:cancelled", "An invitation was canceled.", N_("Invitation canceled")
     ROLE_GIVEN = "role:given", "A role was added to a user.", N_("Role added")
     ROLE_TAKEN = "role:taken", "A role was removed from a user.", N_("Role removed")
     ROLE_CREATED = "role:created", "A tenant's own role was created. The facts name its permissions."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate import i18n, theme
-from passgate.core import mailed_link, tenants
+from passgate.core import invitation_link, mailed_link, tenants
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
 from passgate.i18n import N_
@@ -51,6 +51,7 @@ _ONCE_HERE = N_(
     " Enter it only on the page where you requested it, and don't share it with anyone."
 )
 _BUTTON = N_("The button continues where you read this email. It works once, within %(link_minutes)s minutes.")
+_OPERATORS = N_("the people who run this service")
 _CODE = N_("Your %(service)s verification code: %(code)s")
 
 LETTERS: dict[str, Letter] = {
@@ -101,6 +102,16 @@ LETTERS: dict[str, Letter] = {
         (),
         N_("Sign up"),
         "/signup",
+    ),
+    "invitation": Letter(
+        N_("Your invitation to %(service)s"),
+        N_("You're invited"),
+        N_("You're invited to join %(service)s. The invitation is from %(inviter)s."),
+        (
+            N_("The button works once, within %(days)s days. Don't forward this email: it lets its reader accept."),
+            N_("If you didn't expect this, you can ignore it. Nothing happens unless you accept."),
+        ),
+        N_("See the invitation"),
     ),
     "recovered": Letter(
         N_("Your %(service)s account was recovered"),
@@ -281,13 +292,14 @@ def render(
     label: str = "",
     left: int = 0,
     erase_at: int = 0,
+    inviter: str = "",
     home: str | None = None,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased; `home` is
-    the start of a link to the reader's pages, if they are not on the site of this request."""
-    letter, translate = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts).gettext
-    home = home or ctx.site.url
+    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased, `inviter` who
+    invites, if a person does; `home` is the start of a link to the reader's pages, if not on the request's site."""
+    letter, catalog = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts)
+    translate, home = catalog.gettext, home or ctx.site.url
     link = link or (home + letter.path if letter.path else None)
     subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
     if letter.link_only is not None and code is None:
@@ -297,9 +309,9 @@ def render(
     if letter.undo and link is not None:
         notes = (_UNDO, *notes[1:])
     given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
-    given |= {"link_minutes": mailed_link.LIFE // 60}
+    given |= {"link_minutes": mailed_link.LIFE // 60, "days": invitation_link.LIFE // (24 * 3600)}
     given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
-    given["erase_at"] = i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), erase_at)
+    given |= {"erase_at": i18n.moment(catalog, erase_at), "inviter": inviter or translate(_OPERATORS)}
     context: dict[str, Any] = {
         "service": service,
         "to": to,
@@ -310,7 +322,7 @@ def render(
         "heading": translate(letter.heading) % given,
         "lead": translate(lead) % given,
         "notes": [translate(paragraph) % given for paragraph in notes],
-        "asked_at": i18n.moment(i18n.catalog(ctx.language, ctx.settings.look.texts), ctx.now()),
+        "asked_at": i18n.moment(catalog, ctx.now()),
         "ip": ctx.origin.ip,
         "device": " · ".join(part for part in (ctx.origin.browser, ctx.origin.os) if part),
         "colours": theme.mail_colours(ctx.settings.look),
@@ -344,9 +356,10 @@ async def enqueue(
     label: str = "",
     left: int = 0,
     erase_at: int = 0,
+    inviter: str = "",
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit."""
-    more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at}
+    more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at, "inviter": inviter}
     more["home"] = await tenants.link(ctx, db, tenant_id)
     message = render(ctx, kind, to, service=service, code=code, link=link, **more)
     now = ctx.now()

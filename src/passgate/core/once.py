@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, RowMapping, Update, and_, bindparam, delete, or_, select, update
+from sqlalchemy import BigInteger, RowMapping, Update, and_, bindparam, delete, exists, or_, select, update
 
 from passgate.core import tenants
 from passgate.core.ctx import Ctx
@@ -19,6 +19,9 @@ from passgate.seal import Unreadable
 from passgate.store import Db
 from passgate.store.tables import ticket
 from passgate.world import SECOND
+
+INVITATION = "invitation"
+"""The kind whose `person_id` is who made it: it is no secret of theirs, and outlives what ends those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,10 @@ async def issue(
     data: Mapping[str, Any] | None = None,
     person_id: str | None = None,
     keep_older: bool = False,
-) -> None:
-    """Issue a ticket; unless `keep_older`, older ones of the same kind and binding become invalid. `life` in seconds;
-    `data` is sealed, and read with `carried`. `person_id`: whose mailed secret it is."""
+) -> str:
+    """Issue a ticket and return its id; unless `keep_older`, older ones of the same kind and binding become invalid.
+    `life` in seconds; `data` is sealed, and read with `carried`. `person_id`: whose mailed secret it is, or who made
+    the invitation."""
     now, made = ctx.now(), ctx.world.uuid()
     if not keep_older:
         await end(ctx, db, tenant_id, kind, bound_to)
@@ -74,6 +78,7 @@ async def issue(
         created_at=now,
         expires_at=now + life * SECOND,
     )
+    return made
 
 
 async def end(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, *, since: int = 0) -> None:
@@ -81,8 +86,19 @@ async def end(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str, *, sin
     await db.change(_END, of_tenant=tenant_id, of_kind=kind, of=bound_to, since=since, now=ctx.now())
 
 
-async def end_one(ctx: Ctx, db: Db, row: RowMapping) -> None:
-    await db.change(_END_ONE, of_tenant=row["tenant_id"], of=row["id"], now=ctx.now())
+async def end_one(ctx: Ctx, db: Db, row: RowMapping) -> bool:
+    """Invalidate it; False if it was taken or invalid before."""
+    return await db.change(_END_ONE, of_tenant=row["tenant_id"], of=row["id"], now=ctx.now()) == 1
+
+
+async def empty(db: Db, tenant_id: str, kind: str, bound_to: str) -> None:
+    """Erase the data of those that were taken or became invalid."""
+    await db.change(_EMPTY, of_tenant=tenant_id, of_kind=kind, of=bound_to)
+
+
+async def forget_bound(db: Db, tenant_id: str, kind: str, bound_to: str) -> None:
+    """Delete all tickets of a kind and binding, with their data."""
+    await db.change(delete(ticket).where(_BOUND), of_tenant=tenant_id, of_kind=kind, of=bound_to)
 
 
 async def end_offers(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
@@ -141,6 +157,19 @@ _BY_SECRET = select(ticket).where(
 )
 _NEWEST = select(ticket).where(_BOUND).order_by(ticket.c.created_at.desc(), ticket.c.id.desc()).limit(1)
 _ALL_LIVE = select(ticket).where(_BOUND, *_LIVE).order_by(ticket.c.created_at, ticket.c.id)
+_NEWER = ticket.alias()
+_PAGE = (
+    select(ticket)
+    .where(_OF_TENANT, ticket.c.kind == bindparam("of_kind"), *_LIVE, ticket.c.id < bindparam("before"))
+    .where(
+        ~exists().where(
+            _NEWER.c.kind == ticket.c.kind, _NEWER.c.bound_to == ticket.c.bound_to, _NEWER.c.id > ticket.c.id
+        )
+    )
+    .order_by(ticket.c.id.desc())
+    .limit(bindparam("most"))
+)
+"""Ids begin with the instant."""
 _TAKE = (
     update(ticket)
     .where(_OF_TENANT, ticket.c.id == bindparam("of"), *_LIVE)
@@ -148,7 +177,12 @@ _TAKE = (
 )
 _END = _ended(_BOUND, ticket.c.created_at >= bindparam("since", type_=BigInteger))
 _END_ONE = _ended(ticket.c.id == bindparam("of"))
-_END_MAILED = _ended(ticket.c.person_id == bindparam("of"))
+_END_MAILED = _ended(ticket.c.person_id == bindparam("of"), ticket.c.kind != INVITATION)
+_EMPTY = (
+    update(ticket)
+    .where(_BOUND, or_(ticket.c.taken_at.is_not(None), ticket.c.ended_at.is_not(None)))
+    .values(data_sealed=None)
+)
 _END_OFFERS = _ended(ticket.c.bound_to == bindparam("of"), ticket.c.kind.like(r"%\_new", escape="\\"))
 
 
@@ -180,6 +214,15 @@ async def all_live(ctx: Ctx, db: Db, tenant_id: str, kind: str, bound_to: str) -
 async def of_kind(ctx: Ctx, db: Db, kind: str) -> list[RowMapping]:
     """All tickets of a kind that can still be taken, in every tenant."""
     return list(await db.rows(_OF_KIND, of_kind=kind, now=ctx.now()))
+
+
+async def newest_of_kind(
+    ctx: Ctx, db: Db, tenant_id: str, kind: str, *, before: str | None, limit: int
+) -> list[RowMapping]:
+    """Those of a tenant that can still be taken, newest first; of each binding only the newest. `before`: the id that
+    an earlier page ended with."""
+    given = {"of_tenant": tenant_id, "of_kind": kind, "now": ctx.now(), "before": before or "g", "most": limit}
+    return list(await db.rows(_PAGE, **given))
 
 
 async def take(ctx: Ctx, db: Db, row: RowMapping, *, known_for: int = 0) -> Taken | Reused | Unknown:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,14 @@ async def by_id(db: Db, tenant_id: str, person_id: str) -> RowMapping | None:
     return await db.one(select(person).where(person.c.tenant_id == tenant_id, person.c.id == person_id))
 
 
+async def emails_of(db: Db, tenant_id: str, ids: Collection[str]) -> dict[str, str]:
+    """The addresses of some people, by id."""
+    if not ids:
+        return {}
+    query = select(person.c.id, person.c.email).where(person.c.tenant_id == tenant_id, person.c.id.in_(ids))
+    return {row["id"]: row["email"] for row in await db.rows(query)}
+
+
 async def email_of(ctx: Ctx, tenant_id: str, person_id: str) -> str:
     """Empty if there is no such person."""
     async with ctx.read() as db:
@@ -112,9 +120,12 @@ async def email_of(ctx: Ctx, tenant_id: str, person_id: str) -> str:
     return str(found["email"]) if found else ""
 
 
-async def create(ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str, verified: bool) -> str | None:
-    """The new person's id, or None if the address is taken; one statement decides between concurrent requests."""
-    now, person_id = ctx.now(), ctx.world.uuid()
+async def create(
+    ctx: Ctx, db: Db, tenant_id: str, at: Address, *, profile: str, verified: bool, person_id: str = ""
+) -> str | None:
+    """The new person's id, or None if the address is taken; one statement decides between concurrent requests.
+    `person_id`: a fresh id that something of theirs is bound to already."""
+    now, person_id = ctx.now(), person_id or ctx.world.uuid()
     row = {
         "id": person_id,
         "tenant_id": tenant_id,

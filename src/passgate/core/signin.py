@@ -15,6 +15,7 @@ from passgate.core import (
     budgets,
     carriers,
     credentials,
+    invitation_link,
     keys,
     links,
     mail,
@@ -58,6 +59,7 @@ from passgate.errors import (
     FactorNotOffered,
     HandleInvalid,
     Invalid,
+    InvitationInvalid,
     NoChallenge,
     ProofMissing,
     SessionEnded,
@@ -233,6 +235,7 @@ def _attempt(
 async def _lock(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, *others: people.Key) -> RowMapping | None:
     """The live person, locked, and other people with them. Where a link began the sign-in its makers are locked too,
     and None means that they may not do this any more. An undo locks the owner of a closed account as well."""
+    others = (*others, *invitation_link.keys_of(sign_in.data, sign_in.tenant_id))
     if sign_in.journey.is_undo:
         return await undo.lock(db, sign_in.tenant_id, person_id, others)
     return await links.lock(ctx, db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
@@ -276,17 +279,20 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
 
 
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
-    if sign_in.person_id is None:
+    if sign_in.person_id is None and not _is_invited(sign_in):
         raise FactorNotOffered
-    async with ctx.read() as db:
-        found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
-    if found is None or not people.is_live(found):
-        raise HandleInvalid
+    person_id, email = str(sign_in.data.get("person", "")), sign_in.email
+    if sign_in.person_id is not None:
+        async with ctx.read() as db:
+            found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
+        if found is None or not people.is_live(found):
+            raise HandleInvalid
+        person_id, email = found["id"], found["email"]
     return Enrolling(
         sign_in.tenant_id,
         sign_in.tenant_name,
-        found["id"],
-        found["email"],
+        person_id,
+        email,
         sign_in.service,
         sign_in.rules,
         sign_in.id,
@@ -312,9 +318,10 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         return await set_up.accept(ctx.queued(Queue.OWNERS), who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
-        if not await _lock(ctx, db, sign_in, who.person_id):
-            return Outcome.OVER
-        now = decide(ctx, await known(ctx, db, sign_in))
+        named = await _named(ctx, db, sign_in)
+        if named is None:
+            return await _late(db, sign_in, factor, Outcome.OVER)
+        now = decide(ctx, await known(ctx, db, named))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
             raise FactorNotOffered
         proof_name = (compared.proof or factor.name) + NEW
@@ -324,10 +331,25 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
             return Outcome.WRONG
         if now.reason == policy.NEW_FIRST.name:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
-        return Right(decide(ctx, await known(ctx, db, replace(sign_in, proofs=(*sign_in.proofs, proof_name)))))
+        return Right(decide(ctx, await known(ctx, db, replace(named, proofs=(*sign_in.proofs, proof_name)))))
 
     attempt = _attempt(ctx, sign_in, factor, Target(Guess.NOT, sign_in.tenant_id), compare, mark)
     return replace(attempt, renewed=(who.person_id, factor.name))
+
+
+def _is_invited(sign_in: SignIn) -> bool:
+    """Whether it is a sign-up whose address an invitation proved. Its person is created with the first way in."""
+    return sign_in.journey.makes_person and "invitation" in sign_in.data
+
+
+async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> SignIn | None:
+    """The same with its person locked, whom it creates if somebody invited has none yet; None if that can't be."""
+    if sign_in.person_id is not None:
+        return sign_in if await _lock(ctx, db, sign_in, sign_in.person_id, *others) else None
+    if not _is_invited(sign_in):
+        return None
+    await people.lock_all(db, {*invitation_link.keys_of(sign_in.data, sign_in.tenant_id), *others})
+    return await signup.create(ctx, db, sign_in)
 
 
 # -- finish ----------------------------------------------------------------------------------------
@@ -355,8 +377,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
     present = await _present(ctx) if by_cookie else None
     others = (present.key,) if present else ()
     async with ctx.write() as db:
-        # Before anybody is named there is nobody to lock, and nothing to finish.
-        is_live = before.person_id and await _lock(ctx, db, before, before.person_id, *others)
+        is_live = await _is_ready(ctx, db, before, *others)
         sign_in = await known(ctx, db, await pending.take(ctx, db, before))
         enough = decide(ctx, sign_in)
         if isinstance(enough, Need):
@@ -365,6 +386,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
             raise StepUpNeeded(str(sign_in.data.get("floor") or sign_in.rules.least_acr), 0)
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
+        await _accept(ctx, db, sign_in)
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         await record(
@@ -382,6 +404,33 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
         cookie = await browsers.renewed(ctx, db, sign_in.tenant_id, sign_in.person_id) if by_cookie else None
         pair = await tokens.first(ctx, db, key, sign_in.tenant_id, opened) if key else None
         return Finished(opened, remembered, cookie, pair)
+
+
+async def _is_ready(ctx: Ctx, db: Db, before: SignIn, *others: people.Key) -> bool:
+    """Whether there is a live person, whom this locks. Before anybody is named there is nobody to lock, and nothing to
+    finish; but somebody invited who needs nothing more is created here."""
+    if before.person_id is None and not isinstance(decide(ctx, before), Enough):
+        return False
+    named = await _named(ctx, db, before, *others)
+    if named is not None and before.person_id is None:
+        await pending.name(ctx, db, before, named)
+    return named is not None
+
+
+async def _accept(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """Give the locked person, who was in the tenant before, the roles of the invitation that began this. One that is
+    void by now ends the sign-in, so that its browser can begin an ordinary one."""
+    invitation = sign_in.data.get("invitation")
+    if not invitation or sign_in.journey.makes_person or sign_in.person_id is None:
+        return
+
+    async def end(db: Db) -> None:
+        await pending.end(ctx, db, sign_in.tenant_id, sign_in.id)
+
+    try:
+        await invitation_link.accept(ctx, db, sign_in.tenant_id, invitation, sign_in.person_id, is_new=False)
+    except InvitationInvalid:
+        raise InvitationInvalid(deferred=(end,)) from None
 
 
 async def _present(ctx: Ctx) -> Person | None:

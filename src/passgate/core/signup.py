@@ -1,4 +1,5 @@
-"""Sign-up: validating the input, and creating the person in the transaction that proves the mailed code.
+"""Sign-up: validating the input, and creating the person in the transaction that proves the mailed code,
+or sets up the first way in of somebody who was invited.
 
 Not here: running the sign-in, which is `signin`. Nothing here reveals whether an address is taken.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from passgate.core import access, people, tenants
+from passgate.core import access, invitation_link, people, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -65,8 +66,9 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
 
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
     """Create the person, in the transaction that took the code. Of several sign-ups of one address the first proof
-    wins, and only its own password is stored; None for the others."""
-    tenant_id, role = sign_in.tenant_id, "user"
+    wins, and only its own password is stored; None for the others. One that an invitation began gives its roles, or
+    raises InvitationInvalid."""
+    tenant_id, role, invitation = sign_in.tenant_id, "user", sign_in.data.get("invitation")
     if wanted := sign_in.data.get("new_tenant"):
         made = await tenants.create(ctx, db, wanted["name"], wanted["display_name"])
         if made is None:
@@ -74,11 +76,15 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
         tenant_id, role = made, "owner"
         await record(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
     at = people.Address(sign_in.email, sign_in.email_key)
-    person_id = await people.create(ctx, db, tenant_id, at, profile=sign_in.data["profile"], verified=True)
+    named: dict[str, Any] = {"profile": sign_in.data["profile"], "person_id": sign_in.data.get("person", "")}
+    person_id = await people.create(ctx, db, tenant_id, at, verified=True, **named)
     if person_id is None:
         return None
     await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.text})
-    await access.grant(ctx, db, tenant_id, person_id, role)
+    if invitation:
+        await invitation_link.accept(ctx, db, tenant_id, invitation, person_id, is_new=True)
+    else:
+        await access.grant(ctx, db, tenant_id, person_id, role)
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):
         await password.replace(ctx, db, tenant_id, person_id, Stored(*given))

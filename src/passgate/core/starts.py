@@ -14,6 +14,7 @@ from sqlalchemy import RowMapping
 from passgate.core import (
     budgets,
     credentials,
+    invitation_link,
     links,
     mailed_link,
     once,
@@ -29,7 +30,7 @@ from passgate.core import (
 )
 from passgate.core.action import ANYBODY, action
 from passgate.core.audit import canonical, record
-from passgate.core.budgets import Who
+from passgate.core.budgets import Kind, Who
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import BY_LINK, Compared, names_of
@@ -38,7 +39,7 @@ from passgate.core.journey import JOURNEYS, RECOVERY, SIGN_IN, SIGN_UP, STEP_UP,
 from passgate.core.policy import Decision, Need, Refuse, own_level
 from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.rules import LEVELS
-from passgate.errors import FactorNotOffered, HandleInvalid, Invalid, SignupClosed
+from passgate.errors import FactorNotOffered, HandleInvalid, Invalid, InvitationInvalid, SignupClosed
 from passgate.hashing import Queue
 from passgate.store import Db
 
@@ -122,7 +123,7 @@ async def step_up(ctx: Ctx, acr: str | None, return_to: str | None = None, *, ad
             raise HandleInvalid
         floor = acr or own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
         data = {"floor": floor, "email": found["email"], "email_key": found["email_key"], "address": address}
-        mine = {"person_id": ctx.person.person_id, "carrier_id": ctx.person.carrier_id}
+        mine: dict[str, Any] = {"person_id": ctx.person.person_id, "carrier_id": ctx.person.carrier_id}
         begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data | _going(return_to), **mine)
         started = await _started(ctx, db, begun, handle)
         if isinstance(started.decision, Refuse):
@@ -182,6 +183,34 @@ async def _by_mailed_link(ctx: Ctx, token: str) -> Started:
         return Right(begun)
 
     return await proof.prove(ctx, Attempt(tenant_id=ticket["tenant_id"], compare=compare, mark=mark))
+
+
+async def by_invitation(ctx: Ctx, token: str, browser: str | None = None) -> Started:
+    """Accept an invitation: a sign-up whose address it proves, or for somebody who is in the tenant a sign-in of
+    theirs, of which it proves nothing. Neither uses a session of this browser. The invitation is taken when its roles
+    are given, so one that was begun and never finished can be opened again. InvitationInvalid, Throttled."""
+    if ctx.ring.presented(invitation_link.PREFIX, token) is None:
+        raise InvitationInvalid
+    tries = Who(Kind.STRANGER)
+    async with ctx.write() as db:
+        await budgets.start(ctx, db, tries)
+    async with ctx.write() as db:
+        offer = await invitation_link.find(ctx, db, token)
+        invitation = offer.invitation
+        mine = {"invitation": invitation.id, "maker": invitation.maker or ""}
+        if offer.person is None:
+            data = signup.prepared(ctx, invitation.at.text, None, None) | mine | {"person": ctx.world.uuid()}
+            proofs = (email_code.name + BY_LINK,)
+            begun, handle = await _begin(ctx, db, tries, offer.tenant, SIGN_UP, data, proofs=proofs)
+            return await _started(ctx, db, begun, handle)
+        found = await people.lock(db, invitation.tenant_id, offer.person["id"])
+        if found is None:
+            raise InvitationInvalid
+        data = {"email": found["email"], "email_key": found["email_key"], **mine}
+        if remembered := device.presented(ctx, browser):
+            data["browser"] = remembered
+        begun, handle = await _begin(ctx, db, tries, offer.tenant, SIGN_IN, data, person_id=found["id"])
+        return await _started(ctx, db, begun, handle)
 
 
 async def by_undo(ctx: Ctx, token: str) -> Started:
@@ -258,12 +287,14 @@ async def _begin(
     *,
     person_id: str | None = None,
     carrier_id: str | None = None,
+    proofs: tuple[str, ...] = (),
 ) -> tuple[pending.SignIn, str]:
     """Begin a pending sign-in, whose row is debited too; finishing gives that back. Throttled."""
     rows = await budgets.pending_row(ctx, db, tries, len(canonical(data)))
     ctx.services.tally[f"started_{journey.name}"] += 1
     more = {"rows": rows} if rows else {}
-    return await pending.begin(ctx, db, tenant, journey, data | more, person_id=person_id, carrier_id=carrier_id)
+    named: dict[str, Any] = {"person_id": person_id, "carrier_id": carrier_id, "proofs": proofs}
+    return await pending.begin(ctx, db, tenant, journey, data | more, **named)
 
 
 def _going(return_to: str | None) -> dict[str, str]:

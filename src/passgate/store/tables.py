@@ -201,7 +201,7 @@ sign_in = Table(
     Index(None, "expires_at"),
 )
 
-# core/once: single-use tickets. `person_id`: whose mailed secret it is, if it is one.
+# core/once: single-use tickets. `person_id`: whose mailed secret it is, if it is one; of an invitation, who made it.
 ticket = Table(
     "ticket",
     metadata,

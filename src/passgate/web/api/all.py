@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from passgate.web import ops
-from passgate.web.api import account, admin, factors, jobs, roles, session, signin, tokens, user_views, users
+from passgate.web.api import (
+    account,
+    admin,
+    factors,
+    invitations,
+    jobs,
+    roles,
+    session,
+    signin,
+    tokens,
+    user_views,
+    users,
+)
 
-_MODULES = (signin, session, tokens, account, factors, admin, users, user_views, roles, jobs, ops)
+_MODULES = (signin, session, tokens, account, factors, admin, users, user_views, roles, invitations, jobs, ops)
 ROUTERS = tuple(module.router for module in _MODULES)

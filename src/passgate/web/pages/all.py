@@ -9,12 +9,14 @@ from passgate.web.pages import (
     account,
     address,
     admin,
+    admin_invitations,
     admin_people,
     admin_person,
     admin_policy,
     admin_roles,
     factors,
     files,
+    invitation,
     link,
     own,
     passkey,
@@ -28,9 +30,9 @@ from passgate.web.pages import (
 
 def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
-    for module in (signin, passkey, link, signup, recover, account, factors, address, undo, files):
+    for module in (signin, passkey, link, invitation, signup, recover, account, factors, address, undo, files):
         yield module.router
-    for module in (admin, admin_people, admin_person, admin_policy, admin_roles):
+    for module in (admin, admin_people, admin_person, admin_policy, admin_roles, admin_invitations):
         yield module.router
     yield account.at_well_known
     yield files.at_root
