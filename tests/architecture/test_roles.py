@@ -23,6 +23,7 @@ from tests.architecture.population import OURS, Ask, Population
 from tests.catalogue import asks
 from tests.catalogue.settled import Settled, copied
 from tests.kit import FIREFOX, code_of
+from tests.web.browsing import Page
 from tests.web.through_twins import CALLS, through_twins
 
 TABLE = Path(catalogue.__file__).with_name("roles.txt")
@@ -46,9 +47,9 @@ GUARDED = {"peek", "session", "leaving"}
 KEYS = [key for key in catalogue.asked() if catalogue.catalogue()[key].who in GUARDED]
 
 
-def rows() -> dict[str, list[str]]:
+def rows(table: Path = TABLE) -> dict[str, list[str]]:
     """The cells of each endpoint."""
-    lines = [line for line in TABLE.read_text().splitlines() if line and not line.startswith("#")]
+    lines = [line for line in table.read_text().splitlines() if line and not line.startswith("#")]
     return {" ".join(line.split()[:2]): line.split()[2:] for line in lines}
 
 
@@ -149,6 +150,35 @@ async def test_who_may_at_a_hosts_route(settled: Settled, tmp_path: Path) -> Non
 
 def test_each_row_is_an_endpoint() -> None:
     assert rows().keys() == {*KEYS, HOSTS}
+
+
+# -- the pages of admins ---------------------------------------------------------------------------
+
+PAGES = [key for key in catalogue.catalogue() if key.partition(" ")[2].startswith("/admin")]
+VIEWERS = (*ROLES, "stranger", "half", "foreign", "low")
+PAGE_TABLE = TABLE.with_name("roles_pages.txt")
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_who_may_on_pages(settled: Settled, page: str, tmp_path: Path) -> None:
+    """As the endpoints behind them answer; a visitor without a session is led to the sign-in."""
+    found = []
+    for caller in VIEWERS:
+        async with copied(settled, tmp_path / caller) as population:
+            ask = await asked_by(population, await catalogue.catalogue()[page].rights[0].asks(population), caller)
+            if caller in ROLES:
+                await population.lift()
+            before = await population.the.everything(but=_MOVING)
+            answer = await population.send(page.partition(" ")[0], replace(ask, cookie="passgate_session"))
+            alert = Page(answer.text).alert if answer.headers.get("content-type", "").startswith("text/html") else ""
+            found.append(f"{answer.status_code}:{alert}" if alert else str(answer.status_code))
+            if answer.status_code >= 400:
+                assert await population.the.everything(but=_MOVING) == before, caller
+    assert rows(PAGE_TABLE).get(page) == found, f"{page} {' '.join(found)}"
+
+
+def test_each_row_is_a_page() -> None:
+    assert rows(PAGE_TABLE).keys() == set(PAGES)
 
 
 FOREIGN = [key for key in KEYS if "/{id}" in key and "/me/" not in key]

@@ -17,6 +17,7 @@ from tests.catalogue.entry import Asks, Entry, Right, Stop, Way
 from tests.catalogue.outcomes import FRESH_PAGE, NOT_FOUND, VISITOR, Row, Rule
 
 _PEOPLE, _POLICY, _ROLES = "/admin/people", "/admin/policy", "/admin/roles"
+_INVITATIONS = "/admin/invitations"
 _WAS = json.dumps({"description": "", "permissions": ["me:read"]})
 _OF_ONE: Row = {**VISITOR, Rule.OTHERS: NOT_FOUND}
 _ON_ONE: Row = {**FRESH_PAGE, Rule.OTHERS: NOT_FOUND}
@@ -81,6 +82,21 @@ def about_role(tail: str, called: str, **typed: str) -> Asks:
 async def page_creates_role(population: Population) -> Ask:
     typed = {"name": f"role{next(population.numbers)}", "description": "Reads", "may.me:read": "1"}
     return form(_ROLES, population.anna.token, SESSION, **typed)
+
+
+async def page_cancels_invitation(population: Population) -> Ask:
+    """Of two invitations that of another tenant is not there."""
+    asked = {"email": population.fresh_address()}
+    made = [
+        await population.done("POST", "/invitations", asked, who.token) for who in (population.anna, population.otto)
+    ]
+    first, other = (f"{_INVITATIONS}/{one['id']}/cancel" for one in made)
+    missing = ({"path": other}, {"path": f"{_INVITATIONS}/{NEVER}/cancel"})
+    return form(first, population.anna.token, SESSION).with_others(*missing)
+
+
+async def page_invites(population: Population) -> Ask:
+    return form(_INVITATIONS, population.anna.token, SESSION, email=population.fresh_address(), role="user")
 
 
 # -- ways there ------------------------------------------------------------------------------------
@@ -169,6 +185,19 @@ async def faulty_role(anna: Person) -> None:
     await become(anna)
     await anna.open(f"{_ROLES}-new")
     await anna.send(_ROLES, name="No such name")
+
+
+async def invited(anna: Person) -> None:
+    """Just now, from the page."""
+    await become(anna)
+    await anna.open(_INVITATIONS)
+    await anna.send(_INVITATIONS, email=f"ben-of-{anna.email}")
+
+
+async def invited_nowhere(anna: Person) -> None:
+    await become(anna)
+    await anna.open(_INVITATIONS)
+    await anna.send(_INVITATIONS, email="anna..k@example.com")
 
 
 def _page(asks: Asks, *stops: Stop, row: Row | None = None) -> Entry:
@@ -262,4 +291,12 @@ ADMIN: dict[str, Entry] = {
         row=_OF_ONE,
     ),
     f"POST {_ROLES}/{{role}}/delete": _form(about_role("/delete", "deletes_role", decision="delete")),
+    f"GET {_INVITATIONS}": _page(
+        page_of(_INVITATIONS, "lists_invitations"),
+        Stop("admin-invitations", invited, MEMBER),
+        Stop("admin-invitations", owner_at(_INVITATIONS, "invitations_unproved"), STALE),
+        Stop("admin-invitations:invalid", invited_nowhere, MEMBER),
+    ),
+    f"POST {_INVITATIONS}": _form(page_invites, FRESH_PAGE),
+    f"POST {_INVITATIONS}/{{id}}/cancel": _form(page_cancels_invitation),
 }

@@ -47,6 +47,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.codes: list[str] = []
         self._in_code = False
+        self._select = ""
         self.feed(text)
 
     @property
@@ -83,12 +84,16 @@ class Page(HTMLParser):
             self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
         if tag in ("a", "link") and "href" in given:
             self.links.append(given["href"])
-        if tag in ("input", "button") and "name" in given:
+        if tag in ("input", "button", "select") and "name" in given:
             self.forms[-1].names.add(given["name"])
-            if "value" in given and tag == "input" and given.get("type") != "checkbox":
+            is_sent = given.get("type") != "checkbox" or "checked" in given
+            if "value" in given and tag == "input" and is_sent:
                 self.forms[-1].fields[given["name"]] = given["value"]
-            if given.get("aria-invalid") == "true":
-                self.marked.add(given["name"])
+            self._select = given["name"] if tag == "select" else ""
+        if tag == "option" and ("selected" in given or self._select not in self.forms[-1].fields):
+            self.forms[-1].fields[self._select] = given["value"]
+        if tag in ("input", "select") and "name" in given and given.get("aria-invalid") == "true":
+            self.marked.add(given["name"])
 
 
 @dataclass

@@ -275,7 +275,7 @@ async def _allowed(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) 
         raise missing(ctx, "roles:give", person_id, role=role)
 
 
-async def still_givable(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str], actor_id: str | None) -> list[str]:
+async def roles_within(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str], actor_id: str | None) -> list[str]:
     """Those of some roles that are there and allow nothing that somebody lacks now; None for an operator. Whoever gives
     them afterwards has shared the lock on the tenant's row before."""
     every = await roles_in(ctx, db, tenant_id)

@@ -110,7 +110,7 @@ async def _roles(ctx: Ctx, db: Db, invitation: Invitation, person_id: str | None
     tenant_id, maker = invitation.tenant_id, invitation.maker
     if maker is not None and not await _may_still(ctx, db, tenant_id, maker, person_id):
         return []
-    return await access.still_givable(ctx, db, tenant_id, invitation.roles, maker)
+    return await access.roles_within(ctx, db, tenant_id, invitation.roles, maker)
 
 
 async def _may_still(ctx: Ctx, db: Db, tenant_id: str, maker: str, person_id: str | None) -> bool:

@@ -71,11 +71,11 @@ async def _inviter(ctx: Ctx, db: Db) -> RowMapping | None:
 
 async def _check(ctx: Ctx, db: Db, wanted: _Wanted, inviter: RowMapping | None) -> None:
     """Every role exists and is at most what the inviter has; nobody invites themselves, and so changes their roles."""
-    if len(await access.still_givable(ctx, db, wanted.tenant_id, wanted.roles, None)) < len(wanted.roles):
+    if len(await access.roles_within(ctx, db, wanted.tenant_id, wanted.roles, None)) < len(wanted.roles):
         raise Invalid({"roles": "value"})
     if inviter is None:
         return
-    if len(await access.still_givable(ctx, db, wanted.tenant_id, wanted.roles, inviter["id"])) < len(wanted.roles):
+    if len(await access.roles_within(ctx, db, wanted.tenant_id, wanted.roles, inviter["id"])) < len(wanted.roles):
         raise access.missing(ctx, "invitations:write")
     if inviter["email_key"] == wanted.at.key:
         raise Invalid({"email": "value"})

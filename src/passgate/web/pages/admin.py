@@ -7,6 +7,7 @@ Not here: the pages themselves (`admin_…`), and any rule.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from fastapi import Path, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from passgate.errors import PassgateError, PermissionMissing
+from passgate.errors import Invalid, PassgateError, PermissionMissing
 from passgate.i18n import N_
 from passgate.web import routes
 from passgate.web.guards import Visitor, form_of
@@ -54,10 +55,11 @@ def at(request: Request, ctx: Visitor) -> Operations:
     return operations
 
 
-async def permissions(request: Request, ctx: Visitor) -> frozenset[str]:
-    """Those of whoever looks at the page, now. Raises PermissionMissing for somebody who may see no section."""
+async def permissions(request: Request, ctx: Visitor, needed: str = "") -> frozenset[str]:
+    """Those of whoever looks at the page, now. Raises PermissionMissing for somebody who may see no section, or lacks
+    the one that a page is of no use without."""
     mine = frozenset(one.name for one in (await at(request, ctx).roles.permissions()).items if one.yours)
-    if not any(permission in mine for _, _, permission in SECTIONS):
+    if not any(permission in mine for _, _, permission in SECTIONS) or (needed and needed not in mine):
         raise PermissionMissing
     return mine
 
@@ -93,6 +95,17 @@ async def start(request: Request, ctx: Visitor) -> Response:
     """Redirects to the first section that the user may see."""
     mine = await permissions(request, ctx)
     return go(ctx, next(path for path, _, permission in SECTIONS if permission in mine))
+
+
+def sent_as_json(text: str) -> dict[str, Any]:
+    """What a form displayed when it was opened, as it sends it along. Raises Invalid."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Invalid({"was": "format"}) from None
+    if not isinstance(found, dict):
+        raise Invalid({"was": "type"})
+    return found
 
 
 async def roles_to_give(

@@ -71,7 +71,7 @@ def _asked(request: Request) -> dict[str, str]:
 @router.get(f"{HERE}/new")
 async def ask_new(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Asks for the address and the role of a new user."""
-    mine = await admin.permissions(request, ctx)
+    mine = await admin.permissions(request, ctx, "users:write")
     return admin.page(
         request,
         "admin-person-new",

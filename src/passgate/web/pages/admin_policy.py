@@ -65,10 +65,7 @@ async def change(request: Request, ctx: Visitor) -> Response:
     """Changes the fields that differ from those displayed, so that what others have changed meanwhile stays."""
     every = policy_fields(ctx.factors)
     given = fields(request, "was", optional=tuple(name for one in every for name in one.names()))
-    try:
-        was = dict(json.loads(given["was"]))
-    except (ValueError, TypeError):
-        raise Invalid({"was": "format"}) from None
+    was = admin.sent_as_json(given["was"])
     changed = {one.name: value for one in every if _differs(value := one.read(given), was.get(one.name))}
     if changed:
         await admin.at(request, ctx).admin.change_policy(ctx.person.tenant_id, **changed)
@@ -92,7 +89,7 @@ async def ask_why(request: Request, ctx: Visitor, error: Error = None) -> Respon
 
 
 async def _why(request: Request, ctx: Visitor, error: PassgateError | None = None, found: Any = None) -> Response:
-    mine = await admin.permissions(request, ctx)
+    mine = await admin.permissions(request, ctx, "policy:read")
     labels = {name: label_of(ctx.factors, name) for name in (*(one.name for one in ctx.factors), "link")}
     given = form_of(request)
     return admin.page(

@@ -64,7 +64,7 @@ def _checked(request: Request, known: Sequence[tuple[str, str, bool]]) -> dict[s
 @router.get(NEW)
 async def ask_new(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Asks what a new role is called and what it may do."""
-    mine = await admin.permissions(request, ctx)
+    mine = await admin.permissions(request, ctx, "roles:write")
     return admin.page(
         request,
         "admin-role-new",
@@ -110,12 +110,16 @@ async def _role(request: Request, ctx: Visitor, name: str) -> Any:
 async def _page(
     request: Request, name: str, ctx: Visitor, role: str, error: PassgateError | None, **more: Any
 ) -> Response:
+    """A page about a role. Redirects to the role's from the other, if it would refuse."""
     mine = await admin.permissions(request, ctx)
     try:
         found = await _role(request, ctx, role)
     except NotFound as gone:
         return admin.page(request, "admin-role-gone", ctx, mine, gone)
     known = await _permissions(request, ctx)
+    may_change = _may_change(ctx, mine, found, frozenset(name for name, _, _ in known))
+    if name == "admin-role-delete" and error is None and not may_change:
+        return go(ctx, f"{HERE}/{role}")
     was = {"description": found.description, "permissions": list(found.permissions)}
     return admin.page(
         request,
@@ -125,7 +129,7 @@ async def _page(
         error,
         role=found,
         text=_text(ctx, found),
-        may_change=_may_change(ctx, mine, found, frozenset(name for name, _, _ in known)),
+        may_change=may_change,
         permissions=[one for one in known if one[0] in mine],
         allowed=[text for name, text, _ in known if name in found.permissions],
         description=typed(request, "description") if error else found.description,
@@ -154,11 +158,8 @@ async def role(request: Request, ctx: Visitor, role: RoleName, error: Error = No
 async def change(request: Request, ctx: Visitor, role: RoleName) -> Response:
     """Changes what the form changed, so that what others have changed meanwhile stays."""
     given = _checked(request, await _permissions(request, ctx))
-    try:
-        before = dict(json.loads(given["was"]))
-        had = {str(name) for name in before["permissions"]}
-    except (ValueError, TypeError, KeyError):
-        raise Invalid({"was": "format"}) from None
+    before = admin.sent_as_json(given["was"])
+    had = {str(name) for name in before.get("permissions") or ()}
     now, wanted = (await _role(request, ctx, role)).permissions, set(given["permissions"])
     known = {name for name, _, _ in await _permissions(request, ctx)}
     taken, added = (had & known) - wanted, [name for name in given["permissions"] if name not in had]
