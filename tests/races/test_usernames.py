@@ -70,7 +70,7 @@ async def test_a_sign_in_while_the_name_moves(pair: Deployment) -> None:
     _, boss = await member(pair, "admin", at=at)
     for turn in range(6):
         name = f"moved{turn}"
-        (anna_id, anna), (ben_id, _) = await member(pair, at=at), await member(pair, at=at)
+        (anna_id, _), (ben_id, _) = await member(pair, at=at), await member(pair, at=at)
         assert (await ask(pair.a, boss, "PATCH", f"/{anna_id}", {"username": name})).status_code == 200
         assert (await ask(pair.a, boss, "PATCH", f"/{ben_id}", {"password": OTHER_PASSWORD})).status_code == 200
         face, other = (pair.a, pair.b) if turn % 2 else (pair.b, pair.a)
