@@ -40,15 +40,16 @@ NONE = {
         # An address, or what a program may take for one.
         "anna@example.com", "anna＠example.com", "@anna", "anna@", "mailto:anna", "a b", "a\u00a0b", "anna\u3000b",
         # Letters that look like those of another script.
-        "аnna", "annа", "pаypal", "αnna", "annɑ\u03b1", "ԁima-d", "ꮪam", "anna\u0561", "グoogle", "한a글", "ひ한", "カ한",
+        "аnna", "annа", "pаypal", "αnna", "annɑ\u03b1", "ԁima-d", "ꮪam", "anna\u0561", "グoogle", "한a글", "ひ한",
+        "カ한",
         # What nobody sees, or what turns the reading direction.
         "an\u200bna", "an\u200dna", "an\u200cna", "an\u2060na", "an\ufeffna", "an\u00adna", "\u202eanna", "an\u202ena",
-        "anna\u202c", "an\u2066na", "an\u061cna", "anna\u200f", "an\u180ena", "an\u034fna", "anna\ufe0f", "an\U000e0061na",
-        "an\u3164na", "an\u115fna", "an\u17b4na",
+        "anna\u202c", "an\u2066na", "an\u061cna", "anna\u200f", "an\u180ena", "an\u034fna", "anna\ufe0f",
+        "an\U000e0061na", "an\u3164na", "an\u115fna", "an\u17b4na",
         # Marks, and what is no letter and no digit.
-        "an\u0335na", "anna\u0301\u0301", "q\u0301a", "anna\u0489", "an/na", "an\\na", "an:na", "an;na", "anna%", "anna?",
-        "anna#", "<anna>", "an'na", 'an"na', "an,na", "anna!", "an~na", "an+na", "anna©", "anna😀", "anna☺", "an|na",
-        "an\nna", "an\tna", "an\0na", "anna\x7f", "an\ud800na", "anna\ue000", "anna\U0010ffff", "anna\u0378",
+        "an\u0335na", "anna\u0301\u0301", "q\u0301a", "anna\u0489", "an/na", "an\\na", "an:na", "an;na", "anna%",
+        "anna?", "anna#", "<anna>", "an'na", 'an"na', "an,na", "anna!", "an~na", "an+na", "anna©", "anna😀", "anna☺",
+        "an|na", "an\nna", "an\tna", "an\0na", "anna\x7f", "an\ud800na", "anna\ue000", "anna\U0010ffff", "anna\u0378",
         # Digits of other scripts, some of which look like letters or like other digits.
         "anna٣", "anna۳", "anna३", "anna૦", "anna߀", "anna৪",
         # At the beginning.

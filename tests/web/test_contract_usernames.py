@@ -12,7 +12,7 @@ import pytest
 
 from passgate.store.tables import audit_event, budget, outbox, person
 from tests.kit import OTHER_PASSWORD, PASSWORD, Person, The, bearer, code_of, handle_of, token_of
-from tests.web.browsing import rule
+from tests.web.browsing import Page, rule
 from tests.web.test_contract_users import Office, office
 
 
@@ -231,6 +231,25 @@ async def test_a_code_for_who_had_the_name(the: The, by_link: bool) -> None:
         assert "b…@example.com" not in opened.text
         return
     assert code_of(await the.prove(handle, "email_code", mail["code"])) == "proof_refused"
+
+
+async def test_a_code_in_the_mailbox_of_before(the: The) -> None:
+    """Once the address has moved, no code or link that lies in the old mailbox signs anybody in."""
+    anna = await the.person()
+    await rule(the, usernames="optional", first=["email_code"])
+    path = f"/api/v1/users/{(await me(the, anna))['id']}"
+    assert (await the.http.patch(path, json={"username": "anna"}, headers=anna.auth)).status_code == 200
+    handle = handle_of(await the.start(username="anna"))
+    assert (await the.challenge(handle, "email_code")).status_code == 200
+    mail = (await the.mails("anna@example.com"))[0]
+    body = {"email": "anna@example.org"}
+    assert (await the.http.post("/api/v1/me/address", json=body, headers=anna.auth)).status_code == 202
+    answer = {"answer": await the.code("anna@example.org")}
+    moved = await the.http.post("/api/v1/me/address/prove", json=answer, headers=anna.auth)
+    assert moved.status_code == 204, moved.text
+    assert code_of(await the.prove(handle, "email_code", mail["code"])) == "proof_refused"
+    opened = await the.http.get(mail["link"], follow_redirects=True)
+    assert (opened.status_code, Page(opened.text).alert) == (401, "handle_invalid")
 
 
 async def test_recovery_and_sign_up_know_nothing_of_it(the: The) -> None:

@@ -106,9 +106,11 @@ def _target(ctx: Ctx) -> Target:
 
 async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     """Change the person's row, issue the undo link and send both mails; False if the address is now taken. There is no
-    link if the account only returns to an address that could undo its leaving."""
+    link if the account only returns to an address that could undo its leaving. Codes and links in the mailbox of before
+    count no more."""
     if not await people.set_address(ctx, db, *ctx.person.key, at):
         return False
+    await once.end_mailed(ctx, db, *ctx.person.key)
     tenant, rows = await _tenant(ctx, db, ctx.person.tenant_id), await credentials.rows_of(db, *ctx.person.key)
     proved = account.proved_lately(ctx, tenant.rules)
     back = None
