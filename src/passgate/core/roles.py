@@ -70,7 +70,7 @@ async def create(ctx: Ctx, name: str, *, description: str, permissions: list[str
     async with _changing(ctx, tenant_id, name) as db:
         await _require_all(ctx, db, name, wanted)
         if await db.value(_COUNT, of_tenant=tenant_id) >= MOST:
-            raise Conflict(f"There are {MOST} roles already. Delete one first.")
+            raise Conflict("There are as many roles as there can be. Delete one first.")
         now = ctx.now()
         row = {"tenant_id": tenant_id, "name": name, "description": description, "permissions": " ".join(wanted)}
         made = db.upsert(role).values(**row, created_at=now, updated_at=now).on_conflict_do_nothing()
