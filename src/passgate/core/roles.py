@@ -137,9 +137,9 @@ async def remove(ctx: Ctx, name: str, *, take: bool = False) -> int:
 
 @asynccontextmanager
 async def _changing(ctx: Ctx, tenant_id: str, name: str, others: frozenset[str] = frozenset()) -> AsyncIterator[Db]:
-    """A transaction that changes a role. The power is asked for again behind the lock, because it may come from a role
-    that somebody else has just changed."""
-    async with administration(ctx, "roles:write", tenant_id, others=others, heavy=bool(others)) as (db, _):
+    """A transaction that changes a role, which any number of people may have. The power is asked for again behind the
+    lock, because it may come from a role that somebody else has just changed."""
+    async with administration(ctx, "roles:write", tenant_id, others=others, heavy=True) as (db, _):
         await tenants.lock_roles(db, tenant_id)
         await access.require(ctx, db, "roles:write")
         if name in ROLES:
