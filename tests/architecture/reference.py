@@ -1,4 +1,5 @@
-"""Generates the pages under docs/reference from the code: settings, policy, errors, events, schema, endpoints.
+"""Generates the pages under docs/reference from the code: settings, policy, errors, events,
+permissions, schema, endpoints.
 
 `make reference` writes them, and an architecture test compares them with the code. They are never edited by hand.
 """
@@ -27,7 +28,9 @@ from passgate.core.events import Event
 from passgate.core.factor import Factors
 from passgate.core.factors import FACTORS
 from passgate.core.journey import JOURNEYS
+from passgate.core.permissions import DESCRIPTIONS, PERMISSIONS, ROLES
 from passgate.core.policy import CHECKS
+from passgate.core.roles import MOST as MOST_ROLES
 from passgate.core.rules import OneOf, Rules
 from passgate.settings import Settings
 from passgate.store import tables
@@ -166,6 +169,20 @@ def event_page(factors: Factors = FACTORS) -> str:
     return table(("Event", "What happened"), rows)
 
 
+# -- permissions -----------------------------------------------------------------------------------
+
+
+def permission_page() -> str:
+    rows: list[tuple[object, ...]] = [
+        (code(name), text, *("yes" if name in allowed else "" for allowed in ROLES.values()))
+        for name, text in PERMISSIONS.items()
+    ]
+    roles: list[tuple[object, ...]] = [(code(name), text) for name, text in DESCRIPTIONS.items()]
+    own = f"A tenant adds up to {MOST_ROLES} roles of its own. A host adds permissions; owners have those too."
+    head = ("Permission", "What it allows", *map(code, ROLES))
+    return f"{table(head, rows)}\n\n## Built-in roles\n\n{table(('Role', 'Who it is for'), roles)}\n\n{own}"
+
+
 # -- schema ----------------------------------------------------------------------------------------
 
 
@@ -277,6 +294,7 @@ GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
     "policy.md": ("A tenant's policy", "`core/rules.py` and `core/policy.py`", policy_page),
     "errors.md": ("Errors", "`errors.py`", error_page),
     "events.md": ("Audit events", "`core/events.py` and the factors", event_page),
+    "permissions.md": ("Permissions", "`core/permissions.py`", permission_page),
     "schema.md": ("Schema", "`store/tables.py`", schema),
     "endpoints.md": ("Endpoints", "the routes of a development server", endpoint_page),
 }

@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from passgate.core import access, tenants
 from passgate.core.action import CHANGES, action
 from passgate.core.ctx import Ctx
-from passgate.core.permissions import PERMISSIONS
+from passgate.core.permissions import DESCRIPTIONS, PERMISSIONS, ROLES, of_role, registered
 from passgate.errors import PermissionMissing
 from passgate.store.tables import audit_event, role_grant
 from tests import catalogue, operating
@@ -63,6 +63,24 @@ def asked() -> set[str]:
                 if isinstance(one, ast.Constant) and isinstance(one.value, str) and PERMISSION.fullmatch(one.value)
             }
     return found
+
+
+def test_the_built_in_roles_are_made_of_them() -> None:
+    """An owner has each, nobody has one that is none, and each role says what it is for."""
+    assert ROLES["owner"] == EXISTING
+    assert frozenset().union(*ROLES.values()) <= EXISTING
+    assert DESCRIPTIONS.keys() == ROLES.keys()
+    assert all(PERMISSION.fullmatch(name) for name in EXISTING)
+
+
+def test_a_host_adds_some_and_changes_none() -> None:
+    own = registered({"invoices:read": "See invoices"})
+    for role, allowed in ROLES.items():
+        more = own.keys() if role == "owner" else set()
+        assert of_role(role, " ".join([*own, *EXISTING]), own) == allowed | more, "what is stored adds nothing to them"
+    for area in {name.partition(":")[0] for name in EXISTING}:
+        with pytest.raises(ValueError, match="own permissions"):
+            registered({f"{area}:fly": "Fly"})
 
 
 def test_each_is_asked_and_each_that_is_asked_exists() -> None:

@@ -108,6 +108,39 @@ def test_people(shell: Shell) -> None:
     ]
 
 
+def test_roles_of_a_tenant(shell: Shell) -> None:
+    """Each tenant has its own, and one that somebody has goes only when it is taken from them."""
+    assert shell("tenant", "add", "acme").code == 0
+    for at, permission in (("main", "audit:read"), ("acme", "users:read")):
+        made = shell(
+            *("role", "add", "auditor", "--permission", "me:read", "--permission", permission),
+            *("--description", "Looks", "--tenant", at, "--json"),
+        )
+        assert made.code == 0, made.err
+        assert made.json["permissions"] == sorted(["me:read", permission])
+        assert (made.json["description"], made.json["built_in"], made.json["created_at"][-1]) == ("Looks", False, "Z")
+    assert shell("user", "add", "anna@example.com", "--role", "auditor", "--json").json["roles"] == ["auditor"]
+    assert shell("user", "add", "ben@example.com").code == 0
+    assert shell("role", "give", "ben@example.com", "auditor", "--json").json["roles"] == ["auditor", "user"]
+    items = shell("role", "list", "--tenant", "acme", "--json").json["items"]
+    assert [one["name"] for one in items] == ["owner", "admin", "user", "read_only", "auditor"]
+    assert shell("role", "list").out.splitlines()[-1].split() == ["auditor", "audit:read", "me:read"]
+    for argv, code in (
+        (("add", "auditor"), "conflict"),
+        (("add", "owner"), "invalid"),
+        (("add", "other", "--permission", "users:fly"), "invalid"),
+        (("remove", "nobody"), "not_found"),
+        (("remove", "admin"), "conflict"),
+        (("remove", "auditor"), "conflict"),
+        (("list", "--tenant", "ghost"), "not_found"),
+    ):
+        assert shell("role", *argv).codes[:1] == [code], argv
+    assert shell("role", "remove", "auditor", "--tenant", "acme", "--json").json == {"taken": 0}
+    assert shell("role", "remove", "auditor", "--take", "--json").json == {"taken": 2}
+    assert [one["roles"] for one in shell("user", "list", "--json").json["items"]] == [[], ["user"]]
+    assert shell("role", "add", "auditor").out.split() == ["auditor", "-"]
+
+
 def test_sessions_of_a_user(shell: Shell) -> None:
     """Newest first, with what carries each, and without anything that opens one."""
     shell("user", "add", "anna@example.com", "--password-stdin", typed=PASSWORD)

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from passgate.core import access, roles, user_changes, users
+from passgate.core import access, roles, sessions, user_changes, users
 from passgate.core.ctx import Client, Operator, Stranger, System
 from passgate.core.ctx import Person as Actor
 from passgate.core.events import Event
@@ -232,6 +233,34 @@ async def test_a_role_that_grew_counts_for_whom_one_reaches(lite: The) -> None:
     await all_refused(folk, users.sign_out(folk.acting(admin), User(*other.key)))
     assert await done(change(folk, boss, "auditor", "audit:read")) == "ok"
     assert await done(users.disable(folk.acting(admin), User(*other.key))) == "ok"
+
+
+# -- how it is read --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["look-up", "holders", "mine"])
+async def test_what_is_read_is_found_by_an_index(the: The, which: str) -> None:
+    """Also on PostgreSQL, which reads a small table as a whole unless it is told not to."""
+    is_sqlite = the.gate.services.store.is_sqlite
+    text = sessions.LOOKUP.sqlite if is_sqlite else sessions.LOOKUP.postgres
+    query: Any = {"holders": access._OF_HOLDERS, "mine": access._STORED}.get(which)
+
+    def run(connection: Connection) -> str:
+        if not is_sqlite:
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN "
+        if query is None:
+            found = connection.exec_driver_sql(explain + text, (b"",))
+        else:
+            compiled = query.params(of_tenant="t", of_role="r", of_person="p").compile(connection)
+            given = tuple(compiled.params[name] for name in compiled.positiontup or ())
+            found = connection.exec_driver_sql(explain + str(compiled), given)
+        return "\n".join(str(row[-1]) for row in found)
+
+    async with the.gate.services.store.write() as db:
+        plan = await db.run(run)
+    assert "SCAN" not in plan.replace("SCAN CONSTANT", ""), plan
+    assert "Seq Scan" not in plan, plan
 
 
 # -- tenants ---------------------------------------------------------------------------------------

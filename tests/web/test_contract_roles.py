@@ -282,3 +282,39 @@ async def test_found_by_what_they_may_at_most(lite: The) -> None:
     assert set(await desk.listed(role_at_most="writer")) == {one for name, one in names.items() if name != "gone"}
     assert names["writer"] in await desk.listed(role_at_most="admin")
     assert names["writer"] not in await desk.listed(role_at_most="user")
+
+
+async def test_nobody_promotes_themselves(the: The) -> None:
+    """Somebody who makes roles: by the role that they have, by one that they make, by a friend, by a new person. Each
+    refusal is in the trail, and nothing else has changed."""
+    desk = await office(the)
+    clerk = ["me:read", "me:write", "roles:give", "roles:write", "users:read", "users:write"]
+    await made(desk, "clerk", *clerk)
+    await made(desk, "strong", *clerk, "users:delete")
+    (who, token), (friend, other) = await member(desk, "clerk"), await member(desk, "clerk")
+    created = await ask(desk, "POST", body={"name": "helper", "permissions": clerk}, by=token)
+    assert created.status_code == 201
+    assert (await desk.ask("PUT", f"/{friend}/roles/helper", by=token)).status_code == 200
+    but = ("audit_event", "audit_head", "budget")
+    before = await the.everything(but=but)
+    more = {"permissions": [*clerk, "users:delete"]}
+    less = {"permissions": ["me:read", "roles:write"]}
+    puppet = {"email": "puppet@example.com", "roles": ["strong"]}
+    refused = (
+        await ask(desk, "PATCH", "/clerk", more, by=token),
+        await ask(desk, "PATCH", "/clerk", less, by=token),
+        await ask(desk, "DELETE", "/clerk", by=token, take=True),
+        await ask(desk, "PATCH", "/helper", more, by=token),
+        await ask(desk, "PATCH", "/helper", less, by=other),
+        await ask(desk, "PATCH", "/strong", less, by=token),
+        await ask(desk, "DELETE", "/strong", by=token),
+        await ask(desk, "POST", body={"name": "mine", **more}, by=token),
+        await desk.ask("PUT", f"/{who}/roles/helper", by=token),
+        await desk.ask("PUT", f"/{friend}/roles/strong", by=token),
+        await desk.ask("POST", body=puppet, by=token),
+    )
+    assert [code_of(answer) for answer in refused] == ["permission_missing"] * len(refused)
+    assert await the.everything(but=but) == before
+    assert (await the.events())[-len(refused) :] == ["access:refused"] * len(refused)
+    for one in (token, other):
+        assert await mine(desk, one) == set(clerk)

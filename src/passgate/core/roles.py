@@ -70,7 +70,7 @@ async def create(ctx: Ctx, name: str, *, description: str, permissions: list[str
     async with _changing(ctx, tenant_id, name) as db:
         await _require_all(ctx, db, name, wanted)
         if await db.value(_COUNT, of_tenant=tenant_id) >= MOST:
-            raise Conflict(f"There are {MOST} roles already. Delete one first.")
+            raise Conflict("There are as many roles as there can be. Delete one first.")
         now = ctx.now()
         row = {"tenant_id": tenant_id, "name": name, "description": description, "permissions": " ".join(wanted)}
         made = db.upsert(role).values(**row, created_at=now, updated_at=now).on_conflict_do_nothing()
@@ -137,9 +137,9 @@ async def remove(ctx: Ctx, name: str, *, take: bool = False) -> int:
 
 @asynccontextmanager
 async def _changing(ctx: Ctx, tenant_id: str, name: str, others: frozenset[str] = frozenset()) -> AsyncIterator[Db]:
-    """A transaction that changes a role. The power is asked for again behind the lock, because it may come from a role
-    that somebody else has just changed."""
-    async with administration(ctx, "roles:write", tenant_id, others=others, heavy=bool(others)) as (db, _):
+    """A transaction that changes a role, which any number of people may have. The power is asked for again behind the
+    lock, because it may come from a role that somebody else has just changed."""
+    async with administration(ctx, "roles:write", tenant_id, others=others, heavy=True) as (db, _):
         await tenants.lock_roles(db, tenant_id)
         await access.require(ctx, db, "roles:write")
         if name in ROLES:
