@@ -371,7 +371,7 @@ async def test_a_session_that_is_none(population: Population) -> None:
     assert (code_of(answer), len(work.statements)) == ("credential_invalid", 2)
 
 
-async def test_an_invitation_does_not_look(population: Population) -> None:
+async def test_inviting_reveals_nothing(population: Population) -> None:
     """Whoever invites learns nothing about the address."""
     boss = await population.folk.create("boss@example.com", "owner")
     _, token = await population.folk.opened(*boss.key)
