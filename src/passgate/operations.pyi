@@ -208,9 +208,9 @@ class Policy:
     usernames: str
     remember_days: int
     on_client_change: str
-    access_life: int
     session_idle: int
     session_absolute: int
+    access_life: int
     refresh_life: int
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -516,9 +516,9 @@ class _Admin:
         usernames: str | None = None,
         remember_days: int | None = None,
         on_client_change: str | None = None,
-        access_life: int | None = None,
         session_idle: int | None = None,
         session_absolute: int | None = None,
+        access_life: int | None = None,
         refresh_life: int | None = None,
     ) -> Policy:
         """Change the tenant's policy"""

@@ -102,12 +102,6 @@ class Rules(BaseModel):
     on_client_change: Annotated[str, _one_of("off", "log", "step_up", "end")] = Field(
         "log", description="If another browser or system uses a session: off, log, step_up or end"
     )
-    access_life: int = Field(
-        0,
-        ge=0,
-        le=86_400,
-        description="Seconds an access token is valid, at most as in the settings. 0: as there",
-    )
     session_idle: Annotated[int, _AT_LEAST_A_MINUTE] = Field(
         0,
         ge=0,
@@ -119,6 +113,12 @@ class Rules(BaseModel):
         ge=0,
         le=7_776_000,
         description="Seconds after which a session ends even with use, at most as in the settings. 0: as there",
+    )
+    access_life: int = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="Seconds an access token is valid, at most as in the settings. 0: as there",
     )
     refresh_life: int = Field(
         0, ge=0, le=31_536_000, description="Seconds a refresh token is valid, at most as in the settings. 0: as there"
