@@ -1,5 +1,5 @@
 """What managing people costs in a tenant of many: pages of the list, the check of a permission, deleting somebody with
-a long history; called directly. And the pages of admins, called in this process, so that nothing of the server is in it.
+a long history; called directly. And the pages of admins, in this process, so that nothing of the server is in it.
 
 Not here: requests to a server (`__main__`).
 """

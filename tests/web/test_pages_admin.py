@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.store.tables import person, role, role_grant, session, tenant
+from passgate.store.tables import audit_event, person, role, role_grant, session, tenant
 from tests.core.behind import Folk
 from tests.kit import PASSWORD, The
 from tests.web.browsing import SAME, Browser, Page, browser, led, outcome
@@ -180,6 +180,9 @@ async def test_each_action_and_its_event(
     the, at = owner.the, f"{PEOPLE}/{ben}"
     roles, before = await roles_of(the, ben), len(await the.events())
     assert led(await owner.send(at + tail, at=at, **typed)).startswith(f"{at}?done=")
+    boss = await id_of(the, "boss@example.com")
+    rows = [row for row in (await the.rows(audit_event)) if row["event"] == event]
+    assert (rows[-1]["actor_id"], rows[-1]["subject_id"]) == (boss, ben)
     assert event in (await the.events())[before:]
     live = [row for row in await the.rows(session) if row["person_id"] == ben and row["ended_at"] is None]
     expected = {"/roles": sorted([*roles, "admin"]), "/roles/user/remove": []}
