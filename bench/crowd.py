@@ -1,12 +1,14 @@
 """What managing people costs in a tenant of many: pages of the list, the check of a permission, deleting somebody with
-a long history. Called directly, so that nothing of the server is in it.
+a long history; called directly. And the pages of admins, in this process, so that nothing of the server is in it.
 
-Not here: whole requests (`__main__`).
+Not here: requests to a server (`__main__`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import statistics
 import tempfile
 import time
@@ -63,15 +65,49 @@ async def _on(data: Path, url: str | None, name: str, row: Row, count: int, time
                 return await directory.after(folk.ctx, tenant.id, how, cursor=cursor, limit=100)
 
             row(f"100 of {count:,} people, {what}, {name}", *await _ms(page, times))
-        boss = folk.acting(await folk.create("boss@example.com", "admin"))
+        chief = await folk.create("boss@example.com", "admin")
+        boss = folk.acting(chief)
 
         async def checked() -> None:
             await access.require_to_read(boss, "users:read")
 
         row(f"the check of a permission, {name}", *await _ms(checked, times * 5))
+        _, token = await folk.opened(*chief.key)
+        for what, path in (await _pages(folk, tenant.id, count)).items():
+
+            async def page_of_admins(path: str = path) -> None:
+                answer = await the.http.get(path, headers={"cookie": f"passgate_session={token}"})
+                if answer.status_code != 200:
+                    raise RuntimeError(f"{path}: {answer.status_code}")
+
+            row(f"page of admins over {count:,} people, {what}, {name}", *await _ms(page_of_admins, times))
         gone: list[Actor] = []
         took = await _ms(lambda: _deleted(folk, gone), 3, lambda: _lived(folk, gone))
         row(f"deleting a person with {HISTORY:,} audit rows, {name}", *took)
+
+
+async def _pages(folk: Folk, tenant_id: str, count: int) -> dict[str, str]:
+    """The pages of admins that read people. The deep page is in the middle of the list."""
+    middle = Asked(sort="email", search=f"p{count // 2:07}"[:4])
+    deep = await directory.after(folk.ctx, tenant_id, Asked(sort="email"), cursor=None, limit=1)
+    found = await directory.after(folk.ctx, tenant_id, middle, cursor=None, limit=1)
+    cursor = _cursor_behind(deep.next or "", found.items[0])
+    return {
+        "the first": "/admin/people",
+        "by last use": "/admin/people?sort=-last_used_at",
+        "deep": f"/admin/people?sort=email&after={cursor}",
+        "search": "/admin/people?search=p0123",
+        "nobody found": "/admin/people?search=nobody",
+        "disabled": "/admin/people?disabled=true",
+        "one person": f"/admin/people/{found.items[0]['id']}",
+    }
+
+
+def _cursor_behind(example: str, person: dict[str, Any]) -> str:
+    """The cursor of a page that begins behind somebody, in the form of another one's."""
+    sort, _, _ = json.loads(base64.urlsafe_b64decode(example + "=" * (-len(example) % 4)))
+    text = json.dumps([sort, person["email"], person["id"]], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
 async def _fill(folk: Folk, tenant_id: str, count: int) -> None:

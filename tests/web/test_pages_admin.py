@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.store.tables import person, role, role_grant, session, tenant
+from passgate.store.tables import audit_event, person, role, role_grant, session, tenant
 from tests.core.behind import Folk
 from tests.kit import PASSWORD, The
 from tests.web.browsing import SAME, Browser, Page, browser, led, outcome
@@ -180,6 +180,9 @@ async def test_each_action_and_its_event(
     the, at = owner.the, f"{PEOPLE}/{ben}"
     roles, before = await roles_of(the, ben), len(await the.events())
     assert led(await owner.send(at + tail, at=at, **typed)).startswith(f"{at}?done=")
+    boss = await id_of(the, "boss@example.com")
+    rows = [row for row in (await the.rows(audit_event)) if row["event"] == event]
+    assert (rows[-1]["actor_id"], rows[-1]["subject_id"]) == (boss, ben)
     assert event in (await the.events())[before:]
     live = [row for row in await the.rows(session) if row["person_id"] == ben and row["ended_at"] is None]
     expected = {"/roles": sorted([*roles, "admin"]), "/roles/user/remove": []}
@@ -561,3 +564,33 @@ async def test_a_role_of_an_organization_that_can_be_given(owner: Browser, ben: 
     await become(owner.the, "boss@example.com", "admin")
     page = await owner.page(at)
     assert f"{at}/roles/auditor/remove" not in posted(page), "he may do more than an admin by now"
+
+
+# -- invitations -----------------------------------------------------------------------------------
+
+
+async def test_an_invitation_and_its_end(owner: Browser) -> None:
+    path = "/admin/invitations"
+    assert led(await owner.send(path, email="new@example.com", role="admin")) == f"{path}?done=invited"
+    [mail] = await owner.the.mails("new@example.com")
+    page = await owner.page(path)
+    [cancel] = [form for form in page.forms if form.action.endswith("/cancel")]
+    [other] = [form for form in (await owner.page(path)).forms if form.action.endswith("/cancel")]
+    assert mail["link"].rpartition("/")[2] not in (await owner.get(path)).text, "the link is in the mail alone"
+    assert led(await owner.http.post(cancel.action, data=cancel.fields)) == f"{path}?done=canceled"
+    assert [form for form in (await owner.page(path)).forms if form.action.endswith("/cancel")] == []
+    again = await owner.http.post(other.action, data=other.fields)
+    assert outcome(again) == (404, "admin-invitations", "not_found"), "the other tab"
+
+
+async def test_nobody_invites_somebody_to_more_than_they_may(lite: The) -> None:
+    async with one_with(lite, "admin") as boss:
+        token = Page((await boss.get("/account")).text).forms[0].fields["csrf_token"]
+        before = await lite.everything(but=("audit_event",))
+        asked = {"csrf_token": token, "email": "new@example.com", "role": "owner"}
+        refused = await boss.http.post("/admin/invitations", data=asked)
+        assert outcome(refused) == (403, "admin-invitations", "permission_missing")
+        assert await lite.everything(but=("audit_event",)) == before
+        offered = [given["value"] for tag, given in (await boss.page("/admin/invitations")).tags if tag == "option"]
+        assert "owner" not in offered
+        assert {"admin", "user"} <= set(offered)

@@ -169,6 +169,8 @@ async def tenant_of(ctx: Ctx, name: str | None = None) -> tenants.Tenant:
 _TEXTS: dict[tuple[str, str], str] = {
     ("account-undo", "handle_invalid"): N_("This link was already used or has expired."),
     ("signin-link", "handle_invalid"): N_("This link was already used, was canceled or has expired."),
+    ("admin-gone", "not_found"): N_("They may have been deleted a moment ago, or the address is incomplete."),
+    ("admin-role-gone", "not_found"): N_("It may have been deleted a moment ago, or the address is incomplete."),
     ("recover-stop", "handle_invalid"): N_("This link was already used or has expired."),
 }
 _FIELD_SAYINGS: dict[tuple[str, str], str] = {
