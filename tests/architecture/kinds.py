@@ -10,7 +10,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from passgate.core import keys, known, links, mailed_link, pending, recovery, refresh_token, sessions, tokens, undo_link
+from passgate.core import (
+    invitation_link,
+    keys,
+    known,
+    links,
+    mailed_link,
+    pending,
+    recovery,
+    refresh_token,
+    sessions,
+    tokens,
+    undo_link,
+)
 from passgate.core.carriers import CARRIERS
 from passgate.core.factors import device
 from passgate.core.rules import AAL2
@@ -62,12 +74,16 @@ async def pair_of(population: Population, tenant_id: str, person_id: str) -> tok
 
 
 async def _mailed(population: Population) -> dict[str, str]:
-    """An admin's link for Ben, the one that stops it, and the link of Cara's recovery."""
+    """An admin's link for Ben, the one that stops it, the link of Cara's recovery, and an invitation."""
     made = await population.done("POST", f"/users/{population.ben.id}/signin-link", None, population.anna.token)
     [about, *_] = await population.the.mails(population.ben.email)
     await population.the.recover(population.cara.email)
     [recovering, *_] = await population.the.mails(population.cara.email)
+    invited = population.fresh_address()
+    await population.done("POST", "/invitations", {"email": invited}, population.anna.token)
+    [inviting] = await population.the.mails(invited)
     urls = {links.PREFIX: made["url"], recovery.STOP: about["link"], mailed_link.PREFIX: recovering["link"]}
+    urls[invitation_link.PREFIX] = inviting["link"]
     return {prefix: str(url).rpartition("/")[2] for prefix, url in urls.items()}
 
 

@@ -13,7 +13,18 @@ from itertools import product
 import httpx2
 import pytest
 
-from passgate.core import known, links, mailed_link, pending, recovery, refresh_token, sessions, tokens, undo_link
+from passgate.core import (
+    invitation_link,
+    known,
+    links,
+    mailed_link,
+    pending,
+    recovery,
+    refresh_token,
+    sessions,
+    tokens,
+    undo_link,
+)
 from passgate.core.ctx import Ctx, Origin
 from passgate.core.factors import device
 from passgate.web import cookies, csrf, guards, repeat
@@ -63,6 +74,7 @@ GUARDED = {
 }
 """By guard."""
 LINKED = {
+    "/invitation": frozenset({invitation_link.PREFIX}),
     "/signin/link": frozenset({links.PREFIX, mailed_link.PREFIX}),
     "/recover/stop": frozenset({recovery.STOP}),
     "/account/undo": frozenset({undo_link.PREFIX}),
@@ -230,6 +242,7 @@ async def test_each_counts_where_it_is_due(lite_population: Population, lite_val
         sessions.PREFIX: ("GET", Ask(f"{API}/session"), 200),
         tokens.ACCESS: ("GET", Ask(f"{API}/session"), 200),
         pending.PREFIX: ("POST", Ask(f"{API}/signin/finish", {"carrier": "jwt"}), 201),
+        invitation_link.PREFIX: ("POST", Ask("/invitation", cookie=LINK), 303),
         links.PREFIX: ("POST", Ask("/signin/link", {"decision": "signin"}, cookie=LINK), 303),
         mailed_link.PREFIX: ("POST", Ask("/signin/link", {"decision": "recover"}, cookie=LINK), 303),
         recovery.STOP: ("POST", Ask("/recover/stop", cookie=LINK), 303),

@@ -54,7 +54,7 @@ class Steps(list[list[Row]]):
 
     def asked(self, _connection: Any, statement: Any, _many: Any, given: dict[str, Any], *_rest: Any) -> None:
         if isinstance(statement, Insert) and statement.table is person:
-            self[-1].append(CREATED)
+            self[-1] += [CREATED, *rows_of("person", statement, given)]
         if self and (table := taken(statement)) in ORDER:
             self[-1] += self.new(rows_of(table, statement, given))
 

@@ -1,5 +1,5 @@
-"""An owner's stories on the pages of admins in a real Chromium: somebody found among 500 and managed, an invitation, the
-policy and why, in both languages, on a desktop and on a narrow phone; two tabs; the back button; the keyboard.
+"""An owner's stories on the pages of admins in a real Chromium: somebody found among 500 and managed, an invitation,
+the policy and why, in both languages, on a desktop and on a narrow phone; two tabs; the back button; the keyboard.
 
 Not here: every refusal and the resulting rows, which are in tests/web.
 """

@@ -58,7 +58,7 @@ async def grow(gate: Passgate, request: Request, user: User) -> frozenset[str]:
     changed = await gate.at(request).roles.change(made.name, permissions=(*made.permissions, "users:read"))
     await gate.at(request).roles.delete(changed.name, take=True)
     every = {one.name for one in (await gate.at(request).roles.permissions()).items if one.yours}
-    return user.permissions | every
+    return frozenset({*user.permissions, *every})
 
 
 def billing() -> Passgate:

@@ -7,6 +7,7 @@ Not here: how one starts (`starts`), how a proof is counted (`proof`), checking 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -428,13 +429,10 @@ async def _accept(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     invitation = sign_in.data.get("invitation")
     if not invitation or sign_in.journey.makes_person or sign_in.person_id is None:
         return
-
-    async def end(db: Db) -> None:
-        await pending.end(ctx, db, sign_in.tenant_id, sign_in.id)
-
     try:
         await invitation_link.accept(ctx, db, sign_in.tenant_id, invitation, sign_in.person_id, is_new=False)
     except InvitationInvalid:
+        end = partial(pending.end, ctx, tenant_id=sign_in.tenant_id, sign_in_id=sign_in.id)
         raise InvitationInvalid(deferred=(end,)) from None
 
 
