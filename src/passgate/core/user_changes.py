@@ -96,8 +96,8 @@ class Change:
 
     profile: dict[str, Any] | None = None
     email: str | None = None
-    username: str | None = None
     password: str | None = field(default=None, repr=False)
+    username: str | None = None
 
 
 async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
