@@ -5,10 +5,12 @@ What a change means by itself is in tests/web/test_contract_usernames.
 
 from __future__ import annotations
 
+import httpx2
+
 from passgate.core import admin, users
 from passgate.store.tables import person
-from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of
-from tests.processes import Deployment, Outcomes, together
+from tests.kit import OTHER_PASSWORD, PASSWORD, bearer, code_of, handle_of
+from tests.processes import Deployment, Face, Outcomes, together
 from tests.races.test_people import ask, member, operator
 
 
@@ -75,15 +77,16 @@ async def test_a_sign_in_while_the_name_moves(pair: Deployment) -> None:
         assert (await ask(pair.a, boss, "PATCH", f"/{ben_id}", {"password": OTHER_PASSWORD})).status_code == 200
         face, other = (pair.a, pair.b) if turn % 2 else (pair.b, pair.a)
 
-        async def moves(other: The = other, anna_id: str = anna_id, ben_id: str = ben_id, name: str = name) -> None:
-            for person_id, given in ((anna_id, None), (ben_id, name)):
-                done = await ask(other, boss, "PATCH", f"/{person_id}", {"username": given})
-                assert done.status_code == 200
+        async def moves(other: Face = other, of: str = anna_id, to: str = ben_id, name: str = name) -> httpx2.Response:
+            done = await ask(other, boss, "PATCH", f"/{of}", {"username": None})
+            assert done.status_code == 200
+            return await ask(other, boss, "PATCH", f"/{to}", {"username": name})
 
         handles = [handle_of(await face.start(username=name, tenant=at)) for _ in range(2)]
-        right, wrong, _ = await together(
+        right, wrong, moved = await together(
             face.prove(handles[0], "password", PASSWORD), face.prove(handles[1], "password", OTHER_PASSWORD), moves()
         )
+        assert moved.status_code == 200
         for answer, handle, owner in ((right, handles[0], anna_id), (wrong, handles[1], ben_id)):
             if answer.status_code != 200:
                 assert code_of(answer) == "proof_refused"

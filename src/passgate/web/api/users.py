@@ -192,7 +192,7 @@ async def change(ctx: Live, id: Id, given: UserChange) -> Any:
     """The user is notified of a new address or password and can undo it for a week. A new address is unconfirmed. Of
     yourself you can change profile and username here. Requires a recent proof, except for your own profile."""
     removes = "username" in given.model_fields_set and given.username is None
-    wanted = user_changes.Change(given.profile, given.email, "" if removes else given.username, given.password)
+    wanted = user_changes.Change(given.profile, given.email, given.password, "" if removes else given.username)
     return format_times(await user_changes.change(ctx, id, wanted))
 
 
