@@ -7,7 +7,7 @@ is locked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -49,19 +49,26 @@ class Steps(list[list[Row]]):
     exception: when PostgreSQL updates a row with foreign keys that this transaction has updated before, it checks the
     keys again, and so locks the sign-in's person."""
 
+    def __init__(self, given: Iterable[list[Row]] = ()) -> None:
+        super().__init__(given)
+        self.created = set[str]()
+
     def began(self, _connection: Connection) -> None:
         self.append([])
+        self.created.clear()
 
     def asked(self, _connection: Any, statement: Any, _many: Any, given: dict[str, Any], *_rest: Any) -> None:
         if isinstance(statement, Insert) and statement.table is person:
-            self[-1] += [CREATED, *rows_of("person", statement, given)]
+            self[-1].append(CREATED)
+            self.created.add(str(given.get("id") or statement.compile().params["id"]))
         if self and (table := taken(statement)) in ORDER:
             self[-1] += self.new(rows_of(table, statement, given))
 
     def new(self, rows: list[Row]) -> list[Row]:
         has_person = any(table == "person" for table, _ in self[-1])
         again = [("person", key) for table, key in rows if table == "sign_in" and key and (table, key) in self[-1]]
-        return [row for row in rows if row not in self[-1]] + ([] if has_person else again)
+        mine = [CREATED, *(("person", one) for one in self.created)]
+        return [row for row in rows if row not in (*self[-1], *mine)] + ([] if has_person else again)
 
 
 def rows_of(table: str, statement: Any, given: dict[str, Any]) -> list[Row]:
