@@ -103,6 +103,10 @@ async def test_no_page_reads_the_whole_tenant(crowd: Folk) -> None:
     assert len(page.items) == 100
     plan = await seen.plan()
     assert not reads_all(plan), plan
+    await directory.after(crowd.ctx, tenant.id, Asked(disabled=True, sort="-created_at"), cursor=None, limit=100)
+    plan = await seen.plan()
+    assert "ix_person_disabled" in plan, "few of all are disabled"
+    assert not reads_all(plan), plan
 
 
 async def test_the_pages_are_everybody_once(crowd: Folk) -> None:

@@ -21,7 +21,7 @@ from passgate.web.pages.admin_people import HERE
 from passgate.web.pages.event_labels import label_of, labels_of_amr
 from passgate.web.pages.form import Error, fields, form
 from passgate.web.pages.page import go
-from passgate.web.pages.policy_words import label_of as label_of_factor
+from passgate.web.pages.policy_texts import label_of as label_of_factor
 
 router = routes.pages()
 

@@ -1,6 +1,6 @@
 """The policy of an organization for its admins: read, changed, and explained.
 
-Not here: the words of its fields (`policy_words`), and what they mean, which the operations decide.
+Not here: the words of its fields (`policy_texts`), and what they mean, which the operations decide.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from passgate.web.pages import admin
 from passgate.web.pages.account import is_fresh
 from passgate.web.pages.form import Error, fields, form, typed
 from passgate.web.pages.page import go
-from passgate.web.pages.policy_words import FieldWords, label_of, policy_fields
+from passgate.web.pages.policy_texts import FieldTexts, label_of, policy_fields
 
 router = routes.pages()
 
@@ -52,7 +52,7 @@ async def policy(request: Request, ctx: Visitor, error: Error = None) -> Respons
     )
 
 
-def _typed(given: dict[str, str], one: FieldWords) -> Any:
+def _typed(given: dict[str, str], one: FieldTexts) -> Any:
     """What was typed into a field, to fill in the form again."""
     if one.kind == "some":
         return tuple(value for value, _ in one.choices if given.get(f"{one.name}.{value}"))

@@ -18,7 +18,7 @@ from passgate.core.rules import OneOf, Rules
 from passgate.errors import Invalid
 from passgate.i18n import N_
 
-_WORDS: dict[str, tuple[str, str]] = {
+_TEXTS: dict[str, tuple[str, str]] = {
     "first": (N_("Ways to sign in"), N_("What people can begin a sign-in with.")),
     "second": (N_("Two-step verification"), N_("Who has to confirm a sign-in with a second step.")),
     "second_among": (N_("Accepted second steps"), ""),
@@ -85,7 +85,7 @@ FACTORS = {
 
 
 @dataclass(frozen=True, slots=True)
-class FieldWords:
+class FieldTexts:
     """One field. `kind`: `check`, `number`, `one` of the choices or `some` of them; `choices`: each value with its
     text; `least`, `most`: of a number."""
 
@@ -123,24 +123,24 @@ def label_of(factors: Factors, name: str) -> str:
     return FACTORS.get(name) or (known.texts.name if known else name)
 
 
-def policy_fields(factors: Factors) -> tuple[FieldWords, ...]:
+def policy_fields(factors: Factors) -> tuple[FieldTexts, ...]:
     """Every field of a policy, in the order of the model."""
     lists = {"first": factors.first, "second_among": factors.second}
     return tuple(_field(name, factors, lists.get(name, ())) for name in Rules.model_fields)
 
 
-def _field(name: str, factors: Factors, listed: tuple[str, ...]) -> FieldWords:
+def _field(name: str, factors: Factors, listed: tuple[str, ...]) -> FieldTexts:
     info = Rules.model_fields[name]
-    label, hint = _WORDS.get(name, (info.description or name, ""))
+    label, hint = _TEXTS.get(name, (info.description or name, ""))
     values = next((one.func.values for one in info.metadata if isinstance(getattr(one, "func", None), OneOf)), ())
     known = _CHOICES.get(name, {})
     if listed:
         choices = tuple((value, label_of(factors, value)) for value in listed)
-        return FieldWords(name, "some", label, hint, choices)
+        return FieldTexts(name, "some", label, hint, choices)
     if values:
-        return FieldWords(name, "one", label, hint, tuple((value, known.get(value, value)) for value in values))
+        return FieldTexts(name, "one", label, hint, tuple((value, known.get(value, value)) for value in values))
     if info.annotation is bool:
-        return FieldWords(name, "check", label, hint)
+        return FieldTexts(name, "check", label, hint)
     least = next((one.ge for one in info.metadata if isinstance(one, Ge)), None)
     most = next((one.le for one in info.metadata if isinstance(one, Le)), None)
-    return FieldWords(name, "number", label, hint, least=least, most=most)  # type: ignore[arg-type]  # of an int
+    return FieldTexts(name, "number", label, hint, least=least, most=most)  # type: ignore[arg-type]  # of an int
