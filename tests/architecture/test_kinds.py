@@ -42,6 +42,7 @@ from tests.catalogue.asks_pages import SESSION as SESSION_COOKIE
 Outcome = tuple[int, str]
 INVALID: Outcome = (401, "credential_invalid")
 NO_HANDLE: Outcome = (401, "handle_invalid")
+NO_INVITATION: Outcome = (403, "invitation_invalid")
 TO_SIGNIN: Outcome = (303, "/signin")
 
 

@@ -136,6 +136,14 @@ async def test_a_search_reads_two_ranges(crowd: Folk, search: str) -> None:
     assert reads_ranges(plan), plan
 
 
+async def test_who_is_disabled_is_found_by_an_index(crowd: Folk) -> None:
+    seen, tenant = Statements(crowd.the), await crowd.tenant()
+    await directory.after(crowd.ctx, tenant.id, Asked(disabled=True, sort="-created_at"), cursor=None, limit=100)
+    plan = await seen.plan()
+    assert "ix_person_disabled" in plan, "few of all are disabled"
+    assert not reads_all(plan), plan
+
+
 async def test_who_has_a_name_is_read_at_once(crowd: Folk) -> None:
     """Who signs in by either name, in the statements that ask for both."""
     seen, tenant = Statements(crowd.the), await crowd.tenant()

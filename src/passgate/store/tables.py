@@ -115,6 +115,15 @@ person = Table(
         sqlite_where=text("username_key <> ''"),
         postgresql_where=text("username_key <> ''"),
     ),
+    # Few people are disabled, and admins ask for them among all.
+    Index(
+        "ix_person_disabled",
+        "tenant_id",
+        "created_at",
+        "id",
+        sqlite_where=text("disabled_at IS NOT NULL"),
+        postgresql_where=text("disabled_at IS NOT NULL"),
+    ),
     Index(
         "ix_person_erase_at",
         "erase_at",

@@ -58,11 +58,13 @@ async def people(request: Request, ctx: Visitor) -> Response:
 
 
 def _asked(request: Request) -> dict[str, str]:
-    """What the query asks for; a value that no filter has is ignored."""
+    """What the query asks for; a value that no filter has is ignored. Who is searched for by address is listed by it:
+    any other order would sort all that are found, for each page."""
     query = request.query_params
-    sort, disabled = query.get("sort", ""), query.get("disabled", "")
+    search, disabled = query.get("search", "").strip(), query.get("disabled", "")
+    sort = "email" if search else query.get("sort", "")
     return {
-        "search": query.get("search", "").strip(),
+        "search": search,
         "disabled": disabled if disabled in _STATE else "",
         "sort": sort if sort in dict(SORTS) else SORTS[0][0],
     }

@@ -1,4 +1,4 @@
-"""Usernames, a tenant's own roles, and when a session's lifetimes began."""
+"""Usernames, a tenant's own roles, when a session's lifetimes began, and an index of people who are disabled."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,14 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=has_one,
         postgresql_where=has_one,
+    )
+    is_disabled = sa.text("disabled_at IS NOT NULL")
+    op.create_index(
+        "ix_person_disabled",
+        "person",
+        ["tenant_id", "created_at", "id"],
+        sqlite_where=is_disabled,
+        postgresql_where=is_disabled,
     )
     op.create_table(
         "role",
