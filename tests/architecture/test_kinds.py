@@ -181,7 +181,8 @@ async def test_where_a_mailed_link_is_opened(lite_population: Population) -> Non
     asked = await requests(population, pages.LINK)
     values = await kinds.one_of_each(population)
     for _, method, ask in asked:
-        await refuses_others(population, method, ask, Place(LINKED[ask.path], frozenset({NO_HANDLE, NO_INVITATION}), LINK), values)
+        place = Place(LINKED[ask.path], frozenset({NO_HANDLE, NO_INVITATION}), LINK)
+        await refuses_others(population, method, ask, place, values)
 
 
 async def test_where_a_mailed_link_leads(lite_population: Population, lite_values: kinds.Values) -> None:
