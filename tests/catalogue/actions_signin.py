@@ -33,6 +33,11 @@ async def start(folk: Folk) -> Action:
     return lambda: starts.sign_in(folk.ctx, "somebody@example.com", None)
 
 
+async def start_by_username(folk: Folk) -> Action:
+    await policy(folk.the, usernames="optional")
+    return lambda: starts.sign_in(folk.ctx, None, None, username="somebody")
+
+
 async def start_in_known_browser(folk: Folk) -> Action:
     actor, ctx = await known_browser(folk)
     email = await folk.email(actor)

@@ -89,9 +89,15 @@ SIGNING_IN: dict[str, Entry] = {
         STRANGER,
         (
             Right(asks.signs_in, 201, ALIKE[201], "email tenant email-"),
+            Right(asks.signs_in_by_username, 201, ALIKE[201], "username username- tenant"),
             Right(asks.steps_up, 201, CARRIED, "step_up step_up.acr step_up.max_age"),
         ),
-        (Writes(ways.start, 4), Writes(ways.start_in_known_browser, 2), Writes(ways.start_step_up, 2)),
+        (
+            Writes(ways.start, 4),
+            Writes(ways.start_by_username, 4),
+            Writes(ways.start_in_known_browser, 2),
+            Writes(ways.start_step_up, 2),
+        ),
     ),
     f"POST {API}/recover": Entry(
         STRANGER,

@@ -36,6 +36,11 @@ async def signs_in(population: Population) -> Ask:
     return Ask(f"{API}/signin", {"email": population.anna.email, "tenant": "main"})
 
 
+async def signs_in_by_username(population: Population) -> Ask:
+    await population.rules(usernames="optional")
+    return Ask(f"{API}/signin", {"username": "anna", "tenant": "main"})
+
+
 async def steps_up(population: Population) -> Ask:
     return Ask(f"{API}/signin", {"step_up": {"acr": AAL2, "max_age": 300}}, population.anna.token)
 

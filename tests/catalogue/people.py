@@ -18,6 +18,7 @@ from tests.catalogue.asks import API, NEVER, mine
 from tests.catalogue.entry import Action, Arrange, Asks, Entry, Fresh, Right, Writes
 from tests.catalogue.outcomes import BY_ID, CARRIED, FRESH, NOT_FOUND, Rule
 from tests.core.behind import Folk
+from tests.core.having import policy
 from tests.kit import OTHER_PASSWORD, PASSWORD
 
 SESSION = "session"
@@ -42,8 +43,16 @@ async def lists(population: Population) -> Ask:
 
 
 async def creates(population: Population) -> Ask:
-    body = {"email": population.fresh_address(), "password": PASSWORD, "profile": {"name": "New"}, "roles": ["user"]}
-    return mine(population, "/users", body)
+    await population.rules(usernames="optional")
+    email = population.fresh_address()
+    body = {"email": email, "password": PASSWORD, "profile": {"name": "New"}, "roles": ["user"]}
+    return mine(population, "/users", {**body, "username": email.partition("@")[0]})
+
+
+async def changes_user(population: Population) -> Ask:
+    await population.rules(usernames="optional")
+    body = {"profile": {"name": "B"}, "email": "b@example.org", "password": OTHER_PASSWORD, "username": "benjamin"}
+    return await about_ben(body=body)(population)
 
 
 async def enables(population: Population) -> Ask:
@@ -81,6 +90,18 @@ async def create_somebody(folk: Folk) -> Action:
 async def _change(folk: Folk, boss: Actor, other: Actor) -> object:
     wanted = Change({"name": "Ben"}, f"moved{next(folk.numbers)}@example.com", OTHER_PASSWORD)
     return await user_changes.change(folk.acting(boss), other.person_id, wanted)
+
+
+async def rename_somebody(folk: Folk) -> Action:
+    await policy(folk.the, usernames="optional")
+    boss, other, name = await folk.create(None, "owner"), await folk.create(), f"named{next(folk.numbers)}"
+    return lambda: user_changes.change(folk.acting(boss), other.person_id, Change(username=name))
+
+
+async def rename_oneself(folk: Folk) -> Action:
+    await policy(folk.the, usernames="optional")
+    who, name = await folk.create(), f"named{next(folk.numbers)}"
+    return lambda: user_changes.change(folk.acting(who), who.person_id, Change(username=name))
 
 
 async def _delete(folk: Folk, boss: Actor, other: Actor) -> None:
@@ -122,7 +143,7 @@ PEOPLE: dict[str, Entry] = {
     f"GET {API}/users": Entry(SESSION, (Right(lists, 200, _ANY),)),
     f"POST {API}/users": Entry(
         SESSION,
-        (Right(creates, 201, FRESH, "password profile profile.name roles password- email-"),),
+        (Right(creates, 201, FRESH, "password profile profile.name roles username username- password- email-"),),
         (Writes(create_somebody, 6),),
         Fresh(_create_fresh, "owner"),
     ),
@@ -135,16 +156,17 @@ PEOPLE: dict[str, Entry] = {
         SESSION,
         (
             Right(
-                about_ben(
-                    body={"profile": {"name": "B"}, "email": "b@example.org", "password": OTHER_PASSWORD},
-                    called="changes_user",
-                ),
+                changes_user,
                 200,
                 BY_ID,
-                "profile profile.name email password email- password-",
+                "profile profile.name email password username username- email- password-",
             ),
         ),
-        (Writes(on_somebody("change_somebody", _change), 15, on_postgres=True),),
+        (
+            Writes(on_somebody("change_somebody", _change), 15, on_postgres=True),
+            Writes(rename_somebody, 2),
+            Writes(rename_oneself, 2),
+        ),
         Fresh(lambda folk, who: user_changes.change(folk.acting(who), NEVER, Change({})), "owner"),
     ),
     f"DELETE {_USER}": Entry(

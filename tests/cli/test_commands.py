@@ -54,6 +54,23 @@ def test_policy_explains_its_decision(shell: Shell) -> None:
     assert shell("policy", "explain", "nobody@example.com").codes == ["not_found"]
 
 
+def test_usernames(lite_shell: Shell) -> None:
+    """Given where the policy has them; listed and found."""
+    shell = lite_shell
+    assert shell("user", "add", "anna@example.com").code == 0
+    assert shell("user", "add", "ben@example.com", "--username", "ben").codes == ["invalid"]
+    with closing(sqlite3.connect(shell.data / "passgate.db")) as db, db:
+        db.execute('UPDATE tenant SET policy = \'{"usernames": "optional"}\'')
+    made = shell("user", "add", "ben@example.com", "--username", "Admin", "--json")
+    assert (made.code, made.json["username"]) == (0, "Admin")
+    assert shell("user", "add", "carl@example.com", "--username", "admin").codes == ["conflict"]
+    assert shell("user", "add", "carl@example.com", "--username", "me").codes == ["invalid"]
+    found = shell("user", "list", "--search", "adm")
+    assert found.out.split()[1:] == ["ben@example.com", "Admin", "user"]
+    listed = shell("user", "list", "--json").json["items"]
+    assert [one["username"] for one in listed] == [None, "Admin"]
+
+
 def test_people(shell: Shell) -> None:
     made = shell("user", "add", "Anna@Example.com", "--role", "owner", "--password-stdin", "--json", typed=PASSWORD)
     assert made.code == 0, made.err
