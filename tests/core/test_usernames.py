@@ -114,13 +114,7 @@ def test_what_is_none(code: str) -> None:
     assert [(text, found) for text in NONE[code] if (found := fault(text, by_oneself=False)) != code] == []
 
 
-<<<<<<< HEAD
-def test_names_that_nobody_takes() -> None:
-||||||| 3d4b21b
-def test_words_that_nobody_takes() -> None:
-=======
 def test_reserved() -> None:
->>>>>>> wip-usernames
     assert {fault(word, by_oneself=False) for word in FORBIDDEN} == {"reserved"}
     assert {fault(word) for word in (*FORBIDDEN, *OFFICIAL)} == {"reserved"}
     assert {fault(word, by_oneself=False) for word in OFFICIAL} == {""}

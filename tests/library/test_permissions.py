@@ -129,32 +129,16 @@ async def claims_of(it: Office, token: str) -> dict[str, Any]:
     return members(payload)
 
 
-<<<<<<< HEAD
-async def test_tokens_name_the_hosts_alone() -> None:
-||||||| 62ec161
-async def test_tokens_say_the_hosts_alone() -> None:
-=======
 async def test_tokens_carry_the_hosts_alone() -> None:
->>>>>>> wip-roles
     async with office(claims=lambda user: {"may_write": user.may("invoices:write")}) as it:
         at = it.gate.at(None, tenant="main")
         await at.roles.create(name="billing", permissions=["invoices:write", "invoices:read", "users:delete"])
         await it.enter("clerk@example.com", "billing")
         who = await it.enter("clerk@example.com", carrier="jwt")
         assert who.token
-<<<<<<< HEAD
-        claimed = await claims_of(it, who.token)
-        assert claimed["permissions"] == ["invoices:read", "invoices:write"]
-        assert claimed["may_write"] is True
-||||||| 62ec161
-        said = await claims_of(it, who.token)
-        assert said["permissions"] == ["invoices:read", "invoices:write"]
-        assert said["may_write"] is True
-=======
         claims = await claims_of(it, who.token)
         assert claims["permissions"] == ["invoices:read", "invoices:write"]
         assert claims["may_write"] is True
->>>>>>> wip-roles
         assert (await it.http.get("/invoices")).status_code == 200
         # A host's own routes look it up, whatever the token says.
         await at.roles.change("billing", permissions=[])
@@ -167,13 +151,7 @@ async def test_tokens_carry_the_hosts_alone() -> None:
         assert (await claims_of(it, boss.token))["permissions"] == sorted(OWN)
 
 
-<<<<<<< HEAD
-async def test_without_any_no_token_names_any() -> None:
-||||||| 62ec161
-async def test_without_any_no_token_says_so() -> None:
-=======
 async def test_without_any_no_token_has_the_claim() -> None:
->>>>>>> wip-roles
     async with office_without() as it:
         who = await it.enter("anna@example.com", "owner", carrier="jwt")
         assert who.token
@@ -195,13 +173,7 @@ async def test_claims_do_not_set_them() -> None:
             await it.enter("anna@example.com", carrier="jwt")
 
 
-<<<<<<< HEAD
-def test_a_token_may_what_it_names() -> None:
-||||||| 62ec161
-def test_a_token_may_what_it_says() -> None:
-=======
 def test_what_a_token_may() -> None:
->>>>>>> wip-roles
     token = AccessToken("i", "a", "s", "c", "j", "s", "t", "acr", (), (), 1, 1, 2, {})
     assert not token.may("invoices:read")
     assert replace(token, permissions=("invoices:read",)).may("invoices:read")

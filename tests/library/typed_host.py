@@ -58,14 +58,8 @@ async def grow(gate: Passgate, request: Request, user: User) -> frozenset[str]:
     changed = await gate.at(request).roles.change(made.name, permissions=(*made.permissions, "users:read"))
     await gate.at(request).roles.delete(changed.name, take=True)
     every = {one.name for one in (await gate.at(request).roles.permissions()).items if one.yours}
-<<<<<<< HEAD
-    return frozenset({*user.permissions, *every})
-||||||| 62ec161
-    return user.permissions | every
-=======
     mine: frozenset[str] = user.permissions
     return mine | every
->>>>>>> wip-roles
 
 
 def billing() -> Passgate:
