@@ -70,6 +70,11 @@ async def page_sets_password(population: Population) -> Ask:
     return form("/account/password", population.anna.token, SESSION, new_password=OTHER_PASSWORD)
 
 
+async def page_chooses_username(population: Population) -> Ask:
+    await population.rules(usernames="optional")
+    return form("/account/username", population.anna.token, SESSION, username="anna.k")
+
+
 async def page_moves(population: Population) -> Ask:
     return form("/account/address", population.anna.token, SESSION, email=population.fresh_address())
 

@@ -171,6 +171,11 @@ ACCOUNT: dict[str, Entry] = {
         Stop("account-password:password_refused", account.own_password_weak, MEMBER),
     ),
     "POST /account/password": does(Right(asks.page_sets_password, 303, FRESH_PAGE)),
+    "GET /account/username": shows(
+        Stop("account-username", account.naming_unproved, STALE),
+        Stop("account-username:invalid", account.naming_wrong, MEMBER),
+    ),
+    "POST /account/username": does(Right(asks.page_chooses_username, 303, FRESH_PAGE)),
     "GET /account/address": shows(
         Stop("account-address", account.moving_unproved, STALE),
         Stop("account-address:invalid", account.moving_nowhere, MEMBER),

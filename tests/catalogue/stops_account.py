@@ -143,6 +143,17 @@ async def leaving_unproved(anna: Person) -> None:
     await anna.open("/account/delete")
 
 
+async def naming_unproved(anna: Person) -> None:
+    await rule(anna.face, usernames="optional")
+    await anna.open("/account/username")
+
+
+async def naming_wrong(anna: Person) -> None:
+    await rule(anna.face, usernames="optional")
+    await anna.open("/account/username")
+    await anna.send("/account/username", username="admin")
+
+
 async def moving_unproved(anna: Person) -> None:
     await anna.open("/account/address")
 

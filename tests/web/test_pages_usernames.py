@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from passgate.core import people, usernames
+from passgate.store.tables import person
+from passgate.world import SECOND
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
 from tests.kit import OTHER_PASSWORD, PASSWORD, The
@@ -134,3 +136,28 @@ async def test_a_form_of_before_it_was_switched_off(lite: The, chrome: Browser) 
     [form] = [form for form in asked.forms if form.action == "/signin/password"]
     answer = await chrome.http.post(form.action, data={**form.fields, "password": PASSWORD})
     assert outcome(answer) == (401, "error", "handle_invalid")
+
+
+async def test_ones_own(lite: The, chrome: Browser) -> None:
+    """Chosen, changed, refused and removed on the page of the account, with a recent proof."""
+    folk = await named(lite)
+    await chrome.send("/signin", email="anna@example.com")
+    assert led(await chrome.send("/signin/password", password=PASSWORD)) == "/account"
+    assert led(await chrome.get("/account/username")) == "/account"
+    await rule(lite, usernames="optional")
+    [input_] = [one for tag, one in (await chrome.page("/account/username")).tags if one.get("id") == "username"]
+    assert (input_["value"], input_["maxlength"]) == ("Anna", "64")
+    for bad in ("a", "a b", "admin", "me", "anna@example.com", "01a22ed7-3818-76c0-b6ed-81bd484521ef"):
+        refused = await chrome.send("/account/username", username=bad)
+        assert outcome(refused) == (422, "account-username", "invalid"), bad
+    other = await folk.create("ben@example.com")
+    async with folk.ctx.write() as db:
+        await people.set_username(folk.ctx, db, *other.key, usernames.given("ben", by_oneself=True))
+    assert outcome(await chrome.send("/account/username", username="BEN")) == (409, "account-username", "conflict")
+    for name, key in (("Änne.K", "änne.k"), ("", "")):
+        assert led(await chrome.send("/account/username", username=name)) == "/account?done=username"
+        mine = next(row for row in await lite.rows(person) if row["email"] == "anna@example.com")
+        assert (mine["username"], mine["username_key"]) == (name, key)
+    lite.clock.now += 3000 * SECOND
+    asked = await chrome.page("/account/username")
+    assert not [one for tag, one in asked.tags if one.get("id") == "username"]

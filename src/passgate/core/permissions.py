@@ -17,8 +17,8 @@ _NAME = re.compile(r"(?=.{3,60}$)[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
 _LONGEST_TEXT = 200
 
 PERMISSIONS = {
-    "me:read": N_("See your own account"),
-    "me:write": N_("Change your own account"),
+    "me:read": N_("See their own account"),
+    "me:write": N_("Change their own account"),
     "users:read": N_("See users"),
     "users:write": N_("Add and change users"),
     "users:disable": N_("Disable and enable users"),

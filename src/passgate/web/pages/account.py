@@ -101,8 +101,10 @@ async def confirm(request: Request, ctx: LeavingVisitor) -> Response:
 @router.get("/account")
 async def profile(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Shows the profile."""
-    has = await account.has_password(ctx)
-    return page(request, "account", ctx, error, since=ctx.person.row["person_created_at"], has_password=has)
+    row = ctx.person.row
+    more = {"since": row["person_created_at"], "has_password": await account.has_password(ctx)}
+    usernames = Rules.parsed(row["policy"], ctx.factors).usernames != "off"
+    return page(request, "account", ctx, error, username=row["username"], usernames=usernames, **more)
 
 
 @router.post("/account")

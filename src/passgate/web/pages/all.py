@@ -25,12 +25,26 @@ from passgate.web.pages import (
     signin,
     signup,
     undo,
+    username,
 )
 
 
 def pages(of: Factors) -> Iterator[APIRouter]:
     """The routers of the fixed pages, and those of each factor."""
-    for module in (signin, passkey, link, invitation, signup, recover, account, factors, address, undo, files):
+    for module in (
+        signin,
+        passkey,
+        link,
+        invitation,
+        signup,
+        recover,
+        account,
+        factors,
+        address,
+        username,
+        undo,
+        files,
+    ):
         yield module.router
     for module in (admin, admin_people, admin_person, admin_policy, admin_roles, admin_invitations):
         yield module.router

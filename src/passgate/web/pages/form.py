@@ -57,6 +57,7 @@ def form(page: Answer, *, passes_on: type[PassgateError] | tuple[()] = ()) -> Ca
 
 _LONGEST = {
     "email": 320,
+    "username": 64,
     "code": 40,
     "tenant": 80,
     "organisation": 80,
