@@ -81,6 +81,8 @@ _TAGS = {
     "jobs": "Background jobs of the program that mounts Passgate.",
     "admin": "For a tenant's admins: the tenant's policy and sign-in links.",
     "users": "For a tenant's admins: its users.",
+    "roles": "Roles of the tenant's own, and every permission there is.",
+    "invitations": "Invite people to the tenant, and accept an invitation.",
     "ops": "For operators of this server.",
 }
 
