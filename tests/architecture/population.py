@@ -228,9 +228,9 @@ class Population:
         async with self.folk.ctx.write() as db:
             await db.change(update(carrier).values(acr=AAL2, amr=amr, proofs=proofs))
 
-    async def rules(self, **changed: Any) -> None:
-        """Change the rules of `main` in the database."""
-        main = update(tenant_table).where(tenant_table.c.name == "main")
+    async def rules(self, *names: str, **changed: Any) -> None:
+        """Change the rules of `main`, or of tenants by name, in the database."""
+        main = update(tenant_table).where(tenant_table.c.name.in_(names or ("main",)))
         async with self.folk.ctx.write() as db:
             await db.change(main.values(policy=json.dumps(changed)))
 

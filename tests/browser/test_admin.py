@@ -108,8 +108,8 @@ async def test_an_owner_manages(
     new = f"new-{anna.email}"
     assert await anna.send("/admin/invitations", email=new) == "admin-invitations"
     assert (await anna.face.mails_of(new, "invitation"))[0]["link"]
-    assert await anna.press(".rows form button") == "admin-invitations"
-    assert await anna.page.locator(".rows li").count() == 0
+    assert await anna.press(f'.rows li:has-text("{new}") form button') == "admin-invitations"
+    assert await anna.page.locator(".rows li", has_text=new).count() == 0
 
     assert await anna.press('nav a[href="/admin/policy"]') == "admin-policy"
     await anna.page.fill("#remember_days", "7")

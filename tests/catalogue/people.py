@@ -43,14 +43,14 @@ async def lists(population: Population) -> Ask:
 
 
 async def creates(population: Population) -> Ask:
-    await population.rules(usernames="optional")
+    await population.rules("main", "other", usernames="optional")
     email = population.fresh_address()
     body = {"email": email, "password": PASSWORD, "profile": {"name": "New"}, "roles": ["user"]}
     return mine(population, "/users", {**body, "username": email.partition("@")[0]})
 
 
 async def changes_user(population: Population) -> Ask:
-    await population.rules(usernames="optional")
+    await population.rules("main", "other", usernames="optional")
     body = {"profile": {"name": "B"}, "email": "b@example.org", "password": OTHER_PASSWORD, "username": "benjamin"}
     return await about_ben(body=body)(population)
 

@@ -137,7 +137,8 @@ async def test_a_search_reads_two_ranges(crowd: Folk, search: str) -> None:
 
 
 async def test_who_is_disabled_is_found_by_an_index(crowd: Folk) -> None:
-    seen, tenant = Statements(crowd.the), await crowd.tenant()
+    tenant = await crowd.tenant()
+    seen = Statements(crowd.the)
     await directory.after(crowd.ctx, tenant.id, Asked(disabled=True, sort="-created_at"), cursor=None, limit=100)
     plan = await seen.plan()
     assert "ix_person_disabled" in plan, "few of all are disabled"

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import delete, select, update
 
-from passgate.core import access, people, roles, tenants, users
+from passgate.core import access, admin, people, roles, tenants, users
 from passgate.core.ctx import Ctx
 from passgate.core.ctx import Person as Actor
 from passgate.core.roles import Change
@@ -180,10 +180,18 @@ async def stored_of(pair: Deployment, name: str) -> list[str]:
     return [row["permissions"] for row in await pair.a.rows(role) if row["name"] == name]
 
 
+async def own_tenant(pair: Deployment) -> str:
+    """One with owners of its own: those of `main` are counted elsewhere."""
+    name = f"t{next(pair.numbers)}"
+    await admin.add_tenant(operator(pair), name, name, "open")
+    return name
+
+
 @pytest.mark.parametrize("turn", range(5))
 async def test_two_owners_change_one_role(pair: Deployment, turn: int) -> None:
     """Each finds what the other left: the trail has no change that began at what was not there."""
-    bosses = [(await member(pair, "owner"))[1] for _ in range(2)]
+    at = await own_tenant(pair)
+    bosses = [(await member(pair, "owner", at=at))[1] for _ in range(2)]
     name = f"role{next(pair.numbers)}"
     assert (await ask(pair.a, bosses[0], "POST", "", {"name": name, "permissions": []})).status_code == 201
     wanted = (["me:read"], ["me:read", "users:read"], ["audit:read"], ["me:write"])
@@ -198,8 +206,8 @@ async def test_two_owners_change_one_role(pair: Deployment, turn: int) -> None:
         query = select(audit_event.c.facts).where(audit_event.c.event == "role:changed").order_by(audit_event.c.at)
         facts = [json.loads(row["facts"]) for row in await db.rows(query)]
     steps = [one["change"] for one in facts if one["role"] == name]
-    at = await walked(steps)
-    assert await stored_of(pair, name) == [" ".join(at)], turn
+    end = await walked(steps)
+    assert await stored_of(pair, name) == [" ".join(end)], turn
 
 
 async def walked(steps: list[dict[str, list[str]]]) -> list[str]:
@@ -225,10 +233,11 @@ async def walked(steps: list[dict[str, list[str]]]) -> list[str]:
 @pytest.mark.parametrize("turn", range(6))
 async def test_deleted_by_two_while_it_is_given(pair: Deployment, turn: int) -> None:
     """Whatever came first, nobody has a role that is not there, and it was deleted once at most."""
-    boss, other = (await member(pair, "owner"))[1], (await member(pair, "owner"))[1]
+    at = await own_tenant(pair)
+    (_, boss), (_, other) = [await member(pair, "owner", at=at) for _ in range(2)]
     name = f"role{next(pair.numbers)}"
     assert (await ask(pair.a, boss, "POST", "", {"name": name, "permissions": ["me:read"]})).status_code == 201
-    whom = [(await member(pair))[0] for _ in range(4)]
+    whom = [(await member(pair, at=at))[0] for _ in range(4)]
     for person_id in whom[:2]:
         await users.give_role(operator(pair), await user_of(pair, person_id), name)
     gives = [

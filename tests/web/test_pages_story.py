@@ -318,5 +318,8 @@ def test_every_event_about_a_person_has_a_label() -> None:
         Event.BACKUP_MADE,
         Event.AUDIT_EXPORTED,
         Event.USERS_LISTED,
+        Event.ROLE_CREATED,
+        Event.ROLE_CHANGED,
+        Event.ROLE_DELETED,
     }
     assert {event for event in Event if not event.label} == nobody

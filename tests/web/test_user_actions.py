@@ -15,7 +15,7 @@ from passgate.core import account
 from passgate.core.ctx import Person as Actor
 from passgate.core.permissions import ROLES
 from passgate.core.users import ACTIONS
-from passgate.web.api.users import UserChange
+from tests.core.having import policy
 from tests.kit import OTHER_PASSWORD, The, running, settings_for
 from tests.web.test_contract_users import Office, office
 
@@ -23,7 +23,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "change": ("PATCH", "", {"profile": {"name": "Ben"}}),
     "move": ("PATCH", "", {"email": "elsewhere@example.org"}),
     "password": ("PATCH", "", {"password": OTHER_PASSWORD}),
-    "username": ("PATCH", "", {"username": "somebody"}),
+    "username": ("PATCH", "", {"username": "anna.k"}),
     "disable": ("POST", "/disable", None),
     "enable": ("POST", "/enable", None),
     "sign_out": ("POST", "/sign-out", None),
@@ -32,13 +32,11 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "delete": ("DELETE", "", None),
     "give_role": ("PUT", "/roles/user", None),
 }
-if "username" not in UserChange.model_fields:
-    del REQUESTS["username"]
 HAVING: tuple[tuple[str, ...], ...] = (*((role,) for role in ROLES), ("read_only", "user"), ("admin", "read_only"))
 
 
 def test_each_action_has_its_request() -> None:
-    assert REQUESTS.keys() | {"username"} == ACTIONS.keys()
+    assert REQUESTS.keys() == ACTIONS.keys()
 
 
 async def may(desk: Office, who: Actor, secret: str) -> dict[str, list[str]]:
@@ -61,6 +59,7 @@ async def test_what_is_named_is_not_refused_and_the_rest_is(lite: The, mine: tup
     """For every pair of roles: an action is named if the endpoint does not answer 403, and a role if it is given and
     taken."""
     desk = await office(lite)
+    await policy(lite, usernames="optional")
     _, secret = await desk.folk.opened(*(await desk.folk.create(None, *mine)).key)
     for theirs in HAVING:
         whom = await desk.folk.create(None, *theirs)
@@ -79,6 +78,7 @@ async def test_what_is_named_is_not_refused_and_the_rest_is(lite: The, mine: tup
 @pytest.mark.parametrize("mine", ["owner", "admin", "read_only"])
 async def test_what_is_named_of_oneself(lite: The, mine: str) -> None:
     desk = await office(lite)
+    await policy(lite, usernames="optional")
     for name in REQUESTS:
         boss = await desk.folk.create(None, mine)
         _, secret = await desk.folk.opened(*boss.key)
@@ -91,6 +91,7 @@ async def test_what_is_named_of_oneself(lite: The, mine: str) -> None:
 async def test_what_is_named_of_an_account_that_cannot_be_used(tmp_path: Path, state: str) -> None:
     async with running(settings_for(tmp_path, erase={"wait": 3600})) as the:
         desk = await office(the)
+        await policy(the, usernames="optional")
         for name in REQUESTS:
             whom = await desk.folk.create()
             if state == "closed":
@@ -105,9 +106,12 @@ async def test_what_is_named_of_an_account_that_cannot_be_used(tmp_path: Path, s
 
 
 async def test_what_an_operator_may(lite: The) -> None:
-    """Everything, to everybody."""
+    """Everything, to everybody; a username where there are any."""
     desk = await office(lite)
     owner = await desk.folk.actor_of(desk.owner)
+    found = await lite.gate.at(None, tenant="main").users.actions(owner.person_id)
+    assert {*found.actions} == {*ACTIONS} - {"username"}
+    await policy(lite, usernames="optional")
     found = await lite.gate.at(None, tenant="main").users.actions(owner.person_id)
     assert {*found.actions} == {*ACTIONS}
     assert {*found.roles} == {*ROLES}

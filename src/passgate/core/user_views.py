@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from passgate.core import access, audit, credentials, people, sessions
+from passgate.core import access, audit, credentials, people, sessions, tenants
 from passgate.core.access import Standing
 from passgate.core.ctx import Ctx
 from passgate.core.users import ACTIONS, User, is_oneself, reach
@@ -41,19 +41,20 @@ async def activity_of(ctx: Ctx, user: User, *, before: str | None, limit: int) -
 
 async def actions_on(ctx: Ctx, user: User) -> dict[str, list[str]]:
     """{actions, roles}: what whoever acts may do to a person now, and the roles that they may give or take, decided as
-    when it is done, a fresh proof apart. Of oneself it is the profile alone. Raises PermissionMissing, NotFound."""
+    when it is done, a fresh proof apart. Of oneself it is profile and username. Raises PermissionMissing, NotFound."""
     await _may_read(ctx, "users:read", user)
     async with ctx.read() as db:
         found = await people.by_id(db, *user.key)
         if found is None:
             raise NotFound
+        tenant = await tenants.by_id(ctx, db, user.tenant_id)
+        absent = {"username"} if tenant is None or tenant.rules.usernames == "off" else set[str]()
         if is_oneself(ctx, user.person_id):
-            return {"actions": ["change"] if await access.has(ctx, db, "me:write") else [], "roles": []}
-        names = [
-            name
-            for name, rule in ACTIONS.items()
-            if rule.fits(found) and await reach(ctx, db, user.person_id, rule) is not Standing.NONE
-        ]
+            mine = ["change", "username"] if await access.has(ctx, db, "me:write") else []
+            return {"actions": [name for name in mine if name not in absent], "roles": []}
+        possible = {name: rule for name, rule in ACTIONS.items() if name not in absent and rule.fits(found)}
+        reached = [await reach(ctx, db, user.person_id, rule) for rule in possible.values()]
+        names = [name for name, how in zip(possible, reached, strict=True) if how is not Standing.NONE]
         roles = await access.givable(ctx, db, *user.key) if "give_role" in names else []
     return {"actions": names, "roles": roles}
 
