@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from passgate.core import account, sealed, users
+from passgate.core import account, people, sealed, users
 from passgate.core.budgets import INVITATIONS_AN_HOUR, INVITATIONS_OF_ADDRESS
 from passgate.core.ctx import Person as Actor
 from passgate.core.invitation_link import LIFE
 from passgate.core.users import User
 from passgate.store.tables import audit_event, budget, person, role_grant, ticket
 from passgate.store.tables import tenant as tenant_table
+from passgate.world import SECOND
 from tests import operating
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -477,6 +478,41 @@ async def test_nobody_changes_those_above_or_themselves(lite: The) -> None:
         later = {"email": "later@office.example", "email_key": "later@office.example"}
         await db.change(update(person).where(person.c.id == second.person_id).values(**later))
     assert await is_void(lite, token)
+
+
+async def test_an_account_that_somebody_prepared(lite: The) -> None:
+    """An admin moves an account of theirs to an invited address, from where they could take it back with its roles, or
+    creates one there and knows its password. Neither opens, until the address was proved before it is invited."""
+    desk = await office(lite)
+    own, token = await desk.folk.create("own@evil.example"), await desk.invited(EMAIL, "owner", by=desk.owner)
+    headers = bearer(await desk.token(desk.admin))
+    moved = await lite.http.patch(f"/api/v1/users/{own.person_id}", json={"email": EMAIL}, headers=headers)
+    assert moved.status_code == 200, moved.text
+    assert await is_void(lite, token)
+
+    async def proved() -> None:
+        async with desk.folk.ctx.write() as db:
+            found = await people.by_id(db, *own.key)
+            assert found is not None
+            await people.prove_address(desk.folk.ctx, db, found)
+
+    await proved()
+    assert await is_void(lite, token), "it was proved after the invitation"
+    assert await is_void(lite, await desk.invited(EMAIL, "owner", by=desk.owner)), "it can still be taken back"
+    made = await lite.http.post("/api/v1/users", json={"email": "x@example.com", "password": PASSWORD}, headers=headers)
+    assert made.status_code == 201
+    assert await is_void(lite, await desk.invited("x@example.com", "owner", by=desk.owner)), "nobody proved it"
+    lite.clock.now += 8 * 24 * 3600 * SECOND
+    assert not await is_void(lite, await desk.invited(EMAIL, "admin", by=desk.owner))
+
+
+async def test_it_says_nothing_of_passkeys(lite: The) -> None:
+    """Whoever has the link has proved nothing."""
+    desk = await office(lite)
+    whom = await desk.folk.create(EMAIL)
+    await desk.folk.add_passkey(whom, Authenticator())
+    handle = handle_of(await accept(lite, await desk.invited(EMAIL, "admin")))
+    assert (await lite.challenge(handle, "passkey")).json()["challenge"].get("allowCredentials", []) == []
 
 
 async def test_an_account_that_is_disabled_or_closed(lite: The) -> None:

@@ -435,6 +435,7 @@ async def test_nobody_promotes_themselves(lite: The, ben: str) -> None:
             ("/admin/policy", {"was": "{}", "second": "always"}, 422),
             ("/admin/roles", {"name": "mine", "may.policy:write": "1"}, 403),
             ("/admin/roles/admin", {"was": '{"permissions":[]}', "may.policy:write": "1"}, 403),
+            ("/admin/roles/admin", {"was": '{"permissions":5}'}, 422),
         ):
             answer = await sent(path, **typed)
             assert answer.status_code == status, (path, typed)

@@ -154,10 +154,14 @@ async def test_ones_own(lite: The, chrome: Browser) -> None:
     async with folk.ctx.write() as db:
         await people.set_username(folk.ctx, db, *other.key, usernames.given("ben", by_oneself=True))
     assert outcome(await chrome.send("/account/username", username="BEN")) == (409, "account-username", "conflict")
+    for _ in range(10):
+        assert outcome(await chrome.send("/account/username", username="ben")) == (409, "account-username", "conflict")
     for name, key in (("Änne.K", "änne.k"), ("", "")):
         assert led(await chrome.send("/account/username", username=name)) == "/account?done=username"
         mine = next(row for row in await lite.rows(person) if row["email"] == "anna@example.com")
         assert (mine["username"], mine["username_key"]) == (name, key)
+    tries = [outcome(await chrome.send("/account/username", username="ben"))[0] for _ in range(9)]
+    assert tries == [409] * 7 + [429] * 2, "of twenty in an hour"
     lite.clock.now += 3000 * SECOND
     asked = await chrome.page("/account/username")
     assert not [one for tag, one in asked.tags if one.get("id") == "username"]

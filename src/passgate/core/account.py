@@ -89,7 +89,7 @@ async def set_profile(ctx: Ctx, profile: dict[str, Any]) -> dict[str, Any]:
 
 async def set_username(ctx: Ctx, username: str, profile: dict[str, Any] | None = None) -> None:
     """Choose a username, or none with an empty text; and change the profile in the same transaction. Since it is a name
-    to sign in with, this asks for a fresh proof, as a change of address does. Raises Invalid, Conflict."""
+    to sign in with, this asks for a fresh proof, as a change of address does. Raises Invalid, Conflict, Throttled."""
     await fresh(ctx)
     text = None if profile is None else people.profile_text(checked(ctx.services.profile, profile))
     async with ctx.read() as db:
@@ -97,6 +97,8 @@ async def set_username(ctx: Ctx, username: str, profile: dict[str, Any] | None =
     if tenant is None:
         raise SessionEnded
     name = named(tenant, username, by_oneself=True)
+    async with ctx.write() as db:  # by itself, because a name that is taken counts too
+        await budgets.username(ctx, db)
     async with action(ctx) as acting:
         if text is not None:
             await people.set_profile(ctx, acting.db, *ctx.person.key, text)

@@ -40,6 +40,8 @@ CODES_A_DAY = 50
 MAILS_AN_HOUR_OF_OWNERS = 5
 INVITATIONS_AN_HOUR, INVITATIONS_OF_ADDRESS = 100, 5
 """Mailed in an hour by one person, and to one address."""
+USERNAMES_AN_HOUR = 20
+"""That one person may try for themselves."""
 UNDO_STARTS = 20
 """Starts in an hour by one link that undoes a change."""
 
@@ -299,6 +301,13 @@ async def invitation(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
         counted = await throttle.window(ctx, db, key, limit=limit, seconds=HOUR)
         if counted.used is None:
             raise Throttled(counted.wait)
+
+
+async def username(ctx: Ctx, db: Db) -> None:
+    """Debit one change of a person's own username: each says whether a name is taken. Throttled."""
+    counted = await throttle.window(ctx, db, f"i:name:{ctx.person.person_id}", limit=USERNAMES_AN_HOUR, seconds=HOUR)
+    if counted.used is None:
+        raise Throttled(counted.wait)
 
 
 async def mail_of_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, email_key: str) -> bool:

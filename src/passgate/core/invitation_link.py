@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, once, people, tenants
+from passgate.core import access, once, people, tenants, undo_link
 from passgate.core.access import Standing
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -81,12 +81,23 @@ async def find(ctx: Ctx, db: Db, token: str) -> Offer:
         raise InvitationInvalid
     invitation, tenant = await _valid(ctx, db, ticket)
     found = await people.by_key(db, invitation.tenant_id, invitation.at.key)
-    if found is not None and not people.is_live(found):
+    if found is not None and not (people.is_live(found) and await _is_theirs(ctx, db, ticket, found)):
         raise InvitationInvalid
     if not await _roles(ctx, db, invitation, found["id"] if found else None):
         raise InvitationInvalid
     inviter = await people.by_id(db, invitation.tenant_id, invitation.maker) if invitation.maker else None
     return Offer(invitation, tenant, inviter["email"] if inviter else "", found)
+
+
+async def _is_theirs(ctx: Ctx, db: Db, ticket: RowMapping, found: RowMapping) -> bool:
+    """Whether the account is that of whoever reads the address's mail, and stays theirs: it began with the proof of its
+    address, or that was proved before somebody was invited there, and nobody can take it back by another address. Else
+    somebody who manages people could prepare an account at an invited address, and get it back with the roles."""
+    proved = found["email_verified_at"]
+    if proved is None or (proved > ticket["created_at"] and proved != found["created_at"]):
+        return False
+    undoable = await once.all_live(ctx, db, found["tenant_id"], undo_link.KIND, found["id"])
+    return all(undo_link.read(ctx, one).email_key == found["email_key"] for one in undoable)
 
 
 async def opened(ctx: Ctx, token: str) -> Offer:
@@ -138,6 +149,8 @@ async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: st
     invitation, _ = await _valid(ctx, db, ticket)
     roles = await _roles(ctx, db, invitation, None if is_new else person_id)
     if not roles or person["email_key"] != invitation.at.key:
+        raise InvitationInvalid
+    if not is_new and not await _is_theirs(ctx, db, ticket, person):
         raise InvitationInvalid
     if not (await once.take(ctx, db, ticket)).is_first:
         raise InvitationInvalid

@@ -89,8 +89,8 @@ async def by_id(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
 
 
 async def lock(ctx: Ctx, db: Db, tenant_id: str) -> Tenant | None:
-    """The same, with its row locked until the transaction ends."""
-    return _value(ctx, await db.one(_BY_ID.with_for_update(), of_id=tenant_id))
+    """The same, with its row locked until the transaction ends; rows that only name the tenant may be written."""
+    return _value(ctx, await db.one(_BY_ID.with_for_update(key_share=True), of_id=tenant_id))
 
 
 async def lock_row(db: Db, tenant_id: str) -> None:

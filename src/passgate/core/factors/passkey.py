@@ -21,6 +21,7 @@ from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import BOUND, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
+from passgate.core.journey import SIGN_IN
 from passgate.core.pending import SignIn
 from passgate.errors import Conflict
 from passgate.i18n import N_
@@ -75,7 +76,9 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     """Options for the browser. Until another factor has named the person they reveal nothing about anyone."""
     await ceremony.ready()
     async with ctx.write() as db:
-        named = sign_in.person_id
+        # An invitation names somebody before they have proved anything.
+        is_proved = sign_in.proofs or sign_in.journey is not SIGN_IN
+        named = sign_in.person_id if is_proved else None
         allowed = await _known(ctx, db, sign_in.tenant_id, named, sign_in.rows) if named else []
         fresh = await _challenge(ctx, db, sign_in.tenant_id, _ASKED, sign_in.id, sign_in.person_id)
     return ceremony.request_options(challenge=fresh, rp_id=rp_id(ctx), allowed=allowed)

@@ -22,6 +22,7 @@ from passgate.errors import (
     PasswordRefused,
     PermissionMissing,
     StepUpNeeded,
+    Throttled,
 )
 from passgate.web import routes
 from passgate.web.api.account import Id
@@ -183,7 +184,7 @@ async def show(ctx: Live, id: Id) -> Any:
 
 @router.patch(
     "/{id}",
-    responses=refuses(*_CHANGES, PasswordRefused, NotFound, Conflict),
+    responses=refuses(*_CHANGES, PasswordRefused, NotFound, Conflict, Throttled),
     response_model=Managed,
     name="change",
     summary="Change a user",

@@ -42,14 +42,15 @@ ROLE_NAMES = {
 }
 """What people call the built-in roles; a tenant's own have the names that it gave them."""
 RoleName = Annotated[str, Path(min_length=1, max_length=40)]
+_REPLACED = frozenset({b"authorization", b"x-csrf-token"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def at(request: Request, ctx: Visitor) -> Operations:
-    """The operations of the API, for whoever opened this page or sent its form. The form's token goes along, because a
-    browser that says nothing of where a request comes from needs it there too."""
+    """The operations of the API, for whoever opened this page or sent its form: by the cookie, as the page itself. The
+    form's token goes along, because a browser that says nothing of where a request comes from needs it there too."""
     token = form_of(request).get("csrf_token", "").partition(".")[0]
-    headers = [(name, value) for name, value in request.scope["headers"] if name != b"x-csrf-token"]
+    headers = [(name, value) for name, value in request.scope["headers"] if name not in _REPLACED]
     given = {**request.scope, "headers": [*headers, (b"x-csrf-token", token.encode())]}
     operations: Operations = request.app.state.operations(HTTPConnection(given), ctx)
     return operations

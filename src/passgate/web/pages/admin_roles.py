@@ -159,7 +159,10 @@ async def change(request: Request, ctx: Visitor, role: RoleName) -> Response:
     """Changes what the form changed, so that what others have changed meanwhile stays."""
     given = _checked(request, await _permissions(request, ctx))
     before = admin.sent_as_json(given["was"])
-    had = {str(name) for name in before.get("permissions") or ()}
+    listed = before.get("permissions", [])
+    if not isinstance(listed, list):
+        raise Invalid({"was": "type"})
+    had = {str(name) for name in listed}
     now, wanted = (await _role(request, ctx, role)).permissions, set(given["permissions"])
     known = {name for name, _, _ in await _permissions(request, ctx)}
     taken, added = (had & known) - wanted, [name for name in given["permissions"] if name not in had]
