@@ -506,7 +506,7 @@ async def test_an_account_that_somebody_prepared(lite: The) -> None:
     assert not await is_void(lite, await desk.invited(EMAIL, "admin", by=desk.owner))
 
 
-async def test_it_tells_nobody_of_passkeys(lite: The) -> None:
+async def test_a_challenge_to_it_lists_no_passkeys(lite: The) -> None:
     """Whoever has the link has proved nothing."""
     desk = await office(lite)
     whom = await desk.folk.create(EMAIL)
