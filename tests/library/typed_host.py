@@ -92,6 +92,5 @@ async def mistakes(gate: Passgate, request: Request, handle: str) -> None:
     Passgate(Settings(), permissions=["invoices:read"])  # type: ignore[arg-type]
     carried.token = "other"  # type: ignore[misc]
     gate.at(request, token=b"x")  # type: ignore[call-overload]
-    gate.at(request, tenant="main")  # type: ignore[call-overload]
     text: str = (await at.me.show()).user.created_at  # type: ignore[assignment]
     assert text
