@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from tests.cli.shell import CHEAP, Done, Running, Shell
 from tests.kit import PASSWORD, bearer, handle_of
 from tests.servers import free_port
 
+ROOT = Path(__file__).parents[2]
 HOST = """
 import asyncio
 from contextlib import asynccontextmanager
@@ -353,6 +355,35 @@ async def test_an_application_without_a_lifespan(app: Any) -> None:
         async with Lifespan(app, asyncio.Event()).running():
             pass
     assert [code for code, _ in error.value.reasons] == ["APP_LIFESPAN"]
+
+
+# -- make example-N --------------------------------------------------------------------------------
+
+
+def test_an_example_needs_its_folder_only(tmp_path: Path) -> None:
+    """Its settings file, its data in the checkout's folder, the port that is asked for; ended with its `make`."""
+    shared, folder, port = tmp_path / "examples", tmp_path / "examples" / "9-thing", free_port()
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "examples" / "example.mk", shared)
+    (folder / "Makefile").write_text("NUMBER := 9\nPORT ?= 8009\n\ninclude ../example.mk\n")
+    (folder / "main.py").write_text(HOST)
+    (folder / ".env").write_text("PASSGATE_LOG_LEVEL=warning\n")
+    for name in ("pyproject.toml", "ready"):  # in this order: the environment is there
+        (tmp_path / name).touch()
+    given = {"PATH": os.environ.get("PATH", os.defpath), "PORT": str(port), **CHEAP}
+    argv = ["make", f"VENV={sys.prefix}", f"READY={tmp_path / 'ready'}", "LOCKED=", "example-9"]
+    with subprocess.Popen(argv, cwd=tmp_path, env=given, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"Example 9 is ready: http://localhost:{port}\n"
+        [server] = [one for one in psutil.Process(process.pid).children(recursive=True) if not one.children()]
+        process.terminate()
+        process.wait(30)
+        server.wait(30)
+    assert (tmp_path / ".passgate" / "example-9" / "passgate.db").exists()
+    assert (folder / "down").exists()
+    nothing = subprocess.run([*argv[:-1], "example-8"], cwd=tmp_path, env=given, capture_output=True, check=False)
+    assert nothing.returncode == 2
 
 
 # -- several processes, signals --------------------------------------------------------------------
