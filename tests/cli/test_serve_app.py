@@ -248,7 +248,7 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_fault_of_the_import_is_shown_once(tmp_path: Path) -> None:
+def test_a_fault_of_the_import_is_printed_once(tmp_path: Path) -> None:
     """As Python shows it, with the program's own frames and none of ours; also with several workers."""
     done = refused(tmp_path, "def start():\n    import nothing_of_that_name\nstart()\n", WORKERS="2")
     assert (done.code, done.out) == (1, "")
@@ -258,7 +258,7 @@ def test_a_fault_of_the_import_is_shown_once(tmp_path: Path) -> None:
     assert [line.split('"')[1].rpartition("/")[2] for line in lines if line.startswith("  File")] == ["main.py"] * 2
 
 
-def test_a_fault_of_the_lifespan_is_shown(tmp_path: Path) -> None:
+def test_a_fault_of_the_lifespan_is_printed(tmp_path: Path) -> None:
     done = refused(tmp_path, LIFESPAN.format("raise ZeroDivisionError('why')", "pass"))
     assert (done.code, done.out) == (1, "")
     lines = done.err.splitlines()
@@ -314,7 +314,7 @@ async def test_the_state_of_a_lifespan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "shown"),
+    ("error", "code", "printed"),
     [
         (ZeroDivisionError("why"), 1, "ZeroDivisionError: why"),
         (NotFound(), 1, "passgate.errors.NotFound"),
@@ -325,13 +325,13 @@ async def test_the_state_of_a_lifespan() -> None:
 )
 @pytest.mark.parametrize("when", ["start", "end"])
 async def test_what_a_lifespan_raises(
-    error: BaseException, code: int, shown: str, when: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, printed: str, when: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(program.Fault) as fault:
         async with Lifespan(application(**{when: raising(error)}), asyncio.Event()).running():
             pass
     assert fault.value.show() == code
-    assert ["", *capsys.readouterr().err.splitlines()][-1].startswith(shown)
+    assert ["", *capsys.readouterr().err.splitlines()][-1].startswith(printed)
 
 
 async def test_refusals_of_a_lifespan_stay_what_they_are() -> None:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from passgate import errors, testing
 from tests.library.program import asked
 
-RAISED = (
+RAISED: tuple[tuple[errors.PassgateError, dict[str, str], dict[str, str] | None], ...] = (
     (errors.Invalid({"email": "format"}), {}, {"email": "format"}),
     (errors.PermissionMissing(), {}, None),
     (errors.CredentialMissing(), {"www-authenticate": "Bearer"}, None),
