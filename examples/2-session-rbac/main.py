@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from uuid import UUID
 
+import old_names
+import shapes
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
-from passgate import Passgate, Settings, User, errors
+from roles import PERMISSIONS, ROLES, FirstAdmin, highest, prepare, role_of
 from starlette.exceptions import HTTPException
 
-import old_names
-import shapes
-from roles import PERMISSIONS, ROLES, FirstAdmin, highest, prepare, role_of
+from passgate import Passgate, Settings, User, errors
 
 
 def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
@@ -76,9 +76,7 @@ def sessions(gate: Passgate) -> APIRouter:
 
 def people(gate: Passgate) -> APIRouter:
     router = APIRouter(prefix="/users", tags=["users"])
-    Somebody = Annotated[User, Depends(gate.user)]
-    Reader = Annotated[User, Depends(gate.may("people:read"))]
-    Admin = Annotated[User, Depends(gate.may("people:write"))]
+    reads, writes = gate.may("people:read"), gate.may("people:write")
 
     async def found(reader: User, asked: shapes.Listing, **more: Any) -> tuple[int, list[Any]]:
         """Never above the reader's role."""
@@ -97,38 +95,46 @@ def people(gate: Passgate) -> APIRouter:
         return who
 
     @router.get("/me/")
-    async def me(request: Request, user: Somebody) -> shapes.Me:
+    async def me(request: Request, user: Annotated[User, Depends(gate.user)]) -> shapes.Me:
         whole = await gate.at(request).session.show()
         sent = request.headers.get("authorization", "").partition(" ")[2].strip()
-        return shapes.Me(user=shapes.user(whole.user), session_id=sent or user.session.id, health=shapes.health(whole.session))
+        return shapes.Me(
+            user=shapes.user(whole.user), session_id=sent or user.session.id, health=shapes.health(whole.session)
+        )
 
     @router.get("/")
-    async def listed(asked: Annotated[shapes.Listing, Query()], reader: Reader) -> shapes.Page[shapes.User]:
+    async def listed(
+        asked: Annotated[shapes.Listing, Query()], reader: Annotated[User, Depends(reads)]
+    ) -> shapes.Page[shapes.User]:
         total, items = await found(reader, asked)
         return shapes.page(asked, total, [shapes.user(one) for one in items])
 
     @router.post("/", status_code=201)
-    async def create(request: Request, given: shapes.NewUser, _: Admin) -> shapes.User:
+    async def create(request: Request, given: shapes.NewUser, _: Annotated[User, Depends(writes)]) -> shapes.User:
         made = await gate.at(request).users.create(**given.model_dump(), roles=[ROLES["user"][0]])
         return shapes.user(made)
 
     @router.get("/details")
-    async def listed_details(asked: Annotated[shapes.Details, Query()], admin: Admin) -> shapes.Page[shapes.UserDetails]:
+    async def listed_details(
+        asked: Annotated[shapes.Details, Query()], admin: Annotated[User, Depends(writes)]
+    ) -> shapes.Page[shapes.UserDetails]:
         spans = {"created_since": asked.created_after, "created_until": asked.created_before}
         spans |= {"updated_since": asked.updated_after, "updated_until": asked.updated_before}
         total, items = await found(admin, asked, **spans)
         return shapes.page(asked, total, [shapes.details(one) for one in items])
 
     @router.get("/details/{id:uuid}/")
-    async def show_details(id: UUID, admin: Admin) -> shapes.UserDetails:
+    async def show_details(id: UUID, admin: Annotated[User, Depends(writes)]) -> shapes.UserDetails:
         return shapes.details(await one(admin, id))
 
     @router.get("/{id:uuid}/")
-    async def show(id: UUID, reader: Reader) -> shapes.User:
+    async def show(id: UUID, reader: Annotated[User, Depends(reads)]) -> shapes.User:
         return shapes.user(await one(reader, id))
 
     @router.patch("/{id:uuid}/", status_code=202)
-    async def change(request: Request, id: UUID, given: shapes.Change, user: Somebody) -> shapes.User:
+    async def change(
+        request: Request, id: UUID, given: shapes.Change, user: Annotated[User, Depends(gate.user)]
+    ) -> shapes.User:
         wanted = given.model_dump(exclude_none=True)
         if "role" in wanted:
             wanted["roles"] = [ROLES[wanted.pop("role")][0]]
@@ -139,7 +145,7 @@ def people(gate: Passgate) -> APIRouter:
         return shapes.user(await gate.at(request).users.change(str(id), **wanted))
 
     @router.delete("/{id:uuid}/", status_code=204)
-    async def delete(request: Request, id: UUID, admin: Admin) -> None:
+    async def delete(request: Request, id: UUID, admin: Annotated[User, Depends(writes)]) -> None:
         at, who = gate.at(request).users, await one(admin, id)
         if role_of(who.roles) == "admin":  # nobody deletes an equal, so they are none from here on
             await at.change(who.id, roles=[ROLES["read_only"][0]])

@@ -6,9 +6,10 @@ Not here: reading any of them.
 import logging
 from typing import Any
 
-from passgate import errors
 from pydantic import create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from passgate import errors
 
 log = logging.getLogger("example")
 
@@ -54,5 +55,7 @@ def check() -> None:
     found = [name.upper() for name in create_model("Old", __base__=_Old, **names)().model_dump(exclude_none=True)]
     for name in IGNORED.keys() & set(found):
         log.warning("%s has no effect: %s", name, IGNORED[name])
-    if refused := [(f"OLD_{name}", f"{name} is no variable any more: {REFUSED[name]}.") for name in found if name in REFUSED]:
+    if refused := [
+        (f"OLD_{name}", f"{name} is no variable any more: {REFUSED[name]}.") for name in found if name in REFUSED
+    ]:
         raise errors.UnsafeSettings(refused)

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 
-from passgate import Passgate, errors
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from passgate import Passgate, errors
 
 log = logging.getLogger("example")
 

@@ -13,11 +13,12 @@ import msgspec
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from passgate import errors
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 from roles import role_of
 from starlette.exceptions import HTTPException
+
+from passgate import errors
 
 Minute = Annotated[datetime, PlainSerializer(lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M}", return_type=str)]
 Instant = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC))]
@@ -76,13 +77,17 @@ class Identity(Answer):
     role: str
 
 
-class User(Identity):
+class User(Answer):
     id: str
     email: str
+    username: str | None
+    role: str
 
 
-class UserDetails(Identity):
+class UserDetails(Answer):
     id: str
+    username: str | None
+    role: str
     created_at: Minute
     updated_at: Minute
 
