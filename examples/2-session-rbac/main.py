@@ -76,7 +76,7 @@ def sessions(gate: Passgate) -> APIRouter:
 
 def people(gate: Passgate) -> APIRouter:
     router = APIRouter(prefix="/users", tags=["users"])
-    reads, writes = gate.may("people:read"), gate.may("people:write")
+    somebody, reads, writes = Depends(gate.user), Depends(gate.may("people:read")), Depends(gate.may("people:write"))
 
     async def found(reader: User, asked: shapes.Listing, **more: Any) -> tuple[int, list[Any]]:
         """Never above the reader's role."""
@@ -95,7 +95,7 @@ def people(gate: Passgate) -> APIRouter:
         return who
 
     @router.get("/me/")
-    async def me(request: Request, user: Annotated[User, Depends(gate.user)]) -> shapes.Me:
+    async def me(request: Request, user: Annotated[User, somebody]) -> shapes.Me:
         whole = await gate.at(request).session.show()
         sent = request.headers.get("authorization", "").partition(" ")[2].strip()
         return shapes.Me(
@@ -104,19 +104,19 @@ def people(gate: Passgate) -> APIRouter:
 
     @router.get("/")
     async def listed(
-        asked: Annotated[shapes.Listing, Query()], reader: Annotated[User, Depends(reads)]
+        asked: Annotated[shapes.Listing, Query()], reader: Annotated[User, reads]
     ) -> shapes.Page[shapes.User]:
         total, items = await found(reader, asked)
         return shapes.page(asked, total, [shapes.user(one) for one in items])
 
     @router.post("/", status_code=201)
-    async def create(request: Request, given: shapes.NewUser, _: Annotated[User, Depends(writes)]) -> shapes.User:
+    async def create(request: Request, given: shapes.NewUser, _: Annotated[User, writes]) -> shapes.User:
         made = await gate.at(request).users.create(**given.model_dump(), roles=[ROLES["user"][0]])
         return shapes.user(made)
 
     @router.get("/details")
     async def listed_details(
-        asked: Annotated[shapes.Details, Query()], admin: Annotated[User, Depends(writes)]
+        asked: Annotated[shapes.Details, Query()], admin: Annotated[User, writes]
     ) -> shapes.Page[shapes.UserDetails]:
         spans = {"created_since": asked.created_after, "created_until": asked.created_before}
         spans |= {"updated_since": asked.updated_after, "updated_until": asked.updated_before}
@@ -124,17 +124,15 @@ def people(gate: Passgate) -> APIRouter:
         return shapes.page(asked, total, [shapes.details(one) for one in items])
 
     @router.get("/details/{id:uuid}/")
-    async def show_details(id: UUID, admin: Annotated[User, Depends(writes)]) -> shapes.UserDetails:
+    async def show_details(id: UUID, admin: Annotated[User, writes]) -> shapes.UserDetails:
         return shapes.details(await one(admin, id))
 
     @router.get("/{id:uuid}/")
-    async def show(id: UUID, reader: Annotated[User, Depends(reads)]) -> shapes.User:
+    async def show(id: UUID, reader: Annotated[User, reads]) -> shapes.User:
         return shapes.user(await one(reader, id))
 
     @router.patch("/{id:uuid}/", status_code=202)
-    async def change(
-        request: Request, id: UUID, given: shapes.Change, user: Annotated[User, Depends(gate.user)]
-    ) -> shapes.User:
+    async def change(request: Request, id: UUID, given: shapes.Change, user: Annotated[User, somebody]) -> shapes.User:
         wanted = given.model_dump(exclude_none=True)
         if "role" in wanted:
             wanted["roles"] = [ROLES[wanted.pop("role")][0]]
@@ -145,7 +143,7 @@ def people(gate: Passgate) -> APIRouter:
         return shapes.user(await gate.at(request).users.change(str(id), **wanted))
 
     @router.delete("/{id:uuid}/", status_code=204)
-    async def delete(request: Request, id: UUID, admin: Annotated[User, Depends(writes)]) -> None:
+    async def delete(request: Request, id: UUID, admin: Annotated[User, writes]) -> None:
         at, who = gate.at(request).users, await one(admin, id)
         if role_of(who.roles) == "admin":  # nobody deletes an equal, so they are none from here on
             await at.change(who.id, roles=[ROLES["read_only"][0]])

@@ -23,11 +23,19 @@ PERMISSIONS = {
 
 _READER = ("me:read", "me:write", "people:read")
 _MEMBER = (*_READER, "content:write")
-_MANAGER = (*_MEMBER, "people:write", "users:read", "users:write", "users:recover", "users:disable", "users:delete")
-_MANAGER += ("sessions:read", "sessions:end", "factors:read", "roles:give", "invitations:write")
-_MANAGER += ("audit:read", "policy:read")
+_MANAGER = (
+    *_MEMBER,
+    "people:write",
+    *("users:read", "users:write", "users:recover", "users:disable", "users:delete"),
+    *("sessions:read", "sessions:end", "factors:read", "roles:give", "invitations:write"),
+    *("audit:read", "policy:read"),
+)
 
-ROLES = {"read_only": ("reader", _READER), "user": ("member", _MEMBER), "admin": ("manager", _MANAGER)}
+ROLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "read_only": ("reader", _READER),
+    "user": ("member", _MEMBER),
+    "admin": ("manager", _MANAGER),
+}
 """By the name that clients see: the role in Passgate, whose own `user` and `admin` stay as they are, and what it
 allows. Each includes the one before."""
 _SHOWN = {"owner": "admin"} | {own: name for name, (own, _) in reversed(ROLES.items())}

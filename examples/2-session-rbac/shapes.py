@@ -38,7 +38,7 @@ class Answer(BaseModel):
 class Asked(BaseModel):
     """A member that nobody knows is refused."""
 
-    model_config = ConfigDict(alias_generator=_alias, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
 
 class Login(Asked):
@@ -59,17 +59,17 @@ class Change(Asked):
 
 
 class Listing(Asked):
-    page_number: Annotated[int, Field(ge=1)] = 1
+    page_number: Annotated[int, Field(alias="pageNumber", ge=1)] = 1
     size: Annotated[int, Field(ge=1, le=100)] = 20
-    sort_order: Literal["asc", "desc"] = "asc"
-    sort_by: Literal["username", "email"] = "username"
+    sort_order: Annotated[Literal["asc", "desc"], Field(alias="sortOrder")] = "asc"
+    sort_by: Annotated[Literal["username", "email"], Field(alias="sortBy")] = "username"
 
 
 class Details(Listing):
-    created_after: Instant | None = None
-    created_before: Instant | None = None
-    updated_after: Instant | None = None
-    updated_before: Instant | None = None
+    created_after: Annotated[Instant | None, Field(alias="createdAfter")] = None
+    created_before: Annotated[Instant | None, Field(alias="createdBefore")] = None
+    updated_after: Annotated[Instant | None, Field(alias="updatedAfter")] = None
+    updated_before: Annotated[Instant | None, Field(alias="updatedBefore")] = None
 
 
 class Identity(Answer):
@@ -156,10 +156,17 @@ def health(session: Any) -> Health:
 
 def page(asked: Listing, total: int, data: list[T]) -> Page[T]:
     number, pages = asked.page_number, math.ceil(total / asked.size)
-    has = {"has_previous": number > 1, "has_next": number < pages}
-    sides = {"previous_page": number - 1 if number > 1 else None, "next_page": number + 1 if number < pages else None}
-    about = {"page_number": number, "page_size": asked.size, "total_items": total, "total_pages": pages}
-    return Page(metadata=Metadata(**about, **has, **sides), data=data)
+    metadata = Metadata(
+        page_number=number,
+        page_size=asked.size,
+        total_items=total,
+        total_pages=pages,
+        has_previous=number > 1,
+        has_next=number < pages,
+        previous_page=number - 1 if number > 1 else None,
+        next_page=number + 1 if number < pages else None,
+    )
+    return Page(metadata=metadata, data=data)
 
 
 # -- errors ----------------------------------------------------------------------------------------
