@@ -1,140 +1,41 @@
 """The pages: sign in, one's own account, the users. Plain forms without a script; whatever they do is done by `gate`.
 
-Not here: the JSON API of the template (main.py).
+Not here: how a page is answered (page.py), and the JSON API of the template (main.py).
 """
 
-from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, RedirectResponse, Response
-from fastapi.routing import APIRoute
-from fastapi.templating import Jinja2Templates
+from fastapi.responses import FileResponse, Response
+from page import HERE, RETURN_TO, Page, form, kept, page, templates, to
+from roles import ROLES, highest, role_of
+
 from passgate import Passgate, User, errors
 
-HERE = Path(__file__).parent
-LARGEST_FORM = 16_384
 SIZE = 20
 SORTS = ("username", "-username", "email", "-email")
-RETURN_TO = ("/account", "/password", "/users")
-SECRETS = ("password",)
-HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
-    "base-uri 'none'",
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-}
-REASONS = {
-    "missing": "Fill this in.",
-    "format": "Check the spelling: this can't be right.",
-    "length": "That's too short or too long.",
-    "reserved": "Choose another one: this one is reserved.",
-}
-templates = Jinja2Templates(HERE / "templates")
-"""Escapes whatever it shows."""
 
 
-# -- every page ------------------------------------------------------------------------------------
-
-
-def page(
-    request: Request, name: str, status: int = 200, refused: errors.PassgateError | None = None, **shown: Any
-) -> Response:
-    """A template, and above its form what was refused, with the status and the header fields of the refusal."""
-    fields = {field: REASONS.get(why, "Check this.") for field, why in getattr(refused, "fields", {}).items()}
-    if isinstance(refused, errors.PasswordRefused):
-        fields = {"password": ""}  # above the form already
-    values = {"user": None, "typed": {}, **shown, "refused": refused, "fields": fields}
-    more = {k: v for k, v in refused.headers().items() if k == "Retry-After"} if refused else {}
-    code = refused.status if refused and status == 200 else status
-    return templates.TemplateResponse(request, f"{name}.html", values, code, headers={**HEADERS, **more})
-
-
-def wait(seconds: int) -> str:
-    """How long, as people say it."""
-    number, unit = (seconds, "second") if seconds < 100 else (-(-seconds // 60), "minute")
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
-
-
-def to(path: str, **query: str) -> Response:
-    """On to another page, by GET."""
-    return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303, headers=HEADERS)
-
-
-def led_away(request: Request, refused: errors.PassgateError) -> Response:
-    """What was refused before a page could be shown: sign in, confirm, or a page that says what to do."""
-    back = {"to": request.url.path} if request.url.path in RETURN_TO else {}
-    match refused:
-        case errors.ClientChanged():
-            return page(request, "refused", 403, refused)
-        case errors.StepUpNeeded():
-            return to("/login", why="confirm", **back)
-        case errors.CredentialMissing():
-            return to("/login", **back)
-        case errors.CredentialInvalid() | errors.SessionEnded():
-            return to("/login", why="ended", **back)
-    return page(request, "refused", refused=refused)
-
-
-class Page(APIRoute):
-    """A route whose refusals are pages, those of its guards too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def shown(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except errors.PassgateError as refused:
-                return led_away(request, refused)
-
-        return shown
-
-
-async def form(request: Request) -> dict[str, str]:
-    """What was typed. Raises TooLarge and Malformed."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_FORM:
-            raise errors.TooLarge
-    try:
-        return {name: text.strip() if name not in SECRETS else text for name, text in parse_qsl(body.decode())}
-    except ValueError:
-        raise errors.Malformed from None
-
-
-def kept(typed: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in typed.items() if name not in SECRETS}
-
-
-# -- the pages -------------------------------------------------------------------------------------
-
-
-def router(gate: Passgate, roles: Mapping[str, str]) -> APIRouter:
-    """`roles`: the name of each role as people read it, and its name in the tenant; the least first."""
+def router(gate: Passgate) -> APIRouter:
     pages = APIRouter(route_class=Page, include_in_schema=False)
-    Reader = Annotated[User, Depends(gate.may("people:read"))]
-    Admin = Annotated[User, Depends(gate.may("users:write"))]
-
-    def role(of: tuple[str, ...]) -> str:
-        return next((shown for shown, own in reversed(roles.items()) if own in of), next(iter(roles)))
-
-    templates.env.globals.update(role=role, roles=list(roles), wait=wait)
 
     @pages.get("/style.css", dependencies=[Depends(gate.public)])
     async def style() -> Response:
         return FileResponse(HERE / "static" / "style.css", media_type="text/css")
 
-    # -- signing in and out
-
     @pages.get("/", dependencies=[Depends(gate.public)])
     async def home() -> Response:
         return to("/account")
 
+    templates.env.globals.update(role=role_of, roles=list(ROLES))
+    _signing_in(pages, gate)
+    _account(pages, gate)
+    _users(pages, gate)
+    _one_user(pages, gate)
+    return pages
+
+
+def _signing_in(pages: APIRouter, gate: Passgate) -> None:
     @pages.get("/login", dependencies=[Depends(gate.public)])
     async def login(request: Request) -> Response:
         query = dict(request.query_params)
@@ -165,53 +66,62 @@ def router(gate: Passgate, roles: Mapping[str, str]) -> APIRouter:
         (await gate.at(request).session.end()).set_on(done)
         return done
 
-    # -- one's own account
+
+def _account(pages: APIRouter, gate: Passgate) -> None:
+    somebody, fresh = Depends(gate.user), Depends(gate.fresh(minutes=5))
 
     @pages.get("/account")
-    async def account(request: Request, user: Annotated[User, Depends(gate.user)]) -> Response:
+    async def account(request: Request, user: Annotated[User, somebody]) -> Response:
         session = (await gate.at(request).session.show()).session
         return page(request, "account", user=user, session=session, done=request.query_params.get("done"))
 
     @pages.get("/password")
-    async def new_password(request: Request, user: Annotated[User, Depends(gate.fresh(minutes=5))]) -> Response:
+    async def new_password(request: Request, user: Annotated[User, fresh]) -> Response:
         return page(request, "password", user=user)
 
     @pages.post("/password")
-    async def change_password(request: Request, user: Annotated[User, Depends(gate.fresh(minutes=5))]) -> Response:
+    async def change_password(request: Request, user: Annotated[User, fresh]) -> Response:
         try:
             await gate.at(request).me.password(password=(await form(request)).get("password", ""))
         except errors.Invalid as refused:
             return page(request, "password", refused=refused, user=user)
         return to("/account", done="password")
 
-    # -- the users
+
+def _users(pages: APIRouter, gate: Passgate) -> None:
+    reader, admin = Depends(gate.may("people:read")), Depends(gate.may("people:write"))
 
     @pages.get("/users")
-    async def users(request: Request, user: Reader) -> Response:
+    async def users(request: Request, user: Annotated[User, reader]) -> Response:
         query = request.query_params
-        number = int(query["page"]) if query.get("page", "").isdecimal() and 0 < int(query["page"]) <= 500 else 1
+        asked = query.get("page", "")
+        number = int(asked) if asked.isdecimal() and 0 < int(asked) <= 500 else 1
         sort = query["sort"] if query.get("sort") in SORTS else SORTS[0]
-        at_most = roles[role(user.roles)]
-        found = await gate.at(None, tenant="main").users.list(role_at_most=at_most, sort=sort, page=number, size=SIZE)
+        which: dict[str, Any] = {"role_at_most": highest(user.roles), "sort": sort, "page": number, "size": SIZE}
+        found = await gate.at(None, tenant="main").users.list(**which)
         last = max(1, -(-(found.total or 0) // SIZE))
         if number > last:
             return to("/users", page=str(last), sort=sort)
-        shown = {"number": number, "last": last, "sort": sort, "done": query.get("done")}
-        return page(request, "users", user=user, found=found, **shown)
+        here: dict[str, Any] = {"number": number, "last": last, "sort": sort, "done": query.get("done")}
+        return page(request, "users", user=user, found=found, **here)
 
     @pages.get("/users/new")
-    async def new_user(request: Request, user: Admin) -> Response:
+    async def new_user(request: Request, user: Annotated[User, admin]) -> Response:
         return page(request, "user_new", user=user)
 
     @pages.post("/users/new")
-    async def create_user(request: Request, user: Admin) -> Response:
+    async def create_user(request: Request, user: Annotated[User, admin]) -> Response:
         typed = await form(request)
         given = {name: typed.get(name, "") for name in ("email", "username", "password")}
         try:
-            await gate.at(request).users.create(**given, roles=[roles["user"]])
+            await gate.at(request).users.create(**given, roles=[ROLES["user"][0]])
         except (errors.Invalid, errors.Conflict) as refused:
             return page(request, "user_new", refused=refused, user=user, typed=kept(typed))
         return to("/users", done="created")
+
+
+def _one_user(pages: APIRouter, gate: Passgate) -> None:
+    admin = Depends(gate.may("people:write"))
 
     async def one_of(request: Request, id: str) -> Any:
         try:
@@ -220,24 +130,24 @@ def router(gate: Passgate, roles: Mapping[str, str]) -> APIRouter:
             raise errors.NotFound from None
 
     @pages.get("/users/{id}")
-    async def one_user(request: Request, id: str, user: Admin) -> Response:
+    async def one_user(request: Request, id: str, user: Annotated[User, admin]) -> Response:
         return page(request, "user", user=user, one=await one_of(request, id))
 
-    @pages.post("/users/{id}")
-    async def change_role(request: Request, id: str, user: Admin) -> Response:
+    @pages.post("/users/{id}", dependencies=[admin])
+    async def change_role(request: Request, id: str) -> Response:
         given = (await form(request)).get("role", "")
-        if given not in roles:
+        if given not in ROLES:
             raise errors.NotFound
-        await gate.at(request).users.change(id, roles=[roles[given]])
+        await gate.at(request).users.change(id, roles=[ROLES[given][0]])
         return to("/users", done="changed")
 
     @pages.get("/users/{id}/delete")
-    async def confirm_delete(request: Request, id: str, user: Admin) -> Response:
+    async def confirm_delete(request: Request, id: str, user: Annotated[User, admin]) -> Response:
         return page(request, "user_delete", user=user, one=await one_of(request, id))
 
-    @pages.post("/users/{id}/delete")
-    async def delete_user(request: Request, id: str, user: Admin) -> Response:
+    @pages.post("/users/{id}/delete", dependencies=[admin])
+    async def delete_user(request: Request, id: str) -> Response:
+        if role_of((await one_of(request, id)).roles) == "admin":  # nobody deletes an equal
+            await gate.at(request).users.change(id, roles=[ROLES["read_only"][0]])
         await gate.at(request).users.delete(id)
         return to("/users", done="deleted")
-
-    return pages
