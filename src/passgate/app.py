@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from types import EllipsisType
 from typing import Any, TypeVar, overload
 
 from fastapi import APIRouter, FastAPI, Request
@@ -49,7 +50,7 @@ from passgate.web.host import Guard, User
 from passgate.web.pages import mailbox
 from passgate.web.pages.all import pages
 from passgate.web.routes import Table
-from passgate.web.twins import Caller, Inside, operations
+from passgate.web.twins import Bearer, Caller, Inside, operations
 from passgate.world import World
 
 log = logging.getLogger(__name__)
@@ -180,15 +181,24 @@ class Passgate:
     @overload
     def at(self, request: HTTPConnection) -> Operations: ...
     @overload
+    def at(self, request: HTTPConnection, *, token: str | None) -> Operations: ...
+    @overload
     def at(self, request: None, *, tenant: str) -> Operations: ...
-    def at(self, request: HTTPConnection | None, *, tenant: str | None = None) -> Operations:
+    def at(
+        self, request: HTTPConnection | None, *, tenant: str | None = None, token: str | EllipsisType | None = ...
+    ) -> Operations:
         """The operations of the JSON API, for whoever sent this request of yours: `await gate.at(request).me.show()`.
-        Without a request, for an operator who works on a tenant; the tenant has to be named, so that a request that is
-        missing by mistake gives nobody an operator's power."""
+        With `token`, for whoever that bearer token belongs to, whatever credential the request carries; a token that is
+        None belongs to nobody. Without a request, for an operator who works on a tenant; the tenant has to be named, so
+        that a request that is missing by mistake gives nobody an operator's power."""
         is_request = isinstance(request, HTTPConnection)
         if not (is_request and tenant is None) and not (request is None and isinstance(tenant, str)):
             raise TypeError("at() takes a request, or None and the name of a tenant")
-        return Operations(Caller(lambda: self._inside, request, tenant))
+        if token is ...:
+            return Operations(Caller(lambda: self._inside, request, tenant))
+        if request is None or not isinstance(token, str | None):
+            raise TypeError("a token is a text, and comes with the request in which it is used")
+        return Operations(Caller(lambda: self._inside, request, bearer=Bearer(token)))
 
     async def record(
         self,

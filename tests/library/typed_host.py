@@ -41,6 +41,12 @@ async def leave(gate: Passgate, request: Request, response: Response) -> None:
     assert session is None
 
 
+async def role(gate: Passgate, request: Request, handle: str) -> str:
+    carried = await gate.at(request).signin.finish(handle, carrier="bearer")
+    whole: Whole = await gate.at(request, token=carried.token).session.show()
+    return ",".join(whole.user.roles)
+
+
 async def age(gate: Passgate, request: Request, now: datetime) -> timedelta:
     whole: Whole = await gate.at(request).session.show()
     return now - whole.session.auth_time
@@ -85,5 +91,6 @@ async def mistakes(gate: Passgate, request: Request, handle: str) -> None:
     await at.roles.create(name="billing", permissions="invoices:read")  # type: ignore[arg-type]
     Passgate(Settings(), permissions=["invoices:read"])  # type: ignore[arg-type]
     carried.token = "other"  # type: ignore[misc]
+    gate.at(request, token=b"x")  # type: ignore[call-overload]
     text: str = (await at.me.show()).user.created_at  # type: ignore[assignment]
     assert text

@@ -154,14 +154,23 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
+class Bearer:
+    """A token that a host hands in; None authorises nobody."""
+
+    token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls: the request of a host, or without one an operator, for a tenant. `inside` is called each time, because
-    a Passgate that is closed and started again has new parts. `ctx`: of a request for one of our own pages."""
+    a Passgate that is closed and started again has new parts. `ctx`: of a request for one of our own pages. `bearer`:
+    what authorises instead of the request's own credentials."""
 
     inside: Callable[[], Inside]
     request: HTTPConnection | None
     tenant: str | None = None
     ctx: Ctx | None = None
+    bearer: Bearer | None = None
 
     async def call(self, operation: Operation, *args: Any, **kwargs: Any) -> Any:
         given, inside = operation.bound(*args, **kwargs).arguments, self.inside()
@@ -194,7 +203,7 @@ class Caller:
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": urlencode(query).encode(),
-            "headers": _headers(asked.get("headers", ()), operation, given),
+            "headers": _headers(asked.get("headers", ()), operation, given, self.bearer),
             "state": {"ctx": ctx, "request_id": ctx.request_id, "incoming": None, "error": None},
         }
 
@@ -204,7 +213,8 @@ class Caller:
         if self.request is None:
             return Ctx(services, principal=Operator(self.tenant), request_id=services.world.text(12))
         ctx = self.ctx or context_of(services, self.request)
-        return replace(ctx, principal=Stranger(), queue=Queue.STRANGERS)
+        origin = ctx.origin if self.bearer is None else replace(ctx.origin, session="")
+        return replace(ctx, origin=origin, principal=Stranger(), queue=Queue.STRANGERS)
 
 
 @dataclass(slots=True)
@@ -226,13 +236,17 @@ class _Answer:
 
 
 def _headers(
-    asked: Iterable[tuple[bytes, bytes]], operation: Operation, given: Mapping[str, Any]
+    asked: Iterable[tuple[bytes, bytes]], operation: Operation, given: Mapping[str, Any], bearer: Bearer | None
 ) -> list[tuple[bytes, bytes]]:
-    """A step of a sign-in is asked with its handle, and then nothing else authorises it."""
+    """A step of a sign-in is asked with its handle, and then nothing else authorises it. With a token of the host's
+    no credential of the request is passed on."""
     passed = _PASSED - ({b"authorization"} if operation.takes_handle else set())
+    if bearer is not None:
+        passed -= {b"authorization", b"cookie"}
     found = [(name.lower(), value) for name, value in asked if name.lower() in passed]
-    if operation.takes_handle:
-        found.append((b"authorization", f"Bearer {given['handle']}".encode()))
+    secret = given["handle"] if operation.takes_handle else bearer.token if bearer else None
+    if operation.takes_handle or secret is not None:
+        found.append((b"authorization", f"Bearer {secret}".encode("utf-8", "surrogatepass")))
     return [*found, (b"content-type", b"application/json")] if operation.model else found
 
 
