@@ -17,6 +17,7 @@ PROGRAMS := $(VENV)/.programs
 LOCKED := requirements/dev.txt requirements/uv.txt
 UV := $(BIN)/uv
 PIP_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+EXAMPLES := $(sort $(dir $(wildcard examples/*/*.py)))
 QUICK_NOT := not soak and not pg and not browser and not foreign
 
 ##@ Try it
@@ -31,6 +32,15 @@ help: ## List these targets
 .PHONY: demo
 demo: $(READY) ## Serve a sign-in system with demo data on http://localhost:8000 (PORT=… to change)
 	@PORT=$(PORT) $(BIN)/passgate demo
+
+# Each in its folder, with a Makefile of its own, which also knows the port.
+.PHONY: example
+example: ## List the examples: programs that use Passgate, each served by its own make example-N
+	@ls -d examples/*/ | sed 's,examples/\([0-9]*\)-\(.*\)/,  make example-\1  \2,'
+
+example-%: $(READY)
+	@test -f examples/$*-*/Makefile || { echo "There is no example $*" >&2; exit 1; }
+	@$(MAKE) -C examples/$*-* run
 
 ##@ Trust it
 
@@ -47,6 +57,9 @@ check: $(READY) ## Check format, lint, types and who imports whom
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@for folder in $(EXAMPLES); do \
+	  (cd $$folder && $(abspath $(BIN))/mypy --strict --no-error-summary --config-file= --cache-dir $(CURDIR)/.mypy_cache/$$folder .) || exit 1; \
+	done
 	@$(BIN)/lint-imports --no-logo
 
 .PHONY: bench

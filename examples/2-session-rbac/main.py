@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import old_names
+import pages
 import shapes
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
@@ -39,6 +40,7 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
     gate.mount(app, at="/auth")
     app.include_router(sessions(gate), prefix="/api")
     app.include_router(people(gate), prefix="/api")
+    app.include_router(pages.router(gate))
     return app
 
 

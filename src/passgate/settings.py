@@ -263,6 +263,11 @@ class Settings(BaseSettings):
         folder = os.environ.get("PASSGATE_SECRETS_DIR")
         return cls(_secrets_dir=folder, **given) if folder else cls(**given)
 
+    def hand_down(self) -> None:
+        """Put the data folder and the port, which a command line may have chosen, into the environment: for a program
+        of this process, and for the processes that it starts, which load settings of their own."""
+        os.environ |= {"PASSGATE_DATA": str(self.data.absolute()), "PASSGATE_PORT": str(self.port)}
+
     @staticmethod
     def development(**given: Any) -> Settings:
         """For this machine only; reads no environment."""

@@ -77,6 +77,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, connections: Connections, settings: Settings, world: World, **given: Any) -> None:
         super().__init__(*args, **given)
         self._connections, self._serve, self._world = connections, settings.serve, world
+        self._is_https = settings.https  # TLS ends at a proxy in front; a program builds URLs from the scheme
         self._peer: str | None = None
         self._reading, self._messages, self._bytes = Reading.HEAD, 0, 0
         self._is_upgrade = self._is_lingering = False
@@ -92,6 +93,8 @@ class Protocol(HttpToolsProtocol):
             return
         self._peer = peer
         super().connection_made(transport)
+        if self._is_https:
+            self.scheme = "https"
         self._softly_closed = _SoftlyClosed(self)
         self._watch()
 

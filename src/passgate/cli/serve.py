@@ -34,7 +34,13 @@ def install(app: typer.Typer) -> None:
     app.command()(worker)
 
 
-def serve(ctx: typer.Context) -> None:
+App = Annotated[
+    str | None, typer.Option("--app", metavar="MODULE:NAME", help="Serve a program of yours, found in this folder.")
+]
+Name = Annotated[str, typer.Option("--name", help="What is printed as ready.")]
+
+
+def serve(ctx: typer.Context, app: App = None, name: Name = "Passgate") -> None:
     """Start the server. In development it's reachable from this machine only. Refuses unsafe production settings."""
     from passgate import logs  # noqa: PLC0415
     from passgate.cli import server, sockets  # noqa: PLC0415
@@ -44,14 +50,21 @@ def serve(ctx: typer.Context) -> None:
     _refuse(settings)
     with sockets.bound(settings) as bound:
         settings = settings.model_copy(update={"port": sockets.port_of(bound)})
-        line = f"Passgate is ready: {settings.url} (listening on {sockets.addresses_of(bound)})"
+        line = f"{name} is ready: {settings.url}"
+        if app is not None:
+            _serve_program(app, settings, bound, line)
+            return
+        line += f" (listening on {sockets.addresses_of(bound)})"
         if settings.workers > 1:
             raise typer.Exit(_serve_many(settings, bound, line))
+        server.run(_serve_one(settings, bound, _announcing(line)))
 
-        async def listening() -> None:
-            typer.echo(line)
 
-        server.run(_serve_one(settings, bound, listening))
+def _announcing(line: str) -> Listening:
+    async def listening() -> None:
+        typer.echo(line)
+
+    return listening
 
 
 def _refuse(settings: Settings) -> None:
@@ -67,7 +80,7 @@ async def _serve_one(settings: Settings, bound: list[socket.socket], listening: 
     await server.serve(Passgate(settings), bound, listening)
 
 
-def _serve_many(settings: Settings, bound: list[socket.socket], line: str) -> int:
+def _serve_many(settings: Settings, bound: list[socket.socket], line: str, app: str | None = None) -> int:
     """Prepare the database once, before any worker starts, so that they do not race."""
     from passgate.cli.workers import supervise  # noqa: PLC0415
 
@@ -81,7 +94,22 @@ def _serve_many(settings: Settings, bound: list[socket.socket], line: str) -> in
             await gate.close()
 
     asyncio.run(prepare())
-    return supervise(settings, bound, lambda: typer.echo(line))
+    return supervise(settings, bound, lambda: typer.echo(line), app)
+
+
+def _serve_program(app: str, settings: Settings, bound: list[socket.socket], line: str) -> None:
+    """Serve a host's program. It is imported here even if workers import their own: what is wrong with it is then
+    reported once."""
+    from passgate.cli import program, server  # noqa: PLC0415
+
+    settings.hand_down()
+    try:
+        found = program.load(app)
+        if settings.workers > 1:
+            raise typer.Exit(_serve_many(settings, bound, line, app))
+        server.run(server.serve_program(found, settings, bound, _announcing(line)))
+    except program.Fault as fault:
+        raise typer.Exit(fault.show()) from None
 
 
 # -- demo ------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""One serving process: Passgate on uvicorn with uvloop and httptools, from its start to an orderly shutdown.
+"""One serving process: Passgate or a host's program on uvicorn with uvloop and httptools, from start to shutdown.
 
-Not here: the number of processes, which is in `workers`, and any route or rule.
+Not here: the number of processes, which is in `workers`, how a program is found (`program`), and any route or rule.
 """
 
 from __future__ import annotations
@@ -11,14 +11,19 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from passgate.cli.program import Lifespan
 from passgate.cli.protocol import Connections, Protocol
+from passgate.world import World
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from passgate.app import Passgate
+    from passgate.settings import Settings
 
 GRACE = 10
 """Seconds that requests in flight have at shutdown."""
@@ -28,11 +33,11 @@ Listening = Callable[[], Awaitable[None]]
 class Server(uvicorn.Server):
     """uvicorn that ends orderly with exit code 0 on SIGTERM or SIGINT; a second SIGINT does not wait."""
 
-    def __init__(self, gate: Passgate, listening: Listening) -> None:
-        settings, world = gate.settings, gate.services.world
+    def __init__(self, app: ASGIApp, settings: Settings, world: World, listening: Listening) -> None:
+        """The lifespan of `app` is up before `serve` and ends after it; `state` is what it left for requests."""
         protocol = partial(Protocol, connections=Connections(settings), settings=settings, world=world)
         config = uvicorn.Config(
-            gate,
+            app,
             http=cast("type[asyncio.Protocol]", protocol),
             ws="none",
             lifespan="off",
@@ -44,10 +49,13 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=GRACE,
         )
         super().__init__(config)
+        self.state: dict[str, Any] = {}
+        self.forced = asyncio.Event()
         self._listening = listening
         self._announcing: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state.update(self.state)
         await super().startup(sockets)
         # A task of its own: waiting for an answer here would block the main loop.
         self._announcing = asyncio.ensure_future(self._announce())
@@ -72,15 +80,26 @@ class Server(uvicorn.Server):
         yield
 
     def stop(self, number: int) -> None:
-        self.force_exit = self.should_exit and number == signal.SIGINT
+        if self.should_exit and number == signal.SIGINT:
+            self.force_exit = True
+            self.forced.set()
         self.should_exit = True
 
 
 async def serve(gate: Passgate, sockets: list[socket.socket], listening: Listening) -> None:
     """Serve until a signal arrives. Errors at the start are raised, not logged."""
-    server = Server(gate, listening)
+    server = Server(gate, gate.settings, gate.services.world, listening)
     on_signals(server.stop)
     async with gate.running():
+        if not server.should_exit:
+            await server.serve(sockets)
+
+
+async def serve_program(app: ASGIApp, settings: Settings, sockets: list[socket.socket], listening: Listening) -> None:
+    """Serve a host's program likewise. Raises what its lifespan raises (`program.Lifespan`)."""
+    server = Server(app, settings, World.real(), listening)
+    on_signals(server.stop)
+    async with Lifespan(app, server.forced).running() as server.state:
         if not server.should_exit:
             await server.serve(sockets)
 

@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from passgate.cli.desk import explain
-from passgate.cli.server import GRACE, run, serve
+from passgate.cli.program import Fault, load
+from passgate.cli.server import GRACE, Listening, run, serve, serve_program
 from passgate.errors import PassgateError
 from passgate.logs import configure
 
@@ -34,9 +35,9 @@ class _Worker:
     """A process, and the pipe on which it reports that it listens. It ends by itself when the parent's end of the pipe
     closes."""
 
-    def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
+    def __init__(self, settings: Settings, sockets: list[socket.socket], program: str | None) -> None:
         self.pipe, theirs = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_work, args=(settings, sockets, theirs))
+        self.process = _SPAWN.Process(target=_work, args=(settings, sockets, theirs, program))
         self.process.start()
         theirs.close()
         self.is_listening = False
@@ -52,11 +53,13 @@ class _Worker:
         return [self.process.sentinel] if self.is_listening or self.pipe.closed else [self.process.sentinel, self.pipe]
 
 
-def supervise(settings: Settings, sockets: list[socket.socket], listening: Callable[[], None]) -> int:
+def supervise(
+    settings: Settings, sockets: list[socket.socket], listening: Callable[[], None], program: str | None = None
+) -> int:
     """Run until a signal arrives; the exit code. If a worker dies before it has listened, all end, because its
-    successor would die too."""
+    successor would die too. Each imports the `program`, the MODULE:NAME of a host."""
     has_announced, stop_at = False, _Stopped()
-    workers = [_Worker(settings, sockets) for _ in range(settings.workers)]
+    workers = [_Worker(settings, sockets, program) for _ in range(settings.workers)]
     try:
         while not stop_at.came:
             wait([stop_at.reader, *(reader for worker in workers for reader in worker.readers)])
@@ -73,7 +76,7 @@ def supervise(settings: Settings, sockets: list[socket.socket], listening: Calla
                 if not worker.is_listening:
                     return 1
                 worker.pipe.close()
-                workers[place] = _Worker(settings, sockets)
+                workers[place] = _Worker(settings, sockets, program)
         return 0
     finally:
         _end(workers)
@@ -112,10 +115,8 @@ class _Stopped:
         self._writer.close()
 
 
-def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) -> None:
+def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection, program: str | None) -> None:
     """The body of a worker process."""
-    from passgate.app import Passgate  # noqa: PLC0415
-
     configure(settings.log_level)
 
     async def listening() -> None:
@@ -131,7 +132,9 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) ->
             pipe.send(True)
 
     try:
-        run(serve(Passgate(settings), sockets, listening))
+        _serve(settings, sockets, listening, program)
+    except Fault as fault:
+        sys.exit(fault.show())
     except PassgateError as error:
         explain(error)
         sys.exit(1)
@@ -139,3 +142,12 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection) ->
         # Not left to multiprocessing, which would print the text of the exception.
         log.exception("worker failed")
         sys.exit(1)
+
+
+def _serve(settings: Settings, sockets: list[socket.socket], listening: Listening, program: str | None) -> None:
+    from passgate.app import Passgate  # noqa: PLC0415
+
+    if program is None:
+        run(serve(Passgate(settings), sockets, listening))
+    else:
+        run(serve_program(load(program), settings, sockets, listening))
