@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 from uuid import UUID
 
+import pages
 import shapes
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
@@ -38,6 +39,7 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
     gate.mount(app, at="/auth")
     app.include_router(sessions(gate), prefix="/api")
     app.include_router(people(gate), prefix="/api")
+    app.include_router(pages.router(gate))
     return app
 
 
