@@ -71,9 +71,7 @@ def refused(answer: httpx2.Response, *, of_session: bool = False) -> None:
 
 def test_every_route_is_in_the_table(shared_rbac: Template) -> None:
     document = shared_rbac.http.get("/openapi.json").json()
-    found = {
-        f"{method.upper()} {path.removeprefix('/api')}" for path, of in document["paths"].items() for method in of
-    }
+    found = {f"{method.upper()} {path.removeprefix('/api')}" for path, of in document["paths"].items() for method in of}
     assert found == TABLE.keys()
 
 
@@ -151,7 +149,12 @@ def test_validation(shared_rbac: Template) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "code"),
-    [("GET", "/users/nobody/", 404), ("GET", f"/users/{NOBODY}/", 404), ("GET", "/nowhere", 404), ("PUT", "/users/", 405)],
+    [
+        ("GET", "/users/nobody/", 404),
+        ("GET", f"/users/{NOBODY}/", 404),
+        ("GET", "/nowhere", 404),
+        ("PUT", "/users/", 405),
+    ],
 )
 def test_what_is_not_there(shared_rbac: Template, method: str, path: str, code: int) -> None:
     answer = shared_rbac.ask(method, path, shared_rbac.admin)
