@@ -40,7 +40,7 @@ example: ## List the examples: programs that use Passgate, each served by its ow
 
 example-%: $(READY)
 	@test -f examples/$*-*/Makefile || { echo "There is no example $*" >&2; exit 1; }
-	@$(MAKE) -C examples/$*-* run
+	@exec $(MAKE) -C examples/$*-* run
 
 ##@ Trust it
 
