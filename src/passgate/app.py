@@ -39,7 +39,7 @@ from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
 from passgate.store import SCHEMA, Store
 from passgate.store.migrate import is_behind, upgrade
-from passgate.web import docs, host, ops, problems
+from passgate.web import docs, host, host_requests, ops, problems
 from passgate.web import mount as mounting
 from passgate.web.api import factors, tokens
 from passgate.web.api.all import ROUTERS
@@ -164,6 +164,11 @@ class Passgate:
         """`Depends(gate.fresh(minutes=5))`: a user whose last proof is at most that old and of at least that level
         (`acr="urn:passgate:aal2"`, `"phr"`); others get 401 and must step up."""
         return host.fresh(lambda: self.services, self.user, int(minutes * 60), acr)
+
+    def requests(self, app: FastAPI) -> None:
+        """Each answer of the host, errors included, gets the request id that the audit trail has (`X-Request-ID`), a
+        line in the access log, and the standard security headers that the host did not set."""
+        host_requests.install(app, lambda: self.services)
 
     def unguarded(self, app: FastAPI) -> list[str]:
         """The host's routes that use none of these four guards, as `GET /path`, those of mounted applications included.

@@ -584,6 +584,7 @@ class _Users:
         email: str | None = None,
         username: str | None = None,
         password: str | None = None,
+        roles: builtins.list[str] | tuple[str, ...] | None = None,
     ) -> Managed:
         """Change a user"""
 

@@ -52,6 +52,7 @@ async def creates(population: Population) -> Ask:
 async def changes_user(population: Population) -> Ask:
     await population.rules("main", "other", usernames="optional")
     body = {"profile": {"name": "B"}, "email": "b@example.org", "password": OTHER_PASSWORD, "username": "benjamin"}
+    body |= {"roles": ["read_only", "user"]}
     return await about_ben(body=body)(population)
 
 
@@ -90,6 +91,10 @@ async def create_somebody(folk: Folk) -> Action:
 async def _change(folk: Folk, boss: Actor, other: Actor) -> object:
     wanted = Change({"name": "Ben"}, f"moved{next(folk.numbers)}@example.com", OTHER_PASSWORD)
     return await user_changes.change(folk.acting(boss), other.person_id, wanted)
+
+
+async def _replace_roles(folk: Folk, boss: Actor, other: Actor) -> object:
+    return await user_changes.change(folk.acting(boss), other.person_id, Change(roles=("owner", "read_only")))
 
 
 async def rename_somebody(folk: Folk) -> Action:
@@ -159,11 +164,12 @@ PEOPLE: dict[str, Entry] = {
                 changes_user,
                 200,
                 BY_ID,
-                "profile profile.name email password username username- email- password-",
+                "profile profile.name email password username roles username- email- password-",
             ),
         ),
         (
             Writes(on_somebody("change_somebody", _change), 15, on_postgres=True),
+            Writes(on_somebody("replace_roles_of_somebody", _replace_roles), 9),
             Writes(rename_somebody, 2),
             Writes(rename_oneself, 2),
         ),

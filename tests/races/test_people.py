@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from passgate.core import admin, users
+from passgate.core import admin, user_changes, users
 from passgate.core.ctx import Ctx, Operator
 from passgate.store.tables import credential, person, role_grant, session, tenant
 from tests.kit import PASSWORD, Person, bearer, code_of, handle_of
@@ -58,6 +58,58 @@ async def test_two_admins_demote_each_other(pair: Deployment, turn: int) -> None
     assert Outcomes.of(answers) == {"200": 1, "permission_missing": 1}, turn
     left = [one for one in (one_id, two_id) if "admin" in await roles_of(pair, one)]
     assert len(left) == 1
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_two_admins_replace_each_others_roles(pair: Deployment, turn: int) -> None:
+    """And profile with them: whoever comes second changes nothing."""
+    (one_id, one), (two_id, two) = await member(pair, "admin"), await member(pair, "admin")
+    body = {"roles": ["read_only"], "profile": {"turn": turn}}
+    answers = await together(
+        ask(pair.a, one, "PATCH", f"/{two_id}", body), ask(pair.b, two, "PATCH", f"/{one_id}", body)
+    )
+    assert Outcomes.of(answers) == {"200": 1, "permission_missing": 1}
+    roles = {person_id: await roles_of(pair, person_id) for person_id in (one_id, two_id)}
+    assert sorted(roles.values(), key=len) == [{"read_only"}, {"admin", "user"}]
+    changed = {row["id"] for row in await pair.a.rows(person) if json.loads(row["profile"]) == {"turn": turn}}
+    assert changed & roles.keys() == {person_id for person_id, has in roles.items() if has == {"read_only"}}
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_two_owners_are_made_members(pair: Deployment, turn: int) -> None:
+    """By an operator in each process, who may take both: one stays, and neither waits for the other for ever."""
+    name = f"t{next(pair.numbers)}"
+    await admin.add_tenant(operator(pair), name, name, "open")
+    ids = [(await member(pair, "owner", at=name))[0] for _ in range(2)]
+    _, boss = await member(pair, "owner", at=name)
+    here = replace(operator(pair), principal=Operator(name))
+    three = [*ids, (await users.by_email(operator(pair), boss.email, name)).person_id]
+    answers = await asyncio.gather(
+        ask(pair.a, boss, "PATCH", f"/{ids[0]}", {"roles": ["user", "admin"]}),
+        ask(pair.b, boss, "PATCH", f"/{ids[1]}", {"roles": ["read_only"]}),
+        *(user_changes.change(here, person_id, user_changes.Change(roles=("user",))) for person_id in three),
+        return_exceptions=True,
+    )
+    owners = [person_id for person_id in three if "owner" in await roles_of(pair, person_id)]
+    assert len(owners) == 1, (turn, answers)
+    codes = {getattr(one, "code", None) or getattr(one, "status_code", 200) for one in answers}
+    assert codes <= {200, 403, 409, "conflict"}, codes
+
+
+async def test_fifty_replacements_of_ones_roles(pair: Deployment) -> None:
+    """The roles that somebody has at the end are those of one request."""
+    _, boss = await member(pair, "owner")
+    anna_id, _ = await member(pair)
+    wanted = [["user"], ["admin", "read_only"], ["read_only"], ["admin"], ["user", "admin", "read_only"]]
+    answers = await together(
+        *(
+            ask(face, boss, "PATCH", f"/{anna_id}", {"roles": wanted[number % 5]})
+            for number, face in enumerate(pair.each(50))
+        )
+    )
+    assert Outcomes.of(answers) == {"200": 50}
+    assert sorted(await roles_of(pair, anna_id)) in [sorted(one) for one in wanted]
+    assert all(sorted(answer.json()["roles"]) in [sorted(one) for one in wanted] for answer in answers)
 
 
 @pytest.mark.parametrize("turn", range(5))

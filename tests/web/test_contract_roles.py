@@ -240,7 +240,9 @@ async def test_a_role_that_is_gone_is_given_to_nobody(lite: The) -> None:
     answer = await desk.ask("PUT", f"/{who}/roles/reader", by=desk.owner)
     assert (answer.status_code, answer.json()["fields"]) == (422, {"role": "value"})
     body = {"email": "new@example.com", "roles": ["reader"]}
-    assert (await desk.ask("POST", body=body, by=desk.owner)).json()["fields"] == {"role": "value"}
+    assert (await desk.ask("POST", body=body, by=desk.owner)).json()["fields"] == {"roles": "value"}
+    answer = await desk.ask("PATCH", f"/{who}", {"roles": ["user", "reader"]}, by=desk.owner)
+    assert (answer.status_code, answer.json()["fields"]) == (422, {"roles": "value"})
     assert (await desk.ask("GET", role_at_most="reader")).json()["fields"] == {"role_at_most": "value"}
 
 

@@ -281,7 +281,7 @@ async def test_changes_that_are_none(the: The) -> None:
     before = await the.everything(but=("audit_event", "budget"))
     for path, body, code in (
         (made["id"], {}, "invalid"),
-        (made["id"], {"roles": ["admin"]}, "invalid"),
+        (made["id"], {"role": "admin"}, "invalid"),
         (made["id"], {"email": "BEN@example.com"}, "conflict"),
         (made["id"], {"email": "nonsense"}, "invalid"),
         (made["id"], {"password": "password"}, "password_refused"),

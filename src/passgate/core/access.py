@@ -196,6 +196,26 @@ async def take(ctx: Ctx, db: Db, tenant_id: str, person_id: str, role: str) -> N
         await people.changed(ctx, db, tenant_id, person_id)
 
 
+async def replace_roles(ctx: Ctx, db: Db, tenant_id: str, person_id: str, roles: Iterable[str]) -> None:
+    """Give and take what somebody whom the caller has locked needs to have exactly these roles. Raises what `give` and
+    `take` raise, and Invalid for a role that is not there."""
+    wanted, before = {*roles}, {*await roles_of(db, tenant_id, person_id)}
+    if OWNER in before - wanted:
+        await tenants.lock_row(db, tenant_id)  # at once: whoever shared it first could wait for another who did
+    await require_roles(ctx, db, tenant_id, wanted)
+    for one in sorted(before - wanted):
+        await take(ctx, db, tenant_id, person_id, one)
+    for one in sorted(wanted - before):
+        await give(ctx, db, tenant_id, person_id, one)
+
+
+async def require_roles(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str]) -> None:
+    """Raises Invalid unless all these roles are there, which stay until the transaction ends."""
+    await tenants.share_row(db, tenant_id)
+    if not {*roles} <= (await roles_in(ctx, db, tenant_id)).keys():
+        raise Invalid({"roles": "value"})
+
+
 _HOLDERS = select(role_grant.c.person_id).where(
     role_grant.c.tenant_id == bindparam("of_tenant"), role_grant.c.role == bindparam("of_role")
 )

@@ -65,6 +65,8 @@ async def create(
         await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=made, personal=about)
         if roles is None:
             await access.grant(ctx, db, tenant_id, made, "user")
+        else:
+            await access.require_roles(ctx, db, tenant_id, roles)
         for role in roles or ():
             await access.give_first(ctx, db, tenant_id, made, role)
         if stored is not None:
@@ -92,18 +94,26 @@ def _taken() -> Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an admin changes about a person; None leaves it as it is, and an empty username takes it away."""
+    """What an admin changes about a person; None leaves it as it is, and an empty username takes it away. `roles`: all
+    that the person has afterwards."""
 
     profile: dict[str, Any] | None = None
     email: str | None = None
     password: str | None = field(default=None, repr=False)
     username: str | None = None
+    roles: tuple[str, ...] | None = None
+
+    @property
+    def actions(self) -> list[str]:
+        """What it takes, of `users.ACTIONS`."""
+        parts = {"move": self.email, "password": self.password, "give_role": self.roles}
+        return ["change", *(name for name, given in parts.items() if given is not None)]
 
 
 async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
-    """Profile, username, address, password of somebody else; of oneself profile and username. A new address is
-    unproved; a new password ends all sessions. The person is notified of both and can undo them. Raises Invalid,
-    PermissionMissing, NotFound, Conflict."""
+    """Profile, username, address, password, roles of somebody else, all or nothing; of oneself profile and username. A
+    new address is unproved; a new password ends all sessions. The person is notified of both and can undo them. Raises
+    Invalid, PermissionMissing, NotFound, Conflict."""
     if wanted == Change():
         raise Invalid({"body": "missing"})
     if is_oneself(ctx, person_id):
@@ -117,12 +127,15 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
         raise NotFound
     name = account.named(tenant, wanted.username, by_oneself=False) if wanted.username is not None else None
     stored = None
+    if wanted.roles is not None:
+        await access.require_to_read(ctx, "roles:give", person_id)
     if wanted.password is not None and found is not None:
         await access.require_to_read(ctx, "users:recover", person_id)
         theirs = (at.key if at else found["email_key"], name.key if name else found["username_key"])
         stored = await _vetted(ctx, tenant, theirs, wanted.password)
-    names = ["change", *(["move"] if at else []), *(["password"] if wanted.password is not None else [])]
-    async with managing(ctx, user, *names) as managed:
+    async with managing(ctx, user, *wanted.actions) as managed:
+        if wanted.roles is not None:  # first, for the lock of the tenant comes before whatever only names it
+            await access.replace_roles(ctx, managed.db, *user.key, wanted.roles)
         if profile is not None:
             await people.set_profile(ctx, managed.db, *user.key, profile)
             about: dict[str, Any] = {"tenant_id": user.tenant_id, "subject_id": person_id}
@@ -137,8 +150,8 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
 
 
 async def _change_oneself(ctx: Ctx, wanted: Change) -> dict[str, Any]:
-    if wanted.email is not None or wanted.password is not None:
-        await access.refused(ctx, permission="users:write")
+    if wanted.email is not None or wanted.password is not None or wanted.roles is not None:
+        await access.refused(ctx, permission="users:write" if wanted.roles is None else "roles:give")
         raise PermissionMissing
     if wanted.username is not None:
         await account.set_username(ctx, wanted.username, wanted.profile)

@@ -1,7 +1,7 @@
 """The guards for a host application's own routes: authentication, permission and step-up checks.
 
-The host's routes do not pass through the edge middleware, so the Ctx is created here. Not here: what makes a session
-live (`core.sessions`).
+The host's routes do not pass through the layers of `edge`, so the Ctx is created here, or in `host_requests`. Not here:
+what makes a session live (`core.sessions`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from passgate.web.origin import ContextFactory
 from passgate.wire.problems import render
 from passgate.world import SECOND
 
-_CTX = "passgate.ctx"
+CTX = "passgate.ctx"
+"""In the ASGI scope of a host's request: its Ctx."""
 _HANDLERS = "starlette.exception_handlers"
 _DESCRIBED = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
@@ -85,9 +86,9 @@ Claims = Callable[[User], Mapping[str, Any]]
 def context_of(services: Services, request: HTTPConnection) -> Ctx:
     """The Ctx of this request, created once, so that all its responses and audit events share one request id. Stored in
     the ASGI scope under our own key, because `request.state` belongs to the host."""
-    found = request.scope.get(_CTX)
+    found = request.scope.get(CTX)
     if not isinstance(found, Ctx) or found.services is not services:
-        found = request.scope[_CTX] = ContextFactory(services).ctx(request.scope)
+        found = request.scope[CTX] = ContextFactory(services).ctx(request.scope)
     return found
 
 
@@ -96,7 +97,7 @@ async def user(services: Services, request: Request) -> User:
     raises."""
     _bring_answer(request.scope)
     ctx = context_of(services, request)
-    acting = request.scope[_CTX] = await guards.live(ctx, request)
+    acting = request.scope[CTX] = await guards.live(ctx, request)
     await session_lives.touch(acting)
     return described(services, acting.person)
 
@@ -195,7 +196,7 @@ def answer_refusals(app: FastAPI) -> None:
 async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, PassgateError):
         raise error
-    ctx = request.scope.get(_CTX)
+    ctx = request.scope.get(CTX)
     request_id = ctx.request_id if isinstance(ctx, Ctx) else ""
     answer = render(error, request_id)
     answer.headers["cache-control"] = "no-store"

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from passgate.web.origin import REQUEST_ID
 
 WELL_KNOWN = "/.well-known/"
 """Well-known URIs (RFC 8615): clients look for them at the root of the host, whatever the mount prefix."""
@@ -33,6 +36,21 @@ _OURS = (
 )
 """The keys of the ASGI scope passed to our endpoints; anything that the host's middleware or router added is left
 out."""
+
+
+@dataclass
+class Passing:
+    """A request of a host, as the layer around the host marks it (`host_requests`). An object of its own
+    in the scope, which layers in between may copy. `is_ours`: it reached our endpoints."""
+
+    KEY: ClassVar = "passgate.passing"
+    request_id: str
+    is_ours: bool = False
+
+    @classmethod
+    def of(cls, scope: Scope) -> Passing | None:
+        found = scope.get(cls.KEY)
+        return found if isinstance(found, cls) else None
 
 
 class MountedEndpoints(BaseRoute):
@@ -68,9 +86,11 @@ class MountedEndpoints(BaseRoute):
         inner = self._inner(scope)
         if inner is None:
             raise NoMatchFound("passgate", {})
-        await self._endpoints()(
-            {**{name: scope[name] for name in _OURS if name in scope}, "path": inner}, receive, send
-        )
+        ours = {**{name: scope[name] for name in _OURS if name in scope}, "path": inner}
+        if passing := Passing.of(scope):
+            passing.is_ours = True
+            ours[REQUEST_ID] = passing.request_id
+        await self._endpoints()(ours, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
         raise NoMatchFound(name, path_params)

@@ -22,6 +22,8 @@ from passgate.wire.forwarded import Proxies, address
 log = logging.getLogger(__name__)
 
 UNTRUSTED = "all visitors of an unknown proxy count as one, and wrong answers of one shut out the others."
+REQUEST_ID = "passgate.request_id"
+"""In the ASGI scope: the id of a request that the layer around a host has seen before us."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _FORWARDED = (b"forwarded", b"via", b"x-forwarded-", b"x-real-ip")
 # A client that sends many requests sends the same User-Agent and address each time.
@@ -42,7 +44,7 @@ class ContextFactory:
     def ctx(self, scope: Scope) -> Ctx:
         """The Ctx of one request."""
         first = dict(reversed(scope["headers"]))  # of each name; quicker than asking Headers for each
-        request_id = self._given_id(scope) or self._services.world.text(12)
+        request_id = scope.get(REQUEST_ID) or self._given_id(scope) or self._services.world.text(12)
         language = choose(first.get(b"accept-language", b"").decode("latin-1"))
         site = self._services.sites.of_host(first.get(b"host", b"").decode("latin-1"))
         origin = self._origin(scope, first)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from passgate.core import directory, user_changes, users
 from passgate.core.access import tenant_of
@@ -63,6 +63,9 @@ class Users(Output):
     total: Annotated[int | None, Field(description="Only with `page`: how many users match")] = None
 
 
+_Roles = Annotated[list[Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=20)]
+
+
 class NewUser(Input):
     model_config = with_example({"email": "anna@example.com"})
 
@@ -70,9 +73,13 @@ class NewUser(Input):
     username: Username | None = None
     password: Secret | None = None
     profile: dict[str, Any] | None = None
-    roles: Annotated[list[Annotated[str, Field(min_length=1, max_length=40)]], Field(max_length=20)] | None = Field(
-        None, description="Default: `user`"
-    )
+    roles: _Roles | None = Field(None, description="Default: `user`")
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError
+    return names
 
 
 class UserChange(Input):
@@ -84,6 +91,9 @@ class UserChange(Input):
     email: Email | None = None
     username: Username | None = Field(None, description="null removes it")
     password: Secret | None = Field(None, description="Ends all sessions")
+    roles: Annotated[_Roles, Field(min_length=1), AfterValidator(_distinct)] | None = Field(
+        None, description="Replaces all roles, each given and taken as by itself"
+    )
 
 
 class Reset(Output):
@@ -190,10 +200,13 @@ async def show(ctx: Live, id: Id) -> Any:
     summary="Change a user",
 )
 async def change(ctx: Live, id: Id, given: UserChange) -> Any:
-    """The user is notified of a new address or password and can undo it for a week. A new address is unconfirmed. Of
+    """Makes all changes or none. The user is notified of a new address or password and can undo it for a week. A new
+    address is unconfirmed. `roles` takes the permission `roles:give` besides, and what each of them takes by itself. Of
     yourself you can change profile and username here. Requires a recent proof, except for your own profile."""
     removes = "username" in given.model_fields_set and given.username is None
-    wanted = user_changes.Change(given.profile, given.email, given.password, "" if removes else given.username)
+    roles = None if given.roles is None else tuple(given.roles)
+    name = "" if removes else given.username
+    wanted = user_changes.Change(given.profile, given.email, given.password, name, roles)
     return format_times(await user_changes.change(ctx, id, wanted))
 
 
