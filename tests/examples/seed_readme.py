@@ -29,8 +29,9 @@ SHELLS = frozenset({"sh", "bash", "shell", "console", "zsh"})
 PYTHONS = frozenset({"python", "py", "python3"})
 _FENCE = re.compile(r"^\s*(?P<fence>```+|~~~+)\s*(?P<language>[\w+-]*)\s*$")
 _COMMAND = re.compile(
-    r"(?:\$ )?(?:curl|wget|http|pip3?|pipx|uv|poetry|python3?|uvicorn|gunicorn|hypercorn|fastapi|sqlite3|psql|redis-cli|openssl|"
-    r"docker(?:-compose)?|npm|npx|yarn|pnpm|node|make|git|cd|export|source|cp|mkdir|cat|celery|alembic|pytest|\./\S+)(?: .*)?"
+    r"(?:\$ )?(?:curl|wget|http|pip3?|pipx|uv|poetry|python3?|uvicorn|gunicorn|hypercorn|fastapi|sqlite3|psql|redis-cli"
+    r"|openssl|docker(?:-compose)?|npm|npx|yarn|pnpm|node|make|git|cd|export|source|cp|mkdir|cat|celery|alembic|pytest"
+    r"|\./\S+)(?: .*)?"
 )
 """How a line begins that somebody types into a terminal. Of a page without fences nothing else says so."""
 _PYTHON = re.compile(r"(?:from [\w.]+ import .+|import [\w., ]+|(?:async )?def \w+\(.*|class \w+.*:|@\w[\w.]*\(.*\))")
