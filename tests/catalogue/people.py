@@ -109,6 +109,14 @@ async def rename_oneself(folk: Folk) -> Action:
     return lambda: user_changes.change(folk.acting(who), who.person_id, Change(username=name))
 
 
+async def change_oneself(folk: Folk) -> Action:
+    await policy(folk.the, usernames="optional")
+    who, name = await folk.create(), f"named{next(folk.numbers)}"
+    await folk.opened(*who.key)
+    wanted = Change({"name": "Anna"}, password=OTHER_PASSWORD, username=name)
+    return lambda: user_changes.change(folk.acting(who), who.person_id, wanted)
+
+
 async def _delete(folk: Folk, boss: Actor, other: Actor) -> None:
     await user_changes.delete(folk.acting(boss), User(*other.key))
 
@@ -172,6 +180,7 @@ PEOPLE: dict[str, Entry] = {
             Writes(on_somebody("replace_roles_of_somebody", _replace_roles), 9),
             Writes(rename_somebody, 2),
             Writes(rename_oneself, 2),
+            Writes(change_oneself, 12, on_postgres=True),
         ),
         Fresh(lambda folk, who: user_changes.change(folk.acting(who), NEVER, Change({})), "owner"),
     ),

@@ -113,6 +113,28 @@ async def test_fifty_replacements_of_ones_roles(pair: Deployment) -> None:
 
 
 @pytest.mark.parametrize("turn", range(5))
+async def test_two_new_passwords_of_ones_own(pair: Deployment, turn: int) -> None:
+    """From two sessions at once: each would end the other, so one is left, with everything that it set."""
+    anna_id, here = await member(pair)
+    handle = handle_of(await pair.a.start(here.email))
+    assert (await pair.a.prove(handle, "password", PASSWORD)).status_code == 200
+    there = replace(here, token=(await pair.a.finish(handle)).json()["token"])
+    wanted = {"four green kettles sing": here, "nine slow lanterns drift": there}
+    answers = await together(
+        *(
+            ask(face, who, "PATCH", f"/{anna_id}", {"password": new, "profile": {"new": new}})
+            for face, (new, who) in zip((pair.a, pair.b), wanted.items(), strict=True)
+        )
+    )
+    assert Outcomes.of(answers) == {"200": 1, "session_ended": 1}, turn
+    [new] = [answer.json()["profile"]["new"] for answer in answers if answer.status_code == 200]
+    assert (await pair.b.session(wanted[new].token)).status_code == 200
+    for one in wanted:
+        handle = handle_of(await pair.a.start(here.email))
+        assert (await pair.a.prove(handle, "password", one)).status_code == (200 if one == new else 403)
+
+
+@pytest.mark.parametrize("turn", range(5))
 async def test_two_owners_leave(pair: Deployment, turn: int) -> None:
     name = f"t{next(pair.numbers)}"
     await admin.add_tenant(operator(pair), name, name, "open")

@@ -158,7 +158,7 @@ async def test_chosen_by_oneself(the: The) -> None:
     path = f"/api/v1/users/{mine['id']}"
     done = await the.http.patch(path, json={"username": "anna", "profile": {"name": "A"}}, headers=anna.auth)
     assert (done.status_code, done.json()["username"], done.json()["profile"]) == (200, "anna", {"name": "A"})
-    for body in ({"username": "eve", "email": "eve@example.com"}, {"username": "eve", "password": OTHER_PASSWORD}):
+    for body in ({"username": "eve", "email": "eve@example.com"}, {"username": "eve", "roles": ["user"]}):
         assert code_of(await the.http.patch(path, json=body, headers=anna.auth)) == "permission_missing"
     exported = await the.http.get("/api/v1/me/export", headers=anna.auth)
     assert exported.json()["user"]["username"] == "anna"

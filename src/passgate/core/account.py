@@ -87,23 +87,53 @@ async def set_profile(ctx: Ctx, profile: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-async def set_username(ctx: Ctx, username: str, profile: dict[str, Any] | None = None) -> None:
-    """Choose a username, or none with an empty text; and change the profile in the same transaction. Since it is a name
-    to sign in with, this asks for a fresh proof, as a change of address does. Raises Invalid, Conflict, Throttled."""
-    await fresh(ctx)
+async def set_username(ctx: Ctx, username: str) -> None:
+    """Choose a username, or none with an empty text. Raises Invalid, Conflict, Throttled."""
+    await change(ctx, username=username)
+
+
+async def set_password(ctx: Ctx, new: str) -> None:
+    """Replace the password, end all other sessions and pending sign-ins, and notify the person by mail."""
+    await change(ctx, new_password=new)
+
+
+async def change(
+    ctx: Ctx, *, profile: dict[str, Any] | None = None, username: str | None = None, new_password: str | None = None
+) -> None:
+    """Profile, username and password in one transaction; None leaves what there is. A username is a name to sign in
+    with, so it asks for a fresh proof, as a password and a new address do. Raises Invalid, PasswordRefused, Conflict,
+    Throttled."""
+    if username is not None or new_password is not None:
+        await fresh(ctx)
     text = None if profile is None else people.profile_text(checked(ctx.services.profile, profile))
-    async with ctx.read() as db:
-        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
-    if tenant is None:
-        raise SessionEnded
-    name = named(tenant, username, by_oneself=True)
-    async with ctx.write() as db:  # by itself, because a name that is taken counts too
-        await budgets.username(ctx, db)
-    async with action(ctx) as acting:
+    tenant, found = await _mine(ctx)
+    name = named(tenant, username, by_oneself=True) if username is not None else None
+    if username is not None:
+        async with ctx.write() as db:  # by itself, because a name that is taken counts too
+            await budgets.username(ctx, db)
+    stored = None
+    if new_password is not None:
+        name_key = found["username_key"] if username is None else name.key if name else ""
+        context = (found["email_key"], name_key, tenant.name, tenant.display_name)
+        stored = await password.vetted(ctx.queued(Queue.OWNERS), new_password, tenant.rules, context)
+    ends = Ends.NOTHING if stored is None else Ends.PENDING | Ends.OTHER_SESSIONS
+    async with action(ctx, ends=ends, reason="password_changed") as acting:
         if text is not None:
             await people.set_profile(ctx, acting.db, *ctx.person.key, text)
             await record(ctx, acting.db, Event.PROFILE_CHANGED)
-        await rename(ctx, acting.db, acting.person, name)
+        if username is not None:
+            await rename(ctx, acting.db, acting.person, name)
+        if stored is not None:
+            await replace_password(ctx, acting.db, acting.person, enrolling(ctx, tenant, acting.person), stored)
+
+
+async def _mine(ctx: Ctx) -> tuple[tenants.Tenant, RowMapping]:
+    async with ctx.read() as db:
+        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
+        found = await people.by_id(db, *ctx.person.key)
+    if tenant is None or found is None:
+        raise SessionEnded
+    return tenant, found
 
 
 def named(tenant: tenants.Tenant, username: str, *, by_oneself: bool) -> Username | None:
@@ -127,21 +157,6 @@ async def rename(ctx: Ctx, db: Db, found: RowMapping, name: Username | None) -> 
 
 def username_taken() -> Conflict:
     return Conflict("Someone already has that username.")
-
-
-async def set_password(ctx: Ctx, new: str) -> None:
-    """Replace the password, end all other sessions and pending sign-ins, and notify the person by mail."""
-    await fresh(ctx)
-    async with ctx.read() as db:
-        tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
-        found = await people.by_id(db, *ctx.person.key)
-    if tenant is None or found is None:
-        raise SessionEnded
-    context = (found["email_key"], found["username_key"], tenant.name, tenant.display_name)
-    stored = await password.vetted(ctx.queued(Queue.OWNERS), new, tenant.rules, context)
-    ends = Ends.PENDING | Ends.OTHER_SESSIONS
-    async with action(ctx, ends=ends, reason="password_changed") as acting:
-        await replace_password(ctx, acting.db, acting.person, enrolling(ctx, tenant, acting.person), stored)
 
 
 async def replace_password(ctx: Ctx, db: Db, person: RowMapping, who: Enrolling, stored: Stored) -> None:

@@ -111,9 +111,10 @@ class Change:
 
 
 async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
-    """Profile, username, address, password, roles of somebody else, all or nothing; of oneself profile and username. A
-    new address is unproved; a new password ends all sessions. The person is notified of both and can undo them. Raises
-    Invalid, PermissionMissing, NotFound, Conflict."""
+    """Profile, username, address, password, roles of somebody else, all or nothing; of oneself profile,
+    username and password. A new address is unproved; a new password ends all sessions, of oneself all others. The
+    person is notified of both and can undo them. Raises Invalid, PasswordRefused, PermissionMissing, NotFound,
+    Conflict."""
     if wanted == Change():
         raise Invalid({"body": "missing"})
     if is_oneself(ctx, person_id):
@@ -150,13 +151,10 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
 
 
 async def _change_oneself(ctx: Ctx, wanted: Change) -> dict[str, Any]:
-    if wanted.email is not None or wanted.password is not None or wanted.roles is not None:
+    if wanted.email is not None or wanted.roles is not None:
         await access.refused(ctx, permission="users:write" if wanted.roles is None else "roles:give")
         raise PermissionMissing
-    if wanted.username is not None:
-        await account.set_username(ctx, wanted.username, wanted.profile)
-    else:
-        await account.set_profile(ctx, wanted.profile or {})
+    await account.change(ctx, profile=wanted.profile, username=wanted.username, new_password=wanted.password)
     return await directory.one(ctx, *ctx.person.key)
 
 

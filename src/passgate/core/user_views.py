@@ -41,7 +41,8 @@ async def activity_of(ctx: Ctx, user: User, *, before: str | None, limit: int) -
 
 async def actions_on(ctx: Ctx, user: User) -> dict[str, list[str]]:
     """{actions, roles}: what whoever acts may do to a person now, and the roles that they may give or take, decided as
-    when it is done, a fresh proof apart. Of oneself it is profile and username. Raises PermissionMissing, NotFound."""
+    when it is done, a fresh proof apart. Of oneself it is profile, password and username. Raises PermissionMissing,
+    NotFound."""
     await _may_read(ctx, "users:read", user)
     async with ctx.read() as db:
         found = await people.by_id(db, *user.key)
@@ -50,7 +51,7 @@ async def actions_on(ctx: Ctx, user: User) -> dict[str, list[str]]:
         tenant = await tenants.by_id(ctx, db, user.tenant_id)
         absent = {"username"} if tenant is None or tenant.rules.usernames == "off" else set[str]()
         if is_oneself(ctx, user.person_id):
-            mine = ["change", "username"] if await access.has(ctx, db, "me:write") else []
+            mine = ["change", "password", "username"] if await access.has(ctx, db, "me:write") else []
             return {"actions": [name for name in mine if name not in absent], "roles": []}
         possible = {name: rule for name, rule in ACTIONS.items() if name not in absent and rule.fits(found)}
         reached = [await reach(ctx, db, user.person_id, rule) for rule in possible.values()]

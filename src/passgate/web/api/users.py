@@ -90,7 +90,7 @@ class UserChange(Input):
     profile: dict[str, Any] | None = Field(None, description="Replaces the whole profile")
     email: Email | None = None
     username: Username | None = Field(None, description="null removes it")
-    password: Secret | None = Field(None, description="Ends all sessions")
+    password: Secret | None = Field(None, description="Ends all sessions, of yourself all others")
     roles: Annotated[_Roles, Field(min_length=1), AfterValidator(_distinct)] | None = Field(
         None, description="Replaces all roles, each given and taken as by itself"
     )
@@ -202,7 +202,8 @@ async def show(ctx: Live, id: Id) -> Any:
 async def change(ctx: Live, id: Id, given: UserChange) -> Any:
     """Makes all changes or none. The user is notified of a new address or password and can undo it for a week. A new
     address is unconfirmed. `roles` takes the permission `roles:give` besides, and what each of them takes by itself. Of
-    yourself you can change profile and username here. Requires a recent proof, except for your own profile."""
+    yourself you can change profile, username and password here; a new password ends your other sessions. Requires a
+    recent proof, except for your own profile."""
     removes = "username" in given.model_fields_set and given.username is None
     roles = None if given.roles is None else tuple(given.roles)
     name = "" if removes else given.username
