@@ -1,5 +1,5 @@
-"""The outermost layer of a host: for its own routes one request id for answer, log and audit trail, a log line, and the standard
-headers where the host set none.
+"""The outermost layer of a host. Its own routes get one request id for answer, log and audit trail, a line in the
+access log, and the standard headers that the host did not set.
 
 Not here: our own endpoints, whose layers are in `edge`, and which route of a host answers (`host_routes`).
 """
