@@ -36,6 +36,7 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
     )
     origins = gate.settings.cors.origins
     app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    gate.requests(app)
     gate.mount(app, at="/auth")
     app.include_router(sessions(gate), prefix="/api")
     app.include_router(people(gate), prefix="/api")

@@ -39,7 +39,7 @@ from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
 from passgate.store import SCHEMA, Store
 from passgate.store.migrate import is_behind, upgrade
-from passgate.web import docs, host, host_requests, ops, problems
+from passgate.web import docs, host, host_docs, host_requests, ops, problems
 from passgate.web import mount as mounting
 from passgate.web.api import factors, tokens
 from passgate.web.api.all import ROUTERS
@@ -169,6 +169,13 @@ class Passgate:
         """Each answer of the host, errors included, gets the request id that the audit trail has (`X-Request-ID`), a
         line in the access log, and the standard security headers that the host did not set."""
         host_requests.install(app, lambda: self.services)
+
+    def docs(self, app: FastAPI, at: str = "/docs") -> None:
+        """Show the host's own endpoints at `at`, in a viewer that loads nothing from elsewhere; its OpenAPI document is
+        beside it (`/openapi.json`). Make the application with `docs_url=None, redoc_url=None`. With
+        `PASSGATE_DOCS=false` nothing is added."""
+        if self.settings.docs:
+            host_docs.install(app, at, self.public)
 
     def unguarded(self, app: FastAPI) -> list[str]:
         """The host's routes that use none of these four guards, as `GET /path`, those of mounted applications included.

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient
 
 from passgate import testing
 from passgate.testing import Gate
-from tests.examples.programs import client_of, module
+from tests.examples.programs import Served, client_of, module
 from tests.kit import PASSWORD, bearer
 
 ADMIN = {"username": "admin", "email": "admin@example.com", "password": PASSWORD}
@@ -76,3 +77,51 @@ def template(**settings: Any) -> Iterator[Template]:
         made = Template(gate, http)
         made.admin = made.login("admin")
         yield made
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Face:
+    """The same over HTTP, at one process."""
+
+    http: httpx2.AsyncClient
+
+    async def ask(self, method: str, path: str, session: str = "", **more: Any) -> httpx2.Response:
+        headers = bearer(session) if session else {}
+        return await self.http.request(method, f"/api{path}", headers=headers, **more)
+
+    async def enter(self, username: str, password: str = PASSWORD) -> httpx2.Response:
+        return await self.ask("POST", "/auth/login", json={"username": username, "password": password})
+
+    async def login(self, username: str, password: str = PASSWORD) -> str:
+        answer = await self.enter(username, password)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["sessionID"])
+
+    async def person(self, admin: str, username: str, role: str = "user") -> str:
+        given = {"email": f"{username}@example.com", "username": username, "password": PASSWORD}
+        answer = await self.ask("POST", "/users/", admin, json=given)
+        assert answer.status_code == 201, answer.text
+        person_id = str(answer.json()["id"])
+        if role != "user":
+            assert (await self.ask("PATCH", f"/users/{person_id}/", admin, json={"role": role})).status_code == 202
+        return person_id
+
+
+FIRST = {"ADMIN_PASSWORD": PASSWORD}
+"""What its `.env` leaves out."""
+
+
+def served(data: Path, database_url: str | None = None, **env: str) -> Served:
+    """`env`: besides the first admin's."""
+    return Served(2, data, database_url, env={**FIRST, **env}, MAIL__PER_HOUR="100000")
+
+
+def says_no_secret(server: Served, *secrets: str) -> None:
+    """Assert that no part of its log is one of these."""
+    log = server.log()
+    assert not [secret for secret in secrets if secret in log]
+    assert "pg_ses_" not in log
+    assert "pg_sin_" not in log

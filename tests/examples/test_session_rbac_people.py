@@ -13,7 +13,7 @@ from passgate import errors
 from tests.examples.programs import client_of, module
 from tests.examples.session_rbac import ADMIN, NOBODY, ROLES, Template, new_gate, template
 from tests.examples.test_session_rbac_roles import refused
-from tests.kit import OTHER_PASSWORD, PASSWORD
+from tests.kit import OTHER_PASSWORD, PASSWORD, bearer
 
 
 def listed(rbac: Template, query: str = "", session: str = "", path: str = "/users/") -> dict[str, Any]:

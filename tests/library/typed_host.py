@@ -47,6 +47,13 @@ async def role(gate: Passgate, request: Request, handle: str) -> str:
     return ",".join(whole.user.roles)
 
 
+async def rename(gate: Passgate, request: Request, user: User, given: dict[str, str]) -> str:
+    if "password" in given:
+        user = await gate.fresh(minutes=5)(request, user)
+    allowed: User = await gate.may("users:write")(request, user=user)
+    return f"renamed by {allowed.id}"
+
+
 async def age(gate: Passgate, request: Request, now: datetime) -> timedelta:
     whole: Whole = await gate.at(request).session.show()
     return now - whole.session.auth_time

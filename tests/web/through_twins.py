@@ -22,7 +22,7 @@ from passgate.errors import CredentialInvalid, Malformed, PassgateError
 from passgate.web import guards
 from passgate.web.api.shapes import encode
 from passgate.web.edge import layers
-from passgate.web.host import _CTX
+from passgate.web.host import CTX
 from passgate.web.routes import Body
 from passgate.web.twins import Operation
 from passgate.web.values import Carried, is_value
@@ -63,7 +63,7 @@ async def _answer(gate: Passgate, call: Call, operator: str | None, scope: Scope
     ctx, operation = scope["state"]["ctx"], call.operation
     scope["passgate.route"] = operation.route.path
     headers = [one for one in scope["headers"] if not operation.takes_handle or one[0] != b"authorization"]
-    request = Request({**scope, "headers": headers, _CTX: ctx})
+    request = Request({**scope, "headers": headers, CTX: ctx})
     at = gate.at(request) if operator is None else gate.at(None, tenant=operator)
     twin = getattr(getattr(at, operation.tag), operation.name)
     try:

@@ -6,6 +6,7 @@ Not here: the descriptions of endpoints, which are written at each endpoint.
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,17 @@ _POLICY = (
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 # URLs are relative, so that the page also works below a mount prefix.
-_PAGE = f"""<!doctype html>
+_PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Passgate API</title>
+<title>{title}</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="docs/{VIEWER}/swagger-ui.css">
-<link rel="stylesheet" href="docs/page.css">
-<script src="docs/{VIEWER}/swagger-ui-bundle.js" defer></script>
-<script src="docs/start.js" type="module"></script>
+<link rel="stylesheet" href="{folder}/{viewer}/swagger-ui.css">
+<link rel="stylesheet" href="{folder}/page.css">
+<script src="{folder}/{viewer}/swagger-ui-bundle.js" defer></script>
+<script src="{folder}/start.js" type="module"></script>
 </head>
 <body>
 <main id="endpoints"></main>
@@ -99,11 +100,18 @@ async def _document(request: Request, ctx: Context) -> Response:
     return Response(encode(document), media_type="application/json")
 
 
+def page(title: str, folder: str = "docs") -> Response:
+    """The viewer, on the `openapi.json` beside it. `folder`: the last part of the page's own path, below which its
+    files are."""
+    html = _PAGE.format(title=escape(title), folder=folder, viewer=VIEWER)
+    return HTMLResponse(html, headers={"content-security-policy": _POLICY})
+
+
 async def _page() -> Response:
-    return HTMLResponse(_PAGE, headers={"content-security-policy": _POLICY})
+    return page("Passgate API")
 
 
-async def _file(path: Path, kind: str) -> Response:
+async def file(path: Path, kind: str) -> Response:
     headers = {"cache-control": _FOR_EVER} if VIEWER in path.parts else {}
     return FileResponse(path, media_type=kind, headers=headers)
 
@@ -112,7 +120,7 @@ router = routes.services(include_in_schema=False, dependencies=[Depends(guards.s
 router.add_api_route("/openapi.json", _document, name="/openapi.json")
 router.add_api_route("/docs", _page, name="/docs")
 for _path, (_name, _kind) in FILES.items():
-    router.add_api_route(_path, partial(_file, STATIC / _name, _kind), name=_path.removeprefix("/docs/"))
+    router.add_api_route(_path, partial(file, STATIC / _name, _kind), name=_path.removeprefix("/docs/"))
 
 
 def described(app: FastAPI, at: str = "", profile: type[BaseModel] | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
@@ -79,7 +79,17 @@ class User:
         return permission in self.permissions
 
 
-Guard = Callable[..., Awaitable[User]]
+Finder = Callable[..., Awaitable[User]]
+"""A dependency that finds the user of a request."""
+
+
+class Guard(Protocol):
+    """A dependency that lets some users pass. Where that depends on more than the route, call it by hand, with the
+    request and the user that a guard of the route has found in it. Raises TypeError for the user of another."""
+
+    async def __call__(self, request: Request, user: User) -> User: ...
+
+
 Claims = Callable[[User], Mapping[str, Any]]
 
 
@@ -141,24 +151,22 @@ def _instant(value: int) -> datetime:
     return datetime.fromtimestamp(value / SECOND, UTC)
 
 
-def may(services: Callable[[], Services], who: Guard, permission: str) -> Guard:
+def may(services: Callable[[], Services], who: Finder, permission: str) -> Guard:
     """A guard that requires a permission; a refusal is recorded as an audit event. `services` is called for each
     request, because a Passgate that is closed and started again has new ones. Raises ValueError for an unknown
     permission."""
     if permission not in known(services().permissions):
         raise ValueError(f"there is no permission {permission!r}: name your own in Passgate(permissions={{…}})")
 
-    async def allowed(request: Request, user: Any) -> User:
+    async def allowed(ctx: Ctx, user: User) -> None:
         if not user.may(permission):
-            ctx = context_of(services(), request)
             await access.refused(ctx, permission=permission)
             raise PermissionMissing
-        return user  # type: ignore[no-any-return]
 
-    return _on(who, allowed)
+    return _on(services, who, allowed)
 
 
-def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str | None = None) -> Guard:
+def fresh(services: Callable[[], Services], who: Finder, seconds: int, acr: str | None = None) -> Guard:
     """A guard that requires a fresh proof, as our own endpoints do: of the user's own level, or of `acr` if that is the
     higher one."""
     if seconds <= 0:
@@ -166,20 +174,22 @@ def fresh(services: Callable[[], Services], who: Guard, seconds: int, acr: str |
     if acr is not None and acr not in LEVELS:
         raise ValueError(f"there is no level {acr!r}")
 
-    async def proved(request: Request, user: Any) -> User:
-        ctx = context_of(services(), request)
+    async def proved(ctx: Ctx, _user: User) -> None:
         await account.fresh(ctx, seconds=seconds, acr=acr or AAL1)
-        return user  # type: ignore[no-any-return]
 
-    return _on(who, proved)
+    return _on(services, who, proved)
 
 
-def _on(who: Guard, check: Callable[[Request, Any], Awaitable[User]]) -> Guard:
-    """A guard that runs `check` on the user of the guard `who`."""
+def _on(services: Callable[[], Services], who: Finder, check: Callable[[Ctx, User], Awaitable[None]]) -> Guard:
+    """A guard that runs `check` on the user whom `who` finds, or on the one with whom it is called by hand."""
     found = Depends(who)
 
     async def guard(request: Request, user: Any = found) -> User:
-        return await check(request, user)
+        ctx = context_of(services(), request)
+        if user is found or (isinstance(ctx.principal, Person) and ctx.person.session_id != user.session.id):
+            raise TypeError("a guard that is called by hand takes a request and the user of that request")
+        await check(ctx, user)
+        return user  # type: ignore[no-any-return]
 
     return guard
 
