@@ -63,8 +63,7 @@ class Somebody:
     async def _led(self, act: Callable[[], Awaitable[None]]) -> str:
         async with self.page.expect_navigation() as leading:
             await act()
-        answer = await leading.value
-        self.status = answer.status if answer else 0
+        self.status = (await leading.value).status
         return await self.where()
 
     async def send(self, **typed: str) -> str:
@@ -148,7 +147,7 @@ async def browse(served: Served, chromium: Browser) -> AsyncIterator[Open]:
             context.set_default_timeout(WITHIN)
             made = Somebody(await context.new_page(), api, admin, served.url)
             context.on("request", lambda request: made.asked.append(request.url))
-            context.on("console", lambda said: made.complaints.append(said.text))
+            context.on("console", lambda message: made.complaints.append(message.text))
             people.append((made, context))
             return made
 
@@ -171,9 +170,9 @@ async def test_in_and_out(browse: Open) -> None:
     assert await anna.send(username=name, password=PASSWORD) == "users"
     assert await anna.open("/login") == "account"
     assert name in await anna.page.inner_text("h1")
-    kept = await anna.page.context.cookies()
+    cookies = await anna.page.context.cookies()
     assert await anna.press("header form button") == "login"
-    await anna.page.context.add_cookies([{"name": c["name"], "value": c["value"], "url": anna.origin} for c in kept])
+    await anna.page.context.add_cookies([{"name": c["name"], "value": c["value"], "url": anna.origin} for c in cookies])
     assert await anna.open("/account") == "login"
     assert await anna.page.locator("[role=status]").count() == 1
 
@@ -359,6 +358,9 @@ async def test_forms_of_another_site_do_nothing(browse: Open) -> None:
         sent = await anna.api.post(path, headers=headers, content="role=admin")
         assert (sent.status_code, 'data-code="csrf_refused"' in sent.text) == (403, True), path
     assert await anna.open(f"/users/{user}") == "user"
+    typed = {"username": "admin", "password": PASSWORD}
+    sent = await anna.api.post("/login", headers={"origin": "https://elsewhere.example"}, data=typed)
+    assert (sent.status_code, "set-cookie" in sent.headers) == (403, False)
 
 
 async def test_a_form_that_is_too_large_or_no_form(browse: Open) -> None:
@@ -415,7 +417,7 @@ async def test_axe_finds_nothing(browse: Open) -> None:
     user, _ = await anna.person()
     views = [(size, colours) for size in (WIDE, NARROW) for colours in ("light", "dark")]
 
-    async def look(place: str) -> None:
+    async def check(place: str) -> None:
         assert await anna.where() == place
         await anna.page.evaluate(AXE_SCRIPT)
         for size, colours in views:
@@ -429,22 +431,22 @@ async def test_axe_finds_nothing(browse: Open) -> None:
             assert await anna.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
 
     await anna.open("/login?why=ended")
-    await look("login")
+    await check("login")
     await anna.send(username="admin", password="wrong")
-    await look("login:proof_refused")
+    await check("login:proof_refused")
     await anna.send(password=PASSWORD)
-    await look("account")
+    await check("account")
     for path, place in (("/users?done=created", "users"), ("/users/new", "user-new"), ("/password", "password")):
         await anna.open(path)
-        await look(place)
+        await check(place)
     await anna.send(password="short")
-    await look("password:password_refused")
+    await check("password:password_refused")
     await anna.open("/users/new")
     await anna.send(email="a@example.com", username="x", password=OTHER_PASSWORD)
-    await look("user-new:invalid")
+    await check("user-new:invalid")
     for path, place in ((f"/users/{user}", "user"), (f"/users/{user}/delete", "user-delete"), ("/users/0", "refused")):
         await anna.open(path)
-        await look(f"{place}:not_found" if place == "refused" else place)
+        await check(f"{place}:not_found" if place == "refused" else place)
 
 
 async def test_header_fields_of_every_page(browse: Open) -> None:

@@ -1,12 +1,15 @@
-"""Example 2's pages by a clock that tests turn: who may open which, sign-ins that are not fresh, sessions that are over.
+"""Example 2's pages by a clock that tests turn: who may open which, what is not fresh, sessions that are over.
 
 Not here: a browser (test_pages_in_browser).
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import httpx2
 import pytest
+from fastapi import FastAPI
 
 from tests.examples.session_rbac import NOBODY, ROLES, Template
 from tests.kit import OTHER_PASSWORD, PASSWORD
@@ -58,7 +61,7 @@ def test_who_may_open_which(rbac: Template, role: str) -> None:
 
 
 def test_every_page_has_a_guard(rbac: Template) -> None:
-    assert rbac.gate.unguarded(rbac.http.app) == []
+    assert rbac.gate.unguarded(cast("FastAPI", rbac.http.app)) == []
 
 
 def test_a_sign_in_that_is_not_fresh(rbac: Template) -> None:
