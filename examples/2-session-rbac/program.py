@@ -28,15 +28,22 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
     app = FastAPI(
         title="Session RBAC",
         lifespan=lifespan,
+        openapi_url="/openapi.json" if gate.settings.docs else None,
         docs_url=None,
         redoc_url=None,
         default_response_class=shapes.Json,
         exception_handlers=shapes.ANSWERS,
         generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'pages'}-{route.name}",
     )
-    origins = gate.settings.cors.origins
-    app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=gate.settings.cors.origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["X-Error", "X-Request-ID", "Retry-After", "WWW-Authenticate"],
+    )
     gate.requests(app)
+    gate.docs(app)
     gate.mount(app, at="/auth")
     app.include_router(sessions(gate), prefix="/api")
     app.include_router(people(gate), prefix="/api")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from passgate import testing
@@ -69,11 +70,15 @@ class Template:
         return person_id, self.login(name)
 
 
+def program(gate: Gate) -> FastAPI:
+    app: FastAPI = module(2).program(gate, module(2, "roles").FirstAdmin(**ADMIN))
+    return app
+
+
 @contextmanager
 def template(**settings: Any) -> Iterator[Template]:
     gate = new_gate(**settings)
-    first = module(2, "roles").FirstAdmin(**ADMIN)
-    with client_of(module(2).program(gate, first), gate) as http:
+    with client_of(program(gate), gate) as http:
         made = Template(gate, http)
         made.admin = made.login("admin")
         yield made

@@ -84,7 +84,7 @@ class Hunted:
     target: str
 
     def rows(self) -> dict[str, list[Any]]:
-        return self.rbac.http.portal.call(self._rows)  # type: ignore[union-attr, no-any-return]
+        return self.rbac.http.portal.call(self._rows)  # type: ignore[union-attr]
 
     async def _rows(self) -> dict[str, list[Any]]:
         async with self.rbac.gate.services.store.read() as db:
