@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from tests.cli.shell import CHEAP, Done, Running, Shell
 from tests.kit import PASSWORD, bearer, handle_of
 from tests.servers import free_port
 
+ROOT = Path(__file__).parents[2]
 HOST = """
 import asyncio
 from contextlib import asynccontextmanager
@@ -246,7 +248,7 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_fault_of_the_import_is_shown_once(tmp_path: Path) -> None:
+def test_a_fault_of_the_import_is_printed_once(tmp_path: Path) -> None:
     """As Python shows it, with the program's own frames and none of ours; also with several workers."""
     done = refused(tmp_path, "def start():\n    import nothing_of_that_name\nstart()\n", WORKERS="2")
     assert (done.code, done.out) == (1, "")
@@ -256,7 +258,7 @@ def test_a_fault_of_the_import_is_shown_once(tmp_path: Path) -> None:
     assert [line.split('"')[1].rpartition("/")[2] for line in lines if line.startswith("  File")] == ["main.py"] * 2
 
 
-def test_a_fault_of_the_lifespan_is_shown(tmp_path: Path) -> None:
+def test_a_fault_of_the_lifespan_is_printed(tmp_path: Path) -> None:
     done = refused(tmp_path, LIFESPAN.format("raise ZeroDivisionError('why')", "pass"))
     assert (done.code, done.out) == (1, "")
     lines = done.err.splitlines()
@@ -312,7 +314,7 @@ async def test_the_state_of_a_lifespan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "shown"),
+    ("error", "code", "printed"),
     [
         (ZeroDivisionError("why"), 1, "ZeroDivisionError: why"),
         (NotFound(), 1, "passgate.errors.NotFound"),
@@ -323,13 +325,13 @@ async def test_the_state_of_a_lifespan() -> None:
 )
 @pytest.mark.parametrize("when", ["start", "end"])
 async def test_what_a_lifespan_raises(
-    error: BaseException, code: int, shown: str, when: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, code: int, printed: str, when: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(program.Fault) as fault:
         async with Lifespan(application(**{when: raising(error)}), asyncio.Event()).running():
             pass
     assert fault.value.show() == code
-    assert ["", *capsys.readouterr().err.splitlines()][-1].startswith(shown)
+    assert ["", *capsys.readouterr().err.splitlines()][-1].startswith(printed)
 
 
 async def test_refusals_of_a_lifespan_stay_what_they_are() -> None:
@@ -353,6 +355,35 @@ async def test_an_application_without_a_lifespan(app: Any) -> None:
         async with Lifespan(app, asyncio.Event()).running():
             pass
     assert [code for code, _ in error.value.reasons] == ["APP_LIFESPAN"]
+
+
+# -- make example-N --------------------------------------------------------------------------------
+
+
+def test_an_example_needs_its_folder_only(tmp_path: Path) -> None:
+    """Its settings file, its data in the checkout's folder, the port that is asked for; ended with its `make`."""
+    shared, folder, port = tmp_path / "examples", tmp_path / "examples" / "9-thing", free_port()
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "examples" / "example.mk", shared)
+    (folder / "Makefile").write_text("NUMBER := 9\nPORT ?= 8009\n\ninclude ../example.mk\n")
+    (folder / "main.py").write_text(HOST)
+    (folder / ".env").write_text("PASSGATE_LOG_LEVEL=warning\n")
+    for name in ("pyproject.toml", "ready"):  # in this order: the environment is there
+        (tmp_path / name).touch()
+    given = {"PATH": os.environ.get("PATH", os.defpath), "PORT": str(port), **CHEAP}
+    argv = ["make", f"VENV={sys.prefix}", f"READY={tmp_path / 'ready'}", "LOCKED=", "example-9"]
+    with subprocess.Popen(argv, cwd=tmp_path, env=given, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"Example 9 is ready: http://localhost:{port}\n"
+        [server] = [one for one in psutil.Process(process.pid).children(recursive=True) if not one.children()]
+        process.terminate()
+        process.wait(30)
+        server.wait(30)
+    assert (tmp_path / ".passgate" / "example-9" / "passgate.db").exists()
+    assert (folder / "down").exists()
+    nothing = subprocess.run([*argv[:-1], "example-8"], cwd=tmp_path, env=given, capture_output=True, check=False)
+    assert nothing.returncode == 2
 
 
 # -- several processes, signals --------------------------------------------------------------------
