@@ -11,7 +11,7 @@ import pytest
 
 from passgate import errors
 from tests.examples.programs import client_of, module
-from tests.examples.session_rbac import ADMIN, NOBODY, ROLES, Template, new_gate, template
+from tests.examples.session_rbac import ADMIN, NOBODY, ROLES, Template, new_gate, program, template
 from tests.examples.test_session_rbac_roles import refused
 from tests.kit import OTHER_PASSWORD, PASSWORD, bearer
 
@@ -237,6 +237,16 @@ def test_a_taken_name_changes_nothing_else(rbac: Template) -> None:
     assert rbac.login(name)
 
 
+def test_a_poor_password_changes_nothing_else(rbac: Template) -> None:
+    person_id, name = rbac.person()
+    for asks in (rbac.admin, rbac.login(name)):
+        change = {"username": "other", "password": "tiny 27"}
+        answer = rbac.ask("PATCH", f"/users/{person_id}/", asks, json=change)
+        assert answer.status_code == 422
+        assert [one["field"] for one in answer.json()["errors"]] == ["password"]
+        assert rbac.ask("GET", f"/users/{person_id}/", rbac.admin).json()["username"] == name
+
+
 def test_demoted_and_promoted_at_the_next_request(rbac: Template) -> None:
     person_id, session = rbac.signed_in("admin")
     for role, code in (("user", 403), ("admin", 200), ("read_only", 403)):
@@ -400,8 +410,15 @@ def test_the_first_admin_is_made_once(tmp_path: Any) -> None:
     assert again() == []
     assert again(**ADMIN) == ["admin"]
     assert again(**ADMIN) == ["admin"]
-    assert again(username="other", email="other@example.com", password=PASSWORD) == ["admin"]
+    other = {"username": "other", "email": "other@example.com", "password": PASSWORD}
+    assert again(**other) == ["admin"]
     assert again() == ["admin"]
+    gate = new_gate(data=tmp_path)
+    with client_of(program(gate), gate) as http:
+        rbac = Template(gate, http)
+        rbac.admin = rbac.login("admin")
+        rbac.person("user", "anna")
+    assert sorted(again(**other)) == ["admin", "anna"], "nor when others are there"
 
 
 @pytest.mark.parametrize(
