@@ -30,7 +30,8 @@ STOP_WITHIN = 20.0
 ENDS_WITHIN = 60.0
 DIRECTLY = build_opener(ProxyHandler({}))
 SERVES = re.compile(
-    r"(?:\.venv/bin/)?(?:passgate (?:--data \S+ )?(?:serve|worker)|uvicorn \w\S*(?P<second> --port 8001)?)$"
+    r"(?:\.venv/bin/)?(?:passgate (?:--data \S+ )?(?:serve(?: --app \w+:\w+)?|worker)"
+    r"|uvicorn \w\S*(?P<second> --port 8001)?)$"
 )
 """A command that runs until it is stopped. It is the only line of its block, or the last one. `second`: a program
 beside the one that the page is about."""

@@ -144,6 +144,7 @@ def test_the_wheel_is_the_package_and_nothing_else(installed: Path) -> None:
         }
 
     assert files(inside) == files(ours)
+    assert "py.typed" in files(inside)
 
 
 async def test_the_wheel_serves(installed: Path, tmp_path: Path) -> None:
