@@ -38,13 +38,13 @@ templates.env.globals["wait"] = lambda seconds: f"{-(-seconds // 60)} min" if se
 
 
 def page(
-    request: Request, name: str, status: int = 200, refused: errors.PassgateError | None = None, **shown: Any
+    request: Request, name: str, status: int = 200, refused: errors.PassgateError | None = None, **given: Any
 ) -> Response:
     """A template, and above its form what was refused, with the status and the header fields of the refusal."""
     fields = {field: REASONS.get(why, "Check this.") for field, why in getattr(refused, "fields", {}).items()}
     if isinstance(refused, errors.PasswordRefused):
         fields = {"password": ""}  # above the form already
-    values = {"user": None, "typed": {}, **shown, "refused": refused, "fields": fields}
+    values = {"user": None, "typed": {}, **given, "refused": refused, "fields": fields}
     more = {k: v for k, v in refused.headers().items() if k == "Retry-After"} if refused else {}
     code = refused.status if refused and status == 200 else status
     return templates.TemplateResponse(request, f"{name}.html", values, code, headers={**HEADERS, **more})
@@ -76,13 +76,13 @@ class Page(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
-        async def shown(request: Request) -> Response:
+        async def answered(request: Request) -> Response:
             try:
                 return await handle(request)
             except errors.PassgateError as refused:
                 return led_away(request, refused)
 
-        return shown
+        return answered
 
 
 async def form(request: Request) -> dict[str, str]:
@@ -98,5 +98,5 @@ async def form(request: Request) -> dict[str, str]:
         raise errors.Malformed from None
 
 
-def kept(typed: Mapping[str, str]) -> dict[str, str]:
+def without_secrets(typed: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in typed.items() if name not in SECRETS}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response
-from page import HERE, RETURN_TO, Page, form, kept, page, templates, to
+from page import HERE, RETURN_TO, Page, form, page, templates, to, without_secrets
 from roles import ROLES, highest, role_of
 
 from passgate import Passgate, User, errors
@@ -55,7 +55,7 @@ def _signing_in(pages: APIRouter, gate: Passgate) -> None:
             await at.signin.prove(begun.handle, factor="password", answer=typed.get("password", ""))
             carried = await at.signin.finish(begun.handle, carrier="cookie")
         except errors.PassgateError as refused:
-            return page(request, "login", refused=refused, typed=kept(typed))
+            return page(request, "login", refused=refused, typed=without_secrets(typed))
         done = to(typed["to"] if typed.get("to") in RETURN_TO else "/account")
         carried.set_on(done)
         return done
@@ -112,11 +112,11 @@ def _users(pages: APIRouter, gate: Passgate) -> None:
     @pages.post("/users/new")
     async def create_user(request: Request, user: Annotated[User, admin]) -> Response:
         typed = await form(request)
-        given = {name: typed.get(name, "") for name in ("email", "username", "password")}
+        given: dict[str, Any] = {name: typed.get(name, "") for name in ("email", "username", "password")}
         try:
             await gate.at(request).users.create(**given, roles=[ROLES["user"][0]])
         except (errors.Invalid, errors.Conflict) as refused:
-            return page(request, "user_new", refused=refused, user=user, typed=kept(typed))
+            return page(request, "user_new", refused=refused, user=user, typed=without_secrets(typed))
         return to("/users", done="created")
 
 

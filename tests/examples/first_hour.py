@@ -1,5 +1,5 @@
 """The first hour of somebody new with an example: an empty home folder, the PATH of a fresh machine, a copy of the
-project, and each block of the example's README as printed. What the terminals show is kept beside this file, and
+project, and each block of the example's README as printed. What the terminals show is stored beside this file, and
 `python -m tests.examples.first_hour` writes it anew.
 
 Not here: what the endpoints do.
@@ -27,7 +27,7 @@ from tests.docs.test_blocks import shape
 from tests.servers import free_port
 
 EXAMPLE = ROOT / "examples" / "2-session-rbac"
-KEPT = Path(__file__).with_name("first_hour.txt")
+STORED = Path(__file__).with_name("first_hour.txt")
 INSTALLED_WITHIN, ENDS_WITHIN = 600.0, 20.0
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".passgate", ".*_cache", ".hypothesis", "__pycache__", "node_modules"
@@ -52,12 +52,12 @@ def machine(folder: Path, port: int) -> dict[str, str]:
 
 @dataclass
 class Hour:
-    """`shown`: what both terminals show, in the order of the README."""
+    """`printed`: what both terminals show, in the order of the README."""
 
     project: Path
     env: dict[str, str]
     port: int
-    shown: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
     known: dict[str, str] = field(default_factory=dict)
     out: str = ""
     server: subprocess.Popen[bytes] | None = None
@@ -80,7 +80,7 @@ class Hour:
     def start(self, command: str) -> None:
         """A server, which the second terminal's commands talk to."""
         assert self.server is None
-        self.shown.append(f"$ {command}")
+        self.printed.append(f"$ {command}")
         place = self.project.parent
         with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
             self.server = subprocess.Popen(
@@ -93,7 +93,7 @@ class Hour:
                 start_new_session=True,
             )
         self.out = self._ready(self.server, place / "out")
-        self.shown.append(self.out)
+        self.printed.append(self.out)
 
     def _ready(self, server: subprocess.Popen[bytes], out: Path) -> str:
         give_up = time.monotonic() + INSTALLED_WITHIN
@@ -117,7 +117,7 @@ class Hour:
             server.wait(ENDS_WITHIN)
         finally:
             self._kill(server)
-        self.shown.append("^C")
+        self.printed.append("^C")
 
     @staticmethod
     def _kill(server: subprocess.Popen[bytes]) -> None:
@@ -129,9 +129,9 @@ class Hour:
 
     def commands(self, text: str) -> None:
         for command in re.sub(r"\\\n\s*", "", text).strip().splitlines():
-            self.shown.append(f"$ {command}")
-            words = re.sub("|".join(self.known) or r"\Z\A", lambda found: self.known[found[0]], command)
-            asked = words.replace("localhost:8002", f"localhost:{self.port}")
+            self.printed.append(f"$ {command}")
+            filled = re.sub("|".join(self.known) or r"\Z\A", lambda found: self.known[found[0]], command)
+            asked = filled.replace("localhost:8002", f"localhost:{self.port}")
             done = subprocess.run(
                 ["sh", "-c", asked], check=False, cwd=self.project, env=self.env, capture_output=True, text=True
             )
@@ -139,7 +139,7 @@ class Hour:
             assert done.returncode == 0, f"{command}: {done.stderr}"
             assert '"success":false' not in self.out, f"{command}: {self.out}"
             self._learn()
-            self.shown += [self.as_printed(self.out.strip())] if self.out else []
+            self.printed += [self.as_printed(self.out.strip())] if self.out else []
 
     def _learn(self) -> None:
         """What a reader copies from an answer."""
@@ -178,12 +178,12 @@ def lived(one: Hour) -> str:
     for block in blocks(EXAMPLE / "README.md"):
         one.follow(block)
     one.stop()
-    return "\n".join(one.shown) + "\n"
+    return "\n".join(one.printed) + "\n"
 
 
 def main() -> None:
     with hour() as one:
-        KEPT.write_text(lived(one))
+        STORED.write_text(lived(one))
 
 
 if __name__ == "__main__":

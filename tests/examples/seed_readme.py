@@ -19,7 +19,7 @@ from typing import Any, Literal
 from tests.docs.blocks import ROOT
 
 SEEDS = ROOT.parent / "shared" / "seeds"
-KEPT = Path(__file__).with_name("seeds.json")
+STORED = Path(__file__).with_name("seeds.json")
 NUMBERS = range(5)
 SECTIONS = {2: "Session Id Auth Flow"}
 """Whose numbered promises an example keeps one by one."""
@@ -66,7 +66,7 @@ def missing(folder: Path = SEEDS) -> str:
     absent = [number for number in NUMBERS if seed(number, folder) is None]
     if not absent:
         return ""
-    count = sum(len(kept()[str(number)]["shell"]) + len(kept()[str(number)]["python"]) for number in absent)
+    count = sum(len(stored()[str(number)]["shell"]) + len(stored()[str(number)]["python"]) for number in absent)
     named = ", ".join(map(str, absent))
     return f"{folder} has no seeds {named}: their {count} lines were not read, only their fingerprints compared"
 
@@ -177,7 +177,7 @@ def promises(page: str, section: str) -> dict[str, str]:
     return found
 
 
-# -- what is kept ----------------------------------------------------------------------------------
+# -- what is stored ----------------------------------------------------------------------------------
 
 
 def extract(number: int, page: str) -> dict[str, Any]:
@@ -189,15 +189,15 @@ def extract(number: int, page: str) -> dict[str, Any]:
     return {"page": fingerprint(page), "lines": len(page.splitlines()), **kinds, "promises": marks}
 
 
-def kept() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(KEPT.read_text())
+def stored() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(STORED.read_text())
     return found
 
 
 def main() -> None:
     pages = {number: seed(number) for number in NUMBERS}
     written = {str(number): extract(number, page) for number, page in pages.items() if page is not None}
-    KEPT.write_text(json.dumps(written, indent=1) + "\n")
+    STORED.write_text(json.dumps(written, indent=1) + "\n")
     for number, page in pages.items():
         for line in lines(page or ""):
             print(number, line.number, line.kind, repr(line.text)[:150])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.docs.blocks import ROOT
 from tests.examples import seed_readme, test_session_rbac_flow
-from tests.examples.seed_readme import NUMBERS, SECTIONS, extract, kept, lines, missing, promises, seed
+from tests.examples.seed_readme import NUMBERS, SECTIONS, extract, lines, missing, promises, seed, stored
 
 README = ROOT / "examples" / "2-session-rbac" / "README.md"
 RUN: dict[int, dict[str, str]] = {2: {}}
@@ -115,23 +115,23 @@ def test_promises_are_numbered_by_place() -> None:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_seed_is_what_is_kept_of_it(number: int) -> None:
-    """Where the seed is missing, what is kept has to do, and the summary of the run says so."""
+def test_a_seed_is_what_is_stored_of_it(number: int) -> None:
+    """Where the seed is missing, what is stored has to do, and the summary of the run says so."""
     page = seed(number)
     if page is None:
         assert str(number) in missing()
     else:
-        assert extract(number, page) == kept()[str(number)]
+        assert extract(number, page) == stored()[str(number)]
 
 
 def test_the_reader_finds_the_lines_of_the_seeds() -> None:
-    found = {int(number): (len(one["shell"]), len(one["python"])) for number, one in kept().items()}
+    found = {int(number): (len(one["shell"]), len(one["python"])) for number, one in stored().items()}
     assert found == {0: (5, 0), 1: (28, 14), 2: (0, 0), 3: (14, 0), 4: (21, 3)}
 
 
 @pytest.mark.parametrize("number", RUN)
 def test_every_line_has_a_test_or_a_line_of_the_readme(number: int) -> None:
-    printed = [*kept()[str(number)]["shell"], *kept()[str(number)]["python"]]
+    printed = [*stored()[str(number)]["shell"], *stored()[str(number)]["python"]]
     assert sorted(RUN[number]) == sorted(printed)
 
 
@@ -143,7 +143,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_every_promise_has_its_test() -> None:
     for number, flow in ((2, test_session_rbac_flow),):
-        assert list(flow.PROMISES) == list(kept()[str(number)]["promises"]), SECTIONS[number]
+        assert list(flow.PROMISES) == list(stored()[str(number)]["promises"]), SECTIONS[number]
         tree = ast.parse(Path(str(flow.__file__)).read_text())
         tests = {node.name.removeprefix("test_") for node in tree.body if isinstance(node, ast.FunctionDef)}
         assert {name for names in flow.PROMISES.values() for name in names} <= tests
@@ -176,7 +176,7 @@ def test_every_old_variable_has_its_line() -> None:
         assert {name for name in named if not name.startswith("WAL")} <= {*VARIABLES}
 
 
-def test_old_variables_are_refused_or_named_as_the_readme_says() -> None:
+def test_old_variables_are_refused_or_named_as_in_the_readme() -> None:
     from tests.examples.programs import module  # noqa: PLC0415
 
     old_names = module(2, "old_names")

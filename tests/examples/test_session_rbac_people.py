@@ -453,18 +453,25 @@ def test_the_policy_and_the_roles_are_there_after_each_start(tmp_path: Any) -> N
 
     async def changes(at: Any) -> None:
         await at.roles.change("reader", permissions=["me:read"])
-        await at.admin.change_policy("own", on_client_change="log")
+        await at.admin.change_policy("own", on_client_change="log", signup="open")
 
     async def seen(at: Any) -> Any:
         rules = await at.admin.policy("own")
         allowed = {one.name: set(one.permissions) for one in (await at.roles.list()).items if not one.built_in}
-        return rules.on_client_change, rules.usernames, rules.second, rules.max_age, allowed
+        return rules.signup, rules.on_client_change, rules.usernames, rules.second, rules.max_age, allowed
 
     after(changes)
     wanted = {own: set(allows) for own, allows in roles.ROLES.values()}
-    assert after(seen) == ("end", "optional", "never", 86_400, wanted)
+    assert after(seen) == ("closed", "end", "optional", "never", 86_400, wanted)
     smallest, middle, largest = (set(allows) for _, allows in roles.ROLES.values())
     assert smallest < middle < largest
+
+
+def test_nobody_signs_up(rbac: Template) -> None:
+    given = {"email": "new@example.com", "password": PASSWORD}
+    answer = rbac.http.post("/auth/api/v1/signup", json=given)
+    assert (answer.status_code, answer.json()["code"]) == (403, "signup_closed")
+    assert names(listed(rbac)) == ["admin"]
 
 
 def test_names_that_the_program_uses_are_known(rbac: Template) -> None:
