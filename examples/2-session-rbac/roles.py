@@ -65,7 +65,7 @@ async def prepare(gate: Passgate, first: FirstAdmin) -> None:
     """At each start, by any number of processes: the policy, the roles, and the first admin if nobody is there."""
     operator = gate.at(None, tenant="main")
     await operator.admin.change_policy(
-        "own", usernames="optional", on_client_change="end", second="never", max_age=86_400
+        "own", usernames="optional", on_client_change="end", second="never", signup="closed", max_age=86_400
     )
     there = {one.name: set(one.permissions) for one in (await operator.roles.list()).items}
     for own, allows in ROLES.values():

@@ -205,6 +205,7 @@ class Policy:
     totp_window: int
     totp_at_once: bool
     passkey_counter: str
+    signup: str
     usernames: str
     remember_days: int
     on_client_change: str
@@ -513,6 +514,7 @@ class _Admin:
         totp_window: int | None = None,
         totp_at_once: bool | None = None,
         passkey_counter: str | None = None,
+        signup: str | None = None,
         usernames: str | None = None,
         remember_days: int | None = None,
         on_client_change: str | None = None,

@@ -247,6 +247,7 @@ def test_tenants(shell: Shell) -> None:
     assert made.code == 0, made.err
     assert set(made.json) == {"id", "name", "display_name"}
     assert made.json["display_name"] == "Acme GmbH"
+    assert shell("tenant", "add", "beta", "--signup", "shut").codes == ["invalid"]
     assert shell("tenant", "add", "ACME").codes == ["tenant_name_taken"]
     assert shell("user", "add", "anna@example.com", "--tenant", "acme").code == 0
     assert shell("user", "list", "--json").json["items"] == []

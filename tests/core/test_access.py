@@ -84,7 +84,7 @@ async def test_never_in_another_tenant(lite: The, verb: Verb) -> None:
     folk = Folk(lite)
     owner, other = await folk.create(None, "owner"), await folk.create()
     async with folk.ctx.write() as db:
-        await db.add(tenant, id="elsewhere", name="elsewhere", display_name="E", signup="open", created_at=1)
+        await db.add(tenant, id="elsewhere", name="elsewhere", display_name="E", created_at=1)
     before = await lite.rows(role_grant)
     assert await done(folk, verb, owner, other, "user", at="elsewhere") == PermissionMissing.code
     assert await lite.rows(role_grant) == before

@@ -146,6 +146,16 @@ def test_values(hunted: Hunted, unchanged: Check, value: str) -> None:
             unchanged(hunted.rbac.ask(method, path.format(id=hunted.target), hunted.rbac.admin, json=given))
 
 
+@pytest.mark.parametrize("name", ["a" * 500, "\r\nX-Evil: 1", "<script>", "\x1b[2J", "ü\u202e", "\x00", "a.b"])
+def test_names_of_members_come_back_short_and_plain(hunted: Hunted, unchanged: Check, name: str) -> None:
+    answer = hunted.rbac.ask("PATCH", f"/users/{hunted.target}/", hunted.rbac.admin, json={name: 1})
+    unchanged(answer)
+    [fault] = answer.json()["errors"]
+    assert len(fault["field"]) <= 40
+    assert fault["field"].isascii()
+    assert fault["field"].isprintable()
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "\xff"])
 def test_another_content_type(hunted: Hunted, unchanged: Check, kind: str) -> None:
     content = json.dumps({"username": "other"}).encode()

@@ -11,7 +11,7 @@ import pytest
 
 from passgate import errors
 from tests.examples.programs import client_of, module
-from tests.examples.session_rbac import ADMIN, NOBODY, ROLES, Template, new_gate, template
+from tests.examples.session_rbac import ADMIN, NOBODY, ROLES, Template, new_gate, program, template
 from tests.examples.test_session_rbac_roles import refused
 from tests.kit import OTHER_PASSWORD, PASSWORD, bearer
 
@@ -237,6 +237,16 @@ def test_a_taken_name_changes_nothing_else(rbac: Template) -> None:
     assert rbac.login(name)
 
 
+def test_a_poor_password_changes_nothing_else(rbac: Template) -> None:
+    person_id, name = rbac.person()
+    for asks in (rbac.admin, rbac.login(name)):
+        change = {"username": "other", "password": "tiny 27"}
+        answer = rbac.ask("PATCH", f"/users/{person_id}/", asks, json=change)
+        assert answer.status_code == 422
+        assert [one["field"] for one in answer.json()["errors"]] == ["password"]
+        assert rbac.ask("GET", f"/users/{person_id}/", rbac.admin).json()["username"] == name
+
+
 def test_demoted_and_promoted_at_the_next_request(rbac: Template) -> None:
     person_id, session = rbac.signed_in("admin")
     for role, code in (("user", 403), ("admin", 200), ("read_only", 403)):
@@ -400,8 +410,15 @@ def test_the_first_admin_is_made_once(tmp_path: Any) -> None:
     assert again() == []
     assert again(**ADMIN) == ["admin"]
     assert again(**ADMIN) == ["admin"]
-    assert again(username="other", email="other@example.com", password=PASSWORD) == ["admin"]
+    other = {"username": "other", "email": "other@example.com", "password": PASSWORD}
+    assert again(**other) == ["admin"]
     assert again() == ["admin"]
+    gate = new_gate(data=tmp_path)
+    with client_of(program(gate), gate) as http:
+        rbac = Template(gate, http)
+        rbac.admin = rbac.login("admin")
+        rbac.person("user", "anna")
+    assert sorted(again(**other)) == ["admin", "anna"], "nor when others are there"
 
 
 @pytest.mark.parametrize(
@@ -436,18 +453,25 @@ def test_the_policy_and_the_roles_are_there_after_each_start(tmp_path: Any) -> N
 
     async def changes(at: Any) -> None:
         await at.roles.change("reader", permissions=["me:read"])
-        await at.admin.change_policy("own", on_client_change="log")
+        await at.admin.change_policy("own", on_client_change="log", signup="open")
 
     async def seen(at: Any) -> Any:
         rules = await at.admin.policy("own")
         allowed = {one.name: set(one.permissions) for one in (await at.roles.list()).items if not one.built_in}
-        return rules.on_client_change, rules.usernames, rules.second, rules.max_age, allowed
+        return rules.signup, rules.on_client_change, rules.usernames, rules.second, rules.max_age, allowed
 
     after(changes)
     wanted = {own: set(allows) for own, allows in roles.ROLES.values()}
-    assert after(seen) == ("end", "optional", "never", 86_400, wanted)
+    assert after(seen) == ("closed", "end", "optional", "never", 86_400, wanted)
     smallest, middle, largest = (set(allows) for _, allows in roles.ROLES.values())
     assert smallest < middle < largest
+
+
+def test_nobody_signs_up(rbac: Template) -> None:
+    given = {"email": "new@example.com", "password": PASSWORD}
+    answer = rbac.http.post("/auth/api/v1/signup", json=given)
+    assert (answer.status_code, answer.json()["code"]) == (403, "signup_closed")
+    assert names(listed(rbac)) == ["admin"]
 
 
 def test_names_that_the_program_uses_are_known(rbac: Template) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from passgate import errors
-from tests.examples.programs import FIREFOX, Served, module
-from tests.examples.session_rbac import Face, says_no_secret, served
+from passgate import Settings, errors
+from tests.examples.programs import FIREFOX, Served, folder_of, module
+from tests.examples.session_rbac import TEMPLATE, Face, says_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
 from tests.processes import client_for
 
@@ -73,6 +73,18 @@ def test_a_variable_without_effect_is_named(
 def test_every_variable_of_the_template_has_an_answer() -> None:
     names = module(2, "old_names")
     assert (names.REFUSED.keys(), names.IGNORED.keys()) == (set(GONE), set(NAMED))
+
+
+def test_the_sample_says_what_the_tests_assume(nothing_set: pytest.MonkeyPatch) -> None:
+    text = (folder_of(2) / ".env").read_text()
+    Path(".env").write_text(text)
+    settings = Settings.load()
+    lives = {"idle": settings.session.idle, "absolute": settings.session.absolute, "touch": settings.session.touch}
+    assert lives == TEMPLATE["session"]
+    assert settings.port == 8002
+    assert reasons() == []
+    first = module(2, "roles").FirstAdmin()
+    assert (first.username, first.email, first.password) == ("admin", "admin@example.com", "")
 
 
 # -- as a process ----------------------------------------------------------------------------------

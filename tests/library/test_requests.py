@@ -162,6 +162,27 @@ async def test_the_audit_trail_has_the_same_id(gate: Gate, lines: Callable[[], l
     assert refused.headers.get_list("x-request-id") == [facts["request_id"]]
 
 
+async def test_a_request_below_the_mount_has_one_id() -> None:
+    """What the host records on the way, what Passgate records, and the answer."""
+    gate = testing.gate(events={"gate:passed": "Somebody passed"})
+    app = program(gate)
+
+    @app.middleware("http")
+    async def on_the_way(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        await gate.record(request, "gate:passed")
+        return await call_next(request)
+
+    wrong = {"email": "anna@example.com"}
+    async with asked(app) as http:
+        answer = await http.post("/auth/api/v1/recover", json=wrong)
+        async with gate.services.store.read() as db:
+            rows = await db.rows(select(audit_event.c.event, audit_event.c.facts))
+    ids = {row["event"]: json.loads(row["facts"])["request_id"] for row in rows if "request_id" in row["facts"]}
+    assert len(ids) > 1
+    assert "gate:passed" in ids
+    assert set(ids.values()) == {answer.headers["x-request-id"]}
+
+
 async def test_a_trusted_proxy_gives_the_id() -> None:
     gate = testing.gate(trusted_proxies="10.0.0.1")
     app = program(gate)

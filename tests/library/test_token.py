@@ -53,7 +53,7 @@ async def test_in_the_request_in_which_a_sign_in_has_just_finished(host: Host, c
     assert (whole.user.email, whole.session.id) == (ANNA, carried.session.id)
 
 
-async def test_no_credential_of_the_request_counts_beside_it(host: Host) -> None:
+async def test_only_the_token_counts(host: Host) -> None:
     """Neither a cookie nor a header of somebody else, right or wrong, nor a guard that has found them before."""
     anna = await testing.sign_in(host.http, ANNA, carrier="bearer")
     bert = await testing.sign_in(host.http, BERT, carrier="bearer")

@@ -1,7 +1,7 @@
 """A database made by an earlier version goes on with this one, on SQLite and PostgreSQL: people, sessions, credentials,
 what was under way, mails to be sent, the trail. An upgrade that is interrupted anywhere leaves the database as it was.
 
-`make.py` made the files. Not here: what each migration does.
+`make.py` made the files. Not here: what a migration does to single rows (`test_signup_rule`).
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ async def test_interrupted_at_each_statement(older: Older) -> None:
             except PowerCut:
                 assert await revision(store) == older.version
                 continue
-        assert len(ran) == at - 1 > 5, "every statement was interrupted once"
+        assert len(ran) == at - 1 > 1, "every statement was interrupted once"
         break
     assert await revision(store) == SCHEMA.head
     await store.close()

@@ -25,6 +25,7 @@ from passgate.world import SECOND
 from tests import operating
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
+from tests.core.having import policy
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, bearer, code_of, handle_of, token_of
 
 INVITATIONS = "/api/v1/invitations"
@@ -227,8 +228,7 @@ async def test_cancelled_once(the: The) -> None:
 @pytest.mark.parametrize("signup", ["open", "invite", "closed"])
 async def test_somebody_new(lite: The, signup: str) -> None:
     desk = await office(lite)
-    async with desk.folk.ctx.write() as db:
-        await db.change(update(tenant_table).values(signup=signup))
+    await policy(lite, signup=signup)
     token = await desk.invited(EMAIL, "admin")
     begun = await accept(lite, token)
     assert begun.status_code == 201, begun.text

@@ -372,7 +372,7 @@ async def test_somebody_deleted_in_between(owner: Browser, ben: str, tail: str) 
 async def test_somebody_of_another_tenant(owner: Browser) -> None:
     folk = Folk(owner.the)
     async with folk.ctx.write() as db:
-        await db.add(tenant, id=NEVER, name="other", display_name="Other", policy="{}", signup="open", created_at=0)
+        await db.add(tenant, id=NEVER, name="other", display_name="Other", policy="{}", created_at=0)
         await db.add(
             person, id=NEVER, tenant_id=NEVER, email="o@example.com", email_key="o@example.com", profile="{}",
             created_at=0, updated_at=0,

@@ -14,11 +14,9 @@ from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.events import Event
 from passgate.core.journey import JOURNEYS, SIGN_IN
-from passgate.core.rules import LEVELS, SHORTEST_ALONE, Rules
+from passgate.core.rules import LEVELS, SHORTEST_ALONE, SIGNUP, Rules
 from passgate.errors import Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
-
-SIGNUP = ("open", "invite", "closed")
 
 
 async def policy_of(ctx: Ctx, tenant_id: str) -> Rules:

@@ -26,6 +26,7 @@ SHORTEST_ALONE = 15
 """Characters of a password used alone in production (NIST SP 800-63B-4 §3.1.1.2)."""
 LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each includes the requirements of the one before."""
+SIGNUP = ("open", "invite", "closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ class Rules(BaseModel):
     totp_at_once: bool = Field(False, description="Turn on an authenticator app without its first code")
     passkey_counter: Annotated[str, _one_of("refuse", "note")] = Field(
         "refuse", description="If a passkey's counter doesn't increase: refuse or note"
+    )
+    signup: Annotated[str, _one_of(*SIGNUP)] = Field(
+        "open",
+        description="Who may sign up: everybody (open), or whoever is invited (invite, closed). Asked when a sign-up "
+        "starts, and again when it creates the account",
     )
     usernames: Annotated[str, _one_of("off", "optional")] = Field(
         "off", description="Whether users may have a username and sign in with it: off or optional"

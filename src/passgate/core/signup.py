@@ -67,8 +67,12 @@ async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
     """Create the person, in the transaction that took the code. Of several sign-ups of one address the first proof
     wins, and only its own password is stored; None for the others. One that an invitation began gives its roles, or
-    raises InvitationInvalid."""
+    raises InvitationInvalid. Raises SignupClosed for another one, if the tenant was closed since it began."""
     tenant_id, role, invitation = sign_in.tenant_id, "user", sign_in.data.get("invitation")
+    if not invitation:
+        joined = await tenants.by_id(ctx, db, tenant_id)  # of a new tenant: `main`
+        if joined is None or not joined.is_open:
+            raise SignupClosed
     if wanted := sign_in.data.get("new_tenant"):
         made = await tenants.create(ctx, db, wanted["name"], wanted["display_name"])
         if made is None:

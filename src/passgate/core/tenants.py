@@ -28,9 +28,13 @@ class Tenant:
     id: str
     name: str
     display_name: str
-    signup: str
     rules: Rules
     is_disabled: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may sign up."""
+        return not self.is_disabled and self.rules.signup == "open"
 
 
 def checked_name(text: str, field: str = "name") -> str:
@@ -124,13 +128,13 @@ def _value(ctx: Ctx, row: RowMapping | None) -> Tenant | None:
     if row is None:
         return None
     rules = Rules.parsed(row["policy"], ctx.factors)
-    return Tenant(row["id"], row["name"], row["display_name"], row["signup"], rules, row["disabled_at"] is not None)
+    return Tenant(row["id"], row["name"], row["display_name"], rules, row["disabled_at"] is not None)
 
 
 async def open_one(ctx: Ctx, db: Db, name: str | None) -> Tenant:
     """The tenant open for sign-up under this name. Raises SignupClosed alike for unknown, disabled and closed ones."""
     found = await find(ctx, db, name)
-    if found is None or found.is_disabled or found.signup != "open":
+    if found is None or not found.is_open:
         raise SignupClosed
     return found
 
@@ -142,9 +146,8 @@ async def create(ctx: Ctx, db: Db, name: str, display_name: str, signup: str = "
         "id": tenant_id,
         "name": name,
         "display_name": display_name,
-        "signup": signup,
         "created_at": ctx.now(),
-        "policy": "{}",
+        "policy": json.dumps(Rules(signup=signup).differences()),
     }
     made = await db.change(db.upsert(tenant).values(**row).on_conflict_do_nothing())
     return tenant_id if made else None

@@ -66,7 +66,6 @@ tenant = Table(
     _id(primary_key=True),
     Column("name", String(40), nullable=False, unique=True),
     Column("display_name", String(200), nullable=False),
-    Column("signup", String(8), nullable=False),
     Column("policy", Text, nullable=False, server_default=text("'{}'")),
     _at("created_at"),
     _at("disabled_at", null=True),

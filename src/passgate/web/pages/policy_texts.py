@@ -49,6 +49,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "refresh_life": (N_("Lifetime of refresh tokens (seconds)"), N_("0: as set up by your service.")),
     "session_idle": (N_("Sign out after inactivity (seconds)"), N_("0: as set up by your service.")),
     "session_absolute": (N_("Sign out at the latest after (seconds)"), N_("0: as set up by your service.")),
+    "signup": (N_("Sign-up"), N_("Whether people can create an account by themselves. An invitation always works.")),
     "usernames": (N_("Usernames"), N_("Whether people can have a username and sign in with it.")),
 }
 """By field: its name and its explanation."""
@@ -71,6 +72,7 @@ _CHOICES: dict[str, dict[str, str]] = {
         "step_up": N_("Ask to confirm it's them"),
         "end": N_("Sign out"),
     },
+    "signup": {"open": N_("Open to everyone"), "invite": N_("By invitation"), "closed": N_("Closed")},
     "usernames": {"off": N_("No usernames"), "optional": N_("Optional")},
 }
 FACTORS = {
