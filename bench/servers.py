@@ -101,7 +101,7 @@ def passgate(data: Path, **env: str) -> AbstractContextManager[Server]:
     port = free_port()
     given = {"PASSGATE_PORT": str(port), **env}
     command = [sys.executable, "-m", "passgate.cli", "--data", str(data), "serve"]
-    return started(command, port, "/readyz", **given)
+    return started(command, port, "/readyz", None, **given)
 
 
 def example(folder: Path, data: Path, **env: str) -> AbstractContextManager[Server]:

@@ -58,7 +58,7 @@ class FirstAdmin(BaseSettings):
 
     username: str = ""
     email: str = ""
-    password: str = Field("", repr=False)
+    password: str = Field(default="", repr=False)
 
 
 async def prepare(gate: Passgate, first: FirstAdmin) -> None:

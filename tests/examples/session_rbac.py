@@ -124,7 +124,7 @@ def served(data: Path, database_url: str | None = None, **env: str) -> Served:
     return Served(2, data, database_url, env={**FIRST, **env}, MAIL__PER_HOUR="100000")
 
 
-def says_no_secret(server: Served, *secrets: str) -> None:
+def keeps_no_secret(server: Served, *secrets: str) -> None:
     """Assert that no part of its log is one of these."""
     log = server.log()
     assert not [secret for secret in secrets if secret in log]

@@ -94,7 +94,7 @@ def test_the_document_can_be_switched_off() -> None:
             assert made.http.get(path).status_code == 404, path
 
 
-def test_a_fault_says_nothing() -> None:
+def test_a_fault_reveals_nothing() -> None:
     gate = new_gate()
     app = program(gate)
 

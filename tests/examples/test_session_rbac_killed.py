@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.examples.programs import Served
-from tests.examples.session_rbac import Face, says_no_secret, served
+from tests.examples.session_rbac import Face, keeps_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
 from tests.processes import client_for
 
@@ -129,7 +129,7 @@ async def killed(data: Path, url: str | None, kills: int, seed: int) -> None:
         server.kill9()
     assert work.asked_to_change, "too slow to be killed at work"
     server.no_faults()
-    says_no_secret(server, PASSWORD, OTHER_PASSWORD)
+    keeps_no_secret(server, PASSWORD, OTHER_PASSWORD)
 
 
 async def test_killed_at_work(tmp_path: Path, database_url: str | None) -> None:

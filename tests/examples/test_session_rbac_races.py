@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.examples.programs import Served
-from tests.examples.session_rbac import Face, says_no_secret, served
+from tests.examples.session_rbac import Face, keeps_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
 from tests.processes import client_for, together
 from tests.servers import Postgres
@@ -70,7 +70,7 @@ async def pair(pair_url: str | None, tmp_path_factory: pytest.TempPathFactory) -
             server.kill9()
     for server in servers:
         server.no_faults()
-        says_no_secret(server, PASSWORD, OTHER_PASSWORD, made.admin)
+        keeps_no_secret(server, PASSWORD, OTHER_PASSWORD, made.admin)
 
 
 def codes(answers: Iterable[httpx2.Response]) -> Counter[int]:

@@ -175,9 +175,9 @@ def test_one_changed_character(rbac: Template) -> None:
 
 def test_forged_swapped_and_foreign(rbac: Template) -> None:
     (mine, one), (theirs, other) = rbac.signed_in("user"), rbac.signed_in("admin")
-    half = len(one) // 2
+    middle = len(one) // 2
     handle = rbac.http.post("/auth/api/v1/signin", json={"username": "admin"}).json()["handle"]
-    forged = [one[:half] + other[half:], other[:half] + one[half:], one[:-1], one + one, handle, mine, theirs]
+    forged = [one[:middle] + other[middle:], other[:middle] + one[middle:], one[:-1], one + one, handle, mine, theirs]
     forged += ["pg_ses_", "pg_ses_" + "A" * 80, "eyJhbGciOiJub25lIn0.e30.", "null", "x" * 5000]
     for number, session in enumerate(forged):
         assert used(rbac, session).status_code == 403, number

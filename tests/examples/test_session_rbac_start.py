@@ -14,7 +14,7 @@ import pytest
 
 from passgate import Settings, errors
 from tests.examples.programs import FIREFOX, Served, folder_of, module
-from tests.examples.session_rbac import TEMPLATE, Face, says_no_secret, served
+from tests.examples.session_rbac import TEMPLATE, Face, keeps_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
 from tests.processes import client_for
 
@@ -75,7 +75,7 @@ def test_every_variable_of_the_template_has_an_answer() -> None:
     assert (names.REFUSED.keys(), names.IGNORED.keys()) == (set(GONE), set(NAMED))
 
 
-def test_the_sample_says_what_the_tests_assume(nothing_set: pytest.MonkeyPatch) -> None:
+def test_the_sample_has_the_settings_of_the_tests(nothing_set: pytest.MonkeyPatch) -> None:
     text = (folder_of(2) / ".env").read_text()
     Path(".env").write_text(text)
     settings = Settings.load()
@@ -145,10 +145,10 @@ async def test_it_starts_works_and_ends(tmp_path: Path) -> None:
     finally:
         server.kill9()
     server.no_faults()
-    says_no_secret(server, PASSWORD, OTHER_PASSWORD, admin, who, "anna")
+    keeps_no_secret(server, PASSWORD, OTHER_PASSWORD, admin, who, "anna")
 
 
-async def test_nobody_there_yet_is_said(tmp_path: Path) -> None:
+async def test_nobody_there_yet_is_logged(tmp_path: Path) -> None:
     server = Served(2, tmp_path / "data")
     try:
         await server.start()
