@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import crowd, flood, load, people, servers, steps, tokens
+from bench import crowd, examples, flood, load, people, servers, steps, tokens
 from bench.people import create_person, json_request, sign_ins, sign_up
 from bench.servers import Server
 from tests.authenticator import Authenticator
@@ -144,6 +144,22 @@ def flood_rows(stack: ExitStack, crowds: tuple[int, ...]) -> None:
     flood.report(server, who.email, row, crowds=crowds)
 
 
+def example_rows(stack: ExitStack, times: int, count: int) -> None:
+    """What an example's own endpoint costs beside Passgate's in the same process, which answers the same question."""
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    heading("in a host's program, one process, SQLite", "CPU µs", "spread", "req/s", "times Passgate's own endpoint")
+    server = stack.enter_context(examples.session_rbac(data / "example"))
+    token = asyncio.run(examples.people_in(server.port))
+    for what, (theirs, ours) in examples.PAIRS.items():
+        costs = []
+        for path in (ours, theirs):
+            raw = json_request("GET", path, token=token)
+            per_request(server, raw, count // 4)
+            cpu, rate, spread = rounds(times, lambda raw=raw: per_request(server, raw, count))  # type: ignore[misc]
+            costs.append(cpu)
+            row(f"{what}: GET {path}", cpu, spread, rate, cpu / costs[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
@@ -163,6 +179,8 @@ def main() -> None:
         factor_rows(stack, times, min(ins, 100))
     with ExitStack() as stack:
         flood_rows(stack, (0, 50) if given.quick else (0, 200, 500))
+    with ExitStack() as stack:
+        example_rows(stack, times, count // 4)
     with Postgres() as postgres:
         heading("a tenant of many people", "median, ms", "worst, ms")
         crowd.crowd_rows(postgres, row, count=100_000 if given.quick else 1_000_000, times=20)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -55,12 +56,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: list[str], port: int, path: str, **env: str) -> Iterator[Server]:
-    """Start the process and yield it when it answers `path`."""
+def started(command: list[str], port: int, path: str, cwd: Path | None = None, **env: str) -> Iterator[Server]:
+    """Start the process, in the folder `cwd`, and yield it when it answers `path`."""
     began = time.perf_counter()
-    with subprocess.Popen(
-        command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as popen:
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, env={**os.environ, **env}, cwd=cwd, **quiet) as popen:
         try:
             while not _answers(port, path):
                 if popen.poll() is not None or time.perf_counter() - began > 30:
@@ -101,7 +101,15 @@ def passgate(data: Path, **env: str) -> AbstractContextManager[Server]:
     port = free_port()
     given = {"PASSGATE_PORT": str(port), **env}
     command = [sys.executable, "-m", "passgate.cli", "--data", str(data), "serve"]
-    return started(command, port, "/readyz", **given)
+    return started(command, port, "/readyz", None, **given)
+
+
+def example(folder: Path, data: Path, **env: str) -> AbstractContextManager[Server]:
+    """One of examples/, served as its Makefile does."""
+    port = free_port()
+    given = {"PASSGATE_PORT": str(port), "PASSGATE_DATA": str(data), **env}
+    command = [sys.executable, "-m", "passgate.cli", "serve", "--app", "main:app"]
+    return started(command, port, "/auth/readyz", folder, **given)
 
 
 def passgate_on(data: Path, database_url: str) -> AbstractContextManager[Server]:

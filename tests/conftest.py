@@ -17,6 +17,7 @@ from passgate.app import build_services
 from passgate.store.migrate import upgrade
 from passgate.world import World
 from tests import groups, kit, seconds, storage, tenancy
+from tests.examples import seed_readme
 from tests.servers import Postgres
 
 tenancy.watch()
@@ -35,6 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.InGroups | None:
     return groups.InGroups(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if missing := seed_readme.missing():
+        terminalreporter.write_line(missing, yellow=True)
 
 
 def pytest_collection_finish() -> None:

@@ -16,6 +16,7 @@ SHARING = (
     "tests/cli/test_serve.py",
     "tests/conformance/",
     "tests/docs/",
+    "tests/examples/test_pages_in_browser.py",
     "tests/architecture/test_machine.py",
     "tests/architecture/test_matrix.py",
     "tests/architecture/test_places.py",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs.blocks import ROOT, Block, name_of, parts
 
-PAGES = sorted(page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("examples/*/README.md")])
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"`((?:tests|src|docs|tools)/[\w./-]+\.\w+)(?:::?(\w+))?`")

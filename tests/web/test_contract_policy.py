@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from passgate.core import tenants
-from passgate.core.ctx import Ctx
+from passgate.core import admin, tenants
+from passgate.core.ctx import Ctx, Operator
 from passgate.core.factors import totp
 from passgate.core.rules import Rules
 from passgate.store.tables import tenant
@@ -35,6 +35,28 @@ async def test_the_rules_are_read(lite: The) -> None:
     anna, mine = await somebody(lite, "admin")
     answer = await lite.http.get(f"/api/v1/tenants/{mine}/policy", headers=anna.auth)
     assert (answer.status_code, answer.json()) == (200, Rules().to_json())
+
+
+async def test_ones_own_tenant_by_the_word_own(lite: The) -> None:
+    """For a person the tenant they are in, for an operator the one that is named."""
+    anna, mine = await somebody(lite, "owner")
+    changed = await lite.http.patch("/api/v1/tenants/own/policy", json={"remember_days": 7}, headers=anna.auth)
+    assert (changed.status_code, changed.json()["remember_days"]) == (200, 7)
+    for at in ("own", mine):
+        answer = await lite.http.get(f"/api/v1/tenants/{at}/policy", headers=anna.auth)
+        assert answer.json() == changed.json()
+    explained = await lite.http.get("/api/v1/tenants/own/policy/explain", headers=anna.auth)
+    assert explained.status_code == 200
+    await admin.add_tenant(Ctx(lite.gate.services, principal=Operator()), "acme", None, "open")
+    theirs = lite.gate.at(None, tenant="acme").admin
+    assert (await theirs.policy("own")).remember_days == Rules().remember_days
+    await theirs.change_policy("own", remember_days=9)
+    assert (await theirs.policy("own")).remember_days == 9
+    assert (await lite.gate.at(None, tenant="main").admin.policy("own")).remember_days == 7
+    ben, _ = await somebody(lite, "user", "ben@example.com")
+    assert (await lite.http.get("/api/v1/tenants/own/policy", headers=ben.auth)).status_code == 403
+    for wrong in ("ow", "OWN", "owner", "main", "own "):
+        assert (await lite.http.get(f"/api/v1/tenants/{wrong}/policy", headers=anna.auth)).status_code == 422
 
 
 async def add_app(the: The, who: Person) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 from pydantic import Field, create_model
 
 from passgate.core import admin, users
 from passgate.core.access import tenant_of
+from passgate.core.ctx import Ctx
 from passgate.core.rules import AAL1, Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web import routes
@@ -18,6 +19,17 @@ from passgate.web.guards import Session as Live
 from passgate.world import iso
 
 router = routes.endpoints(prefix="/api/v1", tags=["admin"], generate_unique_id_function=operation_id)
+
+OWN = "own"
+TenantId = Annotated[
+    str,
+    Path(
+        min_length=3,
+        max_length=36,
+        pattern=f"^([0-9a-f-]{{36}}|{OWN})$",
+        description="The tenant's id, or `own`: yours, or the one for which an operator acts",
+    ),
+]
 
 
 def _fields(*, optional: bool) -> dict[str, Any]:
@@ -67,9 +79,13 @@ class LinkAsked(Output):
     name="policy",
     summary="Get the tenant's policy",
 )
-async def policy(ctx: Live, id: Id) -> Any:
+async def policy(ctx: Live, id: TenantId) -> Any:
     """Returns what the tenant requires for signing in."""
-    return (await admin.policy_of(ctx, id)).to_json()
+    return (await admin.policy_of(ctx, await _tenant(ctx, id))).to_json()
+
+
+async def _tenant(ctx: Ctx, given: str) -> str:
+    return await tenant_of(ctx) if given == OWN else given
 
 
 @router.patch(
@@ -79,10 +95,10 @@ async def policy(ctx: Live, id: Id) -> Any:
     name="change_policy",
     summary="Change the tenant's policy",
 )
-async def change_policy(ctx: Live, id: Id, given: PolicyChange) -> Any:
+async def change_policy(ctx: Live, id: TenantId, given: PolicyChange) -> Any:
     """Requires a recent proof. Applies to pending sign-ins from their next step."""
     data = given.model_dump(exclude_unset=True)
-    return (await admin.change_policy(ctx, id, data)).to_json()
+    return (await admin.change_policy(ctx, await _tenant(ctx, id), data)).to_json()
 
 
 @router.get(
@@ -94,7 +110,7 @@ async def change_policy(ctx: Live, id: Id, given: PolicyChange) -> Any:
 )
 async def explain(
     ctx: Live,
-    id: Id,
+    id: TenantId,
     purpose: Annotated[str, Query(max_length=20, description="signin, signup, recovery or step_up")] = "signin",
     proofs: Annotated[str, Query(max_length=400, description="Factors proved so far, separated by commas")] = "",
     has: Annotated[str, Query(max_length=400, description="Factors that are set up, if there is no `user`")] = "",
@@ -108,7 +124,14 @@ async def explain(
     """Returns what a user must prove next, and why, as `passgate policy explain` does. With `user` it requires
     `factors:read` too."""
     return await admin.explained(
-        ctx, id, user, purpose=purpose, proofs=_names(proofs), has=_names(has), acr=acr, is_remembered=remembered
+        ctx,
+        await _tenant(ctx, id),
+        user,
+        purpose=purpose,
+        proofs=_names(proofs),
+        has=_names(has),
+        acr=acr,
+        is_remembered=remembered,
     )
 
 

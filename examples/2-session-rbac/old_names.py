@@ -1,0 +1,61 @@
+"""The variables of the template that this program replaces: where a value of yours would be ignored, it doesn't start.
+
+Not here: reading any of them.
+"""
+
+import logging
+from typing import Any
+
+from pydantic import create_model
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from passgate import errors
+
+log = logging.getLogger("example")
+
+_SECRETS = "keys are in passgate.keys, or set PASSGATE_SECRETS"
+_REDIS = "sessions are in the database, and there is no Redis yet"
+_CORS = "CORS follows PASSGATE_CORS__ORIGINS alone"
+REFUSED = {
+    "SECRET_KEY": _SECRETS,
+    "SIGNATURE_SALT": _SECRETS,
+    "ENCRYPTION_KEY": _SECRETS,
+    "ENCRYPTION_SALT": _SECRETS,
+    "ALLOW_OPENAPI_ROUTES": "set PASSGATE_DOCS",
+    "CORS_ALLOW_ORIGINS": "set PASSGATE_CORS__ORIGINS",
+    "CORS_ALLOW_METHODS": _CORS,
+    "CORS_ALLOW_HEADERS": _CORS,
+    "CORS_ALLOW_CREDENTIALS": _CORS,
+    "DATABASE_FILE_NAME": "set PASSGATE_DATA, the folder of passgate.db",
+    "DATABASE_DIRECTORY": "set PASSGATE_DATA, the folder of passgate.db",
+    "DATABASE_URL": "set PASSGATE_DATABASE_URL",
+    "REDIS_HOST": _REDIS,
+    "REDIS_PORT": _REDIS,
+    "REDIS_DB": _REDIS,
+    "REDIS_PASSWORD": _REDIS,
+    "REDIS_URL": _REDIS,
+    "PASSGATE_REDIS_URL": _REDIS,
+    "PASSGATE_BROKER_URL": "jobs run in this process, and there is no broker yet",
+}
+IGNORED = {
+    "DEBUG": "set PASSGATE_LOG_LEVEL=debug",
+    "TESTING": "tests use passgate.testing",
+    "SQLALCHEMY_ECHO": "statements are not logged",
+}
+"""Also set by other programs, or without any effect on people, so these are only named in the log."""
+
+
+class _Old(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore")
+
+
+def check() -> None:
+    """Raises UnsafeSettings, which names every variable that is in the environment or `.env` and was given up."""
+    names: Any = {name.lower(): (str | None, None) for name in REFUSED | IGNORED}
+    found = [name.upper() for name in create_model("Old", __base__=_Old, **names)().model_dump(exclude_none=True)]
+    for name in IGNORED.keys() & set(found):
+        log.warning("%s has no effect: %s", name, IGNORED[name])
+    if refused := [
+        (f"OLD_{name}", f"{name} is no variable any more: {REFUSED[name]}.") for name in found if name in REFUSED
+    ]:
+        raise errors.UnsafeSettings(refused)

@@ -1,0 +1,26 @@
+"""The fixtures of the examples: each program inside its test, one for a module where its tests need none of their own.
+
+Not here: tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.examples import session_rbac
+
+
+@pytest.fixture
+def rbac() -> Iterator[session_rbac.Template]:
+    """Example 2 for one test, which may turn its clock."""
+    with session_rbac.template() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_rbac() -> Iterator[session_rbac.Template]:
+    """Example 2 for all tests of a module, which leave its clock alone."""
+    with session_rbac.template() as made:
+        yield made
