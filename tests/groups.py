@@ -16,6 +16,7 @@ SHARING = (
     "tests/cli/test_serve.py",
     "tests/conformance/",
     "tests/docs/",
+    *(f"tests/examples/test_session_rbac_{name}.py" for name in ("hostile", "http", "people", "races", "roles")),
     "tests/examples/test_pages_in_browser.py",
     "tests/architecture/test_machine.py",
     "tests/architecture/test_matrix.py",

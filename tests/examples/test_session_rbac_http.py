@@ -69,6 +69,9 @@ def test_a_cookie_from_elsewhere_changes_nothing(rbac: Template) -> None:
     proof = {"factor": "password", "answer": "correct horse battery staple"}
     assert rbac.http.post("/auth/api/v1/signin/prove", json=proof, headers=headers).status_code == 200
     rbac.http.post("/auth/api/v1/signin/finish", json={"carrier": "cookie"}, headers=headers)
+    me = rbac.ask("GET", "/users/me/").json()
+    assert me["user"]["username"] == "admin"
+    assert me["sessionID"] not in str(rbac.http.cookies), "what a page can't read is not handed to it"
     person_id, _ = rbac.person()
     for site in ("cross-site", "same-site", "none"):
         answer = rbac.ask("DELETE", f"/users/{person_id}/", headers={"sec-fetch-site": site, "origin": FOREIGN})

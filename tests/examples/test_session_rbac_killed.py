@@ -20,7 +20,7 @@ from tests.examples.session_rbac import Face, keeps_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
 from tests.processes import client_for
 
-KILLS = 3
+KILLS = 2
 WORKERS = 3
 
 
@@ -144,7 +144,7 @@ async def test_killed_at_work_many_times(tmp_path: Path, database_url: str | Non
 async def test_killed_at_its_first_start(tmp_path: Path) -> None:
     """However far it came, the next start makes what is missing, and one admin."""
     dice = random.Random(4)
-    for turn in range(3):
+    for turn in range(2):
         server = served(tmp_path / f"data{turn}")
         try:
             server.launch()

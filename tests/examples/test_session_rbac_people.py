@@ -5,6 +5,7 @@ Not here: who may call which route (roles).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -374,6 +375,39 @@ def test_an_admin_has_no_other_role_by_oneself(rbac: Template) -> None:
     answer = rbac.ask("DELETE", f"/users/{me['id']}/", rbac.admin)
     assert answer.status_code == 403
     assert rbac.ask("GET", "/users/me/", rbac.admin).json()["user"] == me
+
+
+# -- people who came by another door -----------------------------------------------------------------
+
+
+def test_an_owner_is_above_all_of_them(rbac: Template) -> None:
+    """An operator made them on the command line: they see everybody, and admins do not see them."""
+    given = {"email": "owner@example.com", "username": "theowner", "password": PASSWORD, "roles": ["owner"]}
+    made = rbac.http.portal.call(partial(rbac.gate.at(None, tenant="main").users.create, **given))  # type: ignore[union-attr]
+    person_id, _ = rbac.person("admin")
+    session = rbac.login("theowner")
+    assert rbac.ask("GET", "/users/me/", session).json()["user"]["role"] == "admin"
+    assert "theowner" in names(listed(rbac, session=session))
+    assert "theowner" not in names(listed(rbac))
+    for method, code in (("GET", 404), ("PATCH", 403), ("DELETE", 404)):
+        more = {"json": {"role": "read_only"}} if method == "PATCH" else {}
+        assert rbac.ask(method, f"/users/{made.id}/", rbac.admin, **more).status_code == code, method
+    assert rbac.ask("DELETE", f"/users/{person_id}/", session).status_code == 204
+    assert rbac.ask("GET", "/users/details", session).status_code == 200
+
+
+def test_a_role_that_is_none_of_the_three(rbac: Template) -> None:
+    """Passgate's own role `user` allows nothing here, until an admin gives one of the three."""
+    given = {"email": "other@example.com", "username": "other", "password": PASSWORD}
+    answer = rbac.http.post("/auth/api/v1/users", json=given, headers=bearer(rbac.admin))
+    assert (answer.status_code, answer.json()["roles"]) == (201, ["user"])
+    session, path = rbac.login("other"), f"/users/{answer.json()['id']}/"
+    assert rbac.ask("GET", "/users/me/", session).json()["user"]["role"] == "none"
+    for of_readers in ("/users/", "/users/details", path):
+        assert rbac.ask("GET", of_readers, session).status_code == 403
+    assert rbac.ask("PATCH", path, session, json={"role": "read_only"}).status_code == 403
+    assert rbac.ask("PATCH", path, rbac.admin, json={"role": "read_only"}).status_code == 202
+    assert rbac.ask("GET", "/users/", session).status_code == 200
 
 
 # -- deleting --------------------------------------------------------------------------------------
