@@ -175,6 +175,26 @@ LETTERS: dict[str, Letter] = {
         N_("Go to your account"),
         "/account",
     ),
+    "recovery_codes": Letter(
+        N_("Your backup codes for %(service)s"),
+        N_("Your backup codes"),
+        N_("Each code works once, when you can't use your second step. Keep this list."),
+        (N_("Codes we sent before no longer work. Don't forward this email or read a code to anyone."), _ACT),
+        recover=True,
+    ),
+    "factor_code": Letter(
+        _CODE,
+        N_("Turn on emailed codes"),
+        N_("Enter this code to get a code by email whenever you sign in to %(service)s with your password."),
+        (_ONCE_HERE, _NOT_YOU),
+    ),
+    "factor_shown": Letter(
+        N_("Your authenticator app for %(service)s was displayed again"),
+        N_("Your setup key was displayed"),
+        N_("The setup key of your authenticator app was displayed again. Whoever saw it can add it to another device."),
+        (N_("If this wasn't you, replace the app in your account, and recover your account right away."),),
+        recover=True,
+    ),
     "recovery_code_used": Letter(
         N_("A backup code was used for your %(service)s account"),
         N_("A backup code was used"),
@@ -293,10 +313,11 @@ def render(
     left: int = 0,
     erase_at: int = 0,
     inviter: str = "",
+    codes: tuple[str, ...] = (),
     home: str | None = None,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased, `inviter` who
+    `label` name a factor, `left` counts recovery codes, `codes` lists them, `erase_at` is when a closed account is erased, `inviter` who
     invites, if a person does; `home` is the start of a link to the reader's pages, if not on the request's site."""
     letter, catalog = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts)
     translate, home = catalog.gettext, home or ctx.site.url
@@ -316,6 +337,7 @@ def render(
         "service": service,
         "to": to,
         "code": code,
+        "codes": codes,
         "link": link,
         "button": translate(letter.button) if link else "",
         "recover": f"{home}/recover" if letter.recover else None,
@@ -357,10 +379,12 @@ async def enqueue(
     left: int = 0,
     erase_at: int = 0,
     inviter: str = "",
+    codes: tuple[str, ...] = (),
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit. To nobody (an empty `to`) it is the
     same work and the same row, emptied as after its delivery."""
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at, "inviter": inviter}
+    more["codes"] = codes
     more["home"] = await tenants.link(ctx, db, tenant_id)
     message = render(ctx, kind, to, service=service, code=code, link=link, **more)
     now = ctx.now()
