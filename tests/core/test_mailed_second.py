@@ -77,8 +77,8 @@ async def test_from_turning_it_on_to_its_end(the: The) -> None:
     wrong = await me(the, "POST", "email-code/prove", anna, {"answer": "00000000"})
     assert (wrong.status_code, code_of(wrong)) == (403, "proof_refused")
     assert await live(the) == ["password"]
-    spelled = f"{newest['code'][:4]} {newest['code'][4:]}"
-    assert (await me(the, "POST", "email-code/prove", anna, {"answer": spelled})).status_code == 204
+    in_two = f"{newest['code'][:4]} {newest['code'][4:]}"
+    assert (await me(the, "POST", "email-code/prove", anna, {"answer": in_two})).status_code == 204
     again = await me(the, "POST", "email-code/prove", anna, {"answer": newest["code"]})
     assert (again.status_code, code_of(again)) == (403, "proof_refused")
     assert (await me(the, "GET", "factors", anna)).json()["email_code"].endswith("Z")
@@ -111,16 +111,19 @@ async def test_from_turning_it_on_to_its_end(the: The) -> None:
     assert code_of(await me(the, "DELETE", "email-code", fresh)) == "not_found"
     await signed_in(the, anna)
     events = await the.events()
-    assert [events.count(f"account:factor:{what}") for what in ("offered", "added", "refused", "removed")] == [1, 1, 2, 1]
+    assert [events.count(f"account:factor:{what}") for what in ("offered", "added", "refused", "removed")] == [
+        1,
+        1,
+        2,
+        1,
+    ]
 
 
 async def test_it_never_lifts_the_level(lite: The) -> None:
     anna = await lite.person()
     await policy(lite, **ENROLLED)
     await turn_on(lite, anna)
-    handle = handle_of(
-        await lite.http.post("/api/v1/signin", json={"email": anna.email})
-    )
+    handle = handle_of(await lite.http.post("/api/v1/signin", json={"email": anna.email}))
     await prove_each(lite, handle, ("password", anna.password))
     await lite.challenge(handle, "email_code")
     await prove_each(lite, handle, ("email_code", await lite.code(anna.email)))

@@ -426,7 +426,9 @@ def test_a_backup_code_that_was_mailed_is_worth_its_mailbox() -> None:
     entered = decide(Rules(), "signin", mailed, PASSWORD_AND_APP | {"recovery_code"})
     assert isinstance(entered, Enough)
     assert entered.acr == AAL1
-    alone = decide(Rules(), "recovery", ("email_code", "recovery_code+mailed"), frozenset({"password", "recovery_code"}))
+    alone = decide(
+        Rules(), "recovery", ("email_code", "recovery_code+mailed"), frozenset({"password", "recovery_code"})
+    )
     assert isinstance(alone, Need)
     assert (alone.listed(), alone.enrol) == ([["password"]], True), "it stands for itself"
     undone = ("email_code", "recovery_code+mailed")

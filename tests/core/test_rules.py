@@ -53,11 +53,11 @@ def test_what_a_tenant_keeps_is_read_again(change: dict[str, object]) -> None:
     assert Rules.from_json(rules.differences(), FACTORS) == rules
     assert all(rules.to_json()[name] == value for name, value in change.items())
     default = Rules().to_json()
-    kept = {name: value for name, value in rules.to_json().items() if value != default[name]}
-    if codes := kept.get("recovery_codes"):
+    stored = {name: value for name, value in rules.to_json().items() if value != default[name]}
+    if codes := stored.get("recovery_codes"):
         was = default["recovery_codes"]
-        kept["recovery_codes"] = {member: value for member, value in codes.items() if value != was[member]}
-    assert rules.differences() == kept
+        stored["recovery_codes"] = {member: value for member, value in codes.items() if value != was[member]}
+    assert rules.differences() == stored
     assert Rules().changed({}, FACTORS) == Rules()
     assert rules.changed({}, FACTORS) == rules
 

@@ -237,17 +237,17 @@ async def test_where_the_first_code_is_left_out_it_still_counts_once(lite: The) 
     secret = unspelled((await me(lite, "POST", "totp", anna)).json()["secret"])
     live = [row for row in await lite.rows(credential) if row["kind"] == "totp" and row["revoked_at"] is None]
     assert len(live) == 1
-    assert [mail["kind"] for mail in await lite.mails(anna.email)][0] == "factor_added"
+    assert next(mail["kind"] for mail in await lite.mails(anna.email)) == "factor_added"
     code = code_of_app(lite, secret)
     await signed_in(lite, anna, ("totp", code))
     assert code_of(await prove(lite, await begun(lite, anna.email), "totp", code)) == "proof_refused"
     assert code_of(await me(lite, "POST", "totp/prove", anna, {"answer": code})) == "proof_refused"
 
 
-# -- shown again -----------------------------------------------------------------------------------
+# -- displayed again -------------------------------------------------------------------------------
 
 
-async def test_ones_own_app_is_shown_again(the: The) -> None:
+async def test_ones_own_app_is_displayed_again(the: The) -> None:
     anna = await the.person()
     offered = (await me(the, "POST", "totp", anna)).json()
     secret = unspelled(offered["secret"])
@@ -256,17 +256,17 @@ async def test_ones_own_app_is_shown_again(the: The) -> None:
     assert (refused.status_code, code_of(refused)) == (404, "not_found"), "by default it is shown once"
     await policy(the, totp_shown_again=True)
     before = [row for row in await the.rows(credential) if row["kind"] == "totp"]
-    shown = await me(the, "POST", "totp/show", anna)
-    assert (shown.status_code, shown.json()) == (200, {**offered, "active": True})
-    assert shown.headers["cache-control"] == "no-store"
+    again = await me(the, "POST", "totp/show", anna)
+    assert (again.status_code, again.json()) == (200, {**offered, "active": True})
+    assert again.headers["cache-control"] == "no-store"
     assert [row for row in await the.rows(credential) if row["kind"] == "totp"] == before
-    assert (await the.events())[-1] == "account:factor:shown"
-    assert (await the.mails(anna.email))[0]["kind"] == "factor_shown"
+    assert (await the.events())[-1] == "account:factor:displayed"
+    assert (await the.mails(anna.email))[0]["kind"] == "factor_displayed"
     the.clock.forward(totp.PERIOD)
     await signed_in(the, anna, ("totp", code_of_app(the, secret)))
 
 
-async def test_it_is_shown_to_a_fresh_proof_of_the_app_itself(lite: The) -> None:
+async def test_it_is_displayed_after_a_fresh_proof_of_the_app_itself(lite: The) -> None:
     anna = await lite.person()
     secret = await add_app(lite, anna)
     await policy(lite, totp_shown_again=True)
@@ -295,4 +295,4 @@ async def test_without_an_app_there_is_nothing_to_show(lite: The) -> None:
     assert code_of(await me(lite, "POST", "totp/show", bert)) == "not_found"
     assert (await me(lite, "DELETE", "totp", anna)).status_code == 204
     assert code_of(await me(lite, "POST", "totp/show", anna)) == "not_found"
-    assert "account:factor:shown" not in await lite.events()
+    assert "account:factor:displayed" not in await lite.events()

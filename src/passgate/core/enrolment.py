@@ -30,8 +30,8 @@ LONGEST_LABEL = 60
 async def overview(ctx: Ctx) -> dict[str, Any]:
     """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, email_code: instant or
     None, can_mail: whether mailed codes can be turned on, can_show: whether the app can be shown again, codes_in_set:
-    how many backup codes a set has, browsers: […], remember_days, own: factors without a handwritten page, as {factor, since: instant or None}, locked: the names of
-    factors that wrong answers have locked for somebody}."""
+    how many backup codes a set has, browsers: […], remember_days, own: factors without a handwritten page, as {factor,
+    since: instant or None}, locked: the names of factors that wrong answers have locked for somebody}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db)
         kinds = await credentials.kinds(db, *ctx.person.key)
@@ -168,10 +168,10 @@ async def totp_again(ctx: Ctx) -> dict[str, Any]:
         rows = await credentials.of_kind(db, *ctx.person.key, totp.name)
         if not rows or not who.rules.totp_shown_again:
             raise NotFound
-        shown = totp.shown(ctx, rows[0], who)
-        await record(ctx, db, Event.FACTOR_SHOWN, factor=totp.name)
-        await mail.enqueue(ctx, db, who.tenant_id, "factor_shown", acting.person["email"], service=who.service)
-    return shown
+        offered = totp.again(ctx, rows[0], who)
+        await record(ctx, db, Event.FACTOR_DISPLAYED, factor=totp.name)
+        await mail.enqueue(ctx, db, who.tenant_id, "factor_displayed", acting.person["email"], service=who.service)
+    return offered
 
 
 # -- renaming and removing -------------------------------------------------------------------------
@@ -197,8 +197,9 @@ async def rename(ctx: Ctx, passkey_id: str, label: str) -> dict[str, Any]:
 
 
 async def remove(ctx: Ctx, factor: str, credential_id: str | None = None) -> None:
-    """Remove a passkey by its id, or the only one of another factor. Raises Conflict for the last one a sign-in requires. If no
-    other second factor remains, the recovery codes are removed too: otherwise every sign-in would ask for one."""
+    """Remove a passkey by its id, or the only one of another factor. Raises Conflict for the last one a sign-in
+    requires. If no other second factor remains, the recovery codes are removed too: otherwise every sign-in would ask
+    for one."""
     await account.fresh(ctx)
     who = await _who(ctx)
     async with action(ctx, ends=Ends.PENDING) as acting:

@@ -113,8 +113,8 @@ class Event(StrEnum):
         N_("Sign-in option locked after wrong attempts"),
     )
     FACTOR_UNLOCKED = "account:factor:unlocked", "A user unlocked a factor.", N_("Sign-in option unlocked")
-    FACTOR_SHOWN = (
-        "account:factor:shown",
+    FACTOR_DISPLAYED = (
+        "account:factor:displayed",
         "A user saw the setup key of their own authenticator app again.",
         N_("Authenticator app setup key displayed again"),
     )

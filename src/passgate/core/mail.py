@@ -188,7 +188,7 @@ LETTERS: dict[str, Letter] = {
         N_("Enter this code to get a code by email whenever you sign in to %(service)s with your password."),
         (_ONCE_HERE, _NOT_YOU),
     ),
-    "factor_shown": Letter(
+    "factor_displayed": Letter(
         N_("Your authenticator app for %(service)s was displayed again"),
         N_("Your setup key was displayed"),
         N_("The setup key of your authenticator app was displayed again. Whoever saw it can add it to another device."),
@@ -317,20 +317,14 @@ def render(
     home: str | None = None,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes, `codes` lists them, `erase_at` is when a closed account is erased, `inviter` who
-    invites, if a person does; `home` is the start of a link to the reader's pages, if not on the request's site."""
+    `label` name a factor, `left` counts recovery codes, `codes` lists them, `erase_at` is when a closed account is
+    erased, `inviter` who invites, if a person does; `home` is the start of a link to the reader's pages, if not on the
+    request's site."""
     letter, catalog = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts)
     translate, home = catalog.gettext, home or ctx.site.url
     link = link or (home + letter.path if letter.path else None)
-    subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
-    if letter.link_only is not None and code is None:
-        (subject, lead), notes = letter.link_only, notes[1:]
-    elif letter.link_only is not None and link is None:
-        notes = tuple(text for text in notes if text != _BUTTON)
-    if letter.undo and link is not None:
-        notes = (_UNDO, *notes[1:])
-    given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
-    given |= {"link_minutes": mailed_link.LIFE // 60, "days": invitation_link.LIFE // (24 * 3600)}
+    subject, lead, notes = _texts(letter, code, link)
+    given = _lives(ctx) | {"service": service, "code": code or ""}
     given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
     given |= {"erase_at": i18n.moment(catalog, erase_at), "inviter": inviter or translate(_OPERATORS)}
     context: dict[str, Any] = {
@@ -362,6 +356,24 @@ def render(
         link=link,
         created_at=ctx.now(),
     )
+
+
+def _texts(letter: Letter, code: str | None, link: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """Subject, lead and notes, by what the mail brings."""
+    subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
+    if letter.link_only is not None and code is None:
+        (subject, lead), notes = letter.link_only, notes[1:]
+    elif letter.link_only is not None and link is None:
+        notes = tuple(text for text in notes if text != _BUTTON)
+    if letter.undo and link is not None:
+        notes = (_UNDO, *notes[1:])
+    return subject, lead, notes
+
+
+def _lives(ctx: Ctx) -> dict[str, Any]:
+    """How long what is in a mail is valid."""
+    code, link, invitation = ctx.settings.mail.code_life, mailed_link.LIFE, invitation_link.LIFE
+    return {"minutes": code // 60, "link_minutes": link // 60, "days": invitation // (24 * 3600)}
 
 
 async def enqueue(

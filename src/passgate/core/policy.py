@@ -192,7 +192,7 @@ class Case:
         return not is_at_least(least(self.factors, self.rules), self.floor)
 
     @cached_property
-    def held(self) -> frozenset[str]:
+    def unmailed(self) -> frozenset[str]:
         """What was proved or set up, without codes that had been mailed."""
         return names_of(proof for proof in self.proofs if not proof.endswith(MAILED))
 
@@ -302,8 +302,8 @@ def _lost_factor(case: Case, reason: str) -> Decision | None:
     """Two different recovery methods replace a lost factor: the caller that records them removes it from `enrolled`."""
     possessions = case.possessions() if case.rules.second != "never" else []
     # Codes that were mailed stand for themselves, and for nothing that lasts: the mailbox has proved the address too.
-    shown = case.held if any(case.factors[name].is_lasting for name in possessions) else case.done
-    if not possessions or shown & set(possessions):
+    counted = case.unmailed if any(case.factors[name].is_lasting for name in possessions) else case.done
+    if not possessions or counted & set(possessions):
         return None
     mine = [name for name in possessions if name not in case.done]
     others = [way for way in case.factors.ways_back if way not in case.done and case.has(way)]
@@ -315,7 +315,7 @@ def _demanded(case: Case, reason: str) -> Decision | None:
     methods after the waiting period: the caller that records them undoes the change. Nothing stands for a password."""
     possession = case.factors.possession
     codes = [name for name in possession if not case.factors[name].is_lasting and case.has(name)]
-    left = case.demanded - case.done - (set(possession) if case.held & set(codes) else set())
+    left = case.demanded - case.done - (set(possession) if case.unmailed & set(codes) else set())
     missing = [factor.name for factor in case.factors if factor.name in left]
     if not missing:
         return None

@@ -44,8 +44,8 @@ class Fresh:
 
 
 async def fresh(ctx: Ctx, count: int) -> Fresh:
-    """A new set of so many, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the set shares a
-    salt, so that a look-up costs one hash. Opens no transaction."""
+    """A new set of so many, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the
+    set shares a salt, so that a look-up costs one hash. Opens no transaction."""
     salt, scheme = ctx.world.bytes(_SALT), ctx.services.hasher.scheme
     codes = [base64.b32encode(ctx.world.bytes(BYTES)).decode().lower() for _ in range(count)]
     hashes = [await ctx.services.hasher.derive(code, salt, scheme, ctx.queue) for code in codes]

@@ -116,7 +116,7 @@ async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
     return _offered(secret, who) if secret else None
 
 
-def shown(ctx: Ctx, row: RowMapping, who: Enrolling) -> dict[str, Any]:
+def again(ctx: Ctx, row: RowMapping, who: Enrolling) -> dict[str, Any]:
     """A live app's secret as `offer` returned it. NotFound if it can no longer be read."""
     try:
         return _offered(credentials.secret_of(ctx, row), who)

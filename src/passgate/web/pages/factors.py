@@ -228,7 +228,9 @@ async def _codes_page(
     text = "\r\n".join((f"{ctx.person.row['display_name']}, {ctx.person.row['email']}", "", *(codes or ()), ""))
     file = f"data:text/plain;charset=utf-8,{quote(text)}"
     fresh = await is_fresh(ctx)
-    return page(request, "account-recovery-codes", ctx, error, fresh=fresh, codes=codes, left=left, size=size, file=file)
+    return page(
+        request, "account-recovery-codes", ctx, error, fresh=fresh, codes=codes, left=left, size=size, file=file
+    )
 
 
 # -- remembered browsers ---------------------------------------------------------------------------

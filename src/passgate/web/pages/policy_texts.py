@@ -109,8 +109,8 @@ FACTORS = {
 
 @dataclass(frozen=True, slots=True)
 class FieldTexts:
-    """One field, or one member of a field that has some (`field.member`). `kind`: `check`, `number`, `one` of the choices or `some` of them; `choices`: each value with its
-    text; `least`, `most`: of a number."""
+    """One field, or one member of a field that has some (`field.member`). `kind`: `check`, `number`, `one` of the
+    choices or `some` of them; `choices`: each value with its text; `least`, `most`: of a number."""
 
     name: str
     kind: str
