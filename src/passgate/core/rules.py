@@ -99,8 +99,8 @@ class Rules(BaseModel):
     )
     mailed_second_factor: Annotated[str, _one_of("everybody", "enrolled")] = Field(
         "everybody",
-        description="Who is asked for a mailed code, where second_among has email_code: everybody, or only those who"
-        " turned it on and have nothing stronger (enrolled)",
+        description="Where second_among has email_code, who is asked for one: everybody, or those who turned it on and"
+        " have nothing stronger (enrolled)",
     )
     password_checks: Annotated[str, _one_of(FULL, LENGTH)] = Field(
         FULL, description="How a new password is checked: full, or in development by its length alone (length)"
