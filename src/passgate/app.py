@@ -266,11 +266,14 @@ class Passgate:
     # -- lifecycle ---------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Prepare the database. SQLite is migrated; another database must have been migrated before."""
+        """Prepare the database. SQLite is migrated; another database must have been migrated before. UnsafeSettings,
+        also for a policy that production does not serve."""
         if self.services.store.is_sqlite:
             await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
         elif await is_behind(self.services.store):
             raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
+        if reasons := await tenants.weak_policies(self.services):
+            raise UnsafeSettings(reasons)
         await installation.load(self.services)
         await tenants.ensure_main(self.services)
         await jobs.tidy(self.services)

@@ -164,6 +164,7 @@ class Factors:
     password: bool
     passkeys: tuple[Passkey, ...]
     totp: datetime | None
+    email_code: datetime | None
     recovery_codes: int
     browsers: tuple[Browser, ...]
 
@@ -185,6 +186,10 @@ class Secret:
         """The QR code of the setup key, as PNG. Raises ValueError for the challenge of another factor."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    sent_to: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:
     codes: tuple[str, ...]
 
@@ -194,16 +199,25 @@ class Browsers:
     next: None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryCodes:
+    count: int
+    mailed: bool
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     first: tuple[str, ...]
     second: str
     second_among: tuple[str, ...]
     least_acr: str
     max_age: int
+    mailed_second_factor: str
+    password_checks: str
     password_alone: int
     password_beside: int
     totp_window: int
     totp_at_once: bool
+    totp_shown_again: bool
+    recovery_codes: RecoveryCodes
     passkey_counter: str
     signup: str
     usernames: str
@@ -365,6 +379,10 @@ class _StepUp(TypedDict, total=False):
     max_age: int | None
     address: bool
 
+class _RecoveryCodesChange(TypedDict, total=False):
+    count: int | None
+    mailed: bool | None
+
 class _Signin:
     async def signup(
         self,
@@ -471,11 +489,23 @@ class _Factors:
     async def totp_qr(self) -> bytes:
         """Get the QR code"""
 
+    async def show_totp(self) -> Secret:
+        """Get the setup key again"""
+
     async def prove_totp(self, *, answer: str) -> None:
         """Confirm the authenticator app"""
 
     async def remove_totp(self) -> None:
         """Remove the authenticator app"""
+
+    async def begin_email_code(self) -> Sent:
+        """Start turning on mailed codes"""
+
+    async def prove_email_code(self, *, answer: str) -> None:
+        """Turn on mailed codes"""
+
+    async def remove_email_code(self) -> None:
+        """Turn off mailed codes"""
 
     async def recovery_codes(self) -> Codes:
         """Generate backup codes"""
@@ -509,10 +539,14 @@ class _Admin:
         second_among: builtins.list[str] | tuple[str, ...] | None = None,
         least_acr: str | None = None,
         max_age: int | None = None,
+        mailed_second_factor: str | None = None,
+        password_checks: str | None = None,
         password_alone: int | None = None,
         password_beside: int | None = None,
         totp_window: int | None = None,
         totp_at_once: bool | None = None,
+        totp_shown_again: bool | None = None,
+        recovery_codes: _RecoveryCodesChange | None = None,
         passkey_counter: str | None = None,
         signup: str | None = None,
         usernames: str | None = None,

@@ -31,7 +31,7 @@ from passgate.core.journey import JOURNEYS
 from passgate.core.permissions import DESCRIPTIONS, PERMISSIONS, ROLES
 from passgate.core.policy import CHECKS
 from passgate.core.roles import MOST as MOST_ROLES
-from passgate.core.rules import OneOf, Rules
+from passgate.core.rules import NESTED, OneOf, Rules
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.hot import HOT
@@ -111,10 +111,17 @@ def _field_default(value: object) -> str:
     return ", ".join(code(word) for word in value) if isinstance(value, tuple) else code(json.dumps(value).strip('"'))
 
 
+def _policy_fields() -> Iterator[tuple[str, FieldInfo]]:
+    """Every field, and the members of those that have some."""
+    for name, field in Rules.model_fields.items():
+        members = NESTED[name].model_fields if name in NESTED else {}
+        yield from [(f"{name}.{member}", one) for member, one in members.items()] or [(name, field)]
+
+
 def policy_page() -> str:
     fields: list[tuple[object, ...]] = [
         (code(name), _kind(field.annotation), _field_default(field.default), _bounds(name, field), field.description)
-        for name, field in Rules.model_fields.items()
+        for name, field in _policy_fields()
     ]
     asked = {name: [one.name for one in JOURNEYS.values() if check in one.checks] for name, check in CHECKS.items()}
     # In each list, the checks that every journey has come last.

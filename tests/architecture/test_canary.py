@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.architecture.test_refusals import Broken, sabotaged
+from tests.core.having import code_of_app, policy, unspelled
 from tests.kit import The, bearer, code_of, handle_of, token_of
 
 FIRST = "canary first password 7c1f"
@@ -62,12 +63,14 @@ def listening() -> Iterator[Ears]:
 
 @dataclass
 class Story:
-    """Sends the requests and keeps every response. `meant`: by secret, the one response that may contain it."""
+    """Sends the requests and keeps every response. `meant`: by secret, the one response that may contain it; `paths`:
+    by secret, the paths of several."""
 
     the: The
     answers: list[httpx2.Response] = field(default_factory=list)
     meant: dict[str, httpx2.Response] = field(default_factory=dict)
     codes: set[str] = field(default_factory=set)
+    paths: dict[str, set[str]] = field(default_factory=dict)
 
     async def heard(self, answer: httpx2.Response) -> None:
         await answer.aread()
@@ -94,6 +97,7 @@ class Story:
         await self.sign_up()
         token = await self.sign_in()
         token = await self.change_password(token)
+        await self.second_factors(token)
         await self.recover()
         await self.mistakes(token)
         await self.trouble()
@@ -140,6 +144,29 @@ class Story:
         answer = await the.http.post("/api/v1/me/password", json={"password": SECOND}, headers=bearer(fresh))
         assert answer.status_code == 204
         return fresh
+
+    async def second_factors(self, token: str) -> None:
+        """Turn on mailed codes, have backup codes mailed, and see the key of an app twice; then give it all up."""
+        the, mine = self.the, bearer(token)
+        rules: dict[str, Any] = {"recovery_codes": {"count": 5, "mailed": True}, "totp_shown_again": True}
+        await policy(
+            the, **rules, second_among=["totp", "recovery_code", "email_code"], mailed_second_factor="enrolled"
+        )
+        assert (await the.http.post("/api/v1/me/email-code", headers=mine)).status_code == 201
+        proof = {"answer": await self.code()}
+        assert (await the.http.post("/api/v1/me/email-code/prove", json=proof, headers=mine)).status_code == 204
+        made = (await the.http.post("/api/v1/me/recovery-codes", headers=mine)).json()["codes"]
+        assert (await the.mails(EMAIL))[0]["kind"] == "recovery_codes"
+        for code in made:
+            self.paths[code] = {"/api/v1/me/recovery-codes", "/dev/mail.json"}
+        offered = (await the.http.post("/api/v1/me/totp", headers=mine)).json()
+        self.paths[offered["secret"]] = {"/api/v1/me/totp", "/api/v1/me/totp/show"}
+        proof = {"answer": code_of_app(the, unspelled(offered["secret"]))}
+        assert (await the.http.post("/api/v1/me/totp/prove", json=proof, headers=mine)).status_code == 204
+        assert (await the.http.post("/api/v1/me/totp/show", headers=mine)).json()["secret"] == offered["secret"]
+        for factor in ("totp", "email-code"):
+            assert (await the.http.delete(f"/api/v1/me/{factor}", headers=mine)).status_code == 204
+        await policy(the)
 
     async def recover(self) -> None:
         the = self.the
@@ -208,12 +235,19 @@ class Story:
 
     def secrets(self) -> set[str]:
         """The secrets to search for, without the prefixes that secret scanners look for."""
-        return {*PASSWORDS, *self.codes, *(made.removeprefix("pg_sin_").removeprefix("pg_ses_") for made in self.meant)}
+        return {
+            *PASSWORDS,
+            *self.codes,
+            *self.paths,
+            *(made.removeprefix("pg_sin_").removeprefix("pg_ses_") for made in self.meant),
+        }
 
     def carriers(self, secret: str) -> list[httpx2.Response]:
         """The responses that may contain the secret."""
         if secret in self.codes:
             return [answer for answer in self.answers if answer.url.path == "/dev/mail.json"]
+        if secret in self.paths:
+            return [answer for answer in self.answers if answer.url.path in self.paths[secret]]
         return [answer for made, answer in self.meant.items() if made.endswith(secret)]
 
 

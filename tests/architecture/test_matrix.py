@@ -131,9 +131,11 @@ def _shares(population: Population) -> dict[str, int]:
 
 
 async def _days(population: Population, ask: Ask) -> list[str]:
-    """The refused codes of a day: those of new addresses, and those of the address that a pending sign-in is for."""
-    ctx = population.folk.ctx
-    found = [f"d:address:{budgets.address_mac(ctx, who.tenant_id, who.id)}" for who in population.people.values()]
+    """The refused codes of a day: those that a session answers, and those of the address that a pending sign-in is
+    for."""
+    ctx, people = population.folk.ctx, population.people.values()
+    macs = [budgets.address_mac(ctx, who.tenant_id, who.id) for who in people]
+    found = [f"d:{name}:{mac}" for mac in macs for name in ("address", "email_code")]
     if ctx.ring.presented(sign_ins.PREFIX, ask.secret) is None:
         return found
     begun = await sign_ins.find(ctx, ask.secret)

@@ -6,8 +6,11 @@ How often each writes is in `api`; proofs are in `actions_proofs`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from passgate.core import account, budgets, enrolment, throttle
 from passgate.core.budgets import Guess, Target
+from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
 from tests.authenticator import Authenticator
 from tests.catalogue.before import remembered, url, with_app
@@ -48,6 +51,48 @@ async def add_passkey(folk: Folk) -> Action:
         await enrolment.prove(folk.acting(actor), "passkey", answer, "My phone")
 
     return act
+
+
+MAILED: dict[str, Any] = {"second_among": ["totp", "email_code"], "mailed_second_factor": "enrolled"}
+
+
+async def send_code(folk: Folk) -> Action:
+    actor = await folk.create()
+    await policy(folk.the, **MAILED)
+    return lambda: enrolment.offer(folk.acting(actor), "email_code")
+
+
+async def turn_on_mailed_codes(folk: Folk) -> Action:
+    return await turn_on_of(folk, await folk.create())
+
+
+async def turn_off_mailed_codes(folk: Folk) -> Action:
+    """Removes the recovery codes too, since no other second factor is left."""
+    actor = await folk.create()
+    await (await turn_on_of(folk, actor))()
+    await folk.add_codes(actor)
+    strong = await folk.strong(actor)
+    return lambda: enrolment.remove(folk.acting(strong), "email_code")
+
+
+async def turn_on_of(folk: Folk, actor: Actor) -> Action:
+    await policy(folk.the, **MAILED)
+    await enrolment.offer(folk.acting(actor), "email_code")
+    code = await folk.code()
+    return lambda: enrolment.prove(folk.acting(actor), "email_code", code)
+
+
+async def display_app(folk: Folk) -> Action:
+    actor = await with_app(folk)
+    await policy(folk.the, totp_shown_again=True)
+    strong = await folk.strong(actor)
+    return lambda: enrolment.totp_again(folk.acting(strong))
+
+
+async def make_mailed_codes(folk: Folk) -> Action:
+    actor = await folk.create()
+    await policy(folk.the, recovery_codes={"count": 5, "mailed": True})
+    return lambda: enrolment.recovery_codes(folk.acting(actor))
 
 
 async def make_codes(folk: Folk) -> Action:

@@ -31,7 +31,9 @@ from tests.catalogue.outcomes import (
     INVALID,
     NEW_PASSWORD,
     PROVE,
+    REFUSED,
     SET_UP,
+    STALE_OR_OUT,
     UNOFFERED,
     Rule,
 )
@@ -258,10 +260,34 @@ OWN: dict[str, Entry] = {
         (Writes(credentials.remove_app, 6),),
         Fresh(lambda folk, who: enrolment.remove(folk.acting(who), "totp")),
     ),
+    f"POST {API}/me/totp/show": Entry(
+        SESSION,
+        (Right(asks.displays_app, 200, FRESH),),
+        (Writes(credentials.display_app, 2),),
+        Fresh(lambda folk, who: enrolment.totp_again(folk.acting(who))),
+    ),
+    f"POST {API}/me/email-code": Entry(
+        SESSION,
+        (Right(asks.begins_mailed_codes, 201, STALE_OR_OUT),),
+        (Writes(credentials.send_code, 5, on_postgres=True),),
+        Fresh(lambda folk, who: enrolment.offer(folk.acting(who), "email_code")),
+    ),
+    f"POST {API}/me/email-code/prove": Entry(
+        SESSION,
+        (Right(asks.turns_on_mailed_codes, 204, {**STALE_OR_OUT, Rule.OTHERS: REFUSED, Rule.LOCKED: REFUSED}),),
+        (Writes(credentials.turn_on_mailed_codes, 8, on_postgres=True),),
+        Fresh(lambda folk, who: enrolment.prove(folk.acting(who), "email_code", "12345678")),
+    ),
+    f"DELETE {API}/me/email-code": Entry(
+        SESSION,
+        (Right(asks.turns_off_mailed_codes, 204, STALE_OR_OUT),),
+        (Writes(credentials.turn_off_mailed_codes, 5),),
+        Fresh(lambda folk, who: enrolment.remove(folk.acting(who), "email_code")),
+    ),
     f"POST {API}/me/recovery-codes": Entry(
         SESSION,
         (Right(asks.makes_codes, 201, FRESH),),
-        (Writes(credentials.make_codes, 15, on_postgres=True),),
+        (Writes(credentials.make_codes, 15, on_postgres=True), Writes(credentials.make_mailed_codes, 10)),
         Fresh(lambda folk, who: enrolment.recovery_codes(folk.acting(who))),
     ),
     f"POST {API}/me/unlock": Entry(

@@ -292,6 +292,37 @@ async def removes_app(population: Population) -> Ask:
     return mine(population, "/me/totp")
 
 
+async def displays_app(population: Population) -> Ask:
+    await population.rules(totp_shown_again=True)
+    return mine(population, "/me/totp/show")
+
+
+BY_MAIL = {"second_among": ["totp", "email_code"], "mailed_second_factor": "enrolled"}
+
+
+async def begins_mailed_codes(population: Population) -> Ask:
+    """Ben has no other second factor."""
+    await population.rules(**BY_MAIL)
+    return mine(population, "/me/email-code", who=population.ben)
+
+
+async def turns_on_mailed_codes(population: Population) -> Ask:
+    """A code that was mailed for something else is wrong here."""
+    code = await population.mailed_code(await begins_mailed_codes(population), population.ben)
+    recovering = handle_of(await population.the.recover(population.ben.email))
+    other = await population.the.code(population.ben.email)
+    assert recovering and other != code
+    asked = mine(population, "/me/email-code/prove", {"answer": code}, population.ben)
+    return asked.with_others({"answer": other})
+
+
+async def turns_off_mailed_codes(population: Population) -> Ask:
+    if not (await population.done("GET", "/me/factors", None, population.ben.token))["email_code"]:
+        asked = await turns_on_mailed_codes(population)
+        await population.done("POST", "/me/email-code/prove", asked.body, asked.secret)
+    return mine(population, "/me/email-code", who=population.ben)
+
+
 async def makes_codes(population: Population) -> Ask:
     return mine(population, "/me/recovery-codes")
 

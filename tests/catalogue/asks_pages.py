@@ -13,12 +13,16 @@ from tests.architecture.population import Ask, Population
 from tests.catalogue.asks import (
     NEVER,
     asks_to_enrol_app,
+    begins_mailed_codes,
+    displays_app,
     gives_passkey,
     has_moved,
     proves_app,
     proves_passkey,
     sets_up_app,
     sets_up_passkey,
+    turns_off_mailed_codes,
+    turns_on_mailed_codes,
     unlocks,
 )
 from tests.kit import OTHER_PASSWORD, PASSWORD, bearer, handle_of
@@ -200,6 +204,22 @@ async def page_proves_app(population: Population) -> Ask:
 
 async def page_removes_app(population: Population) -> Ask:
     return form("/account/totp/remove", population.anna.token, SESSION)
+
+
+async def page_displays_app(population: Population) -> Ask:
+    return form("/account/totp/show", (await displays_app(population)).secret, SESSION)
+
+
+async def page_sends_code(population: Population) -> Ask:
+    return form("/account/email-code/send", (await begins_mailed_codes(population)).secret, SESSION)
+
+
+async def page_turns_on_mailed_codes(population: Population) -> Ask:
+    return as_form(await turns_on_mailed_codes(population), "/account/email-code", SESSION, "code")
+
+
+async def page_turns_off_mailed_codes(population: Population) -> Ask:
+    return form("/account/email-code/remove", (await turns_off_mailed_codes(population)).secret, SESSION)
 
 
 async def page_makes_codes(population: Population) -> Ask:

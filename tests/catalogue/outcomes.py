@@ -70,6 +70,8 @@ SET_UP: Row = {**_ANSWER, Rule.PERSON: INVALID, Rule.OTHERS: REFUSED}
 FINISH: Row = {**HANDLE, Rule.PERSON: INVALID, Rule.SECOND: MISSING}
 CARRIED: Row = {Rule.PERSON: ENDED, Rule.TENANT: ENDED, Rule.HANDLE: Expected(401, "credential_invalid")}
 FRESH: Row = {**CARRIED, Rule.SECOND: STEP_UP, Rule.STALE: STEP_UP}
+STALE_OR_OUT: Row = {**CARRIED, Rule.STALE: STEP_UP}
+"""Of somebody who has no second factor that could be missing."""
 BY_ID: Row = {**FRESH, Rule.OTHERS: NOT_FOUND}
 BY_CODE: Row = {**FRESH, Rule.OTHERS: REFUSED, Rule.WAITS: THROTTLED}
 """The person was just shown what to answer with: waits, and never closed. A session spends nothing of its origin's."""
@@ -81,6 +83,7 @@ VISITOR: Row = {Rule.PERSON: OUT, Rule.TENANT: OUT, Rule.HANDLE: OUT}
 AGAIN = Expected(303, "/signin/password", ("sign_in",))
 """A page that needs a fresh proof redirects to the start of one."""
 FRESH_PAGE: Row = {**VISITOR, Rule.STALE: AGAIN, Rule.SECOND: AGAIN}
+STALE_PAGE: Row = {**VISITOR, Rule.STALE: AGAIN}
 
 CODE_PAGE: Row = {**FRESH_PAGE, Rule.OTHERS: REFUSED, Rule.WAITS: THROTTLED}
 MAILED_CODE_PAGE: Row = {**FRESH_PAGE, Rule.OTHERS: REFUSED, Rule.LOCKED: REFUSED}

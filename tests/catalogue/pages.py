@@ -25,7 +25,9 @@ from tests.catalogue.outcomes import (
     PEEK,
     PENDING_PAGE,
     PROVE_PAGE,
+    REFUSED,
     SET_UP,
+    STALE_PAGE,
     STEP_UP,
     THROTTLED,
     TO_CODE,
@@ -237,12 +239,29 @@ FACTORS: dict[str, Entry] = {
     "GET /account/totp": Entry(
         VISITING,
         (Right(asks.page_shows_own_app, 200, {**VISITOR, Rule.SECOND: Expected(200), Rule.STALE: Expected(200)}),),
-        stops=(Stop("account-totp", account.new_app, MEMBER), Stop("account-totp", account.another_app, MEMBER)),
+        stops=(
+            Stop("account-totp", account.new_app, MEMBER),
+            Stop("account-totp", account.another_app, MEMBER),
+            Stop("account-totp", account.app_again, MEMBER),
+        ),
     ),
     "POST /account/totp/offer": does(Right(asks.page_begins_app, 303, FRESH_PAGE)),
+    "POST /account/totp/show": does(Right(asks.page_displays_app, 200, FRESH_PAGE)),
     "POST /account/totp": does(Right(asks.page_proves_app, 303, CODE_PAGE)),
     "GET /account/totp/remove": shows(Stop("account-totp-remove", account.app_leaving, MEMBER)),
     "POST /account/totp/remove": does(Right(asks.page_removes_app, 303, FRESH_PAGE)),
+    "GET /account/email-code": shows(
+        Stop("account-email-code", account.mailed_codes_off, MEMBER),
+        Stop("account-email-code", account.mailed_code_sent, MEMBER),
+        Stop("account-email-code:proof_refused", account.mailed_code_wrong, MEMBER),
+        Stop("account-email-code", account.mailed_codes_on, MEMBER),
+        Stop("account-email-code", account.mailed_codes_unproved, STALE),
+    ),
+    "POST /account/email-code/send": does(Right(asks.page_sends_code, 303, STALE_PAGE)),
+    "POST /account/email-code": does(
+        Right(asks.page_turns_on_mailed_codes, 303, {**STALE_PAGE, Rule.OTHERS: REFUSED, Rule.LOCKED: REFUSED})
+    ),
+    "POST /account/email-code/remove": does(Right(asks.page_turns_off_mailed_codes, 303, STALE_PAGE)),
     "GET /account/recovery-codes": shows(
         Stop("account-recovery-codes", account.no_codes, MEMBER),
         Stop("account-recovery-codes", account.ten_codes, MEMBER),

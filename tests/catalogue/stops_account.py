@@ -101,6 +101,38 @@ async def another_app(anna: Person) -> None:
     await anna.open("/account/totp")
 
 
+async def app_again(anna: Person) -> None:
+    await rule(anna.face, totp_shown_again=True)
+    await with_app(anna)
+    await anna.open("/account/totp")
+    await anna.send("/account/totp/show")
+
+
+async def mailed_codes_off(anna: Person) -> None:
+    await rule(anna.face, second_among=["totp", "email_code"], mailed_second_factor="enrolled")
+    await anna.open("/account/email-code")
+
+
+async def mailed_codes_unproved(anna: Person) -> None:
+    await mailed_codes_off(anna)
+
+
+async def mailed_code_sent(anna: Person) -> None:
+    await mailed_codes_off(anna)
+    await anna.send("/account/email-code/send")
+
+
+async def mailed_code_wrong(anna: Person) -> None:
+    await mailed_code_sent(anna)
+    await anna.send("/account/email-code", code="00000000")
+
+
+async def mailed_codes_on(anna: Person) -> None:
+    await mailed_code_sent(anna)
+    await anna.send("/account/email-code", code=await anna.face.code(anna.email, "factor_code"))
+    await anna.open("/account/email-code")
+
+
 async def app_leaving(anna: Person) -> None:
     await with_app(anna)
     await anna.open("/account/totp/remove")

@@ -455,7 +455,8 @@ def test_doctor_reminds_of_the_proxy(lite_shell: Shell) -> None:
 
 
 def test_production_refuses_a_stored_policy(shell: Shell) -> None:
-    """A password of 8 characters as the only factor: named by tenant. Commands still work, and so does development."""
+    """A short password as the only factor, or one that is hardly checked: named by tenant. Commands still work, and so
+    does development."""
     production = {
         "ENVIRONMENT": "production",
         "PUBLIC_URL": "https://id.example.com",
@@ -475,6 +476,10 @@ def test_production_refuses_a_stored_policy(shell: Shell) -> None:
         assert [name for name in ("acme", "globex", "umbrella") if name in refused.out + refused.err] == ["acme"]
     assert shell("user", "list", **production).code == 0
     assert shell("doctor", SECRETS=SECRET).code == 0
+    asyncio.run(_policies(shell, acme={}, globex={"password_checks": "length"}))
+    refused = shell("doctor", **production)
+    assert (refused.code, re.findall("PASSWORD_[A-Z]+", refused.out + refused.err)) == (1, ["PASSWORD_UNCHECKED"])
+    assert [name for name in ("acme", "globex", "umbrella") if name in refused.out + refused.err] == ["globex"]
 
 
 async def _policies(shell: Shell, **policies: dict[str, object]) -> None:

@@ -17,7 +17,7 @@ from passgate.store.tables import outbox
 from tests.core.behind import Folk
 from tests.kit import The, bearer, handle_of, running, settings_for
 
-WITH_CODE = {"signup_code", "signin_code", "recovery_code", "address_code"}
+WITH_CODE = {"signup_code", "signin_code", "recovery_code", "address_code", "factor_code"}
 
 
 @pytest.mark.parametrize("kind", mail.LETTERS)

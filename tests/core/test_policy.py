@@ -54,7 +54,7 @@ def is_reachable(rules: Rules) -> bool:
 
 
 OWN = ("password", "passkey", "totp", "recovery_code")
-"""What a person can have enrolled; a mailed code needs no enrolling."""
+"""What a person can have enrolled; a mailed code needs no enrolling, and can be turned on."""
 
 
 def some(values: tuple[str, ...]) -> st.SearchStrategy[tuple[str, ...]]:
@@ -72,9 +72,10 @@ RULES = st.builds(
     second=st.sampled_from(["never", "if_enrolled", "always"]),
     second_among=some(SECOND),
     least_acr=st.sampled_from(LEVELS),
+    mailed_second_factor=st.sampled_from(["everybody", "enrolled"]),
 ).filter(is_meetable)
 PROOFS = st.lists(st.sampled_from(sorted(PROVABLE)), unique_by=lambda proof: proof.partition("+")[0]).map(tuple)
-ENROLLED = st.frozensets(st.sampled_from(OWN))
+ENROLLED = st.frozensets(st.sampled_from((*OWN, MAILED)))
 PURPOSE, FLOOR = st.sampled_from(PURPOSES), st.sampled_from(LEVELS)
 
 
@@ -211,6 +212,48 @@ def test_recovery_sets_nothing_up_before_an_enrolled_factor_is_proved(
     if factors(proofs) & {MAILED, "link"}:
         offered = {factor for way in decision.ways for factor in way}
         assert possessed <= offered <= possessed | set(WAYS_BACK)
+
+
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR)
+def test_a_mailed_code_stands_for_nothing_that_lasts(
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str
+) -> None:
+    """Where people turn mailed codes on, somebody with an app or a passkey of the tenant's list is never asked for one
+    as the second factor, and never let in by one."""
+    rules = rules.model_copy(update={"mailed_second_factor": "enrolled"})
+    lasting = has & set(rules.second_among) & {"totp", "passkey"}
+    if rules.second == "never" or not lasting:
+        return
+    decision = decide(rules, purpose, proofs, has, floor)
+    if isinstance(decision, Need) and decision.reason == "second_factor":
+        assert not decision.offers(MAILED)
+    if isinstance(decision, Enough):
+        others = tuple(proof for proof in proofs if proof != MAILED)
+        assert meets(others, AAL2) or shows_two(rules, proofs, but=frozenset({MAILED}))
+
+
+@given(RULES, PROOFS, ENROLLED)
+def test_a_mailed_code_is_asked_of_those_who_turned_it_on(
+    rules: Rules, proofs: tuple[str, ...], has: frozenset[str]
+) -> None:
+    rules = rules.model_copy(update={"mailed_second_factor": "enrolled", "second": "if_enrolled"})
+    decision = decide(rules, "signin", proofs, has)
+    if isinstance(decision, Need) and decision.reason == "second_factor" and decision.offers(MAILED):
+        assert MAILED in has
+        assert MAILED in rules.second_among
+
+
+@given(RULES, ENROLLED, st.lists(st.sampled_from([MAILED, "link", "recovery_code+mailed"]), unique=True).map(tuple))
+def test_a_mailbox_alone_recovers_nothing_that_lasts(
+    rules: Rules, has: frozenset[str], proofs: tuple[str, ...]
+) -> None:
+    """A backup code that was mailed shows no more than the mailbox that proved the address."""
+    if rules.second == "never" or not has & {"totp", "passkey"}:
+        return
+    decision = decide(rules, "recovery", proofs, has)
+    assert isinstance(decision, Need)
+    assert not decision.enrol
+    assert not {"recovery_code+mailed"} & set(proofs) or not decision.offers("recovery_code")
 
 
 # -- properties of reachable sign-ins --------------------------------------------------------------
@@ -372,6 +415,66 @@ def test_the_defaults(
             assert decision.acr == expected
         case Refuse():
             assert expected == "refuse"
+
+
+# -- mailed codes ----------------------------------------------------------------------------------
+
+
+def test_a_backup_code_that_was_mailed_is_worth_its_mailbox() -> None:
+    mailed = ("password", "recovery_code+mailed")
+    assert (reached(("password", "recovery_code")), reached(mailed)) == (AAL2, AAL1)
+    entered = decide(Rules(), "signin", mailed, PASSWORD_AND_APP | {"recovery_code"})
+    assert isinstance(entered, Enough)
+    assert entered.acr == AAL1
+    alone = decide(
+        Rules(), "recovery", ("email_code", "recovery_code+mailed"), frozenset({"password", "recovery_code"})
+    )
+    assert isinstance(alone, Need)
+    assert (alone.listed(), alone.enrol) == ([["password"]], True), "it stands for itself"
+    undone = ("email_code", "recovery_code+mailed")
+    has = frozenset({"totp", "recovery_code"})
+    journey, demanded = JOURNEYS["undo"], frozenset({"totp"})
+    asked = policy.decide(FACTORS, Rules(), journey, undone, has, demanded=demanded)
+    assert isinstance(asked, Need)
+    assert asked.listed() == [["totp"]]
+
+
+BY_MAIL = Rules(second_among=("totp", "recovery_code", "email_code"), mailed_second_factor="enrolled")
+MAILED_TABLE: list[tuple[tuple[str, ...], frozenset[str], Expected]] = [
+    (("password",), frozenset({"password"}), AAL1),
+    (("password",), frozenset({"password", MAILED}), ([[MAILED]], False)),
+    (("password",), frozenset({"password", MAILED, "recovery_code"}), ([["recovery_code"], [MAILED]], False)),
+    (("password", MAILED), frozenset({"password", MAILED}), AAL1),
+    (("password",), frozenset({"password", MAILED, "totp"}), ([["totp"]], False)),
+    (("password", MAILED), frozenset({"password", MAILED, "totp"}), ([["totp"]], False)),
+    (("email_code+link", "password"), frozenset({"password", MAILED, "totp"}), ([["totp"]], False)),
+    (("password", "totp"), frozenset({"password", MAILED, "totp"}), AAL2),
+    # A passkey is no second factor of this list, so it does not stand before the mailed code.
+    (("password",), frozenset({"password", MAILED, "passkey"}), ([[MAILED]], False)),
+]
+
+
+@pytest.mark.parametrize(("proofs", "has", "expected"), MAILED_TABLE)
+def test_who_is_asked_for_a_mailed_code(proofs: tuple[str, ...], has: frozenset[str], expected: Expected) -> None:
+    decision = decide(BY_MAIL, "signin", proofs, has)
+    if isinstance(decision, Need):
+        assert (decision.listed(), decision.enrol) == expected
+    else:
+        assert isinstance(decision, Enough)
+        assert decision.acr == expected
+
+
+def test_where_everybody_needs_a_second_factor_a_mailed_code_is_the_last_one() -> None:
+    always = BY_MAIL.model_copy(update={"second": "always"})
+    asked = decide(always, "signin", ("password",), frozenset({"password"}))
+    assert isinstance(asked, Need)
+    assert (asked.listed(), asked.enrol) == ([[MAILED]], False)
+    with_app = decide(always, "signin", ("password", MAILED), PASSWORD_AND_APP)
+    assert isinstance(with_app, Need)
+    assert with_app.listed() == [["totp"]]
+
+
+# -- remembered browsers, forced factors, levels ---------------------------------------------------
 
 
 def test_a_remembered_browser_by_default() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from passgate.core import policy
 from passgate.core.factors import FACTORS
-from passgate.core.rules import AAL2, AAL3, LEVELS, PHR, Rules
+from passgate.core.rules import AAL2, AAL3, LEVELS, PHR, Rules, weak_passwords
 from passgate.errors import Invalid
 
 
@@ -27,10 +27,14 @@ CHANGES = st.fixed_dictionaries(
         "second_among": some(FACTORS.second),
         "least_acr": st.sampled_from(LEVELS),
         "max_age": st.integers(0, 86_400),
-        "password_alone": st.integers(8, 64),
+        "mailed_second_factor": st.sampled_from(["everybody", "enrolled"]),
+        "password_checks": st.sampled_from(["full", "length"]),
+        "password_alone": st.integers(6, 64),
         "password_beside": st.integers(8, 64),
         "totp_window": st.integers(0, 2),
         "totp_at_once": st.booleans(),
+        "totp_shown_again": st.booleans(),
+        "recovery_codes": st.fixed_dictionaries({"count": st.integers(5, 16), "mailed": st.booleans()}),
         "passkey_counter": st.sampled_from(["refuse", "note"]),
         "remember_days": st.integers(0, 365),
     },
@@ -49,7 +53,11 @@ def test_what_a_tenant_keeps_is_read_again(change: dict[str, object]) -> None:
     assert Rules.from_json(rules.differences(), FACTORS) == rules
     assert all(rules.to_json()[name] == value for name, value in change.items())
     default = Rules().to_json()
-    assert rules.differences() == {name: value for name, value in rules.to_json().items() if value != default[name]}
+    stored = {name: value for name, value in rules.to_json().items() if value != default[name]}
+    if codes := stored.get("recovery_codes"):
+        was = default["recovery_codes"]
+        stored["recovery_codes"] = {member: value for member, value in codes.items() if value != was[member]}
+    assert rules.differences() == stored
     assert Rules().changed({}, FACTORS) == Rules()
     assert rules.changed({}, FACTORS) == rules
 
@@ -85,8 +93,16 @@ FAULTS: list[tuple[str, object, str]] = [
     ("max_age", True, "type"),
     ("max_age", 1.0, "type"),
     ("max_age", None, "type"),
-    ("password_alone", 7, "value"),
+    ("password_alone", 5, "value"),
     ("password_alone", 65, "value"),
+    ("password_checks", "none", "value"),
+    ("password_checks", None, "value"),
+    ("mailed_second_factor", "nobody", "value"),
+    ("mailed_second_factor", True, "value"),
+    ("totp_shown_again", 1, "type"),
+    ("recovery_codes", None, "type"),
+    ("recovery_codes", 10, "type"),
+    ("recovery_codes", [], "type"),
     ("password_beside", 7, "value"),
     ("password_beside", "8", "type"),
     ("totp_window", 3, "value"),
@@ -108,6 +124,51 @@ def test_each_fault_has_its_word(field: str, value: object, word: str) -> None:
     with pytest.raises(Invalid) as refused:
         Rules().changed({field: value, "second": "always"} if field != "second" else {field: value}, FACTORS)
     assert refused.value.fields == {field: word}
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ({"count": 4}, {"recovery_codes.count": "value"}),
+        ({"count": 17}, {"recovery_codes.count": "value"}),
+        ({"count": "10"}, {"recovery_codes.count": "type"}),
+        ({"count": True}, {"recovery_codes.count": "type"}),
+        ({"count": None, "mailed": 1}, {"recovery_codes.count": "type", "recovery_codes.mailed": "type"}),
+        ({"more": 1}, {"recovery_codes.more": "unknown"}),
+    ],
+)
+def test_members_of_a_field_have_faults_of_their_own(given: dict[str, object], fields: dict[str, str]) -> None:
+    with pytest.raises(Invalid) as refused:
+        Rules().changed({"recovery_codes": given}, FACTORS)
+    assert refused.value.fields == fields
+
+
+def test_members_that_are_left_out_stay() -> None:
+    rules = Rules().changed({"recovery_codes": {"mailed": True}}, FACTORS)
+    more = rules.changed({"recovery_codes": {"count": 5}}, FACTORS)
+    assert (more.recovery_codes.count, more.recovery_codes.mailed) == (5, True)
+    assert rules.changed({"recovery_codes": {}}, FACTORS) == rules
+    stored = {"recovery_codes": {"count": 7, "of a later version": 1}}
+    assert Rules.from_json(stored, FACTORS).recovery_codes.count == 7
+    assert not Rules.from_json(stored, FACTORS).recovery_codes.mailed
+
+
+@pytest.mark.parametrize(
+    ("stored", "fields"),
+    [
+        ({}, []),
+        ({"password_alone": 15, "password_checks": "full"}, []),
+        ({"password_alone": 14}, ["password_alone"]),
+        ({"password_checks": "length"}, ["password_checks"]),
+        ({"password_checks": "of a later version"}, ["password_checks"]),
+        ({"password_alone": 6, "password_checks": "length"}, ["password_alone", "password_checks"]),
+    ],
+)
+def test_what_only_development_may_have(stored: dict[str, object], fields: list[str]) -> None:
+    assert [one.field for one in weak_passwords(stored)] == fields
+    served = Rules.from_json(stored, FACTORS).in_production()
+    assert weak_passwords(served.to_json()) == []
+    assert Rules(password_alone=20).in_production() == Rules(password_alone=20)
 
 
 def test_all_faults_are_reported_at_once_without_their_values() -> None:

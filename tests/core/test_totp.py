@@ -18,8 +18,19 @@ from hypothesis import strategies as st
 from passgate.core.factors import totp
 from passgate.store.tables import credential, ticket
 from passgate.world import SECOND
-from tests.core.having import add_app, begun, code_of_app, me, policy, prove, signed_in, unspelled
-from tests.kit import The, code_of, handle_of, token_of
+from tests.core.having import (
+    add_app,
+    begun,
+    code_of_app,
+    me,
+    policy,
+    prove,
+    prove_each,
+    signed_in,
+    step_up,
+    unspelled,
+)
+from tests.kit import Person, The, code_of, handle_of, token_of
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 COUNTED: dict[str, Any] = json.loads((VECTORS / "rfc4226_hotp.json").read_text())
@@ -93,6 +104,24 @@ async def test_the_window_is_the_tenants(lite: The) -> None:
         for away in (-window, window) if window else (0,):
             await signed_in(lite, anna, ("totp", code_of_app(lite, secret, away)))
         lite.clock.forward(3600)
+
+
+async def test_no_code_of_the_widest_window_opens_twice_however_it_is_typed(lite: The) -> None:
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    await policy(lite, totp_window=2)
+    lite.clock.forward(3600)
+    code, wide = code_of_app(lite, secret, 2), str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+    fullwidth = str.maketrans("0123456789", "０１２３４５６７８９")
+    await signed_in(lite, anna, ("totp", code.translate(wide)))
+    lite.clock.forward(2 * totp.PERIOD)  # now it is the present code, and later the oldest one of the window
+    for away in (0, 2):
+        for text in (code, code.translate(wide), code.translate(fullwidth), f"{code[:3]}\u200b{code[3:]}", f" {code}-"):
+            handle = await begun(lite, anna.email)
+            assert code_of(await prove(lite, handle, "totp", text)) == "proof_refused", (away, text)
+        lite.clock.forward(2 * totp.PERIOD)
+    lite.clock.forward(24 * 3600)
+    await signed_in(lite, anna, ("totp", code_of_app(lite, secret, -2)))
 
 
 async def test_however_it_is_typed(lite: The) -> None:
@@ -197,3 +226,73 @@ async def test_where_the_tenant_takes_a_secret_without_a_first_code(the: The) ->
     proved = await prove(the, handle, "totp", code_of_app(the, secret))
     assert (proved.json()["amr"], proved.json()["acr"]) == (["pwd", "otp"], "urn:passgate:aal2")
     token_of(await the.finish(handle))
+
+
+async def test_where_the_first_code_is_left_out_it_still_counts_once(lite: The) -> None:
+    """A secret that is active at once takes the place of an older app, mails its owner, and none of its codes opens
+    twice."""
+    anna = await lite.person()
+    await add_app(lite, anna)
+    await policy(lite, totp_at_once=True)
+    secret = unspelled((await me(lite, "POST", "totp", anna)).json()["secret"])
+    live = [row for row in await lite.rows(credential) if row["kind"] == "totp" and row["revoked_at"] is None]
+    assert len(live) == 1
+    assert next(mail["kind"] for mail in await lite.mails(anna.email)) == "factor_added"
+    code = code_of_app(lite, secret)
+    await signed_in(lite, anna, ("totp", code))
+    assert code_of(await prove(lite, await begun(lite, anna.email), "totp", code)) == "proof_refused"
+    assert code_of(await me(lite, "POST", "totp/prove", anna, {"answer": code})) == "proof_refused"
+
+
+# -- displayed again -------------------------------------------------------------------------------
+
+
+async def test_ones_own_app_is_displayed_again(the: The) -> None:
+    anna = await the.person()
+    offered = (await me(the, "POST", "totp", anna)).json()
+    secret = unspelled(offered["secret"])
+    await me(the, "POST", "totp/prove", anna, {"answer": code_of_app(the, secret)})
+    refused = await me(the, "POST", "totp/show", anna)
+    assert (refused.status_code, code_of(refused)) == (404, "not_found"), "by default it is shown once"
+    await policy(the, totp_shown_again=True)
+    before = [row for row in await the.rows(credential) if row["kind"] == "totp"]
+    again = await me(the, "POST", "totp/show", anna)
+    assert (again.status_code, again.json()) == (200, {**offered, "active": True})
+    assert again.headers["cache-control"] == "no-store"
+    assert [row for row in await the.rows(credential) if row["kind"] == "totp"] == before
+    assert (await the.events())[-1] == "account:factor:displayed"
+    assert (await the.mails(anna.email))[0]["kind"] == "factor_displayed"
+    the.clock.forward(totp.PERIOD)
+    await signed_in(the, anna, ("totp", code_of_app(the, secret)))
+
+
+async def test_it_is_displayed_after_a_fresh_proof_of_the_app_itself(lite: The) -> None:
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    await policy(lite, totp_shown_again=True)
+    strong = await signed_in(lite, anna, ("totp", code_of_app(lite, secret)))
+    lite.clock.forward(301)
+    before = await lite.everything(but=("session", "carrier", "person"))
+    stale = await me(lite, "POST", "totp/show", strong)
+    assert (stale.status_code, code_of(stale)) == (401, "insufficient_user_authentication")
+    assert "urn:passgate:aal2" in stale.headers["www-authenticate"]
+    assert await lite.everything(but=("session", "carrier", "person")) == before
+    handle = await step_up(lite, strong)
+    await prove_each(lite, handle, ("password", anna.password))
+    assert code_of(await lite.finish(handle)) == "proof_missing"
+    await prove_each(lite, handle, ("totp", code_of_app(lite, secret)))
+    fresh = Person(anna.email, anna.password, token_of(await lite.finish(handle)))
+    assert (await me(lite, "POST", "totp/show", fresh)).status_code == 200
+
+
+async def test_without_an_app_there_is_nothing_to_show(lite: The) -> None:
+    """Neither one that waits for its first code, nor one that was removed, nor somebody else's."""
+    anna, bert = await lite.person(), await lite.person("bert@example.com")
+    await policy(lite, totp_shown_again=True)
+    await me(lite, "POST", "totp", anna)
+    assert code_of(await me(lite, "POST", "totp/show", anna)) == "not_found"
+    await add_app(lite, anna)
+    assert code_of(await me(lite, "POST", "totp/show", bert)) == "not_found"
+    assert (await me(lite, "DELETE", "totp", anna)).status_code == 204
+    assert code_of(await me(lite, "POST", "totp/show", anna)) == "not_found"
+    assert "account:factor:displayed" not in await lite.events()

@@ -223,6 +223,22 @@ async def test_whoever_it_is(population: Population, way: Callable[[Population, 
     assert any(work.statements for _, work in seen["known"])
 
 
+async def test_whoever_turned_mailed_codes_on(population: Population) -> None:
+    """Before the first factor is proved nothing differs between those who turned them on and anybody else."""
+    mailed = "a" + str(KINDS.index("known")) + "@example.com"
+    found = await population.folk.tenant()
+    async with population.folk.ctx.write() as db:
+        known = await people.by_key(db, found.id, mailed)
+        assert known is not None
+        await credentials.add(population.folk.ctx, db, found.id, known["id"], "email_code")
+    rules = {"second_among": ["totp", "email_code"], "mailed_second_factor": "enrolled"}
+    await rule(population.the, **rules)
+    kinds = ("unknown", "known", "with_app", "no_password")
+    for way in (signing_in, by_passkey):
+        seen = [await way(population, population.address(kind)) for kind in kinds]
+        assert seen[0] == seen[1] == seen[2] == seen[3]
+
+
 # -- by username -----------------------------------------------------------------------------------
 
 

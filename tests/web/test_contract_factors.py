@@ -46,6 +46,10 @@ CHANGES: list[Endpoint] = [
     ("GET", "totp/qr", None),
     ("POST", "totp/prove", {"answer": "000000"}),
     ("DELETE", "totp", None),
+    ("POST", "totp/show", None),
+    ("POST", "email-code", None),
+    ("POST", "email-code/prove", {"answer": "00000000"}),
+    ("DELETE", "email-code", None),
     ("POST", "recovery-codes", None),
 ]
 """Endpoints that require a fresh proof."""
@@ -163,7 +167,14 @@ async def test_guesses_at_a_first_code_wait(the: The) -> None:
 async def test_everything_in_one_request(lite: The) -> None:
     anna = await lite.person()
     nothing = await lite.http.get("/api/v1/me/factors", headers=anna.auth)
-    assert nothing.json() == {"password": True, "passkeys": [], "totp": None, "recovery_codes": 0, "browsers": []}
+    assert nothing.json() == {
+        "password": True,
+        "passkeys": [],
+        "totp": None,
+        "email_code": None,
+        "recovery_codes": 0,
+        "browsers": [],
+    }
     await add_app(lite, anna)
     one = await add_passkey(lite, anna, Authenticator())
     await add_codes(lite, anna)

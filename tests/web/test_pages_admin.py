@@ -459,6 +459,24 @@ async def test_the_policy_is_changed(owner: Browser) -> None:
     assert after["audit_event"] == before["audit_event"], "nothing was changed, and nothing is recorded"
 
 
+async def test_members_of_a_field_are_fields_of_the_form(owner: Browser) -> None:
+    """One that the form does not change stays, whatever another tab has made of it meanwhile."""
+    old = next(form for form in (await owner.page("/admin/policy")).forms if form.action == "/admin/policy")
+    assert old.fields["recovery_codes.count"] == "10"
+    led(await owner.send("/admin/policy", **{"recovery_codes.mailed": "1"}))
+    led(await owner.http.post("/admin/policy", data={**old.fields, "recovery_codes.count": "5"}))
+    assert json.loads(await _policy(owner.the)) == {"recovery_codes": {"count": 5, "mailed": True}}
+    given = {"password_checks": "length", "password_alone": "6", "totp_shown_again": "1"}
+    led(await owner.send("/admin/policy", **given, mailed_second_factor="enrolled"))
+    stored = json.loads(await _policy(owner.the))
+    assert {name: stored[name] for name in stored if name != "recovery_codes"} == {
+        "password_checks": "length",
+        "password_alone": 6,
+        "totp_shown_again": True,
+        "mailed_second_factor": "enrolled",
+    }
+
+
 async def test_two_tabs_change_two_fields(owner: Browser) -> None:
     """A field that the other tab has changed meanwhile stays as it is."""
     old = next(form for form in (await owner.page("/admin/policy")).forms if form.action == "/admin/policy")
@@ -476,6 +494,10 @@ async def test_two_tabs_change_two_fields(owner: Browser) -> None:
         ({"remember_days": ""}, "remember_days"),
         ({"remember_days": "9" * 30}, "remember_days"),
         ({"second": "perhaps"}, "second"),
+        ({"recovery_codes.count": "4"}, "recovery_codes.count"),
+        ({"recovery_codes.count": "five"}, "recovery_codes.count"),
+        ({"mailed_second_factor": "nobody"}, "mailed_second_factor"),
+        ({"password_checks": "none"}, "password_checks"),
         ({"was": "[]"}, ""),
         ({"was": "nonsense"}, ""),
     ],

@@ -125,7 +125,7 @@ async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
     where such a policy is mended. A database that cannot be read has its own reason."""
     from sqlalchemy import inspect, text  # noqa: PLC0415
 
-    from passgate.settings import SHORTEST_PASSWORD_ALONE  # noqa: PLC0415
+    from passgate.core.rules import weak_reasons  # noqa: PLC0415
 
     if settings.is_development or (settings.is_sqlite and not database_file(settings).exists()):
         return []
@@ -137,12 +137,7 @@ async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
             rows = await db.rows(text("SELECT name, policy FROM tenant ORDER BY name"))
     finally:
         await store.close()
-    lengths = {row["name"]: json.loads(row["policy"]).get("password_alone") for row in rows}
-    return [
-        ("PASSWORD_SHORT", f"The policy of tenant {name} must set password_alone to {SHORTEST_PASSWORD_ALONE} or more.")
-        for name, length in lengths.items()
-        if isinstance(length, int) and length < SHORTEST_PASSWORD_ALONE
-    ]
+    return weak_reasons({row["name"]: row["policy"] for row in rows})
 
 
 def key_reasons(settings: Settings) -> list[tuple[str, str]]:

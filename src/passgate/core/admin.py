@@ -14,7 +14,7 @@ from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.events import Event
 from passgate.core.journey import JOURNEYS, SIGN_IN
-from passgate.core.rules import LEVELS, SHORTEST_ALONE, SIGNUP, Rules
+from passgate.core.rules import LEVELS, SIGNUP, Rules, weak_passwords
 from passgate.errors import Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
 
@@ -56,10 +56,10 @@ async def change_policy(ctx: Ctx, tenant_id: str, data: dict[str, Any]) -> Rules
 
 
 async def _check_reach(ctx: Ctx, db: Db, rules: Rules, data: dict[str, Any]) -> None:
-    """Invalid for rules that nobody can meet, or that whoever changes them can't; in production also for passwords of
-    less than 15 characters used alone (NIST SP 800-63B-4 §3.1.1.2)."""
-    if not ctx.settings.is_development and rules.password_alone < SHORTEST_ALONE:
-        raise Invalid({"password_alone": "value"})
+    """Invalid for rules that nobody can meet, or that whoever changes them can't; in production also for rules that let
+    weak passwords in."""
+    if not ctx.settings.is_development and (weak := weak_passwords(rules.to_json())):
+        raise Invalid(dict.fromkeys((one.field for one in weak), "value"))
     is_met = policy.is_reachable(ctx.factors, rules)
     if is_met and not isinstance(ctx.principal, Operator):
         best = await credentials.best_proofs(ctx, db, *ctx.person.key)

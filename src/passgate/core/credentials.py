@@ -237,10 +237,13 @@ def counting(rows: frozenset[str] | None) -> ColumnElement[bool]:
 
 
 def _is_restorable(ctx: Ctx) -> ColumnElement[bool]:
-    """Something possessed that was neither used up nor erased."""
+    """Something possessed that was neither used up nor erased, or something turned on, which has no secret."""
     codes = [name for name in ctx.factors.possession if not ctx.factors[name].is_lasting]
     unused = and_(credential.c.kind.in_(codes), credential.c.last_used_at.is_(None))
-    return and_(credential.c.kind.in_(ctx.factors.possession), or_(credential.c.secret_sealed.is_not(None), unused))
+    possessed = and_(
+        credential.c.kind.in_(ctx.factors.possession), or_(credential.c.secret_sealed.is_not(None), unused)
+    )
+    return or_(possessed, credential.c.kind.in_(ctx.factors.chosen))
 
 
 async def usable_kinds(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rows: frozenset[str]) -> frozenset[str]:

@@ -6,9 +6,10 @@ Not here: enrolment during a sign-in, which is `signin`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from passgate.core import account, budgets, credentials, people, proof, sessions, tenants
+from passgate.core import account, budgets, credentials, mail, people, policy, proof, sessions, tenants
 from passgate.core.action import ANYBODY, Ends, action, within
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
@@ -16,21 +17,21 @@ from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import NEW, Answer, Compared, Enrolling, Factor, SetUp
-from passgate.core.factors import device, passkey, password, recovery_code, totp
-from passgate.core.policy import own_level
+from passgate.core.factors import device, email_code, passkey, password, recovery_code, totp
 from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.signin import checked_answer
 from passgate.core.tenants import Tenant
-from passgate.errors import Invalid, NotFound, SessionEnded
+from passgate.errors import Conflict, Invalid, NotFound, SessionEnded
 from passgate.store import Db
 
 LONGEST_LABEL = 60
 
 
 async def overview(ctx: Ctx) -> dict[str, Any]:
-    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, browsers: […],
-    remember_days, own: factors without a handwritten page, as {factor, since: instant or None}, locked: the names of
-    factors that wrong answers have locked for somebody}."""
+    """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, email_code: instant or
+    None, can_mail: whether mailed codes can be turned on, can_show: whether the app can be shown again, codes_in_set:
+    how many backup codes a set has, browsers: […], remember_days, own: factors without a handwritten page, as {factor,
+    since: instant or None}, locked: the names of factors that wrong answers have locked for somebody}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db)
         kinds = await credentials.kinds(db, *ctx.person.key)
@@ -41,6 +42,10 @@ async def overview(ctx: Ctx) -> dict[str, Any]:
             "passkeys": await _passkeys(ctx, db),
             "totp": apps[0]["created_at"] if apps else None,
             "recovery_codes": len(codes),
+            "email_code": await _since(ctx, db, email_code.FACTOR),
+            "can_mail": email_code.can_turn_on(ctx.factors, tenant.rules, kinds),
+            "can_show": bool(apps) and tenant.rules.totp_shown_again,
+            "codes_in_set": tenant.rules.recovery_codes.count,
             "browsers": await device.listed(ctx, db, *ctx.person.key, tenant.rules),
             "remember_days": tenant.rules.remember_days,
             "own": [{"factor": one, "since": await _since(ctx, db, one)} for one in ctx.factors.own],
@@ -77,7 +82,7 @@ def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
 
 async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
     """What to set up: options for the browser, or a secret. {…, active: True} if the tenant's rules accept a secret
-    without its first code."""
+    without its first code. Conflict."""
     await account.fresh(ctx)
     _, set_up = _set_up_of(ctx, name)
     who = await _who(ctx, set_up)
@@ -88,8 +93,14 @@ async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
             await _count_new(ctx, acting.db, name)
             return {**offered, "active": True}
     async with action(ctx) as acting:
+        await _check(ctx, acting.db, set_up, who)
         await record(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
     return await set_up.offer(ctx, who)
+
+
+async def _check(ctx: Ctx, db: Db, set_up: SetUp, who: Enrolling) -> None:
+    if not set_up.may_begin(ctx.factors, who.rules, await credentials.kinds(db, *ctx.person.key)):
+        raise Conflict("You can't set this up: you have it already, or something safer, or it isn't used here.")
 
 
 async def offered(ctx: Ctx, name: str) -> dict[str, Any] | None:
@@ -112,6 +123,7 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
 
     async def mark(db: Db, compared: Compared) -> Right[str] | Outcome:
         async with within(ctx, db, ends=Ends.PENDING):
+            await _check(ctx, db, set_up, who)
             made = await compared.mark(db)
             if made is None:
                 return Outcome.WRONG
@@ -122,7 +134,7 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
 
     attempt = Attempt(
         tenant_id=ctx.person.tenant_id,
-        target=Target(Guess.SET_UP, ctx.person.tenant_id, name, ctx.person.person_id),
+        target=_target(ctx, name, set_up),
         compare=compare,
         mark=mark,
         refused=lambda compared: (deferred(ctx, Event.FACTOR_REFUSED, factor=name, **compared.facts),),
@@ -132,14 +144,34 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
 
 
 async def recovery_codes(ctx: Ctx) -> list[str]:
-    """A new set, returned only this once; the old one becomes invalid."""
+    """A new set, returned only this once; the old one becomes invalid. Where the rules say so it is mailed too, but
+    never to an address that nobody has proved."""
     await account.fresh(ctx)
     who = await _who(ctx)
-    made = await recovery_code.fresh(ctx)
+    asked = who.rules.recovery_codes
+    made = await recovery_code.fresh(ctx, asked.count)
     async with action(ctx, ends=Ends.PENDING, heavy=True) as acting:
-        await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, count=len(made.codes))
-        await recovery_code.replace(ctx, acting.db, who, made)
+        person = acting.person
+        is_mailed = asked.mailed and person["email_verified_at"] is not None
+        await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, count=len(made.codes), mailed=is_mailed)
+        who = replace(who, email=person["email"])
+        await recovery_code.replace(ctx, acting.db, who, made, is_mailed=is_mailed)
     return made.codes
+
+
+async def totp_again(ctx: Ctx) -> dict[str, Any]:
+    """{otpauth_uri, secret} of the person's own live app, if the rules allow that; they are notified. NotFound."""
+    await account.fresh(ctx)
+    who = await _who(ctx)
+    async with action(ctx) as acting:
+        db = acting.db
+        rows = await credentials.of_kind(db, *ctx.person.key, totp.name)
+        if not rows or not who.rules.totp_shown_again:
+            raise NotFound
+        offered = totp.again(ctx, rows[0], who)
+        await record(ctx, db, Event.FACTOR_DISPLAYED, factor=totp.name)
+        await mail.enqueue(ctx, db, who.tenant_id, "factor_displayed", acting.person["email"], service=who.service)
+    return offered
 
 
 # -- renaming and removing -------------------------------------------------------------------------
@@ -165,8 +197,9 @@ async def rename(ctx: Ctx, passkey_id: str, label: str) -> dict[str, Any]:
 
 
 async def remove(ctx: Ctx, factor: str, credential_id: str | None = None) -> None:
-    """Remove a passkey by its id, or the authenticator app. Raises Conflict for the last one a sign-in requires. If no
-    other second factor remains, the recovery codes are removed too: otherwise every sign-in would ask for one."""
+    """Remove a passkey by its id, or the only one of another factor. Raises Conflict for the last one a sign-in
+    requires. If no other second factor remains, the recovery codes are removed too: otherwise every sign-in would ask
+    for one."""
     await account.fresh(ctx)
     who = await _who(ctx)
     async with action(ctx, ends=Ends.PENDING) as acting:
@@ -179,7 +212,7 @@ async def remove(ctx: Ctx, factor: str, credential_id: str | None = None) -> Non
         row = await credentials.one(db, *ctx.person.key, factor, str(credential_id))
         await credentials.keep_a_way_in(ctx, db, *ctx.person.key, who.rules, row)
         ended = await credentials.end(ctx, db, *ctx.person.key, credentials.is_row(row))
-        if not await credentials.kinds(db, *ctx.person.key) & set(ctx.factors.set_up_second):
+        if not await credentials.kinds(db, *ctx.person.key) & {*ctx.factors.set_up_second, *ctx.factors.chosen}:
             ended += await credentials.end_kinds(ctx, db, *ctx.person.key, [recovery_code.name])
         label = row["label"] if factor == passkey.name else ""
         await credentials.changed(ctx, db, who, factor, ended=ended, label=label)
@@ -217,10 +250,16 @@ async def browsers(ctx: Ctx) -> list[dict[str, Any]]:
 # -- helpers ---------------------------------------------------------------------------------------
 
 
+def _target(ctx: Ctx, name: str, set_up: SetUp) -> Target:
+    """What a wrong first answer counts against."""
+    guess = Guess.MAILED if set_up.is_mailed else Guess.SET_UP
+    return Target(guess, ctx.person.tenant_id, name, ctx.person.person_id)
+
+
 async def _count_new(ctx: Ctx, db: Db, proof: str) -> None:
     """Count what was just set up among the carrier's proofs, and raise it to the person's own level: they were
     at their own level before. Otherwise the next action would ask for a code that is already used."""
-    level = own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
+    level = policy.own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
     await sessions.lift(ctx, db, {proof + NEW: ctx.now()}, level)
 
 

@@ -113,6 +113,11 @@ class Event(StrEnum):
         N_("Sign-in option locked after wrong attempts"),
     )
     FACTOR_UNLOCKED = "account:factor:unlocked", "A user unlocked a factor.", N_("Sign-in option unlocked")
+    FACTOR_DISPLAYED = (
+        "account:factor:displayed",
+        "A user saw the setup key of their own authenticator app again.",
+        N_("Authenticator app setup key displayed again"),
+    )
     FACTOR_RENAMED = "account:factor:renamed", "A passkey was renamed.", N_("Passkey renamed")
     FACTOR_REMOVED = (
         "account:factor:removed",

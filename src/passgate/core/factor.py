@@ -31,6 +31,9 @@ NEW = "+new"
 """Suffix of a proof: the factor was set up just then. It counts towards a level, and shows nothing about who did it."""
 BY_LINK = "+link"
 """Suffix of a proof: a mailed link gave it, and not the code beside that link. It is never fresh."""
+MAILED = "+mailed"
+"""Suffix of a proof: the code was sent by mail once, so it shows no more than the mailbox (NIST SP 800-63B-4
+§3.1.3.1)."""
 REMEMBERED = "browser"
 """Among the proofs of a session: a remembered browser waived the second factor. No proof of anything."""
 
@@ -187,6 +190,10 @@ async def _always_sent(_ctx: Ctx, _sign_in: SignIn) -> bool:
     return True
 
 
+def _always(_factors: Factors, _rules: Rules, _enrolled: frozenset[str]) -> bool:
+    return True
+
+
 def _never_at_once(_rules: Rules) -> ActivateAtOnce | None:
     return None
 
@@ -202,10 +209,14 @@ class SetUp:
     """The latest result of `offer`, while it can still be answered."""
     at_once: Callable[[Rules], ActivateAtOnce | None] = _never_at_once
     """Writes the credential without a first answer, if the tenant's rules allow that."""
+    may_begin: Callable[[Factors, Rules, frozenset[str]], bool] = _always
+    """Whether somebody with these factors may set it up in a session."""
     is_drawn: bool = False
     """The page displays the result of `offer`, so `offer` runs before the page is rendered."""
     is_bound_to_session: bool = False
     """An offer is valid only in the session that requested it; otherwise in every session of the person."""
+    is_mailed: bool = False
+    """Its first answer is a mailed code, and counted as one."""
     is_many: bool = False
     """A person may have several."""
     replaced: str = ""
@@ -228,6 +239,8 @@ class Factor:
     traits: frozenset[Trait] = frozenset()
     resists_phishing: bool = False
     may_be_bound: bool = False
+    may_be_mailed: bool = False
+    """Its codes may have been sent by mail; such a proof has no trait."""
     # Where it may be used.
     is_first: bool = False
     is_second: bool = False
@@ -333,12 +346,17 @@ class Factors:
     @cached_property
     def set_up_second(self) -> tuple[str, ...]:
         """Second factors that can be set up during a sign-in."""
-        return self._names(lambda one: one.is_second and one.set_up is not None)
+        return self._names(lambda one: one.is_second and one.is_enrolled and one.set_up is not None)
+
+    @cached_property
+    def chosen(self) -> frozenset[str]:
+        """Second factors that everyone with an address has, and that people can also turn on for themselves."""
+        return frozenset(self._names(lambda one: one.is_second and not one.is_enrolled and one.set_up is not None))
 
     @cached_property
     def enrolled(self) -> tuple[str, ...]:
         """Factors backed by a credential row."""
-        return self._names(lambda one: one.is_enrolled)
+        return self._names(lambda one: one.is_enrolled or one.name in self.chosen)
 
     @cached_property
     def own(self) -> tuple[Factor, ...]:
@@ -362,7 +380,8 @@ class Factors:
         e-mail is no out-of-band authenticator)."""
         found = {factor.name: factor.facts for factor in self._all}
         bound = {one.best_proof: replace(one.facts, is_bound=True) for one in self._all if one.may_be_bound}
-        return {**found, **bound, LINK: ProofFacts(("otp",))}
+        mailed = {one.name + MAILED: ProofFacts(one.amr) for one in self._all if one.may_be_mailed}
+        return {**found, **bound, **mailed, LINK: ProofFacts(("otp",))}
 
     def facts_of(self, proof: str) -> ProofFacts | None:
         """What a proof demonstrates, however it was given; None for an unknown one."""
@@ -378,8 +397,8 @@ def names_of(proofs: Iterable[str]) -> frozenset[str]:
 
 
 def proved_of(proofs: Iterable[str]) -> frozenset[str]:
-    """The same without the factors that were only set up."""
-    return names_of(proof for proof in proofs if not proof.endswith(NEW))
+    """The same without the factors that were only set up, and without codes that had been mailed."""
+    return names_of(proof for proof in proofs if not proof.endswith((NEW, MAILED)))
 
 
 def typed(answer: object) -> str:

@@ -175,6 +175,26 @@ LETTERS: dict[str, Letter] = {
         N_("Go to your account"),
         "/account",
     ),
+    "recovery_codes": Letter(
+        N_("Your backup codes for %(service)s"),
+        N_("Your backup codes"),
+        N_("Each code works once, when you can't use your second step. Keep this list."),
+        (N_("Codes we sent before no longer work. Don't forward this email or read a code to anyone."), _ACT),
+        recover=True,
+    ),
+    "factor_code": Letter(
+        _CODE,
+        N_("Turn on emailed codes"),
+        N_("Enter this code to get a code by email whenever you sign in to %(service)s with your password."),
+        (_ONCE_HERE, _NOT_YOU),
+    ),
+    "factor_displayed": Letter(
+        N_("Your authenticator app for %(service)s was displayed again"),
+        N_("Your setup key was displayed"),
+        N_("The setup key of your authenticator app was displayed again. Whoever saw it can add it to another device."),
+        (N_("If this wasn't you, replace the app in your account, and recover your account right away."),),
+        recover=True,
+    ),
     "recovery_code_used": Letter(
         N_("A backup code was used for your %(service)s account"),
         N_("A backup code was used"),
@@ -293,29 +313,25 @@ def render(
     left: int = 0,
     erase_at: int = 0,
     inviter: str = "",
+    codes: tuple[str, ...] = (),
     home: str | None = None,
 ) -> Message:
     """The finished mail, as text and as HTML. Links are built from the public URL, never from a request. `what` and
-    `label` name a factor, `left` counts recovery codes, `erase_at` is when a closed account is erased, `inviter` who
-    invites, if a person does; `home` is the start of a link to the reader's pages, if not on the request's site."""
+    `label` name a factor, `left` counts recovery codes, `codes` lists them, `erase_at` is when a closed account is
+    erased, `inviter` who invites, if a person does; `home` is the start of a link to the reader's pages, if not on the
+    request's site."""
     letter, catalog = LETTERS[kind], i18n.catalog(ctx.language, ctx.settings.look.texts)
     translate, home = catalog.gettext, home or ctx.site.url
     link = link or (home + letter.path if letter.path else None)
-    subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
-    if letter.link_only is not None and code is None:
-        (subject, lead), notes = letter.link_only, notes[1:]
-    elif letter.link_only is not None and link is None:
-        notes = tuple(text for text in notes if text != _BUTTON)
-    if letter.undo and link is not None:
-        notes = (_UNDO, *notes[1:])
-    given = {"service": service, "code": code or "", "minutes": ctx.settings.mail.code_life // 60}
-    given |= {"link_minutes": mailed_link.LIFE // 60, "days": invitation_link.LIFE // (24 * 3600)}
+    subject, lead, notes = _texts(letter, code, link)
+    given = _lives(ctx) | {"service": service, "code": code or ""}
     given |= {"what": translate(what) if what else "", "label": f" ({label})" if label else "", "left": left}
     given |= {"erase_at": i18n.moment(catalog, erase_at), "inviter": inviter or translate(_OPERATORS)}
     context: dict[str, Any] = {
         "service": service,
         "to": to,
         "code": code,
+        "codes": codes,
         "link": link,
         "button": translate(letter.button) if link else "",
         "recover": f"{home}/recover" if letter.recover else None,
@@ -342,6 +358,24 @@ def render(
     )
 
 
+def _texts(letter: Letter, code: str | None, link: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """Subject, lead and notes, by what the mail brings."""
+    subject, lead, notes = letter.subject, letter.lead, letter.paragraphs
+    if letter.link_only is not None and code is None:
+        (subject, lead), notes = letter.link_only, notes[1:]
+    elif letter.link_only is not None and link is None:
+        notes = tuple(text for text in notes if text != _BUTTON)
+    if letter.undo and link is not None:
+        notes = (_UNDO, *notes[1:])
+    return subject, lead, notes
+
+
+def _lives(ctx: Ctx) -> dict[str, Any]:
+    """How long what is in a mail is valid."""
+    code, link, invitation = ctx.settings.mail.code_life, mailed_link.LIFE, invitation_link.LIFE
+    return {"minutes": code // 60, "link_minutes": link // 60, "days": invitation // (24 * 3600)}
+
+
 async def enqueue(
     ctx: Ctx,
     db: Db,
@@ -357,10 +391,12 @@ async def enqueue(
     left: int = 0,
     erase_at: int = 0,
     inviter: str = "",
+    codes: tuple[str, ...] = (),
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit. To nobody (an empty `to`) it is the
     same work and the same row, emptied as after its delivery."""
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at, "inviter": inviter}
+    more["codes"] = codes
     more["home"] = await tenants.link(ctx, db, tenant_id)
     message = render(ctx, kind, to, service=service, code=code, link=link, **more)
     now = ctx.now()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from passgate.core.factor import BY_LINK, LINK, NEW, REMEMBERED, Factors, Trait, names_of
+from passgate.core.factor import BY_LINK, LINK, MAILED, NEW, REMEMBERED, Factors, Trait, names_of
 from passgate.core.rules import AAL1, AAL2, AAL3, LEVELS, PHR, Rules
 from passgate.i18n import N_
 from passgate.world import SECOND as MICROSECONDS
@@ -99,6 +99,25 @@ def own_level(factors: Factors, enrolled: frozenset[str]) -> str:
     return AAL2 if meets(factors, lasting, AAL2) else AAL1
 
 
+# -- mailed codes as a second factor ---------------------------------------------------------------
+
+
+def stronger_seconds(factors: Factors, rules: Rules, enrolled: frozenset[str]) -> frozenset[str]:
+    """The person's second factors that the rules accept and that last: a mailed code does not stand for them, where
+    people turn mailed codes on for themselves."""
+    lasting = {name for name in factors.possession if factors[name].is_lasting}
+    return enrolled & lasting & set(rules.second_among)
+
+
+def takes_mailed(factors: Factors, rules: Rules, enrolled: frozenset[str]) -> bool:
+    """Whether a mailed code is this person's second factor, where the rules accept one at all."""
+    if rules.mailed_second_factor == "everybody":
+        return True
+    if stronger_seconds(factors, rules, enrolled):
+        return False
+    return rules.second == "always" or bool(enrolled & factors.chosen)
+
+
 # -- sessions --------------------------------------------------------------------------------------
 
 
@@ -173,10 +192,27 @@ class Case:
         return not is_at_least(least(self.factors, self.rules), self.floor)
 
     @cached_property
+    def unmailed(self) -> frozenset[str]:
+        """What was proved or set up, without codes that had been mailed."""
+        return names_of(proof for proof in self.proofs if not proof.endswith(MAILED))
+
+    @cached_property
     def among(self) -> list[str]:
         """Second factors that could be required: those of the rules, or those that lead to the level."""
         listed = self.rules.second_among if self.rules.second != "never" else self.factors.possession
-        return [name for name in listed if not self.is_short or self.meets(self.floor, name)]
+        able = [name for name in listed if name not in self.passed_over]
+        return [name for name in able if not self.is_short or self.meets(self.floor, name)]
+
+    @cached_property
+    def passed_over(self) -> frozenset[str]:
+        """Second factors of the rules that are not this person's."""
+        is_taken = takes_mailed(self.factors, self.rules, self.enrolled)
+        return frozenset() if is_taken else self.factors.chosen
+
+    @cached_property
+    def has_two(self) -> bool:
+        """Whether a second factor of this person was proved in addition to a first factor."""
+        return shows_two(self.rules, self.proofs, but=self.passed_over)
 
     @cached_property
     def mine(self) -> list[str]:
@@ -265,10 +301,13 @@ def _address_or_link(case: Case, reason: str) -> Decision | None:
 def _lost_factor(case: Case, reason: str) -> Decision | None:
     """Two different recovery methods replace a lost factor: the caller that records them removes it from `enrolled`."""
     possessions = case.possessions() if case.rules.second != "never" else []
-    if not possessions or case.done & set(possessions):
+    # Codes that were mailed stand for themselves, and for nothing that lasts: the mailbox has proved the address too.
+    counted = case.unmailed if any(case.factors[name].is_lasting for name in possessions) else case.done
+    if not possessions or counted & set(possessions):
         return None
+    mine = [name for name in possessions if name not in case.done]
     others = [way for way in case.factors.ways_back if way not in case.done and case.has(way)]
-    return Need(_ways(*possessions, *others), reason)
+    return Need(_ways(*mine, *others), reason)
 
 
 def _demanded(case: Case, reason: str) -> Decision | None:
@@ -276,10 +315,11 @@ def _demanded(case: Case, reason: str) -> Decision | None:
     methods after the waiting period: the caller that records them undoes the change. Nothing stands for a password."""
     possession = case.factors.possession
     codes = [name for name in possession if not case.factors[name].is_lasting and case.has(name)]
-    left = case.demanded - case.done - (set(possession) if case.done & set(codes) else set())
+    left = case.demanded - case.done - (set(possession) if case.unmailed & set(codes) else set())
     missing = [factor.name for factor in case.factors if factor.name in left]
     if not missing:
         return None
+    codes = [name for name in codes if name not in case.done]
     others = [way for way in case.factors.ways_back if way not in case.done and case.has(way)]
     return Need(_ways(*dict.fromkeys((*missing, *codes, *others))), reason)
 
@@ -290,7 +330,7 @@ def _new_way_in(case: Case, reason: str) -> Decision | None:
     done = case.done
     if case.journey.is_undo:
         done = names_of(proof for proof in case.proofs if proof.endswith(NEW)) | done & set(case.factors.possession)
-    can = [name for name in case.rules.first if case.factors[name].set_up is not None]
+    can = [name for name in case.rules.first if case.factors[name].set_up and name not in case.factors.given]
     ways = case.factors.ranked(can, lambda order: order.first)[:1]
     return Need(_ways(*ways), reason, enrol=True) if set(ways) - done else None
 
@@ -301,7 +341,7 @@ def _new_way_in(case: Case, reason: str) -> Decision | None:
 def _level(case: Case, reason: str) -> Decision | None:
     if case.is_short:
         return None
-    is_met = case.rules.second == "never" or case.meets(AAL2) or shows_two(case.rules, case.proofs)
+    is_met = case.rules.second == "never" or case.meets(AAL2) or case.has_two
     return case.enough(reason) if is_met else None
 
 
@@ -425,7 +465,7 @@ def can_meet(factors: Factors, rules: Rules, journey: Journey, best: Mapping[str
     return False
 
 
-def shows_two(rules: Rules, proofs: tuple[str, ...]) -> bool:
-    """Whether a second factor of the tenant's list was proved in addition to a first factor."""
+def shows_two(rules: Rules, proofs: tuple[str, ...], *, but: frozenset[str] = frozenset()) -> bool:
+    """Whether a second factor of the tenant's list, `but` these, was proved in addition to a first factor."""
     done, ways = names_of(proofs), {*rules.first, LINK}
-    return any((done - {name}) & ways for name in done & set(rules.second_among))
+    return any((done - {name}) & ways for name in (done & set(rules.second_among)) - but)

@@ -27,6 +27,8 @@ SHORTEST_ALONE = 15
 LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each includes the requirements of the one before."""
 SIGNUP = ("open", "invite", "closed")
+FULL, LENGTH = "full", "length"
+"""How a new password is checked: in every way, or by its length alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,15 @@ _AT_LEAST_A_MINUTE = AfterValidator(_a_minute)
 Names = Annotated[tuple[str, ...], BeforeValidator(_distinct)]
 
 
+class RecoveryCodes(BaseModel):
+    """How backup codes are given out."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    count: int = Field(10, ge=5, le=16, description="How many there are in a set")
+    mailed: bool = Field(False, description="Mail a new set too. Such codes stay at AAL1")
+
+
 class Rules(BaseModel):
     """The defaults are the product's."""
 
@@ -87,12 +98,29 @@ class Rules(BaseModel):
         le=86_400,
         description="Maximum age in seconds of a proof where a recent one is required. 0: as in the settings",
     )
-    password_alone: int = Field(15, ge=8, le=64, description="Minimum length of a password used on its own")
+    mailed_second_factor: Annotated[str, _one_of("everybody", "enrolled")] = Field(
+        "everybody",
+        description="Where second_among has email_code, who is asked for one: everybody, or those who turned it on and"
+        " have nothing stronger (enrolled)",
+    )
+    password_checks: Annotated[str, _one_of(FULL, LENGTH)] = Field(
+        FULL, description="How a new password is checked: full, or in development by its length alone (length)"
+    )
+    password_alone: int = Field(
+        SHORTEST_ALONE,
+        ge=6,
+        le=64,
+        description=f"Minimum length of a password used on its own. Less than {SHORTEST_ALONE} only in development",
+    )
     password_beside: int = Field(
         8, ge=8, le=64, description="Minimum length of a password always used with a second factor"
     )
     totp_window: int = Field(1, ge=0, le=2, description="Steps of 30 s before and after in which a code is accepted")
     totp_at_once: bool = Field(False, description="Turn on an authenticator app without its first code")
+    totp_shown_again: bool = Field(
+        False, description="Let people see the setup key of their own authenticator app again, after a recent proof"
+    )
+    recovery_codes: RecoveryCodes = Field(RecoveryCodes(), description="How backup codes are given out")
     passkey_counter: Annotated[str, _one_of("refuse", "note")] = Field(
         "refuse", description="If a passkey's counter doesn't increase: refuse or note"
     )
@@ -136,6 +164,8 @@ class Rules(BaseModel):
         known = {name: value for name, value in data.items() if name in cls.model_fields}
         for name in {"first", "second_among"} & known.keys():
             known[name] = tuple(word for word in known[name] if word in factors)
+        for name in NESTED.keys() & known.keys():
+            known[name] = _nested(name, known[name])
         return cls.model_construct(**{**_DEFAULTS, **known})
 
     @classmethod
@@ -148,17 +178,19 @@ class Rules(BaseModel):
 
     def differences(self) -> dict[str, Any]:
         """What a tenant stores: only the differences from the default, so that an improved default takes effect."""
-        default = Rules().to_json()
-        return {key: value for key, value in self.to_json().items() if value != default[key]}
+        return _differences(self.to_json(), Rules().to_json())
 
     def changed(self, data: Mapping[str, Any], factors: Factors) -> Rules:
         """These rules with some fields replaced, or Invalid with the faulty ones."""
         faults = {name[:40]: "unknown" for name in data if name not in Rules.model_fields}
         known = {name: value for name, value in data.items() if name in Rules.model_fields}
+        for name in NESTED.keys() & known.keys():
+            if isinstance(known[name], Mapping):  # members that are left out stay as they are
+                known[name] = {**dict(getattr(self, name)), **known[name]}
         try:
             made = Rules.model_validate({**dict(self), **known})
         except ValidationError as wrong:
-            faults |= {str(one["loc"][0]): _code(one["type"]) for one in wrong.errors(include_input=False)}
+            faults |= {_name(one["loc"]): _code(one["type"]) for one in wrong.errors(include_input=False)}
             made = Rules()
         faults |= dict.fromkeys(made._misnamed(known.keys() - faults.keys(), factors), "value")
         if faults:
@@ -172,6 +204,11 @@ class Rules(BaseModel):
         may = {"first": factors.first, "second_among": factors.second}
         return [name for name in changed if name in may and not set(getattr(self, name)) <= set(may[name])]
 
+    def in_production(self) -> Rules:
+        """The same without the weak rules for passwords that only development may have."""
+        alone = max(self.password_alone, SHORTEST_ALONE)
+        return self.model_copy(update={"password_alone": alone, "password_checks": FULL})
+
     def shortest_password(self, factors: Factors) -> int:
         """15 if a password may be the only factor, 8 if another is always required (NIST SP 800-63B-4 §3.1.1.2). A
         factor without a trait does not count, and a remembered browser leaves the password alone."""
@@ -180,14 +217,66 @@ class Rules(BaseModel):
         return self.password_beside if is_second_required else self.password_alone
 
 
+@dataclass(frozen=True, slots=True)
+class Weak:
+    """A field that lets weak passwords in: `code` as a reason not to start, and what it must be instead."""
+
+    code: str
+    field: str
+    instead: str
+
+
+def weak_passwords(stored: Mapping[str, Any]) -> list[Weak]:
+    """What production neither stores nor serves of a tenant's stored rules (NIST SP 800-63B-4 §3.1.1.2)."""
+    found, length = list[Weak](), stored.get("password_alone")
+    if isinstance(length, int) and length < SHORTEST_ALONE:
+        found.append(Weak("PASSWORD_SHORT", "password_alone", f"{SHORTEST_ALONE} or more"))
+    if stored.get("password_checks", FULL) != FULL:
+        found.append(Weak("PASSWORD_UNCHECKED", "password_checks", FULL))
+    return found
+
+
+def weak_reasons(policies: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Reasons for production not to start, of the stored rules of tenants by name."""
+    return [
+        (one.code, f"The policy of tenant {name} must set {one.field} to {one.instead}.")
+        for name, text in policies.items()
+        for one in weak_passwords(json.loads(text))
+    ]
+
+
 @lru_cache(1024)
 def _parsed(text: str, factors: Factors) -> Rules:
     return Rules.from_json(json.loads(text), factors)
 
 
+def _differences(data: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in data.items() if value != default[key]}
+    return {key: _differences(value, default[key]) if key in NESTED else value for key, value in found.items()}
+
+
 _DEFAULTS = dict(Rules())
+NESTED: dict[str, type[BaseModel]] = {
+    name: field.annotation
+    for name, field in Rules.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+}
+"""The fields that have members of their own."""
+
+
+def _nested(name: str, stored: Mapping[str, Any]) -> BaseModel:
+    """Such a field as it is stored, without members of a later version."""
+    known = {one: value for one, value in stored.items() if one in NESTED[name].model_fields}
+    return NESTED[name].model_construct(**{**dict(_DEFAULTS[name]), **known})
+
+
+def _name(where: tuple[int | str, ...]) -> str:
+    """The field of an error, or the member of a field that has some. Further in, only a list has an index."""
+    return ".".join(str(part) for part in where[: 2 if where[0] in NESTED else 1])[:40]
 
 
 def _code(kind: str) -> str:
     """One of the codes of `Invalid`."""
+    if kind == "extra_forbidden":
+        return "unknown"
     return "type" if kind.endswith(("_type", "_parsing")) else "value"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import RowMapping, bindparam, select, update
 
 from passgate.core.ctx import Ctx, Services, System
-from passgate.core.rules import Rules
+from passgate.core.rules import Rules, weak_reasons
 from passgate.errors import Invalid, NotFound, SignupClosed, Unavailable
 from passgate.store import Db
 from passgate.store.tables import tenant
@@ -110,6 +110,15 @@ async def share_row(db: Db, tenant_id: str) -> None:
 async def lock_roles(db: Db, tenant_id: str) -> None:
     """Lock its row against everybody who changes its roles or gives one. What only names the tenant goes on."""
     await db.value(_LOCK_ROLES, of_id=tenant_id)
+
+
+async def weak_policies(services: Services) -> list[tuple[str, str]]:
+    """Reasons for production not to start: the rules of tenants that a database from development may have."""
+    if services.settings.is_development:
+        return []
+    async with services.store.read() as db:
+        rows = await db.rows(select(tenant.c.name, tenant.c.policy).order_by(tenant.c.name))
+    return weak_reasons({row["name"]: row["policy"] for row in rows})
 
 
 async def set_rules(db: Db, tenant_id: str, rules: Rules) -> None:

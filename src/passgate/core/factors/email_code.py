@@ -1,4 +1,5 @@
-"""Mailed codes as a factor. They prove control of an address and nothing beyond AAL1.
+"""Mailed codes as a factor. They prove control of an address and nothing beyond AAL1. Where the rules say so, people
+turn them on as their second factor.
 
 Not here: creating and comparing a code (`mailed_code`), the link beside it (`mailed_link`), and the wording of the mail
 (`mail`).
@@ -10,17 +11,20 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import budgets, mail, mailed_code, mailed_link, once, people
+from passgate.core import budgets, credentials, mail, mailed_code, mailed_link, once, people, policy
 from passgate.core.audit import record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Compared, Factor, Order, Texts, wrong
+from passgate.core.factor import Compared, Enrolling, Factor, Factors, Order, SetUp, Texts, wrong
 from passgate.core.pending import SignIn
+from passgate.core.rules import Rules
+from passgate.errors import SessionEnded
 from passgate.i18n import N_
 from passgate.store import Db
 
 name = "email_code"
+_NEW = "email_code_new"
 
 
 async def send(
@@ -128,6 +132,60 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     return Compared(True, found["id"] if found else None, mark)
 
 
+# -- turning them on -------------------------------------------------------------------------------
+
+
+def can_turn_on(factors: Factors, rules: Rules, enrolled: frozenset[str]) -> bool:
+    """Whether somebody with these factors would be asked for a mailed code once they turn it on."""
+    is_asked = rules.second != "never" and name in rules.second_among and rules.mailed_second_factor == "enrolled"
+    return is_asked and name not in enrolled and not policy.stronger_seconds(factors, rules, enrolled)
+
+
+async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
+    """Mail a code, {sent_to}, whose answer turns mailed codes on: it shows that the mailbox is theirs. An older code
+    becomes invalid."""
+    async with ctx.write() as db:
+        found = await people.by_id(db, who.tenant_id, who.person_id)
+        if found is None:
+            raise SessionEnded
+        mine: dict[str, Any] = {"person_id": who.person_id}
+        is_sent = await budgets.mail(ctx, db, who.tenant_id, found["email_key"], budgets.STEP_UP, is_seen=True, **mine)
+        target = Target(Guess.MAILED, who.tenant_id, name, who.person_id)
+        is_sent = await budgets.has_codes_left(ctx, db, target) and is_sent
+        code = await mailed_code.issue(ctx, db, who.tenant_id, _NEW, who.bound_to, is_meant=is_sent, **mine)
+        if is_sent:
+            await mail.enqueue(ctx, db, who.tenant_id, "factor_code", found["email"], service=who.service, code=code)
+            await record(ctx, db, Event.EMAIL_CODE_SENT, purpose="set_up")
+    return {"sent_to": people.masked(found["email"])}
+
+
+async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
+    """{sent_to} while a code can still be answered."""
+    async with ctx.read() as db:
+        live = await once.live(ctx, db, who.tenant_id, _NEW, who.bound_to)
+    return {"sent_to": people.masked(who.email)} if live else None
+
+
+async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
+    """Check the code of the mail."""
+    async with ctx.read() as db:
+        live = await once.live(ctx, db, who.tenant_id, _NEW, who.bound_to)
+    if not mailed_code.matches(ctx, live, _NEW, who.bound_to, answer) or live is None:
+        return wrong(who.person_id)
+
+    async def mark(db: Db) -> str | None:
+        if not (await once.take(ctx, db, live)).is_first:
+            return None
+        found = await people.by_id(db, who.tenant_id, who.person_id)
+        if found is not None and found["email_verified_at"] is None:
+            await people.prove_address(ctx, db, found)
+        made = await credentials.add(ctx, db, who.tenant_id, who.person_id, name)
+        await credentials.changed(ctx, db, who, name, added=[made])
+        return made
+
+    return Compared(True, who.person_id, mark)
+
+
 FACTOR = Factor(
     name=name,
     amr=("otp",),
@@ -142,6 +200,9 @@ FACTOR = Factor(
     was_sent=was_sent,
     budget=budget,
     compare=compare,
+    set_up=SetUp(
+        accept=accept, offer=offer, offered=offered, may_begin=can_turn_on, is_mailed=True, has_account_page=True
+    ),
     texts=Texts(
         name=N_("emailed codes"),
         use=N_("Email me a code"),

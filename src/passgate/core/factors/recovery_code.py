@@ -1,5 +1,5 @@
-"""Recovery codes: ten of 80 bits, displayed once, each valid once, for people who lost their other factor (NIST SP
-800-63B-4 §3.1.2).
+"""Recovery codes of 80 bits, displayed once, each valid once, for people who lost their other factor (NIST SP
+800-63B-4 §3.1.2). Where the rules have them mailed too, they show no more than the mailbox.
 
 Not here: losing the codes too, which is `recovery`. Only hashes are stored.
 """
@@ -18,14 +18,13 @@ from passgate.core.audit import record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Compared, Enrolling, Factor, Order, Texts, Trait, typed, wrong
+from passgate.core.factor import MAILED, Compared, Enrolling, Factor, Order, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
 from passgate.i18n import N_
 from passgate.seal import digest, equal
 from passgate.store import Db
 
 name = "recovery_code"
-COUNT = 10
 _MEANT = str.maketrans("018", "olb")
 BYTES = 10
 """80 bits (800-63B-4 §4.2.1.1 requires 64)."""
@@ -44,22 +43,22 @@ class Fresh:
     salt: bytes
 
 
-async def fresh(ctx: Ctx) -> Fresh:
-    """A new set, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the set shares a
-    salt, so that a look-up costs one hash. Opens no transaction."""
+async def fresh(ctx: Ctx, count: int) -> Fresh:
+    """A new set of so many, `abcd-efgh-ijkl-mnop`. Below 112 bits a code is hashed like a password (ASVS 6.5.2); the
+    set shares a salt, so that a look-up costs one hash. Opens no transaction."""
     salt, scheme = ctx.world.bytes(_SALT), ctx.services.hasher.scheme
-    codes = [base64.b32encode(ctx.world.bytes(BYTES)).decode().lower() for _ in range(COUNT)]
+    codes = [base64.b32encode(ctx.world.bytes(BYTES)).decode().lower() for _ in range(count)]
     hashes = [await ctx.services.hasher.derive(code, salt, scheme, ctx.queue) for code in codes]
     codes = ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
     return Fresh(codes, hashes, scheme, salt)
 
 
-async def replace(ctx: Ctx, db: Db, who: Enrolling, made: Fresh) -> None:
-    """Store the new set; the old one becomes invalid."""
+async def replace(ctx: Ctx, db: Db, who: Enrolling, made: Fresh, *, is_mailed: bool = False) -> None:
+    """Store the new set; the old one becomes invalid. `is_mailed`: mail it too, which its answers show for good."""
     tenant_id, person_id = who.tenant_id, who.person_id
     ended = await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
     await budgets.reopen(db, person_id, name)
-    data = json.dumps({"salt": made.salt.hex()})
+    data = json.dumps({"salt": made.salt.hex(), **({"mailed": True} if is_mailed else {})})
     added = [
         await credentials.add(
             ctx, db, tenant_id, person_id, name, lookup=_lookup(person_id, found), scheme=made.scheme, data=data
@@ -67,6 +66,9 @@ async def replace(ctx: Ctx, db: Db, who: Enrolling, made: Fresh) -> None:
         for found in made.hashes
     ]
     await credentials.changed(ctx, db, who, name, added=added, ended=ended)
+    if is_mailed:
+        codes, service = tuple(made.codes), who.service
+        await mail.enqueue(ctx, db, tenant_id, "recovery_codes", who.email, service=service, codes=codes)
 
 
 def _lookup(person_id: str, found: bytes) -> bytes:
@@ -96,7 +98,8 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: list[RowMapping]
     async def mark(db: Db) -> str | None:
         return await _use(ctx, db, sign_in, person_id, found)
 
-    return Compared(True, person_id, mark)
+    is_mailed = json.loads(found["data"]).get("mailed", False)
+    return Compared(True, person_id, mark, name + MAILED if is_mailed else "")
 
 
 async def _use(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, row: RowMapping) -> str | None:
@@ -118,6 +121,7 @@ FACTOR = Factor(
     traits=frozenset({Trait.HAS}),
     is_second=True,
     is_lasting=False,
+    may_be_mailed=True,
     order=Order(first=5, second=4, recovery=3, signup=5),
     budget=budget,
     compare=compare,

@@ -18,6 +18,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.factor import ActivateAtOnce, Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, typed, wrong
 from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
+from passgate.errors import NotFound
 from passgate.i18n import N_
 from passgate.seal import Unreadable, equal
 from passgate.store import Db
@@ -113,6 +114,14 @@ async def offered(ctx: Ctx, who: Enrolling) -> dict[str, Any] | None:
     async with ctx.read() as db:
         secret = _pending(ctx, await once.live(ctx, db, who.tenant_id, _NEW, who.bound_to))
     return _offered(secret, who) if secret else None
+
+
+def again(ctx: Ctx, row: RowMapping, who: Enrolling) -> dict[str, Any]:
+    """A live app's secret as `offer` returned it. NotFound if it can no longer be read."""
+    try:
+        return _offered(credentials.secret_of(ctx, row), who)
+    except Unreadable:
+        raise NotFound from None
 
 
 async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Response
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from passgate.core import admin, users
 from passgate.core.access import tenant_of
 from passgate.core.ctx import Ctx
-from passgate.core.rules import AAL1, Rules
+from passgate.core.rules import AAL1, NESTED, Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web import routes
 from passgate.web.api.account import Id
@@ -32,18 +32,21 @@ TenantId = Annotated[
 ]
 
 
-def _fields(*, optional: bool) -> dict[str, Any]:
-    """The fields of a tenant's rules, with their JSON types."""
+def _fields(rules: type[BaseModel], base: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a tenant's rules, with their JSON types; in an Input all of them are optional."""
     found: dict[str, Any] = {}
-    for name, field in Rules.model_fields.items():
+    for name, field in rules.model_fields.items():
         kind: Any = list[str] if field.annotation == tuple[str, ...] else field.annotation
-        described = Field(None if optional else ..., description=field.description)
-        found[name] = (kind | None if optional else kind, described)
+        if name in NESTED and rules is Rules:
+            called = NESTED[name].__name__ + ("Change" if base is Input else "")
+            kind = create_model(called, __base__=base, **_fields(NESTED[name], base))
+        described = Field(None if base is Input else ..., description=field.description)
+        found[name] = (kind | None if base is Input else kind, described)
     return found
 
 
-Policy = create_model("Policy", __base__=Output, **_fields(optional=False))
-_Change = create_model("_Change", __base__=Input, **_fields(optional=True))
+Policy = create_model("Policy", __base__=Output, **_fields(Rules, Output))
+_Change = create_model("_Change", __base__=Input, **_fields(Rules, Input))
 
 
 class PolicyChange(_Change):

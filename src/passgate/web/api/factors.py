@@ -14,7 +14,7 @@ from pydantic import Field
 from passgate import qr
 from passgate.core import enrolment
 from passgate.core.factor import Factor, SetUp, no_challenge
-from passgate.core.factors import passkey, totp
+from passgate.core.factors import email_code, passkey, totp
 from passgate.errors import Conflict, CsrfRefused, Invalid, NotFound, ProofRefused, StepUpNeeded, Throttled
 from passgate.web import routes
 from passgate.web.api.account import Id
@@ -74,10 +74,14 @@ class Secret(Output):
     active: Annotated[bool, Field(description="True if the app is on without confirming a first code")] = False
 
 
+class Sent(Output):
+    sent_to: Annotated[str, Field(description="The masked address that a code was mailed to")]
+
+
 class CodeProof(Input):
     model_config = with_example({"answer": "123456"})
 
-    answer: Annotated[str, Field(min_length=1, max_length=1024, description="A code from the app")]
+    answer: Annotated[str, Field(min_length=1, max_length=1024, description="A code from the app or mail")]
 
 
 class Codes(Output):
@@ -101,6 +105,7 @@ class Factors(Output):
     password: bool
     passkeys: list[Passkey]
     totp: Annotated[str | None, AN_INSTANT, Field(description="When the authenticator app was set up, or null")]
+    email_code: Annotated[str | None, AN_INSTANT, Field(description="When mailed codes were turned on, or null")]
     recovery_codes: Annotated[int, Field(description="Number of unused backup codes")]
     browsers: list[Browser]
 
@@ -112,8 +117,8 @@ async def show(ctx: Live) -> Any:
     """Returns everything the user can sign in with, and their remembered browsers."""
     mine = await enrolment.overview(ctx)
     lists = {name: [format_times(row) for row in mine[name]] for name in ("passkeys", "browsers")}
-    since = iso(mine["totp"]) if mine["totp"] else None
-    return {"password": mine["password"], **lists, "totp": since, "recovery_codes": mine["recovery_codes"]}
+    since = {name: iso(mine[name]) if mine[name] else None for name in ("totp", "email_code")}
+    return {"password": mine["password"], **lists, **since, "recovery_codes": mine["recovery_codes"]}
 
 
 # -- passkeys --------------------------------------------------------------------------------------
@@ -211,6 +216,18 @@ async def totp_qr(ctx: Live) -> Response:
 
 
 @router.post(
+    "/totp/show",
+    responses=refuses(*_CHANGES, NotFound),
+    response_model=Secret,
+    name="show_totp",
+    summary="Get the setup key again",
+)
+async def show_totp(ctx: Live) -> Any:
+    """Returns the setup key of the user's own app, if the policy has `totp_shown_again`. They are notified by mail."""
+    return {**await enrolment.totp_again(ctx), "active": True}
+
+
+@router.post(
     "/totp/prove",
     responses=refuses(*_CHANGES, ProofRefused, Throttled),
     status_code=204,
@@ -233,6 +250,49 @@ async def prove_totp(ctx: Live, given: CodeProof) -> Response:
 async def remove_totp(ctx: Live) -> Response:
     """Codes from the app no longer work. Without another second factor, backup codes are removed too."""
     await enrolment.remove(ctx, totp.name)
+    return Response(status_code=204)
+
+
+# -- mailed codes as one's second factor -----------------------------------------------------------
+
+
+@router.post(
+    "/email-code",
+    responses=refuses(*_CHANGES, Conflict),
+    status_code=201,
+    response_model=Sent,
+    name="begin_email_code",
+    summary="Start turning on mailed codes",
+)
+async def begin_email_code(ctx: Live) -> Any:
+    """Mails a code. Available if the policy has `mailed_second_factor: enrolled` and accepts `email_code`, to users
+    without a stronger second factor."""
+    return await enrolment.offer(ctx, email_code.name)
+
+
+@router.post(
+    "/email-code/prove",
+    responses=refuses(*_CHANGES, ProofRefused, Conflict, Throttled),
+    status_code=204,
+    name="prove_email_code",
+    summary="Turn on mailed codes",
+)
+async def prove_email_code(ctx: Live, given: CodeProof) -> Response:
+    """From now on a sign-in with a password asks for a mailed code too."""
+    await enrolment.prove(ctx, email_code.name, given.answer)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/email-code",
+    responses=refuses(*_CHANGES, NotFound, Conflict),
+    status_code=204,
+    name="remove_email_code",
+    summary="Turn off mailed codes",
+)
+async def remove_email_code(ctx: Live) -> Response:
+    """Sign-ins no longer ask for a mailed code. Without another second factor, backup codes are removed too."""
+    await enrolment.remove(ctx, email_code.name)
     return Response(status_code=204)
 
 
@@ -305,7 +365,8 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
     summary="Generate backup codes",
 )
 async def recovery_codes(ctx: Live) -> Any:
-    """Returns ten one-time backup codes (factor `recovery_code`). Earlier codes stop working."""
+    """Returns one-time backup codes (factor `recovery_code`), as many as the policy says. Earlier codes stop
+    working."""
     return {"codes": await enrolment.recovery_codes(ctx)}
 
 

@@ -6,6 +6,7 @@ Not here: the words of its fields (`policy_texts`), and what they mean, which th
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import Any
 
 from fastapi import Request
@@ -38,7 +39,7 @@ async def policy(request: Request, ctx: Visitor, error: Error = None) -> Respons
     """Shows the policy, in a form for those who may change it."""
     mine = await admin.permissions(request, ctx)
     now = await admin.at(request, ctx).admin.policy(ctx.person.tenant_id)
-    every = [(one, getattr(now, one.name)) for one in policy_fields(ctx.factors) if hasattr(now, one.name)]
+    every = [(one, attrgetter(one.name)(now)) for one in policy_fields(ctx.factors) if _has(now, one.name)]
     was = typed(request, "was") or json.dumps({one.name: value for one, value in every}, separators=(",", ":"))
     return admin.page(
         request,
@@ -50,6 +51,10 @@ async def policy(request: Request, ctx: Visitor, error: Error = None) -> Respons
         was=was,
         fresh=await is_fresh(ctx),
     )
+
+
+def _has(now: Any, name: str) -> bool:
+    return hasattr(now, name.partition(".")[0])
 
 
 def _typed(given: dict[str, str], one: FieldTexts) -> Any:
@@ -68,8 +73,17 @@ async def change(request: Request, ctx: Visitor) -> Response:
     was = admin.sent_as_json(given["was"])
     changed = {one.name: value for one in every if _differs(value := one.read(given), was.get(one.name))}
     if changed:
-        await admin.at(request, ctx).admin.change_policy(ctx.person.tenant_id, **changed)
+        await admin.at(request, ctx).admin.change_policy(ctx.person.tenant_id, **_with_members(changed))
     return go(ctx, f"{HERE}?done=policy")
+
+
+def _with_members(changed: dict[str, Any]) -> dict[str, Any]:
+    """The same where `field.member` is a member of its field."""
+    found = {name: value for name, value in changed.items() if "." not in name}
+    for name in changed.keys() - found.keys():
+        field, _, member = name.partition(".")
+        found.setdefault(field, {})[member] = changed[name]
+    return found
 
 
 def _differs(value: Any, before: Any) -> bool:

@@ -46,9 +46,9 @@ async def unlock(request: Request, ctx: Visitor) -> Response:
     return go(ctx, f"{HERE}?done=unlocked")
 
 
-def _after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:
+def after_adding(ctx: Ctx, before: dict[str, Any], done: str) -> Response:
     """Where to go after a factor was added: to the backup codes if it is the first second factor."""
-    is_first = not before["passkeys"] and not before["totp"] and not before["recovery_codes"]
+    is_first = not any(before[name] for name in ("passkeys", "totp", "email_code", "recovery_codes"))
     return go(ctx, f"{CODES}?done={done}" if is_first else f"{HERE}?done={done}")
 
 
@@ -78,7 +78,7 @@ async def add_passkey(request: Request, ctx: Visitor) -> Response:
     given = fields(request, optional=("answer",))
     before = await enrolment.overview(ctx)
     await enrolment.prove(ctx, passkey.name, answer_of(given["answer"]))
-    return _after_adding(ctx, before, "passkey")
+    return after_adding(ctx, before, "passkey")
 
 
 async def _mine(ctx: Ctx, passkey_id: str) -> dict[str, Any]:
@@ -131,10 +131,16 @@ async def ask_totp(request: Request, ctx: Visitor, error: Error = None) -> Respo
 
 
 async def _totp_page(
-    request: Request, ctx: Ctx, error: PassgateError | None = None, offer: dict[str, Any] | None = None
+    request: Request,
+    ctx: Ctx,
+    error: PassgateError | None = None,
+    offer: dict[str, Any] | None = None,
+    *,
+    is_again: bool = False,
 ) -> Response:
+    """`offer`: what the app of this answer alone reads; `is_again`: it is the app that the person has."""
     fresh = await is_fresh(ctx)
-    since = (await enrolment.overview(ctx))["totp"]
+    has = await enrolment.overview(ctx)
     offered = offer or (await enrolment.offered(ctx, totp.name) if fresh else None)
     return page(
         request,
@@ -147,8 +153,18 @@ async def _totp_page(
         wrong=totp.FACTOR.texts.wrong,
         active=offer is not None,
         can_mail_undo=fresh and await account.can_mail_undo(ctx),
-        since=since,
+        since=has["totp"],
+        again=is_again,
+        can_show=has["can_show"],
     )
+
+
+@router.post("/totp/show")
+@form(ask_totp)
+async def show_totp(request: Request, ctx: Visitor) -> Response:
+    """Shows the QR code of one's own app again, if the policy allows that."""
+    fields(request)
+    return await _totp_page(request, ctx, offer=await enrolment.totp_again(ctx), is_again=True)
 
 
 @router.post("/totp/offer")
@@ -169,7 +185,7 @@ async def prove_totp(request: Request, ctx: Visitor) -> Response:
     given = fields(request, "code")
     before = await enrolment.overview(ctx)
     await enrolment.prove(ctx, totp.name, given["code"])
-    return _after_adding(ctx, before, "totp")
+    return after_adding(ctx, before, "totp")
 
 
 @router.get("/totp/remove")
@@ -207,11 +223,14 @@ async def make_codes(request: Request, ctx: Visitor) -> Response:
 async def _codes_page(
     request: Request, ctx: Ctx, error: PassgateError | None = None, codes: list[str] | None = None
 ) -> Response:
-    left = (await enrolment.overview(ctx))["recovery_codes"]
+    has = await enrolment.overview(ctx)
+    left, size = has["recovery_codes"], has["codes_in_set"]
     text = "\r\n".join((f"{ctx.person.row['display_name']}, {ctx.person.row['email']}", "", *(codes or ()), ""))
     file = f"data:text/plain;charset=utf-8,{quote(text)}"
     fresh = await is_fresh(ctx)
-    return page(request, "account-recovery-codes", ctx, error, fresh=fresh, codes=codes, left=left, file=file)
+    return page(
+        request, "account-recovery-codes", ctx, error, fresh=fresh, codes=codes, left=left, size=size, file=file
+    )
 
 
 # -- remembered browsers ---------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
 
 from passgate.core.factor import Factors
-from passgate.core.rules import OneOf, Rules
+from passgate.core.rules import NESTED, OneOf, Rules
 from passgate.errors import Invalid
 from passgate.i18n import N_
 
@@ -29,7 +30,18 @@ _TEXTS: dict[str, tuple[str, str]] = {
             "After that, people confirm it's them before they change something important. 0: as set up by your service."
         ),
     ),
-    "password_alone": (N_("Shortest password on its own"), N_("In characters.")),
+    "mailed_second_factor": (
+        N_("Codes by email as a second step"),
+        N_("Who is asked for one, if they are an accepted second step."),
+    ),
+    "password_checks": (
+        N_("Checks of new passwords"),
+        N_("By length alone, people can choose a password that is easy to guess. Only in development."),
+    ),
+    "password_alone": (
+        N_("Shortest password on its own"),
+        N_("In characters. Fewer than 15 only in development."),
+    ),
     "password_beside": (
         N_("Shortest password with two-step verification"),
         N_("In characters. Applies if two-step verification is required for everyone."),
@@ -39,6 +51,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
         N_("How many 30-second steps the clock of a phone may be off."),
     ),
     "totp_at_once": (N_("Turn on authenticator apps without a first code"), ""),
+    "totp_shown_again": (N_("Let people see the QR code of their own authenticator app again"), ""),
+    "recovery_codes.count": (N_("Backup codes in a set"), ""),
+    "recovery_codes.mailed": (N_("Email new backup codes to their owner too"), ""),
     "passkey_counter": (N_("If a passkey may have been copied"), ""),
     "remember_days": (
         N_("Remember browsers (days)"),
@@ -65,6 +80,14 @@ _CHOICES: dict[str, dict[str, str]] = {
         "phr": N_("Phishing-resistant (PHR)"),
         "urn:passgate:aal3": N_("Phishing-resistant, with a key that can't be copied (AAL3)"),
     },
+    "mailed_second_factor": {
+        "everybody": N_("Everyone"),
+        "enrolled": N_("Those who turned it on and have nothing safer"),
+    },
+    "password_checks": {
+        "full": N_("Length, and how easy they are to guess"),
+        "length": N_("Length alone"),
+    },
     "passkey_counter": {"refuse": N_("Refuse the sign-in"), "note": N_("Allow and record it")},
     "on_client_change": {
         "off": N_("Do nothing"),
@@ -88,8 +111,8 @@ FACTORS = {
 
 @dataclass(frozen=True, slots=True)
 class FieldTexts:
-    """One field. `kind`: `check`, `number`, `one` of the choices or `some` of them; `choices`: each value with its
-    text; `least`, `most`: of a number."""
+    """One field, or one member of a field that has some (`field.member`). `kind`: `check`, `number`, `one` of the
+    choices or `some` of them; `choices`: each value with its text; `least`, `most`: of a number."""
 
     name: str
     kind: str
@@ -128,11 +151,18 @@ def label_of(factors: Factors, name: str) -> str:
 def policy_fields(factors: Factors) -> tuple[FieldTexts, ...]:
     """Every field of a policy, in the order of the model."""
     lists = {"first": factors.first, "second_among": factors.second}
-    return tuple(_field(name, factors, lists.get(name, ())) for name in Rules.model_fields)
+    return tuple(_field(name, info, factors, lists.get(name, ())) for name, info in _infos())
 
 
-def _field(name: str, factors: Factors, listed: tuple[str, ...]) -> FieldTexts:
-    info = Rules.model_fields[name]
+def _infos() -> Iterator[tuple[str, FieldInfo]]:
+    for name, info in Rules.model_fields.items():
+        if name in NESTED:
+            yield from ((f"{name}.{member}", one) for member, one in NESTED[name].model_fields.items())
+        else:
+            yield name, info
+
+
+def _field(name: str, info: FieldInfo, factors: Factors, listed: tuple[str, ...]) -> FieldTexts:
     label, hint = _TEXTS.get(name, (info.description or name, ""))
     values = next((one.func.values for one in info.metadata if isinstance(getattr(one, "func", None), OneOf)), ())
     known = _CHOICES.get(name, {})
