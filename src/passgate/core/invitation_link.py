@@ -39,13 +39,14 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an invitation opens now: for `person`, who has the address already, or for somebody new. `inviter`: an
-    address, empty for an operator's."""
+    """What an invitation opens now: for `person`, who has the address already, or for somebody new, who takes over the
+    account `unproved` (an id) if somebody has claimed the address. `inviter`: an address, empty for an operator's."""
 
     invitation: Invitation
     tenant: tenants.Tenant
     inviter: str
     person: RowMapping | None
+    unproved: str = ""
 
 
 def bound_to(ctx: Ctx, tenant_id: str, email_key: str) -> str:
@@ -81,20 +82,21 @@ async def find(ctx: Ctx, db: Db, token: str) -> Offer:
         raise InvitationInvalid
     invitation, tenant = await _valid(ctx, db, ticket)
     found = await people.by_key(db, invitation.tenant_id, invitation.at.key)
-    if found is not None and not (people.is_live(found) and await _is_theirs(ctx, db, ticket, found)):
+    unproved = str(found["id"]) if found is not None and people.is_unproved(found) else ""
+    found = None if unproved else found
+    if found is not None and not (people.is_live(found) and await _is_theirs(ctx, db, found)):
         raise InvitationInvalid
     if not await _roles(ctx, db, invitation, found["id"] if found else None):
         raise InvitationInvalid
     inviter = await people.by_id(db, invitation.tenant_id, invitation.maker) if invitation.maker else None
-    return Offer(invitation, tenant, inviter["email"] if inviter else "", found)
+    return Offer(invitation, tenant, inviter["email"] if inviter else "", found, unproved)
 
 
-async def _is_theirs(ctx: Ctx, db: Db, ticket: RowMapping, found: RowMapping) -> bool:
-    """Whether the account is that of whoever reads the address's mail, and stays theirs: it began with the proof of its
-    address, or that was proved before somebody was invited there, and nobody can take it back by another address. Else
-    somebody who manages people could prepare an account at an invited address, and get it back with the roles."""
-    proved = found["email_verified_at"]
-    if proved is None or (proved > ticket["created_at"] and proved != found["created_at"]):
+async def _is_theirs(ctx: Ctx, db: Db, found: RowMapping) -> bool:
+    """Whether the account is that of whoever reads the address's mail, and stays theirs: its address is proved, which
+    has ended what was set up before, and nobody can take it back by another address. Else somebody who manages people
+    could prepare an account at an invited address, and get it back with the roles."""
+    if found["email_verified_at"] is None:
         return False
     undoable = await once.all_live(ctx, db, found["tenant_id"], undo_link.KIND, found["id"])
     return all(undo_link.read(ctx, one).email_key == found["email_key"] for one in undoable)
@@ -150,7 +152,7 @@ async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: st
     roles = await _roles(ctx, db, invitation, None if is_new else person_id)
     if not roles or person["email_key"] != invitation.at.key:
         raise InvitationInvalid
-    if not is_new and not await _is_theirs(ctx, db, ticket, person):
+    if not is_new and not await _is_theirs(ctx, db, person):
         raise InvitationInvalid
     if not (await once.take(ctx, db, ticket)).is_first:
         raise InvitationInvalid

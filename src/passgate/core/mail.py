@@ -246,6 +246,29 @@ LETTERS: dict[str, Letter] = {
         (_ACT,),
         recover=True,
     ),
+    "address_claimed": Letter(
+        N_("Your email address has an account with %(service)s now"),
+        N_("An account has your email address"),
+        N_("Somebody, possibly you, signed up for %(service)s with this email address, which isn't confirmed yet."),
+        (
+            N_("If that was you, sign in and confirm the address in your account."),
+            N_("If it wasn't you, the account can be yours: recovering it signs everybody else out for good."),
+        ),
+        N_("Go to your account"),
+        "/account",
+        recover=True,
+    ),
+    "roles_ended": Letter(
+        N_("Roles in %(service)s have ended"),
+        N_("Roles have ended"),
+        N_(
+            "The owner of an email address%(label)s confirmed it and took over the account that somebody had claimed"
+            " with it. The roles that the account had been given ended with that: %(what)s."
+        ),
+        (N_("If the owner of the address should have these roles, give them again."),),
+        N_("Go to your account"),
+        "/account",
+    ),
     "address_code": Letter(
         _CODE,
         N_("Confirm your new email address"),

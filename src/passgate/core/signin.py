@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from passgate.core import (
+    address_proof,
     budgets,
     carriers,
     credentials,
@@ -95,7 +96,13 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     remembered = bool(browser) and await device.is_known(
         ctx, db, sign_in.tenant_id, sign_in.person_id, str(browser), sign_in.rules
     )
-    return replace(sign_in, enrolled=has, is_remembered=remembered)
+    gone = frozenset(name for name in _first_of(ctx, sign_in) if name in names_of(sign_in.proofs) and name not in has)
+    return replace(sign_in, enrolled=has, is_remembered=remembered, gone=gone)
+
+
+def _first_of(ctx: Ctx, sign_in: SignIn) -> list[str]:
+    """First factors of the rules that are set up."""
+    return [name for name in sign_in.rules.first if ctx.factors[name].set_up is not None]
 
 
 def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
@@ -110,6 +117,8 @@ def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
         is_remembered=sign_in.is_remembered,
         wants_address=bool(sign_in.data.get("address")),
         demanded=sign_in.demanded,
+        proves_later=signup.is_later(sign_in),
+        gone=sign_in.gone,
     )
 
 
@@ -257,13 +266,18 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
-    if named and not await _lock(ctx, db, sign_in, named):
+    proved = replace(sign_in, proofs=(*sign_in.proofs, proof_name), person_id=named)
+    found = await _lock(ctx, db, sign_in, named) if named else None
+    if named and found is None:
         return Outcome.WRONG
+    if named is None:
+        await people.lock_all(db, await signup.keys_of_taken(db, proved), or_closed=True)
     if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
-    if not await compared.mark(db):
+    if not (used := await compared.mark(db)):
         return Outcome.WRONG
-    proved = replace(sign_in, proofs=(*sign_in.proofs, proof_name), person_id=named)
+    if found is not None and found["email_verified_at"] is None:
+        proved = await _of_unproved(ctx, db, proved, factor, found, used)
     if sign_in.journey.makes_person and proved.person_id is None:
         made = await signup.create(ctx, db, proved)
         if made is None:
@@ -280,11 +294,21 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     return Right(decide(ctx, proved))
 
 
+async def _of_unproved(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, found: RowMapping, used: str) -> SignIn:
+    """A proof of somebody whose address nobody has proved: of that address, or of something that stays theirs if this
+    sign-in proves it too. An undo has its code mailed to another address."""
+    if factor.name == email_code.name:
+        if not sign_in.journey.is_undo:
+            await address_proof.take(ctx, db, found, address_proof.beside(sign_in))
+        return sign_in
+    return await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
+
+
 # -- enrolment that policy requires now ------------------------------------------------------------
 
 
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
-    if sign_in.person_id is None and not _is_invited(sign_in):
+    if sign_in.person_id is None and not _begins_unnamed(sign_in):
         raise FactorNotOffered
     person_id, email = str(sign_in.data.get("person", "")), sign_in.email
     if sign_in.person_id is not None:
@@ -324,7 +348,7 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         named = await _named(ctx, db, sign_in)
-        if named is None:
+        if named is None or named.person_id != who.person_id:
             return await _late(db, sign_in, factor, Outcome.OVER)
         now = decide(ctx, await known(ctx, db, named))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
@@ -332,8 +356,11 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         proof_name = (compared.proof or factor.name) + NEW
         if not await pending.add_proof(ctx, db, sign_in, proof_name, who.person_id):
             return await _late(db, sign_in, factor, Outcome.OVER)
-        if not await compared.mark(db):
+        if not (made := await compared.mark(db)):
             return Outcome.WRONG
+        found = await people.by_id(db, *_key(named))
+        if found is not None and found["email_verified_at"] is None:
+            await _of_unproved(ctx, db, named, factor, found, made)
         if now.reason == policy.NEW_FIRST.name:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
         return Right(decide(ctx, await known(ctx, db, replace(named, proofs=(*sign_in.proofs, proof_name)))))
@@ -342,18 +369,25 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
     return replace(attempt, renewed=(who.person_id, factor.name))
 
 
-def _is_invited(sign_in: SignIn) -> bool:
-    """Whether it is a sign-up whose address an invitation proved. Its person is created with the first way in."""
-    return sign_in.journey.makes_person and "invitation" in sign_in.data
+def _begins_unnamed(sign_in: SignIn) -> bool:
+    """Whether it is a sign-up whose address an invitation proved, or that proves it later. Its person is created with
+    the first way in, or at the end."""
+    return sign_in.journey.makes_person and ("invitation" in sign_in.data or signup.is_later(sign_in))
+
+
+def _key(sign_in: SignIn) -> people.Key:
+    return sign_in.tenant_id, str(sign_in.person_id)
 
 
 async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> SignIn | None:
-    """The same with its person locked, whom it creates if somebody invited has none yet; None if that can't be."""
+    """The same with its person locked, whom it creates if somebody invited, or who proves the address later, has none
+    yet; None if that can't be."""
     if sign_in.person_id is not None:
         return sign_in if await _lock(ctx, db, sign_in, sign_in.person_id, *others) else None
-    if not _is_invited(sign_in):
+    if not _begins_unnamed(sign_in):
         return None
-    await people.lock_all(db, {*invitation_link.keys_of(sign_in.data, sign_in.tenant_id), *others})
+    makers = invitation_link.keys_of(sign_in.data, sign_in.tenant_id)
+    await people.lock_all(db, {*makers, *others, *await signup.keys_of_taken(db, sign_in)}, or_closed=True)
     await tenants.share_row(db, sign_in.tenant_id)
     return await signup.create(ctx, db, sign_in)
 

@@ -226,6 +226,7 @@ async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
         ProofRefused,
         AlreadyProved,
         FactorNotOffered,
+        ProofMissing,
         TenantNameTaken,
         Invalid,
         PasswordRefused,
