@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate import i18n, theme
-from passgate.core import invitation_link, mailed_link, tenants
+from passgate.core import budgets, invitation_link, mailed_link, people, tenants
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
 from passgate.i18n import N_
@@ -303,6 +303,10 @@ LETTERS: dict[str, Letter] = {
 }
 
 
+_OF_OWN_ACTIONS = frozenset({"factor_added", "factor_removed", "password_changed", "new_device", "recovery_code_used"})
+"""Kinds that somebody who has the account can cause as often as they like."""
+
+
 def render(
     ctx: Ctx,
     kind: str,
@@ -365,6 +369,13 @@ def render(
     )
 
 
+async def _may_notify(ctx: Ctx, db: Db, tenant_id: str, to: str) -> bool:
+    key = people.address(to).key
+    found = await people.by_key(db, tenant_id, key)
+    is_unproved = found is not None and found["email_verified_at"] is None
+    return not is_unproved or await budgets.notice(ctx, db, tenant_id, key)
+
+
 async def enqueue(
     ctx: Ctx,
     db: Db,
@@ -382,7 +393,10 @@ async def enqueue(
     inviter: str = "",
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit. To nobody (an empty `to`) it is the
-    same work and the same row, emptied as after its delivery."""
+    same work and the same row, emptied as after its delivery. Of what happens to an account whose address nobody has
+    proved, the reader of that mailbox hears so often an hour and no more."""
+    if kind in _OF_OWN_ACTIONS and not await _may_notify(ctx, db, tenant_id, to):
+        return
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at, "inviter": inviter}
     more["home"] = await tenants.link(ctx, db, tenant_id)
     message = render(ctx, kind, to, service=service, code=code, link=link, **more)

@@ -363,6 +363,8 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
             await _of_unproved(ctx, db, named, factor, found, made)
         if now.reason == policy.NEW_FIRST.name:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
+        if sign_in.person_id is None:
+            await signup.notify(ctx, db, sign_in)
         return Right(decide(ctx, await known(ctx, db, replace(named, proofs=(*sign_in.proofs, proof_name)))))
 
     attempt = _attempt(ctx, sign_in, factor, Target(Guess.NOT, sign_in.tenant_id), compare, mark)
@@ -429,6 +431,8 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
         await _accept(ctx, db, sign_in)
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
+        if before.person_id is None:
+            await signup.notify(ctx, db, sign_in)
         await record(
             ctx,
             db,

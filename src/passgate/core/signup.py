@@ -130,8 +130,6 @@ async def _created(ctx: Ctx, db: Db, sign_in: SignIn, tenant_id: str) -> str | N
         return None
     about: dict[str, Any] = {"tenant_id": tenant_id, "subject_id": made, "personal": {"email": at.text}}
     await record(ctx, db, Event.ACCOUNT_CREATED, **about)
-    if claims:
-        await _notify(ctx, db, sign_in)
     return made
 
 
@@ -159,8 +157,11 @@ def _not_free(ctx: Ctx, sign_in: SignIn) -> ProofMissing:
     return ProofMissing([[email_code.name]], deferred=(ask,))
 
 
-async def _notify(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
-    """Say to the reader of the mailbox that somebody has an account with it, and how to take it."""
+async def notify(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """Say to the reader of the mailbox that somebody has an account with it now, and how to take it. Last of all,
+    because it debits budgets (`action`)."""
+    if not is_later(sign_in):
+        return
     tenant_id, key = sign_in.tenant_id, sign_in.email_key
     tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, identifier_key=key)
     if await budgets.mail(ctx, db, tenant_id, key, tries, is_seen=False):

@@ -40,6 +40,13 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "totp_at_once": (N_("Turn on authenticator apps without a first code"), ""),
     "passkey_counter": (N_("If a passkey may have been copied"), ""),
+    "address_proof": (
+        N_("Confirming the email address"),
+        N_(
+            "When new people confirm it. Later: they can sign in before, and whoever reads the mail of the address takes"
+            " the account by confirming it."
+        ),
+    ),
     "remember_days": (
         N_("Remember browsers (days)"),
         N_("How long a browser can skip two-step verification. 0: never."),
@@ -71,6 +78,7 @@ _CHOICES: dict[str, dict[str, str]] = {
         "step_up": N_("Ask to confirm it's them"),
         "end": N_("Sign out"),
     },
+    "address_proof": {"first": N_("Before they sign in"), "later": N_("Later")},
     "usernames": {"off": N_("No usernames"), "optional": N_("Optional")},
 }
 FACTORS = {
