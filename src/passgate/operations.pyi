@@ -206,6 +206,7 @@ class Policy:
     totp_at_once: bool
     passkey_counter: str
     usernames: str
+    address_proof: str
     remember_days: int
     on_client_change: str
     session_idle: int
@@ -514,6 +515,7 @@ class _Admin:
         totp_at_once: bool | None = None,
         passkey_counter: str | None = None,
         usernames: str | None = None,
+        address_proof: str | None = None,
         remember_days: int | None = None,
         on_client_change: str | None = None,
         session_idle: int | None = None,

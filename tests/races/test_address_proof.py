@@ -31,6 +31,8 @@ OURS = "violet umbrellas sang all night"
 """The password of whoever reads the mail."""
 
 Request = Callable[[], Awaitable[httpx2.Response]]
+Attack = Callable[["Race"], Awaitable[Request]]
+Owner = Callable[["Race"], Awaitable[tuple[Request, str]]]
 
 
 @dataclass
@@ -244,7 +246,7 @@ async def later(pair: Deployment) -> tuple[str, Person]:
     return name, boss
 
 
-async def one_round(pair: Deployment, at: tuple[str, Person], owner: Any, attack: Any, number: int) -> None:
+async def one_round(pair: Deployment, at: tuple[str, Person], owner: Owner, attack: Attack, number: int) -> None:
     one, other = (pair.a, pair.b) if number % 2 else (pair.b, pair.a)
     race = Race(pair, *at, one, other, pair.address(), pair.address())
     await race.claim()
@@ -286,7 +288,7 @@ async def alone(race: Race, token: str) -> None:
 
 
 @pytest.mark.parametrize("owner", OWNERS, ids=lambda one: one.__name__)
-async def test_at_the_same_moment(pair: Deployment, owner: Any) -> None:
+async def test_at_the_same_moment(pair: Deployment, owner: Owner) -> None:
     """Every attack once: a tenant of its own for each would take longer than the races."""
     at = await later(pair)
     for number, attack in enumerate(ATTACKS):
@@ -296,7 +298,7 @@ async def test_at_the_same_moment(pair: Deployment, owner: Any) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("owner", OWNERS, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.__name__)
-async def test_fifty_times(pair: Deployment, owner: Any, attack: Any) -> None:
+async def test_fifty_times(pair: Deployment, owner: Owner, attack: Attack) -> None:
     at = await later(pair)
     for number in range(50):
         await one_round(pair, at, owner, attack, number)

@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, credentials, mail, once, people, recovery, tenants, undo_link
+from passgate.core import access, credentials, mail, once, pending, people, recovery, tenants, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import names_of
+from passgate.core.factors import email_code
 from passgate.core.pending import SignIn
 from passgate.store import Db
 
@@ -40,9 +41,22 @@ class Beside:
 NOTHING = Beside()
 
 
-def beside(sign_in: SignIn) -> Beside:
+def _beside(sign_in: SignIn) -> Beside:
     """What a pending sign-in has shown of the person it names."""
     return Beside(frozenset(sign_in.data.get("used", ())), sign_in.id, sign_in.carrier_id or "")
+
+
+async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMapping, used: str) -> SignIn:
+    """What a sign-in has proved, or set up, of a locked person, by the credential or code `used`. While nobody has
+    proved their address: it is that, or it stays theirs if this sign-in proves the address too. An undo has its code
+    mailed to another address."""
+    if found["email_verified_at"] is not None:
+        return sign_in
+    if factor != email_code.name:
+        return await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
+    if not sign_in.journey.is_undo:
+        await take(ctx, db, found, _beside(sign_in))
+    return sign_in
 
 
 async def take(ctx: Ctx, db: Db, found: RowMapping, left: Beside = NOTHING) -> bool:

@@ -7,15 +7,17 @@ Not here: making, listing and cancelling invitations (`invitations`), and openin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, once, people, tenants, undo_link
+from passgate.core import access, once, pending, people, tenants, undo_link
 from passgate.core.access import Standing
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
+from passgate.core.pending import SignIn
 from passgate.errors import InvitationInvalid
 from passgate.seal import digest
 from passgate.store import Db
@@ -163,6 +165,19 @@ async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: st
         await access.grant(ctx, db, tenant_id, person_id, role)
     if not is_new:
         await people.changed(ctx, db, tenant_id, person_id)
+
+
+async def accept_by(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """Give the locked person, who was in the tenant before, the roles of the invitation that began this. One that is
+    void by now ends the sign-in, so that its browser can begin an ordinary one."""
+    invitation = sign_in.data.get("invitation")
+    if not invitation or sign_in.journey.makes_person or sign_in.person_id is None:
+        return
+    try:
+        await accept(ctx, db, sign_in.tenant_id, invitation, sign_in.person_id, is_new=False)
+    except InvitationInvalid:
+        end = partial(pending.end, ctx, tenant_id=sign_in.tenant_id, sign_in_id=sign_in.id)
+        raise InvitationInvalid(deferred=(end,)) from None
 
 
 async def forget(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:

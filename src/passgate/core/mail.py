@@ -247,12 +247,12 @@ LETTERS: dict[str, Letter] = {
         recover=True,
     ),
     "address_claimed": Letter(
-        N_("Your email address has an account with %(service)s now"),
-        N_("An account has your email address"),
-        N_("Somebody, possibly you, signed up for %(service)s with this email address, which isn't confirmed yet."),
+        N_("An account with %(service)s was created with your email address"),
+        N_("Your email address isn't confirmed yet"),
+        N_("Someone, possibly you, signed up for %(service)s with this email address."),
         (
             N_("If that was you, sign in and confirm the address in your account."),
-            N_("If it wasn't you, the account can be yours: recovering it signs everybody else out for good."),
+            N_("If it wasn't you, you can recover the account: then it's yours, and everyone else is signed out."),
         ),
         N_("Go to your account"),
         "/account",
@@ -262,10 +262,10 @@ LETTERS: dict[str, Letter] = {
         N_("Roles in %(service)s have ended"),
         N_("Roles have ended"),
         N_(
-            "The owner of an email address%(label)s confirmed it and took over the account that somebody had claimed"
-            " with it. The roles that the account had been given ended with that: %(what)s."
+            "Someone had signed up with an email address%(label)s without confirming it. Whoever can read its email has"
+            " confirmed it and has the account now. The roles it was given before have ended: %(what)s."
         ),
-        (N_("If the owner of the address should have these roles, give them again."),),
+        (N_("If they should have these roles, give them again."),),
         N_("Go to your account"),
         "/account",
     ),

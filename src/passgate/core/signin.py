@@ -7,7 +7,6 @@ Not here: how one starts (`starts`), how a proof is counted (`proof`), checking 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -62,7 +61,6 @@ from passgate.errors import (
     FactorNotOffered,
     HandleInvalid,
     Invalid,
-    InvitationInvalid,
     NoChallenge,
     ProofMissing,
     SessionEnded,
@@ -96,13 +94,9 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     remembered = bool(browser) and await device.is_known(
         ctx, db, sign_in.tenant_id, sign_in.person_id, str(browser), sign_in.rules
     )
-    gone = frozenset(name for name in _first_of(ctx, sign_in) if name in names_of(sign_in.proofs) and name not in has)
+    set_up = {name for name in sign_in.rules.first if ctx.factors[name].set_up is not None}
+    gone = frozenset(set_up) & names_of(sign_in.proofs) - has
     return replace(sign_in, enrolled=has, is_remembered=remembered, gone=gone)
-
-
-def _first_of(ctx: Ctx, sign_in: SignIn) -> list[str]:
-    """First factors of the rules that are set up."""
-    return [name for name in sign_in.rules.first if ctx.factors[name].set_up is not None]
 
 
 def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
@@ -276,8 +270,8 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
         return await _late(db, sign_in, factor, Outcome.OVER)
     if not (used := await compared.mark(db)):
         return Outcome.WRONG
-    if found is not None and found["email_verified_at"] is None:
-        proved = await _of_unproved(ctx, db, proved, factor, found, used)
+    if found is not None:
+        proved = await address_proof.proved(ctx, db, proved, factor.name, found, used)
     if sign_in.journey.makes_person and proved.person_id is None:
         made = await signup.create(ctx, db, proved)
         if made is None:
@@ -294,21 +288,11 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     return Right(decide(ctx, proved))
 
 
-async def _of_unproved(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, found: RowMapping, used: str) -> SignIn:
-    """A proof of somebody whose address nobody has proved: of that address, or of something that stays theirs if this
-    sign-in proves it too. An undo has its code mailed to another address."""
-    if factor.name == email_code.name:
-        if not sign_in.journey.is_undo:
-            await address_proof.take(ctx, db, found, address_proof.beside(sign_in))
-        return sign_in
-    return await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
-
-
 # -- enrolment that policy requires now ------------------------------------------------------------
 
 
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
-    if sign_in.person_id is None and not _begins_unnamed(sign_in):
+    if sign_in.person_id is None and not signup.begins_unnamed(sign_in):
         raise FactorNotOffered
     person_id, email = str(sign_in.data.get("person", "")), sign_in.email
     if sign_in.person_id is not None:
@@ -358,9 +342,8 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
             return await _late(db, sign_in, factor, Outcome.OVER)
         if not (made := await compared.mark(db)):
             return Outcome.WRONG
-        found = await people.by_id(db, *_key(named))
-        if found is not None and found["email_verified_at"] is None:
-            await _of_unproved(ctx, db, named, factor, found, made)
+        if found := await people.by_id(db, named.tenant_id, who.person_id):
+            await address_proof.proved(ctx, db, named, factor.name, found, made)
         if now.reason == policy.NEW_FIRST.name:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
         if sign_in.person_id is None:
@@ -371,22 +354,12 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
     return replace(attempt, renewed=(who.person_id, factor.name))
 
 
-def _begins_unnamed(sign_in: SignIn) -> bool:
-    """Whether it is a sign-up whose address an invitation proved, or that proves it later. Its person is created with
-    the first way in, or at the end."""
-    return sign_in.journey.makes_person and ("invitation" in sign_in.data or signup.is_later(sign_in))
-
-
-def _key(sign_in: SignIn) -> people.Key:
-    return sign_in.tenant_id, str(sign_in.person_id)
-
-
 async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> SignIn | None:
     """The same with its person locked, whom it creates if somebody invited, or who proves the address later, has none
     yet; None if that can't be."""
     if sign_in.person_id is not None:
         return sign_in if await _lock(ctx, db, sign_in, sign_in.person_id, *others) else None
-    if not _begins_unnamed(sign_in):
+    if not signup.begins_unnamed(sign_in):
         return None
     makers = invitation_link.keys_of(sign_in.data, sign_in.tenant_id)
     await people.lock_all(db, {*makers, *others, *await signup.keys_of_taken(db, sign_in)}, or_closed=True)
@@ -428,7 +401,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
             raise StepUpNeeded(str(sign_in.data.get("floor") or sign_in.rules.least_acr), 0)
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
-        await _accept(ctx, db, sign_in)
+        await invitation_link.accept_by(ctx, db, sign_in)
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         if before.person_id is None:
@@ -459,19 +432,6 @@ async def _is_ready(ctx: Ctx, db: Db, before: SignIn, *others: people.Key) -> bo
     if named is not None and before.person_id is None:
         await pending.name(ctx, db, before, named)
     return named is not None
-
-
-async def _accept(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
-    """Give the locked person, who was in the tenant before, the roles of the invitation that began this. One that is
-    void by now ends the sign-in, so that its browser can begin an ordinary one."""
-    invitation = sign_in.data.get("invitation")
-    if not invitation or sign_in.journey.makes_person or sign_in.person_id is None:
-        return
-    try:
-        await invitation_link.accept(ctx, db, sign_in.tenant_id, invitation, sign_in.person_id, is_new=False)
-    except InvitationInvalid:
-        end = partial(pending.end, ctx, tenant_id=sign_in.tenant_id, sign_in_id=sign_in.id)
-        raise InvitationInvalid(deferred=(end,)) from None
 
 
 async def _present(ctx: Ctx) -> Person | None:

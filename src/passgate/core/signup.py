@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from passgate.core import access, account, address_proof, budgets, invitation_link, mail, pending, people, tenants
+from passgate.core import access, address_proof, budgets, invitation_link, mail, pending, people, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
@@ -63,6 +63,12 @@ def is_later(sign_in: SignIn) -> bool:
     """Whether this sign-up may end before its address is proved, and has not proved it."""
     may_be = bool(sign_in.data.get("later")) and sign_in.rules.address_proof == "later"
     return may_be and email_code.name not in names_of(sign_in.proofs)
+
+
+def begins_unnamed(sign_in: SignIn) -> bool:
+    """Whether it is a sign-up whose address an invitation proved, or that proves it later. Its person is created with
+    the first way in, or at the end."""
+    return sign_in.journey.makes_person and ("invitation" in sign_in.data or is_later(sign_in))
 
 
 async def hashed(ctx: Ctx, tenant: tenants.Tenant, secret: str, data: dict[str, Any]) -> list[str]:
@@ -142,8 +148,11 @@ async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn) -> str | None:
     if found is None or not await address_proof.take(ctx, db, found, address_proof.Beside(sign_in=sign_in.id)):
         return None
     await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
-    if found["claimed_at"] is not None:
-        await account.rename(ctx, db, found, None)
+    if found["claimed_at"] is not None and found["username"]:
+        await people.set_username(ctx, db, found["tenant_id"], found["id"], None)
+        about: dict[str, Any] = {"tenant_id": found["tenant_id"], "subject_id": found["id"]}
+        personal = {"username": "", "username_before": found["username"]}
+        await record(ctx, db, Event.USERNAME_CHANGED, **about, personal=personal)
     return str(found["id"])
 
 

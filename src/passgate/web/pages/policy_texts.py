@@ -43,8 +43,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "address_proof": (
         N_("Confirming the email address"),
         N_(
-            "When new people confirm it. Later: they can sign in before, and whoever reads the mail of the address takes"
-            " the account by confirming it."
+            "When new people confirm it. Later: they are signed in before that. Whoever can read an address's email"
+            " gets its account by confirming it."
         ),
     ),
     "remember_days": (
