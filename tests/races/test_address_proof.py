@@ -58,13 +58,13 @@ class Race:
         begun = await self.other.signup(self.email, PASSWORD, tenant=self.at)
         self.secrets.append((await self.other.finish(handle_of(begun))).json()["token"])
 
-    async def half(self, face: Face, **more: Any) -> str:
+    async def ready(self, face: Face, **more: Any) -> str:
         """A sign-in of the attacker that has proved everything and is not finished."""
         handle = handle_of(await face.start(self.email, tenant=self.at, **more))
         assert (await face.prove(handle, "password", PASSWORD)).status_code == 200
         return handle
 
-    def keep(self, answer: httpx2.Response) -> None:
+    def note_secrets(self, answer: httpx2.Response) -> None:
         """What a finished sign-in has given to the attacker."""
         if answer.status_code in (200, 201):
             given = answer.json()
@@ -82,13 +82,13 @@ async def claims_again(race: Race) -> Request:
 
 
 async def signs_in(race: Race) -> Request:
-    handle = await race.half(race.other)
+    handle = await race.ready(race.other)
     return lambda: race.other.finish(handle)
 
 
 async def by_cookie(race: Race) -> Request:
     """The browser would be known and remembered."""
-    handle = await race.half(race.other)
+    handle = await race.ready(race.other)
     body = {"carrier": "cookie", "remember": True}
     headers = bearer(handle) | {"sec-fetch-site": "same-origin"}
     return lambda: race.other.http.post("/api/v1/signin/finish", json=body, headers=headers)
@@ -102,7 +102,7 @@ async def steps_up(race: Race) -> Request:
 
 
 async def refreshes(race: Race) -> Request:
-    given = (await race.other.finish(await race.half(race.other), "jwt")).json()
+    given = (await race.other.finish(await race.ready(race.other), "jwt")).json()
     race.secrets.append(given["access_token"])
     race.refresh_tokens.append(given["refresh_token"])
     body = {"refresh_token": given["refresh_token"]}
@@ -260,7 +260,7 @@ async def one_round(pair: Deployment, at: tuple[str, Person], owner: Owner, atta
 
     proved, done = await together(proof(), late())
     assert Outcomes.of([proved]), tally([done])
-    race.keep(done)
+    race.note_secrets(done)
     token = await enters(race, proved, handle)
     await alone(race, token)
 

@@ -29,7 +29,7 @@ REASON = "address_proved"
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Exempt:
     """What is left alone. `rows`: the ids of credentials that were proved or set up beside the address, by the same
     person therefore; `sign_in`: the id of the pending sign-in; `carrier`: that of the session which acts."""
 
@@ -38,12 +38,12 @@ class Beside:
     carrier: str = ""
 
 
-NOTHING = Beside()
+NOTHING = Exempt()
 
 
-def _beside(sign_in: SignIn) -> Beside:
+def _exempt(sign_in: SignIn) -> Exempt:
     """What a pending sign-in has shown of the person it names."""
-    return Beside(frozenset(sign_in.data.get("used", ())), sign_in.id, sign_in.carrier_id or "")
+    return Exempt(frozenset(sign_in.data.get("used", ())), sign_in.id, sign_in.carrier_id or "")
 
 
 async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMapping, used: str) -> SignIn:
@@ -55,11 +55,11 @@ async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMappi
     if factor != email_code.name:
         return await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
     if not sign_in.journey.is_undo:
-        await take(ctx, db, found, _beside(sign_in))
+        await take(ctx, db, found, _exempt(sign_in))
     return sign_in
 
 
-async def take(ctx: Ctx, db: Db, found: RowMapping, left: Beside = NOTHING) -> bool:
+async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> bool:
     """Mark the address of a locked person as proved, and end what was set up before. False if it was proved already, or
     is another one now."""
     if not await people.prove_address(ctx, db, found):
@@ -76,10 +76,10 @@ async def moved(ctx: Ctx, db: Db, found: RowMapping, carrier: str, proofs: Itera
     mine, rows = names_of(proofs), await credentials.rows_of(db, found["tenant_id"], found["id"])
     # A session does not say which of several it was.
     used = frozenset(ids[0] for kind, ids in rows.items() if kind in mine and len(ids) == 1)
-    await _end_before(ctx, db, found, Beside(used, carrier=carrier), is_moved=True)
+    await _end_before(ctx, db, found, Exempt(used, carrier=carrier), is_moved=True)
 
 
-async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Beside, *, is_moved: bool = False) -> None:
+async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, is_moved: bool = False) -> None:
     """Roles that an account was given while its address was only claimed end too, unless whoever had the account proves
     that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen."""
     key = (found["tenant_id"], found["id"])

@@ -431,13 +431,8 @@ async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str,
     if not but_carrier:
         return await _end(ctx, db, tenant_id, person_id, session.c.id != "", reason)
     its = select(carrier.c.session_id).where(*_this(tenant_id, but_carrier))
-    beside = update(carrier).where(
-        carrier.c.tenant_id == tenant_id,
-        carrier.c.session_id.in_(its),
-        carrier.c.id != but_carrier,
-        carrier.c.ended_at.is_(None),
-    )
-    await db.change(beside.values(ended_at=ctx.now()))
+    others = (carrier.c.tenant_id == tenant_id, carrier.c.session_id.in_(its), carrier.c.id != but_carrier)
+    await db.change(update(carrier).where(*others, carrier.c.ended_at.is_(None)).values(ended_at=ctx.now()))
     return await _end(ctx, db, tenant_id, person_id, session.c.id.not_in(its), reason)
 
 

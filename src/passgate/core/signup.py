@@ -145,7 +145,7 @@ async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn) -> str | None:
     if not _takes(sign_in):
         return None
     found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key)
-    if found is None or not await address_proof.take(ctx, db, found, address_proof.Beside(sign_in=sign_in.id)):
+    if found is None or not await address_proof.take(ctx, db, found, address_proof.Exempt(sign_in=sign_in.id)):
         return None
     await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
     if found["claimed_at"] is not None and found["username"]:
