@@ -64,7 +64,7 @@ class Race:
         assert (await face.prove(handle, "password", PASSWORD)).status_code == 200
         return handle
 
-    def note_secrets(self, answer: httpx2.Response) -> None:
+    def receive(self, answer: httpx2.Response) -> None:
         """What a finished sign-in has given to the attacker."""
         if answer.status_code in (200, 201):
             given = answer.json()
@@ -260,7 +260,7 @@ async def one_round(pair: Deployment, at: tuple[str, Person], owner: Owner, atta
 
     proved, done = await together(proof(), late())
     assert Outcomes.of([proved]), tally([done])
-    race.note_secrets(done)
+    race.receive(done)
     token = await enters(race, proved, handle)
     await alone(race, token)
 
