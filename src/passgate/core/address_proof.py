@@ -68,18 +68,18 @@ async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> b
     return True
 
 
-async def moved(ctx: Ctx, db: Db, found: RowMapping, carrier: str, proofs: Iterable[str]) -> None:
-    """The same for somebody who has proved another address in a session of theirs (`carrier`), in which they had given
-    these proofs. `found`: the row as it was before."""
+async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, carrier: str, proofs: Iterable[str]) -> None:
+    """The same for somebody who has proved another address (`to`) in a session of theirs (`carrier`), in which they had
+    given these proofs. `found`: the row as it was before."""
     if found["email_verified_at"] is not None:
         return
     mine, rows = names_of(proofs), await credentials.rows_of(db, found["tenant_id"], found["id"])
     # A session does not say which of several it was.
     used = frozenset(ids[0] for kind, ids in rows.items() if kind in mine and len(ids) == 1)
-    await _end_before(ctx, db, found, Exempt(used, carrier=carrier), is_moved=True)
+    await _end_before(ctx, db, found, Exempt(used, carrier=carrier), moved_to=to)
 
 
-async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, is_moved: bool = False) -> None:
+async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, moved_to: str = "") -> None:
     """Roles that an account was given while its address was only claimed end too, unless whoever had the account proves
     that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen."""
     key = (found["tenant_id"], found["id"])
@@ -88,11 +88,11 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, is_m
     await once.end(ctx, db, key[0], undo_link.KIND, key[1])
     await recovery.end_waits(ctx, db, *key)
     sessions = await end_all(ctx, db, *key, REASON, but=left.sign_in, but_carrier=left.carrier)
-    is_somebody_else = found["claimed_at"] is not None and (is_moved or not stays)
+    is_somebody_else = found["claimed_at"] is not None and (moved_to or not stays)
     roles = await access.take_extra(ctx, db, *key, REASON) if is_somebody_else else []
     about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
     facts: dict[str, Any] = {"ended": sorted({kind for _, kind in ended}), "sessions": sessions, "roles": roles}
-    await record(ctx, db, Event.ADDRESS_PROVED, **about, personal={"email": found["email"]}, **facts)
+    await record(ctx, db, Event.ADDRESS_PROVED, **about, personal={"email": moved_to or found["email"]}, **facts)
     if sessions:
         await record(ctx, db, Event.SESSIONS_ENDED, **about, reason=REASON, count=sessions)
     await _notify_owners(ctx, db, found, roles)

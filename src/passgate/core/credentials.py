@@ -144,7 +144,7 @@ async def own_rows(db: Db, tenant_id: str, person_id: str, rows: Iterable[str]) 
         of_tenant=tenant_id,
         of_person=person_id,
     )
-    return frozenset(row["id"] for row in found if not json.loads(row["data"]).get(GIVEN))
+    return frozenset(row["id"] for row in found if GIVEN not in json.loads(row["data"]))
 
 
 async def end_but(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rows: Iterable[str]) -> Ended:

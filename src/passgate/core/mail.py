@@ -262,10 +262,10 @@ LETTERS: dict[str, Letter] = {
         N_("Roles in %(service)s have ended"),
         N_("Roles have ended"),
         N_(
-            "Someone had signed up with an email address%(label)s without confirming it. Whoever can read its email has"
-            " confirmed it and has the account now. The roles it was given before have ended: %(what)s."
+            "An account%(label)s was given roles before anyone had confirmed its email address. It's confirmed now,"
+            " possibly by someone other than you meant, so these roles have ended: %(what)s."
         ),
-        (N_("If they should have these roles, give them again."),),
+        (N_("If this person should have the roles, give them again."),),
         N_("Go to your account"),
         "/account",
     ),
