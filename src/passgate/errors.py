@@ -261,8 +261,8 @@ class ProofMissing(Conflict):
     code, title = "proof_missing", "Complete the remaining steps"
     message = "There are still steps to complete. Continue."
 
-    def __init__(self, need: list[list[str]]) -> None:
-        super().__init__()
+    def __init__(self, need: list[list[str]], *, deferred: tuple[Any, ...] = ()) -> None:
+        super().__init__(deferred=deferred)
         self.need = need
 
     def extra(self) -> dict[str, Any]:

@@ -221,6 +221,7 @@ class Policy:
     passkey_counter: str
     signup: str
     usernames: str
+    address_proof: str
     remember_days: int
     on_client_change: str
     session_idle: int
@@ -550,6 +551,7 @@ class _Admin:
         passkey_counter: str | None = None,
         signup: str | None = None,
         usernames: str | None = None,
+        address_proof: str | None = None,
         remember_days: int | None = None,
         on_client_change: str | None = None,
         session_idle: int | None = None,

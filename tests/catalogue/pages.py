@@ -159,7 +159,11 @@ PROVING: dict[str, Entry] = {
 
 ACCOUNT: dict[str, Entry] = {
     "GET /": Entry(VISITING, NOTHING, leads_on=True),
-    "GET /account": shows(Stop("account", account.named, MEMBER), Stop("error:not_found", signin.nowhere)),
+    "GET /account": shows(
+        Stop("account", account.named, MEMBER),
+        Stop("account", account.unconfirmed, MEMBER),
+        Stop("error:not_found", signin.nowhere),
+    ),
     "POST /account": does(Right(asks.page_changes_name, 303)),
     "GET /account/confirm": shows(
         Stop("account-confirm", account.confirming, MEMBER),

@@ -5,6 +5,8 @@ What the page then shows is in `pages`.
 
 from __future__ import annotations
 
+from sqlalchemy import update
+
 from passgate.core import budgets
 from passgate.core.budgets import Kind
 from passgate.core.ctx import Ctx
@@ -20,6 +22,14 @@ from tests.web.browsing import rule
 async def named(anna: Person) -> None:
     await anna.open("/account")
     await anna.send("/account", name="Anna Kowalska-Ødegård")
+
+
+async def unconfirmed(anna: Person) -> None:
+    """The address was set by somebody else, or is to be confirmed later."""
+    async with Ctx(anna.face.gate.services).write() as db:
+        theirs = update(person).where(person.c.email == anna.email)
+        assert await db.change(theirs.values(email_verified_at=None)) == 1
+    await anna.open("/account")
 
 
 async def own_password(anna: Person) -> None:

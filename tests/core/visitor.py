@@ -19,7 +19,7 @@ from passgate.core.factors import totp
 from passgate.core.message import Message
 from passgate.core.policy import Decision, Enough, Need
 from passgate.core.starts import Started
-from passgate.errors import PassgateError, Refusal, StepUpNeeded, Throttled
+from passgate.errors import PassgateError, ProofMissing, Refusal, StepUpNeeded, Throttled
 from passgate.store.tables import outbox
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -97,6 +97,9 @@ class Visitor:
             return None
         try:
             finished = await signin.finish(self.ctx, started.handle, carrier="bearer")
+        except ProofMissing as missing:  # the address of a sign-up is not free, so it is asked for after all
+            asked = Started(started.handle, Need(tuple(map(tuple, missing.need))), started.expires_at)
+            return await self.go_on(asked, is_sent=True)
         except Refusal:
             return None
         self.tokens.append(finished.opened.token)
@@ -134,7 +137,11 @@ class Visitor:
                     return [*reversed(self.apps)]
                 case "recovery_code":
                     return [self.codes.pop()] if self.codes else []
-                case "passkey" if self.keys and not is_set_up:
+                case "passkey" if is_set_up:
+                    options, key = await signin.challenge(self.ctx, handle, "passkey"), Authenticator()
+                    self.keys.append(key)
+                    return [key.create(options, self.ctx.settings.url)]
+                case "passkey" if self.keys:
                     options = await signin.challenge(self.ctx, handle, "passkey")
                     return [self.keys[-1].get(options, self.ctx.settings.url)]
                 case "email_code":
@@ -291,6 +298,19 @@ class Visitor:
         except Refusal:
             return False
         return True
+
+    # -- beginning an account ------------------------------------------------------------------------
+
+    async def sign_up(self, *, by_passkey: bool = False) -> str | None:
+        """With a password of their own; or with a passkey, which the policy has to prefer."""
+        secret = None if by_passkey else self.fresh_password()
+        try:
+            started = await starts.sign_up(self.ctx, self.email, secret, None, None, None)
+        except Refusal:
+            return None
+        if secret is not None:
+            self.passwords.append(secret)
+        return await self.go_on(started, is_sent=True)
 
     # -- getting an account back ---------------------------------------------------------------------
 

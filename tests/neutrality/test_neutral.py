@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import httpx2
@@ -33,6 +34,8 @@ KINDS = (
     "old_hash",
     "passkey_only",
     "with_app",
+    "unproved",
+    "claimed",
     "locked",
     "ghost",
 )
@@ -55,7 +58,7 @@ class Population:
         return self.folk.the
 
     def address(self, kind: str) -> str:
-        return f"a{KINDS.index(kind)}@example.com"
+        return f"a{ascii_lowercase[KINDS.index(kind)]}@example.com"
 
     def username(self, email: str) -> str:
         """As long as the address."""
@@ -69,9 +72,14 @@ class Population:
         await self.folk.create(self.address("old_hash"), hashed=OLDER)
         await self.give_passkey(await self.folk.create(self.address("passkey_only"), hashed=None))
         await self.give_app(await self.folk.create(self.address("with_app")))
-        await self.folk.create(self.address("locked"))
+        for kind in ("locked", "unproved", "claimed"):
+            await self.folk.create(self.address(kind))
         async with self.folk.ctx.write() as db:
             await people.disable(self.folk.ctx, db, disabled.tenant_id, disabled.person_id)
+            for kind in ("unproved", "claimed"):
+                claimed_at = self.the.clock() if kind == "claimed" else None
+                theirs = update(person).where(person.c.email == self.address(kind))
+                await db.change(theirs.values(email_verified_at=None, claimed_at=claimed_at))
         await jobs.tidy(self.the.gate.services)
 
     async def give_passkey(self, who: Actor) -> None:
@@ -237,6 +245,43 @@ async def test_whoever_turned_mailed_codes_on(population: Population) -> None:
     for way in (signing_in, by_passkey):
         seen = [await way(population, population.address(kind)) for kind in kinds]
         assert seen[0] == seen[1] == seen[2] == seen[3]
+async def ending_a_sign_up(population: Population, email: str) -> Seen:
+    """Where the address is proved later: start, finish, and what follows if it is not free."""
+    seen: Seen = []
+    with watched(population.the) as work:
+        begun = await population.the.signup(email, PASSWORD)
+    seen.append((outcome(begun), work))
+    handle = handle_of(begun)
+    with watched(population.the) as work:
+        ended = await population.the.finish(handle)
+    seen.append((outcome(ended), work))
+    if ended.status_code == 201:
+        return seen
+    assert code_of(ended) == "proof_missing"
+    for ask in (population.the.prove(handle, "email_code", "00000000"), population.the.challenge(handle, "email_code")):
+        with watched(population.the) as work:
+            answered = await ask
+        seen.append((outcome(answered), work))
+    return seen
+
+
+async def test_an_address_that_is_proved_later(population: Population) -> None:
+    """Nothing tells one address from another before the end. That says whether it is free, and not whose it is if it
+    isn't: proved, claimed by somebody, or disabled."""
+    await rule(population.the, address_proof="later")
+    seen = {kind: await ending_a_sign_up(population, population.address(kind)) for kind in KINDS}
+    free = {kind: steps for kind, steps in seen.items() if kind in ("unknown", "ghost")}
+    taken = {kind: steps for kind, steps in seen.items() if kind not in free}
+    assert {len(steps) for steps in free.values()} == {2}
+    begun = {kind: (outcome, work.hashes, work.statements, work.rows) for kind, [(outcome, work), *_] in seen.items()}
+    assert all(first == begun["unknown"] for first in begun.values()), begun
+    for kind, steps in taken.items():
+        for step, ((answer, work), (same, normal)) in enumerate(zip(steps, taken["known"], strict=True)):
+            assert answer == same, (kind, step)
+            assert (work.hashes, work.statements, work.rows) == (normal.hashes, normal.statements, normal.rows), (
+                kind,
+                step,
+            )
 
 
 # -- by username -----------------------------------------------------------------------------------

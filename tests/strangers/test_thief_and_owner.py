@@ -29,7 +29,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from passgate.core import credentials, people
+from passgate.core import credentials, people, user_changes
 from passgate.store.tables import credential
 from tests import operating
 from tests.core.behind import Folk
@@ -314,3 +314,122 @@ async def test_the_owner_without_links_recovers(shared: The, moves: tuple[str, .
     assert sorted(row["kind"] for row in await shared.rows(credential) if not row["revoked_at"]) == ["password"]
     assert await at.thief.actor() is None
     assert await at.thief.sign_in() is None
+
+
+# -- an address that nobody has proved -----------------------------------------------------------------
+
+CLAIMS = (
+    "sign_up",
+    "sign_in",
+    "confirm_address",
+    "add_app",
+    "add_passkey",
+    "make_codes",
+    "remove",
+    "change_password",
+    "change_address",
+    "undo_first",
+    "recover",
+    "delete",
+    "sign_out_elsewhere",
+)
+CLAIMING = st.lists(
+    st.tuples(st.sampled_from(("thief", "thief", "owner")), st.sampled_from(CLAIMS), st.sampled_from((60, HOUR, DAY))),
+    max_size=8,
+)
+ADMINS = st.sampled_from(("nobody", "sets", "moves"))
+"""Whether an admin has set the account up, with a password that the thief knows too, or has moved one of the thief's to
+the address."""
+
+
+async def claimed(the: The, admin: str) -> tuple[Visitor, Visitor]:
+    """A thief and the owner of a mailbox, whose address nobody has proved."""
+    folk, number = Folk(the), next(NUMBERS)
+    email, own = f"claimed{number}@example.com", f"thief{number}@example.com"
+    thief = Visitor(folk, email, own, f"203.0.{number % 250}.66", since=the.clock.now)
+    owner = Visitor(folk, email, email, f"198.51.{number % 250}.1", since=the.clock.now)
+    operator = operating.operator(folk.ctx)
+    if admin == "sets":
+        await user_changes.create(operator, email, secret=PASSWORD, profile=None, roles=["user"])
+        thief.passwords.append(PASSWORD)
+        owner.passwords.append(PASSWORD)
+    elif admin == "moves":
+        made = await folk.create(own)
+        thief.passwords.append(PASSWORD)
+        thief.email = own
+        assert await thief.sign_in()
+        assert await thief.change_password()
+        assert await thief.add_app()
+        await user_changes.change(operator, made.person_id, user_changes.Change(email=email))
+        thief.email = email
+    return thief, owner
+
+
+async def comes(owner: Visitor) -> None:
+    """Whatever is there by now: the owner of the mailbox gets in, and proves the address."""
+    for _ in range(3):
+        if await owner.sign_up() or await owner.recover() or await owner.sign_in():
+            break
+        owner.folk.the.clock.forward(25 * HOUR)
+    assert await owner.actor() is not None
+    assert await owner.confirm_address()
+
+
+async def play_claims(the: The, admin: str, steps: list[tuple[str, str, int]]) -> None:
+    await rule(the, address_proof="later", usernames="optional")
+    thief, owner = await claimed(the, admin)
+    email = owner.email
+    for name, action, wait in steps:
+        who = thief if name == "thief" else owner
+        the.clock.forward(wait)
+        await getattr(who, action)()
+        await ours_stays_ours(owner, thief, email)
+    owner.email = thief.email = email
+    await comes(owner)
+    await ours_stays_ours(owner, thief, email)
+    for _ in range(2):
+        thief.email = email
+        assert await thief.sign_in() is None
+        assert await thief.recover() is None
+        assert await thief.sign_up() is None
+        for link in await thief.links():
+            await thief.undo(link)
+        await ours_stays_ours(owner, thief, email)
+        the.clock.forward(25 * HOUR)
+    owner.email = email
+    assert await owner.sign_in() or await owner.recover()
+    the.clock.forward(8 * DAY)  # nothing of this example is left for the next one
+
+
+async def ours_stays_ours(owner: Visitor, thief: Visitor, email: str) -> None:
+    """Once an address is proved, the thief has no session of its account."""
+    async with owner.ctx.read() as db:
+        found = await people.by_key(db, (await owner.folk.tenant()).id, email)
+    actor = await thief.actor()
+    if found is not None and found["email_verified_at"] is not None and actor is not None:
+        assert actor.person_id != found["id"]
+
+
+PREPARED = [("thief", "sign_up", 60), ("thief", "add_app", 60), ("thief", "make_codes", 60), ("owner", "recover", 60)]
+CLOSED = [("thief", "sign_up", 60), ("thief", "delete", 60), ("owner", "sign_up", 60)]
+FIRST = [("owner", "sign_up", 60), ("thief", "sign_up", 60), ("owner", "confirm_address", 60)]
+
+
+@settings(max_examples=25, **QUICK)
+@example("nobody", PREPARED)
+@example("nobody", CLOSED)
+@example("nobody", FIRST)
+@example("sets", [("thief", "add_passkey", 60), ("owner", "confirm_address", 60)])
+@example("moves", [("owner", "recover", 60), ("thief", "undo_first", 60)])
+@example("moves", [("thief", "undo_first", 60), ("owner", "sign_up", 60)])
+@given(ADMINS, CLAIMING)
+async def test_whoever_reads_the_mail_has_it(shared: The, admin: str, steps: Any) -> None:
+    await play_claims(shared, admin, steps)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("_batch", range(15))
+@settings(max_examples=100, **{**QUICK, "derandomize": False})
+@given(ADMINS, CLAIMING)
+async def test_whoever_reads_the_mail_has_it_at_length(shared: The, _batch: int, admin: str, steps: Any) -> None:
+    await play_claims(shared, admin, steps)

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, delete, func, select
+from sqlalchemy import RowMapping, and_, bindparam, delete, func, or_, select
 
 from passgate.core import people, tenants
 from passgate.core.audit import SYSTEM, deferred, record
 from passgate.core.ctx import Client, Ctx, Operator, Person, Services, Stranger, System
 from passgate.core.events import Event
-from passgate.core.permissions import OWNER, ROLES, known, of_role
+from passgate.core.permissions import OWNER, ROLES, USER, known, of_role
 from passgate.errors import Conflict, CredentialMissing, Invalid, PermissionMissing
 from passgate.store import Db
 from passgate.store.tables import person, role, role_grant
@@ -214,6 +214,15 @@ async def require_roles(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str]) 
     await tenants.share_row(db, tenant_id)
     if not {*roles} <= (await roles_in(ctx, db, tenant_id)).keys():
         raise Invalid({"roles": "value"})
+async def take_extra(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str) -> list[str]:
+    """Take every role but that of somebody who has just signed up, from a locked person; returns which. Whoever acts:
+    nobody asks for it, it follows."""
+    extra = (role_grant.c.tenant_id == tenant_id, role_grant.c.person_id == person_id, role_grant.c.role != USER)
+    gone = sorted(row["role"] for row in await db.rows(delete(role_grant).where(*extra).returning(role_grant.c.role)))
+    about: dict[str, Any] = {"tenant_id": tenant_id, "subject_id": person_id}
+    for name in gone:
+        await record(ctx, db, Event.ROLE_TAKEN, **about, role=name, reason=reason)
+    return gone
 
 
 _HOLDERS = select(role_grant.c.person_id).where(
@@ -250,13 +259,15 @@ async def take_from_all(ctx: Ctx, db: Db, tenant_id: str, role: str) -> int:
 
 
 async def keep_an_owner(db: Db, tenant_id: str, leaving: str) -> None:
-    """Raise Conflict if `leaving` is the tenant's last live owner. Locks the tenant's row first, so that two owners who
-    leave concurrently cannot both pass the check."""
+    """Raise Conflict if `leaving` is the tenant's last live owner. One whose address is only claimed does not count,
+    because the role ends with the proof of it. Locks the tenant's row first, so that two owners who leave concurrently
+    cannot both pass the check."""
     await tenants.lock_row(db, tenant_id)
     owners = (
         select(role_grant.c.person_id)
         .join(person, person.c.id == role_grant.c.person_id)
         .where(role_grant.c.tenant_id == tenant_id, role_grant.c.role == "owner", person.c.disabled_at.is_(None))
+        .where(or_(person.c.claimed_at.is_(None), person.c.id == leaving))
     )
     found = {row["person_id"] for row in await db.rows(owners)}
     if found == {leaving}:

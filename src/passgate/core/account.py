@@ -237,7 +237,7 @@ async def exported(ctx: Ctx) -> dict[str, Any]:
 
 async def delete(ctx: Ctx) -> None:
     """Close the account at once, and erase it after `ERASE__WAIT`; until then its owner can restore it. Without a
-    waiting period it is erased now."""
+    waiting period it is erased now; so is one whose address was only claimed, which nobody could restore."""
     await fresh(ctx)
     wait = ctx.settings.erase.waiting(ctx.settings)
     async with action(ctx, heavy=True) as acting:
@@ -246,7 +246,7 @@ async def delete(ctx: Ctx) -> None:
         tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
         if tenant is None:
             raise SessionEnded
-        if wait:
+        if wait and acting.person["claimed_at"] is None:
             proved = proved_lately(ctx, tenant.rules)
             await erasure.close(ctx, db, acting.person, service=tenant.display_name, proved=proved, wait=wait)
         else:

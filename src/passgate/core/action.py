@@ -49,16 +49,18 @@ class Action:
     other: RowMapping | None = None
 
 
-async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str, *, but: str = "") -> int:
+async def end_all(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str, *, but: str = "", but_carrier: str = ""
+) -> int:
     """End all sessions, pending sign-ins and mailed secrets of a person, whom the caller has locked, and make known
     browsers strangers; returns the number of sessions. Pending sign-ins come before sessions: one that
     finishes meanwhile has written its session, which is then found and ended.
-    `but`: id of a pending sign-in to leave open."""
+    `but`: id of a pending sign-in to leave open; `but_carrier`: of a session's carrier to leave alone."""
     await known.forget(db, tenant_id, person_id)
     await pending.end_all(ctx, db, tenant_id, person_id, but=but)
     await once.end_mailed(ctx, db, tenant_id, person_id)
     await once.end_offers(ctx, db, tenant_id, person_id)
-    return await sessions.end_all(ctx, db, tenant_id, person_id, reason)
+    return await sessions.end_all(ctx, db, tenant_id, person_id, reason, but_carrier=but_carrier)
 
 
 @asynccontextmanager
@@ -100,7 +102,8 @@ async def within(
         await access.require(ctx, db, permission, about)
     if Ends.OTHER_SESSIONS in ends:
         await known.forget(db, *me.key)
-        await once.end_mailed(ctx, db, *me.key)
+        if person["email_verified_at"] is not None:  # else the mails may be for somebody else, who takes the account
+            await once.end_mailed(ctx, db, *me.key)
     if Ends.PENDING in ends:
         # An undo is begun by the address that stood before; whoever has a session must not be able to end it.
         await pending.end_all(ctx, db, *me.key, spared=(UNDO.name,))

@@ -9,6 +9,7 @@ from typing import Any
 
 from passgate.core import (
     account,
+    address_proof,
     budgets,
     credentials,
     mail,
@@ -110,6 +111,7 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     count no more."""
     if not await people.set_address(ctx, db, *ctx.person.key, at):
         return False
+    await address_proof.moved(ctx, db, found, at.text, ctx.person.carrier_id, ctx.person.proofs)
     await once.end_mailed(ctx, db, *ctx.person.key)
     tenant, rows = await _tenant(ctx, db, ctx.person.tenant_id), await credentials.rows_of(db, *ctx.person.key)
     proved = account.proved_lately(ctx, tenant.rules)

@@ -291,6 +291,16 @@ async def mail(
     return False
 
 
+async def notice(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
+    """Whether one more mail may go to somebody about an account whose address nobody has proved: they may be somebody
+    else, whom whoever has the account must not flood."""
+    mac = address_mac(ctx, tenant_id, email_key)
+    counted = await throttle.window(ctx, db, f"m:notice:{mac}", limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)
+    if counted.used is None:
+        await _record_withheld(ctx, db, mac, tenant_id, None, limit="address", kind=Kind.STRANGER)
+    return counted.used is not None
+
+
 async def invitation(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
     """Debit one mailed invitation, of whoever makes it and of the address. Throttled."""
     limits = {f"i:{address_mac(ctx, tenant_id, email_key)}": INVITATIONS_OF_ADDRESS}

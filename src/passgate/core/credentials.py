@@ -25,6 +25,8 @@ from passgate.store import Db
 from passgate.store.tables import credential
 from passgate.world import SECOND
 
+GIVEN = "given"
+"""Member of a row's `data`: somebody else has set it, and so may know it."""
 BROWSER = REMEMBERED
 """A remembered browser: it waives a second factor, it never proves one."""
 
@@ -133,6 +135,21 @@ async def end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, *which: ColumnEl
     values = {"revoked_at": ctx.now(), "secret_sealed": stays, "version": credential.c.version + 1}
     rows = await db.rows(mine.where(*which).values(**values).returning(credential.c.id, credential.c.kind))
     return [(row["id"], row["kind"]) for row in rows]
+
+
+async def own_rows(db: Db, tenant_id: str, person_id: str, rows: Iterable[str]) -> frozenset[str]:
+    """Those of some live rows that the person has set up, and nobody else for them."""
+    found = await db.rows(
+        select(credential.c.id, credential.c.data).where(*_MINE, credential.c.id.in_(list(rows))),
+        of_tenant=tenant_id,
+        of_person=person_id,
+    )
+    return frozenset(row["id"] for row in found if GIVEN not in json.loads(row["data"]))
+
+
+async def end_but(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rows: Iterable[str]) -> Ended:
+    """Revoke everything but these rows, remembered browsers included."""
+    return await end(ctx, db, tenant_id, person_id, credential.c.id.not_in(list(rows)))
 
 
 def is_row(row: RowMapping) -> ColumnElement[bool]:

@@ -149,6 +149,12 @@ class Event(StrEnum):
         "A correct password was hashed again, with stronger parameters or another pepper.",
         N_("Password storage upgraded"),
     )
+    ADDRESS_PROVED = (
+        "account:address:proved",
+        "An account's address was proved for the first time. The facts say what ended with that: factors and roles by"
+        " name, sessions by number.",
+        N_("Email address confirmed"),
+    )
     ADDRESS_STARTED = (
         "account:address:started",
         "A signed-in user asked to change their email address. The new address may be taken.",

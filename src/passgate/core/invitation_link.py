@@ -7,15 +7,17 @@ Not here: making, listing and cancelling invitations (`invitations`), and openin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, once, people, tenants, undo_link
+from passgate.core import access, once, pending, people, tenants, undo_link
 from passgate.core.access import Standing
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
+from passgate.core.pending import SignIn
 from passgate.errors import InvitationInvalid
 from passgate.seal import digest
 from passgate.store import Db
@@ -39,13 +41,14 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an invitation opens now: for `person`, who has the address already, or for somebody new. `inviter`: an
-    address, empty for an operator's."""
+    """What an invitation opens now: for `person`, who has the address already, or for somebody new, who takes over the
+    account `unproved` (an id) if somebody has claimed the address. `inviter`: an address, empty for an operator's."""
 
     invitation: Invitation
     tenant: tenants.Tenant
     inviter: str
     person: RowMapping | None
+    unproved: str = ""
 
 
 def bound_to(ctx: Ctx, tenant_id: str, email_key: str) -> str:
@@ -81,20 +84,21 @@ async def find(ctx: Ctx, db: Db, token: str) -> Offer:
         raise InvitationInvalid
     invitation, tenant = await _valid(ctx, db, ticket)
     found = await people.by_key(db, invitation.tenant_id, invitation.at.key)
-    if found is not None and not (people.is_live(found) and await _is_theirs(ctx, db, ticket, found)):
+    unproved = str(found["id"]) if found is not None and people.is_unproved(found) else ""
+    found = None if unproved else found
+    if found is not None and not (people.is_live(found) and await _is_theirs(ctx, db, found)):
         raise InvitationInvalid
     if not await _roles(ctx, db, invitation, found["id"] if found else None):
         raise InvitationInvalid
     inviter = await people.by_id(db, invitation.tenant_id, invitation.maker) if invitation.maker else None
-    return Offer(invitation, tenant, inviter["email"] if inviter else "", found)
+    return Offer(invitation, tenant, inviter["email"] if inviter else "", found, unproved)
 
 
-async def _is_theirs(ctx: Ctx, db: Db, ticket: RowMapping, found: RowMapping) -> bool:
-    """Whether the account is that of whoever reads the address's mail, and stays theirs: it began with the proof of its
-    address, or that was proved before somebody was invited there, and nobody can take it back by another address. Else
-    somebody who manages people could prepare an account at an invited address, and get it back with the roles."""
-    proved = found["email_verified_at"]
-    if proved is None or (proved > ticket["created_at"] and proved != found["created_at"]):
+async def _is_theirs(ctx: Ctx, db: Db, found: RowMapping) -> bool:
+    """Whether the account is that of whoever reads the address's mail, and stays theirs: its address is proved, which
+    has ended what was set up before, and nobody can take it back by another address. Else somebody who manages people
+    could prepare an account at an invited address, and get it back with the roles."""
+    if found["email_verified_at"] is None:
         return False
     undoable = await once.all_live(ctx, db, found["tenant_id"], undo_link.KIND, found["id"])
     return all(undo_link.read(ctx, one).email_key == found["email_key"] for one in undoable)
@@ -150,7 +154,7 @@ async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: st
     roles = await _roles(ctx, db, invitation, None if is_new else person_id)
     if not roles or person["email_key"] != invitation.at.key:
         raise InvitationInvalid
-    if not is_new and not await _is_theirs(ctx, db, ticket, person):
+    if not is_new and not await _is_theirs(ctx, db, person):
         raise InvitationInvalid
     if not (await once.take(ctx, db, ticket)).is_first:
         raise InvitationInvalid
@@ -161,6 +165,19 @@ async def accept(ctx: Ctx, db: Db, tenant_id: str, ticket_id: str, person_id: st
         await access.grant(ctx, db, tenant_id, person_id, role)
     if not is_new:
         await people.changed(ctx, db, tenant_id, person_id)
+
+
+async def accept_by(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """Give the locked person, who was in the tenant before, the roles of the invitation that began this. One that is
+    void by now ends the sign-in, so that its browser can begin an ordinary one."""
+    invitation = sign_in.data.get("invitation")
+    if not invitation or sign_in.journey.makes_person or sign_in.person_id is None:
+        return
+    try:
+        await accept(ctx, db, sign_in.tenant_id, invitation, sign_in.person_id, is_new=False)
+    except InvitationInvalid:
+        end = partial(pending.end, ctx, tenant_id=sign_in.tenant_id, sign_in_id=sign_in.id)
+        raise InvitationInvalid(deferred=(end,)) from None
 
 
 async def forget(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passgate import i18n, theme
-from passgate.core import invitation_link, mailed_link, tenants
+from passgate.core import budgets, invitation_link, mailed_link, people, tenants
 from passgate.core.ctx import Ctx
 from passgate.core.message import Message
 from passgate.i18n import N_
@@ -266,6 +266,29 @@ LETTERS: dict[str, Letter] = {
         (_ACT,),
         recover=True,
     ),
+    "address_claimed": Letter(
+        N_("An account with %(service)s was created with your email address"),
+        N_("Your email address isn't confirmed yet"),
+        N_("Someone, possibly you, signed up for %(service)s with this email address."),
+        (
+            N_("If that was you, sign in and confirm the address in your account."),
+            N_("If it wasn't you, you can recover the account: then it's yours, and everyone else is signed out."),
+        ),
+        N_("Go to your account"),
+        "/account",
+        recover=True,
+    ),
+    "roles_ended": Letter(
+        N_("Roles in %(service)s have ended"),
+        N_("Roles have ended"),
+        N_(
+            "An account%(label)s was given roles before anyone had confirmed its email address. It's confirmed now,"
+            " possibly by someone other than you meant, so these roles have ended: %(what)s."
+        ),
+        (N_("If this person should have the roles, give them again."),),
+        N_("Go to your account"),
+        "/account",
+    ),
     "address_code": Letter(
         _CODE,
         N_("Confirm your new email address"),
@@ -298,6 +321,10 @@ LETTERS: dict[str, Letter] = {
         "/recover",
     ),
 }
+
+
+_OF_OWN_ACTIONS = frozenset({"factor_added", "factor_removed", "password_changed", "new_device", "recovery_code_used"})
+"""Kinds that somebody who has the account can cause as often as they like."""
 
 
 def render(
@@ -374,6 +401,11 @@ def _lives(ctx: Ctx) -> dict[str, Any]:
     """How long what is in a mail is valid."""
     code, link, invitation = ctx.settings.mail.code_life, mailed_link.LIFE, invitation_link.LIFE
     return {"minutes": code // 60, "link_minutes": link // 60, "days": invitation // (24 * 3600)}
+async def _may_notify(ctx: Ctx, db: Db, tenant_id: str, to: str) -> bool:
+    key = people.address(to).key
+    found = await people.by_key(db, tenant_id, key)
+    is_unproved = found is not None and found["email_verified_at"] is None
+    return not is_unproved or await budgets.notice(ctx, db, tenant_id, key)
 
 
 async def enqueue(
@@ -394,7 +426,10 @@ async def enqueue(
     codes: tuple[str, ...] = (),
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit. To nobody (an empty `to`) it is the
-    same work and the same row, emptied as after its delivery."""
+    same work and the same row, emptied as after its delivery. Of what happens to an account whose address nobody has
+    proved, the reader of that mailbox hears so often an hour and no more."""
+    if kind in _OF_OWN_ACTIONS and not await _may_notify(ctx, db, tenant_id, to):
+        return
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at, "inviter": inviter}
     more["codes"] = codes
     more["home"] = await tenants.link(ctx, db, tenant_id)

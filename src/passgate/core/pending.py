@@ -56,6 +56,8 @@ class SignIn:
     """Of an undo, until it is done: the factors to prove, and `rows`: the credentials that count instead of the live
     ones."""
     rows: frozenset[str] | None = None
+    gone: frozenset[str] = frozenset()
+    """First factors that it has proved and that its person no longer has."""
 
     @property
     def key(self) -> dict[str, str]:
@@ -231,6 +233,14 @@ async def new_handle(ctx: Ctx, db: Db, sign_in: SignIn) -> str:
     minted = ctx.ring.mint(PREFIX)
     await db.change(update(table).where(*_THIS).values(handle_hash=minted.hash), **sign_in.key)
     return minted.token
+
+
+async def with_data(ctx: Ctx, db: Db, sign_in: SignIn, **changed: Any) -> SignIn:
+    """Change its sealed data; None takes a member away. The caller has just written the row, or nobody else does."""
+    data = {name: value for name, value in {**sign_in.data, **changed}.items() if value is not None}
+    sealed = ctx.ring.seal("sign_in", f"sign_in:{sign_in.id}", canonical(data))
+    await db.change(update(table).where(*_THIS, _UNFINISHED).values(data_sealed=sealed), **sign_in.key)
+    return replace(sign_in, data=data)
 
 
 async def proofs_now(db: Db, sign_in: SignIn) -> tuple[tuple[str, ...], bool]:

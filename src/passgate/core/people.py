@@ -162,11 +162,13 @@ async def create(
     *,
     profile: str,
     verified: bool,
+    claimed: bool = False,
     username: Username | None = None,
     person_id: str = "",
 ) -> str | None:
     """The new person's id, or None if the address or username is taken; one statement decides between concurrent
-    requests. `person_id`: a fresh id that something of theirs is bound to already."""
+    requests. `claimed`: they have signed up with an address that they have not proved. `person_id`: a fresh id that
+    something of theirs is bound to already."""
     now, person_id = ctx.now(), person_id or ctx.world.uuid()
     row = {
         "id": person_id,
@@ -174,6 +176,7 @@ async def create(
         "email": at.text,
         "email_key": at.key,
         "email_verified_at": now if verified else None,
+        "claimed_at": now if claimed else None,
         "username": username.text if username else "",
         "username_key": username.key if username else "",
         "profile": profile,
@@ -224,7 +227,7 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     move = update(person).where(*_is(tenant_id, person_id))
     values = {"email": at.text, "email_key": at.key, "email_verified_at": now if is_proved else None}
     try:
-        moved = await db.change(move.values(**values, updated_at=now))
+        moved = await db.change(move.values(**values, claimed_at=None, updated_at=now))
     except IntegrityError:
         return False
     return moved == 1
@@ -241,10 +244,32 @@ async def set_username(ctx: Ctx, db: Db, tenant_id: str, person_id: str, name: U
         return False
 
 
-async def prove_address(ctx: Ctx, db: Db, found: RowMapping) -> None:
-    """Somebody who reads the mail of an address that nobody had proved has answered, unless it is another one now."""
-    same = update(person).where(*_is(found["tenant_id"], found["id"]), person.c.email_key == found["email_key"])
-    await db.change(same.values(email_verified_at=ctx.now(), updated_at=ctx.now()))
+async def prove_address(ctx: Ctx, db: Db, found: RowMapping) -> bool:
+    """Somebody who reads the mail of an address that nobody had proved has answered. False if somebody else's proof
+    came first, or the account has another address now. An account that was closed before is open again."""
+    same = (person.c.email_key == found["email_key"], person.c.email_verified_at.is_(None))
+    now, mine = ctx.now(), _is(found["tenant_id"], found["id"])
+    if not await db.change(
+        update(person).where(*mine, *same).values(email_verified_at=now, claimed_at=None, updated_at=now)
+    ):
+        return False
+    await reopen(ctx, db, found["tenant_id"], found["id"])
+    return True
+
+
+def is_unproved(row: RowMapping) -> bool:
+    """Whether nobody has proved the account's address, so that whoever does takes it. One that somebody has disabled
+    stays theirs to enable."""
+    return row["email_verified_at"] is None and is_live(row, or_closed=True)
+
+
+async def lock_unproved(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
+    """Who has an address that nobody has proved, locked."""
+    seen = await by_key(db, tenant_id, email_key)
+    if seen is None or not is_unproved(seen):
+        return None
+    found = (await lock_all(db, [(tenant_id, seen["id"])], or_closed=True)).get((tenant_id, seen["id"]))
+    return found if found is not None and found["email_key"] == email_key and is_unproved(found) else None
 
 
 async def changed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:

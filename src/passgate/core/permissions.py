@@ -12,7 +12,7 @@ from typing import Any
 
 from passgate.i18n import N_
 
-OWNER = "owner"
+OWNER, USER = "owner", "user"
 _NAME = re.compile(r"(?=.{3,60}$)[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
 _LONGEST_TEXT = 200
 

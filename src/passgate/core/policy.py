@@ -176,6 +176,10 @@ class Case:
     """A step-up was asked to confirm the address too."""
     demanded: frozenset[str] = frozenset()
     """Of an undo: the factors that stood before the change, until it is undone."""
+    proves_later: bool = False
+    """Of a sign-up: the address may be proved after it."""
+    gone: frozenset[str] = frozenset()
+    """First factors that were proved and have ended since, because somebody else had set them."""
 
     @cached_property
     def done(self) -> frozenset[str]:
@@ -284,8 +288,17 @@ def _address(case: Case, reason: str) -> Decision | None:
     return None if case.done & case.factors.given else Need(_ways(*sorted(case.factors.given)), reason)
 
 
+def _address_of_new(case: Case, reason: str) -> Decision | None:
+    return None if case.proves_later else _address(case, reason)
+
+
 def _wanted_address(case: Case, reason: str) -> Decision | None:
     return _address(case, reason) if case.wants_address else None
+
+
+def _given_way_in(case: Case, reason: str) -> Decision | None:
+    left = sorted(name for name in case.gone if name + NEW not in case.proofs)
+    return Need(_ways(*left), reason, enrol=True) if left else None
 
 
 def _way_in(case: Case, reason: str) -> Decision | None:
@@ -393,15 +406,25 @@ SECOND = (
 )
 """The last of them always answers."""
 
-SIGN_IN = (Check("first_factor", N_("A first factor from the tenant's policy, or a sign-in link."), _first), *SECOND)
+_OWN_WAY_IN = Check(
+    "own_way_in",
+    N_("The address is confirmed now, so what somebody else had set is replaced by the user's own."),
+    _given_way_in,
+)
+SIGN_IN = (
+    Check("first_factor", N_("A first factor from the tenant's policy, or a sign-in link."), _first),
+    _OWN_WAY_IN,
+    *SECOND,
+)
 STEP_UP = (
     Check("own_first_factor", N_("A first factor that is set up and can reach the level."), _own_first),
     Check("own_level_out_of_reach", N_("Nothing that is set up reaches the level."), _no_own_first),
     Check("address_asked", N_("The caller asked to confirm the address too."), _wanted_address),
+    _OWN_WAY_IN,
     *SECOND,
 )
 SIGN_UP = (
-    Check("address", N_("The email address is confirmed first."), _address),
+    Check("address_of_new", N_("The email address is confirmed first, unless the policy says later."), _address_of_new),
     Check("way_in_set_up", N_("A sign-in option is set up."), _way_in),
     *SECOND,
 )
@@ -433,11 +456,14 @@ def decide(
     is_remembered: bool = False,
     wants_address: bool = False,
     demanded: frozenset[str] = frozenset(),
+    proves_later: bool = False,
+    gone: frozenset[str] = frozenset(),
 ) -> Decision:
     """The answer of the journey's first check that has one. An unknown person gets the same first Need as a known
     one."""
     floor = stronger(floor, rules.least_acr)
-    case = Case(factors, rules, journey, proofs, enrolled, floor, is_remembered, wants_address, demanded)
+    given = (is_remembered, wants_address, demanded, proves_later, gone)
+    case = Case(factors, rules, journey, proofs, enrolled, floor, *given)
     for check in journey.checks:
         decision = check.answer(case, check.name)
         if decision is not None:

@@ -132,6 +132,9 @@ class Rules(BaseModel):
     usernames: Annotated[str, _one_of("off", "optional")] = Field(
         "off", description="Whether users may have a username and sign in with it: off or optional"
     )
+    address_proof: Annotated[str, _one_of("first", "later")] = Field(
+        "first", description="When a new user confirms their email address: first, or later, with a session before it"
+    )
     remember_days: int = Field(30, ge=0, le=365, description="Days a browser can be remembered. 0: never")
     on_client_change: Annotated[str, _one_of("off", "log", "step_up", "end")] = Field(
         "log", description="If another browser or system uses a session: off, log, step_up or end"

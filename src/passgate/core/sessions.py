@@ -426,8 +426,14 @@ async def end_others(ctx: Ctx, db: Db, reason: str = "ended") -> int:
     return await _end(ctx, db, *ctx.person.key, session.c.id != ctx.person.session_id, reason)
 
 
-async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str) -> int:
-    return await _end(ctx, db, tenant_id, person_id, session.c.id != "", reason)
+async def end_all(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str, *, but_carrier: str = "") -> int:
+    """`but_carrier`: the id of a carrier to leave alone, with its session and nothing else of that."""
+    if not but_carrier:
+        return await _end(ctx, db, tenant_id, person_id, session.c.id != "", reason)
+    its = select(carrier.c.session_id).where(*_this(tenant_id, but_carrier))
+    others = (carrier.c.tenant_id == tenant_id, carrier.c.session_id.in_(its), carrier.c.id != but_carrier)
+    await db.change(update(carrier).where(*others, carrier.c.ended_at.is_(None)).values(ended_at=ctx.now()))
+    return await _end(ctx, db, tenant_id, person_id, session.c.id.not_in(its), reason)
 
 
 async def _end(ctx: Ctx, db: Db, tenant_id: str, person_id: str, which: ColumnElement[bool], reason: str) -> int:

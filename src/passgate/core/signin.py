@@ -7,12 +7,12 @@ Not here: how one starts (`starts`), how a proof is counted (`proof`), checking 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from passgate.core import (
+    address_proof,
     budgets,
     carriers,
     credentials,
@@ -61,7 +61,6 @@ from passgate.errors import (
     FactorNotOffered,
     HandleInvalid,
     Invalid,
-    InvitationInvalid,
     NoChallenge,
     ProofMissing,
     SessionEnded,
@@ -95,7 +94,9 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     remembered = bool(browser) and await device.is_known(
         ctx, db, sign_in.tenant_id, sign_in.person_id, str(browser), sign_in.rules
     )
-    return replace(sign_in, enrolled=has, is_remembered=remembered)
+    set_up = {name for name in sign_in.rules.first if ctx.factors[name].set_up is not None}
+    gone = frozenset(set_up) & names_of(sign_in.proofs) - has
+    return replace(sign_in, enrolled=has, is_remembered=remembered, gone=gone)
 
 
 def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
@@ -110,6 +111,8 @@ def decide(ctx: Ctx, sign_in: SignIn) -> Decision:
         is_remembered=sign_in.is_remembered,
         wants_address=bool(sign_in.data.get("address")),
         demanded=sign_in.demanded,
+        proves_later=signup.is_later(sign_in),
+        gone=sign_in.gone,
     )
 
 
@@ -257,13 +260,18 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     proof_name, named = compared.proof or factor.name, compared.person_id
     if sign_in.person_id not in (None, named) or (named is None and not sign_in.journey.makes_person):
         return Outcome.WRONG
-    if named and not await _lock(ctx, db, sign_in, named):
+    proved = replace(sign_in, proofs=(*sign_in.proofs, proof_name), person_id=named)
+    found = await _lock(ctx, db, sign_in, named) if named else None
+    if named and found is None:
         return Outcome.WRONG
+    if named is None:
+        await people.lock_all(db, await signup.keys_of_taken(db, proved), or_closed=True)
     if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
-    if not await compared.mark(db):
+    if not (used := await compared.mark(db)):
         return Outcome.WRONG
-    proved = replace(sign_in, proofs=(*sign_in.proofs, proof_name), person_id=named)
+    if found is not None:
+        proved = await address_proof.proved(ctx, db, proved, factor.name, found, used)
     if sign_in.journey.makes_person and proved.person_id is None:
         made = await signup.create(ctx, db, proved)
         if made is None:
@@ -284,7 +292,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
 
 
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
-    if sign_in.person_id is None and not _is_invited(sign_in):
+    if sign_in.person_id is None and not signup.begins_unnamed(sign_in):
         raise FactorNotOffered
     person_id, email = str(sign_in.data.get("person", "")), sign_in.email
     if sign_in.person_id is not None:
@@ -324,7 +332,7 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         named = await _named(ctx, db, sign_in)
-        if named is None:
+        if named is None or named.person_id != who.person_id:
             return await _late(db, sign_in, factor, Outcome.OVER)
         now = decide(ctx, await known(ctx, db, named))
         if not isinstance(now, Need) or not now.enrol or not now.offers(factor.name):
@@ -332,28 +340,29 @@ async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer)
         proof_name = (compared.proof or factor.name) + NEW
         if not await pending.add_proof(ctx, db, sign_in, proof_name, who.person_id):
             return await _late(db, sign_in, factor, Outcome.OVER)
-        if not await compared.mark(db):
+        if not (made := await compared.mark(db)):
             return Outcome.WRONG
+        if found := await people.by_id(db, named.tenant_id, who.person_id):
+            await address_proof.proved(ctx, db, named, factor.name, found, made)
         if now.reason == policy.NEW_FIRST.name:
             await recovery.complete(ctx, db, sign_in, set_up.replaced)
+        if sign_in.person_id is None:
+            await signup.notify(ctx, db, sign_in)
         return Right(decide(ctx, await known(ctx, db, replace(named, proofs=(*sign_in.proofs, proof_name)))))
 
     attempt = _attempt(ctx, sign_in, factor, Target(Guess.NOT, sign_in.tenant_id), compare, mark)
     return replace(attempt, renewed=(who.person_id, factor.name))
 
 
-def _is_invited(sign_in: SignIn) -> bool:
-    """Whether it is a sign-up whose address an invitation proved. Its person is created with the first way in."""
-    return sign_in.journey.makes_person and "invitation" in sign_in.data
-
-
 async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> SignIn | None:
-    """The same with its person locked, whom it creates if somebody invited has none yet; None if that can't be."""
+    """The same with its person locked, whom it creates if somebody invited, or who proves the address later, has none
+    yet; None if that can't be."""
     if sign_in.person_id is not None:
         return sign_in if await _lock(ctx, db, sign_in, sign_in.person_id, *others) else None
-    if not _is_invited(sign_in):
+    if not signup.begins_unnamed(sign_in):
         return None
-    await people.lock_all(db, {*invitation_link.keys_of(sign_in.data, sign_in.tenant_id), *others})
+    makers = invitation_link.keys_of(sign_in.data, sign_in.tenant_id)
+    await people.lock_all(db, {*makers, *others, *await signup.keys_of_taken(db, sign_in)}, or_closed=True)
     await tenants.share_row(db, sign_in.tenant_id)
     return await signup.create(ctx, db, sign_in)
 
@@ -392,9 +401,11 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
             raise StepUpNeeded(str(sign_in.data.get("floor") or sign_in.rules.least_acr), 0)
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
-        await _accept(ctx, db, sign_in)
+        await invitation_link.accept_by(ctx, db, sign_in)
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
+        if before.person_id is None:
+            await signup.notify(ctx, db, sign_in)
         await record(
             ctx,
             db,
@@ -421,19 +432,6 @@ async def _is_ready(ctx: Ctx, db: Db, before: SignIn, *others: people.Key) -> bo
     if named is not None and before.person_id is None:
         await pending.name(ctx, db, before, named)
     return named is not None
-
-
-async def _accept(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
-    """Give the locked person, who was in the tenant before, the roles of the invitation that began this. One that is
-    void by now ends the sign-in, so that its browser can begin an ordinary one."""
-    invitation = sign_in.data.get("invitation")
-    if not invitation or sign_in.journey.makes_person or sign_in.person_id is None:
-        return
-    try:
-        await invitation_link.accept(ctx, db, sign_in.tenant_id, invitation, sign_in.person_id, is_new=False)
-    except InvitationInvalid:
-        end = partial(pending.end, ctx, tenant_id=sign_in.tenant_id, sign_in_id=sign_in.id)
-        raise InvitationInvalid(deferred=(end,)) from None
 
 
 async def _present(ctx: Ctx) -> Person | None:

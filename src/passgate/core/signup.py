@@ -1,7 +1,9 @@
-"""Sign-up: validating the input, and creating the person in the transaction that proves the mailed code,
-or sets up the first way in of somebody who was invited.
+"""Sign-up: validating the input, and creating the person: in the transaction that proves the mailed code, that sets up
+the first way in of somebody who was invited, or, where the address is proved later, that opens the session. An account
+whose address nobody has proved stops nobody who proves it: they take it.
 
-Not here: running the sign-in, which is `signin`. Nothing here reveals whether an address is taken.
+Not here: running the sign-in, which is `signin`, and what ends when an account is taken (`address_proof`). Nothing here
+reveals whether an address is taken before the end of a sign-up that proves it later.
 """
 
 from __future__ import annotations
@@ -9,15 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from passgate.core import access, invitation_link, people, tenants
+from passgate.core import access, address_proof, budgets, invitation_link, mail, pending, people, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import NEW
+from passgate.core.factor import NEW, names_of
 from passgate.core.factors import email_code, password
 from passgate.core.pending import SignIn
 from passgate.core.profile import checked
-from passgate.errors import Invalid, SignupClosed, TenantNameTaken
+from passgate.core.rules import Rules
+from passgate.errors import Invalid, ProofMissing, SignupClosed, TenantNameTaken
 from passgate.hashing import Stored
 from passgate.store import Db
 
@@ -48,6 +51,26 @@ def prepared(ctx: Ctx, email: str, profile: dict[str, Any] | None, new_tenant: s
     return data
 
 
+def later(ctx: Ctx, rules: Rules, data: dict[str, Any]) -> dict[str, Any]:
+    """More data for a sign-up that may end in a session before its address is proved. Whoever founds a tenant proves it
+    first: its only owner can't be somebody else than the reader of that mailbox."""
+    if rules.address_proof != "later" or "new_tenant" in data:
+        return {}
+    return {"later": True, "person": ctx.world.uuid()}
+
+
+def is_later(sign_in: SignIn) -> bool:
+    """Whether this sign-up may end before its address is proved, and has not proved it."""
+    may_be = bool(sign_in.data.get("later")) and sign_in.rules.address_proof == "later"
+    return may_be and email_code.name not in names_of(sign_in.proofs)
+
+
+def begins_unnamed(sign_in: SignIn) -> bool:
+    """Whether it is a sign-up whose address an invitation proved, or that proves it later. Its person is created with
+    the first way in, or at the end."""
+    return sign_in.journey.makes_person and ("invitation" in sign_in.data or is_later(sign_in))
+
+
 async def hashed(ctx: Ctx, tenant: tenants.Tenant, secret: str, data: dict[str, Any]) -> list[str]:
     """The password as `data["password"]`, in every case. Costs an estimate and a hash, so budgets come before it."""
     if password.name not in tenant.rules.first:
@@ -59,15 +82,29 @@ async def hashed(ctx: Ctx, tenant: tenants.Tenant, secret: str, data: dict[str, 
 
 async def announce(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """Send the mail: a code for a new address, an explanation for a known one. In a new tenant every address is new."""
-    is_founding = "new_tenant" in sign_in.data
-    found = None if is_founding else await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
+    found = await email_code.owner_of(db, sign_in)
     await email_code.send(ctx, db, sign_in, found, is_meant=found is None)
 
 
+async def keys_of_taken(db: Db, sign_in: SignIn) -> tuple[people.Key, ...]:
+    """Whose account this sign-up takes over, to be locked before anything of the sign-up is written."""
+    if sign_in.person_id is not None or not _takes(sign_in):
+        return ()
+    found = await people.by_key(db, sign_in.tenant_id, sign_in.email_key)
+    return ((sign_in.tenant_id, found["id"]),) if found is not None and people.is_unproved(found) else ()
+
+
+def _takes(sign_in: SignIn) -> bool:
+    """Whether it has proved its address in a tenant where somebody may have claimed it."""
+    return sign_in.journey.makes_person and not is_later(sign_in) and "new_tenant" not in sign_in.data
+
+
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
-    """Create the person, in the transaction that took the code. Of several sign-ups of one address the first proof
-    wins, and only its own password is stored; None for the others. One that an invitation began gives its roles, or
-    raises InvitationInvalid. Raises SignupClosed for another one, if the tenant was closed since it began."""
+    """Create the person, in the transaction that took the code, or take over an account of the address that nobody has
+    proved. Of several sign-ups of one address the first proof wins, and only its own password is stored; None for the
+    others. One that an invitation began gives its roles, or raises InvitationInvalid; another one raises SignupClosed if
+    the tenant was closed since it began. One that proves its address later raises ProofMissing if the address is not
+    free."""
     tenant_id, role, invitation = sign_in.tenant_id, "user", sign_in.data.get("invitation")
     if not invitation:
         joined = await tenants.by_id(ctx, db, tenant_id)  # of a new tenant: `main`
@@ -79,12 +116,9 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
             raise TenantNameTaken
         tenant_id, role = made, "owner"
         await record(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
-    at = people.Address(sign_in.email, sign_in.email_key)
-    named: dict[str, Any] = {"profile": sign_in.data["profile"], "person_id": sign_in.data.get("person", "")}
-    person_id = await people.create(ctx, db, tenant_id, at, verified=True, **named)
+    person_id = await _created(ctx, db, sign_in, tenant_id) or await _taken_over(ctx, db, sign_in)
     if person_id is None:
         return None
-    await record(ctx, db, Event.ACCOUNT_CREATED, tenant_id=tenant_id, subject_id=person_id, personal={"email": at.text})
     if invitation:
         await invitation_link.accept(ctx, db, tenant_id, invitation, person_id, is_new=True)
     else:
@@ -92,5 +126,57 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):
         await password.replace(ctx, db, tenant_id, person_id, Stored(*given))
-        proofs = (*proofs, password.name + NEW)
+        proofs = tuple(dict.fromkeys((*proofs, password.name + NEW)))
     return replace(sign_in, tenant_id=tenant_id, person_id=person_id, proofs=proofs)
+
+
+async def _created(ctx: Ctx, db: Db, sign_in: SignIn, tenant_id: str) -> str | None:
+    """The new person's id; None if the address is taken."""
+    at, claims = people.Address(sign_in.email, sign_in.email_key), is_later(sign_in)
+    named: dict[str, Any] = {"profile": sign_in.data["profile"], "person_id": sign_in.data.get("person", "")}
+    made = await people.create(ctx, db, tenant_id, at, verified=not claims, claimed=claims, **named)
+    if made is None:
+        if claims:
+            raise _not_free(ctx, sign_in)
+        return None
+    about: dict[str, Any] = {"tenant_id": tenant_id, "subject_id": made, "personal": {"email": at.text}}
+    await record(ctx, db, Event.ACCOUNT_CREATED, **about)
+    return made
+
+
+async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn) -> str | None:
+    """The id of the account that had the address without a proof; None if there is none. Its profile is that of the
+    sign-up now; a username goes if whoever claimed the address has chosen it."""
+    if not _takes(sign_in):
+        return None
+    found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key)
+    if found is None or not await address_proof.take(ctx, db, found, address_proof.Exempt(sign_in=sign_in.id)):
+        return None
+    await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
+    if found["claimed_at"] is not None and found["username"]:
+        await people.set_username(ctx, db, found["tenant_id"], found["id"], None)
+        about: dict[str, Any] = {"tenant_id": found["tenant_id"], "subject_id": found["id"]}
+        personal = {"username": "", "username_before": found["username"]}
+        await record(ctx, db, Event.USERNAME_CHANGED, **about, personal=personal)
+    return str(found["id"])
+
+
+def _not_free(ctx: Ctx, sign_in: SignIn) -> ProofMissing:
+    """The address has to be proved after all, as it has to where that comes first: its mail is the same for an address
+    that is claimed and for one that is proved, as far as anybody but its reader sees."""
+
+    async def ask(db: Db) -> None:
+        await announce(ctx, db, await pending.with_data(ctx, db, sign_in, later=None, person=None))
+
+    return ProofMissing([[email_code.name]], deferred=(ask,))
+
+
+async def notify(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
+    """Say to the reader of the mailbox that somebody has an account with it now, and how to take it. Last of all,
+    because it debits budgets (`action`)."""
+    if not is_later(sign_in):
+        return
+    tenant_id, key = sign_in.tenant_id, sign_in.email_key
+    tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, identifier_key=key)
+    if await budgets.mail(ctx, db, tenant_id, key, tries, is_seen=False):
+        await mail.enqueue(ctx, db, tenant_id, "address_claimed", sign_in.email, service=sign_in.service)

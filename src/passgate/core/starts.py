@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from passgate.core import (
+    address_proof,
     budgets,
     credentials,
     invitation_link,
@@ -34,10 +35,10 @@ from passgate.core.audit import canonical, record
 from passgate.core.budgets import Kind, Who
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import BY_LINK, Compared, names_of
-from passgate.core.factors import device, email_code
+from passgate.core.factor import BY_LINK, NEW, Compared, names_of
+from passgate.core.factors import device, email_code, password
 from passgate.core.journey import JOURNEYS, RECOVERY, SIGN_IN, SIGN_UP, STEP_UP, UNDO, Journey
-from passgate.core.policy import Decision, Need, Refuse, own_level
+from passgate.core.policy import Decision, Enough, Need, Refuse, own_level
 from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.rules import LEVELS
 from passgate.errors import FactorNotOffered, HandleInvalid, Invalid, InvitationInvalid, SignupClosed
@@ -55,9 +56,10 @@ class Started:
 
     @property
     def need(self) -> Need:
-        if not isinstance(self.decision, Need):
+        """Of nothing, if the sign-in can finish. Raises FactorNotOffered."""
+        if isinstance(self.decision, Refuse):
             raise FactorNotOffered
-        return self.decision
+        return Need(()) if isinstance(self.decision, Enough) else self.decision
 
 
 async def sign_in(
@@ -126,9 +128,13 @@ async def sign_up(
     if secret is not None:
         data["password"] = await signup.hashed(ctx.queued(Queue.SIGN_UPS), tenant, secret, data)
     async with ctx.write() as db:
-        begun, handle = await _begin(ctx, db, tries, tenant, SIGN_UP, data)
-        await signup.announce(ctx, db, begun)
-        return await _started(ctx, db, begun, handle)
+        data |= signup.later(ctx, tenant.rules, data)
+        proofs = (password.name + NEW,) if "later" in data and secret is not None else ()
+        begun, handle = await _begin(ctx, db, tries, tenant, SIGN_UP, data, proofs=proofs)
+        started = await _started(ctx, db, begun, handle)
+        if isinstance(started.decision, Need) and started.decision.offers(email_code.name):
+            await signup.announce(ctx, db, begun)
+        return started
 
 
 async def recover(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
@@ -231,7 +237,8 @@ async def by_invitation(ctx: Ctx, token: str, browser: str | None = None) -> Sta
         invitation = offer.invitation
         mine = {"invitation": invitation.id, "maker": invitation.maker or ""}
         if offer.person is None:
-            data = signup.prepared(ctx, invitation.at.text, None, None) | mine | {"person": ctx.world.uuid()}
+            new = {"person": offer.unproved or ctx.world.uuid()}
+            data = signup.prepared(ctx, invitation.at.text, None, None) | mine | new
             proofs = (email_code.name + BY_LINK,)
             begun, handle = await _begin(ctx, db, tries, offer.tenant, SIGN_UP, data, proofs=proofs)
             return await _started(ctx, db, begun, handle)
@@ -281,6 +288,8 @@ async def _of_person(
         return None
     if not await compared.mark(db):
         return None
+    if email_code.name in names_of([compared.proof]):
+        await address_proof.take(ctx, db, found)
     data = {"email": found["email"], "email_key": found["email_key"], **more}
     begun, handle = await pending.begin(ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,))
     return await _started(ctx, db, begun, handle)

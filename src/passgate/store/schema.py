@@ -23,4 +23,4 @@ class Schema:
     head: str
 
 
-SCHEMA = Schema(tables.metadata, Path(__file__).parent / "migrations", "0011")
+SCHEMA = Schema(tables.metadata, Path(__file__).parent / "migrations", "0012")

@@ -81,6 +81,8 @@ person = Table(
     # Compared byte by byte, so that addresses with one beginning stand together in the index.
     Column("email_key", String(320).with_variant(String(320, collation="C"), "postgresql"), nullable=False),
     _at("email_verified_at", null=True),
+    # When somebody signed up with the address without proving it; null once it is proved, or set by somebody else.
+    _at("claimed_at", null=True),
     # Both empty without one. The key is no address and no id, so that what was typed can only be one of them.
     Column("username", String(64), nullable=False, server_default=""),
     Column(

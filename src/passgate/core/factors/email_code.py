@@ -69,14 +69,16 @@ def _target(sign_in: SignIn, found: RowMapping | None) -> Target:
     return Target(Guess.MAILED, sign_in.tenant_id, sign_in.journey.name, found["id"] if found else None, key)
 
 
-async def _named(db: Db, sign_in: SignIn) -> RowMapping | None:
+async def owner_of(db: Db, sign_in: SignIn) -> RowMapping | None:
     """The person another factor has named, else the owner of the address or username. For a tenant that does not exist
-    yet there is none, even if the address has an account in `main`."""
+    yet there is none, even if the address has an account in `main`; nor for a sign-up where nobody has proved the
+    address."""
     if "new_tenant" in sign_in.data:
         return None
     if sign_in.person_id is not None:
         return await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
-    return await people.by_identifier(db, sign_in.tenant_id, sign_in.identifier_key)
+    found = await people.by_identifier(db, sign_in.tenant_id, sign_in.identifier_key)
+    return None if sign_in.journey.makes_person and found is not None and people.is_unproved(found) else found
 
 
 async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
@@ -85,13 +87,18 @@ async def challenge(ctx: Ctx, sign_in: SignIn) -> dict[str, Any]:
     is_undo = sign_in.journey.is_undo  # its code goes to the address that stood before the change
     is_named = sign_in.person_id is not None and not is_undo
     async with ctx.write() as db:
-        found = await _named(db, sign_in)
+        found = await owner_of(db, sign_in)
         is_live = found is not None and people.is_live(found, or_closed=is_undo)
-        is_meant = found is None if sign_in.journey.makes_person else is_live
+        is_meant = found is None if _makes_one(sign_in) else is_live
         await send(ctx, db, sign_in, found, is_meant=is_meant, is_named=is_named)
     if found is not None and is_named:
         return {"sent_to": people.masked(found["email"])}
     return {"sent_to": None if sign_in.is_by_username else people.masked(sign_in.email)}
+
+
+def _makes_one(sign_in: SignIn) -> bool:
+    """Whether it is a sign-up that has created nobody yet."""
+    return sign_in.journey.makes_person and sign_in.person_id is None
 
 
 async def was_sent(ctx: Ctx, sign_in: SignIn) -> bool:
@@ -104,7 +111,7 @@ async def budget(ctx: Ctx, sign_in: SignIn) -> tuple[Target, RowMapping | None]:
     day."""
     async with ctx.read() as db:
         live = await once.live(ctx, db, sign_in.tenant_id, name, sign_in.id)
-        found = await _named(db, sign_in)
+        found = await owner_of(db, sign_in)
     return _target(sign_in, found), live
 
 
@@ -117,15 +124,12 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         if not (await once.take(ctx, db, seen)).is_first:
             return None
         await once.end(ctx, db, sign_in.tenant_id, mailed_link.KIND, sign_in.id)
-        if found is not None and found["email_verified_at"] is None and not sign_in.journey.is_undo:
-            await people.prove_address(ctx, db, found)
         return str(seen["id"])
 
-    found = None  # a sign-up never names an existing person
-    if sign_in.journey.makes_person:
+    if _makes_one(sign_in):  # a sign-up never names an existing person
         return Compared(True, None, mark)
     async with ctx.read() as db:
-        found = await _named(db, sign_in)
+        found = await owner_of(db, sign_in)
     # A username may have become somebody else's since; the code proves only who had it when the mail was sent.
     if sign_in.is_by_username and (found is None or found["id"] != seen["person_id"]):
         return wrong(sign_in.person_id)

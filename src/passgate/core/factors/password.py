@@ -5,6 +5,7 @@ Not here: hashing (`hashing`) and how many wrong answers are allowed (`budgets`)
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import Any
@@ -15,7 +16,7 @@ from zxcvbn_rs_py import zxcvbn
 from passgate.core import authenticator, credentials
 from passgate.core.audit import record
 from passgate.core.budgets import Target
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Ctx, Person, Stranger
 from passgate.core.events import Event
 from passgate.core.factor import Compared, Enrolling, Factor, Order, SetUp, Texts, Trait, wrong
 from passgate.core.pending import SignIn
@@ -76,11 +77,15 @@ def _parts(given: str) -> set[str]:
 
 
 async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
-    """Set or replace the person's password; returns its id. Forgets remembered browsers."""
+    """Set or replace the person's password; returns its id. Forgets remembered browsers. That somebody else has set it
+    is stored with it."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
     # The hash is sealed too: a stolen database alone allows no offline guessing.
     phc = stored.phc.encode()
-    made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme)
+    who = ctx.principal
+    is_own = isinstance(who, Stranger) or (isinstance(who, Person) and who.person_id == person_id)
+    data = json.dumps({} if is_own else {credentials.GIVEN: True})
+    made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme, data=data)
     await record(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
     return made
 

@@ -165,7 +165,9 @@ def _started(begun: starts.Started) -> dict[str, Any]:
     summary="Start a sign-up",
 )
 async def signup(ctx: Context, given: Signup) -> Any:
-    """Emails a verification code. The response is the same if the email address already has an account."""
+    """Emails a verification code. The response is the same if the email address already has an account. Where the
+    tenant's rules have `address_proof: later`, `need` asks for no code, and none is sent: only the end of the sign-up
+    says whether the address is free (`proof_missing` if not, with a mail)."""
     new_tenant = given.new_tenant.name if given.new_tenant else None
     begun = await starts.sign_up(ctx, given.email, given.password, given.profile, given.tenant, new_tenant)
     return _started(begun)
@@ -227,6 +229,7 @@ async def challenge(ctx: Context, handle: Handle, given: Challenge) -> Any:
         AlreadyProved,
         FactorNotOffered,
         SignupClosed,
+        ProofMissing,
         TenantNameTaken,
         Invalid,
         PasswordRefused,

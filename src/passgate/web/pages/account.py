@@ -103,6 +103,7 @@ async def profile(request: Request, ctx: Visitor, error: Error = None) -> Respon
     """Shows the profile."""
     row = ctx.person.row
     more = {"since": row["person_created_at"], "has_password": await account.has_password(ctx)}
+    more["email_verified"] = row["email_verified_at"] is not None
     usernames = Rules.parsed(row["policy"], ctx.factors).usernames != "off"
     return page(request, "account", ctx, error, username=row["username"], usernames=usernames, **more)
 

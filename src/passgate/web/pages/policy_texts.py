@@ -55,6 +55,13 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "recovery_codes.count": (N_("Backup codes in a set"), ""),
     "recovery_codes.mailed": (N_("Email new backup codes to their owner too"), ""),
     "passkey_counter": (N_("If a passkey may have been copied"), ""),
+    "address_proof": (
+        N_("Confirming the email address"),
+        N_(
+            "When new people confirm it. Later: they are signed in before that. Whoever can read an address's email"
+            " gets its account by confirming it."
+        ),
+    ),
     "remember_days": (
         N_("Remember browsers (days)"),
         N_("How long a browser can skip two-step verification. 0: never."),
@@ -96,6 +103,7 @@ _CHOICES: dict[str, dict[str, str]] = {
         "end": N_("Sign out"),
     },
     "signup": {"open": N_("Open to everyone"), "invite": N_("By invitation"), "closed": N_("Closed")},
+    "address_proof": {"first": N_("Before they sign in"), "later": N_("Later")},
     "usernames": {"off": N_("No usernames"), "optional": N_("Optional")},
 }
 FACTORS = {

@@ -37,6 +37,7 @@ async def show_page(request: Request, ctx: Context, visitor: Anonymous, error: E
         email=typed(request, "email"),
         organisation=typed(request, "organisation"),
         tenancy=ctx.settings.tenancy,
+        address_first=tenant.rules.address_proof == "first",
         shortest=tenant.rules.shortest_password(ctx.factors),
         action=with_return("/signup", back),
         signin=with_return("/signin", back),

@@ -16,7 +16,7 @@ from passgate.core.ctx import Ctx
 from passgate.core.factor import Answer, Factor
 from passgate.core.pending import SignIn
 from passgate.core.policy import Enough, Need
-from passgate.errors import FactorNotOffered, Invalid, PassgateError
+from passgate.errors import FactorNotOffered, Invalid, PassgateError, ProofMissing
 from passgate.i18n import N_
 from passgate.web import cookies
 from passgate.web.guards import AnonymousVisitor, PendingVisitor, RedirectTo
@@ -80,7 +80,8 @@ async def onward(ctx: Ctx, handle: str, *set_cookies: str) -> Response:
     if not decision.enrol and await signin.waits_until(ctx, handle) is not None:
         return go(ctx, WAITING, *set_cookies)
     factor = ranked(ctx, sign_in, decision)[0]
-    if _is_drawn(factor, decision) or (factor.is_sent and not sign_in.journey.mails_at_start):
+    is_mailed = sign_in.journey.mails_at_start and await factor.was_sent(ctx, sign_in)
+    if _is_drawn(factor, decision) or (factor.is_sent and not is_mailed):
         await signin.challenge(ctx, handle, factor.name)
     return go(ctx, path_of(factor), *set_cookies)
 
@@ -212,7 +213,10 @@ async def proved(
 ) -> Response:
     """Prove a factor, then redirect to the next one, or home with a session."""
     is_set_up = needed(ctx, visitor, factor).enrol
-    done = await signin.prove_in_browser(ctx, visitor.handle, factor.name, answer)
+    try:
+        done = await signin.prove_in_browser(ctx, visitor.handle, factor.name, answer)
+    except ProofMissing:  # the address of a sign-up is not free, so it is asked for after all
+        return await onward(ctx, visitor.handle)
     renewed = cookies.set_signin(ctx.settings, done.handle)
     second = {*ctx.factors.set_up_second} & {*ctx.factors.possession}
     is_first = is_set_up and factor.name in second and not visitor.sign_in.enrolled & second
@@ -231,7 +235,13 @@ async def finished(
 ) -> Response:
     """Redirect home, or to the page that was asked for, with a session. `to_codes`: redirect to the backup codes, after
     somebody has set up their first second factor."""
-    done, settings = await signin.finish(ctx, handle, carrier="cookie", remember=remember), ctx.settings
+    settings = ctx.settings
+    try:
+        done = await signin.finish(ctx, handle, carrier="cookie", remember=remember)
+    except ProofMissing:
+        if not sign_in.journey.makes_person:
+            raise
+        return await onward(ctx, handle, *set_cookies)  # the address is not free, so it is asked for after all
     has_codes = any(not ctx.factors[name].is_lasting for name in sign_in.rules.second_among)
     home = CODES if to_codes and has_codes else HOME
     wanted = str(sign_in.data.get("return_to") or home)
