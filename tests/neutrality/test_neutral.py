@@ -245,6 +245,8 @@ async def test_whoever_turned_mailed_codes_on(population: Population) -> None:
     for way in (signing_in, by_passkey):
         seen = [await way(population, population.address(kind)) for kind in kinds]
         assert seen[0] == seen[1] == seen[2] == seen[3]
+
+
 async def ending_a_sign_up(population: Population, email: str) -> Seen:
     """Where the address is proved later: start, finish, and what follows if it is not free."""
     seen: Seen = []

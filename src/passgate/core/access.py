@@ -214,6 +214,8 @@ async def require_roles(ctx: Ctx, db: Db, tenant_id: str, roles: Iterable[str]) 
     await tenants.share_row(db, tenant_id)
     if not {*roles} <= (await roles_in(ctx, db, tenant_id)).keys():
         raise Invalid({"roles": "value"})
+
+
 async def take_extra(ctx: Ctx, db: Db, tenant_id: str, person_id: str, reason: str) -> list[str]:
     """Take every role but that of somebody who has just signed up, from a locked person; returns which. Whoever acts:
     nobody asks for it, it follows."""

@@ -401,6 +401,8 @@ def _lives(ctx: Ctx) -> dict[str, Any]:
     """How long what is in a mail is valid."""
     code, link, invitation = ctx.settings.mail.code_life, mailed_link.LIFE, invitation_link.LIFE
     return {"minutes": code // 60, "link_minutes": link // 60, "days": invitation // (24 * 3600)}
+
+
 async def _may_notify(ctx: Ctx, db: Db, tenant_id: str, to: str) -> bool:
     key = people.address(to).key
     found = await people.by_key(db, tenant_id, key)

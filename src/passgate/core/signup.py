@@ -102,7 +102,7 @@ def _takes(sign_in: SignIn) -> bool:
 async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
     """Create the person, in the transaction that took the code, or take over an account of the address that nobody has
     proved. Of several sign-ups of one address the first proof wins, and only its own password is stored; None for the
-    others. One that an invitation began gives its roles, or raises InvitationInvalid; another one raises SignupClosed if
+    others. One that an invitation began gives its roles, or raises InvitationInvalid; any other raises SignupClosed if
     the tenant was closed since it began. One that proves its address later raises ProofMissing if the address is not
     free."""
     tenant_id, role, invitation = sign_in.tenant_id, "user", sign_in.data.get("invitation")
