@@ -6,7 +6,9 @@ Not here: mocks of our own code, and fixtures that only one folder needs.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from tests import groups, kit, seconds, storage, tenancy
 from tests.servers import Postgres
 
 tenancy.watch()
+if importlib.util.find_spec("sniffio") is None:
+    # httpx2 imports it for every request over ASGI; here that fails at once, not after a search of all folders.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # as documented for modules that are not there
 
 
 def pytest_configure(config: pytest.Config) -> None:
