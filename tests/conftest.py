@@ -23,6 +23,7 @@ from tests import groups, kit, seconds, storage, tenancy
 from tests.servers import Postgres
 
 tenancy.watch()
+kit.make_gates_quick()
 if importlib.util.find_spec("sniffio") is None:
     # httpx2 imports it for every request over ASGI; here that fails at once, not after a search of all folders.
     sys.modules["sniffio"] = None  # type: ignore[assignment]  # as documented for modules that are not there
