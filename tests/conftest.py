@@ -6,7 +6,9 @@ Not here: mocks of our own code, and fixtures that only one folder needs.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,17 @@ import pytest
 
 from passgate.app import build_services
 from passgate.store.migrate import upgrade
+from passgate.web import repeat
 from passgate.world import World
 from tests import groups, kit, seconds, storage, tenancy
 from tests.examples import seed_readme
 from tests.servers import Postgres
 
 tenancy.watch()
+kit.make_gates_quick()
+if importlib.util.find_spec("sniffio") is None:
+    # httpx2 imports it for every request over ASGI; here that fails at once, not after a search of all folders.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # as documented for modules that are not there
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,6 +83,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def anyio_backend() -> str:
     """Passgate runs on asyncio alone, so its tests do too."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[dict[str, int]]:
+    """How often a form that was refused waits for the answer that another process may be giving to the same form: here
+    not at all, because most tests run in one process. It would take up to a second each time. Yields the tries of the
+    product, for the tests that have two."""
+    real = {name: getattr(repeat, name) for name in ("_TRIES_IF_OVER", "_TRIES_IF_TURNED_AWAY", "_TRIES")}
+    with pytest.MonkeyPatch.context() as patched:
+        for name in real:
+            patched.setattr(repeat, name, 1)
+        yield real
 
 
 @pytest.fixture(scope="session")

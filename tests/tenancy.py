@@ -119,13 +119,26 @@ def watch() -> None:
 
 
 _known: WeakKeyDictionary[Any, list[str]] = WeakKeyDictionary()
-"""Statements that were read: most are built once and executed again and again."""
+"""Statements that were read: many are built once and executed again and again."""
+_known_shapes: dict[Any, list[str]] = {}
+"""By what SQLAlchemy keeps their compiled form by, in which the values do not count: the others, built each time."""
 
 
 def _read(statement: Any) -> list[str]:
     if statement not in _known:
-        _known[statement] = sorted(set(unbound(statement)))
+        key = statement._generate_cache_key()
+        _known[statement] = _of_shape(statement, key.key) if key is not None else _unbound(statement)
     return _known[statement]
+
+
+def _of_shape(statement: Any, shape: Any) -> list[str]:
+    if shape not in _known_shapes:
+        _known_shapes[shape] = _unbound(statement)
+    return _known_shapes[shape]
+
+
+def _unbound(statement: Any) -> list[str]:
+    return sorted(set(unbound(statement)))
 
 
 def _watched(method: Callable[..., Any]) -> Callable[..., Any]:

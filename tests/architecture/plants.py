@@ -44,7 +44,8 @@ class Copy:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python with the copy's package ahead of the installed one."""
-        result = {**os.environ, "PYTHONPATH": str(self.root / "src")}
+        # The copy is ours: what one run compiles the next one need not.
+        result = {**os.environ, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": ""}
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=self.root, env=result, capture_output=True, text=True, check=False)
 

@@ -27,7 +27,7 @@ from passgate.core import (
 )
 from passgate.core.ctx import Ctx, Origin
 from passgate.core.factors import device
-from passgate.web import cookies, csrf, guards, repeat
+from passgate.web import cookies, csrf, guards
 from passgate.web.guards import BINDING
 from tests import catalogue
 from tests.architecture import kinds
@@ -104,13 +104,6 @@ def test_every_guard_and_every_cookie_has_its_place() -> None:
 @pytest.fixture
 async def lite_values(lite_population: Population) -> kinds.Values:
     return await kinds.one_of_each(lite_population)
-
-
-@pytest.fixture(autouse=True)
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other process answers the same form meanwhile, so nobody need wait a second for it."""
-    for name in ("_TRIES_IF_OVER", "_TRIES_IF_TURNED_AWAY", "_TRIES"):
-        monkeypatch.setattr(repeat, name, 1)
 
 
 # -- sending ---------------------------------------------------------------------------------------

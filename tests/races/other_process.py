@@ -26,7 +26,7 @@ from passgate.errors import Refusal
 from passgate.world import World
 from tests import tenancy
 from tests.core.behind import HERE
-from tests.kit import Clock, settings_for
+from tests.kit import Clock, make_quick, settings_for
 from tests.processes import ROOT
 
 MORE: dict[str, Any] = {"recovery": {"wait": "24h"}, "mail": {"per_hour": 1000}}
@@ -100,6 +100,7 @@ async def _serve() -> None:
         settings = settings_for(Path(opened["data"]), opened["database_url"], **opened["more"])
         clock = Clock()
         gate = Passgate(settings, World(clock, World.real().dice))
+        await make_quick(gate)
         async with gate.running(work=False):
             _print("ready")
             while order := json.loads(await _next() or "null"):

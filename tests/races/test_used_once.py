@@ -39,7 +39,17 @@ from tests.core.having import (
     prove_each,
     unspelled,
 )
-from tests.kit import OTHER_PASSWORD, PASSWORD, Clock, Person, The, client_for, handle_of, settings_for
+from tests.kit import (
+    OTHER_PASSWORD,
+    PASSWORD,
+    Clock,
+    Person,
+    The,
+    client_for,
+    handle_of,
+    make_quick,
+    settings_for,
+)
 from tests.processes import Deployment, Face, Outcomes, together
 
 MANY, HANDLES = 50, 10
@@ -209,6 +219,8 @@ async def two_gates(tmp_path: Path, database_url: str | None) -> AsyncIterator[T
     clock = Clock()
     settings = settings_for(tmp_path, database_url, recovery={"wait": "24h"}, mail={"per_hour": 1000})
     one, two = (Passgate(settings, World(clock, World.real().dice)) for _ in range(2))
+    for gate in (one, two):
+        await make_quick(gate)
     async with one.running(work=False), two.running(work=False), client_for(one) as http:
         yield Twins(The(one, clock, http), [Ctx(gate.services, HERE) for gate in (one, two)])
 

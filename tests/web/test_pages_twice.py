@@ -17,7 +17,7 @@ import pytest
 
 from passgate.core.ctx import Ctx
 from passgate.core.form_answers import LIFE
-from passgate.web import csrf
+from passgate.web import csrf, repeat
 from tests import catalogue
 from tests.architecture.population import Ask, Population
 from tests.catalogue import asks_pages
@@ -38,8 +38,12 @@ FORMS = [
 
 
 @pytest.fixture
-async def two(settled: tuple[Path, Population], tmp_path: Path) -> AsyncIterator[tuple[Population, The]]:
-    """The population, and a second process over the same database."""
+async def two(
+    settled: tuple[Path, Population], tmp_path: Path, patience: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Population, The]]:
+    """The population, and a second process over the same database: here a form waits for the other's answer."""
+    for name, tries in patience.items():
+        monkeypatch.setattr(repeat, name, tries)
     folder, people = settled
     shutil.copytree(folder, tmp_path / "population")
     settings = settings_for(tmp_path / "population", **HOURS)
