@@ -32,8 +32,8 @@ async def test_a_session_at_once(lite: The) -> None:
     assert await lite.rows(person) == []
     finished = await lite.finish(handle_of(begun))
     assert finished.json()["session"]["amr"] == ["pwd"]
-    shown = (await lite.session(token_of(finished))).json()["user"]
-    assert (shown["email_verified"], shown["profile"], shown["roles"]) == (False, {"name": "Anna"}, ["user"])
+    user = (await lite.session(token_of(finished))).json()["user"]
+    assert (user["email_verified"], user["profile"], user["roles"]) == (False, {"name": "Anna"}, ["user"])
     assert [mail["kind"] for mail in await lite.mails(EMAIL)] == ["address_claimed"]
     [mail] = await lite.mails(EMAIL)
     assert (mail["code"], mail["link"]) == (None, f"{ORIGIN}/account")
@@ -89,8 +89,8 @@ async def test_a_claimed_address_is_proved_by_its_owner(lite: The) -> None:
     assert (await lite.session(theirs)).status_code == 200
     proved = await lite.prove(handle, "email_code", await lite.code(EMAIL))
     assert proved.json()["enough"] is True
-    shown = (await lite.session(token_of(await lite.finish(handle)))).json()["user"]
-    assert shown["email_verified"] is True
+    user = (await lite.session(token_of(await lite.finish(handle)))).json()["user"]
+    assert user["email_verified"] is True
     assert code_of(await lite.session(theirs)) == "session_ended"
     assert len(await lite.rows(person)) == 1
 

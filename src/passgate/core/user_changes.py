@@ -1,5 +1,6 @@
 """Creating, changing and deleting a person by somebody else who may. What an admin sets can be undone by the person as
-if they had set it themselves, and nothing that is mailed carries a secret of the admin's.
+if they had set it themselves, until somebody proves an address that the admin has set (`address_proof`). Nothing that
+is mailed carries a secret of the admin's.
 
 Not here: who may reach whom, and other actions on people, which are `users`.
 """
