@@ -188,7 +188,7 @@ async def test_a_sign_up_begins_anew(lite: The) -> None:
     """With a profile of its own, and without a name that somebody else has chosen. A recovery leaves both."""
     folk = Folk(lite)
     who = await begun(folk)
-    await account.set_username(who.ctx.acting(await _actor(who)), "victor", {"name": "Eve"})
+    await account.change(who.ctx.acting(await _actor(who)), username="victor", profile={"name": "Eve"})
     assert await victim(folk).sign_up() is not None
     found = await row_of(lite)
     assert (found["username"], json.loads(found["profile"])) == ("", {})
