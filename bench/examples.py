@@ -14,11 +14,12 @@ from bench.servers import Server
 
 FOLDER = Path(__file__).parent.parent / "examples" / "2-session-rbac"
 PAIRS = {
-    "session check": ("/api/auth/session", "/auth/api/v1/session"),
-    "20 of 41 users": ("/api/users/?size=20", "/auth/api/v1/users?page=1&size=20&sort=username"),
+    "session check": ("/api/auth/session", "/auth/api/v1/session", 1),
+    "20 of 41 users": ("/api/users/?size=20", "/auth/api/v1/users?page=1&size=20&sort=username", 20),
 }
-"""What is asked: the example's endpoint, and Passgate's own. A page of users records each time that its reader was
-here, because the example says so of all sessions."""
+"""What is asked: the example's endpoint, Passgate's own, and by how much less often than a session check. A page of
+users records each time that its reader was here, because the example asks that of all sessions, and waits for the
+disk."""
 
 
 def session_rbac(data: Path) -> AbstractContextManager[Server]:

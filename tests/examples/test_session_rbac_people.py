@@ -382,13 +382,8 @@ def test_an_admin_has_no_other_role_by_oneself(rbac: Template) -> None:
 
 def test_an_owner_is_above_all_of_them(rbac: Template) -> None:
     """An operator made them on the command line: they see everybody, and admins do not see them."""
-    given: dict[str, Any] = {
-        "email": "owner@example.com",
-        "username": "theowner",
-        "password": PASSWORD,
-        "roles": ["owner"],
-    }
-    made = rbac.http.portal.call(partial(rbac.gate.at(None, tenant="main").users.create, **given))  # type: ignore[union-attr]
+    given: dict[str, Any] = {"email": "owner@example.com", "username": "theowner", "password": PASSWORD}
+    made = rbac.http.portal.call(partial(rbac.gate.at(None, tenant="main").users.create, roles=["owner"], **given))  # type: ignore[union-attr]
     person_id, _ = rbac.person("admin")
     session = rbac.login("theowner")
     assert rbac.ask("GET", "/users/me/", session).json()["user"]["role"] == "admin"
