@@ -74,7 +74,7 @@ async def test_each_rule_by_itself(lite: The, rules: dict[str, Any], given: str,
 
 async def test_production_does_not_store_them(tmp_path: Path, database_url: str | None) -> None:
     """Neither an owner nor the operator; whatever else is asked for at the same time is not stored either."""
-    given = {"database_url": database_url, "secrets": ROOT}
+    given: dict[str, Any] = {"database_url": database_url, "secrets": ROOT}
     async with running(settings_for(tmp_path, **given)) as the:
         anna = await the.person()
         await operating.give_role(Ctx(the.gate.services), anna.email, "owner", tenants.MAIN)
