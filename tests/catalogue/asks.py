@@ -301,8 +301,10 @@ BY_MAIL = {"second_among": ["totp", "email_code"], "mailed_second_factor": "enro
 
 
 async def begins_mailed_codes(population: Population) -> Ask:
-    """Ben has no other second factor."""
+    """Ben has no other second factor, and has not turned them on before."""
     await population.rules(**BY_MAIL)
+    if (await population.done("GET", "/me/factors", None, population.ben.token))["email_code"]:
+        await population.done("DELETE", "/me/email-code", None, population.ben.token)
     return mine(population, "/me/email-code", who=population.ben)
 
 

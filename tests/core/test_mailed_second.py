@@ -319,6 +319,10 @@ async def test_backup_codes_stay_with_it_and_go_with_it(the: The) -> None:
     assert asked.json()["need"] == [["recovery_code"], ["email_code"]]
     await prove_each(the, handle, ("recovery_code", code))
     back = Person(anna.email, anna.password, token_of(await the.finish(handle)))
+    secret = await add_app(the, back)
+    strong = await signed_in(the, anna, ("totp", code_of_app(the, secret)))
+    assert (await me(the, "DELETE", "totp", strong)).status_code == 204
+    assert (await live(the)).count("recovery_code") == 9, "the mailed code still asks for a second step"
     assert (await me(the, "DELETE", "email-code", back)).status_code == 204
     assert await live(the) == ["password"]
 

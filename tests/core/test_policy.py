@@ -464,6 +464,17 @@ def test_who_is_asked_for_a_mailed_code(proofs: tuple[str, ...], has: frozenset[
         assert decision.acr == expected
 
 
+def test_mailed_codes_are_no_new_way_in() -> None:
+    """They are turned on in a session, and never set up on the way."""
+    for purpose in ("recovery", "undo", "signin", "signup"):
+        for proofs in (("link",), ("link", "email_code"), ("email_code",), ("password",)):
+            for second in ("if_enrolled", "always"):
+                rules = Rules(first=(MAILED,), second=second, second_among=(MAILED, "totp"))
+                decision = decide(rules.model_copy(update={"mailed_second_factor": "enrolled"}), purpose, proofs)
+                is_asked_for = isinstance(decision, Need) and decision.enrol and decision.offers(MAILED)
+                assert not is_asked_for or purpose == "signup", (purpose, proofs)
+
+
 def test_where_everybody_needs_a_second_factor_a_mailed_code_is_the_last_one() -> None:
     always = BY_MAIL.model_copy(update={"second": "always"})
     asked = decide(always, "signin", ("password",), frozenset({"password"}))

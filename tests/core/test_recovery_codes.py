@@ -204,6 +204,9 @@ async def test_the_mailbox_alone_does_not_recover_an_account_with_an_app(the: Th
     assert code_of(await prove(the, handle, "password", "seventeen purple umbrellas")) == "proof_refused"
     live = {row["kind"] for row in await the.rows(credential) if row["revoked_at"] is None}
     assert live == {"password", "totp", "recovery_code"}
+    gone = await prove(the, handle, "password", anna.password)  # another way back: what is lost goes, as ever
+    assert (gone.json()["enough"], gone.json()["acr"]) == (True, "urn:passgate:aal1")
+    assert {row["kind"] for row in await the.rows(credential) if row["revoked_at"] is None} == {"password"}
 
 
 async def test_nothing_is_mailed_to_an_address_that_nobody_proved(lite: The) -> None:

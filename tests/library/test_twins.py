@@ -6,6 +6,7 @@ Not here: what each operation does. The contract's tests run through the twins t
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import inspect
 import json
@@ -23,11 +24,13 @@ from sqlalchemy import select
 from starlette.requests import HTTPConnection
 
 from passgate import Carried, errors, operations, testing
+from passgate.core.factors import totp
 from passgate.core.site import Site
 from passgate.operations import Operations
 from passgate.store.tables import audit_event
 from passgate.testing import PASSWORD, Gate
 from passgate.web.values import is_value
+from passgate.world import SECOND
 from tests.kit import FIREFOX, bearer, code_of
 from tests.library.codeword import CODEWORD
 from tests.library.host import Host, hosting
@@ -179,6 +182,25 @@ async def test_an_authenticator_app_and_its_picture(host: Host) -> None:
     with pytest.raises(errors.ProofRefused):
         await host.run(lambda at: at.factors.prove_totp(answer="000000"))
     assert (await host.run(lambda at: at.factors.show())).totp is None
+
+
+async def test_an_authenticator_app_again_and_other_rules_of_a_host(host: Host) -> None:
+    """The picture of an app that is on is that of its setup; a field with members is given as a mapping; nobody but its
+    owner gets the picture."""
+    await testing.sign_in(host.http, EMAIL)
+    tenant = (await host.run(lambda at: at.me.show())).tenant
+    operator = host.gate.at(None, tenant="main")
+    rules = await operator.admin.change_policy(tenant.id, totp_shown_again=True, recovery_codes={"count": 5})
+    assert (rules.recovery_codes.count, rules.recovery_codes.mailed) == (5, False)
+    setup = await host.run(lambda at: at.factors.begin_totp())
+    code = totp.code_at(base64.b32decode(setup.secret), host.gate.clock.now // SECOND // totp.PERIOD)
+    await host.run(lambda at: at.factors.prove_totp(answer=code))
+    again = await host.run(lambda at: at.factors.show_totp())
+    assert (again.qr_png(), again.active) == (setup.qr_png(), True)
+    assert setup.secret not in repr(again)
+    assert len((await host.run(lambda at: at.factors.recovery_codes())).codes) == 5
+    with pytest.raises(errors.CredentialMissing):
+        await operator.factors.show_totp()
 
 
 async def test_an_authenticator_app_that_a_sign_in_asks_for(host: Host) -> None:
