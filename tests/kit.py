@@ -208,11 +208,7 @@ async def make_quick(gate: Passgate) -> None:
         return
     engine = gate.services.store.writer.sync_engine
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA synchronous=OFF"))
-    if not _migrated:
-        with TemporaryDirectory() as folder:
-            await _migrate(Path(folder))
-            _migrated.append(_content(Path(folder, "passgate.db")))
-    _begin_with(_migrated[0], Path(str(engine.url.database)))
+    _begin_with(await empty_database(), Path(str(engine.url.database)))
 
 
 def make_gates_quick() -> None:
@@ -227,7 +223,15 @@ def make_gates_quick() -> None:
 
 
 _migrated: list[bytes] = []
-"""An empty database of the newest schema, made once in each test process."""
+
+
+async def empty_database() -> bytes:
+    """An SQLite file of the newest schema without rows, made once in each test process."""
+    if not _migrated:
+        with TemporaryDirectory() as folder:
+            await _migrate(Path(folder))
+            _migrated.append(_content(Path(folder, "passgate.db")))
+    return _migrated[0]
 
 
 async def _migrate(data: Path) -> None:

@@ -122,7 +122,7 @@ async def _each_write(folk: Folk, action: str) -> None:
     arrange, least = WRITES[action].arrange, WRITES[action].least
     act = await arrange(folk)
     is_sqlite = folk.the.gate.services.store.is_sqlite
-    async with _kept_in_memory(folk) if is_sqlite else _kept_in_a_schema(folk) as put_back:
+    async with _stored_in_memory(folk) if is_sqlite else _stored_in_a_schema(folk) as put_back:
         with sabotaged(folk.the) as counting:
             await act()
         assert counting.count >= least, f"{action} writes {counting.count} times"
@@ -137,7 +137,7 @@ PutBack = Callable[[], Awaitable[Any]]
 
 
 @asynccontextmanager
-async def _kept_in_memory(folk: Folk) -> AsyncIterator[PutBack]:
+async def _stored_in_memory(folk: Folk) -> AsyncIterator[PutBack]:
     place = folk.the.gate.settings.data / "passgate.db"
     with closing(sqlite3.connect(":memory:")) as arranged:
         with closing(sqlite3.connect(place)) as file:
@@ -151,15 +151,15 @@ async def _kept_in_memory(folk: Folk) -> AsyncIterator[PutBack]:
 
 
 @asynccontextmanager
-async def _kept_in_a_schema(folk: Folk) -> AsyncIterator[PutBack]:
+async def _stored_in_a_schema(folk: Folk) -> AsyncIterator[PutBack]:
     """On PostgreSQL: in a copy of each table. Keys need no second check of rows that were there before."""
-    kept = "".join(f"CREATE TABLE kept.{name} AS TABLE public.{name};" for name in metadata.tables)
+    copies = "".join(f"CREATE TABLE stored.{name} AS TABLE public.{name};" for name in metadata.tables)
     again = "".join(
-        f"DELETE FROM public.{name}; INSERT INTO public.{name} TABLE kept.{name};" for name in metadata.tables
+        f"DELETE FROM public.{name}; INSERT INTO public.{name} TABLE stored.{name};" for name in metadata.tables
     )
     connection = await asyncpg.connect(folk.the.gate.services.store.url.replace("+asyncpg", ""))
     try:
-        await connection.execute(f"CREATE SCHEMA kept; {kept}")
+        await connection.execute(f"CREATE SCHEMA stored; {copies}")
         yield partial(connection.execute, f"BEGIN; SET LOCAL session_replication_role = replica; {again} COMMIT")
     finally:
         await connection.close()

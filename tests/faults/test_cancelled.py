@@ -23,10 +23,9 @@ from passgate.app import Passgate
 from passgate.errors import ProofRefused, Unavailable
 from passgate.settings import Settings
 from passgate.store import SCHEMA, Db, Store
-from passgate.store.migrate import upgrade
 from passgate.store.point import Lookup
 from passgate.store.tables import observer
-from tests.kit import settings_for
+from tests.kit import empty_database, settings_for
 from tests.servers import Postgres
 
 SOON = 1.0
@@ -202,11 +201,9 @@ def scene(request: pytest.FixtureRequest, settings: Settings) -> Scene:
 
 @pytest.fixture
 async def settings(tmp_path: Path, database_url: str | None) -> Settings:
-    made = settings_for(tmp_path, database_url)
-    store = Store(made.database, SCHEMA)
-    await upgrade(store, lock=tmp_path / "lock")
-    await store.close()
-    return made
+    if database_url is None:
+        (tmp_path / "passgate.db").write_bytes(await empty_database())
+    return settings_for(tmp_path, database_url)
 
 
 @LATE
