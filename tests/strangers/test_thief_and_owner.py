@@ -366,9 +366,10 @@ async def claimed(the: The, admin: str) -> tuple[Visitor, Visitor]:
 
 
 async def comes(owner: Visitor) -> None:
-    """Whatever is there by now: the owner of the mailbox gets in, and proves the address."""
+    """Whatever is there by now: the owner of the mailbox gets in, and proves the address. What they have closed
+    themselves they restore."""
     for _ in range(3):
-        if await owner.sign_up() or await owner.recover() or await owner.sign_in():
+        if await owner.sign_up() or await owner.recover() or await owner.sign_in() or await owner.undo_first():
             break
         owner.folk.the.clock.forward(25 * HOUR)
     assert await owner.actor() is not None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from passgate.core import account, people, sealed, users
+from passgate.core import account, credentials, once, sealed, users
 from passgate.core.budgets import INVITATIONS_AN_HOUR, INVITATIONS_OF_ADDRESS
 from passgate.core.ctx import Person as Actor
 from passgate.core.invitation_link import LIFE
@@ -480,28 +480,42 @@ async def test_nobody_changes_those_above_or_themselves(lite: The) -> None:
     assert await is_void(lite, token)
 
 
-async def test_an_account_that_somebody_prepared(lite: The) -> None:
+@pytest.mark.parametrize("is_moved", [True, False])
+async def test_an_account_that_somebody_prepared(lite: The, is_moved: bool) -> None:
     """An admin moves an account of theirs to an invited address, from where they could take it back with its roles, or
-    creates one there and knows its password. Neither opens, until the address was proved before it is invited."""
+    creates one there and knows its password. The invitation opens all the same: it proves the address, and whoever has
+    its link takes the account, with nothing left to whoever prepared it."""
     desk = await office(lite)
-    own, token = await desk.folk.create("own@evil.example"), await desk.invited(EMAIL, "owner", by=desk.owner)
-    headers = bearer(await desk.token(desk.admin))
-    moved = await lite.http.patch(f"/api/v1/users/{own.person_id}", json={"email": EMAIL}, headers=headers)
-    assert moved.status_code == 200, moved.text
-    assert await is_void(lite, token)
+    headers, token = bearer(await desk.token(desk.admin)), await desk.invited(EMAIL, "owner", by=desk.owner)
+    own = await desk.folk.create("own@evil.example")
+    await desk.folk.add_passkey(own, Authenticator())
+    if is_moved:
+        prepared = await lite.http.patch(f"/api/v1/users/{own.person_id}", json={"email": EMAIL}, headers=headers)
+    else:
+        body = {"email": EMAIL, "password": PASSWORD, "roles": ["user"]}
+        prepared = await lite.http.post("/api/v1/users", json=body, headers=headers)
+    assert prepared.is_success, prepared.text
+    handle = handle_of(await accept(lite, token))
+    assert (await lite.prove(handle, "password", OTHER_PASSWORD)).json()["enough"] is True
+    user = (await lite.session(token_of(await lite.finish(handle)))).json()["user"]
+    assert (user["id"], user["email_verified"]) == (prepared.json()["id"], True)
+    assert "owner" in user["roles"]
+    async with desk.folk.ctx.read() as db:
+        assert await credentials.kinds(db, own.tenant_id, user["id"]) == {"password"}
+        assert await once.all_live(desk.folk.ctx, db, own.tenant_id, "undo", user["id"]) == []
+    again = handle_of(await lite.start(EMAIL))
+    assert code_of(await lite.prove(again, "password", PASSWORD)) == "proof_refused"
 
-    async def proved() -> None:
-        async with desk.folk.ctx.write() as db:
-            found = await people.by_id(db, *own.key)
-            assert found is not None
-            await people.prove_address(desk.folk.ctx, db, found)
 
-    await proved()
-    assert await is_void(lite, token), "it was proved after the invitation"
+async def test_an_account_that_another_address_can_take_back(lite: The) -> None:
+    """As somebody has moved it to this address themselves, and has proved it."""
+    desk = await office(lite)
+    own = await desk.folk.create("own@evil.example")
+    _, token = await desk.folk.opened(*own.key)
+    await lite.http.post("/api/v1/me/address", json={"email": EMAIL}, headers=bearer(token))
+    body = {"answer": await lite.code(EMAIL)}
+    assert (await lite.http.post("/api/v1/me/address/prove", json=body, headers=bearer(token))).status_code == 204
     assert await is_void(lite, await desk.invited(EMAIL, "owner", by=desk.owner)), "it can still be taken back"
-    made = await lite.http.post("/api/v1/users", json={"email": "x@example.com", "password": PASSWORD}, headers=headers)
-    assert made.status_code == 201
-    assert await is_void(lite, await desk.invited("x@example.com", "owner", by=desk.owner)), "nobody proved it"
     lite.clock.now += 8 * 24 * 3600 * SECOND
     assert not await is_void(lite, await desk.invited(EMAIL, "admin", by=desk.owner))
 
