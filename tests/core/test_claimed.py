@@ -15,6 +15,7 @@ import pytest
 
 from passgate.core import (
     account,
+    enrolment,
     starts,
     user_changes,
 )
@@ -70,7 +71,7 @@ async def test_whoever_proves_the_password_too_stays(the: The) -> None:
     assert await roles_of(the) == ["read_only", "user"]
     assert await who.sign_in() is not None
     [facts] = await facts_of(the, "account:address:proved")
-    assert facts == {"ended": ["recovery_code"], "sessions": 1, "roles": []}
+    assert {**facts, "request_id": ""} == {"ended": ["recovery_code"], "sessions": 1, "roles": [], "request_id": ""}
 
 
 async def _actor(who: Visitor) -> Actor:
@@ -373,3 +374,26 @@ async def test_unproved_is_not_passed_on(lite: The) -> None:
     assert len(live) == 1
     assert [row for row in await lite.rows(sign_in) if row["finished_at"] is None] == []
     assert await who.actor() is None
+
+
+async def test_whoever_turns_mailed_codes_on_has_proved_the_address(the: The) -> None:
+    """In a session of theirs: it stays, with the factor that opened it, and whatever somebody else has there ends."""
+    folk = Folk(the)
+    mailed: dict[str, Any] = {"second_among": ["totp", "recovery_code", "email_code"]}
+    await rule(the, **LATER, **mailed, mailed_second_factor="enrolled")
+    who, other = victim(folk), victim(folk)
+    assert await who.sign_up() is not None
+    other.passwords = [*who.passwords]
+    assert await other.sign_in() is not None
+    assert await other.make_codes()
+    mine = folk.acting(await _actor(who))
+    await enrolment.offer(mine, "email_code")
+    await enrolment.prove(mine, "email_code", await folk.code())
+    assert (await row_of(the))["email_verified_at"] is not None
+    assert (await other.actor(), await who.actor() is None) == (None, False)
+    assert {row["kind"] for row in await the.rows(credential) if row["revoked_at"] is None} == {
+        "password",
+        "email_code",
+    }
+    [facts] = await facts_of(the, "account:address:proved")
+    assert {**facts, "request_id": ""} == {"ended": ["recovery_code"], "sessions": 1, "roles": [], "request_id": ""}

@@ -71,12 +71,24 @@ async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> b
 async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, carrier: str, proofs: Iterable[str]) -> None:
     """The same for somebody who has proved another address (`to`) in a session of theirs (`carrier`), in which they had
     given these proofs. `found`: the row as it was before."""
-    if found["email_verified_at"] is not None:
-        return
+    if found["email_verified_at"] is None:
+        used = await _used(db, found, proofs)
+        await _end_before(ctx, db, found, Exempt(used, carrier=carrier), moved_to=to)
+
+
+async def turned_on(ctx: Ctx, db: Db, found: RowMapping, carrier: str, proofs: Iterable[str], made: str) -> None:
+    """The same for somebody who has turned mailed codes on in a session of theirs: the code `made` that factor, and
+    proved the address."""
+    if found["email_verified_at"] is None:
+        used = {made, *await _used(db, found, proofs)}
+        await take(ctx, db, found, Exempt(frozenset(used), carrier=carrier))
+
+
+async def _used(db: Db, found: RowMapping, proofs: Iterable[str]) -> frozenset[str]:
+    """The ids of the credentials that a session's proofs were given with. It does not say which of several of a
+    kind."""
     mine, rows = names_of(proofs), await credentials.rows_of(db, found["tenant_id"], found["id"])
-    # A session does not say which of several it was.
-    used = frozenset(ids[0] for kind, ids in rows.items() if kind in mine and len(ids) == 1)
-    await _end_before(ctx, db, found, Exempt(used, carrier=carrier), moved_to=to)
+    return frozenset(ids[0] for kind, ids in rows.items() if kind in mine and len(ids) == 1)
 
 
 async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, moved_to: str = "") -> None:

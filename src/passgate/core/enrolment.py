@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from passgate.core import account, budgets, credentials, mail, people, policy, proof, sessions, tenants
+from passgate.core import account, address_proof, budgets, credentials, mail, people, policy, proof, sessions, tenants
 from passgate.core.action import ANYBODY, Ends, action, within
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
@@ -122,12 +122,15 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
         return await set_up.accept(ctx, who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[str] | Outcome:
-        async with within(ctx, db, ends=Ends.PENDING):
+        async with within(ctx, db, ends=Ends.PENDING) as acting:
             await _check(ctx, db, set_up, who)
             made = await compared.mark(db)
             if made is None:
                 return Outcome.WRONG
             await _count_new(ctx, db, compared.proof or name)
+            if name == email_code.name:
+                me = ctx.person
+                await address_proof.turned_on(ctx, db, acting.person, me.carrier_id, me.proofs, made)
             if called:
                 await credentials.rename(db, await credentials.one(db, *ctx.person.key, name, made), called)
             return Right(made)

@@ -94,8 +94,7 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
     remembered = bool(browser) and await device.is_known(
         ctx, db, sign_in.tenant_id, sign_in.person_id, str(browser), sign_in.rules
     )
-    set_up = {name for name in sign_in.rules.first if ctx.factors[name].set_up is not None}
-    gone = frozenset(set_up) & names_of(sign_in.proofs) - has
+    gone = (names_of(sign_in.proofs) & {*sign_in.rules.first}) - has - ctx.factors.given
     return replace(sign_in, enrolled=has, is_remembered=remembered, gone=gone)
 
 

@@ -180,9 +180,6 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
     async def mark(db: Db) -> str | None:
         if not (await once.take(ctx, db, live)).is_first:
             return None
-        found = await people.by_id(db, who.tenant_id, who.person_id)
-        if found is not None and found["email_verified_at"] is None:
-            await people.prove_address(ctx, db, found)
         made = await credentials.add(ctx, db, who.tenant_id, who.person_id, name)
         await credentials.changed(ctx, db, who, name, added=[made])
         return made
