@@ -1,6 +1,8 @@
 """The first proof of an account's address. Until it, the account belongs to whoever set it up: somebody who signed up
 without proving the address, or an admin. Whoever reads the address's mail takes it: everything that was set up before
 ends in the transaction of the proof, but for what the very sign-in that proves the address has also proved or set up.
+An account whose owner has proved an address stays theirs if an admin moves it: the new mailbox alone replaces no second
+factor, and the mailbox of before can undo the move.
 
 Not here: the ways to prove an address, which are the callers: a mailed code or link (`signin`, `starts`), a sign-up or
 an invitation (`signup`), a change of address (`address`).
@@ -60,18 +62,23 @@ async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMappi
 
 
 async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> bool:
-    """Mark the address of a locked person as proved, and end what was set up before. False if it was proved already, or
-    is another one now."""
+    """Mark the address of a locked person as proved. If it is the first one, end what was set up before. False if it
+    was proved already, or is another one now."""
     if not await people.prove_address(ctx, db, found):
         return False
-    await _end_before(ctx, db, found, left)
+    if found["first_proved_at"] is None:
+        await _end_before(ctx, db, found, left)
+    else:
+        about: dict[str, Any] = {"tenant_id": found["tenant_id"], "subject_id": found["id"]}
+        facts: dict[str, Any] = {"ended": [], "sessions": 0, "roles": []}
+        await record(ctx, db, Event.ADDRESS_PROVED, **about, personal={"email": found["email"]}, **facts)
     return True
 
 
 async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, carrier: str, proofs: Iterable[str]) -> None:
     """The same for somebody who has proved another address (`to`) in a session of theirs (`carrier`), in which they had
     given these proofs. `found`: the row as it was before."""
-    if found["email_verified_at"] is None:
+    if found["first_proved_at"] is None:
         used = await _used(db, found, proofs)
         await _end_before(ctx, db, found, Exempt(used, carrier=carrier), moved_to=to)
 

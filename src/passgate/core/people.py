@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
     literal_column,
     or_,
     select,
@@ -177,6 +178,7 @@ async def create(
         "email_key": at.key,
         "email_verified_at": now if verified else None,
         "claimed_at": now if claimed else None,
+        "first_proved_at": now if verified else None,
         "username": username.text if username else "",
         "username_key": username.key if username else "",
         "profile": profile,
@@ -225,7 +227,9 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     """False if someone else in the tenant has the address, after which the transaction must be rolled back."""
     now = ctx.now()
     move = update(person).where(*_is(tenant_id, person_id))
-    values = {"email": at.text, "email_key": at.key, "email_verified_at": now if is_proved else None}
+    values: dict[str, Any] = {"email": at.text, "email_key": at.key, "email_verified_at": now if is_proved else None}
+    if is_proved:
+        values["first_proved_at"] = func.coalesce(person.c.first_proved_at, now)
     try:
         moved = await db.change(move.values(**values, claimed_at=None, updated_at=now))
     except IntegrityError:
@@ -249,22 +253,21 @@ async def prove_address(ctx: Ctx, db: Db, found: RowMapping) -> bool:
     came first, or the account has another address now. An account that was closed before is open again."""
     same = (person.c.email_key == found["email_key"], person.c.email_verified_at.is_(None))
     now, mine = ctx.now(), _is(found["tenant_id"], found["id"])
-    if not await db.change(
-        update(person).where(*mine, *same).values(email_verified_at=now, claimed_at=None, updated_at=now)
-    ):
+    values = {"email_verified_at": now, "first_proved_at": func.coalesce(person.c.first_proved_at, now)}
+    if not await db.change(update(person).where(*mine, *same).values(**values, claimed_at=None, updated_at=now)):
         return False
     await reopen(ctx, db, found["tenant_id"], found["id"])
     return True
 
 
 def is_unproved(row: RowMapping) -> bool:
-    """Whether nobody has proved the account's address, so that whoever does takes it. One that somebody has disabled
-    stays theirs to enable."""
-    return row["email_verified_at"] is None and is_live(row, or_closed=True)
+    """Whether nobody has ever proved an address of the account, so that whoever does takes it. One that somebody has
+    disabled stays theirs to enable."""
+    return row["first_proved_at"] is None and is_live(row, or_closed=True)
 
 
 async def lock_unproved(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
-    """Who has an address that nobody has proved, locked."""
+    """Whose account of this address nobody has ever proved, locked."""
     seen = await by_key(db, tenant_id, email_key)
     if seen is None or not is_unproved(seen):
         return None

@@ -83,6 +83,8 @@ person = Table(
     _at("email_verified_at", null=True),
     # When somebody signed up with the address without proving it; null once it is proved, or set by somebody else.
     _at("claimed_at", null=True),
+    # When somebody first proved an address of the account. Until then the first proof ends what was set up before.
+    _at("first_proved_at", null=True),
     # Both empty without one. The key is no address and no id, so that what was typed can only be one of them.
     Column("username", String(64), nullable=False, server_default=""),
     Column(
