@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from logging import LogRecord
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -248,6 +249,12 @@ def _content(file: Path) -> bytes:
 def _begin_with(content: bytes, file: Path) -> None:
     if file.exists() and file.stat().st_size == 0:
         file.write_bytes(content)
+
+
+def counted(gate: Passgate, logged: Iterable[LogRecord], what: str) -> int:
+    """How often it was counted: what the workers have logged already, as in their first round, and what is left."""
+    counts = [gate.services.tally, *(vars(line).get("counts", {}) for line in logged)]
+    return sum(int(one.get(what, 0)) for one in counts)
 
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"

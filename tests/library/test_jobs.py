@@ -27,6 +27,7 @@ from passgate.errors import CredentialMissing, Unavailable
 from passgate.store.tables import job
 from passgate.testing import Gate
 from passgate.world import SECOND
+from tests.kit import counted
 
 SECRET = "a-word-that-no-log-has"
 
@@ -311,8 +312,9 @@ async def test_a_job_belongs_to_whoever_acts_and_goes_with_them(database_url: st
 
 
 async def test_strangers_start_what_the_host_lets_them_within_a_budget(
-    database_url: str | None, monkeypatch: pytest.MonkeyPatch
+    database_url: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(budgets, "JOBS_OF_STRANGERS", 3)
     monkeypatch.setattr(budgets, "JOBS_OF_PERSON", 4)
     monkeypatch.setattr(budgets, "HERE", 1)
@@ -325,7 +327,7 @@ async def test_strangers_start_what_the_host_lets_them_within_a_budget(
         assert len(await rows(gate)) == 3
         await testing.sign_in(http, "anna@example.com", gate=gate)
         assert [(await http.get("/start")).status_code for _ in range(5)] == [200] * 4 + [429]
-        assert gate.services.tally["refused_host_jobs"] == 4
+        assert counted(gate, caplog.records, "refused_host_jobs") == 4
 
 
 # -- leases ----------------------------------------------------------------------------------------

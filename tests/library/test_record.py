@@ -25,6 +25,7 @@ from passgate.errors import NotFound, SessionEnded
 from passgate.store.tables import audit_event, budget, session
 from passgate.testing import Gate
 from tests import operating
+from tests.kit import counted
 from tests.library.program import asked
 
 VIEWED, DONE = "invoice:viewed", "invoice:line:done"
@@ -243,8 +244,9 @@ async def test_what_else_is_refused(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_strangers_flood_is_counted_and_not_written(
-    database_url: str | None, monkeypatch: pytest.MonkeyPatch
+    database_url: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(budgets, "EVENTS_OF_STRANGERS", 3)
     monkeypatch.setattr(budgets, "EVENTS_OF_PERSON", 5)
     monkeypatch.setattr(budgets, "HERE", 1)
@@ -255,7 +257,7 @@ async def test_a_strangers_flood_is_counted_and_not_written(
         assert {answer.json()["code"] for answer in refused} == {"throttled"}
         assert all(0 < int(answer.headers["retry-after"]) <= 600 for answer in refused)
         assert len(await rows(gate)) == 3
-        assert gate.services.tally["refused_host_events"] == 5
+        assert counted(gate, caplog.records, "refused_host_events") == 5
         await testing.sign_in(http, "anna@example.com", gate=gate)
         own = [(await http.get("/open")).status_code for _ in range(7)]
         assert own == [*[200] * 5, 429, 429], "a person has a budget of their own"
