@@ -56,6 +56,12 @@ async def http(gate: Gate) -> AsyncIterator[httpx2.AsyncClient]:
         await (guard(request) if given.get("alone") else guard(request, seen[0]))
         return user.email
 
+    @app.patch("/open", dependencies=[Depends(gate.public)])
+    async def anybody(request: Request, given: dict[str, Any]) -> str:
+        """No guard has found anybody in this request."""
+        guard: Any = {"recent": recent, "pins": pins}[given["guard"]]
+        return str((await guard(request, seen[0])).email)
+
     gate.mount(app)
     assert gate.unguarded(app) == []
     async with asked(app, gate) as made:
@@ -106,3 +112,6 @@ async def test_the_user_of_another_request_or_none(http: httpx2.AsyncClient, gat
     for who, body in ((bert, {}), (bert, {"alone": True}), (owner, {"alone": True})):
         with pytest.raises(TypeError):
             await http.patch("/mixed", json={"guard": guard, **body}, headers=bearer(who.token or ""))
+    for headers in ({}, bearer(bert.token or ""), bearer(owner.token or "")):
+        with pytest.raises(TypeError):
+            await http.patch("/open", json={"guard": guard}, headers=headers)

@@ -19,6 +19,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 from sqlalchemy import select
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
@@ -284,6 +285,33 @@ async def test_a_task_after_the_answer(
         assert [(await http.get(f"/later?fails={fails}")).status_code for fails in (0, 1)] == [200, 200]
     assert [(line["status"], line["ms"] < 1000) for line in lines()] == [(200, True), (200, True)]
     assert [record.__dict__["route"] for record in caplog.records if record.name == "passgate.fault"] == ["/later"]
+
+
+async def test_somebody_who_hangs_up(
+    gate: Gate, lines: Callable[[], list[dict[str, Any]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before their body was whole: that is no fault of the program, and strangers must not fill its log."""
+    app = program(gate)
+
+    @app.post("/body")
+    async def body(request: Request) -> int:
+        return len(await request.body())
+
+    parts = [{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(_message: Any) -> None:
+        pass
+
+    headers = [(b"host", b"localhost"), (b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": "/body", "headers": headers, "query_string": b""}
+    async with started(app):
+        with pytest.raises(ClientDisconnect):
+            await app({**scope, "client": ("127.0.0.1", 5), "http_version": "1.1", "scheme": "http"}, receive, send)
+    assert [line["route"] for line in lines()] == ["/body"]
+    assert [record for record in caplog.records if record.name == "passgate.fault"] == []
 
 
 async def test_a_stream_that_breaks(gate: Gate, lines: Callable[[], list[dict[str, Any]]]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from passgate.core import ledger
 from passgate.store.tables import audit_event, person, role_grant, session
 from passgate.world import SECOND
@@ -157,6 +159,16 @@ async def test_who_is_found(the: The) -> None:
     renamed = await desk.ask("PATCH", f"/{carl['id']}", {"profile": {"name": "Carl"}})
     assert renamed.json()["updated_at"] > carl["updated_at"] == carl["created_at"]
     assert await desk.listed(updated_since=renamed.json()["updated_at"]) == ["anton_x@example.com"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["Über@bücher.example", "über@BÜCHER.example", "über@xn--bcher-kva.example", "über@", "ü"]
+)
+async def test_an_international_address_is_found(lite: The, typed: str) -> None:
+    """However its domain is typed, once it is whole."""
+    desk = await office(lite)
+    added = await desk.add("Über@bücher.example")
+    assert [one["id"] for one in (await desk.ask("GET", search=typed)).json()["items"]] == [added["id"]]
 
 
 async def test_who_was_used_when(the: The) -> None:

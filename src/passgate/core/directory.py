@@ -155,13 +155,22 @@ def _ways(tenant_id: str, asked: Asked, within: list[str]) -> list[_Way]:
     if not asked.search.strip():
         return [_Way(same)]
     text = asked.search.strip()
-    address, name = unicodedata.normalize("NFC", text.lower()), usernames.folded(text)
+    address, name = _address(text), usernames.folded(text)
     by_address = and_(person.c.email_key >= address, person.c.email_key < address + _LAST)
     by_username = and_(person.c.username_key >= name, person.c.username_key < name + _LAST)
     return [
         _Way((*same, by_address), person.c.email_key),
         _Way((*same, by_username, not_(by_address)), person.c.username_key),
     ]
+
+
+def _address(text: str) -> str:
+    """The beginning of a key. A whole address is compared as it is stored, with the A-label of its domain; of half a
+    domain there is none yet."""
+    try:
+        return people.address(text).key
+    except Invalid:
+        return unicodedata.normalize("NFC", text.lower())
 
 
 def _first(

@@ -186,7 +186,8 @@ def _on(services: Callable[[], Services], who: Finder, check: Callable[[Ctx, Use
 
     async def guard(request: Request, user: Any = found) -> User:
         ctx = context_of(services(), request)
-        if user is found or (isinstance(ctx.principal, Person) and ctx.person.session_id != user.session.id):
+        is_theirs = isinstance(ctx.principal, Person) and user is not found and ctx.person.session_id == user.session.id
+        if not is_theirs:  # a guard has found them, or this one; not an older request
             raise TypeError("a guard that is called by hand takes a request and the user of that request")
         await check(ctx, user)
         return user  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from passgate.core.ctx import Services
@@ -59,6 +60,8 @@ class HostRequests:
         app, answer = scope["app"], _Answer(send, passing, headers, services.world)
         try:
             await self._app(scope, receive, answer)
+        except ClientDisconnect:  # whoever asked hung up before their body was whole
+            raise
         except Exception:
             if not answer.is_cut:
                 route = self._templates.of(app, scope)
