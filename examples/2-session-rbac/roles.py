@@ -30,14 +30,14 @@ ADMIN = "owner"
 """Passgate's own. It includes every permission, also those above, and the last one who has it keeps it."""
 ROLES = {"read_only": "reader", "user": "member", "admin": ADMIN}
 """By the name that clients see: the role in Passgate."""
-_SHOWN = {ADMIN: "admin", "admin": "admin", "member": "user"}
+_VISIBLE = {ADMIN: "admin", "admin": "admin", "member": "user"}
 _UPWARDS = ("user", *ROLES.values())
 """Passgate's `user` allows less than a reader has."""
 
 
 def role_of(names: Sequence[str]) -> str:
     """What clients see of somebody's roles in Passgate."""
-    return next((shown for own, shown in _SHOWN.items() if own in names), "read_only")
+    return next((name for own, name in _VISIBLE.items() if own in names), "read_only")
 
 
 def highest(names: Sequence[str]) -> str:

@@ -403,14 +403,14 @@ def test_an_admin_has_no_other_role_by_oneself(rbac: Template) -> None:
 # -- people who came by another door -----------------------------------------------------------------
 
 
-async def made_by_an_operator(rbac: Template, name: str, roles: list[str]) -> str:
+async def created_by_an_operator(rbac: Template, name: str, roles: list[str]) -> str:
     given: dict[str, Any] = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
     return (await rbac.gate.at(None, tenant="main").users.create(roles=roles, **given)).id
 
 
 def by_an_operator(rbac: Template, name: str, *roles: str) -> str:
     """The id of somebody whom no admin of the program has created."""
-    found: str = rbac.http.portal.call(made_by_an_operator, rbac, name, list(roles))  # type: ignore[union-attr]
+    found: str = rbac.http.portal.call(created_by_an_operator, rbac, name, list(roles))  # type: ignore[union-attr]
     return found
 
 
@@ -425,8 +425,8 @@ def test_an_owner_is_an_admin(rbac: Template) -> None:
     assert rbac.ask("GET", "/users/details", session).status_code == 403
 
 
-SHOWN = {"owner": "admin", "admin": "admin", "member": "user", "reader": "read_only", "user": "read_only"}
-SHOWN |= {"read_only": "read_only", "auditor": "read_only"}
+VISIBLE = {"owner": "admin", "admin": "admin", "member": "user", "reader": "read_only", "user": "read_only"}
+VISIBLE |= {"read_only": "read_only", "auditor": "read_only"}
 
 
 def test_every_role_of_passgate_is_one_of_three(rbac: Template) -> None:
@@ -434,16 +434,16 @@ def test_every_role_of_passgate_is_one_of_three(rbac: Template) -> None:
     auditor = {"name": "auditor", "permissions": ["me:read", "audit:read", "people:read"]}
     made = rbac.http.post("/auth/api/v1/roles", json=auditor, headers=bearer(rbac.admin))
     assert made.status_code == 201
-    people = {name: by_an_operator(rbac, f"some.{name}", name) for name in SHOWN}
+    people = {name: by_an_operator(rbac, f"some.{name}", name) for name in VISIBLE}
     people |= {"both": by_an_operator(rbac, "some.both", "member", "auditor"), "none": by_an_operator(rbac, "nobody")}
     everybody = listed(rbac, "size=100")["data"]
-    shown = {one["id"]: one["role"] for one in everybody}
-    assert {name: shown[people[name]] for name in SHOWN} == SHOWN
-    assert (shown[people["both"]], shown[people["none"]]) == ("user", "read_only")
+    visible = {one["id"]: one["role"] for one in everybody}
+    assert {name: visible[people[name]] for name in VISIBLE} == VISIBLE
+    assert (visible[people["both"]], visible[people["none"]]) == ("user", "read_only")
     for reader in ("some.reader", "some.member", "some.auditor", "some.both", "admin"):
         session = rbac.login(reader)
         in_list = {one["id"] for one in listed(rbac, "size=100", session)["data"]}
-        by_id = {who for who in shown if rbac.ask("GET", f"/users/{who}/", session).status_code == 200}
+        by_id = {who for who in visible if rbac.ask("GET", f"/users/{who}/", session).status_code == 200}
         assert by_id <= in_list, reader
         if reader != "some.auditor":
             assert by_id == in_list, reader
