@@ -13,28 +13,17 @@ from passgate import errors
 
 log = logging.getLogger("example")
 
-_SECRETS = "keys are in passgate.keys, or set PASSGATE_SECRETS"
-_REDIS = "sessions are in the database, and there is no Redis yet"
-_CORS = "CORS follows PASSGATE_CORS__ORIGINS alone"
+_CORS = ("CORS_ALLOW_METHODS", "CORS_ALLOW_HEADERS", "CORS_ALLOW_CREDENTIALS")
+_REDIS = ("REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD", "REDIS_URL", "PASSGATE_REDIS_URL")
+_SECRETS = ("SECRET_KEY", "SIGNATURE_SALT", "ENCRYPTION_KEY", "ENCRYPTION_SALT")
 REFUSED = {
-    "SECRET_KEY": _SECRETS,
-    "SIGNATURE_SALT": _SECRETS,
-    "ENCRYPTION_KEY": _SECRETS,
-    "ENCRYPTION_SALT": _SECRETS,
+    **dict.fromkeys(_SECRETS, "keys are in passgate.keys, or set PASSGATE_SECRETS"),
     "ALLOW_OPENAPI_ROUTES": "set PASSGATE_DOCS",
     "CORS_ALLOW_ORIGINS": "set PASSGATE_CORS__ORIGINS",
-    "CORS_ALLOW_METHODS": _CORS,
-    "CORS_ALLOW_HEADERS": _CORS,
-    "CORS_ALLOW_CREDENTIALS": _CORS,
-    "DATABASE_FILE_NAME": "set PASSGATE_DATA, the folder of passgate.db",
-    "DATABASE_DIRECTORY": "set PASSGATE_DATA, the folder of passgate.db",
+    **dict.fromkeys(_CORS, "CORS follows PASSGATE_CORS__ORIGINS alone"),
+    **dict.fromkeys(("DATABASE_FILE_NAME", "DATABASE_DIRECTORY"), "set PASSGATE_DATA, the folder of passgate.db"),
     "DATABASE_URL": "set PASSGATE_DATABASE_URL",
-    "REDIS_HOST": _REDIS,
-    "REDIS_PORT": _REDIS,
-    "REDIS_DB": _REDIS,
-    "REDIS_PASSWORD": _REDIS,
-    "REDIS_URL": _REDIS,
-    "PASSGATE_REDIS_URL": _REDIS,
+    **dict.fromkeys(_REDIS, "sessions are in the database, and there is no Redis yet"),
     "PASSGATE_BROKER_URL": "jobs run in this process, and there is no broker yet",
 }
 IGNORED = {

@@ -1,22 +1,21 @@
-"""How a page is answered: its template and header fields, its form, and its refusals, which are pages too.
+"""How a page is answered: its template and header fields, its form, and what is refused before it.
 
 Not here: any page (pages.py).
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
-from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
+from starlette.requests import ClientDisconnect
 
 from passgate import errors
 
 HERE = Path(__file__).parent
-LARGEST_FORM = 16_384
 RETURN_TO = ("/account", "/password", "/users")
 SECRETS = ("password",)
 HEADERS = {
@@ -45,7 +44,7 @@ def page(
     if isinstance(refused, errors.PasswordRefused):
         fields = {"password": ""}  # above the form already
     values = {"user": None, "typed": {}, **given, "refused": refused, "fields": fields}
-    more = {k: v for k, v in refused.headers().items() if k == "Retry-After"} if refused else {}
+    more = {k: v for k, v in refused.headers().items() if k in ("Allow", "Retry-After")} if refused else {}
     code = refused.status if refused and status == 200 else status
     return templates.TemplateResponse(request, f"{name}.html", values, code, headers={**HEADERS, **more})
 
@@ -55,8 +54,8 @@ def to(path: str, **query: str) -> Response:
     return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303, headers=HEADERS)
 
 
-def led_away(request: Request, refused: errors.PassgateError) -> Response:
-    """What was refused before a page could be shown: sign in, confirm, or a page that says what to do."""
+def led_away(request: Request, refused: Exception) -> Response | None:
+    """To where somebody signs in or confirms who they are, if that is what was missing."""
     back = {"to": request.url.path} if request.url.path in RETURN_TO else {}
     match refused:
         case errors.ClientChanged():
@@ -67,35 +66,30 @@ def led_away(request: Request, refused: errors.PassgateError) -> Response:
             return to("/login", **back)
         case errors.CredentialInvalid() | errors.SessionEnded():
             return to("/login", why="ended", **back)
-    return page(request, "refused", refused=refused)
+    return None
 
 
-class Page(APIRoute):
-    """A route whose refusals are pages, those of its guards too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def answered(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except errors.PassgateError as refused:
-                return led_away(request, refused)
-
-        return answered
+def as_refusal(wrong: Exception) -> errors.PassgateError:
+    """What the framework refuses, or what went wrong, as a page shows it."""
+    if isinstance(wrong, errors.PassgateError):
+        return wrong
+    match getattr(wrong, "status_code", 500):
+        case 404:
+            return errors.NotFound()
+        case 405:
+            return errors.MethodNotAllowed((getattr(wrong, "headers", None) or {}).get("Allow", ""))
+        case 413:
+            return errors.TooLarge()
+    return errors.PassgateError()
 
 
 async def form(request: Request) -> dict[str, str]:
-    """What was typed. Raises TooLarge and Malformed."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_FORM:
-            raise errors.TooLarge
+    """What was typed. Raises Malformed, also for a form of which only a part came."""
     try:
-        return {name: text.strip() if name not in SECRETS else text for name, text in parse_qsl(body.decode())}
-    except ValueError:
+        pairs = parse_qsl((await request.body()).decode())
+    except (ValueError, ClientDisconnect):
         raise errors.Malformed from None
+    return {name: text.strip() if name not in SECRETS else text for name, text in pairs}
 
 
 def without_secrets(typed: Mapping[str, str]) -> dict[str, str]:

@@ -1,23 +1,25 @@
 """The pages: sign in, one's own account, the users. Plain forms without a script; whatever they do is done by `gate`.
 
-Not here: how a page is answered (page.py), and the JSON API of the template (main.py).
+Not here: how a page is answered (page.py), and the JSON API of the template (program.py).
 """
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response
-from page import HERE, RETURN_TO, Page, form, page, templates, to, without_secrets
-from roles import ROLES, highest, role_of
+from limited import Limited
+from page import HERE, RETURN_TO, as_refusal, form, led_away, page, templates, to, without_secrets
+from roles import ADMIN, ROLES, highest, role_of
 
 from passgate import Passgate, User, errors
 
-SIZE = 20
+SIZE, LAST = 20, 500
 SORTS = ("username", "-username", "email", "-email")
 
 
 def router(gate: Passgate) -> APIRouter:
-    pages = APIRouter(route_class=Page, include_in_schema=False)
+    pages = APIRouter(route_class=Limited, include_in_schema=False)
 
     @pages.get("/style.css", dependencies=[Depends(gate.public)])
     async def style() -> Response:
@@ -33,6 +35,16 @@ def router(gate: Passgate) -> APIRouter:
     _users(pages, gate)
     _one_user(pages, gate)
     return pages
+
+
+async def refused(gate: Passgate, request: Request, wrong: Exception) -> Response:
+    """Instead of a page: the way to sign in, or why not, with the navigation for whoever is signed in."""
+    if away := led_away(request, wrong):
+        return away
+    user = None
+    with suppress(errors.PassgateError):
+        user = (await gate.at(request).session.show()).user
+    return page(request, "refused", refused=as_refusal(wrong), user=user)
 
 
 def _signing_in(pages: APIRouter, gate: Passgate) -> None:
@@ -95,11 +107,11 @@ def _users(pages: APIRouter, gate: Passgate) -> None:
     async def users(request: Request, user: Annotated[User, reader]) -> Response:
         query = request.query_params
         asked = query.get("page", "")
-        number = int(asked) if asked.isdecimal() and 0 < int(asked) <= 500 else 1
+        number = int(asked) if len(asked) <= 3 and asked.isdecimal() and 0 < int(asked) <= LAST else 1
         sort = query["sort"] if query.get("sort") in SORTS else SORTS[0]
         which: dict[str, Any] = {"role_at_most": highest(user.roles), "sort": sort, "page": number, "size": SIZE}
         found = await gate.at(None, tenant="main").users.list(**which)
-        last = max(1, -(-(found.total or 0) // SIZE))
+        last = min(max(1, -(-(found.total or 0) // SIZE)), LAST)
         if number > last:
             return to("/users", page=str(last), sort=sort)
         here: dict[str, Any] = {"number": number, "last": last, "sort": sort, "done": query.get("done")}
@@ -114,7 +126,7 @@ def _users(pages: APIRouter, gate: Passgate) -> None:
         typed = await form(request)
         given: dict[str, Any] = {name: typed.get(name, "") for name in ("email", "username", "password")}
         try:
-            await gate.at(request).users.create(**given, roles=[ROLES["user"][0]])
+            await gate.at(request).users.create(**given, roles=[ROLES["user"]])
         except (errors.Invalid, errors.Conflict) as refused:
             return page(request, "user_new", refused=refused, user=user, typed=without_secrets(typed))
         return to("/users", done="created")
@@ -138,7 +150,7 @@ def _one_user(pages: APIRouter, gate: Passgate) -> None:
         given = (await form(request)).get("role", "")
         if given not in ROLES:
             raise errors.NotFound
-        await gate.at(request).users.change(id, roles=[ROLES[given][0]])
+        await gate.at(request).users.change(id, roles=[ROLES[given]])
         return to("/users", done="changed")
 
     @pages.get("/users/{id}/delete")
@@ -147,7 +159,7 @@ def _one_user(pages: APIRouter, gate: Passgate) -> None:
 
     @pages.post("/users/{id}/delete", dependencies=[admin])
     async def delete_user(request: Request, id: str) -> Response:
-        if role_of((await one_of(request, id)).roles) == "admin":  # nobody deletes an equal
-            await gate.at(request).users.change(id, roles=[ROLES["read_only"][0]])
+        if ADMIN in (await one_of(request, id)).roles:  # nobody deletes an equal
+            await gate.at(request).users.change(id, roles=[ROLES["read_only"]])
         await gate.at(request).users.delete(id)
         return to("/users", done="deleted")

@@ -3,20 +3,26 @@
 Not here: what clients send and get (shapes.py), roles and the first admin (roles.py), and the pages (pages.py).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import pages
 import shapes
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import Response
 from fastapi.security import HTTPBearer
-from roles import ROLES, FirstAdmin, highest, prepare, role_of
+from limited import Limited
+from roles import ADMIN, ROLES, FirstAdmin, highest, is_within, prepare
 from starlette.exceptions import HTTPException
 
 from passgate import Passgate, User, errors
+
+T = TypeVar("T")
+REFUSED: list[Any] = [errors.PassgateError, HTTPException, RequestValidationError, Exception]
 
 
 def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
@@ -25,6 +31,11 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
         await prepare(gate, first or FirstAdmin())
         yield
 
+    async def refused(request: Request, wrong: Exception) -> Response:
+        """Below /api as the template answers, and elsewhere a page."""
+        is_api = f"{request.url.path}/".startswith("/api/")
+        return shapes.refused(wrong) if is_api else await pages.refused(gate, request, wrong)
+
     app = FastAPI(
         title="Session RBAC",
         lifespan=lifespan,
@@ -32,14 +43,14 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         default_response_class=shapes.Json,
-        exception_handlers=shapes.ANSWERS,
+        exception_handlers=dict.fromkeys(REFUSED, refused),
         generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'pages'}-{route.name}",
     )
     app.add_middleware(
         CORSMiddleware,
         allow_origins=gate.settings.cors.origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         expose_headers=["X-Error", "X-Request-ID", "Retry-After", "WWW-Authenticate"],
     )
     gate.requests(app)
@@ -52,7 +63,7 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
 
 
 def sessions(gate: Passgate) -> APIRouter:
-    router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(gate.public)])
+    router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(gate.public)], route_class=Limited)
     by_bearer = [Depends(HTTPBearer(scheme_name="session", auto_error=False))]  # for the document
 
     @router.post("/login")
@@ -84,53 +95,45 @@ def sessions(gate: Passgate) -> APIRouter:
 
 
 def people(gate: Passgate) -> APIRouter:
-    router = APIRouter(prefix="/users", tags=["users"])
+    router = APIRouter(prefix="/users", tags=["users"], route_class=Limited)
     somebody, reads, writes = Depends(gate.user), Depends(gate.may("people:read")), Depends(gate.may("people:write"))
 
-    async def found(reader: User, asked: shapes.Listing, **more: Any) -> tuple[int, list[Any]]:
+    async def found(reader: User, asked: shapes.Listing, shaped: Callable[[Any], T]) -> shapes.Page[T]:
         """Never above the reader's role."""
-        sort = asked.sort_by if asked.sort_order == "asc" else f"-{asked.sort_by}"
-        where: dict[str, Any] = {"page": asked.page_number, "size": asked.size, "sort": sort, **more}
-        got = await gate.at(None, tenant="main").users.list(role_at_most=highest(reader.roles), **where)
-        return got.total or 0, list(got.items)
+        users = gate.at(None, tenant="main").users
+        got = await users.list(role_at_most=highest(reader.roles), **asked.where())
+        return shapes.page(asked, got.total or 0, [shaped(one) for one in got.items])
 
     async def one(reader: User, id: UUID) -> Any:
-        """Whoever is in no list of the reader's is not there."""
-        everybody = gate.at(None, tenant="main").users
-        who = await everybody.show(str(id))
-        seen = await everybody.list(role_at_most=highest(reader.roles), search=who.email, sort="email", limit=1)
-        if who.id not in [one.id for one in seen.items]:
+        """Whoever is above the reader is not there."""
+        who = await gate.at(None, tenant="main").users.show(str(id))
+        if not is_within(who.roles, reader.roles):
             raise errors.NotFound
         return who
 
     @router.get("/me/")
-    async def me(request: Request, user: Annotated[User, somebody]) -> shapes.Me:
+    async def me(request: Request, _: Annotated[User, somebody]) -> shapes.Me:
+        """`sessionID` as it was sent, null for a session by cookie."""
         whole = await gate.at(request).session.show()
-        sent = request.headers.get("authorization", "").partition(" ")[2].strip()
-        return shapes.Me(
-            user=shapes.user(whole.user), session_id=sent or user.session.id, health=shapes.health(whole.session)
-        )
+        sent = request.headers.get("authorization", "").partition(" ")[2].strip() or None
+        return shapes.Me(user=shapes.user(whole.user), session_id=sent, health=shapes.health(whole.session))
 
     @router.get("/")
     async def listed(
         asked: Annotated[shapes.Listing, Query()], reader: Annotated[User, reads]
     ) -> shapes.Page[shapes.User]:
-        total, items = await found(reader, asked)
-        return shapes.page(asked, total, [shapes.user(one) for one in items])
+        return await found(reader, asked, shapes.user)
 
     @router.post("/", status_code=201)
     async def create(request: Request, given: shapes.NewUser, _: Annotated[User, writes]) -> shapes.User:
-        made = await gate.at(request).users.create(**given.model_dump(), roles=[ROLES["user"][0]])
+        made = await gate.at(request).users.create(**given.model_dump(), roles=[ROLES["user"]])
         return shapes.user(made)
 
     @router.get("/details")
     async def listed_details(
         asked: Annotated[shapes.Details, Query()], admin: Annotated[User, writes]
     ) -> shapes.Page[shapes.UserDetails]:
-        spans = {"created_since": asked.created_after, "created_until": asked.created_before}
-        spans |= {"updated_since": asked.updated_after, "updated_until": asked.updated_before}
-        total, items = await found(admin, asked, **spans)
-        return shapes.page(asked, total, [shapes.details(one) for one in items])
+        return await found(admin, asked, shapes.details)
 
     @router.get("/details/{id:uuid}/")
     async def show_details(id: UUID, admin: Annotated[User, writes]) -> shapes.UserDetails:
@@ -144,7 +147,7 @@ def people(gate: Passgate) -> APIRouter:
     async def change(request: Request, id: UUID, given: shapes.Change, user: Annotated[User, somebody]) -> shapes.User:
         wanted = given.model_dump(exclude_none=True)
         if "role" in wanted:
-            wanted["roles"] = [ROLES[wanted.pop("role")][0]]
+            wanted["roles"] = [ROLES[wanted.pop("role")]]
         if not wanted:
             raise HTTPException(400, "There is nothing to change.")
         if str(id) == user.id and "password" in wanted:
@@ -154,8 +157,8 @@ def people(gate: Passgate) -> APIRouter:
     @router.delete("/{id:uuid}/", status_code=204)
     async def delete(request: Request, id: UUID, admin: Annotated[User, writes]) -> None:
         at, who = gate.at(request).users, await one(admin, id)
-        if role_of(who.roles) == "admin":  # nobody deletes an equal, so they are none from here on
-            await at.change(who.id, roles=[ROLES["read_only"][0]])
+        if ADMIN in who.roles:  # nobody deletes an equal, so they are none from here on
+            await at.change(who.id, roles=[ROLES["read_only"]])
         await at.delete(who.id)
 
     return router

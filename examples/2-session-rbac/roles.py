@@ -4,8 +4,9 @@ Not here: any check. `gate.may(…)` and the operations of Passgate ask for thes
 """
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,33 +23,33 @@ PERMISSIONS = {
 """This program's own. Add yours, and name them below."""
 
 _READER = ("me:read", "me:write", "people:read")
-_MEMBER = (*_READER, "content:write")
-_MANAGER = (
-    *_MEMBER,
-    "people:write",
-    *("users:read", "users:write", "users:recover", "users:disable", "users:delete"),
-    *("sessions:read", "sessions:end", "factors:read", "roles:give", "invitations:write"),
-    *("audit:read", "policy:read"),
-)
+OWN = {"reader": _READER, "member": (*_READER, "content:write")}
+"""The roles that this program adds to Passgate's, and what they allow. Each includes the one before."""
 
-ROLES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "read_only": ("reader", _READER),
-    "user": ("member", _MEMBER),
-    "admin": ("manager", _MANAGER),
-}
-"""By the name that clients see: the role in Passgate, whose own `user` and `admin` stay as they are, and what it
-allows. Each includes the one before."""
-_SHOWN = {"owner": "admin"} | {own: name for name, (own, _) in reversed(ROLES.items())}
+ADMIN = "owner"
+"""Passgate's own. It includes every permission, also those above, and the last one who has it keeps it."""
+ROLES = {"read_only": "reader", "user": "member", "admin": ADMIN}
+"""By the name that clients see: the role in Passgate."""
+_VISIBLE = {ADMIN: "admin", "admin": "admin", "member": "user"}
+_UPWARDS = ("user", *ROLES.values())
+"""Passgate's `user` allows less than a reader has."""
+
+
+def role_of(names: Sequence[str]) -> str:
+    """What clients see of somebody's roles in Passgate."""
+    return next((name for own, name in _VISIBLE.items() if own in names), "read_only")
 
 
 def highest(names: Sequence[str]) -> str:
     """Of somebody's roles in Passgate."""
-    return next((own for own in _SHOWN if own in names), names[0] if names else "")
+    return next((own for own in reversed(_UPWARDS) if own in names), names[0] if names else "")
 
 
-def role_of(names: Sequence[str]) -> str:
-    """The same as clients see it."""
-    return _SHOWN.get(highest(names), "none")
+def is_within(names: Sequence[str], reader: Sequence[str]) -> bool:
+    """Whether somebody with these roles has none above the reader's. One that is not in the order is above them all."""
+    top = highest(reader)
+    below = _UPWARDS[: _UPWARDS.index(top) + 1] if top in _UPWARDS else (top,)
+    return top == ADMIN or set(names) <= set(below)
 
 
 class FirstAdmin(BaseSettings):
@@ -62,34 +63,36 @@ class FirstAdmin(BaseSettings):
 
 
 async def prepare(gate: Passgate, first: FirstAdmin) -> None:
-    """At each start, by any number of processes: the policy, the roles, and the first admin if nobody is there."""
+    """At each start, by any number of processes: the policy, the roles, and the first admin if there is none."""
     operator = gate.at(None, tenant="main")
     await operator.admin.change_policy(
         "own", usernames="optional", on_client_change="end", second="never", signup="closed", max_age=86_400
     )
-    there = {one.name: set(one.permissions) for one in (await operator.roles.list()).items}
-    for own, allows in ROLES.values():
-        if own not in there:
-            await _once(operator.roles.create(name=own, permissions=allows))
-        elif there[own] != set(allows):
-            await operator.roles.change(own, permissions=allows)
-    if (await operator.users.list(page=1, size=1)).total == 0:
-        await _create(gate, first)
-
-
-async def _create(gate: Passgate, first: FirstAdmin) -> None:
-    if not first.password:
-        log.warning("nobody can sign in yet: start once with ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD")
+    for own, allows in OWN.items():
+        with suppress(errors.Conflict):  # it is there
+            await operator.roles.create(name=own, permissions=allows)
+        await operator.roles.change(own, permissions=allows)
+    if await _has_admin(operator.users):
         return
-    manager = ROLES["admin"][0]
+    if not first.password:
+        log.warning("there is no admin yet: start once with ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD")
+        return
     try:
-        await _once(gate.at(None, tenant="main").users.create(**first.model_dump(), roles=[manager]))
+        await operator.users.create(**first.model_dump(), roles=[ADMIN])
+    except errors.Conflict:
+        if not await _has_admin(operator.users):  # another process has just made one
+            refused = "Somebody who is no admin has that username or address. Change ADMIN_USERNAME, ADMIN_EMAIL."
+            raise errors.UnsafeSettings([("ADMIN_REFUSED", refused)]) from None
     except errors.Invalid as wrong:
         names = ", ".join(f"ADMIN_{name.upper()}" for name in wrong.fields)
         raise errors.UnsafeSettings([("ADMIN_REFUSED", f"{wrong.message} Change {names}.")]) from None
 
 
-async def _once(creating: Awaitable[object]) -> None:
-    """What another process has just created is there, too."""
-    with suppress(errors.Conflict):
-        await creating
+async def _has_admin(users: Any) -> bool:
+    """Oldest first: the first admin is nearly always on the first page."""
+    found = await users.list(limit=100)
+    while not any(ADMIN in one.roles for one in found.items):
+        if found.next is None:
+            return False
+        found = await users.list(limit=100, after=found.next)
+    return True

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
@@ -25,6 +24,8 @@ Instant = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 T = TypeVar("T")
 Role = Literal["read_only", "user", "admin"]
+REACH = 10_000
+"""People whom pages with numbers reach; the bounds of time find others."""
 
 
 def _alias(name: str) -> str:
@@ -64,12 +65,21 @@ class Listing(Asked):
     sort_order: Annotated[Literal["asc", "desc"], Field(alias="sortOrder")] = "asc"
     sort_by: Annotated[Literal["username", "email"], Field(alias="sortBy")] = "username"
 
+    def where(self) -> dict[str, Any]:
+        """As Passgate's list of users is asked."""
+        sort = self.sort_by if self.sort_order == "asc" else f"-{self.sort_by}"
+        return {"page": self.page_number, "size": self.size, "sort": sort}
+
 
 class Details(Listing):
     created_after: Annotated[Instant | None, Field(alias="createdAfter")] = None
     created_before: Annotated[Instant | None, Field(alias="createdBefore")] = None
     updated_after: Annotated[Instant | None, Field(alias="updatedAfter")] = None
     updated_before: Annotated[Instant | None, Field(alias="updatedBefore")] = None
+
+    def where(self) -> dict[str, Any]:
+        created = {"created_since": self.created_after, "created_until": self.created_before}
+        return {**super().where(), **created, "updated_since": self.updated_after, "updated_until": self.updated_before}
 
 
 class Identity(Answer):
@@ -84,10 +94,7 @@ class User(Answer):
     role: str
 
 
-class UserDetails(Answer):
-    id: str
-    username: str | None
-    role: str
+class UserDetails(User):
     created_at: Minute
     updated_at: Minute
 
@@ -115,7 +122,7 @@ class SessionInfo(Answer):
 
 class Me(Answer):
     user: User
-    session_id: str
+    session_id: str | None
     health: Health
 
 
@@ -145,8 +152,7 @@ def user(one: Any) -> User:
 
 
 def details(one: Any) -> UserDetails:
-    about = {"created_at": one.created_at, "updated_at": one.updated_at}
-    return UserDetails(id=one.id, username=one.username, role=role_of(one.roles), **about)
+    return UserDetails(**dict(user(one)), created_at=one.created_at, updated_at=one.updated_at)
 
 
 def health(session: Any) -> Health:
@@ -155,7 +161,8 @@ def health(session: Any) -> Health:
 
 
 def page(asked: Listing, total: int, data: list[T]) -> Page[T]:
-    number, pages = asked.page_number, math.ceil(total / asked.size)
+    """`total` is right however many there are, and no page is named that is refused."""
+    number, pages = asked.page_number, min(math.ceil(total / asked.size), REACH // asked.size)
     metadata = Metadata(
         page_number=number,
         page_size=asked.size,
@@ -177,6 +184,7 @@ class Json(JSONResponse):
         return msgspec.json.encode(content)
 
 
+MOST = 20
 _FIELDS = {"page": "pageNumber", "roles": "role"}
 for _name in ("created", "updated"):
     _FIELDS |= {f"{_name}_since": f"{_name}After", f"{_name}_until": f"{_name}Before"}
@@ -196,39 +204,24 @@ def invalid(faults: Sequence[tuple[str, str, str]]) -> Json:
     return _answer(422, {"errors": listed, "message": "Validation error", "success": False})
 
 
-async def refused(_request: Request, wrong: errors.PassgateError) -> Json:
-    """401 without a credential and 403 for one that is no good, 400 for what is taken."""
-    if isinstance(wrong, errors.Invalid):
-        return invalid([(_FIELDS.get(name, name), wrong.message, word) for name, word in wrong.fields.items()])
-    headers, status = wrong.headers(), wrong.status
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Key-Bearer"
-        status = 401 if isinstance(wrong, errors.CredentialMissing) else 403
-    return error(400 if status == HTTPStatus.CONFLICT else status, wrong.message, headers)
-
-
-async def not_served(_request: Request, wrong: HTTPException) -> Json:
-    return error(wrong.status_code, str(wrong.detail), wrong.headers)
-
-
-async def not_valid(_request: Request, wrong: RequestValidationError) -> Json:
-    """Nothing of what was sent is repeated but the name of a member, shortened."""
-    faults = wrong.errors()
-    return invalid([(_path(one["loc"]), one["msg"], one["type"]) for one in faults])
+def refused(wrong: Exception) -> Json:
+    """401 without a credential and 403 for one that is no good, 400 for what is taken. Of what was sent nothing is
+    repeated but the names of members, shortened, and not more than MOST of them."""
+    match wrong:
+        case RequestValidationError():
+            return invalid([(_path(one["loc"]), one["msg"], one["type"]) for one in wrong.errors()[:MOST]])
+        case HTTPException():
+            return error(wrong.status_code, str(wrong.detail), wrong.headers)
+        case errors.Invalid():
+            return invalid([(_FIELDS.get(name, name), wrong.message, word) for name, word in wrong.fields.items()])
+        case errors.PassgateError():
+            headers, status = wrong.headers(), wrong.status
+            if status == HTTPStatus.UNAUTHORIZED:
+                headers["WWW-Authenticate"] = "Key-Bearer"
+                status = 401 if isinstance(wrong, errors.CredentialMissing) else 403
+            return error(400 if status == HTTPStatus.CONFLICT else status, wrong.message, headers)
+    return error(500, errors.PassgateError.message)
 
 
 def _path(loc: Sequence[Any]) -> str:
     return ".".join(ascii(str(part))[1:-1][:40] for part in (loc[1:] or loc))
-
-
-async def failed(_request: Request, _wrong: Exception) -> Json:
-    return error(500, errors.PassgateError.message)
-
-
-ANSWERS: dict[Any, Any] = {
-    errors.PassgateError: refused,
-    HTTPException: not_served,
-    RequestValidationError: not_valid,
-    Exception: failed,
-}
-"""For `FastAPI(exception_handlers=…)`."""

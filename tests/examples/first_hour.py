@@ -28,6 +28,8 @@ from tests.servers import free_port
 
 EXAMPLE = ROOT / "examples" / "2-session-rbac"
 STORED = Path(__file__).with_name("first_hour.txt")
+TYPED = b"seventeen purple umbrellas\n"
+"""What the README says to type."""
 INSTALLED_WITHIN, ENDS_WITHIN = 600.0, 20.0
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".passgate", ".*_cache", ".hypothesis", "__pycache__", "node_modules"
@@ -78,20 +80,23 @@ class Hour:
     # -- the first terminal ------------------------------------------------------------------------
 
     def start(self, command: str) -> None:
-        """A server, which the second terminal's commands talk to."""
+        """A server, which the second terminal's commands talk to. What a line reads without showing it is typed."""
         assert self.server is None
-        self.printed.append(f"$ {command}")
+        self.printed += [f"$ {line}" for line in command.splitlines()]
         place = self.project.parent
         with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
             self.server = subprocess.Popen(
-                ["sh", "-c", command],
+                ["bash", "-c", command],
                 cwd=self.project,
                 env=self.env,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
             )
+        assert self.server.stdin is not None
+        with self.server.stdin as keys:
+            keys.write(TYPED)
         self.out = self._ready(self.server, place / "out")
         self.printed.append(self.out)
 

@@ -5,12 +5,13 @@ Not here: a browser (test_pages_in_browser).
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
+from tests.examples.programs import module
 from tests.examples.session_rbac import NOBODY, ROLES, Template
 from tests.kit import OTHER_PASSWORD, PASSWORD
 
@@ -100,13 +101,103 @@ def test_what_is_typed_stays_text(rbac: Template) -> None:
     assert "<script" not in rbac.http.get("/login", params={"to": typed, "why": typed}).text
 
 
-@pytest.mark.parametrize("role", ["owner", "", "manager", "admin\0"])
+@pytest.mark.parametrize("role", ["owner", "", "member", "admin\0"])
 def test_a_role_that_is_none(rbac: Template, role: str) -> None:
     signed_in(rbac, "admin")
     person, _ = rbac.person()
     assert sent(rbac, f"/users/{person}", role=role).status_code == 404
     assert sent(rbac, f"/users/{NOBODY}", role="user").status_code == 404
     assert rbac.ask("GET", f"/users/{person}/", rbac.admin).json()["role"] == "user"
+
+
+NUMBERS = ["9" * 5000, "9" * 4, "٣" * 3, "-1", "1e2", "0x1", "²", " 1", "501", ""]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_that_is_none_of_a_page(rbac: Template, number: str) -> None:
+    signed_in(rbac, "read_only")
+    answer = rbac.http.get("/users", params={"page": number})
+    assert at(answer) in ("users", "/users?page=1&sort=username")
+
+
+def test_pages_end_where_the_list_of_passgate_does(rbac: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many people the last page is one that can be asked for."""
+    signed_in(rbac, "admin")
+    monkeypatch.setattr(module(2).pages, "SIZE", 1)
+    monkeypatch.setattr(module(2).pages, "LAST", 2)
+    rbac.person()
+    rbac.person()
+    first, last = rbac.http.get("/users"), rbac.http.get("/users?page=2")
+    assert ('rel="next"' in first.text, 'rel="next"' in last.text) == (True, False)
+
+
+def test_the_way_back_in(shared_rbac: Template) -> None:
+    """The page of somebody who has forgotten their password is Passgate's, and where the link leads."""
+    assert 'href="/auth/recover"' in shared_rbac.http.get("/login").text
+    assert shared_rbac.http.get("/auth/recover").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("GET", "/users/new/more/than/that", 404, "not_found"),
+        ("GET", "/apiary", 404, "not_found"),
+        ("PUT", "/users", 405, "method_not_allowed"),
+        ("POST", "/users/new", 413, "too_large"),
+        ("GET", "/users/new", 403, "permission_missing"),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "admin", "nobody"])
+def test_what_is_refused_is_a_page(rbac: Template, role: str, method: str, path: str, status: int, code: str) -> None:
+    """With the navigation for whoever is signed in."""
+    rbac.http.cookies.clear()
+    if role != "nobody":
+        signed_in(rbac, role)
+    if path == "/users/new" and (role == "nobody" or (role == "admin") == (method == "GET")):
+        return
+    body = b"a" * 16_385 if status == 413 else b""
+    for content in (body, iter([body[:9], body[9:]])):
+        answer = rbac.http.request(method, path, content=content, headers={"sec-fetch-site": "same-origin"})
+        assert (answer.status_code, at(answer)) == (status, f"refused:{code}")
+        assert ('action="/logout"' in answer.text) == (role != "nobody")
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self';")
+        assert ("allow" in answer.headers) == (status == 405)
+    assert rbac.http.get("/api/nowhere").json()["success"] is False
+
+
+def test_a_refused_page_uses_no_session(rbac: Template) -> None:
+    """Its navigation is no use of the session, which ends as if it had not been asked for."""
+    signed_in(rbac, "user")
+    rbac.gate.clock.forward(minutes=50)
+    assert 'action="/logout"' in rbac.http.get("/nowhere").text
+    rbac.gate.clock.forward(minutes=11)
+    assert at(rbac.http.get("/account")).startswith("/login?why=ended")
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/auth/login"])
+def test_a_client_that_hangs_up(rbac: Template, path: str) -> None:
+    """In the middle of what it sends: nothing is done, and it is no fault of the program's."""
+
+    async def hang_up() -> list[Any]:
+        sends = iter([{"type": "http.request", "body": b"username=a", "more_body": True}, {"type": "http.disconnect"}])
+        answers: list[Any] = []
+
+        async def receive() -> Any:
+            return next(sends, {"type": "http.disconnect"})
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"sec-fetch-site", b"same-origin")]
+        about = {"http_version": "1.1", "scheme": "http", "query_string": b"", "root_path": "", "asgi": {}}
+        where = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}
+        scope = {**about, **where, "headers": headers, "client": ("127.0.0.1", 1), "server": ("localhost", 80)}
+        await rbac.http.app(scope, receive, send)
+        return answers
+
+    answers = rbac.http.portal.call(hang_up)  # type: ignore[union-attr]
+    assert answers[0]["status"] == 400
 
 
 def test_an_admin_deletes_an_admin(rbac: Template) -> None:

@@ -72,11 +72,28 @@ def test_beyond_the_last_page(crowd: Template) -> None:
     assert (found["metadata"]["hasNext"], found["metadata"]["nextPage"]) == (False, None)
 
 
+@pytest.mark.parametrize(("size", "pages"), [(20, 500), (30, 333), (100, 100), (1, 10_000)])
+def test_no_page_is_named_that_is_refused(crowd: Template, size: int, pages: int) -> None:
+    """Pages with numbers reach 10,000 people; the total counts the others too."""
+    shapes = module(2, "shapes")
+    for number in (pages - 1, pages):
+        asked = shapes.Listing(pageNumber=number, size=size)
+        found = shapes.page(asked, 12_345, []).metadata
+        assert (found.total_items, found.total_pages) == (12_345, pages)
+        assert (found.has_next, found.next_page) == ((True, pages) if number < pages else (False, None))
+    codes = [
+        crowd.ask("GET", f"/users/?size={size}&pageNumber={number}", crowd.admin).status_code
+        for number in (pages, pages + 1)
+    ]
+    assert codes == [200, 422]
+
+
 @pytest.mark.parametrize(
     "query",
     [
         *("size=0", "size=101", "size=-1", "size=x", "pageNumber=0", "pageNumber=-1", "pageNumber=1.5"),
         *("pageNumber=99999999999999999999", "pageNumber=501&size=20", "sortBy=password", "sortOrder=up"),
+        *(f"pageNumber={'9' * 5000}", f"size={'9' * 5000}"),
         *("page_number=2", "sort=email", "role_at_most=owner", "search=a", "createdAfter=yesterday&size=1"),
     ],
 )
@@ -120,7 +137,13 @@ def test_the_four_bounds(crowd: Template) -> None:
     assert len(names(rest)) == 40
 
 
-@pytest.mark.parametrize("bound", ["1969-12-31T23:59:59Z", "2027-02-30", "nan", "", "9999-12-31T23:59:59-14:00"])
+@pytest.mark.parametrize(
+    "bound",
+    [
+        *("1969-12-31T23:59:59Z", "2027-02-30", "nan", "", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"),
+        *("9" * 5000, "-" + "9" * 12, "9" * 15, "1e308", "inf", "0001-01-01"),
+    ],
+)
 def test_bounds_at_the_edge(crowd: Template, bound: str) -> None:
     answer = crowd.ask("GET", "/users/details", crowd.admin, params={"createdAfter": bound})
     assert answer.status_code in (200, 422)
@@ -300,8 +323,8 @@ BODIES = [
     '{"role": "read_only"}',
     '{"username": "boss", "role": "admin"}',
     '{"username": "boss", "role": "read_only", "role": "admin"}',
-    '{"username": "boss", "roles": ["manager"]}',
-    '{"username": "boss", "roles": "manager"}',
+    '{"username": "boss", "roles": ["owner"]}',
+    '{"username": "boss", "roles": "owner"}',
     '{"username": "boss", "role": ["admin"]}',
     '{"username": "boss", "role": {"name": "admin"}}',
     '{"username": "boss", "role": 3}',
@@ -353,13 +376,13 @@ def test_nor_by_query_header_or_form(shared_rbac: Template, climbers: dict[str, 
         shared_rbac.ask("PATCH", path, session, data={"role": "admin"}),
         shared_rbac.ask("PATCH", path, session, headers={"x-role": "admin", "x-http-method-override": "DELETE"}),
         shared_rbac.ask("POST", path, session, json={"role": "admin"}),
-        shared_rbac.http.put(f"/auth/api/v1/users/{person_id}/roles/manager", headers={"authorization": session}),
+        shared_rbac.http.put(f"/auth/api/v1/users/{person_id}/roles/owner", headers={"authorization": session}),
         shared_rbac.http.put(
-            f"/auth/api/v1/users/{person_id}/roles/manager", headers={"authorization": f"Bearer {session}"}
+            f"/auth/api/v1/users/{person_id}/roles/owner", headers={"authorization": f"Bearer {session}"}
         ),
         shared_rbac.http.patch(
             f"/auth/api/v1/users/{person_id}",
-            json={"roles": ["manager"]},
+            json={"roles": ["owner"]},
             headers={"authorization": f"Bearer {session}"},
         ),
     ]
@@ -380,29 +403,87 @@ def test_an_admin_has_no_other_role_by_oneself(rbac: Template) -> None:
 # -- people who came by another door -----------------------------------------------------------------
 
 
-def test_an_owner_is_above_all_of_them(rbac: Template) -> None:
-    """An operator made them on the command line: they see everybody, and admins do not see them."""
-    given: dict[str, Any] = {"email": "owner@example.com", "username": "theowner", "password": PASSWORD}
-    made = rbac.http.portal.call(partial(rbac.gate.at(None, tenant="main").users.create, roles=["owner"], **given))  # type: ignore[union-attr]
-    person_id, _ = rbac.person("admin")
+async def created_by_an_operator(rbac: Template, name: str, roles: list[str]) -> str:
+    given: dict[str, Any] = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
+    return (await rbac.gate.at(None, tenant="main").users.create(roles=roles, **given)).id
+
+
+def by_an_operator(rbac: Template, name: str, *roles: str) -> str:
+    """The id of somebody whom no admin of the program has created."""
+    found: str = rbac.http.portal.call(created_by_an_operator, rbac, name, list(roles))  # type: ignore[union-attr]
+    return found
+
+
+def test_an_owner_is_an_admin(rbac: Template) -> None:
+    """Whom an operator made on the command line is one of the admins, who see and reach each other."""
+    person_id = by_an_operator(rbac, "theowner", "owner")
     session = rbac.login("theowner")
     assert rbac.ask("GET", "/users/me/", session).json()["user"]["role"] == "admin"
-    assert "theowner" in names(listed(rbac, session=session))
-    assert "theowner" not in names(listed(rbac))
-    for method, code in (("GET", 404), ("PATCH", 403), ("DELETE", 404)):
-        more = {"json": {"role": "read_only"}} if method == "PATCH" else {}
-        assert rbac.ask(method, f"/users/{made.id}/", rbac.admin, **more).status_code == code, method
-    assert rbac.ask("DELETE", f"/users/{person_id}/", session).status_code == 204
-    assert rbac.ask("GET", "/users/details", session).status_code == 200
+    assert names(listed(rbac)) == names(listed(rbac, session=session)) == ["admin", "theowner"]
+    assert rbac.ask("GET", f"/users/{person_id}/", rbac.admin).status_code == 200
+    assert rbac.ask("DELETE", f"/users/{person_id}/", rbac.admin).status_code == 204
+    assert rbac.ask("GET", "/users/details", session).status_code == 403
+
+
+VISIBLE = {"owner": "admin", "admin": "admin", "member": "user", "reader": "read_only", "user": "read_only"}
+VISIBLE |= {"read_only": "read_only", "auditor": "read_only"}
+
+
+def test_every_role_of_passgate_is_one_of_three(rbac: Template) -> None:
+    """And whoever is in no list of a reader's is not found by id either."""
+    auditor = {"name": "auditor", "permissions": ["me:read", "audit:read", "people:read"]}
+    made = rbac.http.post("/auth/api/v1/roles", json=auditor, headers=bearer(rbac.admin))
+    assert made.status_code == 201
+    people = {name: by_an_operator(rbac, f"some.{name}", name) for name in VISIBLE}
+    people |= {"both": by_an_operator(rbac, "some.both", "member", "auditor"), "none": by_an_operator(rbac, "nobody")}
+    everybody = listed(rbac, "size=100")["data"]
+    visible = {one["id"]: one["role"] for one in everybody}
+    assert {name: visible[people[name]] for name in VISIBLE} == VISIBLE
+    assert (visible[people["both"]], visible[people["none"]]) == ("user", "read_only")
+    for reader in ("some.reader", "some.member", "some.auditor", "some.both", "admin"):
+        session = rbac.login(reader)
+        in_list = {one["id"] for one in listed(rbac, "size=100", session)["data"]}
+        by_id = {who for who in visible if rbac.ask("GET", f"/users/{who}/", session).status_code == 200}
+        assert by_id <= in_list, reader
+        if reader != "some.auditor":
+            assert by_id == in_list, reader
+    for idle in ("some.user", "some.read_only", "some.admin", "nobody"):
+        assert rbac.ask("GET", "/users/", rbac.login(idle)).status_code == 403
+
+
+def test_somebody_is_found_whatever_their_address(rbac: Template) -> None:
+    """By id alone, not by a search for what they are called."""
+    given = {"email": "zoe@Bücher.example", "username": "zoe", "password": PASSWORD}
+    made = rbac.ask("POST", "/users/", rbac.admin, json=given)
+    assert made.status_code == 201, made.text
+    path = f"/users/{made.json()['id']}/"
+    assert rbac.ask("GET", path, rbac.admin).json() == made.json()
+    assert rbac.ask("DELETE", path, rbac.admin).status_code == 204
+
+
+def test_the_last_admin_stays(rbac: Template) -> None:
+    """Of two who leave by Passgate's own API, the second is refused; nor can an operator take the role from them."""
+    _, other = rbac.signed_in("admin")
+    leave = "/auth/api/v1/me"
+    assert rbac.http.delete(leave, headers=bearer(other)).status_code == 204
+    answer = rbac.http.delete(leave, headers=bearer(rbac.admin))
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    me = rbac.ask("GET", "/users/me/", rbac.admin).json()["user"]
+    users = rbac.gate.at(None, tenant="main").users
+    for act in (partial(users.change, roles=["reader"]), users.disable, users.delete):
+        with pytest.raises(errors.Conflict):
+            rbac.http.portal.call(act, me["id"])  # type: ignore[union-attr]
+    assert rbac.ask("GET", "/users/me/", rbac.admin).json()["user"] == me
 
 
 def test_a_role_that_is_none_of_the_three(rbac: Template) -> None:
-    """Passgate's own role `user` allows nothing here, until an admin gives one of the three."""
+    """Passgate's own role `user` is shown as the lowest one and allows nothing here, until an admin gives one of the
+    three."""
     given = {"email": "other@example.com", "username": "other", "password": PASSWORD}
     answer = rbac.http.post("/auth/api/v1/users", json=given, headers=bearer(rbac.admin))
     assert (answer.status_code, answer.json()["roles"]) == (201, ["user"])
     session, path = rbac.login("other"), f"/users/{answer.json()['id']}/"
-    assert rbac.ask("GET", "/users/me/", session).json()["user"]["role"] == "none"
+    assert rbac.ask("GET", "/users/me/", session).json()["user"]["role"] == "read_only"
     for of_readers in ("/users/", "/users/details", path):
         assert rbac.ask("GET", of_readers, session).status_code == 403
     assert rbac.ask("PATCH", path, session, json={"role": "read_only"}).status_code == 403
@@ -427,6 +508,8 @@ def test_deleted(rbac: Template, role: str) -> None:
 
 
 # -- the first admin -------------------------------------------------------------------------------
+
+OTHERS: dict[str, Any] = {"email": "else@example.com", "username": "somebody", "password": PASSWORD}
 
 
 def started(gate: Any, **given: str) -> list[str]:
@@ -453,6 +536,39 @@ def test_the_first_admin_is_made_once(tmp_path: Any) -> None:
         rbac.admin = rbac.login("admin")
         rbac.person("user", "anna")
     assert sorted(again(**other)) == ["admin", "anna"], "nor when others are there"
+
+
+async def crowded(gate: Any, roles: list[str], count: int = 1) -> None:
+    for number in range(count):
+        given = {"email": f"x{number}@example.com", "username": f"x{number}", "roles": roles}
+        await gate.at(None, tenant="main").users.create(**given)
+
+
+@pytest.mark.parametrize("role", ["user", "admin", "member", "owner"])
+def test_the_first_admin_is_made_when_no_admin_is_there(tmp_path: Any, role: str) -> None:
+    """Whoever else is there, and on however many pages of a list."""
+    gate = new_gate(data=tmp_path)
+    with client_of(module(2).program(gate, module(2, "roles").FirstAdmin(password="")), gate) as http:
+        http.portal.call(crowded, gate, ["member"], 110)  # type: ignore[union-attr]
+        who = {**OTHERS, "roles": [role]}
+        http.portal.call(partial(gate.at(None, tenant="main").users.create, **who))  # type: ignore[union-attr]
+    gate = new_gate(data=tmp_path)
+    first = module(2, "roles").FirstAdmin(**ADMIN)
+    with client_of(module(2).program(gate, first), gate) as http:
+        answer = http.post("/api/auth/login", json={"username": "admin", "password": PASSWORD})
+    assert answer.status_code == (401 if role == "owner" else 200)
+
+
+@pytest.mark.parametrize("theirs", ["username", "email"])
+def test_a_first_admin_whose_name_is_somebody_elses(tmp_path: Any, theirs: str) -> None:
+    """Nobody is given the role by having the name, and the start says so."""
+    gate = new_gate(data=tmp_path)
+    with client_of(module(2).program(gate, module(2, "roles").FirstAdmin(password="")), gate) as http:
+        who = {**OTHERS, theirs: ADMIN[theirs]}
+        http.portal.call(partial(gate.at(None, tenant="main").users.create, **who))  # type: ignore[union-attr]
+    with pytest.raises(errors.UnsafeSettings) as refusal:
+        started(new_gate(data=tmp_path), **ADMIN)
+    assert [code for code, _ in refusal.value.reasons] == ["ADMIN_REFUSED"]
 
 
 @pytest.mark.parametrize(
@@ -495,10 +611,10 @@ def test_the_policy_and_the_roles_are_there_after_each_start(tmp_path: Any) -> N
         return rules.signup, rules.on_client_change, rules.usernames, rules.second, rules.max_age, allowed
 
     after(changes)
-    wanted = {own: set(allows) for own, allows in roles.ROLES.values()}
+    wanted = {own: set(allows) for own, allows in roles.OWN.items()}
     assert after(seen) == ("closed", "end", "optional", "never", 86_400, wanted)
-    smallest, middle, largest = (set(allows) for _, allows in roles.ROLES.values())
-    assert smallest < middle < largest
+    assert wanted.keys() == {"reader", "member"}
+    assert wanted["reader"] < wanted["member"]
 
 
 def test_nobody_signs_up(rbac: Template) -> None:
@@ -512,5 +628,5 @@ def test_names_that_the_program_uses_are_known(rbac: Template) -> None:
     """A permission of Passgate that a role names and nobody knows would count for nothing."""
     answer = rbac.http.get("/auth/api/v1/permissions", headers=bearer(rbac.admin))
     known = {one["name"] for one in answer.json()["items"]}
-    for _, allows in module(2, "roles").ROLES.values():
+    for allows in module(2, "roles").OWN.values():
         assert known.issuperset(allows)

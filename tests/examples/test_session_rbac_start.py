@@ -16,7 +16,7 @@ from passgate import Settings, errors
 from tests.examples.programs import FIREFOX, Served, folder_of, module
 from tests.examples.session_rbac import TEMPLATE, Face, keeps_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
-from tests.processes import client_for
+from tests.processes import ROOT, client_for
 
 GONE = (
     *("SECRET_KEY", "SIGNATURE_SALT", "ENCRYPTION_KEY", "ENCRYPTION_SALT", "ALLOW_OPENAPI_ROUTES"),
@@ -85,6 +85,16 @@ def test_the_sample_has_the_settings_of_the_tests(nothing_set: pytest.MonkeyPatc
     assert reasons() == []
     first = module(2, "roles").FirstAdmin()
     assert (first.username, first.email, first.password) == ("admin", "admin@example.com", "")
+
+
+def test_what_pip_installs_is_this_checkout() -> None:
+    """A bare name would be somebody else's package of a public index."""
+    wanted = [
+        line for line in (folder_of(2) / "requirements.txt").read_text().splitlines() if line[:1] not in ("", "#")
+    ]
+    [project] = [folder_of(2) / line for line in wanted]
+    assert project.resolve() == ROOT
+    assert (project / "pyproject.toml").exists()
 
 
 # -- as a process ----------------------------------------------------------------------------------
