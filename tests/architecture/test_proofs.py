@@ -38,7 +38,8 @@ GROUPS = {
 """The number of features in each group of the list of features."""
 PARTS = (
     "pages",
-    "library",
+    "examples",
+    "workers",
     "tenancy",
     "provider",
     "BFF",
