@@ -1,0 +1,100 @@
+"""The first proof of an address as the person themselves gives it: in a session of theirs, by whatever it asks for, and
+with what goes on beside it.
+
+Not here: what ends for somebody else (`test_address_proof`), and what stays then (`test_claimed`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from passgate.core import signin, starts, user_changes
+from passgate.core.ctx import Ctx, Operator
+from passgate.core.policy import Enough, Need
+from passgate.core.rules import AAL1
+from passgate.store.tables import credential, person
+from tests.core.behind import Folk
+from tests.core.claiming import EMAIL, LATER, row_of, victim
+from tests.core.visitor import Visitor
+from tests.kit import PASSWORD, The
+from tests.web.browsing import rule
+
+
+async def live(the: The) -> list[str]:
+    """The kinds of everybody's live credentials."""
+    return sorted(row["kind"] for row in await the.rows(credential) if row["revoked_at"] is None)
+
+
+async def acting(who: Visitor) -> Ctx:
+    found = await who.actor()
+    assert found is not None
+    return who.ctx.acting(found)
+
+
+async def prepared(folk: Folk, **more: Any) -> Visitor:
+    """Whose account an admin has set up, with a password that the admin knows."""
+    await user_changes.create(
+        replace(folk.ctx, principal=Operator()), EMAIL, secret=PASSWORD, profile=None, roles=["user"], **more
+    )
+    who = victim(folk)
+    who.passwords = [PASSWORD]
+    return who
+
+
+# -- by a step-up ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("floor", [None, AAL1])
+async def test_whoever_has_an_app_keeps_it(lite: The, floor: str | None) -> None:
+    """It is asked for before the address is, even by a step-up to a lower level."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    assert await who.add_app()
+    assert await who.go_on(await starts.step_up(await acting(who), floor, address=True)) is not None
+    assert await live(lite) == ["password", "totp"]
+    assert (await row_of(lite))["email_verified_at"] is not None
+    assert await who.sign_in() is not None
+
+
+async def test_whoever_has_a_passkey_keeps_it(lite: The) -> None:
+    folk = Folk(lite)
+    await rule(lite, **LATER, first=["password", "passkey"])
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    assert await who.add_passkey()
+    assert await who.confirm_address()
+    assert await live(lite) == ["passkey", "password"]
+
+
+async def test_the_mailed_code_is_no_first_factor_there(lite: The) -> None:
+    """It would end the password that is not asked for beside it."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, first=["email_code", "password"])
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    started = await starts.step_up(await acting(who), None, address=True)
+    assert started.decision == Need((("password",),), "own_first_factor")
+    assert await who.go_on(started) is not None
+    assert await live(lite) == ["password"]
+
+
+# -- a sign-up by mailed codes alone -----------------------------------------------------------------
+
+
+async def test_where_a_mailed_code_is_the_only_way_in(lite: The) -> None:
+    """There is nothing to set up, so `later` asks for the code as `first` does."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, first=["email_code"])
+    who = victim(folk)
+    started = await starts.sign_up(who.ctx, EMAIL, None, None, None, None)
+    assert started.decision == Need((("email_code",),), "way_in_set_up")
+    assert await lite.rows(person) == []
+    assert isinstance(await signin.prove(who.ctx, started.handle, "email_code", await who.code() or ""), Enough)
+    await signin.finish(who.ctx, started.handle, carrier="bearer")
+    assert (await row_of(lite))["email_verified_at"] is not None
+    assert await who.sign_in() is not None
