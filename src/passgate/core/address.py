@@ -39,14 +39,15 @@ _CODE = recovery.ADDRESS_CODE
 
 async def start(ctx: Ctx, email: str) -> str:
     """Mail a code to the new address; returns that address, masked. A taken address gets a different mail and a ticket
-    that no answer opens, so the caller sees no difference."""
+    that no answer opens, so the caller sees no difference. One that nobody has ever proved is free for whoever does."""
     await account.fresh(ctx)
     at = people.address(email)
     async with action(ctx) as acting:
         db = acting.db
         if at.key == acting.person["email_key"]:
             raise Invalid({"email": "value"})
-        is_free = await people.by_key(db, ctx.person.tenant_id, at.key) is None
+        holder = await people.by_key(db, ctx.person.tenant_id, at.key)
+        is_free = holder is None or people.is_unproved(holder)
         data = {"email": at.text, "email_key": at.key}
         mine = (ctx.person.tenant_id, _CODE, ctx.person.person_id)
         is_sent = await budgets.mail_of_session(ctx, db, *ctx.person.key, at.key)
@@ -85,8 +86,10 @@ async def prove(ctx: Ctx, answer: str) -> None:
         return Compared(True, ctx.person.person_id, take)
 
     async def mark(db: Db, compared: Compared) -> Right[None] | Outcome:
+        at = Address(to["email"], to["email_key"])
+        holders = await people.keys_at(db, ctx.person.tenant_id, at.key)
+        await people.lock_all(db, {ctx.person.key, *holders}, or_closed=True)
         async with within(ctx, db, ends=Ends.PENDING) as acting:
-            at = Address(to["email"], to["email_key"])
             is_moved = await compared.mark(db) and await _move(ctx, db, acting.person, at)
             return Right(None) if is_moved else Outcome.WRONG
 
@@ -97,6 +100,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
         compare=compare,
         mark=mark,
         refused=lambda _compared: (refused,),
+        heavy=True,
     )
     await proof.prove(ctx, attempt)
 
@@ -109,6 +113,7 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     """Change the person's row, issue the undo link and send both mails; False if the address is now taken. There is no
     link if the account only returns to an address that could undo its leaving. Codes and links in the mailbox of before
     count no more."""
+    await address_proof.make_way(ctx, db, found, at.key)
     if not await people.set_address(ctx, db, *ctx.person.key, at):
         return False
     await address_proof.moved(ctx, db, found, at.text, ctx.person.carrier_id, ctx.person.proofs)

@@ -16,14 +16,16 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, credentials, mail, once, pending, people, recovery, tenants, undo_link
+from passgate.core import access, credentials, erasure, mail, once, pending, people, recovery, tenants, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import names_of
 from passgate.core.factors import email_code
+from passgate.core.people import OWNER as BY_ITS_OWNER
 from passgate.core.pending import SignIn
+from passgate.core.permissions import OWNER
 from passgate.store import Db
 
 REASON = "address_proved"
@@ -89,6 +91,24 @@ async def turned_on(ctx: Ctx, db: Db, found: RowMapping, carrier: str, proofs: I
     if found["email_verified_at"] is None:
         used = {made, *await _used(db, found, proofs)}
         await take(ctx, db, found, Exempt(frozenset(used), carrier=carrier))
+
+
+async def make_way(ctx: Ctx, db: Db, found: RowMapping, to: str, *, begun_since: int | None = None) -> None:
+    """Somebody with an account of theirs (`found`) has proved the address with the key `to`, which becomes theirs.
+    Whoever has it without ever having proved it is erased: nobody but the reader of that mailbox could have kept it.
+    So is an account that this reader has closed again, if it began at that instant or later. An owner whom somebody has
+    set up stays: the tenant may have no other. The caller has locked both (`people.keys_at`)."""
+    holder = await people.by_key(db, found["tenant_id"], to)
+    if holder is None or holder["id"] == found["id"]:
+        return
+    is_closed = holder["disabled_by"] == BY_ITS_OWNER
+    is_left = begun_since is not None and is_closed and holder["created_at"] >= begun_since
+    is_claimed = people.is_unproved(holder)
+    if not (is_claimed or is_left):
+        return
+    if holder["claimed_at"] is None and OWNER in await access.roles_of(db, holder["tenant_id"], holder["id"]):
+        return
+    await erasure.erase(ctx, db, holder)
 
 
 async def _used(db: Db, found: RowMapping, proofs: Iterable[str]) -> frozenset[str]:

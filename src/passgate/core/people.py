@@ -266,6 +266,12 @@ def is_unproved(row: RowMapping) -> bool:
     return row["first_proved_at"] is None and is_live(row, or_closed=True)
 
 
+async def keys_at(db: Db, tenant_id: str, email_key: str) -> tuple[Key, ...]:
+    """Who has this address, to be locked with whoever gets it."""
+    found = await by_key(db, tenant_id, email_key)
+    return ((tenant_id, found["id"]),) if found is not None else ()
+
+
 async def lock_unproved(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
     """Whose account of this address nobody has ever proved, locked."""
     seen = await by_key(db, tenant_id, email_key)
