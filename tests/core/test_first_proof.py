@@ -15,10 +15,10 @@ from passgate.core import signin, starts, user_changes
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.policy import Enough, Need
 from passgate.core.rules import AAL1
-from passgate.store.tables import credential, person
+from passgate.store.tables import credential, person, ticket
 from tests.core.behind import Folk
-from tests.core.claiming import EMAIL, LATER, row_of, victim
-from tests.core.visitor import Visitor
+from tests.core.claiming import EMAIL, LATER, facts_of, row_of, victim
+from tests.core.visitor import Visitor, letters
 from tests.kit import PASSWORD, The
 from tests.web.browsing import rule
 
@@ -98,3 +98,31 @@ async def test_where_a_mailed_code_is_the_only_way_in(lite: The) -> None:
     await signin.finish(who.ctx, started.handle, carrier="bearer")
     assert (await row_of(lite))["email_verified_at"] is not None
     assert await who.sign_in() is not None
+
+
+# -- another spelling --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_proved", [True, False])
+async def test_an_admin_writes_the_address_in_another_way(lite: The, is_proved: bool) -> None:
+    """It is the same address: what was proved stays proved, nothing that runs ends, and nothing is mailed."""
+    folk = Folk(lite)
+    await rule(lite)
+    if is_proved:
+        await folk.create(EMAIL)
+    else:
+        await prepared(folk)
+    who = victim(folk)
+    who.passwords = [PASSWORD]
+    started = await starts.sign_in(who.ctx, EMAIL, None)
+    await signin.prove(who.ctx, started.handle, "password", PASSWORD)
+    await starts.recover(who.ctx, EMAIL, None)
+    before, mails, tickets = await row_of(lite), await letters(folk, EMAIL), await lite.rows(ticket)
+    change = user_changes.Change(email="Victim@example.com")
+    await user_changes.change(replace(folk.ctx, principal=Operator()), before["id"], change)
+    after = await row_of(lite, "Victim@example.com")
+    assert after == {**before, "email": "Victim@example.com", "updated_at": after["updated_at"]}
+    assert (await letters(folk, EMAIL), await letters(folk, "Victim@example.com")) == (mails, [])
+    assert await lite.rows(ticket) == tickets
+    assert len(await facts_of(lite, "account:address:changed")) == 1
+    assert await signin.finish(who.ctx, started.handle, carrier="bearer") is not None

@@ -237,6 +237,12 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     return moved == 1
 
 
+async def respell(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address) -> None:
+    """Write the same address in another way, such as with capitals. It is proved, or not, as it was."""
+    same = update(person).where(*_is(tenant_id, person_id), person.c.email_key == at.key)
+    await db.change(same.values(email=at.text, updated_at=ctx.now()))
+
+
 async def set_username(ctx: Ctx, db: Db, tenant_id: str, person_id: str, name: Username | None) -> bool:
     """Give another username, or take it away. False if someone else in the tenant has it, after which the transaction
     must be rolled back."""
