@@ -126,3 +126,32 @@ async def test_an_admin_writes_the_address_in_another_way(lite: The, is_proved: 
     assert await lite.rows(ticket) == tickets
     assert len(await facts_of(lite, "account:address:changed")) == 1
     assert await signin.finish(who.ctx, started.handle, carrier="bearer") is not None
+
+
+# -- by the link in a mail ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_admin", [False, True])
+async def test_a_link_ends_no_password_that_is_asked_for_next(lite: The, by_admin: bool) -> None:
+    """Mailed codes are no first factor there. Whoever proves the password after the link keeps it, or replaces the one
+    that an admin knows."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    if by_admin:
+        who = await prepared(folk)
+    else:
+        who = victim(folk)
+        assert await who.sign_up() is not None
+    await rule(lite, **LATER, second_among=["totp", "email_code"])
+    started = await starts.sign_in(who.ctx, EMAIL, None)
+    await signin.prove(who.ctx, started.handle, "password", who.passwords[-1])
+    await signin.challenge(who.ctx, started.handle, "email_code")
+    [mail] = [mail for mail in await letters(folk, EMAIL) if mail.kind == "signin_code"]
+    opened = await starts.by_link(who.ctx, str(mail.link).rpartition("/")[2])
+    assert (await row_of(lite))["email_verified_at"] is None
+    assert await live(lite) == ["password"]
+    assert await who.go_on(opened) is not None
+    assert (await row_of(lite))["email_verified_at"] is not None
+    assert await live(lite) == ["password"]
+    assert (who.passwords[-1] != PASSWORD, len(who.passwords)) == (True, 2 if by_admin else 1)
+    assert await who.sign_in() is not None

@@ -52,13 +52,14 @@ def _exempt(sign_in: SignIn) -> Exempt:
 
 async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMapping, used: str) -> SignIn:
     """What a sign-in has proved, or set up, of a locked person, by the credential or code `used`. While nobody has
-    proved their address: it is that, or it stays theirs if this sign-in proves the address too. An undo has its code
-    mailed to another address."""
+    proved their address: it is that, or it stays theirs if this sign-in proves the address too, or has by a link of a
+    mail whose code is no first factor. An undo has its code mailed to another address."""
     if found["email_verified_at"] is not None:
         return sign_in
     if factor != email_code.name:
-        return await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
-    if not sign_in.journey.is_undo:
+        sign_in = await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
+    is_theirs = sign_in.email_key == found["email_key"] and email_code.name in names_of(sign_in.proofs)
+    if (factor == email_code.name or is_theirs) and not sign_in.journey.is_undo:
         await take(ctx, db, found, _exempt(sign_in))
     return sign_in
 

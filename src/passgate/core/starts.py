@@ -290,7 +290,8 @@ async def _of_person(
         return None
     if not await compared.mark(db):
         return None
-    if email_code.name in names_of([compared.proof]):
+    is_first = journey.is_recovery or email_code.name in tenant.rules.first  # else what is proved next decides
+    if email_code.name in names_of([compared.proof]) and is_first:
         await address_proof.take(ctx, db, found)
     data = {"email": found["email"], "email_key": found["email_key"], **more}
     begun, handle = await pending.begin(ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,))
