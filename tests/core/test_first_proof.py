@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from passgate.core import signin, starts, user_changes
+from passgate.core import address, credentials, enrolment, signin, starts, user_changes
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.policy import Enough, Need
 from passgate.core.rules import AAL1
+from passgate.errors import StepUpNeeded
 from passgate.store.tables import credential, person, ticket
+from tests import operating
+from tests.authenticator import Authenticator
 from tests.core.behind import Folk
-from tests.core.claiming import EMAIL, LATER, facts_of, row_of, victim
+from tests.core.claiming import EMAIL, LATER, facts_of, roles_of, row_of, victim
 from tests.core.visitor import Visitor, letters
 from tests.kit import PASSWORD, The
 from tests.web.browsing import rule
@@ -155,3 +158,116 @@ async def test_a_link_ends_no_password_that_is_asked_for_next(lite: The, by_admi
     assert await live(lite) == ["password"]
     assert (who.passwords[-1] != PASSWORD, len(who.passwords)) == (True, 2 if by_admin else 1)
     assert await who.sign_in() is not None
+
+
+# -- in a session ------------------------------------------------------------------------------------
+
+MAILED: dict[str, Any] = {
+    "second_among": ["totp", "recovery_code", "email_code"],
+    "mailed_second_factor": "enrolled",
+}
+
+
+async def turn_on(who: Visitor) -> None:
+    """Turn mailed codes on."""
+    mine = await acting(who)
+    await enrolment.offer(mine, "email_code")
+    await enrolment.prove(mine, "email_code", await who.code("factor_code") or "")
+
+
+async def move(who: Visitor) -> None:
+    mine = await acting(who)
+    await address.start(mine, "new@example.com")
+    who.mailboxes.append("new@example.com")
+    await address.prove(mine, await who.code("address_code") or "")
+
+
+@pytest.mark.parametrize("act", [turn_on, move], ids=lambda one: one.__name__)
+async def test_nobody_loses_their_only_way_in(the: The, act: Any) -> None:
+    """An admin knows the password, so it would end. A step-up that confirms the address replaces it first."""
+    folk = Folk(the)
+    await rule(the, **MAILED)
+    who = await prepared(folk)
+    assert await who.sign_in() is not None
+    with pytest.raises(StepUpNeeded) as needed:
+        await act(who)
+    assert needed.value.extra() == {"step_up": {"address": True}}
+    assert await live(the) == ["password"]
+    assert [mail.kind for mail in await letters(folk, EMAIL)] == []
+    assert await who.confirm_address()
+    await act(who)
+    who.email = "new@example.com" if act is move else EMAIL
+    assert await who.sign_in() is not None
+
+
+@pytest.mark.parametrize("act", [turn_on, move], ids=lambda one: one.__name__)
+async def test_of_two_passkeys_a_session_does_not_show_which(lite: The, act: Any) -> None:
+    folk = Folk(lite)
+    await rule(lite, **LATER, **MAILED, first=["passkey", "password"])
+    who = victim(folk)
+    assert await who.sign_up(by_passkey=True) is not None
+    assert await who.add_passkey()
+    with pytest.raises(StepUpNeeded):
+        await act(who)
+    assert await live(lite) == ["passkey", "passkey"]
+    assert await who.confirm_address()
+    assert await live(lite) == ["passkey"]
+    assert await who.sign_in() is not None
+
+
+async def test_a_passkey_that_came_instead_was_not_used(lite: The) -> None:
+    """Somebody else in the account has removed the one that the session began with."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, first=["passkey", "password"])
+    who = victim(folk)
+    assert await who.sign_up(by_passkey=True) is not None
+    [mine] = [row["id"] for row in await lite.rows(credential)]
+    other = await folk.strong(await folk.actor_of(who.tokens[-1]))
+    await folk.add_passkey(other, Authenticator())
+    await enrolment.remove(folk.acting(other), "passkey", mine)
+    with pytest.raises(StepUpNeeded):
+        await move(who)
+
+
+@pytest.mark.parametrize("by", [Visitor.confirm_address, move], ids=["step_up", "move"])
+async def test_whoever_loses_something_is_notified(lite: The, by: Any) -> None:
+    """Backup codes always end, and the session goes on."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    assert await who.make_codes()
+    await by(who)
+    assert await live(lite) == ["password"]
+    to = "new@example.com" if by is move else EMAIL
+    assert [mail.kind for mail in await letters(folk, to)].count("factor_removed") == 1
+
+
+async def test_that_mailed_codes_are_turned_on_keeps_no_roles(lite: The) -> None:
+    """Nothing else stays here: the session was begun with another password than there is now."""
+    folk = Folk(lite)
+    await folk.create("owner@example.com", "owner")
+    await rule(lite, **LATER, **MAILED, first=["password", "email_code"])
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    assert await who.change_password()
+    await operating.give_role(folk.ctx, EMAIL, "admin", "main")
+    await turn_on(who)
+    [found] = [row for row in await lite.rows(credential) if row["kind"] == "email_code"]
+    mine = [row for row in await lite.rows(credential) if row["person_id"] == found["person_id"]]
+    assert [row["kind"] for row in mine if row["revoked_at"] is None] == ["email_code"]
+    assert await roles_of(lite) == ["user"]
+    assert [mail.kind for mail in await letters(folk, "owner@example.com")] == ["roles_ended"]
+
+
+async def test_it_stays_turned_on_beside_what_stays(lite: The) -> None:
+    """It only asks for more."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, **MAILED)
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    found = await row_of(lite)
+    async with folk.ctx.write() as db:
+        await credentials.add(folk.ctx, db, found["tenant_id"], found["id"], "email_code")
+    assert await who.confirm_address()
+    assert await live(lite) == ["email_code", "password"]

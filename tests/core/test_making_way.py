@@ -1,5 +1,5 @@
-"""Accounts that nobody has proved, at an address that an account of somebody else has had, or that its reader wants: they
-stop neither an undo nor a change of address.
+"""Accounts that nobody has proved, at an address that another account has had, or is to have: they stop neither an undo
+nor a change of address.
 
 Not here: what an undo asks for (`test_undo`).
 """

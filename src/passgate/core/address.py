@@ -46,6 +46,8 @@ async def start(ctx: Ctx, email: str) -> str:
         db = acting.db
         if at.key == acting.person["email_key"]:
             raise Invalid({"email": "value"})
+        tenant = await _tenant(ctx, db, ctx.person.tenant_id)
+        await address_proof.require_way_in(ctx, db, acting.person, tenant.rules)
         holder = await people.by_key(db, ctx.person.tenant_id, at.key)
         is_free = holder is None or people.is_unproved(holder)
         data = {"email": at.text, "email_key": at.key}
@@ -54,7 +56,7 @@ async def start(ctx: Ctx, email: str) -> str:
         is_sent = await budgets.has_codes_left(ctx, db, _target(ctx)) and is_sent
         code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free and is_sent, data=data)
         if is_sent:
-            kind, tenant = "address_code" if is_free else "address_known", await _tenant(ctx, db, ctx.person.tenant_id)
+            kind = "address_code" if is_free else "address_known"
             await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=tenant.display_name, code=code)
         await record(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.text})
     return people.masked(at.text)
@@ -116,9 +118,10 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     await address_proof.make_way(ctx, db, found, at.key)
     if not await people.set_address(ctx, db, *ctx.person.key, at):
         return False
-    await address_proof.moved(ctx, db, found, at.text, ctx.person.carrier_id, ctx.person.proofs)
+    tenant = await _tenant(ctx, db, ctx.person.tenant_id)
+    await address_proof.moved(ctx, db, found, at.text, tenant.rules)
     await once.end_mailed(ctx, db, *ctx.person.key)
-    tenant, rows = await _tenant(ctx, db, ctx.person.tenant_id), await credentials.rows_of(db, *ctx.person.key)
+    rows = await credentials.rows_of(db, *ctx.person.key)
     proved = account.proved_lately(ctx, tenant.rules)
     back = None
     if not await undo.is_returning(ctx, db, found["tenant_id"], found["id"], at, proved):

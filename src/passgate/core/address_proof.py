@@ -11,21 +11,36 @@ an invitation (`signup`), a change of address (`address`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, credentials, erasure, mail, once, pending, people, recovery, tenants, undo_link
+from passgate.core import (
+    access,
+    account,
+    credentials,
+    erasure,
+    mail,
+    once,
+    pending,
+    people,
+    recovery,
+    tenants,
+    undo_link,
+)
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import names_of
 from passgate.core.factors import email_code
-from passgate.core.people import OWNER as BY_ITS_OWNER
 from passgate.core.pending import SignIn
+from passgate.core.people import OWNER as BY_ITS_OWNER
 from passgate.core.permissions import OWNER
+from passgate.core.policy import own_level
+from passgate.core.rules import Rules
+from passgate.errors import StepUpNeeded
 from passgate.store import Db
 
 REASON = "address_proved"
@@ -78,20 +93,40 @@ async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> b
     return True
 
 
-async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, carrier: str, proofs: Iterable[str]) -> None:
-    """The same for somebody who has proved another address (`to`) in a session of theirs (`carrier`), in which they had
-    given these proofs. `found`: the row as it was before."""
+async def require_way_in(ctx: Ctx, db: Db, found: RowMapping, rules: Rules) -> None:
+    """Raise StepUpNeeded if somebody who proves an address in their session, as the first one of the account, would
+    lose every first factor they have: somebody else has set it, or it is not certain which of several they used. A
+    step-up that confirms the address shows which, and replaces what somebody else has set."""
+    if found["first_proved_at"] is not None:
+        return
+    key, first = (found["tenant_id"], found["id"]), {*rules.first}
+    has = await credentials.rows_of(db, *key)
+    own = await credentials.own_rows(db, *key, await credentials.of_proofs(ctx, db, *key, ctx.person.proofs))
+    stays = ctx.factors.given | {kind for kind, ids in has.items() if own & {*ids}}
+    if first & has.keys() and not first & stays:
+        raise StepUpNeeded(own_level(ctx.factors, frozenset(has)), account.oldest(ctx, rules), address=True)
+
+
+async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, rules: Rules) -> None:
+    """The same for somebody who has proved another address (`to`) in a session of theirs. `found`: the row as it was
+    before. Raises StepUpNeeded."""
     if found["first_proved_at"] is None:
-        used = await _used(db, found, proofs)
-        await _end_before(ctx, db, found, Exempt(used, carrier=carrier), moved_to=to)
+        await _end_before(ctx, db, found, await _of_session(ctx, db, found, rules), moved_to=to)
 
 
-async def turned_on(ctx: Ctx, db: Db, found: RowMapping, carrier: str, proofs: Iterable[str], made: str) -> None:
+async def turned_on(ctx: Ctx, db: Db, found: RowMapping, made: str, rules: Rules) -> None:
     """The same for somebody who has turned mailed codes on in a session of theirs: the code `made` that factor, and
-    proved the address."""
+    proved the address. Raises StepUpNeeded."""
     if found["email_verified_at"] is None:
-        used = {made, *await _used(db, found, proofs)}
-        await take(ctx, db, found, Exempt(frozenset(used), carrier=carrier))
+        left = await _of_session(ctx, db, found, rules)
+        await take(ctx, db, found, replace(left, rows=left.rows | {made}))
+
+
+async def _of_session(ctx: Ctx, db: Db, found: RowMapping, rules: Rules) -> Exempt:
+    """What a session's proofs have shown."""
+    await require_way_in(ctx, db, found, rules)
+    used = await credentials.of_proofs(ctx, db, found["tenant_id"], found["id"], ctx.person.proofs)
+    return Exempt(used, carrier=ctx.person.carrier_id)
 
 
 async def make_way(ctx: Ctx, db: Db, found: RowMapping, to: str, *, begun_since: int | None = None) -> None:
@@ -112,19 +147,15 @@ async def make_way(ctx: Ctx, db: Db, found: RowMapping, to: str, *, begun_since:
     await erasure.erase(ctx, db, holder)
 
 
-async def _used(db: Db, found: RowMapping, proofs: Iterable[str]) -> frozenset[str]:
-    """The ids of the credentials that a session's proofs were given with. It does not say which of several of a
-    kind."""
-    mine, rows = names_of(proofs), await credentials.rows_of(db, found["tenant_id"], found["id"])
-    return frozenset(ids[0] for kind, ids in rows.items() if kind in mine and len(ids) == 1)
-
-
 async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, moved_to: str = "") -> None:
     """Roles that an account was given while its address was only claimed end too, unless whoever had the account proves
-    that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen."""
+    that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen. That
+    mailed codes are turned on proves nothing, and only asks for more: it stays beside whatever does."""
     key = (found["tenant_id"], found["id"])
-    stays = await credentials.own_rows(db, *key, left.rows)
-    ended = await credentials.end_but(ctx, db, *key, stays)
+    own, has = await credentials.own_rows(db, *key, left.rows), await credentials.rows_of(db, *key)
+    chosen = {one for kind in ctx.factors.chosen for one in has.get(kind, ())}
+    stays = own - chosen
+    ended = await credentials.end_but(ctx, db, *key, own | chosen if stays else own)
     await once.end(ctx, db, key[0], undo_link.KIND, key[1])
     await recovery.end_waits(ctx, db, *key)
     sessions = await end_all(ctx, db, *key, REASON, but=left.sign_in, but_carrier=left.carrier)
@@ -136,6 +167,17 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     if sessions:
         await record(ctx, db, Event.SESSIONS_ENDED, **about, reason=REASON, count=sessions)
     await _notify_owners(ctx, db, found, roles)
+    if left.carrier:
+        await _notify_of_ended(ctx, db, found, moved_to or found["email"], {kind for _, kind in ended})
+
+
+async def _notify_of_ended(ctx: Ctx, db: Db, found: RowMapping, to: str, kinds: Iterable[str]) -> None:
+    """Somebody whose session goes on hears what of theirs does not."""
+    tenant = await tenants.by_id(ctx, db, found["tenant_id"])
+    service = tenant.display_name if tenant else ""
+    for factor in [ctx.factors[kind] for kind in sorted(kinds) if kind in ctx.factors]:
+        kind, what = undo_link.Change.REMOVED.value, factor.texts.name
+        await mail.enqueue(ctx, db, found["tenant_id"], kind, to, service=service, what=what)
 
 
 async def _notify_owners(ctx: Ctx, db: Db, found: RowMapping, roles: Iterable[str]) -> None:
