@@ -160,6 +160,8 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     await recovery.end_waits(ctx, db, *key)
     sessions = await end_all(ctx, db, *key, REASON, but=left.sign_in, but_carrier=left.carrier)
     is_somebody_else = found["claimed_at"] is not None and (moved_to or not stays)
+    if is_somebody_else and not left.carrier:
+        await _clear(ctx, db, found)
     roles = await access.take_extra(ctx, db, *key, REASON) if is_somebody_else else []
     about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
     facts: dict[str, Any] = {"ended": sorted({kind for _, kind in ended}), "sessions": sessions, "roles": roles}
@@ -169,6 +171,17 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     await _notify_owners(ctx, db, found, roles)
     if left.carrier:
         await _notify_of_ended(ctx, db, found, moved_to or found["email"], {kind for _, kind in ended})
+
+
+async def _clear(ctx: Ctx, db: Db, found: RowMapping) -> None:
+    """Take the profile and the username away that somebody has chosen who claimed the address."""
+    key = (found["tenant_id"], found["id"])
+    about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
+    empty = people.profile_text(None)
+    if found["profile"] != empty:
+        await people.set_profile(ctx, db, *key, empty)
+        await record(ctx, db, Event.PROFILE_CHANGED, **about)
+    await account.rename(ctx, db, found, None)
 
 
 async def _notify_of_ended(ctx: Ctx, db: Db, found: RowMapping, to: str, kinds: Iterable[str]) -> None:
