@@ -6,6 +6,7 @@ Not here: what ends for somebody else (`test_address_proof`), and what stays the
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -271,3 +272,55 @@ async def test_it_stays_turned_on_beside_what_stays(lite: The) -> None:
         await credentials.add(folk.ctx, db, found["tenant_id"], found["id"], "email_code")
     assert await who.confirm_address()
     assert await live(lite) == ["email_code", "password"]
+
+
+# -- a password that somebody else has set -----------------------------------------------------------
+
+
+async def test_it_stays_theirs_when_it_is_changed_with_nothing_else(lite: The) -> None:
+    """The admin who has set it may have changed it as well."""
+    folk = Folk(lite)
+    await rule(lite)
+    insider = replace(await prepared(folk), own="admin@example.com")
+    assert await insider.sign_in() is not None
+    assert await insider.change_password()
+    owner = victim(folk)
+    owner.passwords = [insider.passwords[-1]]
+    assert await owner.sign_in() is not None
+    assert await owner.confirm_address()
+    assert await insider.sign_in() is None
+    assert await insider.actor() is None
+    assert await owner.sign_in() is not None
+
+
+async def test_it_is_the_persons_own_where_something_else_vouches(lite: The) -> None:
+    """An app that they had proved beside it."""
+    folk = Folk(lite)
+    await rule(lite)
+    who = await prepared(folk)
+    assert await who.sign_in() is not None
+    assert await who.add_app()
+    who.tokens.clear()
+    assert await who.sign_in() is not None
+    assert await who.change_password()
+    mine = who.passwords[-1]
+    assert await who.confirm_address()
+    assert (who.passwords[-1], await live(lite)) == (mine, ["password", "totp"])
+
+
+@pytest.mark.parametrize("is_proved", [True, False])
+async def test_of_ones_own_account_a_new_password_is_ones_own(lite: The, is_proved: bool) -> None:
+    """Whoever signed up, and whoever has proved the address, of which an admin has reset the password."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    who = victim(folk)
+    if is_proved:
+        person_id = (await folk.create(EMAIL)).person_id
+        operator = replace(folk.ctx, principal=Operator())
+        await user_changes.change(operator, person_id, user_changes.Change(password="many umbrellas sing so loud"))
+        who.passwords = ["many umbrellas sing so loud"]
+        assert await who.sign_in() is not None
+    else:
+        assert await who.sign_up() is not None
+    assert await who.change_password()
+    assert [json.loads(row["data"]) for row in await lite.rows(credential) if row["revoked_at"] is None] == [{}]
