@@ -7,16 +7,17 @@ Not here: what ends for somebody else (`test_address_proof`), and what stays the
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from passgate.core import address, credentials, enrolment, signin, starts, user_changes
+from passgate.core import address, credentials, enrolment, invitations, signin, starts, user_changes, users
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.policy import Enough, Need
 from passgate.core.rules import AAL1
-from passgate.errors import StepUpNeeded
+from passgate.core.users import User
+from passgate.errors import InvitationInvalid, StepUpNeeded
 from passgate.store.tables import credential, person, ticket
 from tests import operating
 from tests.authenticator import Authenticator
@@ -38,11 +39,10 @@ async def acting(who: Visitor) -> Ctx:
     return who.ctx.acting(found)
 
 
-async def prepared(folk: Folk, **more: Any) -> Visitor:
+async def prepared(folk: Folk, role: str = "user") -> Visitor:
     """Whose account an admin has set up, with a password that the admin knows."""
-    await user_changes.create(
-        replace(folk.ctx, principal=Operator()), EMAIL, secret=PASSWORD, profile=None, roles=["user"], **more
-    )
+    operator = replace(folk.ctx, principal=Operator())
+    await user_changes.create(operator, EMAIL, secret=PASSWORD, profile=None, roles=[role])
     who = victim(folk)
     who.passwords = [PASSWORD]
     return who
@@ -324,3 +324,60 @@ async def test_of_ones_own_account_a_new_password_is_ones_own(lite: The, is_prov
         assert await who.sign_up() is not None
     assert await who.change_password()
     assert [json.loads(row["data"]) for row in await lite.rows(credential) if row["revoked_at"] is None] == [{}]
+
+
+# -- what the account has given to others ------------------------------------------------------------
+
+
+@dataclass
+class Given:
+    """What an insider has made with an admin's account whose password they know: an invitation for themselves, a
+    sign-in link of a user, and the first of two approvals of one of another admin."""
+
+    insider: Visitor
+    invitation: str
+    user: User
+    equal: User
+
+
+async def gave(folk: Folk) -> Given:
+    await rule(folk.the)
+    user, equal = await folk.create("user@example.com"), await folk.create("equal@example.com", "admin")
+    insider = await prepared(folk, "admin")
+    assert await insider.sign_in() is not None
+    mine = await acting(insider)
+    await invitations.create(mine, "insider@example.net", ["admin"])
+    [mail] = await letters(folk, "insider@example.net")
+    given = Given(insider, str(mail.link).rpartition("/")[2], User(*user.key), User(*equal.key))
+    assert await users.signin_link(mine, given.user) is not None
+    assert await users.signin_link(mine, given.equal) is None
+    assert await users.reset_factors(mine, given.equal) is None
+    return given
+
+
+def waiting(rows: list[dict[str, Any]]) -> list[str]:
+    kinds = ("invitation", "link", "link_asked", "reset_asked")
+    return sorted(row["kind"] for row in rows if row["kind"] in kinds and row["ended_at"] is None)
+
+
+async def test_it_ends_if_nothing_stays(the: The) -> None:
+    folk = Folk(the)
+    given = await gave(folk)
+    assert waiting(await the.rows(ticket)) == ["invitation", "link", "link_asked", "reset_asked"]
+    assert await victim(folk).recover() is not None
+    assert waiting(await the.rows(ticket)) == []
+    with pytest.raises(InvitationInvalid):
+        await starts.by_invitation(folk.elsewhere, given.invitation)
+    [facts] = await facts_of(the, "invitation:cancelled")
+    assert facts["reason"] == "address_proved"
+    other = await folk.create("other@example.com", "admin")
+    assert await users.signin_link(folk.acting(other), given.equal) is None, "the first of two again"
+
+
+async def test_it_stays_with_whoever_proves_a_factor_too(lite: The) -> None:
+    folk = Folk(lite)
+    given = await gave(folk)
+    assert await given.insider.add_passkey()
+    given.insider.passwords.clear()
+    assert await given.insider.confirm_address()
+    assert "invitation" in waiting(await lite.rows(ticket))

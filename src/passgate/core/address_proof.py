@@ -21,6 +21,8 @@ from passgate.core import (
     account,
     credentials,
     erasure,
+    invitation_link,
+    links,
     mail,
     once,
     pending,
@@ -158,6 +160,9 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     ended = await credentials.end_but(ctx, db, *key, own | chosen if stays else own)
     await once.end(ctx, db, key[0], undo_link.KIND, key[1])
     await recovery.end_waits(ctx, db, *key)
+    if not stays:
+        await links.end_made(ctx, db, *key)
+        await invitation_link.end_made(ctx, db, *key, REASON)
     sessions = await end_all(ctx, db, *key, REASON, but=left.sign_in, but_carrier=left.carrier)
     is_somebody_else = found["claimed_at"] is not None and (moved_to or not stays)
     if is_somebody_else and not left.carrier:
