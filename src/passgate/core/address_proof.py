@@ -18,11 +18,9 @@ from sqlalchemy import RowMapping
 
 from passgate.core import (
     access,
-    account,
     credentials,
     erasure,
     invitation_link,
-    links,
     mail,
     once,
     pending,
@@ -106,7 +104,8 @@ async def require_way_in(ctx: Ctx, db: Db, found: RowMapping, rules: Rules) -> N
     own = await credentials.own_rows(db, *key, await credentials.of_proofs(ctx, db, *key, ctx.person.proofs))
     stays = ctx.factors.given | {kind for kind, ids in has.items() if own & {*ids}}
     if first & has.keys() and not first & stays:
-        raise StepUpNeeded(own_level(ctx.factors, frozenset(has)), account.oldest(ctx, rules), address=True)
+        age = rules.max_age or ctx.settings.signin.fresh
+        raise StepUpNeeded(own_level(ctx.factors, frozenset(has)), age, address=True)
 
 
 async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, rules: Rules) -> None:
@@ -161,7 +160,7 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     await once.end(ctx, db, key[0], undo_link.KIND, key[1])
     await recovery.end_waits(ctx, db, *key)
     if not stays:
-        await links.end_made(ctx, db, *key)
+        await recovery.end_made(ctx, db, *key)
         await invitation_link.end_made(ctx, db, *key, REASON)
     sessions = await end_all(ctx, db, *key, REASON, but=left.sign_in, but_carrier=left.carrier)
     is_somebody_else = found["claimed_at"] is not None and (moved_to or not stays)
@@ -186,7 +185,10 @@ async def _clear(ctx: Ctx, db: Db, found: RowMapping) -> None:
     if found["profile"] != empty:
         await people.set_profile(ctx, db, *key, empty)
         await record(ctx, db, Event.PROFILE_CHANGED, **about)
-    await account.rename(ctx, db, found, None)
+    if found["username"]:
+        await people.set_username(ctx, db, *key, None)
+        personal = {"username": "", "username_before": found["username"]}
+        await record(ctx, db, Event.USERNAME_CHANGED, **about, personal=personal)
 
 
 async def _notify_of_ended(ctx: Ctx, db: Db, found: RowMapping, to: str, kinds: Iterable[str]) -> None:

@@ -98,15 +98,6 @@ def makers_of(ctx: Ctx, ticket: RowMapping) -> tuple[str, ...]:
     return tuple(makers)
 
 
-async def end_made(ctx: Ctx, db: Db, tenant_id: str, maker: str) -> None:
-    """Invalidate the sign-in links and resets of others that an admin has made or approved, alone or as one of two."""
-    for kind in (recovery.LINK, recovery.LINK_ASKED, recovery.RESET, recovery.RESET_ASKED):
-        for row in await once.of_kind(ctx, db, kind):
-            data = once.carried(ctx, row) if row["tenant_id"] == tenant_id else {}
-            if maker in (data.get("maker"), *(data.get("makers") or ())):
-                await once.end_one(ctx, db, row)
-
-
 async def find(ctx: Ctx, token: str) -> RowMapping:
     """The ticket of a link. Raises HandleInvalid if it is unknown, used, stopped or expired, or if its makers may no
     longer make it; NotYet while it waits."""
