@@ -163,9 +163,13 @@ class StepUpNeeded(_Unauthenticated):
     code, title = "insufficient_user_authentication", "Confirm it's you"
     message = "Confirm it's you, then try again."
 
-    def __init__(self, acr: str, max_age: int) -> None:
+    def __init__(self, acr: str, max_age: int, *, address: bool = False) -> None:
+        """`address`: the step-up has to confirm the address too."""
         super().__init__()
-        self.acr, self.max_age = acr, max_age
+        self.acr, self.max_age, self.address = acr, max_age, address
+
+    def extra(self) -> dict[str, Any]:
+        return {"step_up": {"address": True}} if self.address else {}
 
     def headers(self) -> dict[str, str]:
         params = f'error="{self.code}", acr_values="{self.acr}", max_age={self.max_age}'

@@ -17,13 +17,14 @@ import pytest
 from passgate.core import (
     account,
     enrolment,
+    signin,
     starts,
     user_changes,
 )
 from passgate.core.ctx import Operator
 from passgate.core.ctx import Person as Actor
 from passgate.errors import InvitationInvalid, Refusal
-from passgate.store.tables import carrier, credential, person, session, sign_in
+from passgate.store.tables import audit_event, carrier, credential, person, session, sign_in
 from tests import operating
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -188,14 +189,34 @@ async def test_whoever_founds_a_tenant_proves_the_address_first(lite: The) -> No
     assert signup.later(ctx, tenant.rules, {}) != {}
 
 
-async def test_a_sign_up_begins_anew(lite: The) -> None:
-    """With a profile of its own, and without a name that somebody else has chosen. A recovery leaves both."""
+@pytest.mark.parametrize("way", WAYS, ids=lambda one: one.__name__)
+async def test_whoever_comes_by_the_mailbox_begins_anew(lite: The, way: Any) -> None:
+    """Without a profile and a name that somebody else has chosen."""
     folk = Folk(lite)
     who = await begun(folk)
     await account.change(who.ctx.acting(await _actor(who)), username="victor", profile={"name": "Eve"})
-    assert await victim(folk).sign_up() is not None
+    assert await way(folk, victim(folk)) is not None
     found = await row_of(lite)
     assert (found["username"], json.loads(found["profile"])) == ("", {})
+    assert len(await lite.rows(person)) == 1
+    names = await lite.rows(audit_event)
+    changes = [row["event"] for row in names if row["event"] in ("account:profile:changed", "account:username:changed")]
+    assert sorted(changes) == sorted(["account:profile:changed", "account:username:changed"] * 2)
+
+
+async def test_whoever_goes_on_in_their_session_keeps_their_name(lite: The) -> None:
+    """Where a mailed code is a first factor, it alone confirms the address in a step-up."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, first=["email_code", "password"])
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    await account.change(who.ctx.acting(await _actor(who)), username="victor", profile={"name": "Vic"})
+    started = await starts.step_up(who.ctx.acting(await _actor(who)), None)
+    await signin.challenge(who.ctx, started.handle, "email_code")
+    await signin.prove(who.ctx, started.handle, "email_code", await who.code() or "")
+    await signin.finish(who.ctx, started.handle, carrier="bearer")
+    found = await row_of(lite)
+    assert (found["username"], json.loads(found["profile"])) == ("victor", {"name": "Vic"})
 
 
 # -- addresses that an admin has set -----------------------------------------------------------------

@@ -164,7 +164,11 @@ async def replace_password(ctx: Ctx, db: Db, person: RowMapping, who: Enrolling,
     proved of that person."""
     key = (who.tenant_id, who.person_id)
     rows = await credentials.rows_of(db, *key)
-    made = await password.replace(ctx, db, *key, stored)
+    before = rows.get(password.name, [])
+    is_given = bool(before) and not await credentials.own_rows(db, *key, before)
+    # Until an address is proved, whoever knows the first password may be who has set it.
+    is_doubtful = is_given and person["first_proved_at"] is None and not who.proved - {password.name}
+    made = await password.replace(ctx, db, *key, stored, may_be_others=is_doubtful)
     await budgets.reopen(db, who.person_id, password.name)
     if password.name not in rows:
         await credentials.changed(ctx, db, who, password.name, added=[made])

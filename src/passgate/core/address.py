@@ -39,21 +39,24 @@ _CODE = recovery.ADDRESS_CODE
 
 async def start(ctx: Ctx, email: str) -> str:
     """Mail a code to the new address; returns that address, masked. A taken address gets a different mail and a ticket
-    that no answer opens, so the caller sees no difference."""
+    that no answer opens, so the caller sees no difference. One that nobody has ever proved is free for whoever does."""
     await account.fresh(ctx)
     at = people.address(email)
     async with action(ctx) as acting:
         db = acting.db
         if at.key == acting.person["email_key"]:
             raise Invalid({"email": "value"})
-        is_free = await people.by_key(db, ctx.person.tenant_id, at.key) is None
+        tenant = await _tenant(ctx, db, ctx.person.tenant_id)
+        await address_proof.require_way_in(ctx, db, acting.person, tenant.rules)
+        holder = await people.by_key(db, ctx.person.tenant_id, at.key)
+        is_free = holder is None or people.is_unproved(holder)
         data = {"email": at.text, "email_key": at.key}
         mine = (ctx.person.tenant_id, _CODE, ctx.person.person_id)
         is_sent = await budgets.mail_of_session(ctx, db, *ctx.person.key, at.key)
         is_sent = await budgets.has_codes_left(ctx, db, _target(ctx)) and is_sent
         code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free and is_sent, data=data)
         if is_sent:
-            kind, tenant = "address_code" if is_free else "address_known", await _tenant(ctx, db, ctx.person.tenant_id)
+            kind = "address_code" if is_free else "address_known"
             await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=tenant.display_name, code=code)
         await record(ctx, db, Event.ADDRESS_STARTED, personal={"email": at.text})
     return people.masked(at.text)
@@ -85,8 +88,10 @@ async def prove(ctx: Ctx, answer: str) -> None:
         return Compared(True, ctx.person.person_id, take)
 
     async def mark(db: Db, compared: Compared) -> Right[None] | Outcome:
+        at = Address(to["email"], to["email_key"])
+        holders = await people.keys_at(db, ctx.person.tenant_id, at.key)
+        await people.lock_all(db, {ctx.person.key, *holders}, or_closed=True)
         async with within(ctx, db, ends=Ends.PENDING) as acting:
-            at = Address(to["email"], to["email_key"])
             is_moved = await compared.mark(db) and await _move(ctx, db, acting.person, at)
             return Right(None) if is_moved else Outcome.WRONG
 
@@ -97,6 +102,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
         compare=compare,
         mark=mark,
         refused=lambda _compared: (refused,),
+        heavy=True,
     )
     await proof.prove(ctx, attempt)
 
@@ -109,11 +115,13 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     """Change the person's row, issue the undo link and send both mails; False if the address is now taken. There is no
     link if the account only returns to an address that could undo its leaving. Codes and links in the mailbox of before
     count no more."""
+    await address_proof.make_way(ctx, db, found, at.key)
     if not await people.set_address(ctx, db, *ctx.person.key, at):
         return False
-    await address_proof.moved(ctx, db, found, at.text, ctx.person.carrier_id, ctx.person.proofs)
+    tenant = await _tenant(ctx, db, ctx.person.tenant_id)
+    await address_proof.moved(ctx, db, found, at.text, tenant.rules)
     await once.end_mailed(ctx, db, *ctx.person.key)
-    tenant, rows = await _tenant(ctx, db, ctx.person.tenant_id), await credentials.rows_of(db, *ctx.person.key)
+    rows = await credentials.rows_of(db, *ctx.person.key)
     proved = account.proved_lately(ctx, tenant.rules)
     back = None
     if not await undo.is_returning(ctx, db, found["tenant_id"], found["id"], at, proved):

@@ -11,12 +11,24 @@ an invitation (`signup`), a change of address (`address`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, credentials, mail, once, pending, people, recovery, tenants, undo_link
+from passgate.core import (
+    access,
+    credentials,
+    erasure,
+    invitation_link,
+    mail,
+    once,
+    pending,
+    people,
+    recovery,
+    tenants,
+    undo_link,
+)
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -24,6 +36,11 @@ from passgate.core.events import Event
 from passgate.core.factor import names_of
 from passgate.core.factors import email_code
 from passgate.core.pending import SignIn
+from passgate.core.people import OWNER as BY_ITS_OWNER
+from passgate.core.permissions import OWNER
+from passgate.core.policy import own_level
+from passgate.core.rules import Rules
+from passgate.errors import StepUpNeeded
 from passgate.store import Db
 
 REASON = "address_proved"
@@ -50,13 +67,14 @@ def _exempt(sign_in: SignIn) -> Exempt:
 
 async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMapping, used: str) -> SignIn:
     """What a sign-in has proved, or set up, of a locked person, by the credential or code `used`. While nobody has
-    proved their address: it is that, or it stays theirs if this sign-in proves the address too. An undo has its code
-    mailed to another address."""
+    proved their address: it is that, or it stays theirs if this sign-in proves the address too, or has by a link of a
+    mail whose code is no first factor. An undo has its code mailed to another address."""
     if found["email_verified_at"] is not None:
         return sign_in
     if factor != email_code.name:
-        return await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
-    if not sign_in.journey.is_undo:
+        sign_in = await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
+    is_theirs = sign_in.email_key == found["email_key"] and email_code.name in names_of(sign_in.proofs)
+    if (factor == email_code.name or is_theirs) and not sign_in.journey.is_undo:
         await take(ctx, db, found, _exempt(sign_in))
     return sign_in
 
@@ -75,39 +93,79 @@ async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> b
     return True
 
 
-async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, carrier: str, proofs: Iterable[str]) -> None:
-    """The same for somebody who has proved another address (`to`) in a session of theirs (`carrier`), in which they had
-    given these proofs. `found`: the row as it was before."""
+async def require_way_in(ctx: Ctx, db: Db, found: RowMapping, rules: Rules) -> None:
+    """Raise StepUpNeeded if somebody who proves an address in their session, as the first one of the account, would
+    lose every first factor they have: somebody else has set it, or it is not certain which of several they used. A
+    step-up that confirms the address shows which, and replaces what somebody else has set."""
+    if found["first_proved_at"] is not None:
+        return
+    key, first = (found["tenant_id"], found["id"]), {*rules.first}
+    has = await credentials.rows_of(db, *key)
+    own = await credentials.own_rows(db, *key, await credentials.of_proofs(ctx, db, *key, ctx.person.proofs))
+    stays = ctx.factors.given | {kind for kind, ids in has.items() if own & {*ids}}
+    if first & has.keys() and not first & stays:
+        age = rules.max_age or ctx.settings.signin.fresh
+        raise StepUpNeeded(own_level(ctx.factors, frozenset(has)), age, address=True)
+
+
+async def moved(ctx: Ctx, db: Db, found: RowMapping, to: str, rules: Rules) -> None:
+    """The same for somebody who has proved another address (`to`) in a session of theirs. `found`: the row as it was
+    before. Raises StepUpNeeded."""
     if found["first_proved_at"] is None:
-        used = await _used(db, found, proofs)
-        await _end_before(ctx, db, found, Exempt(used, carrier=carrier), moved_to=to)
+        await _end_before(ctx, db, found, await _of_session(ctx, db, found, rules), moved_to=to)
 
 
-async def turned_on(ctx: Ctx, db: Db, found: RowMapping, carrier: str, proofs: Iterable[str], made: str) -> None:
+async def turned_on(ctx: Ctx, db: Db, found: RowMapping, made: str, rules: Rules) -> None:
     """The same for somebody who has turned mailed codes on in a session of theirs: the code `made` that factor, and
-    proved the address."""
+    proved the address. Raises StepUpNeeded."""
     if found["email_verified_at"] is None:
-        used = {made, *await _used(db, found, proofs)}
-        await take(ctx, db, found, Exempt(frozenset(used), carrier=carrier))
+        left = await _of_session(ctx, db, found, rules)
+        await take(ctx, db, found, replace(left, rows=left.rows | {made}))
 
 
-async def _used(db: Db, found: RowMapping, proofs: Iterable[str]) -> frozenset[str]:
-    """The ids of the credentials that a session's proofs were given with. It does not say which of several of a
-    kind."""
-    mine, rows = names_of(proofs), await credentials.rows_of(db, found["tenant_id"], found["id"])
-    return frozenset(ids[0] for kind, ids in rows.items() if kind in mine and len(ids) == 1)
+async def _of_session(ctx: Ctx, db: Db, found: RowMapping, rules: Rules) -> Exempt:
+    """What a session's proofs have shown."""
+    await require_way_in(ctx, db, found, rules)
+    used = await credentials.of_proofs(ctx, db, found["tenant_id"], found["id"], ctx.person.proofs)
+    return Exempt(used, carrier=ctx.person.carrier_id)
+
+
+async def make_way(ctx: Ctx, db: Db, found: RowMapping, to: str, *, begun_since: int | None = None) -> None:
+    """Somebody with an account of theirs (`found`) has proved the address with the key `to`, which becomes theirs.
+    Whoever has it without ever having proved it is erased: nobody but the reader of that mailbox could have kept it.
+    So is an account that this reader has closed again, if it began at that instant or later. An owner whom somebody has
+    set up stays: the tenant may have no other. The caller has locked both (`people.keys_at`)."""
+    holder = await people.by_key(db, found["tenant_id"], to)
+    if holder is None or holder["id"] == found["id"]:
+        return
+    is_closed = holder["disabled_by"] == BY_ITS_OWNER
+    is_left = begun_since is not None and is_closed and holder["created_at"] >= begun_since
+    is_claimed = people.is_unproved(holder)
+    if not (is_claimed or is_left):
+        return
+    if holder["claimed_at"] is None and OWNER in await access.roles_of(db, holder["tenant_id"], holder["id"]):
+        return
+    await erasure.erase(ctx, db, holder)
 
 
 async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, moved_to: str = "") -> None:
     """Roles that an account was given while its address was only claimed end too, unless whoever had the account proves
-    that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen."""
+    that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen. That
+    mailed codes are turned on proves nothing, and only asks for more: it stays beside whatever does."""
     key = (found["tenant_id"], found["id"])
-    stays = await credentials.own_rows(db, *key, left.rows)
-    ended = await credentials.end_but(ctx, db, *key, stays)
+    own, has = await credentials.own_rows(db, *key, left.rows), await credentials.rows_of(db, *key)
+    chosen = {one for kind in ctx.factors.chosen for one in has.get(kind, ())}
+    stays = own - chosen
+    ended = await credentials.end_but(ctx, db, *key, own | chosen if stays else own)
     await once.end(ctx, db, key[0], undo_link.KIND, key[1])
     await recovery.end_waits(ctx, db, *key)
+    if not stays:
+        await recovery.end_made(ctx, db, *key)
+        await invitation_link.end_made(ctx, db, *key, REASON)
     sessions = await end_all(ctx, db, *key, REASON, but=left.sign_in, but_carrier=left.carrier)
     is_somebody_else = found["claimed_at"] is not None and (moved_to or not stays)
+    if is_somebody_else and not left.carrier:
+        await _clear(ctx, db, found)
     roles = await access.take_extra(ctx, db, *key, REASON) if is_somebody_else else []
     about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
     facts: dict[str, Any] = {"ended": sorted({kind for _, kind in ended}), "sessions": sessions, "roles": roles}
@@ -115,6 +173,31 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     if sessions:
         await record(ctx, db, Event.SESSIONS_ENDED, **about, reason=REASON, count=sessions)
     await _notify_owners(ctx, db, found, roles)
+    if left.carrier:
+        await _notify_of_ended(ctx, db, found, moved_to or found["email"], {kind for _, kind in ended})
+
+
+async def _clear(ctx: Ctx, db: Db, found: RowMapping) -> None:
+    """Take the profile and the username away that somebody has chosen who claimed the address."""
+    key = (found["tenant_id"], found["id"])
+    about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
+    empty = people.profile_text(None)
+    if found["profile"] != empty:
+        await people.set_profile(ctx, db, *key, empty)
+        await record(ctx, db, Event.PROFILE_CHANGED, **about)
+    if found["username"]:
+        await people.set_username(ctx, db, *key, None)
+        personal = {"username": "", "username_before": found["username"]}
+        await record(ctx, db, Event.USERNAME_CHANGED, **about, personal=personal)
+
+
+async def _notify_of_ended(ctx: Ctx, db: Db, found: RowMapping, to: str, kinds: Iterable[str]) -> None:
+    """Somebody whose session goes on hears what of theirs does not."""
+    tenant = await tenants.by_id(ctx, db, found["tenant_id"])
+    service = tenant.display_name if tenant else ""
+    for factor in [ctx.factors[kind] for kind in sorted(kinds) if kind in ctx.factors]:
+        kind, what = undo_link.Change.REMOVED.value, factor.texts.name
+        await mail.enqueue(ctx, db, found["tenant_id"], kind, to, service=service, what=what)
 
 
 async def _notify_owners(ctx: Ctx, db: Db, found: RowMapping, roles: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ Not here: what a factor's secret means, which is its own module's.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Update, and_, bindparam, case, delete, or_, select, update
@@ -145,6 +145,22 @@ async def own_rows(db: Db, tenant_id: str, person_id: str, rows: Iterable[str]) 
         of_person=person_id,
     )
     return frozenset(row["id"] for row in found if GIVEN not in json.loads(row["data"]))
+
+
+async def of_proofs(ctx: Ctx, db: Db, tenant_id: str, person_id: str, proofs: Mapping[str, int]) -> frozenset[str]:
+    """The ids of the live rows with which a session's proofs were given, at these instants, as far as that is certain:
+    those of kinds of which only one row has been live since. Answers that are used up have none."""
+    mine = (credential.c.tenant_id == tenant_id, credential.c.person_id == person_id)
+    rows = await db.rows(select(credential.c.id, credential.c.kind, credential.c.revoked_at).where(*mine))
+    found = set[str]()
+    for proof, at in proofs.items():
+        factor = ctx.factors.get(proof.partition("+")[0])
+        if factor is None or not factor.is_lasting:
+            continue
+        since = [one for one in rows if one["kind"] == factor.name and (one["revoked_at"] or at + 1) > at]
+        if len(since) == 1 and since[0]["revoked_at"] is None:
+            found.add(since[0]["id"])
+    return frozenset(found)
 
 
 async def end_but(ctx: Ctx, db: Db, tenant_id: str, person_id: str, rows: Iterable[str]) -> Ended:

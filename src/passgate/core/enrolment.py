@@ -94,6 +94,8 @@ async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
             return {**offered, "active": True}
     async with action(ctx) as acting:
         await _check(ctx, acting.db, set_up, who)
+        if name == email_code.name:
+            await address_proof.require_way_in(ctx, acting.db, acting.person, who.rules)
         await record(ctx, acting.db, Event.FACTOR_OFFERED, factor=name)
     return await set_up.offer(ctx, who)
 
@@ -129,8 +131,7 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
                 return Outcome.WRONG
             await _count_new(ctx, db, compared.proof or name)
             if name == email_code.name:
-                me = ctx.person
-                await address_proof.turned_on(ctx, db, acting.person, me.carrier_id, me.proofs, made)
+                await address_proof.turned_on(ctx, db, acting.person, made, who.rules)
             if called:
                 await credentials.rename(db, await credentials.one(db, *ctx.person.key, name, made), called)
             return Right(made)

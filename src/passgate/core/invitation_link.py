@@ -180,6 +180,12 @@ async def accept_by(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
         raise InvitationInvalid(deferred=(end,)) from None
 
 
+async def end_made(ctx: Ctx, db: Db, tenant_id: str, maker: str, reason: str) -> None:
+    """Cancel what somebody has made who no longer has the account."""
+    for one in await once.end_invitations_of(ctx, db, tenant_id, maker):
+        await record(ctx, db, Event.INVITATION_CANCELLED, tenant_id=tenant_id, invitation=one, reason=reason)
+
+
 async def forget(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
     """Delete the invitations of an address that is being erased. Those that a person made go with their tickets."""
     await once.forget_bound(db, tenant_id, KIND, bound_to(ctx, tenant_id, email_key))

@@ -112,6 +112,11 @@ async def end_mailed(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
     await db.change(_END_MAILED, of_tenant=tenant_id, of=person_id, now=ctx.now())
 
 
+async def end_invitations_of(ctx: Ctx, db: Db, tenant_id: str, maker: str) -> list[str]:
+    """Invalidate the invitations that a person has made, with their data; returns the ids."""
+    return sorted(row["id"] for row in await db.rows(_END_MADE, of_tenant=tenant_id, of=maker, now=ctx.now()))
+
+
 async def forget(db: Db, tenant_id: str, person_id: str) -> None:
     """Delete the tickets of a person who is being erased, with their data."""
     whose = or_(ticket.c.bound_to == person_id, ticket.c.person_id == person_id)
@@ -178,6 +183,11 @@ _TAKE = (
 _END = _ended(_BOUND, ticket.c.created_at >= bindparam("since", type_=BigInteger))
 _END_ONE = _ended(ticket.c.id == bindparam("of"))
 _END_MAILED = _ended(ticket.c.person_id == bindparam("of"), ticket.c.kind != INVITATION)
+_END_MADE = (
+    _ended(ticket.c.kind == INVITATION, ticket.c.person_id == bindparam("of"))
+    .values(data_sealed=None)
+    .returning(ticket.c.id)
+)
 _EMPTY = (
     update(ticket)
     .where(_BOUND, or_(ticket.c.taken_at.is_not(None), ticket.c.ended_at.is_not(None)))

@@ -237,6 +237,12 @@ async def set_address(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Addr
     return moved == 1
 
 
+async def respell(ctx: Ctx, db: Db, tenant_id: str, person_id: str, at: Address) -> None:
+    """Write the same address in another way, such as with capitals. It is proved, or not, as it was."""
+    same = update(person).where(*_is(tenant_id, person_id), person.c.email_key == at.key)
+    await db.change(same.values(email=at.text, updated_at=ctx.now()))
+
+
 async def set_username(ctx: Ctx, db: Db, tenant_id: str, person_id: str, name: Username | None) -> bool:
     """Give another username, or take it away. False if someone else in the tenant has it, after which the transaction
     must be rolled back."""
@@ -264,6 +270,12 @@ def is_unproved(row: RowMapping) -> bool:
     """Whether nobody has ever proved an address of the account, so that whoever does takes it. One that somebody has
     disabled stays theirs to enable."""
     return row["first_proved_at"] is None and is_live(row, or_closed=True)
+
+
+async def keys_at(db: Db, tenant_id: str, email_key: str) -> tuple[Key, ...]:
+    """Who has this address, to be locked with whoever gets it."""
+    found = await by_key(db, tenant_id, email_key)
+    return ((tenant_id, found["id"]),) if found is not None else ()
 
 
 async def lock_unproved(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:

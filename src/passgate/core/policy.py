@@ -274,6 +274,8 @@ def _own_first(case: Case, reason: str) -> Decision | None:
     if case.done & set(case.rules.first):
         return None
     has = [way for way in case.rules.first if case.has(way)]
+    if case.wants_address:  # which is asked for beside it
+        has = [way for way in has if way not in case.factors.given] or has
     mine = [way for way in has if case.meets(case.floor, way, *case.possessions())]
     if not mine and not case.is_asked:
         mine = has  # the rules were raised: what is missing is set up afterwards
@@ -293,7 +295,8 @@ def _address_of_new(case: Case, reason: str) -> Decision | None:
 
 
 def _wanted_address(case: Case, reason: str) -> Decision | None:
-    return _address(case, reason) if case.wants_address else None
+    # After all that reaches the level: what is not proved before the first proof of an address ends with it.
+    return _address(case, reason) if case.wants_address and not case.is_short else None
 
 
 def _given_way_in(case: Case, reason: str) -> Decision | None:
@@ -302,8 +305,8 @@ def _given_way_in(case: Case, reason: str) -> Decision | None:
 
 
 def _way_in(case: Case, reason: str) -> Decision | None:
-    given = case.factors.given
-    ways = [way for way in case.rules.first if way not in given] or list(case.rules.first)
+    if not (ways := [way for way in case.rules.first if way not in case.factors.given]):  # nothing to set up
+        return _address(case, reason)
     return None if case.done & set(ways) else Need(_ways(*ways), reason, enrol=True)
 
 

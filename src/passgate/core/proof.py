@@ -68,6 +68,8 @@ class Attempt(Generic[T]):
     """What to record about a wrong answer, given the person's id."""
     renewed: tuple[str, str] | None = None
     """The person and factor that a correct answer sets up anew; its refusals are cleared."""
+    heavy: bool = False
+    """Its changes may erase an account."""
 
 
 def marked_by(attempt: Attempt[T], mark: Marking[U]) -> Attempt[U]:
@@ -81,7 +83,7 @@ async def prove(ctx: Ctx, attempt: Attempt[T]) -> T:
     compared = await _compare(ctx, attempt, spent)
     refused = (*_counted(attempt), *attempt.refused(compared), *_locks(ctx, attempt, spent))
     refused = (*refused, *compared.deferred)
-    async with ctx.write() as db:
+    async with ctx.write(heavy=attempt.heavy) as db:
         match await (attempt.mark(db, compared) if compared.is_right else attempt.late(db)):
             case Right(value):
                 if spent is not None:

@@ -127,6 +127,15 @@ async def end_waits(ctx: Ctx, db: Db, tenant_id: str, person_id: str) -> None:
         await once.end(ctx, db, tenant_id, kind, person_id)
 
 
+async def end_made(ctx: Ctx, db: Db, tenant_id: str, maker: str) -> None:
+    """Invalidate the sign-in links and resets of others that an admin has made or approved, alone or as one of two."""
+    for kind in (LINK, LINK_ASKED, RESET, RESET_ASKED):
+        for row in await once.of_kind(ctx, db, kind):
+            data = once.carried(ctx, row) if row["tenant_id"] == tenant_id else {}
+            if maker in (data.get("maker"), *(data.get("makers") or ())):
+                await once.end_one(ctx, db, row)
+
+
 async def _has_waited(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> bool:
     wait = ctx.settings.recovery.waiting(ctx.settings)
     if not wait:

@@ -233,6 +233,7 @@ def _attempt(
         mark=mark,
         late=late,
         refused=refused,
+        heavy=sign_in.journey.is_undo,
     )
 
 
@@ -241,7 +242,7 @@ async def _lock(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str, *others: peop
     and None means that they may not do this any more. An undo locks the owner of a closed account as well."""
     others = (*others, *invitation_link.keys_of(sign_in.data, sign_in.tenant_id))
     if sign_in.journey.is_undo:
-        return await undo.lock(db, sign_in.tenant_id, person_id, others)
+        return await undo.lock(db, sign_in.tenant_id, person_id, others, at=sign_in.email_key)
     found = await links.lock(ctx, db, sign_in.tenant_id, person_id, sign_in.data.get("makers", ()), others)
     if "invitation" in sign_in.data:
         await tenants.share_row(db, sign_in.tenant_id)

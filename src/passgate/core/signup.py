@@ -146,18 +146,13 @@ async def _created(ctx: Ctx, db: Db, sign_in: SignIn, tenant_id: str) -> str | N
 
 async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn) -> str | None:
     """The id of the account that had the address without a proof; None if there is none. Its profile is that of the
-    sign-up now; a username goes if whoever claimed the address has chosen it."""
+    sign-up now."""
     if not _takes(sign_in):
         return None
     found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key)
     if found is None or not await address_proof.take(ctx, db, found, address_proof.Exempt(sign_in=sign_in.id)):
         return None
     await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
-    if found["claimed_at"] is not None and found["username"]:
-        await people.set_username(ctx, db, found["tenant_id"], found["id"], None)
-        about: dict[str, Any] = {"tenant_id": found["tenant_id"], "subject_id": found["id"]}
-        personal = {"username": "", "username_before": found["username"]}
-        await record(ctx, db, Event.USERNAME_CHANGED, **about, personal=personal)
     return str(found["id"])
 
 

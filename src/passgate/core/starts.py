@@ -38,7 +38,7 @@ from passgate.core.events import Event
 from passgate.core.factor import BY_LINK, NEW, Compared, names_of
 from passgate.core.factors import device, email_code, password
 from passgate.core.journey import JOURNEYS, RECOVERY, SIGN_IN, SIGN_UP, STEP_UP, UNDO, Journey
-from passgate.core.policy import Decision, Enough, Need, Refuse, own_level
+from passgate.core.policy import Decision, Enough, Need, Refuse, own_level, stronger
 from passgate.core.proof import Attempt, Outcome, Right
 from passgate.core.rules import LEVELS
 from passgate.errors import FactorNotOffered, HandleInvalid, Invalid, InvitationInvalid, SignupClosed
@@ -151,7 +151,8 @@ async def recover(ctx: Ctx, email: str, tenant_name: str | None) -> Started:
 async def step_up(ctx: Ctx, acr: str | None, return_to: str | None = None, *, address: bool = False) -> Started:
     """Start a sign-in of the person to the requested level, or to their own. Finishing it gives their session a
     new secret. A step-up always requires a new proof, whatever age was requested. `address`: it confirms the address
-    too, so that the mailbox alone can't undo what is changed next."""
+    too, so that the mailbox alone can't undo what is changed next; never at less than their own level, because what is
+    not proved beside the first proof of an address ends."""
     if acr is not None and acr not in LEVELS:
         raise Invalid({"step_up.acr": "value"})
     async with action(ctx, permission=ANYBODY) as acting:
@@ -159,7 +160,8 @@ async def step_up(ctx: Ctx, acr: str | None, return_to: str | None = None, *, ad
         tenant = await tenants.by_id(ctx, db, ctx.person.tenant_id)
         if tenant is None:
             raise HandleInvalid
-        floor = acr or own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
+        own = own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key))
+        floor = stronger(acr or own, own) if address else acr or own
         data = {"floor": floor, "email": found["email"], "email_key": found["email_key"], "address": address}
         mine: dict[str, Any] = {"person_id": ctx.person.person_id, "carrier_id": ctx.person.carrier_id}
         begun, handle = await _begin(ctx, db, budgets.STEP_UP, tenant, STEP_UP, data | _going(return_to), **mine)
@@ -288,7 +290,8 @@ async def _of_person(
         return None
     if not await compared.mark(db):
         return None
-    if email_code.name in names_of([compared.proof]):
+    is_first = journey.is_recovery or email_code.name in tenant.rules.first  # else what is proved next decides
+    if email_code.name in names_of([compared.proof]) and is_first:
         await address_proof.take(ctx, db, found)
     data = {"email": found["email"], "email_key": found["email_key"], **more}
     begun, handle = await pending.begin(ctx, db, tenant, journey, data, person_id=found["id"], proofs=(compared.proof,))

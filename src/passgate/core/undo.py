@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import credentials, mail, once, people, recovery, tenants, undo_link
+from passgate.core import address_proof, credentials, mail, once, people, recovery, tenants, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -51,10 +51,14 @@ async def find(ctx: Ctx, token: str) -> Found:
     return Found(tenant.display_name, tuple(changes), asked(ctx, changes)[0], is_paused)
 
 
-async def lock(db: Db, tenant_id: str, person_id: str, others: Iterable[people.Key] = ()) -> RowMapping | None:
-    """The person's row, locked together with those of `others`; None while an operator has disabled the account: the
-    undo then works afterwards. An account that its owner closed may be undone."""
-    locked = await people.lock_all(db, {(tenant_id, person_id), *others}, or_closed=True)
+async def lock(
+    db: Db, tenant_id: str, person_id: str, others: Iterable[people.Key] = (), *, at: str = ""
+) -> RowMapping | None:
+    """The person's row, locked together with those of `others` and of whoever has the address that returns to them
+    (its key `at`); None while an operator has disabled the account: the undo then works afterwards. An account that its
+    owner closed may be undone."""
+    holders = await people.keys_at(db, tenant_id, at) if at else ()
+    locked = await people.lock_all(db, {(tenant_id, person_id), *others, *holders}, or_closed=True)
     return locked.get((tenant_id, person_id))
 
 
@@ -143,6 +147,8 @@ async def _take_back(ctx: Ctx, db: Db, sign_in: SignIn, *, is_lost: bool) -> Non
         await credentials.end_kinds(ctx, db, tenant_id, person_id, [password.name])
     await people.reopen(ctx, db, tenant_id, person_id)
     is_moved = found["email_key"] != first.email_key
+    if is_moved:
+        await address_proof.make_way(ctx, db, found, first.email_key, begun_since=ticket["created_at"])
     if is_moved and not await people.set_address(ctx, db, tenant_id, person_id, Address(first.email, first.email_key)):
         raise Conflict("That email address now belongs to another account.")
     about: dict[str, Any] = {"tenant_id": tenant_id, "subject_id": person_id}

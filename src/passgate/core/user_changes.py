@@ -160,9 +160,16 @@ async def _change_oneself(ctx: Ctx, wanted: Change) -> dict[str, Any]:
 
 
 async def _move(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at: people.Address) -> None:
-    """Whoever is waiting for a mail to the address before waits in vain."""
+    """Whoever is waiting for a mail to the address before waits in vain. Another spelling is no other address: it ends
+    nothing, and there is nothing to undo."""
     key = (found["tenant_id"], found["id"])
     if at.text == found["email"]:
+        return
+    about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
+    personal = {"email": at.text, "email_before": found["email"]}
+    if at.key == found["email_key"]:
+        await people.respell(ctx, db, *key, at)
+        await record(ctx, db, Event.ADDRESS_CHANGED, **about, personal=personal)
         return
     if not await people.set_address(ctx, db, *key, at, is_proved=False):
         raise _taken()
@@ -170,8 +177,6 @@ async def _move(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at:
     await once.end_mailed(ctx, db, *key)
     rows = await credentials.rows_of(db, *key)
     link = await undo_link.issue(ctx, db, found, undo_link.Change.ADDRESS, rows, frozenset())
-    about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
-    personal = {"email": at.text, "email_before": found["email"]}
     await record(ctx, db, Event.ADDRESS_CHANGED, **about, personal=personal)
     for to, undo in ((found["email"], link), (at.text, None)):
         kind = undo_link.Change.ADDRESS.value

@@ -76,15 +76,17 @@ def _parts(given: str) -> set[str]:
     return {word for word in (*parts, "".join(parts)) if len(word) >= 4}
 
 
-async def replace(ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored) -> str:
+async def replace(
+    ctx: Ctx, db: Db, tenant_id: str, person_id: str, stored: Stored, *, may_be_others: bool = False
+) -> str:
     """Set or replace the person's password; returns its id. Forgets remembered browsers. That somebody else has set it
-    is stored with it."""
+    is stored with it; `may_be_others`: or may have, although it is set in a session of the person."""
     await credentials.end_kinds(ctx, db, tenant_id, person_id, [name, credentials.BROWSER])
     # The hash is sealed too: a stolen database alone allows no offline guessing.
     phc = stored.phc.encode()
     who = ctx.principal
     is_own = isinstance(who, Stranger) or (isinstance(who, Person) and who.person_id == person_id)
-    data = json.dumps({} if is_own else {credentials.GIVEN: True})
+    data = json.dumps({} if is_own and not may_be_others else {credentials.GIVEN: True})
     made = await credentials.add(ctx, db, tenant_id, person_id, name, secret=phc, scheme=stored.scheme, data=data)
     await record(ctx, db, Event.PASSWORD_SET, tenant_id=tenant_id, subject_id=person_id)
     return made

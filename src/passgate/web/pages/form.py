@@ -42,9 +42,10 @@ def form(page: Answer, *, passes_on: type[PassgateError] | tuple[()] = ()) -> Ca
                 return await action(**given)
             except passes_on:
                 raise
-            except StepUpNeeded:
+            except StepUpNeeded as needed:
                 request: Request = given["request"]
-                return await step_up(given["ctx"], request.state.table.path_of(page, request.path_params))
+                back = request.state.table.path_of(page, request.path_params)
+                return await step_up(given["ctx"], back, address=needed.address)
             except PassgateError as error:
                 return await page(**{name: value for name, value in given.items() if name in taken}, error=error)
 
