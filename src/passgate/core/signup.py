@@ -94,6 +94,14 @@ async def keys_of_taken(db: Db, sign_in: SignIn) -> tuple[people.Key, ...]:
     return ((sign_in.tenant_id, found["id"]),) if found is not None and people.is_unproved(found) else ()
 
 
+async def new_id(ctx: Ctx, sign_in: SignIn) -> str:
+    """Whose first way in is set up while nobody is named: the account that would be taken over now, else the person to
+    be created. The id of the latter was drawn when this began: one that an account has had never returns."""
+    async with ctx.read() as db:
+        taken = await keys_of_taken(db, sign_in)
+    return taken[0][1] if taken else str(sign_in.data.get("person", ""))
+
+
 def _takes(sign_in: SignIn) -> bool:
     """Whether it has proved its address in a tenant where somebody may have claimed it."""
     return sign_in.journey.makes_person and not is_later(sign_in) and "new_tenant" not in sign_in.data
