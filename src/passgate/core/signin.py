@@ -38,6 +38,7 @@ from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx, Person
 from passgate.core.events import Event
 from passgate.core.factor import (
+    MAILED,
     NEW,
     REMEMBERED,
     Answer,
@@ -488,10 +489,10 @@ def _proved(ctx: Ctx, sign_in: SignIn, enough: Enough, carrier: sessions.Kind) -
 
 
 def may_remember(sign_in: SignIn) -> int:
-    """For how many days this browser can be remembered after this sign-in; 0: not at all."""
+    """For how many days this browser can be remembered after this sign-in; 0: not at all, as by a mailed backup code."""
+    unmailed = tuple(one for one in sign_in.proofs if not one.endswith(MAILED))
     is_plain = sign_in.journey is SIGN_IN and sign_in.rules.least_acr == AAL1
-    two = is_plain and policy.shows_two(sign_in.rules, sign_in.proofs)
-    return sign_in.rules.remember_days if two else 0
+    return sign_in.rules.remember_days if is_plain and policy.shows_two(sign_in.rules, unmailed) else 0
 
 
 async def _remember(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> str | None:
