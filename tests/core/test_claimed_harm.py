@@ -6,13 +6,14 @@ Not here: what ends with the first proof (`test_address_proof`) and what stays (
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from passgate.core import invitations, known, signin, starts
+from passgate.core import account, invitations, known, signin, signup, starts, user_changes
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.starts import Started
 from passgate.store.tables import person
@@ -104,4 +105,40 @@ async def test_a_claim_after_the_invitation_was_opened(lite: The, set_up: Any) -
     await set_up(owner, opened)
     await signin.finish(owner.ctx, opened.handle, carrier="bearer")
     assert (await row_of(lite))["id"] == claimed
+    assert await who.actor() is None
+
+
+async def test_an_invitation_leaves_the_profile_that_an_admin_has_set(lite: The) -> None:
+    """It brings none of its own. One that came with a claimed address is a stranger's."""
+    folk = Folk(lite)
+    await user_changes.create(operator(folk), EMAIL, secret=None, profile={"name": "Vic"}, roles=["user"])
+    owner = victim(folk)
+    assert await owner.go_on(await starts.by_invitation(owner.ctx, await invited(folk))) is not None
+    assert json.loads((await row_of(lite))["profile"]) == {"name": "Vic"}
+
+
+async def test_an_invitation_leaves_no_profile_of_a_stranger(lite: The) -> None:
+    folk = Folk(lite)
+    who, owner = await begun(folk), victim(folk)
+    actor = await who.actor()
+    assert actor is not None
+    await account.set_profile(who.ctx.acting(actor), {"name": "Eve"})
+    assert await owner.go_on(await starts.by_invitation(owner.ctx, await invited(folk))) is not None
+    assert json.loads((await row_of(lite))["profile"]) == {}
+
+
+async def test_an_account_that_came_after_the_locks_is_not_taken_in_that_transaction(lite: The) -> None:
+    """It would be locked after the tenant, against the order of locks. The answer counts when it is given again."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    who, owner = attacker(folk), victim(folk)
+    opened = await starts.by_invitation(owner.ctx, await invited(folk))
+    pending_one = await signin.find(owner.ctx, opened.handle)
+    async with owner.ctx.read() as db:
+        nobody = await signup.keys_of_taken(db, pending_one)
+    assert await who.sign_up() is not None
+    async with owner.ctx.write() as db:
+        assert await signup.create(owner.ctx, db, pending_one, nobody) is None
+    assert (await row_of(lite))["email_verified_at"] is None
+    assert await owner.go_on(opened) is not None
     assert await who.actor() is None

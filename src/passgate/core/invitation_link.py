@@ -41,8 +41,8 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an invitation opens now: for `person`, who has proved the address, or for somebody new. `inviter`: an address,
-    empty for an operator's."""
+    """What an invitation opens now: for `person`, who has proved the address, or for somebody new. `inviter`: an
+    address, empty for an operator's."""
 
     invitation: Invitation
     tenant: tenants.Tenant

@@ -264,8 +264,8 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     found = await _lock(ctx, db, sign_in, named) if named else None
     if named and found is None:
         return Outcome.WRONG
-    if named is None:
-        await people.lock_all(db, await signup.keys_of_taken(db, proved), or_closed=True)
+    if taken := await signup.keys_of_taken(db, proved):
+        await people.lock_all(db, taken, or_closed=True)
     if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
     if not (used := await compared.mark(db)):
@@ -273,7 +273,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     if found is not None:
         proved = await address_proof.proved(ctx, db, proved, factor.name, found, used)
     if sign_in.journey.makes_person and proved.person_id is None:
-        made = await signup.create(ctx, db, proved)
+        made = await signup.create(ctx, db, proved, taken)
         if made is None:
             return Outcome.WRONG
         proved = made
@@ -363,10 +363,10 @@ async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> Sign
         return sign_in if await _lock(ctx, db, sign_in, sign_in.person_id, *others) else None
     if not signup.begins_unnamed(sign_in):
         return None
-    makers = invitation_link.keys_of(sign_in.data, sign_in.tenant_id)
-    await people.lock_all(db, {*makers, *others, *await signup.keys_of_taken(db, sign_in)}, or_closed=True)
+    makers, taken = invitation_link.keys_of(sign_in.data, sign_in.tenant_id), await signup.keys_of_taken(db, sign_in)
+    await people.lock_all(db, {*makers, *others, *taken}, or_closed=True)
     await tenants.share_row(db, sign_in.tenant_id)
-    return await signup.create(ctx, db, sign_in)
+    return await signup.create(ctx, db, sign_in, taken)
 
 
 # -- finish ----------------------------------------------------------------------------------------
@@ -489,7 +489,7 @@ def _proved(ctx: Ctx, sign_in: SignIn, enough: Enough, carrier: sessions.Kind) -
 
 
 def may_remember(sign_in: SignIn) -> int:
-    """For how many days this browser can be remembered after this sign-in; 0: not at all, as by a mailed backup code."""
+    """For how many days this browser can be remembered after this sign-in; 0: not at all. No mailed code does."""
     unmailed = tuple(one for one in sign_in.proofs if not one.endswith(MAILED))
     is_plain = sign_in.journey is SIGN_IN and sign_in.rules.least_acr == AAL1
     return sign_in.rules.remember_days if is_plain and policy.shows_two(sign_in.rules, unmailed) else 0

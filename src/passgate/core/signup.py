@@ -8,6 +8,7 @@ reveals whether an address is taken before the end of a sign-up that proves it l
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -107,12 +108,12 @@ def _takes(sign_in: SignIn) -> bool:
     return sign_in.journey.makes_person and not is_later(sign_in) and "new_tenant" not in sign_in.data
 
 
-async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
+async def create(ctx: Ctx, db: Db, sign_in: SignIn, locked: Collection[people.Key]) -> SignIn | None:
     """Create the person, in the transaction that took the code, or take over an account of the address that nobody has
-    proved. Of several sign-ups of one address the first proof wins, and only its own password is stored; None for the
-    others. One that an invitation began gives its roles, or raises InvitationInvalid; any other raises SignupClosed if
-    the tenant was closed since it began. One that proves its address later raises ProofMissing if the address is not
-    free."""
+    proved, if it is among those that the caller has `locked` (`keys_of_taken`). Of several sign-ups of one address the
+    first proof wins, and only its own password is stored; None for the others. One that an invitation began gives its
+    roles, or raises InvitationInvalid; any other raises SignupClosed if the tenant was closed since it began. One that
+    proves its address later raises ProofMissing if the address is not free."""
     tenant_id, role, invitation = sign_in.tenant_id, "user", sign_in.data.get("invitation")
     if not invitation:
         joined = await tenants.by_id(ctx, db, tenant_id)  # of a new tenant: `main`
@@ -124,7 +125,7 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
             raise TenantNameTaken
         tenant_id, role = made, "owner"
         await record(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
-    person_id = await _created(ctx, db, sign_in, tenant_id) or await _taken_over(ctx, db, sign_in)
+    person_id = await _created(ctx, db, sign_in, tenant_id) or await _taken_over(ctx, db, sign_in, locked)
     if person_id is None:
         return None
     if invitation:
@@ -152,15 +153,17 @@ async def _created(ctx: Ctx, db: Db, sign_in: SignIn, tenant_id: str) -> str | N
     return made
 
 
-async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn) -> str | None:
-    """The id of the account that had the address without a proof; None if there is none. Its profile is that of the
-    sign-up now; a username goes if whoever claimed the address has chosen it."""
+async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn, locked: Collection[people.Key]) -> str | None:
+    """The id of the account that had the address without a proof; None if there is none, or one that came after the
+    locks. Its profile is that of the sign-up now, but an invitation brings none, and leaves what an admin has set; a
+    username goes if whoever claimed the address has chosen it."""
     if not _takes(sign_in):
         return None
-    found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key)
+    found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key, locked)
     if found is None or not await address_proof.take(ctx, db, found, address_proof.Exempt(sign_in=sign_in.id)):
         return None
-    await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
+    if found["claimed_at"] is not None or "invitation" not in sign_in.data:
+        await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
     if found["claimed_at"] is not None and found["username"]:
         await people.set_username(ctx, db, found["tenant_id"], found["id"], None)
         about: dict[str, Any] = {"tenant_id": found["tenant_id"], "subject_id": found["id"]}
