@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from passgate.core import account, invitations, known, signin, signup, starts, user_changes
-from passgate.core.ctx import Ctx, Operator
+from passgate.core import (
+    account,
+    binding,
+    budgets,
+    enrolment,
+    invitations,
+    known,
+    signin,
+    signup,
+    starts,
+    tokens,
+    user_changes,
+)
+from passgate.core.ctx import Ctx, Operator, Origin
+from passgate.core.policy import Need
 from passgate.core.starts import Started
+from passgate.errors import PassgateError, ProofMissing, Refusal
 from passgate.store.tables import person
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -142,3 +157,156 @@ async def test_an_account_that_came_after_the_locks_is_not_taken_in_that_transac
     assert (await row_of(lite))["email_verified_at"] is None
     assert await owner.go_on(opened) is not None
     assert await who.actor() is None
+
+
+# -- mails -------------------------------------------------------------------------------------------
+
+LIMIT = budgets.MAILS_AN_HOUR_OF_OWNERS
+
+
+async def _me(who: Visitor) -> Ctx:
+    actor = await who.actor()
+    assert actor is not None
+    return who.ctx.acting(actor)
+
+
+async def displays_the_app(who: Visitor) -> str:
+    assert await who.add_app()
+    mine = await _me(who)
+    for _ in range(2 * LIMIT):
+        await enrolment.totp_again(mine)
+    return "factor_displayed"
+
+
+async def presents_refresh_tokens_twice(who: Visitor) -> str:
+    for _ in range(2 * LIMIT):
+        started = await starts.sign_in(who.ctx, EMAIL, None)
+        await signin.prove(who.ctx, started.handle, "password", who.passwords[-1])
+        done = await signin.finish(who.ctx, started.handle, carrier="jwt")
+        assert done.pair is not None
+        await tokens.refresh(who.ctx, done.pair.refresh_token)
+        with pytest.raises(PassgateError):
+            await tokens.refresh(who.ctx, done.pair.refresh_token)
+    return "refresh_reused"
+
+
+async def changes_the_browser(who: Visitor) -> str:
+    for _ in range(2 * LIMIT):
+        assert await who.sign_in() is not None
+        actor = await who.actor()
+        assert actor is not None
+        with pytest.raises(PassgateError):
+            await binding.checked(replace(who.ctx, origin=Origin(who.ip, "Other", "OS")), actor)
+    return "client_changed"
+
+
+async def turns_a_counter_back(who: Visitor) -> str:
+    assert await who.add_passkey()
+    key = who.keys[-1]
+    for turn in range(2 * LIMIT + 1):
+        started = await starts.sign_in(who.ctx, EMAIL, None)
+        options = await signin.challenge(who.ctx, started.handle, "passkey")
+        for one in key.credentials:
+            one.counter = 1 if turn else 50
+        with suppress(Refusal):
+            await signin.prove(who.ctx, started.handle, "passkey", key.get(options, who.ctx.settings.url))
+    return "passkey_counter"
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [displays_the_app, presents_refresh_tokens_twice, changes_the_browser, turns_a_counter_back],
+    ids=lambda one: one.__name__,
+)
+async def test_whoever_has_a_claimed_account_floods_no_mailbox(lite: The, flood: Any) -> None:
+    folk = Folk(lite)
+    rules: dict[str, Any] = {"totp_shown_again": True, "on_client_change": "end", "first": ["password", "passkey"]}
+    await rule(lite, **{**LATER, **rules})
+    who = attacker(folk)
+    assert await who.sign_up() is not None
+    kind = await flood(who)
+    sent = await mailed(folk)
+    assert 0 < sent[kind] <= LIMIT
+    assert sent.total() == LIMIT + 1, "and the one that says that there is an account"
+    assert "mail:held" in await lite.events()
+
+
+async def test_nor_by_leaving_the_address_again_and_again(lite: The) -> None:
+    """The mail goes to an address that the account does not have any more."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    for number in range(LIMIT + 3):
+        who = Visitor(folk, EMAIL, f"attacker{number}@example.com", f"203.0.113.{number}")
+        await who.sign_up()
+        if await who.actor() is not None:
+            assert await who.change_address()
+        if number == 2:
+            lite.clock.forward(1800)
+    assert 0 < (await mailed(folk))["address_changed"] <= LIMIT
+
+
+async def test_an_admin_who_moves_accounts_through_a_mailbox(lite: The) -> None:
+    folk = Folk(lite)
+    for number in range(2 * LIMIT):
+        made = await user_changes.create(operator(folk), EMAIL, secret=None, profile=None, roles=["user"])
+        change = user_changes.Change(email=f"other{number}@example.com")
+        await user_changes.change(operator(folk), made["id"], change)
+    assert (await mailed(folk))["address_changed"] == LIMIT
+
+
+async def test_a_proved_address_hears_of_everything(lite: The) -> None:
+    folk = Folk(lite)
+    await rule(lite, totp_shown_again=True)
+    who = victim(folk)
+    assert await who.sign_up() is not None
+    await displays_the_app(who)
+    assert (await mailed(folk))["factor_displayed"] == 2 * LIMIT
+
+
+# -- no claim goes unmentioned -----------------------------------------------------------------------
+
+
+async def by_the_address(folk: Folk, who: Visitor) -> None:
+    """A stranger's mails of an hour."""
+    for _ in range(folk.ctx.settings.mail.per_hour):
+        await starts.recover(who.ctx, EMAIL, None)
+
+
+async def by_the_network(folk: Folk, who: Visitor) -> None:
+    for number in range(folk.ctx.settings.limit.stranger_mails):
+        await starts.recover(who.ctx, f"nobody{number}@example.net", None)
+
+
+@pytest.mark.parametrize("use_up", [by_the_address, by_the_network], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("by_passkey", [False, True])
+async def test_without_a_mail_to_its_reader_there_is_no_claim(lite: The, use_up: Any, by_passkey: bool) -> None:
+    """The sign-up goes on as one that proves its address first, and that gets no more mails either."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, first=["passkey", "password"])
+    who = attacker(folk)
+    await use_up(folk, who)
+    before = await mailed(folk)
+    assert await who.sign_up(by_passkey=by_passkey) is None
+    assert await lite.rows(person) == []
+    assert await mailed(folk) == before
+    assert "mail:held" in await lite.events()
+    lite.clock.forward(3601)
+    assert await who.sign_up(by_passkey=by_passkey) is not None
+    assert (await mailed(folk))["address_claimed"] == 1
+
+
+async def test_it_goes_on_with_a_code_once_there_are_mails_again(lite: The) -> None:
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    owner = victim(folk)
+    await by_the_address(folk, attacker(folk))
+    lite.clock.forward(3500)
+    started = await starts.sign_up(owner.ctx, EMAIL, OWN, None, None, None)
+    with pytest.raises(ProofMissing) as refused:
+        await signin.finish(owner.ctx, started.handle, carrier="bearer")
+    assert refused.value.need == [["email_code"]]
+    lite.clock.forward(200)
+    asked = Started(started.handle, Need((("email_code",),)), started.expires_at)
+    assert await owner.go_on(asked) is not None
+    found = await row_of(lite)
+    assert (found["email_verified_at"] is None, found["claimed_at"]) == (False, None)

@@ -119,8 +119,9 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     if not await undo.is_returning(ctx, db, found["tenant_id"], found["id"], at, proved):
         back = await undo_link.issue(ctx, db, found, Change.ADDRESS, rows, proved)
     await record(ctx, db, Event.ADDRESS_CHANGED, personal={"email": at.text, "email_before": found["email"]})
-    for to, link in ((found["email"], back), (at.text, None)):
-        await mail.enqueue(ctx, db, tenant.id, Change.ADDRESS.value, to, service=tenant.display_name, link=link)
+    kind, service = Change.ADDRESS.value, tenant.display_name
+    await mail.enqueue(ctx, db, tenant.id, kind, found["email"], service=service, link=back, person=found)
+    await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=service)
     return True
 
 

@@ -407,7 +407,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         if before.person_id is None:
-            await signup.notify(ctx, db, sign_in)
+            await signup.notify(ctx, db, before)
         await record(
             ctx,
             db,

@@ -174,7 +174,8 @@ async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn, locked: Collection[peop
 
 def _not_free(ctx: Ctx, sign_in: SignIn) -> ProofMissing:
     """The address has to be proved after all, as it has to where that comes first: its mail is the same for an address
-    that is claimed and for one that is proved, as far as anybody but its reader sees."""
+    that is claimed, for one that is proved, and for one that gets no more mails, as far as anybody but its reader
+    sees."""
 
     async def ask(db: Db) -> None:
         await announce(ctx, db, await pending.with_data(ctx, db, sign_in, later=None, person=None))
@@ -184,10 +185,12 @@ def _not_free(ctx: Ctx, sign_in: SignIn) -> ProofMissing:
 
 async def notify(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """Say to the reader of the mailbox that somebody has an account with it now, and how to take it. Last of all,
-    because it debits budgets (`action`)."""
+    because it debits budgets (`action`). `sign_in`: as it was before anybody was named. If no mail may be sent now,
+    there is no account either: raises ProofMissing."""
     if not is_later(sign_in):
         return
     tenant_id, key = sign_in.tenant_id, sign_in.email_key
     tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, identifier_key=key)
-    if await budgets.mail(ctx, db, tenant_id, key, tries, is_seen=False):
-        await mail.enqueue(ctx, db, tenant_id, "address_claimed", sign_in.email, service=sign_in.service)
+    if not await budgets.mail(ctx, db, tenant_id, key, tries, is_seen=False):
+        raise _not_free(ctx, sign_in)
+    await mail.enqueue(ctx, db, tenant_id, "address_claimed", sign_in.email, service=sign_in.service)

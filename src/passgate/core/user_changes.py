@@ -173,9 +173,9 @@ async def _move(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at:
     about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
     personal = {"email": at.text, "email_before": found["email"]}
     await record(ctx, db, Event.ADDRESS_CHANGED, **about, personal=personal)
-    for to, undo in ((found["email"], link), (at.text, None)):
-        kind = undo_link.Change.ADDRESS.value
-        await mail.enqueue(ctx, db, tenant.id, kind, to, service=tenant.display_name, link=undo)
+    kind, service = undo_link.Change.ADDRESS.value, tenant.display_name
+    await mail.enqueue(ctx, db, tenant.id, kind, found["email"], service=service, link=link, person=found)
+    await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=service)
 
 
 async def _replace_password(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, stored: Stored) -> None:
