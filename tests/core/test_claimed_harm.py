@@ -6,16 +6,20 @@ Not here: what ends with the first proof (`test_address_proof`) and what stays (
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from passgate.core import (
     account,
+    address,
     binding,
     budgets,
     enrolment,
@@ -24,13 +28,14 @@ from passgate.core import (
     signin,
     signup,
     starts,
+    throttle,
     tokens,
     user_changes,
 )
 from passgate.core.ctx import Ctx, Operator, Origin
 from passgate.core.policy import Need
 from passgate.core.starts import Started
-from passgate.errors import PassgateError, ProofMissing, Refusal
+from passgate.errors import PassgateError, ProofMissing, Refusal, Throttled
 from passgate.store.tables import person
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
@@ -310,3 +315,116 @@ async def test_it_goes_on_with_a_code_once_there_are_mails_again(lite: The) -> N
     assert await owner.go_on(asked) is not None
     found = await row_of(lite)
     assert (found["email_verified_at"] is None, found["claimed_at"]) == (False, None)
+
+
+# -- guesses and locks -------------------------------------------------------------------------------
+
+
+async def refused(act: Callable[[], Awaitable[Any]], the: The, times: int) -> None:
+    """So often, however long it takes."""
+    while times:
+        try:
+            await act()
+        except Throttled as busy:
+            the.clock.forward(busy.retry_after)
+        except PassgateError:
+            times -= 1
+        else:
+            pytest.fail("it was right")
+
+
+MAILED = {"second_among": ["totp", "email_code"], "mailed_second_factor": "enrolled"}
+
+
+async def test_a_new_claim_begins_no_new_day_of_guesses(lite: The) -> None:
+    """Of the code that turns mailed codes on, which would prove the address."""
+    folk = Folk(lite)
+    await rule(lite, **LATER, **MAILED)
+    for turn in range(2):
+        who = attacker(folk)
+        assert await who.sign_up() is not None
+        mine = await _me(who)
+        await enrolment.offer(mine, "email_code")
+        if not turn:
+            right = str(await victim(folk).code("factor_code"))
+            wrong = f"{(int(right) + 1) % 10**8:08d}"
+            await refused(partial(enrolment.prove, mine, "email_code", wrong), lite, budgets.CODES_A_DAY)
+            assert await who.delete()
+    sent = (await mailed(folk))["factor_code"]
+    assert sent == 1, "the second claim gets no code"
+    lite.clock.forward(24 * 3600)
+    again = attacker(folk)
+    again.passwords = who.passwords
+    assert await again.sign_in() is not None
+    await enrolment.offer(await _me(again), "email_code")
+    assert (await mailed(folk))["factor_code"] == 2
+
+
+async def test_nor_does_one_more_account_that_moves_to_it(lite: The) -> None:
+    """Wrong codes for a new address count for that address, whoever wants it."""
+    folk = Folk(lite)
+    for turn in range(2):
+        mine = folk.acting(await folk.create())
+        await address.start(mine, EMAIL)
+        if not turn:
+            right = str(await victim(folk).code("address_code"))
+            wrong = f"{(int(right) + 1) % 10**8:08d}"
+            await refused(partial(address.prove, mine, wrong), lite, budgets.CODES_A_DAY)
+    assert (await mailed(folk))["address_code"] == 1
+    await address.start(mine, "other@example.com")
+    assert (await mailed(folk, "other@example.com"))["address_code"] == 1
+
+
+async def wrong_passwords_in_a_session(folk: Folk, who: Visitor) -> None:
+    started: list[Started] = []
+
+    async def one() -> None:
+        if not started or len(started) % 5 == 0:
+            started.append(await starts.step_up(await _me(who), None))
+        await signin.prove(who.ctx, started[-1].handle, "password", "wrong wrong wrong wrong")
+
+    for _ in range(2):
+        started.clear()
+        await refused(one, folk.the, budgets.SHARES[budgets.Kind.STEP_UP] // 2)
+
+
+async def wrong_passwords_of_strangers(folk: Folk, who: Visitor) -> None:
+    numbers = itertools.count(1)
+
+    async def one() -> None:
+        ctx = replace(who.ctx, origin=Origin(f"203.0.113.{next(numbers) % 250}", "x", "y"))
+        started = await starts.sign_in(ctx, EMAIL, None)
+        await signin.prove(ctx, started.handle, "password", "wrong wrong wrong wrong")
+
+    await refused(one, folk.the, budgets.SHARES[budgets.Kind.STRANGER])
+
+
+@pytest.mark.parametrize(
+    "lock", [wrong_passwords_in_a_session, wrong_passwords_of_strangers], ids=lambda one: one.__name__
+)
+async def test_locks_end_with_the_first_proof(lite: The, lock: Any) -> None:
+    folk = Folk(lite)
+    who, owner = await begun(folk), victim(folk)
+    await lock(folk, who)
+    assert "account:factor:locked" in await lite.events()
+    assert await owner.sign_up() is not None
+    mine = (await row_of(lite))["id"]
+    async with folk.ctx.read() as db:
+        assert await budgets.locked(folk.ctx, db, mine, ["password"]) == set()
+    assert await owner.step_up()
+    lite.clock.forward(1000)  # the waits of strangers are the address's, and end by time
+    assert await owner.sign_in() is not None
+
+
+async def test_waits_of_what_was_being_set_up_end_too(lite: The) -> None:
+    folk = Folk(lite)
+    who, owner = await begun(folk), victim(folk)
+    await enrolment.offer(await _me(who), "totp")
+    mine = await _me(who)
+    for _ in range(throttle.FREE):
+        with pytest.raises(PassgateError):
+            await enrolment.prove(mine, "totp", "000000")
+    with pytest.raises(Throttled):
+        await enrolment.prove(mine, "totp", "000000")
+    assert await owner.sign_up() is not None
+    assert await owner.add_app()

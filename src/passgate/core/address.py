@@ -50,7 +50,7 @@ async def start(ctx: Ctx, email: str) -> str:
         data = {"email": at.text, "email_key": at.key}
         mine = (ctx.person.tenant_id, _CODE, ctx.person.person_id)
         is_sent = await budgets.mail_of_session(ctx, db, *ctx.person.key, at.key)
-        is_sent = await budgets.has_codes_left(ctx, db, _target(ctx)) and is_sent
+        is_sent = await budgets.has_codes_left(ctx, db, _target(ctx, at.key)) and is_sent
         code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free and is_sent, data=data)
         if is_sent:
             kind, tenant = "address_code" if is_free else "address_known", await _tenant(ctx, db, ctx.person.tenant_id)
@@ -93,7 +93,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
     refused = deferred(ctx, Event.ADDRESS_REFUSED)
     attempt = Attempt(
         tenant_id=ctx.person.tenant_id,
-        target=_target(ctx),
+        target=_target(ctx, to.get("email_key", "")),
         compare=compare,
         mark=mark,
         refused=lambda _compared: (refused,),
@@ -101,8 +101,9 @@ async def prove(ctx: Ctx, answer: str) -> None:
     await proof.prove(ctx, attempt)
 
 
-def _target(ctx: Ctx) -> Target:
-    return Target(Guess.MAILED, ctx.person.tenant_id, _CODE, ctx.person.person_id)
+def _target(ctx: Ctx, email_key: str) -> Target:
+    """Refused codes count for the mailbox they were sent to, whoever asks for them: an account more costs nothing."""
+    return Target(Guess.MAILED, ctx.person.tenant_id, _CODE, ctx.person.person_id, email_key)
 
 
 async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:

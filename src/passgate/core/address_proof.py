@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from passgate.core import access, credentials, mail, once, pending, people, recovery, tenants, undo_link
+from passgate.core import access, budgets, credentials, mail, once, pending, people, recovery, tenants, undo_link
 from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -115,6 +115,7 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     if sessions:
         await record(ctx, db, Event.SESSIONS_ENDED, **about, reason=REASON, count=sessions)
     await _notify_owners(ctx, db, found, roles)
+    await budgets.forget(db, key[1], tuple(ctx.factors.proofs))  # refusals and locks of whoever was in it
 
 
 async def _notify_owners(ctx: Ctx, db: Db, found: RowMapping, roles: Iterable[str]) -> None:

@@ -140,7 +140,7 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
 
     attempt = Attempt(
         tenant_id=ctx.person.tenant_id,
-        target=_target(ctx, name, set_up),
+        target=_target(ctx, name, set_up, who),
         compare=compare,
         mark=mark,
         refused=lambda compared: (deferred(ctx, Event.FACTOR_REFUSED, factor=name, **compared.facts),),
@@ -266,10 +266,11 @@ async def browsers(ctx: Ctx) -> list[dict[str, Any]]:
 # -- helpers ---------------------------------------------------------------------------------------
 
 
-def _target(ctx: Ctx, name: str, set_up: SetUp) -> Target:
-    """What a wrong first answer counts against."""
-    guess = Guess.MAILED if set_up.is_mailed else Guess.SET_UP
-    return Target(guess, ctx.person.tenant_id, name, ctx.person.person_id)
+def _target(ctx: Ctx, name: str, set_up: SetUp, who: Enrolling) -> Target:
+    """What a wrong first answer counts against: a mailed one against its mailbox, whoever claims that next."""
+    if set_up.is_mailed:
+        return email_code.target_of_set_up(who.tenant_id, who.person_id, people.address(who.email).key)
+    return Target(Guess.SET_UP, ctx.person.tenant_id, name, ctx.person.person_id)
 
 
 async def _count_new(ctx: Ctx, db: Db, proof: str) -> None:

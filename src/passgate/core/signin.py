@@ -294,9 +294,8 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
     if sign_in.person_id is None and not signup.begins_unnamed(sign_in):
         raise FactorNotOffered
-    person_id, email = "", sign_in.email
     if sign_in.person_id is None:
-        person_id = await signup.new_id(ctx, sign_in)
+        person_id, email = await signup.new_id(ctx, sign_in), sign_in.email
     else:
         async with ctx.read() as db:
             found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
