@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,12 +37,12 @@ from passgate.core.ctx import Ctx, Operator, Origin
 from passgate.core.policy import Need
 from passgate.core.starts import Started
 from passgate.errors import PassgateError, ProofMissing, Refusal, Throttled
-from passgate.store.tables import person
+from passgate.store.tables import credential, person
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
 from tests.core.claiming import EMAIL, LATER, attacker, begun, roles_of, row_of, victim
 from tests.core.visitor import Visitor, letters
-from tests.kit import The
+from tests.kit import The, running, settings_for
 from tests.web.browsing import rule
 
 OWN = "some umbrellas sang loudly"
@@ -428,3 +429,39 @@ async def test_waits_of_what_was_being_set_up_end_too(lite: The) -> None:
         await enrolment.prove(mine, "totp", "000000")
     assert await owner.sign_up() is not None
     assert await owner.add_app()
+
+
+# -- whose a password is -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["sign_up", "recovery", "an operator"])
+async def test_a_password_of_a_sign_in_is_ones_own(lite: The, by: str) -> None:
+    """Also where a program's script hands it on without a request, as an operator. Only what somebody sets for somebody
+    else is marked as given, and so replaced by the first proof."""
+    folk = Folk(lite)
+    await rule(lite, **LATER)
+    script = lite.gate.at(None, tenant="main")
+    if by == "an operator":
+        await script.users.create(email=EMAIL, password=OWN, roles=["user"])
+    elif by == "sign_up":
+        started = await script.signin.signup(email=EMAIL, password=OWN)
+        await script.signin.finish(started.handle, carrier="bearer")
+    else:
+        await folk.create(EMAIL, hashed=None)
+        started = await script.signin.recover(email=EMAIL)
+        await script.signin.prove(started.handle, factor="email_code", answer=str(await victim(folk).code()))
+        await script.signin.prove(started.handle, factor="password", answer=OWN)
+    [made] = [row for row in await lite.rows(credential) if row["kind"] == "password"]
+    assert json.loads(made["data"]).get("given", False) == (by == "an operator")
+
+
+async def test_how_often_one_network_has_an_account_erased_at_once(tmp_path: Path) -> None:
+    """Each erasure empties the database's log. A claim costs one of the network's mails, also once it is deleted."""
+    async with running(settings_for(tmp_path, limit={"stranger_mails": 3}, erase={"wait": "7d"})) as the:
+        folk = Folk(the)
+        await rule(the, **LATER)
+        for number in range(6):
+            who = attacker(folk, f"victim{number}@example.com")
+            await who.sign_up()
+            await who.delete()
+        assert (await the.events()).count("account:deleted") == 3

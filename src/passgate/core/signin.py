@@ -35,7 +35,7 @@ from passgate.core import (
 from passgate.core import known as browsers
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
-from passgate.core.ctx import Ctx, Person
+from passgate.core.ctx import Ctx, Person, Stranger
 from passgate.core.events import Event
 from passgate.core.factor import (
     MAILED,
@@ -325,11 +325,11 @@ async def offered(ctx: Ctx, handle: str, name: str) -> dict[str, Any] | None:
 
 async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) -> Attempt[Decision]:
     """Enrolment inside a sign-in: the first factor of a sign-up, the new one of a recovery, a required second factor.
-    Decided again with the person locked: only one of two pending sign-ins can set up a kind the person has none of."""
+    Decided again with the person locked: of two, one sets up a kind. It is their own, also if a script hands it on."""
     who, set_up = await _enrolling(ctx, sign_in), _set_up_of(factor)
 
     async def compare(ctx: Ctx, _is_closed: bool) -> Compared:
-        return await set_up.accept(ctx.queued(Queue.OWNERS), who, answer)
+        return await set_up.accept(replace(ctx.queued(Queue.OWNERS), principal=Stranger()), who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         named = await _named(ctx, db, sign_in)
