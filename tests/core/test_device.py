@@ -180,6 +180,21 @@ async def test_only_two_factors_are_remembered(the: The) -> None:
     assert (await signin.finish(folk.ctx, stepping.handle, remember=True, carrier="cookie")).browser is None
 
 
+async def test_a_mailed_backup_code_remembers_nothing(the: The) -> None:
+    """It shows no more than the mailbox, which would then stand for the app for many days."""
+    folk = Folk(the)
+    actor = await folk.create()
+    await folk.add_app(actor)
+    for is_mailed in (True, False):
+        await policy(the, recovery_codes={"mailed": is_mailed})
+        [code, *_] = await folk.add_codes(actor)
+        begun = await starts.sign_in(folk.elsewhere, await folk.email(actor), None)
+        await signin.prove(folk.elsewhere, begun.handle, "password", PASSWORD)
+        assert isinstance(await signin.prove(folk.elsewhere, begun.handle, "recovery_code", code), Enough)
+        finished = await signin.finish(folk.elsewhere, begun.handle, remember=True, carrier="cookie")
+        assert (finished.browser is None) == is_mailed
+
+
 async def test_a_waived_sign_in_is_not_remembered_again(the: The) -> None:
     """The days count from the sign-in with two factors and not from the last use. The use itself is recorded."""
     anna = await remembered(the)

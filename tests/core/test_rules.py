@@ -159,6 +159,8 @@ def test_members_that_are_left_out_stay() -> None:
         ({}, []),
         ({"password_alone": 15, "password_checks": "full"}, []),
         ({"password_alone": 14}, ["password_alone"]),
+        ({"password_beside": 8}, []),
+        ({"password_beside": 7}, ["password_beside"]),
         ({"password_checks": "length"}, ["password_checks"]),
         ({"password_checks": "of a later version"}, ["password_checks"]),
         ({"password_alone": 6, "password_checks": "length"}, ["password_alone", "password_checks"]),

@@ -20,6 +20,7 @@ from passgate.store.tables import credential, ticket
 from passgate.world import SECOND
 from tests.core.having import (
     add_app,
+    add_codes,
     begun,
     code_of_app,
     me,
@@ -283,6 +284,34 @@ async def test_it_is_displayed_after_a_fresh_proof_of_the_app_itself(lite: The) 
     await prove_each(lite, handle, ("totp", code_of_app(lite, secret)))
     fresh = Person(anna.email, anna.password, token_of(await lite.finish(handle)))
     assert (await me(lite, "POST", "totp/show", fresh)).status_code == 200
+
+
+async def test_a_backup_code_displays_no_app(lite: The) -> None:
+    """Else one code that somebody found would be a copy of the app for good."""
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    [code, *_] = await add_codes(lite, anna)
+    await policy(lite, totp_shown_again=True)
+    lite.clock.forward(3600)
+    finder = await signed_in(lite, anna, ("recovery_code", code))
+    refused = await me(lite, "POST", "totp/show", finder)
+    assert (refused.status_code, code_of(refused)) == (401, "insufficient_user_authentication")
+    assert "account:factor:displayed" not in await lite.events()
+    assert (await me(lite, "POST", "recovery-codes", finder)).status_code == 201, "all else counts it as fresh"
+    owner = await signed_in(lite, anna, ("totp", code_of_app(lite, secret)))
+    assert (await me(lite, "POST", "totp/show", owner)).status_code == 200
+
+
+async def test_a_proof_of_the_app_before_displays_none_that_replaced_it(lite: The) -> None:
+    anna = await lite.person()
+    secret = await add_app(lite, anna)
+    await policy(lite, totp_shown_again=True)
+    one = await signed_in(lite, anna, ("totp", code_of_app(lite, secret)))
+    lite.clock.forward(totp.PERIOD)
+    other = await signed_in(lite, anna, ("totp", code_of_app(lite, secret)))
+    await add_app(lite, other)
+    assert code_of(await me(lite, "POST", "totp/show", one)) == "insufficient_user_authentication"
+    assert (await me(lite, "POST", "totp/show", other)).status_code == 200
 
 
 async def test_without_an_app_there_is_nothing_to_show(lite: The) -> None:

@@ -103,6 +103,7 @@ async def test_production_does_not_store_them(tmp_path: Path, database_url: str 
     ("rules", "codes"),
     [
         ({"password_alone": 14}, ["PASSWORD_SHORT"]),
+        ({"password_beside": 7}, ["PASSWORD_SHORT"]),
         ({"password_checks": "length"}, ["PASSWORD_UNCHECKED"]),
         (WEAK, ["PASSWORD_SHORT", "PASSWORD_UNCHECKED"]),
         ({"password_alone": 16, "password_checks": "full"}, []),

@@ -241,7 +241,8 @@ async def exported(ctx: Ctx) -> dict[str, Any]:
 
 async def delete(ctx: Ctx) -> None:
     """Close the account at once, and erase it after `ERASE__WAIT`; until then its owner can restore it. Without a
-    waiting period it is erased now; so is one whose address was only claimed, which nobody could restore."""
+    waiting period it is erased now; so is one whose address was only claimed, which nobody could restore. Emptying the
+    log for that is bounded: such an account costs its network one of the mails of an hour (`signup.notify`)."""
     await fresh(ctx)
     wait = ctx.settings.erase.waiting(ctx.settings)
     async with action(ctx, heavy=True) as acting:

@@ -53,7 +53,7 @@ async def start(ctx: Ctx, email: str) -> str:
         data = {"email": at.text, "email_key": at.key}
         mine = (ctx.person.tenant_id, _CODE, ctx.person.person_id)
         is_sent = await budgets.mail_of_session(ctx, db, *ctx.person.key, at.key)
-        is_sent = await budgets.has_codes_left(ctx, db, _target(ctx)) and is_sent
+        is_sent = await budgets.has_codes_left(ctx, db, _target(ctx, at.key)) and is_sent
         code = await mailed_code.issue(ctx, db, *mine, is_meant=is_free and is_sent, data=data)
         if is_sent:
             kind = "address_code" if is_free else "address_known"
@@ -98,7 +98,7 @@ async def prove(ctx: Ctx, answer: str) -> None:
     refused = deferred(ctx, Event.ADDRESS_REFUSED)
     attempt = Attempt(
         tenant_id=ctx.person.tenant_id,
-        target=_target(ctx),
+        target=_target(ctx, to.get("email_key", "")),
         compare=compare,
         mark=mark,
         refused=lambda _compared: (refused,),
@@ -107,8 +107,9 @@ async def prove(ctx: Ctx, answer: str) -> None:
     await proof.prove(ctx, attempt)
 
 
-def _target(ctx: Ctx) -> Target:
-    return Target(Guess.MAILED, ctx.person.tenant_id, _CODE, ctx.person.person_id)
+def _target(ctx: Ctx, email_key: str) -> Target:
+    """Refused codes count for the mailbox they were sent to, whoever asks for them: an account more costs nothing."""
+    return Target(Guess.MAILED, ctx.person.tenant_id, _CODE, ctx.person.person_id, email_key)
 
 
 async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
@@ -127,8 +128,9 @@ async def _move(ctx: Ctx, db: Db, found: Any, at: Address) -> bool:
     if not await undo.is_returning(ctx, db, found["tenant_id"], found["id"], at, proved):
         back = await undo_link.issue(ctx, db, found, Change.ADDRESS, rows, proved)
     await record(ctx, db, Event.ADDRESS_CHANGED, personal={"email": at.text, "email_before": found["email"]})
-    for to, link in ((found["email"], back), (at.text, None)):
-        await mail.enqueue(ctx, db, tenant.id, Change.ADDRESS.value, to, service=tenant.display_name, link=link)
+    kind, service = Change.ADDRESS.value, tenant.display_name
+    await mail.enqueue(ctx, db, tenant.id, kind, found["email"], service=service, link=back, person=found)
+    await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=service)
     return True
 
 

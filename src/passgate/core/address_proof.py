@@ -18,6 +18,7 @@ from sqlalchemy import RowMapping
 
 from passgate.core import (
     access,
+    budgets,
     credentials,
     erasure,
     invitation_link,
@@ -175,6 +176,7 @@ async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, move
     await _notify_owners(ctx, db, found, roles)
     if left.carrier:
         await _notify_of_ended(ctx, db, found, moved_to or found["email"], {kind for _, kind in ended})
+    await budgets.forget(db, key[1], tuple(ctx.factors.proofs))  # refusals and locks of whoever was in it
 
 
 async def _clear(ctx: Ctx, db: Db, found: RowMapping) -> None:

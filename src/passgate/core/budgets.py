@@ -36,7 +36,7 @@ SHARES = {Kind.STRANGER: 70, Kind.KNOWN: 20, Kind.STEP_UP: 10}
 """Consecutive refusals of one authenticator by each kind; a used-up share closes it for that kind. Together a hundred,
 after which it is disabled (NIST SP 800-63B-4 §3.2.2)."""
 CODES_A_DAY = 50
-"""Refused mailed codes of one account and purpose; after that mails carry only a link."""
+"""Refused mailed codes of one mailbox and purpose; after that mails carry only a link."""
 MAILS_AN_HOUR_OF_OWNERS = 5
 INVITATIONS_AN_HOUR, INVITATIONS_OF_ADDRESS = 100, 5
 """Mailed in an hour by one person, and to one address."""
@@ -151,7 +151,7 @@ async def spend(ctx: Ctx, db: Db, target: Target, tries: Who) -> Spent:
         case Guess.NOT:
             return Spent(tries, windows=windows)
         case Guess.SET_UP:
-            key, day = f"w:set_up_{target.name}:{target.person_id}", ctx.now() + DAY * SECOND
+            key, day = _set_up_key(target.name, target.person_id), ctx.now() + DAY * SECOND
             step = await throttle.climb(ctx, db, key, expires_at=day)
             return Spent(tries, wait=step.wait, windows=windows, ladder=(key, step))
         case Guess.MAILED:
@@ -225,8 +225,9 @@ async def locked(ctx: Ctx, db: Db, person_id: str, names: Iterable[str]) -> set[
 
 
 async def forget(db: Db, person_id: str, names: tuple[str, ...]) -> None:
-    """Delete the counters of an erased person's authenticators."""
-    await throttle.reset(db, [f"n:{kind}:{name}:{person_id}" for kind in Kind for name in names])
+    """Delete the counters of a person's authenticators: they are erased, or somebody else has the account now."""
+    counts = [f"n:{kind}:{name}:{person_id}" for kind in Kind for name in names]
+    await throttle.reset(db, [*(_set_up_key(name, person_id) for name in names), *counts])
 
 
 # -- a start ---------------------------------------------------------------------------------------
@@ -453,6 +454,11 @@ def _ladder_key(ctx: Ctx, target: Target) -> str:
     Where nothing was typed, a proof has named the person."""
     whose = address_mac(ctx, target.tenant_id, target.identifier_key) if target.identifier_key else target.person_id
     return f"w:{target.name}:{whose}"
+
+
+def _set_up_key(name: str, person_id: str | None) -> str:
+    """The waits of first answers to what is being set up."""
+    return f"w:set_up_{name}:{person_id}"
 
 
 def mailed_key(ctx: Ctx, target: Target) -> str:

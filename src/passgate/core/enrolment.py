@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from passgate.core import account, address_proof, budgets, credentials, mail, people, policy, proof, sessions, tenants
 from passgate.core.action import ANYBODY, Ends, action, within
 from passgate.core.audit import deferred, record
@@ -16,12 +18,13 @@ from passgate.core.budgets import Guess, Target
 from passgate.core.credentials import BROWSER
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import NEW, Answer, Compared, Enrolling, Factor, SetUp
+from passgate.core.factor import NEW, Answer, Compared, Enrolling, Factor, SetUp, names_of
 from passgate.core.factors import device, email_code, passkey, password, recovery_code, totp
 from passgate.core.proof import Attempt, Outcome, Right
+from passgate.core.rules import Rules
 from passgate.core.signin import checked_answer
 from passgate.core.tenants import Tenant
-from passgate.errors import Conflict, Invalid, NotFound, SessionEnded
+from passgate.errors import Conflict, Invalid, NotFound, SessionEnded, StepUpNeeded
 from passgate.store import Db
 
 LONGEST_LABEL = 60
@@ -138,7 +141,7 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
 
     attempt = Attempt(
         tenant_id=ctx.person.tenant_id,
-        target=_target(ctx, name, set_up),
+        target=_target(ctx, name, set_up, who),
         compare=compare,
         mark=mark,
         refused=lambda compared: (deferred(ctx, Event.FACTOR_REFUSED, factor=name, **compared.facts),),
@@ -164,7 +167,8 @@ async def recovery_codes(ctx: Ctx) -> list[str]:
 
 
 async def totp_again(ctx: Ctx) -> dict[str, Any]:
-    """{otpauth_uri, secret} of the person's own live app, if the rules allow that; they are notified. NotFound."""
+    """{otpauth_uri, secret} of the person's own live app, if the rules allow that; they are notified. Asks for a recent
+    proof of that very app: else whoever has one backup code would have a lasting copy. NotFound, StepUpNeeded."""
     await account.fresh(ctx)
     who = await _who(ctx)
     async with action(ctx) as acting:
@@ -172,10 +176,19 @@ async def totp_again(ctx: Ctx) -> dict[str, Any]:
         rows = await credentials.of_kind(db, *ctx.person.key, totp.name)
         if not rows or not who.rules.totp_shown_again:
             raise NotFound
+        await _require_app(ctx, db, who.rules, rows[0])
         offered = totp.again(ctx, rows[0], who)
         await record(ctx, db, Event.FACTOR_DISPLAYED, factor=totp.name)
         await mail.enqueue(ctx, db, who.tenant_id, "factor_displayed", acting.person["email"], service=who.service)
     return offered
+
+
+async def _require_app(ctx: Ctx, db: Db, rules: Rules, app: RowMapping) -> None:
+    """Raise StepUpNeeded unless this session has proved the app lately, since it was set up."""
+    proofs, age = ctx.person.proofs, account.oldest(ctx, rules)
+    lately = [one for one in policy.recent(proofs, ctx.now(), age) if totp.name in names_of([one])]
+    if not any(proofs[one] >= app["created_at"] for one in lately):
+        raise StepUpNeeded(policy.own_level(ctx.factors, await credentials.kinds(db, *ctx.person.key)), age)
 
 
 # -- renaming and removing -------------------------------------------------------------------------
@@ -254,10 +267,11 @@ async def browsers(ctx: Ctx) -> list[dict[str, Any]]:
 # -- helpers ---------------------------------------------------------------------------------------
 
 
-def _target(ctx: Ctx, name: str, set_up: SetUp) -> Target:
-    """What a wrong first answer counts against."""
-    guess = Guess.MAILED if set_up.is_mailed else Guess.SET_UP
-    return Target(guess, ctx.person.tenant_id, name, ctx.person.person_id)
+def _target(ctx: Ctx, name: str, set_up: SetUp, who: Enrolling) -> Target:
+    """What a wrong first answer counts against: a mailed one against its mailbox, whoever claims that next."""
+    if set_up.is_mailed:
+        return email_code.target_of_set_up(who.tenant_id, who.person_id, people.address(who.email).key)
+    return Target(Guess.SET_UP, ctx.person.tenant_id, name, ctx.person.person_id)
 
 
 async def _count_new(ctx: Ctx, db: Db, proof: str) -> None:

@@ -44,7 +44,8 @@ async def erase(ctx: Ctx, db: Db, person: RowMapping) -> None:
     await audit.forget(db, tenant_id, person_id)
     await people.erase(db, tenant_id, person_id)
     await once.forget(db, tenant_id, person_id)
-    await invitation_link.forget(ctx, db, tenant_id, person["email_key"])
+    if person["email_verified_at"] is not None:  # else they may be for somebody else, who reads that mailbox
+        await invitation_link.forget(ctx, db, tenant_id, person["email_key"])
     await budgets.forget(db, person_id, tuple(ctx.factors.proofs))
     db.after_commit(ctx.services.erased.set)
 

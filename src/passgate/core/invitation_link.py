@@ -41,14 +41,13 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an invitation opens now: for `person`, who has the address already, or for somebody new, who takes over the
-    account `unproved` (an id) if somebody has claimed the address. `inviter`: an address, empty for an operator's."""
+    """What an invitation opens now: for `person`, who has proved the address, or for somebody new. `inviter`: an
+    address, empty for an operator's."""
 
     invitation: Invitation
     tenant: tenants.Tenant
     inviter: str
     person: RowMapping | None
-    unproved: str = ""
 
 
 def bound_to(ctx: Ctx, tenant_id: str, email_key: str) -> str:
@@ -84,14 +83,13 @@ async def find(ctx: Ctx, db: Db, token: str) -> Offer:
         raise InvitationInvalid
     invitation, tenant = await _valid(ctx, db, ticket)
     found = await people.by_key(db, invitation.tenant_id, invitation.at.key)
-    unproved = str(found["id"]) if found is not None and people.is_unproved(found) else ""
-    found = None if unproved else found
+    found = None if found is not None and people.is_unproved(found) else found
     if found is not None and not (people.is_live(found) and await _is_theirs(ctx, db, found)):
         raise InvitationInvalid
     if not await _roles(ctx, db, invitation, found["id"] if found else None):
         raise InvitationInvalid
     inviter = await people.by_id(db, invitation.tenant_id, invitation.maker) if invitation.maker else None
-    return Offer(invitation, tenant, inviter["email"] if inviter else "", found, unproved)
+    return Offer(invitation, tenant, inviter["email"] if inviter else "", found)
 
 
 async def _is_theirs(ctx: Ctx, db: Db, found: RowMapping) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from passgate import i18n, theme
 from passgate.core import budgets, invitation_link, mailed_link, people, tenants
 from passgate.core.ctx import Ctx
@@ -323,8 +325,16 @@ LETTERS: dict[str, Letter] = {
 }
 
 
-_OF_OWN_ACTIONS = frozenset({"factor_added", "factor_removed", "password_changed", "new_device", "recovery_code_used"})
-"""Kinds that somebody who has the account can cause as often as they like."""
+_COUNTED_ELSEWHERE = frozenset(
+    {
+        *("signup_code", "signin_code", "recovery_code", "factor_code", "address_code"),
+        *("signup_known", "recovery_none", "account_closing", "address_known", "address_claimed"),
+        *("signin_link", "recovery_asked", "factor_reset", "account_closed", "invitation"),
+    }
+)
+"""Kinds that are sent to an unproved address as often as to any: codes and what is sent in their place, which have
+budgets of their own, and links, which only somebody else can cause, or nobody twice. Somebody who has the account may
+cause any other as often as they like."""
 
 
 def render(
@@ -403,9 +413,9 @@ def _lives(ctx: Ctx) -> dict[str, Any]:
     return {"minutes": code // 60, "link_minutes": link // 60, "days": invitation // (24 * 3600)}
 
 
-async def _may_notify(ctx: Ctx, db: Db, tenant_id: str, to: str) -> bool:
+async def _may_notify(ctx: Ctx, db: Db, tenant_id: str, to: str, person: RowMapping | None) -> bool:
     key = people.address(to).key
-    found = await people.by_key(db, tenant_id, key)
+    found = person or await people.by_key(db, tenant_id, key)
     is_unproved = found is not None and found["email_verified_at"] is None
     return not is_unproved or await budgets.notice(ctx, db, tenant_id, key)
 
@@ -426,11 +436,13 @@ async def enqueue(
     erase_at: int = 0,
     inviter: str = "",
     codes: tuple[str, ...] = (),
+    person: RowMapping | None = None,
 ) -> None:
     """Insert a sealed mail into the outbox and wake the worker after the commit. To nobody (an empty `to`) it is the
     same work and the same row, emptied as after its delivery. Of what happens to an account whose address nobody has
-    proved, the reader of that mailbox hears so often an hour and no more."""
-    if kind in _OF_OWN_ACTIONS and not await _may_notify(ctx, db, tenant_id, to):
+    proved, the reader of that mailbox hears so often an hour and no more. `person`: the row of whoever had the address,
+    if the account has another one now."""
+    if kind not in _COUNTED_ELSEWHERE and not await _may_notify(ctx, db, tenant_id, to, person):
         return
     more: dict[str, Any] = {"what": what, "label": label, "left": left, "erase_at": erase_at, "inviter": inviter}
     more["codes"] = codes

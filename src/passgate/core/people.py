@@ -278,10 +278,11 @@ async def keys_at(db: Db, tenant_id: str, email_key: str) -> tuple[Key, ...]:
     return ((tenant_id, found["id"]),) if found is not None else ()
 
 
-async def lock_unproved(db: Db, tenant_id: str, email_key: str) -> RowMapping | None:
-    """Whose account of this address nobody has ever proved, locked."""
+async def lock_unproved(db: Db, tenant_id: str, email_key: str, locked: Collection[Key]) -> RowMapping | None:
+    """Whose account of this address nobody has ever proved, if it is one of those `locked` already: somebody who came
+    since would be locked after the tenant and others, against the order (`action`)."""
     seen = await by_key(db, tenant_id, email_key)
-    if seen is None or not is_unproved(seen):
+    if seen is None or not is_unproved(seen) or (tenant_id, seen["id"]) not in locked:
         return None
     found = (await lock_all(db, [(tenant_id, seen["id"])], or_closed=True)).get((tenant_id, seen["id"]))
     return found if found is not None and found["email_key"] == email_key and is_unproved(found) else None

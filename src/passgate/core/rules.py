@@ -22,8 +22,8 @@ PHR = "phr"
 """Phishing-resistant, the name in OpenID's EAP ACR Values."""
 SHORTEST_SESSION = 60
 """Seconds."""
-SHORTEST_ALONE = 15
-"""Characters of a password used alone in production (NIST SP 800-63B-4 §3.1.1.2)."""
+SHORTEST_ALONE, SHORTEST_BESIDE = 15, 8
+"""Characters of a password in production: used alone, and always with a second factor (NIST SP 800-63B-4 §3.1.1.2)."""
 LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each includes the requirements of the one before."""
 SIGNUP = ("open", "invite", "closed")
@@ -113,7 +113,10 @@ class Rules(BaseModel):
         description=f"Minimum length of a password used on its own. Less than {SHORTEST_ALONE} only in development",
     )
     password_beside: int = Field(
-        8, ge=8, le=64, description="Minimum length of a password always used with a second factor"
+        SHORTEST_BESIDE,
+        ge=SHORTEST_BESIDE,
+        le=64,
+        description="Minimum length of a password always used with a second factor",
     )
     totp_window: int = Field(1, ge=0, le=2, description="Steps of 30 s before and after in which a code is accepted")
     totp_at_once: bool = Field(False, description="Turn on an authenticator app without its first code")
@@ -208,9 +211,10 @@ class Rules(BaseModel):
         return [name for name in changed if name in may and not set(getattr(self, name)) <= set(may[name])]
 
     def in_production(self) -> Rules:
-        """The same without the weak rules for passwords that only development may have."""
-        alone = max(self.password_alone, SHORTEST_ALONE)
-        return self.model_copy(update={"password_alone": alone, "password_checks": FULL})
+        """The same without the weak rules for passwords that only development may have, or that only a table has."""
+        alone, beside = max(self.password_alone, SHORTEST_ALONE), max(self.password_beside, SHORTEST_BESIDE)
+        given = {"password_alone": alone, "password_beside": beside, "password_checks": FULL}
+        return self.model_copy(update=given)
 
     def shortest_password(self, factors: Factors) -> int:
         """15 if a password may be the only factor, 8 if another is always required (NIST SP 800-63B-4 §3.1.1.2). A
@@ -231,9 +235,11 @@ class Weak:
 
 def weak_passwords(stored: Mapping[str, Any]) -> list[Weak]:
     """What production neither stores nor serves of a tenant's stored rules (NIST SP 800-63B-4 §3.1.1.2)."""
-    found, length = list[Weak](), stored.get("password_alone")
-    if isinstance(length, int) and length < SHORTEST_ALONE:
-        found.append(Weak("PASSWORD_SHORT", "password_alone", f"{SHORTEST_ALONE} or more"))
+    found = list[Weak]()
+    for name, least in (("password_alone", SHORTEST_ALONE), ("password_beside", SHORTEST_BESIDE)):
+        length = stored.get(name)
+        if isinstance(length, int) and length < least:
+            found.append(Weak("PASSWORD_SHORT", name, f"{least} or more"))
     if stored.get("password_checks", FULL) != FULL:
         found.append(Weak("PASSWORD_UNCHECKED", "password_checks", FULL))
     return found

@@ -35,9 +35,10 @@ from passgate.core import (
 from passgate.core import known as browsers
 from passgate.core.audit import deferred, record
 from passgate.core.budgets import Guess, Target
-from passgate.core.ctx import Ctx, Person
+from passgate.core.ctx import Ctx, Person, Stranger
 from passgate.core.events import Event
 from passgate.core.factor import (
+    MAILED,
     NEW,
     REMEMBERED,
     Answer,
@@ -264,8 +265,8 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     found = await _lock(ctx, db, sign_in, named) if named else None
     if named and found is None:
         return Outcome.WRONG
-    if named is None:
-        await people.lock_all(db, await signup.keys_of_taken(db, proved), or_closed=True)
+    if taken := await signup.keys_of_taken(db, proved):
+        await people.lock_all(db, taken, or_closed=True)
     if not await pending.add_proof(ctx, db, sign_in, proof_name, named):
         return await _late(db, sign_in, factor, Outcome.OVER)
     if not (used := await compared.mark(db)):
@@ -273,7 +274,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
     if found is not None:
         proved = await address_proof.proved(ctx, db, proved, factor.name, found, used)
     if sign_in.journey.makes_person and proved.person_id is None:
-        made = await signup.create(ctx, db, proved)
+        made = await signup.create(ctx, db, proved, taken)
         if made is None:
             return Outcome.WRONG
         proved = made
@@ -294,8 +295,9 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
 async def _enrolling(ctx: Ctx, sign_in: SignIn) -> Enrolling:
     if sign_in.person_id is None and not signup.begins_unnamed(sign_in):
         raise FactorNotOffered
-    person_id, email = str(sign_in.data.get("person", "")), sign_in.email
-    if sign_in.person_id is not None:
+    if sign_in.person_id is None:
+        person_id, email = await signup.new_id(ctx, sign_in), sign_in.email
+    else:
         async with ctx.read() as db:
             found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
         if found is None or not people.is_live(found):
@@ -324,11 +326,11 @@ async def offered(ctx: Ctx, handle: str, name: str) -> dict[str, Any] | None:
 
 async def _setting_up(ctx: Ctx, sign_in: SignIn, factor: Factor, answer: Answer) -> Attempt[Decision]:
     """Enrolment inside a sign-in: the first factor of a sign-up, the new one of a recovery, a required second factor.
-    Decided again with the person locked: only one of two pending sign-ins can set up a kind the person has none of."""
+    Decided again with the person locked: of two, one sets up a kind. It is their own, also if a script hands it on."""
     who, set_up = await _enrolling(ctx, sign_in), _set_up_of(factor)
 
     async def compare(ctx: Ctx, _is_closed: bool) -> Compared:
-        return await set_up.accept(ctx.queued(Queue.OWNERS), who, answer)
+        return await set_up.accept(replace(ctx.queued(Queue.OWNERS), principal=Stranger()), who, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Decision] | Outcome:
         named = await _named(ctx, db, sign_in)
@@ -361,10 +363,10 @@ async def _named(ctx: Ctx, db: Db, sign_in: SignIn, *others: people.Key) -> Sign
         return sign_in if await _lock(ctx, db, sign_in, sign_in.person_id, *others) else None
     if not signup.begins_unnamed(sign_in):
         return None
-    makers = invitation_link.keys_of(sign_in.data, sign_in.tenant_id)
-    await people.lock_all(db, {*makers, *others, *await signup.keys_of_taken(db, sign_in)}, or_closed=True)
+    makers, taken = invitation_link.keys_of(sign_in.data, sign_in.tenant_id), await signup.keys_of_taken(db, sign_in)
+    await people.lock_all(db, {*makers, *others, *taken}, or_closed=True)
     await tenants.share_row(db, sign_in.tenant_id)
-    return await signup.create(ctx, db, sign_in)
+    return await signup.create(ctx, db, sign_in, taken)
 
 
 # -- finish ----------------------------------------------------------------------------------------
@@ -405,7 +407,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         if before.person_id is None:
-            await signup.notify(ctx, db, sign_in)
+            await signup.notify(ctx, db, before)
         await record(
             ctx,
             db,
@@ -487,10 +489,10 @@ def _proved(ctx: Ctx, sign_in: SignIn, enough: Enough, carrier: sessions.Kind) -
 
 
 def may_remember(sign_in: SignIn) -> int:
-    """For how many days this browser can be remembered after this sign-in; 0: not at all."""
+    """For how many days this browser can be remembered after this sign-in; 0: not at all. No mailed code does."""
+    unmailed = tuple(one for one in sign_in.proofs if not one.endswith(MAILED))
     is_plain = sign_in.journey is SIGN_IN and sign_in.rules.least_acr == AAL1
-    two = is_plain and policy.shows_two(sign_in.rules, sign_in.proofs)
-    return sign_in.rules.remember_days if two else 0
+    return sign_in.rules.remember_days if is_plain and policy.shows_two(sign_in.rules, unmailed) else 0
 
 
 async def _remember(ctx: Ctx, db: Db, sign_in: SignIn, person_id: str) -> str | None:

@@ -8,12 +8,13 @@ reveals whether an address is taken before the end of a sign-up that proves it l
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from passgate.core import access, address_proof, budgets, invitation_link, mail, pending, people, tenants
 from passgate.core.audit import record
-from passgate.core.ctx import Ctx
+from passgate.core.ctx import Ctx, Stranger
 from passgate.core.events import Event
 from passgate.core.factor import NEW, names_of
 from passgate.core.factors import email_code, password
@@ -94,17 +95,25 @@ async def keys_of_taken(db: Db, sign_in: SignIn) -> tuple[people.Key, ...]:
     return ((sign_in.tenant_id, found["id"]),) if found is not None and people.is_unproved(found) else ()
 
 
+async def new_id(ctx: Ctx, sign_in: SignIn) -> str:
+    """Whose first way in is set up while nobody is named: the account that would be taken over now, else the person to
+    be created. The id of the latter was drawn when this began: one that an account has had never returns."""
+    async with ctx.read() as db:
+        taken = await keys_of_taken(db, sign_in)
+    return taken[0][1] if taken else str(sign_in.data.get("person", ""))
+
+
 def _takes(sign_in: SignIn) -> bool:
     """Whether it has proved its address in a tenant where somebody may have claimed it."""
     return sign_in.journey.makes_person and not is_later(sign_in) and "new_tenant" not in sign_in.data
 
 
-async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
+async def create(ctx: Ctx, db: Db, sign_in: SignIn, locked: Collection[people.Key]) -> SignIn | None:
     """Create the person, in the transaction that took the code, or take over an account of the address that nobody has
-    proved. Of several sign-ups of one address the first proof wins, and only its own password is stored; None for the
-    others. One that an invitation began gives its roles, or raises InvitationInvalid; any other raises SignupClosed if
-    the tenant was closed since it began. One that proves its address later raises ProofMissing if the address is not
-    free."""
+    proved, if it is among those that the caller has `locked` (`keys_of_taken`). Of several sign-ups of one address the
+    first proof wins, and only its own password is stored; None for the others. One that an invitation began gives its
+    roles, or raises InvitationInvalid; any other raises SignupClosed if the tenant was closed since it began. One that
+    proves its address later raises ProofMissing if the address is not free."""
     tenant_id, role, invitation = sign_in.tenant_id, "user", sign_in.data.get("invitation")
     if not invitation:
         joined = await tenants.by_id(ctx, db, tenant_id)  # of a new tenant: `main`
@@ -116,7 +125,7 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
             raise TenantNameTaken
         tenant_id, role = made, "owner"
         await record(ctx, db, Event.TENANT_CREATED, tenant_id=tenant_id, name=wanted["name"])
-    person_id = await _created(ctx, db, sign_in, tenant_id) or await _taken_over(ctx, db, sign_in)
+    person_id = await _created(ctx, db, sign_in, tenant_id) or await _taken_over(ctx, db, sign_in, locked)
     if person_id is None:
         return None
     if invitation:
@@ -125,7 +134,8 @@ async def create(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn | None:
         await access.grant(ctx, db, tenant_id, person_id, role)
     proofs = sign_in.proofs
     if given := sign_in.data.get("password"):
-        await password.replace(ctx, db, tenant_id, person_id, Stored(*given))
+        own = replace(ctx, principal=Stranger())  # also where an operator's script hands it on
+        await password.replace(own, db, tenant_id, person_id, Stored(*given))
         proofs = tuple(dict.fromkeys((*proofs, password.name + NEW)))
     return replace(sign_in, tenant_id=tenant_id, person_id=person_id, proofs=proofs)
 
@@ -144,21 +154,23 @@ async def _created(ctx: Ctx, db: Db, sign_in: SignIn, tenant_id: str) -> str | N
     return made
 
 
-async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn) -> str | None:
-    """The id of the account that had the address without a proof; None if there is none. Its profile is that of the
-    sign-up now."""
+async def _taken_over(ctx: Ctx, db: Db, sign_in: SignIn, locked: Collection[people.Key]) -> str | None:
+    """The id of the account that had the address without a proof; None if there is none, or one that came after the
+    locks. Its profile is that of the sign-up now, but an invitation brings none, and leaves what an admin has set."""
     if not _takes(sign_in):
         return None
-    found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key)
+    found = await people.lock_unproved(db, sign_in.tenant_id, sign_in.email_key, locked)
     if found is None or not await address_proof.take(ctx, db, found, address_proof.Exempt(sign_in=sign_in.id)):
         return None
-    await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
+    if found["claimed_at"] is not None or "invitation" not in sign_in.data:
+        await people.set_profile(ctx, db, found["tenant_id"], found["id"], sign_in.data["profile"])
     return str(found["id"])
 
 
 def _not_free(ctx: Ctx, sign_in: SignIn) -> ProofMissing:
     """The address has to be proved after all, as it has to where that comes first: its mail is the same for an address
-    that is claimed and for one that is proved, as far as anybody but its reader sees."""
+    that is claimed, for one that is proved, and for one that gets no more mails, as far as anybody but its reader
+    sees."""
 
     async def ask(db: Db) -> None:
         await announce(ctx, db, await pending.with_data(ctx, db, sign_in, later=None, person=None))
@@ -168,10 +180,12 @@ def _not_free(ctx: Ctx, sign_in: SignIn) -> ProofMissing:
 
 async def notify(ctx: Ctx, db: Db, sign_in: SignIn) -> None:
     """Say to the reader of the mailbox that somebody has an account with it now, and how to take it. Last of all,
-    because it debits budgets (`action`)."""
+    because it debits budgets (`action`). `sign_in`: as it was before anybody was named. If no mail may be sent now,
+    there is no account either: raises ProofMissing."""
     if not is_later(sign_in):
         return
     tenant_id, key = sign_in.tenant_id, sign_in.email_key
     tries = await budgets.who(ctx, db, tenant_id, is_step_up=False, identifier_key=key)
-    if await budgets.mail(ctx, db, tenant_id, key, tries, is_seen=False):
-        await mail.enqueue(ctx, db, tenant_id, "address_claimed", sign_in.email, service=sign_in.service)
+    if not await budgets.mail(ctx, db, tenant_id, key, tries, is_seen=False):
+        raise _not_free(ctx, sign_in)
+    await mail.enqueue(ctx, db, tenant_id, "address_claimed", sign_in.email, service=sign_in.service)

@@ -239,7 +239,7 @@ async def by_invitation(ctx: Ctx, token: str, browser: str | None = None) -> Sta
         invitation = offer.invitation
         mine = {"invitation": invitation.id, "maker": invitation.maker or ""}
         if offer.person is None:
-            new = {"person": offer.unproved or ctx.world.uuid()}
+            new = {"person": ctx.world.uuid()}
             data = signup.prepared(ctx, invitation.at.text, None, None) | mine | new
             proofs = (email_code.name + BY_LINK,)
             begun, handle = await _begin(ctx, db, tries, offer.tenant, SIGN_UP, data, proofs=proofs)

@@ -144,10 +144,11 @@ async def change(ctx: Ctx, person_id: str, wanted: Change) -> dict[str, Any]:
             await record(ctx, managed.db, Event.PROFILE_CHANGED, **about)
         if wanted.username is not None:
             await account.rename(ctx, managed.db, managed.person, name)
-        if at is not None:
-            await _move(ctx, managed.db, tenant, managed.person, at)
+        link = await _move(ctx, managed.db, managed.person, at) if at is not None else None
         if stored is not None:
             await _replace_password(ctx, managed.db, tenant, managed.person, stored)
+        if at is not None and at.key != managed.person["email_key"]:  # last, because it debits budgets
+            await _mail_move(ctx, managed.db, tenant, managed.person, at, link)
         return await directory.read(managed.db, *user.key)
 
 
@@ -159,18 +160,18 @@ async def _change_oneself(ctx: Ctx, wanted: Change) -> dict[str, Any]:
     return await directory.one(ctx, *ctx.person.key)
 
 
-async def _move(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at: people.Address) -> None:
-    """Whoever is waiting for a mail to the address before waits in vain. Another spelling is no other address: it ends
-    nothing, and there is nothing to undo."""
+async def _move(ctx: Ctx, db: Db, found: RowMapping, at: people.Address) -> str | None:
+    """The link to undo it. Whoever is waiting for a mail to the address before waits in vain. Another spelling is no
+    other address: it ends nothing, and there is nothing to undo."""
     key = (found["tenant_id"], found["id"])
     if at.text == found["email"]:
-        return
+        return None
     about: dict[str, Any] = {"tenant_id": key[0], "subject_id": key[1]}
     personal = {"email": at.text, "email_before": found["email"]}
     if at.key == found["email_key"]:
         await people.respell(ctx, db, *key, at)
         await record(ctx, db, Event.ADDRESS_CHANGED, **about, personal=personal)
-        return
+        return None
     if not await people.set_address(ctx, db, *key, at, is_proved=False):
         raise _taken()
     await pending.end_all(ctx, db, *key, spared=(UNDO.name,))
@@ -178,9 +179,15 @@ async def _move(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at:
     rows = await credentials.rows_of(db, *key)
     link = await undo_link.issue(ctx, db, found, undo_link.Change.ADDRESS, rows, frozenset())
     await record(ctx, db, Event.ADDRESS_CHANGED, **about, personal=personal)
-    for to, undo in ((found["email"], link), (at.text, None)):
-        kind = undo_link.Change.ADDRESS.value
-        await mail.enqueue(ctx, db, tenant.id, kind, to, service=tenant.display_name, link=undo)
+    return link
+
+
+async def _mail_move(
+    ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, at: people.Address, link: str | None
+) -> None:
+    kind, service = undo_link.Change.ADDRESS.value, tenant.display_name
+    await mail.enqueue(ctx, db, tenant.id, kind, found["email"], service=service, link=link, person=found)
+    await mail.enqueue(ctx, db, tenant.id, kind, at.text, service=service)
 
 
 async def _replace_password(ctx: Ctx, db: Db, tenant: tenants.Tenant, found: RowMapping, stored: Stored) -> None:

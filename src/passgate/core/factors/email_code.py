@@ -145,6 +145,11 @@ def can_turn_on(factors: Factors, rules: Rules, enrolled: frozenset[str]) -> boo
     return is_asked and name not in enrolled and not policy.stronger_seconds(factors, rules, enrolled)
 
 
+def target_of_set_up(tenant_id: str, person_id: str, email_key: str) -> Target:
+    """Refused codes of an account count for its mailbox: another account of the same address begins with them."""
+    return Target(Guess.MAILED, tenant_id, name, person_id, email_key)
+
+
 async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
     """Mail a code, {sent_to}, whose answer turns mailed codes on: it shows that the mailbox is theirs. An older code
     becomes invalid."""
@@ -154,7 +159,7 @@ async def offer(ctx: Ctx, who: Enrolling) -> dict[str, Any]:
             raise SessionEnded
         mine: dict[str, Any] = {"person_id": who.person_id}
         is_sent = await budgets.mail(ctx, db, who.tenant_id, found["email_key"], budgets.STEP_UP, is_seen=True, **mine)
-        target = Target(Guess.MAILED, who.tenant_id, name, who.person_id)
+        target = target_of_set_up(who.tenant_id, who.person_id, found["email_key"])
         is_sent = await budgets.has_codes_left(ctx, db, target) and is_sent
         code = await mailed_code.issue(ctx, db, who.tenant_id, _NEW, who.bound_to, is_meant=is_sent, **mine)
         if is_sent:
