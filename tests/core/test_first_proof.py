@@ -261,7 +261,7 @@ async def test_that_mailed_codes_are_turned_on_keeps_no_roles(lite: The) -> None
     assert [mail.kind for mail in await letters(folk, "owner@example.com")] == ["roles_ended"]
 
 
-async def test_it_stays_turned_on_beside_what_stays(lite: The) -> None:
+async def test_it_stays_turned_on_while_something_stays(lite: The) -> None:
     """It only asks for more."""
     folk = Folk(lite)
     await rule(lite, **LATER, **MAILED)

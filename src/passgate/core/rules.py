@@ -22,7 +22,7 @@ PHR = "phr"
 """Phishing-resistant, the name in OpenID's EAP ACR Values."""
 SHORTEST_SESSION = 60
 """Seconds."""
-SHORTEST_ALONE, SHORTEST_BESIDE = 15, 8
+SHORTEST_ALONE, SHORTEST_WITH_SECOND = 15, 8
 """Characters of a password in production: used alone, and always with a second factor (NIST SP 800-63B-4 §3.1.1.2)."""
 LEVELS = (AAL1, AAL2, PHR, AAL3)
 """Weakest first; each includes the requirements of the one before."""
@@ -113,8 +113,8 @@ class Rules(BaseModel):
         description=f"Minimum length of a password used on its own. Less than {SHORTEST_ALONE} only in development",
     )
     password_beside: int = Field(
-        SHORTEST_BESIDE,
-        ge=SHORTEST_BESIDE,
+        SHORTEST_WITH_SECOND,
+        ge=SHORTEST_WITH_SECOND,
         le=64,
         description="Minimum length of a password always used with a second factor",
     )
@@ -212,7 +212,7 @@ class Rules(BaseModel):
 
     def in_production(self) -> Rules:
         """The same without the weak rules for passwords that only development may have, or that only a table has."""
-        alone, beside = max(self.password_alone, SHORTEST_ALONE), max(self.password_beside, SHORTEST_BESIDE)
+        alone, beside = max(self.password_alone, SHORTEST_ALONE), max(self.password_beside, SHORTEST_WITH_SECOND)
         given = {"password_alone": alone, "password_beside": beside, "password_checks": FULL}
         return self.model_copy(update=given)
 
@@ -236,7 +236,7 @@ class Weak:
 def weak_passwords(stored: Mapping[str, Any]) -> list[Weak]:
     """What production neither stores nor serves of a tenant's stored rules (NIST SP 800-63B-4 §3.1.1.2)."""
     found = list[Weak]()
-    for name, least in (("password_alone", SHORTEST_ALONE), ("password_beside", SHORTEST_BESIDE)):
+    for name, least in (("password_alone", SHORTEST_ALONE), ("password_beside", SHORTEST_WITH_SECOND)):
         length = stored.get(name)
         if isinstance(length, int) and length < least:
             found.append(Weak("PASSWORD_SHORT", name, f"{least} or more"))
