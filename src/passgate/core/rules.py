@@ -212,8 +212,11 @@ class Rules(BaseModel):
 
     def in_production(self) -> Rules:
         """The same without the weak rules for passwords that only development may have, or that only a table has."""
-        alone, beside = max(self.password_alone, SHORTEST_ALONE), max(self.password_beside, SHORTEST_WITH_SECOND)
-        given = {"password_alone": alone, "password_beside": beside, "password_checks": FULL}
+        given = {
+            "password_alone": max(self.password_alone, SHORTEST_ALONE),
+            "password_beside": max(self.password_beside, SHORTEST_WITH_SECOND),
+            "password_checks": FULL,
+        }
         return self.model_copy(update=given)
 
     def shortest_password(self, factors: Factors) -> int:
