@@ -19,6 +19,7 @@ from sqlalchemy import delete, update
 
 from passgate.core import budgets, sessions, throttle
 from passgate.core import pending as sign_ins
+from passgate.core import people as core_people
 from passgate.core.rules import AAL1
 from passgate.store.tables import budget, carrier, person, sign_in, tenant
 from passgate.world import SECOND
@@ -131,10 +132,11 @@ def _shares(population: Population) -> dict[str, int]:
 
 
 async def _days(population: Population, ask: Ask) -> list[str]:
-    """The refused codes of a day: those that a session answers, and those of the address that a pending sign-in is
-    for."""
-    ctx, people = population.folk.ctx, population.people.values()
-    macs = [budgets.address_mac(ctx, who.tenant_id, who.id) for who in people]
+    """The refused codes of a day, for each mailbox: those that a session answers, and those of the address that a
+    pending sign-in is for."""
+    ctx, tenant_id = population.folk.ctx, population.anna.tenant_id
+    mailboxes = {str(mail["to"]) for mail in await population.the.mails()}
+    macs = [budgets.address_mac(ctx, tenant_id, core_people.address(one).key) for one in sorted(mailboxes)]
     found = [f"d:{name}:{mac}" for mac in macs for name in ("address", "email_code")]
     if ctx.ring.presented(sign_ins.PREFIX, ask.secret) is None:
         return found

@@ -61,7 +61,9 @@ async def page_changes_policy(population: Population) -> Ask:
     tenant = population.anna.tenant_id
     now = await population.done("GET", f"/tenants/{tenant}/policy", None, population.anna.token)
     typed = {f"{name}.{one}": "1" for name in ("first", "second_among") for one in now[name]}
-    typed |= {name: str(value) for name, value in now.items() if isinstance(value, str | int) and value is not False}
+    single = {name: value for name, value in now.items() if isinstance(value, str | int)}
+    single |= {f"recovery_codes.{name}": value for name, value in now["recovery_codes"].items()}
+    typed |= {name: str(value) for name, value in single.items() if value is not False}
     return form(_POLICY, population.anna.token, SESSION, **{**typed, "remember_days": "7", "was": json.dumps(now)})
 
 

@@ -233,7 +233,7 @@ async def test_whoever_it_is(population: Population, way: Callable[[Population, 
 
 async def test_whoever_turned_mailed_codes_on(population: Population) -> None:
     """Before the first factor is proved nothing differs between those who turned them on and anybody else."""
-    mailed = "a" + str(KINDS.index("known")) + "@example.com"
+    mailed = population.address("known")
     found = await population.folk.tenant()
     async with population.folk.ctx.write() as db:
         known = await people.by_key(db, found.id, mailed)

@@ -98,8 +98,10 @@ async def test_two_owners_are_made_members(pair: Deployment, turn: int) -> None:
 
 async def test_fifty_replacements_of_ones_roles(pair: Deployment) -> None:
     """The roles that somebody has at the end are those of one request."""
-    _, boss = await member(pair, "owner")
-    anna_id, _ = await member(pair)
+    name = f"t{next(pair.numbers)}"
+    await admin.add_tenant(operator(pair), name, name, "open")
+    _, boss = await member(pair, "owner", at=name)
+    anna_id, _ = await member(pair, at=name)
     wanted = [["user"], ["admin", "read_only"], ["read_only"], ["admin"], ["user", "admin", "read_only"]]
     answers = await together(
         *(
