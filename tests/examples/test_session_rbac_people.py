@@ -400,7 +400,7 @@ def test_an_admin_has_no_other_role_by_oneself(rbac: Template) -> None:
     assert rbac.ask("GET", "/users/me/", rbac.admin).json()["user"] == me
 
 
-# -- people who came by another door -----------------------------------------------------------------
+# -- people whom an operator made -----------------------------------------------------------------
 
 
 async def created_by_an_operator(rbac: Template, name: str, roles: list[str]) -> str:
