@@ -108,19 +108,26 @@ class Visitor:
     async def _next(self, handle: str, need: Need, *, is_sent: bool) -> Decision | None:
         for [factor] in need.ways:
             for answer in await self._answers(handle, factor, is_set_up=need.enrol, is_sent=is_sent):
-                try:
-                    # A code is read when it is typed.
-                    typed = self.app_code(answer) if isinstance(answer, bytes) else answer
-                    decision = await signin.prove(self.ctx, handle, factor, typed)
-                except Throttled as busy:
-                    self.folk.the.clock.forward(min(busy.retry_after, LONGEST_WAIT))
-                    continue
-                except Refusal:
+                decision = await self._prove(handle, factor, answer)
+                if decision is None:
                     continue
                 if need.enrol and factor == "password":
                     self.passwords.append(str(answer))
                 if decision != need:
                     return decision
+        return None
+
+    async def _prove(self, handle: str, factor: str, answer: Answer | bytes) -> Decision | None:
+        """Whoever has to wait tries the same again afterwards: it may be the right one."""
+        for _ in range(2):
+            # A code is read when it is typed.
+            typed = self.app_code(answer) if isinstance(answer, bytes) else answer
+            try:
+                return await signin.prove(self.ctx, handle, factor, typed)
+            except Throttled as busy:
+                self.folk.the.clock.forward(min(busy.retry_after, LONGEST_WAIT))
+            except Refusal:
+                return None
         return None
 
     async def _answers(self, handle: str, factor: str, *, is_set_up: bool, is_sent: bool) -> list[Answer | bytes]:
