@@ -12,6 +12,7 @@ import email
 import email.policy
 import ipaddress
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from passgate.adapters import smtp
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
@@ -302,6 +304,47 @@ async def test_no_header_is_smuggled_in(broken: dict[str, str]) -> None:
     async with serving(sink) as port:
         assert await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER), replace(MESSAGE, **broken))  # type: ignore[arg-type]
     assert sink.got == []
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?Hi=0D=0ABcc:_eve@example.com?=",
+        "Hi =?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLmNvbQ==?= there",
+        "Grüße =?utf-8?q?=0A=0Aanother_text?= " + "lang " * 30,
+        "=?utf-8?q?Hi?=",
+        "a =? b",
+    ],
+)
+@pytest.mark.parametrize("to", ["ann@example.com", "änn@example.com"])
+async def test_a_subject_is_never_decoded_before_it_is_sent(subject: str, to: str) -> None:
+    """The name of a service, which its owners choose, is part of a subject."""
+    sink = Sink()
+    async with serving(sink, enable_SMTPUTF8=True) as port:
+        mailer = Smtp(f"smtp://127.0.0.1:{port}", SENDER)
+        await mailer.send(replace(MESSAGE, to=to))
+        names = sink.mail().keys()
+        await mailer.send(replace(MESSAGE, to=to, subject=subject))
+    mail = sink.mail()
+    assert mail.keys() == names
+    assert mail["Subject"] == subject
+    assert sink.got[-1].rcpt_tos == [to]
+
+
+async def test_a_long_mail_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, real = set(), smtp.compose
+
+    def compose(*given: Any) -> Any:
+        threads.add(threading.current_thread())
+        return real(*given)
+
+    monkeypatch.setattr(smtp, "compose", compose)
+    sink = Sink()
+    async with serving(sink) as port:
+        await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    assert len(sink.got) == 1
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_addresses_beyond_ascii() -> None:
