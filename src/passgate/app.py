@@ -356,8 +356,9 @@ def _private_file(settings: Settings) -> None:
 
 def mailer_for(services: Services) -> Mailer:
     mail = services.settings.mail
-    if mail.url.startswith("dev:"):
-        return Mailbox(services.store, services.ring, services.world)
+    if mail.url.startswith(("dev:", "dev+console:")):
+        printer = Console() if mail.url.startswith("dev+console:") else None
+        return Mailbox(services.store, services.ring, services.world, printer)
     if mail.url.startswith("console:"):
         return Console()
     return Smtp(mail.url, mail.sender)

@@ -410,6 +410,22 @@ async def test_the_mailbox_keeps_what_it_is_sent(store: Store) -> None:
     assert await Mailbox(store, Ring([b"other" * 8], world), world).list() == []
 
 
+async def test_the_mailbox_prints_each_mail_once_and_no_escape(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World.real()
+    box = Mailbox(store, Ring([b"k" * 32], world), world, Console())
+    message = replace(MESSAGE, text="12345678\n\x1b[2Jx\n", subject="a\x1b]0;b\x07")
+    for _ in range(2):
+        await box.send(message)
+    out = capsys.readouterr().out
+    assert out.count("12345678") == out.count(f"To:      {MESSAGE.to}") == 1
+    assert "\x1b" not in out
+    assert [mail["text"] for mail in await box.list()] == [message.text]
+    await Mailbox(store, Ring([b"k" * 32], world), world).send(numbered(2))
+    assert capsys.readouterr().out == ""
+
+
 async def test_the_mailbox_forgets_the_oldest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("passgate.adapters.mailbox._LIMIT", 5)
     world = World.real()
