@@ -22,7 +22,7 @@ from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
-from passgate.core import host_events, host_jobs, installation, job_worker, jobs, observers, tenants
+from passgate.core import host_events, host_jobs, host_mail, installation, job_worker, jobs, observers, tenants
 from passgate.core import permissions as own_permissions
 from passgate.core.ctx import Ctx, Operator, Person, Services
 from passgate.core.events import Event
@@ -263,6 +263,16 @@ class Passgate:
         one = self._host_jobs.of(fn)
         return await host_jobs.start(await self._acting(request), one, arguments)
 
+    async def send_mail(self, to: str, *, subject: str, text: str, id: str) -> None:
+        """Send a mail of the program's own, as plain text, by the mailer of the settings; returns once it is delivered.
+        For functions of `job`, whose failures are repeated: `id` is your own name for this mail, such as the `id` of
+        the JobRun, and a mail sent again under it counts as the same. Not for codes or links that sign people in. How
+        many are sent is the caller's to limit. Raises ValueError for a mistake of the program, Unavailable for what may
+        pass, and Invalid if the mail server refuses the mail for good."""
+        if not self._is_running:
+            raise RuntimeError("this Passgate is not running: mount it, or enter `async with gate.running()`")
+        await host_mail.send(self.services, self.mailer, to, subject=subject, text=text, id=id)
+
     # -- lifecycle ---------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
@@ -356,8 +366,9 @@ def _private_file(settings: Settings) -> None:
 
 def mailer_for(services: Services) -> Mailer:
     mail = services.settings.mail
-    if mail.url.startswith("dev:"):
-        return Mailbox(services.store, services.ring, services.world)
+    if mail.url.startswith(("dev:", "dev+console:")):
+        printer = Console() if mail.url.startswith("dev+console:") else None
+        return Mailbox(services.store, services.ring, services.world, printer)
     if mail.url.startswith("console:"):
         return Console()
     return Smtp(mail.url, mail.sender)

@@ -80,7 +80,9 @@ class _Part(BaseModel):
 
 class MailSettings(_Part):
     url: str = Field(
-        "dev:", description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, console: or dev:"
+        "dev:",
+        description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, dev:, console: or both as "
+        "dev+console:",
     )
     sender: str = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
     code_life: Seconds = Field(600, description="How long an emailed code is valid")
@@ -373,7 +375,10 @@ def _reach_refusals(settings: Settings) -> Iterator[tuple[str, str]]:
     if is_localhost(host) or is_loopback(host):
         yield "URL_LOCALHOST", "PASSGATE_PUBLIC_URL must not be localhost."
     if not settings.mail.url.startswith(("smtp:", "smtps:", "smtp+starttls:")):
-        yield "MAIL_NOT_REAL", "Set PASSGATE_MAIL__URL to an SMTP server. dev: and console: deliver to no one."
+        yield (
+            "MAIL_NOT_REAL",
+            ("Set PASSGATE_MAIL__URL to an SMTP server. dev:, console: and dev+console: deliver to no one."),
+        )
     if _sends_login_in_clear(settings.mail.url):
         yield (
             "MAIL_CLEAR",

@@ -12,6 +12,7 @@ import email
 import email.policy
 import ipaddress
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from passgate.adapters import smtp
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.adapters.smtp import Smtp
@@ -304,6 +306,47 @@ async def test_no_header_is_smuggled_in(broken: dict[str, str]) -> None:
     assert sink.got == []
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?Hi=0D=0ABcc:_eve@example.com?=",
+        "Hi =?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLmNvbQ==?= there",
+        "Grüße =?utf-8?q?=0A=0Aanother_text?= " + "lang " * 30,
+        "=?utf-8?q?Hi?=",
+        "a =? b",
+    ],
+)
+@pytest.mark.parametrize("to", ["ann@example.com", "änn@example.com"])
+async def test_a_subject_is_never_decoded_before_it_is_sent(subject: str, to: str) -> None:
+    """The name of a service, which its owners choose, is part of a subject."""
+    sink = Sink()
+    async with serving(sink, enable_SMTPUTF8=True) as port:
+        mailer = Smtp(f"smtp://127.0.0.1:{port}", SENDER)
+        await mailer.send(replace(MESSAGE, to=to))
+        names = sink.mail().keys()
+        await mailer.send(replace(MESSAGE, to=to, subject=subject))
+    mail = sink.mail()
+    assert mail.keys() == names
+    assert mail["Subject"] == subject
+    assert sink.got[-1].rcpt_tos == [to]
+
+
+async def test_a_long_mail_does_not_keep_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, real = set(), smtp.compose
+
+    def compose(*given: Any) -> Any:
+        threads.add(threading.current_thread())
+        return real(*given)
+
+    monkeypatch.setattr(smtp, "compose", compose)
+    sink = Sink()
+    async with serving(sink) as port:
+        await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    assert len(sink.got) == 1
+    assert threads
+    assert threading.current_thread() not in threads
+
+
 async def test_addresses_beyond_ascii() -> None:
     sink = Sink()
     async with serving(sink, enable_SMTPUTF8=True) as port:
@@ -365,6 +408,22 @@ async def test_the_mailbox_keeps_what_it_is_sent(store: Store) -> None:
     assert len(await box.list(1)) == 1
     assert await box.list(-1) == []
     assert await Mailbox(store, Ring([b"other" * 8], world), world).list() == []
+
+
+async def test_the_mailbox_prints_each_mail_once_and_no_escape(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World.real()
+    box = Mailbox(store, Ring([b"k" * 32], world), world, Console())
+    message = replace(MESSAGE, text="12345678\n\x1b[2Jx\n", subject="a\x1b]0;b\x07")
+    for _ in range(2):
+        await box.send(message)
+    out = capsys.readouterr().out
+    assert out.count("12345678") == out.count(f"To:      {MESSAGE.to}") == 1
+    assert "\x1b" not in out
+    assert [mail["text"] for mail in await box.list()] == [message.text]
+    await Mailbox(store, Ring([b"k" * 32], world), world).send(numbered(2))
+    assert capsys.readouterr().out == ""
 
 
 async def test_the_mailbox_forgets_the_oldest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,6 +435,9 @@ def test_doctor_names_every_reason(lite_shell: Shell) -> None:
         "HASH_WEAK",
         "METRICS_OPEN",
     }
+    for url in ("console:", "dev+console:"):
+        named = lite_shell("doctor", "--json", **unsafe, MAIL__URL=url)
+        assert {item["code"] for item in named.json["items"]} == {item["code"] for item in result.json["items"]}, url
     served = lite_shell("serve", **unsafe)
     assert served.code == 1
     assert set(served.codes) == {item["code"] for item in result.json["items"]}

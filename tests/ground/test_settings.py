@@ -53,6 +53,7 @@ def test_a_good_production_starts() -> None:
         ("URL_LOCALHOST", {"public_url": "https://[::1]:8443"}),
         ("MAIL_NOT_REAL", {"mail": {"url": "dev:"}}),
         ("MAIL_NOT_REAL", {"mail": {"url": "console:"}}),
+        ("MAIL_NOT_REAL", {"mail": {"url": "dev+console:"}}),
         ("CORS_ANY", {"cors": {"origins": ("https://app.example.com", "*")}}),
         ("CORS_INSECURE", {"cors": {"origins": ("https://app.example.com", "http://app.example.com")}}),
         ("CORS_INSECURE", {"cors": {"origins": "HTTP://localhost:3000"}}),

@@ -1,4 +1,4 @@
-"""The development mailbox: mails are stored, sealed, in `dev_mail` and displayed on a page.
+"""The development mailbox: mails are stored, sealed, in `dev_mail` and displayed on a page, and printed if asked to.
 
 Not here: sending anything. Production refuses to start with this mailer.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
-from passgate.core.message import Message
+from passgate.core.message import Mailer, Message
 from passgate.seal import Ring, Unreadable
 from passgate.store import Store
 from passgate.store.tables import dev_mail
@@ -20,10 +20,10 @@ Mails = list[Mail]
 
 
 class Mailbox:
-    """Retains the newest 1,000 mails."""
+    """Retains the newest 1,000 mails, and hands each on to `printer` when it is new."""
 
-    def __init__(self, store: Store, ring: Ring, world: World) -> None:
-        self._store, self._ring, self._world = store, ring, world
+    def __init__(self, store: Store, ring: Ring, world: World, printer: Mailer | None = None) -> None:
+        self._store, self._ring, self._world, self._printer = store, ring, world, printer
 
     async def send(self, message: Message) -> None:
         """Idempotent by message id. Opens its own write transaction; raises Unavailable("database")."""
@@ -31,8 +31,10 @@ class Mailbox:
         newest = select(dev_mail.c.id).order_by(dev_mail.c.sent_at.desc(), dev_mail.c.id.desc()).limit(_LIMIT)
         row = {"id": message.id, "message_sealed": sealed, "sent_at": self._world.now()}
         async with self._store.write() as db:
-            await db.change(db.upsert(dev_mail).values(row).on_conflict_do_nothing())
+            is_new = await db.change(db.upsert(dev_mail).values(row).on_conflict_do_nothing())
             await db.change(delete(dev_mail).where(dev_mail.c.id.not_in(newest)))
+        if is_new and self._printer:
+            await self._printer.send(message)
 
     async def list(self, limit: int = 200) -> Mails:
         """Newest first: to, subject, text, html, kind, code, link, and sent_at as RFC 3339. Skips mails sealed under a

@@ -9,18 +9,21 @@ import asyncio
 import contextlib
 import re
 import ssl
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import MessageError
-from email.headerregistry import Address
+from email.header import Header
+from email.headerregistry import Address, BaseHeader, UniqueUnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import parseaddr
+from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 import idna
 
-from passgate.core.message import MailFailed, Message
+from passgate.core.message import CONTROL, MailFailed, Message
 from passgate.world import SECOND
 
 _STEP = 10.0
@@ -29,7 +32,6 @@ _STEP = 10.0
 _TOTAL = 45.0
 """Seconds for the whole delivery: a server that sends one byte at a time cannot block the outbox."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ATOMS = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
@@ -55,7 +57,8 @@ class Smtp:
     async def send(self, message: Message) -> None:
         """Returns once the server has accepted the message. Raises MailFailed."""
         try:
-            mail = compose(message, self._sender)
+            # In a thread, since a long text takes a while.
+            mail = await asyncio.to_thread(compose, message, self._sender)
         except (ValueError, IndexError, MessageError) as fault:
             raise MailFailed(permanent=True) from fault
         client = self._client()
@@ -84,13 +87,39 @@ class Smtp:
         )
 
 
-async def _deliver(client: aiosmtplib.SMTP, mail: EmailMessage) -> None:
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """A mail as it goes over the connection. `is_utf8`: an address needs SMTPUTF8 (RFC 6531)."""
+
+    sender: str
+    to: str
+    content: bytes
+    is_utf8: bool
+
+
+class _LiteralSubject(UniqueUnstructuredHeader, BaseHeader):
+    """A subject with `=?` in it. The library would decode `=?…?=` as an encoded word (RFC 2047), and write out what is
+    in it: line breaks too, and so whole header fields. Here all of it is encoded."""
+
+    max_count: ClassVar[Literal[1]] = 1
+
+    @classmethod
+    def parse(cls, value: str, kwds: dict[str, Any]) -> None:
+        kwds["parse_tree"], kwds["decoded"] = None, value
+
+    def fold(self, *, policy: Policy) -> str:
+        text = Header(str(self), "utf-8", header_name=self.name).encode(linesep=policy.linesep)
+        return f"{self.name}: {text}{policy.linesep}"
+
+
+async def _deliver(client: aiosmtplib.SMTP, mail: _Composed) -> None:
     try:
         await client.connect()
     except (aiosmtplib.SMTPException, OSError, ValueError) as fault:  # not specific to this message
         raise MailFailed(permanent=False) from fault
     try:
-        await client.send_message(mail)
+        options = ["SMTPUTF8"] if mail.is_utf8 else []
+        await client.sendmail(mail.sender, [mail.to], mail.content, mail_options=options)
     except (aiosmtplib.SMTPException, OSError, ValueError) as fault:
         raise MailFailed(_is_permanent(fault)) from fault
 
@@ -106,21 +135,25 @@ def _is_permanent(fault: Exception) -> bool:
             return isinstance(fault, aiosmtplib.SMTPNotSupported | ValueError)
 
 
-def compose(message: Message, sender: Address) -> EmailMessage:
+def compose(message: Message, sender: Address) -> _Composed:
     """The mail as sent, the same bytes on every attempt. Raises ValueError, IndexError or MessageError for a header
     that cannot be encoded, such as one with a line break."""
+    to = _address(message.to)
     mail = EmailMessage(policy=SMTP)
     mail["Message-ID"] = f"<{_plain(message.id)}@{sender.domain}>"
     mail["Date"] = datetime.fromtimestamp(message.created_at // SECOND, UTC)
     mail["From"] = sender
-    mail["To"] = _address(message.to)
-    mail["Subject"] = _plain(message.subject)
+    mail["To"] = to
+    subject = _plain(message.subject)
+    mail["Subject"] = _LiteralSubject("Subject", subject) if "=?" in subject else subject
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 §5: suppresses automatic replies
     mail.set_content(message.text, cte="quoted-printable")
     if message.html is not None:
         mail.add_alternative(message.html, subtype="html", cte="quoted-printable")
         mail.set_boundary(f"=_{message.id}")  # the library would pick a random one
-    return mail
+    is_utf8 = not (sender.addr_spec + to.addr_spec).isascii()
+    content = mail.as_bytes(policy=SMTP.clone(utf8=is_utf8))
+    return _Composed(sender.addr_spec, to.addr_spec, content, is_utf8)
 
 
 def _address(address: str, name: str = "") -> Address:
@@ -138,6 +171,6 @@ def _address(address: str, name: str = "") -> Address:
 
 
 def _plain(value: str) -> str:
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise ValueError("a header contains control characters")
     return value

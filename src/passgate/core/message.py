@@ -6,10 +6,14 @@ Not here: wording, templates and the outbox (`mail`). No socket and no database 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from passgate.world import Instant
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What no header contains: control characters, line breaks, and halves of characters, which have no encoding."""
 
 
 @dataclass(frozen=True, slots=True)
