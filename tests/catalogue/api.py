@@ -314,7 +314,7 @@ OTHERS: dict[str, Entry] = {
     f"GET {API}/tenants/{{id}}": Entry(SESSION, (Right(reads_tenant, 200),)),
     f"PATCH {API}/tenants/{{id}}": Entry(
         SESSION,
-        (Right(asks.renames_tenant, 200, BY_ID),),
+        (Right(asks.renames_tenant, 200, BY_ID, "display_name-"),),
         (Writes(own.rename_tenant, 2),),
         Fresh(lambda folk, who: admin.rename_tenant(folk.acting(who), who.tenant_id, "Acme"), "owner"),
     ),

@@ -56,7 +56,7 @@ async def test_many_changes_are_one_chain(pair: Deployment) -> None:
     async with pair.inside.services.store.read() as db:
         is_change = audit_event.c.tenant_id == made["id"], audit_event.c.event == "tenant:changed"
         rows = await db.rows(select(audit_event).where(*is_change))
-        kept = await db.value(select(tenant.c.display_name).where(tenant.c.id == made["id"]))
+        stored = await db.value(select(tenant.c.display_name).where(tenant.c.id == made["id"]))
     steps = [json.loads(row["facts"])["change"] for row in rows]
     edges = [(step["from"]["display_name"], step["to"]["display_name"]) for step in steps]
     assert len(edges) >= 10
@@ -65,5 +65,5 @@ async def test_many_changes_are_one_chain(pair: Deployment) -> None:
     for before, after in edges:
         counted[before] -= 1
         counted[after] += 1
-    ends = {"first": -1, kept: 1}
+    ends = {"first": -1, stored: 1}
     assert counted == {one: ends.get(one, 0) for one in counted}, "left as often as it was reached, but for both ends"
