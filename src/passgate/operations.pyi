@@ -527,6 +527,12 @@ class _Factors:
     def __getattr__(self, name: str) -> Any: ...
 
 class _Admin:
+    async def tenant(self, id: str, /) -> Tenant:
+        """Get the tenant"""
+
+    async def change_tenant(self, id: str, /, *, display_name: str) -> Tenant:
+        """Change the tenant's display name"""
+
     async def policy(self, id: str, /) -> Policy:
         """Get the tenant's policy"""
 

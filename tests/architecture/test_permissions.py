@@ -25,7 +25,6 @@ SRC = Path(access.__file__).parents[1]
 PERMISSION = re.compile(r"[a-z_]+:[a-z_]+")
 EXISTING = set(PERMISSIONS)
 AWAITED = {
-    "tenant:write": "changing a tenant over HTTP",
     "clients:write": "OpenID clients",
 }
 """Those that only a host's own routes ask so far (`gate.may`), and what of ours will. An endpoint that asks one takes

@@ -92,6 +92,11 @@ async def approve_link_for_equal(folk: Folk) -> Action:
     return lambda: operating.admins_link(folk.acting(second), equal.person_id)
 
 
+async def rename_tenant(folk: Folk) -> Action:
+    boss = await folk.create(None, "owner")
+    return lambda: admin.rename_tenant(folk.acting(boss), boss.tenant_id, f"Tenant {next(folk.numbers)}")
+
+
 async def change_policy(folk: Folk) -> Action:
     boss = await folk.create(None, "owner")
     tenant = await folk.tenant(tenants.MAIN)

@@ -61,6 +61,10 @@ def reads(path: str) -> Right:
     return Right(reads, 200)
 
 
+async def reads_tenant(population: Population) -> Ask:
+    return asks.mine(population, f"/tenants/{population.anna.tenant_id}")
+
+
 async def reads_policy(population: Population) -> Ask:
     return asks.mine(population, f"/tenants/{population.anna.tenant_id}/policy")
 
@@ -307,6 +311,13 @@ OWN: dict[str, Entry] = {
 
 OTHERS: dict[str, Entry] = {
     f"GET {API}/jobs/{{id}}": Entry(PEEK, (Right(asks.asks_job, 200),)),
+    f"GET {API}/tenants/{{id}}": Entry(SESSION, (Right(reads_tenant, 200),)),
+    f"PATCH {API}/tenants/{{id}}": Entry(
+        SESSION,
+        (Right(asks.renames_tenant, 200, BY_ID, "display_name-"),),
+        (Writes(own.rename_tenant, 2),),
+        Fresh(lambda folk, who: admin.rename_tenant(folk.acting(who), who.tenant_id, "Acme"), "owner"),
+    ),
     f"GET {API}/tenants/{{id}}/policy": Entry(SESSION, (Right(reads_policy, 200),)),
     f"GET {API}/tenants/{{id}}/policy/explain": Entry(SESSION, (Right(explains_policy, 200),)),
     f"PATCH {API}/tenants/{{id}}/policy": Entry(

@@ -354,6 +354,11 @@ async def changes_policy(population: Population) -> Ask:
     return asked.with_others(*({"path": f"{API}/tenants/{one}/policy"} for one in (population.otto.tenant_id, NEVER)))
 
 
+async def renames_tenant(population: Population) -> Ask:
+    asked = mine(population, f"/tenants/{population.anna.tenant_id}", {"display_name": "Acme"})
+    return asked.with_others(*({"path": f"{API}/tenants/{one}"} for one in (population.otto.tenant_id, NEVER)))
+
+
 async def makes_link(population: Population) -> Ask:
     asked = mine(population, f"/users/{population.ben.id}/signin-link")
     return asked.with_others(*({"path": f"{API}/users/{one}/signin-link"} for one in (population.otto.id, NEVER)))

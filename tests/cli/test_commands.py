@@ -208,6 +208,10 @@ async def _signed_in(shell: Shell, email: str, *carriers: str) -> list[dict[str,
         (("user", "add", "carl@example.com", "--tenant", "ghost"), "not_found"),
         (("tenant", "add", "main"), "invalid"),
         (("tenant", "add", "acme", "--signup", "perhaps"), "invalid"),
+        (("tenant", "rename", "ghost", "Ghost"), "not_found"),
+        (("tenant", "rename", "main", "Pass\ngate"), "invalid"),
+        (("tenant", "rename", "main", "\udcff"), "invalid"),
+        (("tenant", "rename", "main", " "), "invalid"),
         (("audit", "tail", "--tenant", "ghost"), "not_found"),
     ],
 )
@@ -249,10 +253,22 @@ def test_tenants(shell: Shell) -> None:
     assert made.json["display_name"] == "Acme GmbH"
     assert shell("tenant", "add", "beta", "--signup", "shut").codes == ["invalid"]
     assert shell("tenant", "add", "ACME").codes == ["tenant_name_taken"]
+    renamed = shell("tenant", "rename", "acme", "Acme AG", "--json")
+    assert renamed.json == {**made.json, "display_name": "Acme AG"}
+    assert shell("tenant", "rename", "ACME", "Acme AG").out.split() == [made.json["id"], "acme", "Acme", "AG"]
     assert shell("user", "add", "anna@example.com", "--tenant", "acme").code == 0
     assert shell("user", "list", "--json").json["items"] == []
     assert len(shell("user", "list", "--tenant", "acme", "--json").json["items"]) == 1
-    assert len(shell("audit", "tail", "--tenant", "acme", "--json").json["items"]) == 4
+    assert len(shell("audit", "tail", "--tenant", "acme", "--json").json["items"]) == 5
+
+
+def test_main_is_named_before_the_first_start(lite_shell: Shell) -> None:
+    """A deployment's script does it once, and each time again."""
+    for _ in range(2):
+        done = lite_shell("tenant", "rename", "main", " Acme ", "--json")
+        assert (done.code, done.json["name"], done.json["display_name"]) == (0, "main", "Acme"), done.err
+    events = [one["event"] for one in lite_shell("audit", "tail", "--json").json["items"]]
+    assert events.count("tenant:changed") == 1
 
 
 def test_keys_turn(shell: Shell) -> None:

@@ -30,8 +30,9 @@ def install(app: typer.Typer) -> None:
     user.command("sign-out")(sign_out)
     user.command("signin-link")(signin_link)
     user.command("sessions")(sessions)
-    tenant = typer.Typer(help="Add tenants.", no_args_is_help=True, rich_markup_mode=None)
+    tenant = typer.Typer(help="Add and rename tenants.", no_args_is_help=True, rich_markup_mode=None)
     tenant.command("add")(add_tenant)
+    tenant.command("rename")(rename_tenant)
     for name, group in (("user", user), ("tenant", tenant)):
         app.add_typer(group, name=name)
 
@@ -170,4 +171,24 @@ def add_tenant(
     from passgate.core import admin  # noqa: PLC0415
 
     made = asked(ctx, lambda core: admin.add_tenant(core, name, display, signup), make=True)
-    desk.show(made, f"{made['id']}  {made['name']}  {made['display_name']}", as_json=as_json)
+    desk.show(made, tenant_line(made), as_json=as_json)
+
+
+def rename_tenant(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the tenant, which stays as it is.")],
+    display: Annotated[str, typer.Argument(metavar="DISPLAY_NAME", help="New name people see.")],
+    as_json: AsJson = False,
+) -> None:
+    """Change the name that people see on pages, in mails and in authenticator apps."""
+    from passgate.core import access, admin  # noqa: PLC0415
+
+    async def renamed(core: Ctx) -> dict[str, Any]:
+        return (await admin.rename_tenant(core, await access.tenant_of(core), display)).as_json()
+
+    done = asked(ctx, renamed, make=True, tenant=name)
+    desk.show(done, tenant_line(done), as_json=as_json)
+
+
+def tenant_line(tenant: dict[str, Any]) -> str:
+    return f"{tenant['id']}  {tenant['name']}  {tenant['display_name']}"

@@ -6,6 +6,7 @@ Not here: the people of a tenant, which are `users`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from passgate.core import access, account, credentials, mail, people, policy, session_lives, tenants
@@ -19,15 +20,20 @@ from passgate.errors import Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
 
 
-async def policy_of(ctx: Ctx, tenant_id: str) -> Rules:
-    """The rules of a tenant; NotFound for any other than one's own, unless an operator asks."""
+async def readable(ctx: Ctx, tenant_id: str) -> tenants.Tenant:
+    """The tenant, for whoever may see its policy; NotFound for any other than one's own, unless an operator asks."""
     is_own = isinstance(ctx.principal, Operator) or ctx.person.tenant_id == tenant_id
     async with ctx.read() as db:
         tenant = await tenants.by_id(ctx, db, tenant_id)
     if tenant is None or not is_own:
         raise NotFound
     await access.require_to_read(ctx, "policy:read")
-    return tenant.rules
+    return tenant
+
+
+async def policy_of(ctx: Ctx, tenant_id: str) -> Rules:
+    """Raises what `readable` raises."""
+    return (await readable(ctx, tenant_id)).rules
 
 
 async def change_policy(ctx: Ctx, tenant_id: str, data: dict[str, Any]) -> Rules:
@@ -125,9 +131,7 @@ async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str)
     """The API's tenant object: {id, name, display_name}."""
     access.require_operator(ctx)
     checked = tenants.checked_name(name)
-    label = (display_name or checked).strip()
-    if not 0 < len(label) <= 200 or not label.isprintable():
-        raise Invalid({"display_name": "length" if label.isprintable() else "format"})
+    label = tenants.checked_display_name(display_name or checked)
     if signup not in SIGNUP:
         raise Invalid({"signup": "value"})
     async with ctx.write() as db:
@@ -136,3 +140,19 @@ async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str)
             raise TenantNameTaken
         await record(ctx, db, Event.TENANT_CREATED, tenant_id=made, name=checked)
     return {"id": made, "name": checked, "display_name": label}
+
+
+async def rename_tenant(ctx: Ctx, tenant_id: str, display_name: str) -> tenants.Tenant:
+    """Give a tenant another display name, which every page and mail has from now on. Raises Invalid, PermissionMissing,
+    and NotFound for another tenant than one's own, unless an operator acts."""
+    await account.fresh(ctx)
+    wanted = tenants.checked_display_name(display_name)
+    async with administration(ctx, "tenant:write", tenant_id) as (db, _):
+        found = await tenants.lock(ctx, db, tenant_id)
+        if found is None:
+            raise NotFound
+        if wanted != found.display_name:
+            await tenants.set_display_name(db, tenant_id, wanted)
+            change = {"from": {"display_name": found.display_name}, "to": {"display_name": wanted}}
+            await record(ctx, db, Event.TENANT_CHANGED, tenant_id=tenant_id, change=change)
+    return replace(found, display_name=wanted)

@@ -239,6 +239,11 @@ class Event(StrEnum):
     )
     ROLE_DELETED = "role:deleted", "A tenant's own role was deleted. The facts say from how many users it was taken."
     TENANT_CREATED = "tenant:created", "A tenant was created."
+    TENANT_CHANGED = (
+        "tenant:changed",
+        "A tenant's display name was changed. The facts hold it before and after.",
+        N_("Organization renamed"),
+    )
     MAIL_FAILED = "mail:failed", "An email couldn't be delivered: permanently refused, too old or unreadable."
     MAIL_WITHHELD = (
         "mail:held",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, select, update
 
@@ -18,6 +19,7 @@ from passgate.store import Db
 from passgate.store.tables import tenant
 
 MAIN = "main"
+_LONGEST_DISPLAY_NAME = 200
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38})[a-z0-9]")
 RESERVED = frozenset({"main", "api", "admin", "www", "t", "oauth2", "bff", "dev", "demo"})
 """The product's list, and no list of our paths: names of tenants stand behind `/t/` or in a host."""
@@ -36,6 +38,10 @@ class Tenant:
         """Whether everybody may sign up."""
         return not self.is_disabled and self.rules.signup == "open"
 
+    def as_json(self) -> dict[str, Any]:
+        """As the API has it."""
+        return {"id": self.id, "name": self.name, "display_name": self.display_name}
+
 
 def checked_name(text: str, field: str = "name") -> str:
     """2–40 of a-z, 0-9 and hyphen, matched case-insensitively, not a reserved name. Raises Invalid."""
@@ -44,6 +50,17 @@ def checked_name(text: str, field: str = "name") -> str:
         raise Invalid({field: "format"})
     if name in RESERVED:
         raise Invalid({field: "reserved"})
+    return name
+
+
+def checked_display_name(text: str) -> str:
+    """What people read: 1 to 200 printable characters, without blanks around. Pages and subjects of mails contain it,
+    so nothing that breaks a line or turns the direction of the text. Raises Invalid."""
+    name = text.strip()
+    if not name.isprintable():
+        raise Invalid({"display_name": "format"})
+    if not 0 < len(name) <= _LONGEST_DISPLAY_NAME:
+        raise Invalid({"display_name": "length"})
     return name
 
 
@@ -119,6 +136,10 @@ async def weak_policies(services: Services) -> list[tuple[str, str]]:
     async with services.store.read() as db:
         rows = await db.rows(select(tenant.c.name, tenant.c.policy).order_by(tenant.c.name))
     return weak_reasons({row["name"]: row["policy"] for row in rows})
+
+
+async def set_display_name(db: Db, tenant_id: str, display_name: str) -> None:
+    await db.change(update(tenant).where(tenant.c.id == tenant_id).values(display_name=display_name))
 
 
 async def set_rules(db: Db, tenant_id: str, rules: Rules) -> None:

@@ -1,4 +1,4 @@
-"""The endpoints of a tenant's admins: its policy, and sign-in links. Not here: the rules, which are in `core.admin`."""
+"""The endpoints of a tenant's admins: its name and policy, and sign-in links. Not here: the rules (`core.admin`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from passgate.core.rules import AAL1, NESTED, Rules
 from passgate.errors import CsrfRefused, Invalid, NotFound, PermissionMissing, StepUpNeeded
 from passgate.web import routes
 from passgate.web.api.account import Id
-from passgate.web.api.shapes import SESSION, Input, Output, operation_id, refuses, with_example
+from passgate.web.api.shapes import SESSION, Input, Output, Tenant, operation_id, refuses, with_example
 from passgate.web.guards import Session as Live
 from passgate.world import iso
 
@@ -55,6 +55,15 @@ class PolicyChange(_Change):
     model_config = with_example({"second": "always", "second_among": ["passkey", "totp"]})
 
 
+class TenantChange(Input):
+    model_config = with_example({"display_name": "Acme"})
+
+    display_name: Annotated[
+        str,
+        Field(max_length=400, description="What people read: 1 to 200 printable characters, without blanks around"),
+    ]
+
+
 class Explained(Output):
     decision: Literal["need", "enrol", "enough", "refuse"]
     need: Annotated[list[list[str]], Field(description="What to prove or set up: one of these lists, all of it")]
@@ -73,6 +82,31 @@ class SigninLink(Output):
 
 class LinkAsked(Output):
     approval: Annotated[Literal["needed"], Field(description="Another admin, or an owner, has to ask for it too")]
+
+
+@router.get(
+    "/tenants/{id}",
+    responses=refuses(*SESSION, PermissionMissing, NotFound, Invalid),
+    response_model=Tenant,
+    name="tenant",
+    summary="Get the tenant",
+)
+async def tenant(ctx: Live, id: TenantId) -> Any:
+    """Requires `policy:read`."""
+    return (await admin.readable(ctx, await _tenant(ctx, id))).as_json()
+
+
+@router.patch(
+    "/tenants/{id}",
+    responses=refuses(*SESSION, CsrfRefused, StepUpNeeded, PermissionMissing, NotFound, Invalid),
+    response_model=Tenant,
+    name="change_tenant",
+    summary="Change the tenant's display name",
+)
+async def change_tenant(ctx: Live, id: TenantId, given: TenantChange) -> Any:
+    """Requires `tenant:write` and a recent proof. Pages, mails and newly set up authenticator apps have the new name at
+    once."""
+    return (await admin.rename_tenant(ctx, await _tenant(ctx, id), given.display_name)).as_json()
 
 
 @router.get(
