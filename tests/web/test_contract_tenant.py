@@ -122,6 +122,32 @@ async def test_no_name(lite: The, name: str, why: str) -> None:
     assert await lite.everything() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *(
+            (one, "format")
+            for one in ("https:⁄⁄eve.example", "See eve.example", "a@b", "eve。example", "eve．example", "a\\b")
+        ),
+        ("x" * 65, "length"),
+    ],
+    ids=ascii,
+)
+async def test_no_name_of_a_person(lite: The, name: str, why: str) -> None:
+    """Strangers may own tenants, and mails have the name. An operator chooses freely."""
+    anna, _ = await somebody(lite, "owner")
+    answer = await lite.http.patch(OWN, json={"display_name": name}, headers=anna.auth)
+    assert (answer.status_code, answer.json()["fields"]) == (422, {"display_name": why})
+    assert await changes(lite) == []
+    assert (await lite.gate.at(None, tenant="main").admin.change_tenant("own", display_name=name)).display_name == name
+
+
+@pytest.mark.parametrize("name", ["Acme Inc.", "Müller & Söhne, 2.0", "x" * 64])
+async def test_names_of_a_person(lite: The, name: str) -> None:
+    anna, _ = await somebody(lite, "owner")
+    assert (await lite.http.patch(OWN, json={"display_name": name}, headers=anna.auth)).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["A\tB", "A\x1bB", "A\x7fB", "A\x85B", "Acme\r\nBcc: eve@example.com"], ids=ascii)
 async def test_control_characters(lite: The, name: str) -> None:
     """Over HTTP no body contains one."""

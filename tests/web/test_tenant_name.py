@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from email import message_from_bytes
+from email.headerregistry import Address
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +17,7 @@ import pytest
 from markupsafe import escape
 
 from passgate import errors
-from passgate.adapters.smtp import Smtp, compose
+from passgate.adapters.smtp import compose
 from passgate.core.ctx import Ctx
 from passgate.core.mail import LETTERS, render
 from passgate.store.tables import audit_event, tenant
@@ -82,17 +84,15 @@ async def test_pages_display_it_as_text(lite: The, name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:12]))
 async def test_it_adds_no_header_to_a_mail(lite: The, name: str) -> None:
     """Not as a name that the check lets pass, in any kind of mail."""
-    sender = Smtp("smtp://localhost", "Passgate <passgate@example.com>")._sender
+    sender = Address("Passgate", addr_spec="passgate@example.com")
     for kind in LETTERS:
         made = render(Ctx(lite.gate.services), kind, "anna@example.com", service=name, code="12345678", link="x")
         assert made.html is not None
         assert name == str(escape(name)) or name not in made.html
-        sent = compose(made, sender)
+        sent = message_from_bytes(compose(made, sender).content)
         assert sorted(sent.keys()) == sorted(
             ["Message-ID", "Date", "From", "To", "Subject", "Auto-Submitted", "MIME-Version", "Content-Type"]
         )
-        head = sent.as_bytes().partition(b"\r\n\r\n")[0]
-        assert not [line for line in head.split(b"\r\n") if line.lower().startswith(b"bcc")]
 
 
 async def test_pages_mails_and_apps_have_it_at_once(the: The) -> None:

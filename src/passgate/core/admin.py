@@ -131,7 +131,7 @@ async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str)
     """The API's tenant object: {id, name, display_name}."""
     access.require_operator(ctx)
     checked = tenants.checked_name(name)
-    label = tenants.checked_display_name(display_name or checked)
+    label = tenants.checked_display_name(display_name or checked, by_operator=True)
     if signup not in SIGNUP:
         raise Invalid({"signup": "value"})
     async with ctx.write() as db:
@@ -146,7 +146,7 @@ async def rename_tenant(ctx: Ctx, tenant_id: str, display_name: str) -> tenants.
     """Give a tenant another display name, which every page and mail has from now on. Raises Invalid, PermissionMissing,
     and NotFound for another tenant than one's own, unless an operator acts."""
     await account.fresh(ctx)
-    wanted = tenants.checked_display_name(display_name)
+    wanted = tenants.checked_display_name(display_name, by_operator=isinstance(ctx.principal, Operator))
     async with administration(ctx, "tenant:write", tenant_id) as (db, _):
         found = await tenants.lock(ctx, db, tenant_id)
         if found is None:

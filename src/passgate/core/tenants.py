@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,9 @@ from passgate.store import Db
 from passgate.store.tables import tenant
 
 MAIN = "main"
-_LONGEST_DISPLAY_NAME = 200
+_LONGEST_DISPLAY_NAME, _LONGEST_OF_A_PERSON = 200, 64
+_LINK = re.compile(r"[/@\\]|[.\u3002](?=[^\W\d_])")
+"""What a name has of which a mail program may make a link, after NFKC."""
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38})[a-z0-9]")
 RESERVED = frozenset({"main", "api", "admin", "www", "t", "oauth2", "bff", "dev", "demo"})
 """The product's list, and no list of our paths: names of tenants stand behind `/t/` or in a host."""
@@ -53,13 +56,14 @@ def checked_name(text: str, field: str = "name") -> str:
     return name
 
 
-def checked_display_name(text: str) -> str:
+def checked_display_name(text: str, *, by_operator: bool) -> str:
     """What people read: 1 to 200 printable characters, without blanks around. Pages and subjects of mails contain it,
-    so nothing that breaks a line or turns the direction of the text. Raises Invalid."""
+    so nothing that breaks a line or turns the direction of the text. A person's choice has 64 at most, and nothing of
+    which mail programs make a link: where strangers found tenants, they choose whom we mail, too. Raises Invalid."""
     name = text.strip()
-    if not name.isprintable():
+    if not name.isprintable() or not (by_operator or _LINK.search(unicodedata.normalize("NFKC", name)) is None):
         raise Invalid({"display_name": "format"})
-    if not 0 < len(name) <= _LONGEST_DISPLAY_NAME:
+    if not 0 < len(name) <= (_LONGEST_DISPLAY_NAME if by_operator else _LONGEST_OF_A_PERSON):
         raise Invalid({"display_name": "length"})
     return name
 

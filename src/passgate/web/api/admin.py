@@ -60,7 +60,10 @@ class TenantChange(Input):
 
     display_name: Annotated[
         str,
-        Field(max_length=400, description="What people read: 1 to 200 printable characters, without blanks around"),
+        Field(
+            max_length=400,
+            description="What people read: 1 to 64 printable characters; no /, @, or dot before letters",
+        ),
     ]
 
 
