@@ -90,6 +90,7 @@ _CHOICES: dict[str, dict[str, str]] = {
     "mailed_second_factor": {
         "everybody": N_("Everyone"),
         "enrolled": N_("Those who turned it on and have nothing safer"),
+        "at_once": N_("The same, and turning it on needs no first code"),
     },
     "password_checks": {
         "full": N_("Length, and how easy they are to guess"),
