@@ -122,7 +122,7 @@ async def test_a_mail_that_leads_nowhere_where_nobody_has_proved_it(lite: The) -
     assert [row for row in await lite.rows(ticket) if row["kind"] == "undo"] == []
 
 
-async def test_not_beside_something_safer(lite: The) -> None:
+async def test_not_where_something_safer_is_set_up(lite: The) -> None:
     folk, who = await signed_up(lite, "code_generator")
     before = await lite.everything()
     with pytest.raises(Conflict):
@@ -248,7 +248,7 @@ async def test_those_that_are_left_go_on_after_the_first_mailed_code(the: The) -
     assert (await live(the)).count("recovery_code") == 3
 
 
-async def test_and_beside_an_app(lite: The) -> None:
+async def test_and_with_an_app(lite: The) -> None:
     _, who = await signed_up(lite, "code_generator")
     assert await who.confirm_address()
     assert await live(lite) == ["password", *["recovery_code"] * 5, "totp"]

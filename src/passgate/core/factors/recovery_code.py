@@ -77,7 +77,7 @@ async def replace(
         )
         for found in made.hashes
     ]
-    await credentials.changed(ctx, db, who, name, added=added, ended=ended, is_told=is_unseen)
+    await credentials.changed(ctx, db, who, name, added=added, ended=ended, has_own_mail=is_unseen)
     if is_mailed:
         codes, service = tuple(made.codes), who.service
         await mail.enqueue(ctx, db, tenant_id, "recovery_codes", who.email, service=service, codes=codes)
