@@ -30,7 +30,7 @@ _MEANT = str.maketrans("018", "olb")
 BYTES = 10
 """80 bits (800-63B-4 §4.2.1.1 requires 64)."""
 _SALT = 16
-_UNSEEN = "unseen_at"
+_ONLY_TO = "only_to"
 """Member of a row's `data`: a keyed hash of the address whose reader alone has seen the code."""
 _LONGEST = 64
 """Characters hashed at most, which bounds the work a caller can cause."""
@@ -69,7 +69,7 @@ async def replace(
     if is_unseen:
         key = people.address(who.email).key
         await budgets.only_mail(ctx, db, tenant_id, key)
-        about[_UNSEEN] = budgets.address_mac(ctx, tenant_id, key)
+        about[_ONLY_TO] = budgets.address_mac(ctx, tenant_id, key)
     data = json.dumps(about)
     added = [
         await credentials.add(
@@ -88,7 +88,7 @@ async def unseen(ctx: Ctx, db: Db, found: RowMapping) -> frozenset[str]:
     up cannot have them; those that were mailed to another address do not count."""
     rows = await credentials.of_kind(db, found["tenant_id"], found["id"], name)
     here = budgets.address_mac(ctx, found["tenant_id"], found["email_key"])
-    return frozenset(row["id"] for row in rows if json.loads(row["data"]).get(_UNSEEN) == here)
+    return frozenset(row["id"] for row in rows if json.loads(row["data"]).get(_ONLY_TO) == here)
 
 
 def _lookup(person_id: str, found: bytes) -> bytes:
