@@ -188,6 +188,7 @@ class Secret:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     sent_to: str
+    active: bool = False
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:

@@ -12,6 +12,7 @@ from passgate.core import account, budgets, enrolment, throttle
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Person as Actor
 from passgate.core.factors import totp
+from passgate.store.tables import person
 from tests.authenticator import Authenticator
 from tests.catalogue.before import remembered, url, with_app
 from tests.catalogue.entry import Action
@@ -62,6 +63,12 @@ async def send_code(folk: Folk) -> Action:
     return lambda: enrolment.offer(folk.acting(actor), "email_code")
 
 
+async def turn_on_at_once(folk: Folk) -> Action:
+    actor = await folk.create()
+    await policy(folk.the, **{**MAILED, "mailed_second_factor": "at_once"})
+    return lambda: enrolment.offer(folk.acting(actor), "email_code")
+
+
 async def turn_on_mailed_codes(folk: Folk) -> Action:
     return await turn_on_of(folk, await folk.create())
 
@@ -92,6 +99,15 @@ async def display_app(folk: Folk) -> Action:
 async def make_mailed_codes(folk: Folk) -> Action:
     actor = await folk.create()
     await policy(folk.the, recovery_codes={"count": 5, "mailed": True})
+    return lambda: enrolment.recovery_codes(folk.acting(actor))
+
+
+async def make_unseen_codes(folk: Folk) -> Action:
+    """For an address that nobody has proved."""
+    actor = await folk.create()
+    await policy(folk.the, recovery_codes={"count": 5, "mailed": True})
+    async with folk.ctx.write() as db:
+        await db.change(person.update().values(email_verified_at=None, first_proved_at=None))
     return lambda: enrolment.recovery_codes(folk.acting(actor))
 
 

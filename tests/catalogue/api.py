@@ -273,7 +273,7 @@ OWN: dict[str, Entry] = {
     f"POST {API}/me/email-code": Entry(
         SESSION,
         (Right(asks.begins_mailed_codes, 201, STALE_OR_OUT),),
-        (Writes(credentials.send_code, 5, on_postgres=True),),
+        (Writes(credentials.send_code, 5, on_postgres=True), Writes(credentials.turn_on_at_once, 6)),
         Fresh(lambda folk, who: enrolment.offer(folk.acting(who), "email_code")),
     ),
     f"POST {API}/me/email-code/prove": Entry(
@@ -291,7 +291,11 @@ OWN: dict[str, Entry] = {
     f"POST {API}/me/recovery-codes": Entry(
         SESSION,
         (Right(asks.makes_codes, 201, FRESH),),
-        (Writes(credentials.make_codes, 15, on_postgres=True), Writes(credentials.make_mailed_codes, 10)),
+        (
+            Writes(credentials.make_codes, 15, on_postgres=True),
+            Writes(credentials.make_mailed_codes, 10),
+            Writes(credentials.make_unseen_codes, 10),
+        ),
         Fresh(lambda folk, who: enrolment.recovery_codes(folk.acting(who))),
     ),
     f"POST {API}/me/unlock": Entry(

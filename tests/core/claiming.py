@@ -33,6 +33,14 @@ from tests.web.browsing import rule
 
 EMAIL = "victim@example.com"
 LATER: dict[str, Any] = {"address_proof": "later", "usernames": "optional", "remember_days": 30}
+AT_ONCE: dict[str, Any] = {
+    **LATER,
+    "second_among": ["totp", "recovery_code", "email_code"],
+    "mailed_second_factor": "at_once",
+    "totp_at_once": True,
+    "recovery_codes": {"count": 5, "mailed": True},
+}
+"""Second factors without a first code, for whoever has not proved the address yet."""
 
 
 def attacker(folk: Folk, email: str = EMAIL) -> Visitor:
@@ -198,6 +206,22 @@ async def a_changed_password(claim: Claim) -> None:
     assert [mail.link for mail in await letters(claim.folk, EMAIL) if mail.kind == "password_changed"] == [None]
 
 
+async def mailed_second_factors(claim: Claim) -> None:
+    """Mailed codes are turned on, and backup codes are in the mailbox of somebody else."""
+    await rule(claim.folk.the, **AT_ONCE)
+    assert await claim.who.turn_on_mailed_codes()
+    assert await claim.who.make_codes()
+    assert claim.who.codes == []
+
+
+async def an_app_at_once(claim: Claim) -> None:
+    """With such backup codes beside it."""
+    await rule(claim.folk.the, **AT_ONCE)
+    assert await claim.who.add_app()
+    assert await claim.who.make_codes()
+    assert claim.who.codes == []
+
+
 ATTACKS = (
     a_password,
     a_session,
@@ -211,6 +235,8 @@ ATTACKS = (
     a_username,
     a_link,
     a_changed_password,
+    mailed_second_factors,
+    an_app_at_once,
 )
 
 

@@ -40,7 +40,7 @@ from passgate.errors import PassgateError, ProofMissing, Refusal, Throttled
 from passgate.store.tables import credential, person
 from tests.authenticator import Authenticator
 from tests.core.behind import Folk
-from tests.core.claiming import EMAIL, LATER, attacker, begun, roles_of, row_of, victim
+from tests.core.claiming import AT_ONCE, EMAIL, LATER, attacker, begun, roles_of, row_of, victim
 from tests.core.visitor import Visitor, letters
 from tests.kit import The, running, settings_for
 from tests.web.browsing import rule
@@ -219,9 +219,27 @@ async def turns_a_counter_back(who: Visitor) -> str:
     return "passkey_counter"
 
 
+async def turns_mailed_codes_on_and_off(who: Visitor) -> str:
+    """With a set of backup codes each time, which is only mailed."""
+    await rule(who.folk.the, **AT_ONCE)
+    mine = await _me(who)
+    for _ in range(2 * LIMIT):
+        await enrolment.offer(mine, "email_code")
+        with suppress(Throttled):
+            await enrolment.recovery_codes(mine)
+        await enrolment.remove(mine, "email_code")
+    return "recovery_codes"
+
+
 @pytest.mark.parametrize(
     "flood",
-    [displays_the_app, presents_refresh_tokens_twice, changes_the_browser, turns_a_counter_back],
+    [
+        displays_the_app,
+        presents_refresh_tokens_twice,
+        changes_the_browser,
+        turns_a_counter_back,
+        turns_mailed_codes_on_and_off,
+    ],
     ids=lambda one: one.__name__,
 )
 async def test_whoever_has_a_claimed_account_floods_no_mailbox(lite: The, flood: Any) -> None:

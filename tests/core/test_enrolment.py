@@ -244,6 +244,7 @@ async def test_everything_one_has_at_a_glance(folk: Folk) -> None:
         "recovery_codes": 0,
         "email_code": None,
         "can_mail": False,
+        "at_once": False,
         "can_show": False,
         "codes_in_set": 10,
         "browsers": [],

@@ -42,7 +42,7 @@ ENROLLED: dict[str, Any] = {
 
 async def turn_on(the: The, who: Person) -> None:
     sent = await me(the, "POST", "email-code", who)
-    assert (sent.status_code, sent.json()) == (201, {"sent_to": f"{who.email[0]}…@example.com"})
+    assert (sent.status_code, sent.json()) == (201, {"sent_to": f"{who.email[0]}…@example.com", "active": False})
     proved = await me(the, "POST", "email-code/prove", who, {"answer": await the.code(who.email)})
     assert (proved.status_code, proved.content) == (204, b"")
 

@@ -72,7 +72,7 @@ RULES = st.builds(
     second=st.sampled_from(["never", "if_enrolled", "always"]),
     second_among=some(SECOND),
     least_acr=st.sampled_from(LEVELS),
-    mailed_second_factor=st.sampled_from(["everybody", "enrolled"]),
+    mailed_second_factor=st.sampled_from(["everybody", "enrolled", "at_once"]),
 ).filter(is_meetable)
 PROOFS = st.lists(st.sampled_from(sorted(PROVABLE)), unique_by=lambda proof: proof.partition("+")[0]).map(tuple)
 ENROLLED = st.frozensets(st.sampled_from((*OWN, MAILED)))
@@ -214,13 +214,17 @@ def test_recovery_sets_nothing_up_before_an_enrolled_factor_is_proved(
         assert possessed <= offered <= possessed | set(WAYS_BACK)
 
 
-@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR)
+BY_CHOICE = st.sampled_from(["enrolled", "at_once"])
+"""Where people turn mailed codes on for themselves."""
+
+
+@given(RULES, PURPOSE, PROOFS, ENROLLED, FLOOR, BY_CHOICE)
 def test_a_mailed_code_stands_for_nothing_that_lasts(
-    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str
+    rules: Rules, purpose: str, proofs: tuple[str, ...], has: frozenset[str], floor: str, chosen: str
 ) -> None:
     """Where people turn mailed codes on, somebody with an app or a passkey of the tenant's list is never asked for one
     as the second factor, and never let in by one."""
-    rules = rules.model_copy(update={"mailed_second_factor": "enrolled"})
+    rules = rules.model_copy(update={"mailed_second_factor": chosen})
     lasting = has & set(rules.second_among) & {"totp", "passkey"}
     if rules.second == "never" or not lasting:
         return
@@ -232,11 +236,11 @@ def test_a_mailed_code_stands_for_nothing_that_lasts(
         assert meets(others, AAL2) or shows_two(rules, proofs, but=frozenset({MAILED}))
 
 
-@given(RULES, PROOFS, ENROLLED)
+@given(RULES, PROOFS, ENROLLED, BY_CHOICE)
 def test_a_mailed_code_is_asked_of_those_who_turned_it_on(
-    rules: Rules, proofs: tuple[str, ...], has: frozenset[str]
+    rules: Rules, proofs: tuple[str, ...], has: frozenset[str], chosen: str
 ) -> None:
-    rules = rules.model_copy(update={"mailed_second_factor": "enrolled", "second": "if_enrolled"})
+    rules = rules.model_copy(update={"mailed_second_factor": chosen, "second": "if_enrolled"})
     decision = decide(rules, "signin", proofs, has)
     if isinstance(decision, Need) and decision.reason == "second_factor" and decision.offers(MAILED):
         assert MAILED in has
@@ -454,9 +458,12 @@ MAILED_TABLE: list[tuple[tuple[str, ...], frozenset[str], Expected]] = [
 ]
 
 
+@pytest.mark.parametrize("chosen", ["enrolled", "at_once"])
 @pytest.mark.parametrize(("proofs", "has", "expected"), MAILED_TABLE)
-def test_who_is_asked_for_a_mailed_code(proofs: tuple[str, ...], has: frozenset[str], expected: Expected) -> None:
-    decision = decide(BY_MAIL, "signin", proofs, has)
+def test_who_is_asked_for_a_mailed_code(
+    proofs: tuple[str, ...], has: frozenset[str], expected: Expected, chosen: str
+) -> None:
+    decision = decide(BY_MAIL.model_copy(update={"mailed_second_factor": chosen}), "signin", proofs, has)
     if isinstance(decision, Need):
         assert (decision.listed(), decision.enrol) == expected
     else:

@@ -209,7 +209,8 @@ async def test_the_mailbox_alone_does_not_recover_an_account_with_an_app(the: Th
     assert {row["kind"] for row in await the.rows(credential) if row["revoked_at"] is None} == {"password"}
 
 
-async def test_nothing_is_mailed_to_an_address_that_nobody_proved(lite: The) -> None:
+async def test_nothing_is_mailed_to_an_address_that_an_admin_has_moved_them_to(lite: The) -> None:
+    """They had proved another one, so the codes are theirs to see, and the new mailbox may be a stranger's."""
     folk = Folk(lite)
     actor = await folk.create()
     await policy(lite, recovery_codes={"mailed": True})

@@ -27,7 +27,7 @@ CHANGES = st.fixed_dictionaries(
         "second_among": some(FACTORS.second),
         "least_acr": st.sampled_from(LEVELS),
         "max_age": st.integers(0, 86_400),
-        "mailed_second_factor": st.sampled_from(["everybody", "enrolled"]),
+        "mailed_second_factor": st.sampled_from(["everybody", "enrolled", "at_once"]),
         "password_checks": st.sampled_from(["full", "length"]),
         "password_alone": st.integers(6, 64),
         "password_beside": st.integers(8, 64),

@@ -231,7 +231,8 @@ async def test_whoever_it_is(population: Population, way: Callable[[Population, 
     assert any(work.statements for _, work in seen["known"])
 
 
-async def test_whoever_turned_mailed_codes_on(population: Population) -> None:
+@pytest.mark.parametrize("chosen", ["enrolled", "at_once"])
+async def test_whoever_turned_mailed_codes_on(population: Population, chosen: str) -> None:
     """Before the first factor is proved nothing differs between those who turned them on and anybody else."""
     mailed = population.address("known")
     found = await population.folk.tenant()
@@ -239,7 +240,7 @@ async def test_whoever_turned_mailed_codes_on(population: Population) -> None:
         known = await people.by_key(db, found.id, mailed)
         assert known is not None
         await credentials.add(population.folk.ctx, db, found.id, known["id"], "email_code")
-    rules = {"second_among": ["totp", "email_code"], "mailed_second_factor": "enrolled"}
+    rules = {"second_among": ["totp", "email_code"], "mailed_second_factor": chosen}
     await rule(population.the, **rules)
     kinds = ("unknown", "known", "with_app", "no_password")
     for way in (signing_in, by_passkey):

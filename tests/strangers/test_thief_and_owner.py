@@ -33,6 +33,7 @@ from passgate.core import credentials, people, user_changes
 from passgate.store.tables import credential
 from tests import operating
 from tests.core.behind import Folk
+from tests.core.claiming import AT_ONCE
 from tests.core.visitor import Visitor, links
 from tests.kit import PASSWORD, The, running, settings_for
 from tests.web.browsing import rule
@@ -324,6 +325,7 @@ CLAIMS = (
     "confirm_address",
     "add_app",
     "add_passkey",
+    "turn_on_mailed_codes",
     "make_codes",
     "remove",
     "change_password",
@@ -367,8 +369,12 @@ async def comes(owner: Visitor) -> None:
     assert await owner.confirm_address()
 
 
-async def play_claims(the: The, admin: str, steps: list[tuple[str, str, int]]) -> None:
-    await rule(the, address_proof="later", usernames="optional")
+BY_POLICY = st.sampled_from(({}, AT_ONCE))
+"""Second factors as by default, or all at once."""
+
+
+async def play_claims(the: The, admin: str, policy: dict[str, Any], steps: list[tuple[str, str, int]]) -> None:
+    await rule(the, **{**policy, "address_proof": "later", "usernames": "optional"})
     thief, owner = await claimed(the, admin)
     email = owner.email
     for name, action, wait in steps:
@@ -404,22 +410,26 @@ async def ours_stays_ours(owner: Visitor, thief: Visitor, email: str) -> None:
 
 PREPARED = [("thief", "sign_up", 60), ("thief", "add_app", 60), ("thief", "make_codes", 60), ("owner", "recover", 60)]
 CLOSED = [("thief", "sign_up", 60), ("thief", "delete", 60), ("owner", "sign_up", 60)]
+MAILED = [("thief", act, 60) for act in ("sign_up", "turn_on_mailed_codes", "make_codes")] + [("owner", "recover", 60)]
 FIRST = [("owner", "sign_up", 60), ("thief", "sign_up", 60), ("owner", "confirm_address", 60)]
 
 
 @settings(max_examples=25, **QUICK)
-@example("nobody", PREPARED)
-@example("nobody", CLOSED)
-@example("nobody", FIRST)
-@example("sets", [("thief", "add_passkey", 60), ("owner", "confirm_address", 60)])
-@given(ADMINS, CLAIMING)
-async def test_whoever_reads_the_mail_has_it(shared: The, admin: str, steps: Any) -> None:
-    await play_claims(shared, admin, steps)
+@example("nobody", {}, PREPARED)
+@example("nobody", {}, CLOSED)
+@example("nobody", {}, FIRST)
+@example("nobody", AT_ONCE, MAILED)
+@example("sets", {}, [("thief", "add_passkey", 60), ("owner", "confirm_address", 60)])
+@given(ADMINS, BY_POLICY, CLAIMING)
+async def test_whoever_reads_the_mail_has_it(shared: The, admin: str, policy: dict[str, Any], steps: Any) -> None:
+    await play_claims(shared, admin, policy, steps)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("_batch", range(15))
 @settings(max_examples=100, **{**QUICK, "derandomize": False})
-@given(ADMINS, CLAIMING)
-async def test_whoever_reads_the_mail_has_it_at_length(shared: The, _batch: int, admin: str, steps: Any) -> None:
-    await play_claims(shared, admin, steps)
+@given(ADMINS, BY_POLICY, CLAIMING)
+async def test_whoever_reads_the_mail_has_it_at_length(
+    shared: The, _batch: int, admin: str, policy: dict[str, Any], steps: Any
+) -> None:
+    await play_claims(shared, admin, policy, steps)

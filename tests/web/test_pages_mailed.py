@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from passgate.store.tables import credential
+from passgate.store.tables import credential, person
 from tests.kit import OTHER_PASSWORD, PASSWORD, The, running, settings_for
 from tests.web.browsing import SAME, Browser, Page, app, browser, led, outcome, rule
 
@@ -63,6 +63,31 @@ async def test_from_turning_it_on_to_turning_it_off(anna: Browser) -> None:
     assert led(await anna.send(f"{HERE}/remove", at=HERE)) == "/account/factors?done=no-email-code"
     assert await live(the) == ["password"]
     assert (await anna.page("/account/factors?done=no-email-code")).name == "account-factors"
+
+
+async def test_where_no_first_code_is_asked_for(anna: Browser) -> None:
+    the = anna.the
+    await rule(the, **{**ENROLLED, "mailed_second_factor": "at_once"})
+    assert (await anna.page(HERE)).actions >= {f"{HERE}/send"}
+    assert led(await anna.send(f"{HERE}/send", at=HERE)) == "/account/recovery-codes?done=email-code"
+    assert await live(the) == ["email_code", "password"]
+    assert "factor_code" not in [mail["kind"] for mail in await the.mails(EMAIL)]
+    assert (await anna.page(HERE)).actions >= {f"{HERE}/remove"}
+
+
+async def test_backup_codes_that_are_only_mailed(anna: Browser) -> None:
+    """Nobody has proved the address: the page says so and shows none."""
+    the = anna.the
+    await rule(the, recovery_codes={"count": 5, "mailed": True})
+    async with the.gate.services.store.write() as db:
+        await db.change(person.update().values(email_verified_at=None, first_proved_at=None))
+    answer = await anna.send("/account/recovery-codes")
+    page = Page(answer.text)
+    assert (answer.status_code, page.name, page.codes) == (200, "account-recovery-codes", [])
+    [mail] = [mail for mail in await the.mails(EMAIL) if mail["kind"] == "recovery_codes"]
+    code = next(line.strip() for line in mail["text"].splitlines() if line.strip().count("-") == 3)
+    assert code not in answer.text
+    assert (await live(the)).count("recovery_code") == 5
 
 
 async def test_with_an_app_the_page_of_a_mailed_code_leads_to_the_app(anna: Browser) -> None:

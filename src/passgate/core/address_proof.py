@@ -34,12 +34,12 @@ from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import names_of
-from passgate.core.factors import email_code
+from passgate.core.factor import Factors, names_of
+from passgate.core.factors import email_code, recovery_code
 from passgate.core.pending import SignIn
 from passgate.core.people import OWNER as BY_ITS_OWNER
 from passgate.core.permissions import OWNER
-from passgate.core.policy import own_level
+from passgate.core.policy import own_level, stronger_seconds
 from passgate.core.rules import Rules
 from passgate.errors import StepUpNeeded
 from passgate.store import Db
@@ -75,9 +75,18 @@ async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMappi
     if factor != email_code.name:
         sign_in = await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
     is_theirs = sign_in.email_key == found["email_key"] and email_code.name in names_of(sign_in.proofs)
+    if is_theirs and factor != email_code.name:
+        is_theirs = not await _is_asked_for_more(ctx, db, sign_in, factor)
     if (factor == email_code.name or is_theirs) and not sign_in.journey.is_undo:
         await take(ctx, db, found, _exempt(sign_in))
     return sign_in
+
+
+async def _is_asked_for_more(ctx: Ctx, db: Db, sign_in: SignIn, factor: str) -> bool:
+    """Whether none of the person's second factors that last is proved yet: one is asked for next, and would end."""
+    has = await credentials.kinds(db, sign_in.tenant_id, str(sign_in.person_id))
+    lasting = stronger_seconds(ctx.factors, sign_in.rules, has) if sign_in.rules.second != "never" else frozenset[str]()
+    return bool(lasting) and not lasting & {factor, *names_of(sign_in.proofs)}
 
 
 async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> bool:
@@ -92,6 +101,19 @@ async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> b
         facts: dict[str, Any] = {"ended": [], "sessions": 0, "roles": []}
         await record(ctx, db, Event.ADDRESS_PROVED, **about, personal={"email": found["email"]}, **facts)
     return True
+
+
+async def rules_of(db: Db, sign_in: SignIn, factors: Factors, has: frozenset[str]) -> Rules:
+    """The rules as they count for the named person of a sign-in, who has these factors. While nobody has proved the
+    address, a mailed code stands for nothing that lasts, as where people turn mailed codes on: it would be the first
+    proof, and end the app that is not asked for beside it."""
+    rules = sign_in.rules
+    would_end = email_code.name in rules.second_among and stronger_seconds(factors, rules, has)
+    if rules.mailed_second_factor != "everybody" or not would_end or sign_in.person_id is None:
+        return rules
+    found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
+    is_first = found is not None and found["first_proved_at"] is None
+    return rules.model_copy(update={"mailed_second_factor": "enrolled"}) if is_first else rules
 
 
 async def require_way_in(ctx: Ctx, db: Db, found: RowMapping, rules: Rules) -> None:
@@ -152,12 +174,14 @@ async def make_way(ctx: Ctx, db: Db, found: RowMapping, to: str, *, begun_since:
 async def _end_before(ctx: Ctx, db: Db, found: RowMapping, left: Exempt, *, moved_to: str = "") -> None:
     """Roles that an account was given while its address was only claimed end too, unless whoever had the account proves
     that very address: they were meant for the reader of that mailbox, and neither for another one nor unseen. That
-    mailed codes are turned on proves nothing, and only asks for more: it stays beside whatever does."""
+    mailed codes are turned on proves nothing, and only asks for more: it stays beside whatever does. So do backup codes
+    that nobody but this reader has seen."""
     key = (found["tenant_id"], found["id"])
     own, has = await credentials.own_rows(db, *key, left.rows), await credentials.rows_of(db, *key)
     chosen = {one for kind in ctx.factors.chosen for one in has.get(kind, ())}
     stays = own - chosen
-    ended = await credentials.end_but(ctx, db, *key, own | chosen if stays else own)
+    unseen = await recovery_code.unseen(ctx, db, found) if stays and not moved_to else frozenset[str]()
+    ended = await credentials.end_but(ctx, db, *key, own | chosen | unseen if stays else own)
     await once.end(ctx, db, key[0], undo_link.KIND, key[1])
     await recovery.end_waits(ctx, db, *key)
     if not stays:

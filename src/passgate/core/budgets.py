@@ -296,10 +296,21 @@ async def notice(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
     """Whether one more mail may go to somebody about an account whose address nobody has proved: they may be somebody
     else, whom whoever has the account must not flood."""
     mac = address_mac(ctx, tenant_id, email_key)
-    counted = await throttle.window(ctx, db, f"m:notice:{mac}", limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)
+    if (await _noticed(ctx, db, mac)).used is not None:
+        return True
+    await _record_withheld(ctx, db, mac, tenant_id, None, limit="address", kind=Kind.STRANGER)
+    return False
+
+
+async def only_mail(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
+    """Debit one of the same mails that must not be held back, because nobody else is told what is in it. Throttled."""
+    counted = await _noticed(ctx, db, address_mac(ctx, tenant_id, email_key))
     if counted.used is None:
-        await _record_withheld(ctx, db, mac, tenant_id, None, limit="address", kind=Kind.STRANGER)
-    return counted.used is not None
+        raise Throttled(counted.wait)
+
+
+async def _noticed(ctx: Ctx, db: Db, mac: str) -> Counted:
+    return await throttle.window(ctx, db, f"m:notice:{mac}", limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)
 
 
 async def invitation(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:

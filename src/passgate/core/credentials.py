@@ -188,9 +188,11 @@ async def changed(
     added: Iterable[str] = (),
     ended: Ended | None = None,
     label: str = "",
+    has_own_mail: bool = False,
 ) -> None:
     """Audit a factor that was added (`added`: the new rows) or removed, forget all remembered browsers, and notify the
-    owner by mail: with a link to undo it, unless the rules asked for it in a sign-in. `ended`: what was revoked."""
+    owner by mail: with a link to undo it, unless the rules asked for it in a sign-in. `ended`: what was revoked.
+    `has_own_mail`: a mail of its own says so, to an address whose reader can undo nothing."""
     made, tenant_id, person_id = list(added), who.tenant_id, who.person_id
     event, change = (Event.FACTOR_ADDED, Change.ADDED) if made else (Event.FACTOR_REMOVED, Change.REMOVED)
     await record(ctx, db, event, tenant_id=tenant_id, subject_id=person_id, factor=kind)
@@ -203,6 +205,8 @@ async def changed(
         await _vouch(ctx, db, who, made, [one for one, _ in ended or []])
         rows = before(await rows_of(db, tenant_id, person_id), made, ended or [])
         link = await undo_link.issue(ctx, db, found, change, rows, who.proved, factor=kind, label=label)
+    if has_own_mail:
+        return
     what = ctx.factors[kind].texts.name
     await mail.enqueue(
         ctx, db, tenant_id, change.value, found["email"], service=who.service, what=what, label=label, link=link

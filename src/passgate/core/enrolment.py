@@ -32,9 +32,10 @@ LONGEST_LABEL = 60
 
 async def overview(ctx: Ctx) -> dict[str, Any]:
     """{password: bool, passkeys: […], totp: instant or None, recovery_codes: how many are left, email_code: instant or
-    None, can_mail: whether mailed codes can be turned on, can_show: whether the app can be shown again, codes_in_set:
-    how many backup codes a set has, browsers: […], remember_days, own: factors without a handwritten page, as {factor,
-    since: instant or None}, locked: the names of factors that wrong answers have locked for somebody}."""
+    None, can_mail: whether mailed codes can be turned on, at_once: without a first code, can_show: whether the app can
+    be shown again, codes_in_set: how many backup codes a set has, browsers: […], remember_days, own: factors without a
+    handwritten page, as {factor, since: instant or None}, locked: the names of factors that wrong answers have locked
+    for somebody}."""
     async with ctx.read() as db:
         tenant = await _tenant(ctx, db)
         kinds = await credentials.kinds(db, *ctx.person.key)
@@ -47,6 +48,7 @@ async def overview(ctx: Ctx) -> dict[str, Any]:
             "recovery_codes": len(codes),
             "email_code": await _since(ctx, db, email_code.FACTOR),
             "can_mail": email_code.can_turn_on(ctx.factors, tenant.rules, kinds),
+            "at_once": email_code.at_once(tenant.rules) is not None,
             "can_show": bool(apps) and tenant.rules.totp_shown_again,
             "codes_in_set": tenant.rules.recovery_codes.count,
             "browsers": await device.listed(ctx, db, *ctx.person.key, tenant.rules),
@@ -91,9 +93,11 @@ async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
     who = await _who(ctx, set_up)
     if (activate := set_up.at_once(who.rules)) is not None:
         async with action(ctx, ends=Ends.PENDING) as acting:
-            offered = await activate(ctx, acting.db, who)
+            await _check(ctx, acting.db, set_up, who)
+            offered = await activate(ctx, acting.db, replace(who, email=acting.person["email"]))
             await budgets.reopen(acting.db, ctx.person.person_id, name)
-            await _count_new(ctx, acting.db, name)
+            if not set_up.is_mailed:  # whoever sees a secret has it; who reads the mailbox has not been shown
+                await _count_new(ctx, acting.db, name)
             return {**offered, "active": True}
     async with action(ctx) as acting:
         await _check(ctx, acting.db, set_up, who)
@@ -151,19 +155,23 @@ async def prove(ctx: Ctx, name: str, answer: Answer, label: str | None = None) -
 
 
 async def recovery_codes(ctx: Ctx) -> list[str]:
-    """A new set, returned only this once; the old one becomes invalid. Where the rules say so it is mailed too, but
-    never to an address that nobody has proved."""
+    """A new set, returned only this once; the old one becomes invalid. Where the rules say so it is mailed too. While
+    nobody has proved the address it is only mailed, and the list is empty: whoever asks may be somebody else than the
+    reader of that mailbox. Of an account that an admin has moved to another address it is only returned, for the same
+    reason. Throttled if the mail may not be sent now; then the old set goes on."""
     await account.fresh(ctx)
     who = await _who(ctx)
     asked = who.rules.recovery_codes
     made = await recovery_code.fresh(ctx, asked.count)
     async with action(ctx, ends=Ends.PENDING, heavy=True) as acting:
         person = acting.person
-        is_mailed = asked.mailed and person["email_verified_at"] is not None
-        await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, count=len(made.codes), mailed=is_mailed)
+        is_unseen = asked.mailed and people.is_unproved(person)
+        is_mailed = is_unseen or (asked.mailed and person["email_verified_at"] is not None)
+        facts: dict[str, Any] = {"count": len(made.codes), "mailed": is_mailed, "shown": not is_unseen}
+        await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, **facts)
         who = replace(who, email=person["email"])
-        await recovery_code.replace(ctx, acting.db, who, made, is_mailed=is_mailed)
-    return made.codes
+        await recovery_code.replace(ctx, acting.db, who, made, is_mailed=is_mailed, is_unseen=is_unseen)
+    return [] if is_unseen else made.codes
 
 
 async def totp_again(ctx: Ctx) -> dict[str, Any]:

@@ -329,7 +329,7 @@ _COUNTED_ELSEWHERE = frozenset(
     {
         *("signup_code", "signin_code", "recovery_code", "factor_code", "address_code"),
         *("signup_known", "recovery_none", "account_closing", "address_known", "address_claimed"),
-        *("signin_link", "recovery_asked", "factor_reset", "account_closed", "invitation"),
+        *("signin_link", "recovery_asked", "factor_reset", "account_closed", "invitation", "recovery_codes"),
     }
 )
 """Kinds that are sent to an unproved address as often as to any: codes and what is sent in their place, which have

@@ -73,7 +73,9 @@ class RecoveryCodes(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     count: int = Field(10, ge=5, le=16, description="How many there are in a set")
-    mailed: bool = Field(False, description="Mail a new set too. Such codes stay at AAL1")
+    mailed: bool = Field(
+        False, description="Mail a new set too, or to an unconfirmed address only mail it. Such codes stay at AAL1"
+    )
 
 
 class Rules(BaseModel):
@@ -98,10 +100,10 @@ class Rules(BaseModel):
         le=86_400,
         description="Maximum age in seconds of a proof where a recent one is required. 0: as in the settings",
     )
-    mailed_second_factor: Annotated[str, _one_of("everybody", "enrolled")] = Field(
+    mailed_second_factor: Annotated[str, _one_of("everybody", "enrolled", "at_once")] = Field(
         "everybody",
         description="Where second_among has email_code, who is asked for one: everybody, or those who turned it on and"
-        " have nothing stronger (enrolled)",
+        " have nothing stronger (enrolled; at_once: without a first code)",
     )
     password_checks: Annotated[str, _one_of(FULL, LENGTH)] = Field(
         FULL, description="How a new password is checked: full, or in development by its length alone (length)"

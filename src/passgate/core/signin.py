@@ -90,13 +90,12 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
         return sign_in
     if sign_in.journey.is_undo:
         return await undo.known(ctx, db, sign_in)
-    has = await credentials.kinds(db, sign_in.tenant_id, sign_in.person_id)
-    browser = sign_in.data.get("browser")
-    remembered = bool(browser) and await device.is_known(
-        ctx, db, sign_in.tenant_id, sign_in.person_id, str(browser), sign_in.rules
-    )
+    key, browser = (sign_in.tenant_id, sign_in.person_id), sign_in.data.get("browser")
+    has = await credentials.kinds(db, *key)
+    rules = await address_proof.rules_of(db, sign_in, ctx.factors, has)
+    remembered = bool(browser) and await device.is_known(ctx, db, *key, str(browser), rules)
     gone = (names_of(sign_in.proofs) & {*sign_in.rules.first}) - has - ctx.factors.given
-    return replace(sign_in, enrolled=has, is_remembered=remembered, gone=gone)
+    return replace(sign_in, rules=rules, enrolled=has, is_remembered=remembered, gone=gone)
 
 
 def decide(ctx: Ctx, sign_in: SignIn) -> Decision:

@@ -16,7 +16,7 @@ from passgate.core.audit import record
 from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Compared, Enrolling, Factor, Factors, Order, SetUp, Texts, wrong
+from passgate.core.factor import ActivateAtOnce, Compared, Enrolling, Factor, Factors, Order, SetUp, Texts, wrong
 from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
 from passgate.errors import SessionEnded
@@ -141,7 +141,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
 def can_turn_on(factors: Factors, rules: Rules, enrolled: frozenset[str]) -> bool:
     """Whether somebody with these factors would be asked for a mailed code once they turn it on."""
-    is_asked = rules.second != "never" and name in rules.second_among and rules.mailed_second_factor == "enrolled"
+    is_asked = rules.second != "never" and name in rules.second_among and rules.mailed_second_factor != "everybody"
     return is_asked and name not in enrolled and not policy.stronger_seconds(factors, rules, enrolled)
 
 
@@ -183,13 +183,26 @@ async def accept(ctx: Ctx, who: Enrolling, answer: Any) -> Compared:
         return wrong(who.person_id)
 
     async def mark(db: Db) -> str | None:
-        if not (await once.take(ctx, db, live)).is_first:
-            return None
-        made = await credentials.add(ctx, db, who.tenant_id, who.person_id, name)
-        await credentials.changed(ctx, db, who, name, added=[made])
-        return made
+        return await _store(ctx, db, who) if (await once.take(ctx, db, live)).is_first else None
 
     return Compared(True, who.person_id, mark)
+
+
+async def _store(ctx: Ctx, db: Db, who: Enrolling) -> str:
+    made = await credentials.add(ctx, db, who.tenant_id, who.person_id, name)
+    await credentials.changed(ctx, db, who, name, added=[made])
+    return made
+
+
+def at_once(rules: Rules) -> ActivateAtOnce | None:
+    """Available if the tenant's rules ask for no first code. Nothing is mailed then but that it is on, and nothing is
+    proved."""
+    return _activate_at_once if rules.mailed_second_factor == "at_once" else None
+
+
+async def _activate_at_once(ctx: Ctx, db: Db, who: Enrolling) -> dict[str, Any]:
+    await _store(ctx, db, who)
+    return {"sent_to": people.masked(who.email)}
 
 
 FACTOR = Factor(
@@ -207,7 +220,13 @@ FACTOR = Factor(
     budget=budget,
     compare=compare,
     set_up=SetUp(
-        accept=accept, offer=offer, offered=offered, may_begin=can_turn_on, is_mailed=True, has_account_page=True
+        accept=accept,
+        offer=offer,
+        offered=offered,
+        at_once=at_once,
+        may_begin=can_turn_on,
+        is_mailed=True,
+        has_account_page=True,
     ),
     texts=Texts(
         name=N_("emailed codes"),

@@ -1,5 +1,6 @@
 """Recovery codes of 80 bits, displayed once, each valid once, for people who lost their other factor (NIST SP
-800-63B-4 §3.1.2). Where the rules have them mailed too, they show no more than the mailbox.
+800-63B-4 §3.1.2). Where the rules have them mailed too, they show no more than the mailbox; to an address that nobody
+has proved they are mailed and not displayed, so that nobody but its reader has them.
 
 Not here: losing the codes too, which is `recovery`. Only hashes are stored.
 """
@@ -29,6 +30,8 @@ _MEANT = str.maketrans("018", "olb")
 BYTES = 10
 """80 bits (800-63B-4 §4.2.1.1 requires 64)."""
 _SALT = 16
+_ONLY_TO = "only_to"
+"""Member of a row's `data`: a keyed hash of the address whose reader alone has seen the code."""
 _LONGEST = 64
 """Characters hashed at most, which bounds the work a caller can cause."""
 
@@ -53,22 +56,39 @@ async def fresh(ctx: Ctx, count: int) -> Fresh:
     return Fresh(codes, hashes, scheme, salt)
 
 
-async def replace(ctx: Ctx, db: Db, who: Enrolling, made: Fresh, *, is_mailed: bool = False) -> None:
-    """Store the new set; the old one becomes invalid. `is_mailed`: mail it too, which its answers show for good."""
+async def replace(
+    ctx: Ctx, db: Db, who: Enrolling, made: Fresh, *, is_mailed: bool = False, is_unseen: bool = False
+) -> None:
+    """Store the new set; the old one becomes invalid. `is_mailed`: mail it too, which its answers show for good.
+    `is_unseen`: nobody but the reader of that mail has seen it. Then the mail also says that there is a set, and if it
+    may not be sent now, nothing changes: raises Throttled."""
     tenant_id, person_id = who.tenant_id, who.person_id
     ended = await credentials.end_kinds(ctx, db, tenant_id, person_id, [name])
     await budgets.reopen(db, person_id, name)
-    data = json.dumps({"salt": made.salt.hex(), **({"mailed": True} if is_mailed else {})})
+    about: dict[str, Any] = {"salt": made.salt.hex(), **({"mailed": True} if is_mailed else {})}
+    if is_unseen:
+        key = people.address(who.email).key
+        await budgets.only_mail(ctx, db, tenant_id, key)
+        about[_ONLY_TO] = budgets.address_mac(ctx, tenant_id, key)
+    data = json.dumps(about)
     added = [
         await credentials.add(
             ctx, db, tenant_id, person_id, name, lookup=_lookup(person_id, found), scheme=made.scheme, data=data
         )
         for found in made.hashes
     ]
-    await credentials.changed(ctx, db, who, name, added=added, ended=ended)
+    await credentials.changed(ctx, db, who, name, added=added, ended=ended, has_own_mail=is_unseen)
     if is_mailed:
         codes, service = tuple(made.codes), who.service
         await mail.enqueue(ctx, db, tenant_id, "recovery_codes", who.email, service=service, codes=codes)
+
+
+async def unseen(ctx: Ctx, db: Db, found: RowMapping) -> frozenset[str]:
+    """The ids of the codes that only the reader of this person's address has seen. Whoever sets somebody else's account
+    up cannot have them; those that were mailed to another address do not count."""
+    rows = await credentials.of_kind(db, found["tenant_id"], found["id"], name)
+    here = budgets.address_mac(ctx, found["tenant_id"], found["email_key"])
+    return frozenset(row["id"] for row in rows if json.loads(row["data"]).get(_ONLY_TO) == here)
 
 
 def _lookup(person_id: str, found: bytes) -> bytes:

@@ -75,7 +75,8 @@ class Secret(Output):
 
 
 class Sent(Output):
-    sent_to: Annotated[str, Field(description="The masked address that a code was mailed to")]
+    sent_to: Annotated[str, Field(description="The masked address that codes are mailed to")]
+    active: Annotated[bool, Field(description="True if they are on without confirming a first code")] = False
 
 
 class CodeProof(Input):
@@ -85,7 +86,9 @@ class CodeProof(Input):
 
 
 class Codes(Output):
-    codes: Annotated[list[str], Field(description="Shown only once; each code works once")]
+    codes: Annotated[
+        list[str], Field(description="Shown only once; each code works once. Empty if they were only mailed")
+    ]
 
 
 class Browser(Output):
@@ -266,7 +269,7 @@ async def remove_totp(ctx: Live) -> Response:
 )
 async def begin_email_code(ctx: Live) -> Any:
     """Mails a code. Available if the policy has `mailed_second_factor: enrolled` and accepts `email_code`, to users
-    without a stronger second factor."""
+    without a stronger second factor. With `at_once` no code is mailed, and they are on (`active`)."""
     return await enrolment.offer(ctx, email_code.name)
 
 
@@ -358,15 +361,15 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
 
 @router.post(
     "/recovery-codes",
-    responses=refuses(*_CHANGES),
+    responses=refuses(*_CHANGES, Throttled),
     status_code=201,
     response_model=Codes,
     name="recovery_codes",
     summary="Generate backup codes",
 )
 async def recovery_codes(ctx: Live) -> Any:
-    """Returns one-time backup codes (factor `recovery_code`), as many as the policy says. Earlier codes stop
-    working."""
+    """Returns one-time backup codes (factor `recovery_code`), as many as the policy says. Earlier codes stop working.
+    If the policy has them mailed and the user's address isn't confirmed, they are only mailed."""
     return {"codes": await enrolment.recovery_codes(ctx)}
 
 

@@ -215,7 +215,7 @@ async def ask_codes(request: Request, ctx: Visitor, error: Error = None) -> Resp
 @router.post("/recovery-codes")
 @form(ask_codes)
 async def make_codes(request: Request, ctx: Visitor) -> Response:
-    """Generates new backup codes and shows them once."""
+    """Generates new backup codes and shows them once, or says that they were only emailed."""
     fields(request)
     return await _codes_page(request, ctx, codes=await enrolment.recovery_codes(ctx))
 
@@ -227,10 +227,8 @@ async def _codes_page(
     left, size = has["recovery_codes"], has["codes_in_set"]
     text = "\r\n".join((f"{ctx.person.row['display_name']}, {ctx.person.row['email']}", "", *(codes or ()), ""))
     file = f"data:text/plain;charset=utf-8,{quote(text)}"
-    fresh = await is_fresh(ctx)
-    return page(
-        request, "account-recovery-codes", ctx, error, fresh=fresh, codes=codes, left=left, size=size, file=file
-    )
+    more: dict[str, Any] = {"codes": codes, "is_mailed": codes == [], "left": left, "size": size, "file": file}
+    return page(request, "account-recovery-codes", ctx, error, fresh=await is_fresh(ctx), **more)
 
 
 # -- remembered browsers ---------------------------------------------------------------------------

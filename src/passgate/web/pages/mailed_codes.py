@@ -26,20 +26,22 @@ HERE = "/account/email-code"
 @router.get(HERE)
 async def ask(request: Request, ctx: Visitor, error: Error = None) -> Response:
     """Offers to turn emailed codes on or off, or asks for the code that was sent."""
-    fresh, since = await is_fresh(ctx), (await enrolment.overview(ctx))["email_code"]
-    offered = await enrolment.offered(ctx, email_code.name) if fresh and not since else None
+    fresh, has = await is_fresh(ctx), await enrolment.overview(ctx)
+    since, at_once = has["email_code"], has["at_once"]
+    offered = await enrolment.offered(ctx, email_code.name) if fresh and not since and not at_once else None
     sent_to = offered["sent_to"] if offered else None
-    more = {"fresh": fresh, "since": since, "sent_to": sent_to, "code": typed(request, "code")}
+    more = {"fresh": fresh, "since": since, "at_once": at_once, "sent_to": sent_to, "code": typed(request, "code")}
     return page(request, "account-email-code", ctx, error, wrong=email_code.FACTOR.texts.wrong, **more)
 
 
 @router.post(f"{HERE}/send")
 @form(ask)
 async def send(request: Request, ctx: Visitor) -> Response:
-    """Emails a code; an earlier one expires."""
+    """Emails a code; an earlier one expires. Turns emailed codes on if the policy needs no first code."""
     fields(request)
-    await enrolment.offer(ctx, email_code.name)
-    return go(ctx, HERE)
+    before = await enrolment.overview(ctx)
+    offered = await enrolment.offer(ctx, email_code.name)
+    return after_adding(ctx, before, "email-code") if offered.get("active") else go(ctx, HERE)
 
 
 @router.post(HERE)

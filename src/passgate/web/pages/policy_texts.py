@@ -53,7 +53,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "totp_at_once": (N_("Turn on authenticator apps without a first code"), ""),
     "totp_shown_again": (N_("Let people see the QR code of their own authenticator app again"), ""),
     "recovery_codes.count": (N_("Backup codes in a set"), ""),
-    "recovery_codes.mailed": (N_("Email new backup codes to their owner too"), ""),
+    "recovery_codes.mailed": (
+        N_("Email new backup codes to their owner too"),
+        N_("To an address that isn't confirmed yet, they are only emailed and not shown."),
+    ),
     "passkey_counter": (N_("If a passkey may have been copied"), ""),
     "address_proof": (
         N_("Confirming the email address"),
@@ -90,6 +93,7 @@ _CHOICES: dict[str, dict[str, str]] = {
     "mailed_second_factor": {
         "everybody": N_("Everyone"),
         "enrolled": N_("Those who turned it on and have nothing safer"),
+        "at_once": N_("The same, and turning it on needs no first code"),
     },
     "password_checks": {
         "full": N_("Length, and how easy they are to guess"),
