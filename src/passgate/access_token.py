@@ -18,6 +18,8 @@ CLIENT = "passgate"
 """The `client_id` of a person's own sign-in, which no other program asked for."""
 LONGEST_LIFE = 24 * 3600
 """Seconds. A token that claims to live longer is none of ours."""
+EXPIRED = "expired"
+"""Why a token is refused that was right, and is over."""
 _EARLY = 60
 """Seconds by which an issuer's clock may be ahead."""
 _TEXTS = ("iss", "aud", "sub", "client_id", "jti", "sid", "tenant_id", "acr")
@@ -94,7 +96,7 @@ def read(
 def check_times(token: AccessToken, now: float, leeway: int = 0) -> None:
     """Raises Refused for a token that is over, not yet issued, or that lives longer than any of ours."""
     if now >= token.expires_at + leeway:
-        raise Refused("expired")
+        raise Refused(EXPIRED)
     if token.issued_at > now + _EARLY + leeway or token.expires_at - token.issued_at > LONGEST_LIFE:
         raise Refused("times")
 

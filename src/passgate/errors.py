@@ -129,6 +129,10 @@ class CredentialInvalid(_Unauthenticated):
     message = "This sign-in isn't valid. Sign in again."
 
 
+class CredentialExpired(CredentialInvalid):
+    """An access token that was right, and is over: a new one helps."""
+
+
 class SessionEnded(_Unauthenticated):
     code, title = "session_ended", "Sign in again"
     message = "You've been signed out. Sign in again."

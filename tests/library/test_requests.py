@@ -395,3 +395,23 @@ def test_it_takes_an_application_that_has_not_started(gate: Gate) -> None:
     other = FastAPI()
     with TestClient(other), pytest.raises(RuntimeError):
         gate.requests(other)
+
+
+async def test_the_server_has_no_query_for_its_access_log(gate: Gate) -> None:
+    """It reads its own scope when the answer begins, as uvicorn does; the program has the query all the same."""
+    app = program(gate)
+    seen: list[bytes] = []
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        async def answered(message: Any) -> None:
+            seen.append(scope["query_string"])
+            await send(message)
+
+        await app(scope, receive, answered)
+
+    async with started(app):
+        transport = httpx2.ASGITransport(server, client=("127.0.0.1", 50000))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
+            assert (await http.get("/hello/anna?number=7")).json() == "anna 7"
+            assert (await http.get("/auth/api/v1/session?token=secret")).status_code == 401
+    assert set(seen) == {b""}

@@ -20,7 +20,7 @@ from passgate.core.ctx import Ctx, Person
 from passgate.core.events import Event
 from passgate.core.refresh_token import RefreshToken
 from passgate.core.rules import Rules
-from passgate.errors import CredentialInvalid, RefreshReused, SessionEnded, SessionSuperseded
+from passgate.errors import CredentialExpired, CredentialInvalid, RefreshReused, SessionEnded, SessionSuperseded
 from passgate.jose import PrivateKey, Refused, header_of
 from passgate.seal import digest
 from passgate.store import Db
@@ -74,8 +74,8 @@ async def _verified(ctx: Ctx, token: str) -> AccessToken:
         given = access_token.read(
             token, lambda kid: ctx.services.keys.find(kid, ctx.now()), issuer=ctx.issuer, audience=ctx.issuer, now=now
         )
-    except Refused:
-        raise CredentialInvalid from None
+    except Refused as wrong:
+        raise (CredentialExpired if wrong.reason == access_token.EXPIRED else CredentialInvalid) from None
     if len(remembered) >= _REMEMBERED:
         remembered.clear()
     remembered[name] = (kid, given)

@@ -40,6 +40,14 @@ def install(app: FastAPI, services: Callable[[], Services]) -> None:
     app.build_middleware_stack = lambda: HostRequests(build(), services)  # type: ignore[method-assign]
 
 
+def _without_query(scope: Scope) -> Scope:
+    """A copy for the program. The server's own loses the query: its access log, which is written later, would have
+    whatever code or token a client sends there."""
+    inner = dict(scope)
+    scope["query_string"] = b""
+    return inner
+
+
 class HostRequests:
     """The outermost layer of a host. Answers of our own endpoints pass unchanged: they have all of this already.
     WebSockets and the lifespan pass too."""
@@ -54,6 +62,7 @@ class HostRequests:
         if scope["type"] != "http" or Passing.of(scope):
             await self._app(scope, receive, send)
             return
+        scope = _without_query(scope)
         services, contexts, headers = self._parts()
         ctx = scope[CTX] = contexts.ctx(scope)
         passing = scope[Passing.KEY] = Passing(ctx.request_id)
