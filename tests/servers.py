@@ -111,7 +111,7 @@ def free_port() -> int:
 
 
 _DONE = "passgate-done"
-"""What psql says when it has run a statement."""
+"""What psql prints when it has run a statement."""
 
 
 class Postgres:
@@ -194,7 +194,7 @@ class Postgres:
         """Shut down orderly and cut open connections (SIGINT is PostgreSQL's `fast` mode)."""
         if self._process is None:
             return
-        self._hang_up()
+        self._end_psql()
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(STOP_WITHIN)
@@ -207,7 +207,7 @@ class Postgres:
         """Kill the server and all its children at once, as a power cut would."""
         if self._process is None:
             return
-        self._hang_up()
+        self._end_psql()
         self._process.send_signal(signal.SIGSTOP)  # otherwise it could fork while its children are listed
         children = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
@@ -239,17 +239,17 @@ class Postgres:
         if template is not None:
             # The fastest way here: it writes no WAL, and its checkpoint costs nothing without fsync.
             statement += f' TEMPLATE "{template.rpartition("/")[2]}" STRATEGY file_copy'
-        self._tell(statement)
+        self._through_psql(statement)
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Drop one database even if it has connections."""
-        self._tell(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
+        self._through_psql(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
 
-    def _tell(self, statement: str) -> None:
+    def _through_psql(self, statement: str) -> None:
         """Run one statement through a psql that stays: to start one and to connect takes longer than the statement."""
         if self._psql is None or self._psql.poll() is not None:
-            self._hang_up()
+            self._end_psql()
             pipe = subprocess.PIPE
             self._psql = subprocess.Popen(
                 self._client("postgres"),
@@ -261,18 +261,18 @@ class Postgres:
             )
         assert self._psql.stdin is not None
         assert self._psql.stdout is not None
-        said = []
+        lines = []
         with contextlib.suppress(BrokenPipeError):
             self._psql.stdin.write(f"{statement};\n\\echo {_DONE}\n")
             self._psql.stdin.flush()
         for line in self._psql.stdout:
             if line.strip() == _DONE:
                 return
-            said.append(line)
-        self._hang_up()  # it ends at an error
-        raise ServerFault("".join(said).strip() or "psql ended")
+            lines.append(line)
+        self._end_psql()  # it ends at an error
+        raise ServerFault("".join(lines).strip() or "psql ended")
 
-    def _hang_up(self) -> None:
+    def _end_psql(self) -> None:
         if self._psql is not None:
             self._psql.kill()
             self._psql.communicate()
