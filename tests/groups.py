@@ -15,6 +15,7 @@ SHARING = (
     "tests/browser/",
     "tests/cli/test_serve.py",
     "tests/conformance/",
+    "tests/core/test_directory.py",
     "tests/docs/",
     *(f"tests/examples/test_session_rbac_{name}.py" for name in ("hostile", "http", "people", "races", "roles")),
     "tests/examples/test_pages_in_browser.py",

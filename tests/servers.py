@@ -110,6 +110,10 @@ def free_port() -> int:
         return port
 
 
+_DONE = "passgate-done"
+"""What psql prints when it has run a statement."""
+
+
 class Postgres:
     """One temporary cluster, started through `with` or `start()`."""
 
@@ -120,6 +124,7 @@ class Postgres:
         self._password = secrets.token_hex(16)
         self._names = (f"t{number}" for number in itertools.count(1))
         self._process: subprocess.Popen[bytes] | None = None
+        self._psql: subprocess.Popen[str] | None = None
         # A durable server stores its data on disk, as a real one would.
         place = None if durable else storage.memory()
         self._home = Path(tempfile.mkdtemp(prefix="passgate-pgdata-", dir=place))
@@ -189,6 +194,7 @@ class Postgres:
         """Shut down orderly and cut open connections (SIGINT is PostgreSQL's `fast` mode)."""
         if self._process is None:
             return
+        self._end_psql()
         self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(STOP_WITHIN)
@@ -201,6 +207,7 @@ class Postgres:
         """Kill the server and all its children at once, as a power cut would."""
         if self._process is None:
             return
+        self._end_psql()
         self._process.send_signal(signal.SIGSTOP)  # otherwise it could fork while its children are listed
         children = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
@@ -232,26 +239,49 @@ class Postgres:
         if template is not None:
             # The fastest way here: it writes no WAL, and its checkpoint costs nothing without fsync.
             statement += f' TEMPLATE "{template.rpartition("/")[2]}" STRATEGY file_copy'
-        self.sql(statement)
+        self._through_psql(statement)
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Drop one database even if it has connections."""
-        self.sql(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
+        self._through_psql(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
+
+    def _through_psql(self, statement: str) -> None:
+        """Run one statement through a psql that stays: to start one and to connect takes longer than the statement."""
+        if self._psql is None or self._psql.poll() is not None:
+            self._end_psql()
+            pipe = subprocess.PIPE
+            self._psql = subprocess.Popen(
+                self._client("postgres"),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=self._env() | {"PGPASSWORD": self._password},
+            )
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        lines = []
+        with contextlib.suppress(BrokenPipeError):
+            self._psql.stdin.write(f"{statement};\n\\echo {_DONE}\n")
+            self._psql.stdin.flush()
+        for line in self._psql.stdout:
+            if line.strip() == _DONE:
+                return
+            lines.append(line)
+        self._end_psql()  # it ends at an error
+        raise ServerFault("".join(lines).strip() or "psql ended")
+
+    def _end_psql(self) -> None:
+        if self._psql is not None:
+            self._psql.kill()
+            self._psql.communicate()
+            self._psql = None
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """Run one statement through psql and return its rows as text. Needs no event loop."""
-        psql: list[str | Path] = [
-            self._bin / "psql",
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-            "--set=ON_ERROR_STOP=1",
-        ]
-        psql += ["--host=127.0.0.1", f"--port={self.port}", "--username=postgres", f"--dbname={database}"]
         done = subprocess.run(
-            [*psql, f"--command={statement}"],
+            [*self._client(database), f"--command={statement}"],
             check=False,
             capture_output=True,
             text=True,
@@ -260,6 +290,20 @@ class Postgres:
         if done.returncode != 0:
             raise ServerFault(done.stderr.strip())
         return done.stdout.strip()
+
+    def _client(self, database: str) -> list[str | Path]:
+        return [
+            self._bin / "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            "--host=127.0.0.1",
+            f"--port={self.port}",
+            "--username=postgres",
+            f"--dbname={database}",
+        ]
 
     def log_tail(self) -> str:
         return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else "(no log)"

@@ -28,7 +28,7 @@ from passgate.core.factors import device
 from passgate.core.rules import AAL2
 from passgate.web.guards import BINDING
 from tests.architecture.population import Population
-from tests.architecture.reference import modules
+from tests.architecture.reference import modules, nodes
 from tests.catalogue.asks_pages import page_undoes
 from tests.kit import bearer
 
@@ -42,7 +42,7 @@ def in_source(source: Mapping[str, ast.Module] | None = None) -> set[str]:
     texts = {
         node.value
         for tree in (source or modules()).values()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     return {text for text in texts if _PREFIX.fullmatch(text)} | set(CARRIERS)

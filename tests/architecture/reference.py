@@ -7,6 +7,7 @@ permissions, schema, endpoints.
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import re
 import tempfile
@@ -320,9 +321,25 @@ def _texts() -> dict[str, str]:
     return {str(path.relative_to(SRC)): path.read_text() for path in sorted(SRC.rglob("*.py"))}
 
 
+@cache
+def _parsed() -> dict[str, ast.Module]:
+    parsed = {name: ast.parse(text) for name, text in _texts().items()}
+    for tree in parsed.values():
+        nodes(tree)
+    gc.collect()
+    gc.freeze()  # they stay, so the collector need not traverse them again and again
+    return parsed
+
+
 def modules() -> dict[str, ast.Module]:
-    """Every module of the package by its path below src/passgate, parsed."""
-    return {name: ast.parse(text) for name, text in _texts().items()}
+    """Every module of the package by its path below src/passgate, parsed once. Nobody changes the trees."""
+    return dict(_parsed())
+
+
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """Every node of a tree, for those that walk it again and again."""
+    return tuple(ast.walk(tree))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ Not here: secrets of the right kind that are wrong, which the tests of each kind
 from __future__ import annotations
 
 import ast
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -143,15 +144,27 @@ async def requests(population: Population, *guarded_by: str) -> list[tuple[str, 
 # -- the places ------------------------------------------------------------------------------------
 
 
-async def test_where_a_guard_finds_whose_it_is(lite_population: Population) -> None:
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
+async def test_where_a_guard_finds_whose_it_is(lite_population: Population, step: int) -> None:
+    """Each endpoint gets every third kind in turn, so that a guard's endpoints together get all of them; in the long
+    run each gets all."""
     population = lite_population
     asked = await requests(population, *GUARDED)
     values, count = await kinds.one_of_each(population), 0
+    number, turns = Counter(who for who, _, _ in asked), Counter[tuple[str, str]]()
+    seen: dict[tuple[str, str], set[str]] = defaultdict(set)
     for who, method, ask in asked:
         for place in GUARDED[who]:
-            await refuses_others(population, method, ask, place, values)
+            at, every = (who, place.cookie), min(step, number[who])
+            others = [kind for kind in values if kind not in place.due][turns[at] % every :: every]
+            await refuses_others(population, method, ask, place, {kind: values[kind] for kind in others})
+            turns[at] += 1
+            seen[at].update(others)
             count += 1
     assert count > 110
+    for who, places in GUARDED.items():
+        for place in places:
+            assert seen[who, place.cookie] == {*values} - place.due, who
 
 
 async def test_where_a_session_steps_up(lite_population: Population, lite_values: kinds.Values) -> None:

@@ -209,7 +209,7 @@ class Attack(RuleBasedStateMachine):
 # -- runs ------------------------------------------------------------------------------------------
 
 QUICK = settings(
-    max_examples=5,
+    max_examples=3,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -14,7 +14,7 @@ import pytest
 
 from passgate.web.routes import Declared
 from tests import catalogue
-from tests.architecture.reference import modules
+from tests.architecture.reference import modules, nodes
 
 Source = dict[str, ast.Module]
 Constants = dict[str, list[str]]
@@ -58,7 +58,7 @@ def deciding(source: Source) -> list[str]:
     """Modules that compare the beginning of a path with what is written there: `path.startswith("/api/")`, a slice, a
     pattern, or a first segment that is looked up in a set."""
     constants = constants_of(source)
-    return [name for name, tree in source.items() if any(_decides(node, constants) for node in ast.walk(tree))]
+    return [name for name, tree in source.items() if any(_decides(node, constants) for node in nodes(tree))]
 
 
 def _decides(node: ast.AST, constants: Constants) -> bool:
@@ -116,7 +116,7 @@ def rules(source: Source) -> list[str]:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -18,6 +18,7 @@ from passgate.errors import PermissionMissing
 from passgate.store.tables import audit_event, role_grant
 from tests import catalogue, operating
 from tests.architecture.population import Population
+from tests.architecture.reference import modules, nodes
 from tests.core.behind import Folk
 from tests.kit import The, bearer, code_of
 
@@ -47,8 +48,8 @@ ASKING = (
 def asked() -> set[str]:
     """The literals that our own code passes as a permission."""
     found = {CHANGES}
-    for path in SRC.rglob("*.py"):
-        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+    for tree in modules().values():
+        for call in (node for node in nodes(tree) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             given = [one.value for one in call.keywords if one.arg == "permission"]
             given += (

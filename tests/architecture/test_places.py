@@ -33,7 +33,7 @@ from tests.architecture.reference import ROOT
 
 PLANTS = (EVENT, FIELD, ENDPOINT, PAGE, FACTOR, FACTOR_PAGE)
 ENTRIES = (ENDPOINT_ENTRY, PAGE_ENTRY, FACTOR_ENTRY)
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 WATCHFUL = (
     "tests/architecture/test_catalogue.py",
     "tests/architecture/test_shape.py",

@@ -113,12 +113,15 @@ async def test_after_each_write_a_refusal_persists_and_a_fault_is_undone(folk: F
 
 
 @pytest.mark.pg
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("action", ON_POSTGRES)
-async def test_the_same_on_postgres(folk_on_postgres: Folk, action: str) -> None:
-    await _each_write(folk_on_postgres, action)
+async def test_the_same_on_postgres(folk_on_postgres: Folk, action: str, step: int) -> None:
+    """After the last write and every third one, from another one on for each action; after all of them in the long
+    run."""
+    await _each_write(folk_on_postgres, action, step, ON_POSTGRES.index(action))
 
 
-async def _each_write(folk: Folk, action: str) -> None:
+async def _each_write(folk: Folk, action: str, step: int = 1, first: int = 0) -> None:
     arrange, least = WRITES[action].arrange, WRITES[action].least
     act = await arrange(folk)
     is_sqlite = folk.the.gate.services.store.is_sqlite
@@ -126,7 +129,7 @@ async def _each_write(folk: Folk, action: str) -> None:
         with sabotaged(folk.the) as counting:
             await act()
         assert counting.count >= least, f"{action} writes {counting.count} times"
-        for at in range(1, counting.count + 1):
+        for at in sorted({*range(1 + first % step, counting.count + 1, step), counting.count}):
             for interrupted in (_refused, _broken):
                 await put_back()
                 await interrupted(folk, act, at)

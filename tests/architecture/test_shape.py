@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -20,7 +21,7 @@ import passgate
 from passgate import errors
 from passgate.core.events import Event
 from passgate.core.factors import FACTORS
-from tests.architecture.reference import PAGES, ROOT, SRC, coded_errors, modules, used_in
+from tests.architecture.reference import PAGES, ROOT, SRC, coded_errors, modules, nodes, used_in
 
 FILE_LINES, FUNCTION_LINES = 500, 60
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -32,14 +33,14 @@ def source() -> dict[str, ast.Module]:
 
 
 def functions(tree: ast.Module) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
+    return (node for node in nodes(tree) if isinstance(node, Function))
 
 
 def uses(tree: ast.AST, name: str) -> list[ast.AST]:
     """Every use of a name, alone or as an attribute. The definition does not count."""
     return [
         node
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if (isinstance(node, ast.Name) and node.id == name) or (isinstance(node, ast.Attribute) and node.attr == name)
     ]
 
@@ -72,7 +73,7 @@ def test_only_one_function_finds_a_session(source: dict[str, ast.Module]) -> Non
 
 
 def callers_of_find(source: dict[str, ast.Module]) -> set[str]:
-    return {name for name, tree in source.items() if any(_dotted(node) == "sessions.find" for node in ast.walk(tree))}
+    return {name for name, tree in source.items() if any(_dotted(node) == "sessions.find" for node in nodes(tree))}
 
 
 def test_the_web_opens_no_transaction(source: dict[str, ast.Module]) -> None:
@@ -91,7 +92,7 @@ def opening(source: dict[str, ast.Module]) -> set[str]:
         (name, _dotted(item.context_expr.func).rpartition(".")[2])
         for name, tree in source.items()
         if name.startswith("web/")
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.AsyncWith)
         for item in node.items
         if isinstance(item.context_expr, ast.Call)
@@ -185,10 +186,11 @@ def _dotted(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else "?"
 
 
+@cache
 def _touched(tree: ast.Module) -> set[str]:
     """Imported modules, names imported from them and attribute accesses, all as dotted names."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -211,7 +213,7 @@ def test_the_rules_speak_no_http(source: dict[str, ast.Module]) -> None:
     word = re.compile(r"fastapi|starlette|status_code|Set-Cookie|WWW-Authenticate|\bHTTP_?\d{3}\b", re.IGNORECASE)
     for name, tree in source.items():
         if name.startswith(("core/", "store/")) or name in ("seal.py", "hashing.py"):
-            texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+            texts = {node.value for node in nodes(tree) if isinstance(node, ast.Constant)}
             spoken = {str(text) for text in texts} | _touched(tree)
             assert not {text for text in spoken if word.search(text)}, name
 
@@ -234,7 +236,7 @@ def test_error_codes_are_unique_documented_and_raised(source: dict[str, ast.Modu
 
 def _made(tree: ast.Module) -> Iterator[str]:
     """Names that are raised, called or returned: `raise X`, `raise X(…)`, `return X()`."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
             yield node.exc.id
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -332,7 +334,7 @@ def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

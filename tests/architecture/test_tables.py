@@ -10,7 +10,7 @@ import ast
 import pytest
 
 from passgate.store.tables import metadata, sealed_columns
-from tests.architecture.reference import modules
+from tests.architecture.reference import modules, nodes
 
 OWNERS = {
     "tenant": {"core/tenants.py"},
@@ -65,7 +65,7 @@ def named(source: dict[str, ast.Module]) -> set[tuple[str, str]]:
     """(module, table) of each import of a table; and of each table written as text."""
     found = set()
     for name, tree in source.items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ImportFrom) and node.module == "passgate.store.tables":
                 found |= {(name, alias.name) for alias in node.names if alias.name in metadata.tables}
             elif isinstance(node, ast.Attribute) and node.attr in metadata.tables and _is_tables(node.value):
@@ -108,7 +108,7 @@ def test_sealed_columns_are_declared() -> None:
 def test_only_owners_write(writing: str) -> None:
     """What joins a table of somebody else's reads it."""
     for name, tree in modules().items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == writing and node.args:
                 table = ast.unparse(node.args[0])
                 assert table not in metadata.tables or name in OWNERS[table], (name, table)

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, exists, insert, select, update
 from passgate.store import Db
 from passgate.store.tables import carrier, credential, person, role_grant, session, tenant, ticket
 from tests import tenancy
-from tests.architecture.reference import ROOT, modules
+from tests.architecture.reference import ROOT, modules, nodes
 from tests.kit import The
 
 _MINE = session.c.tenant_id == bindparam("of_tenant")
@@ -82,7 +82,7 @@ def test_nothing_runs_past_it() -> None:
     assert [name for name in tenancy.METHODS if not hasattr(getattr(Db, name), "__wrapped__")] == []
     calls: dict[str, list[str]] = {"Lookup": [], "db.run": []}
     for name, tree in modules().items():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Call) and (called := ast.unparse(node.func)) in calls:
                 calls[called].append(name)
     assert calls == {

@@ -66,8 +66,11 @@ async def _find(anna: Person, ben: Person) -> str:
 
 @pytest.mark.parametrize(
     ("language", "size", "scripts"),
-    [("en-GB", DESKTOP, True), ("de-DE", NARROW, True), ("en-GB", NARROW, False)],
-    ids=["en", "de", "no-scripts"],
+    [
+        pytest.param("en-GB", DESKTOP, True, id="en", marks=pytest.mark.soak),
+        pytest.param("de-DE", NARROW, True, id="de"),
+        pytest.param("en-GB", NARROW, False, id="no-scripts"),
+    ],
 )
 async def test_an_owner_manages(
     site: BrowserSite, rules: Rule, language: str, size: dict[str, int], scripts: bool

@@ -17,15 +17,33 @@ from passgate.core.directory import SORTS, Asked
 from passgate.store.tables import person
 from passgate.world import SECOND
 from tests.core.behind import Folk
-from tests.kit import The
+from tests.kit import The, running, settings_for
+from tests.servers import Postgres
 
 MANY = 20_000
 
 
-@pytest.fixture
-async def crowd(the: The) -> AsyncIterator[Folk]:
-    """A tenant with so many people that no database would rather read all of them."""
-    folk = Folk(the)
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
+def crowd_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.create_database(template=request.getfixturevalue("pg_template"))
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+async def crowd(crowd_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Folk]:
+    """A tenant with so many people that no database would rather read all of them; each test leaves them as they
+    are."""
+    async with running(settings_for(tmp_path_factory.mktemp("crowd"), crowd_url)) as the:
+        yield await _crowded(Folk(the))
+
+
+async def _crowded(folk: Folk) -> Folk:
+    the = folk.the
     tenant, now = await folk.tenant(), the.clock.now
     rows = [
         {
@@ -48,7 +66,7 @@ async def crowd(the: The) -> AsyncIterator[Folk]:
     if not the.gate.services.store.is_sqlite:  # which does so by itself; SQLite has no statistics
         async with folk.ctx.write() as db:
             await db.change(text("ANALYZE person"))
-    yield folk
+    return folk
 
 
 class Statements:
@@ -164,10 +182,8 @@ async def test_who_has_a_name_is_read_at_once(crowd: Folk) -> None:
 async def test_pages_of_a_search_are_everybody_once(crowd: Folk) -> None:
     """Some are found by the address, some by the username, and nobody twice."""
     tenant, everybody = await crowd.tenant(), await crowd.the.rows(person)
-    async with crowd.ctx.write() as db:
-        for number in (3, 5, 19001, 19002):
-            same = update(person).where(person.c.tenant_id == tenant.id, person.c.id == everybody[number]["id"])
-            await db.change(same.values(username=f"p01900.{number}", username_key=f"p01900.{number}"))
+    renamed = {number: f"p01900.{number}" for number in (3, 5, 19001, 19002)}
+    await _rename(crowd, {everybody[number]["id"]: name for number, name in renamed.items()})
     wanted = {everybody[number]["email"] for number in (3, 5, *range(19000, 19010))}
     for sort in SORTS:
         seen, cursor = list[dict[str, Any]](), None
@@ -184,6 +200,15 @@ async def test_pages_of_a_search_are_everybody_once(crowd: Folk) -> None:
         assert keys == sorted(keys, reverse=sort.startswith("-")), sort
     numbered = await directory.numbered(crowd.ctx, tenant.id, Asked(search="p01900"), page=3, size=5)
     assert (numbered.total, len(numbered.items)) == (12, 2)
+    await _rename(crowd, {everybody[number]["id"]: everybody[number]["username"] for number in renamed})
+
+
+async def _rename(crowd: Folk, names: dict[str, str]) -> None:
+    tenant = await crowd.tenant()
+    async with crowd.ctx.write() as db:
+        for whose, name in names.items():
+            same = update(person).where(person.c.tenant_id == tenant.id, person.c.id == whose)
+            await db.change(same.values(username=name, username_key=name))
 
 
 async def test_the_pages_are_everybody_once(crowd: Folk) -> None:

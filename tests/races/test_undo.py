@@ -31,7 +31,8 @@ from tests.kit import OTHER_PASSWORD, Clock, The, client_for, settings_for
 from tests.processes import together
 from tests.races.other_process import MORE, OtherProcess, other_process
 
-ROUNDS = 5
+DELAYS = (0, 0.005, 0.01, 0.015, 0.02)
+"""Seconds by which the undo is late."""
 ERASE: dict[str, Any] = {"erase": {"wait": "7d"}}
 
 
@@ -96,10 +97,12 @@ async def prepared(here: Here, change: Any, reader: Visitor, link: str, thief: A
     return None
 
 
-async def test_at_the_same_moment(here: Here) -> None:
-    """All kinds in one test, because the other process takes seconds to start."""
+@pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.soak)])
+async def test_at_the_same_moment(here: Here, step: int) -> None:
+    """All kinds in one test, because the other process takes seconds to start. Every second delay, and all of them in
+    the long run."""
     for change in CHANGES:
-        seen = Counter([await one_round(here, change, delay=number * 0.005) for number in range(ROUNDS)])
+        seen = Counter([await one_round(here, change, delay=delay) for delay in DELAYS[::step]])
         assert (False, False) not in seen, "one of the two came first"
     services = here.folk.the.gate.services
     while await ledger.seal(services):

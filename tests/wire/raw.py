@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 
@@ -58,6 +59,13 @@ def send(port: int, *segments: bytes, pause: float = 0.03, patience: float = 1.0
             pass
     responses, rest = taken_apart(heard)
     return Heard(responses, rest, is_reset, time.monotonic() - began)
+
+
+def send_each(port: int, requests: Sequence[Iterable[bytes]], patience: float) -> list[Heard]:
+    """`send` for each on a connection of its own, all at once: they would spend most of their time waiting for what
+    must not come."""
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(lambda segments: send(port, *segments, patience=patience), requests))
 
 
 def taken_apart(heard: bytes) -> tuple[list[Response], bytes]:

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Running
-from tests.wire.raw import Heard, send
+from tests.wire.raw import Heard, send_each
 from tests.wire.recorded import RECORDED
 from tests.wire.targets import HAPROXY, NGINX, X_FORWARDED_FOR, hosted, located, proxy
 
@@ -180,5 +179,4 @@ async def test_recorded_bytes_are_answered_right(ports: dict[str, int], target: 
 
 
 def replayed(port: int) -> list[Heard]:
-    with ThreadPoolExecutor(len(RECORDED)) as pool:
-        return list(pool.map(lambda one: send(port, *one.segments, patience=0.7), RECORDED.values()))
+    return send_each(port, [one.segments for one in RECORDED.values()], 0.7)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.shell import Running
-from tests.wire.raw import head, send, split
+from tests.wire.raw import head, send, send_each, split
 
 JSON = "Content-Type: application/json"
 BODY = b'{"email":"you@example.com"}'
@@ -29,9 +29,9 @@ def test_the_body_of_a_request_is_its_body(server: Running, name: str) -> None:
     """In one segment, in two, byte by byte; with a request after it."""
     asked = head("POST", "/api/v1/signin", JSON, *UPGRADES[name], length=len(BODY))
     whole = asked + BODY
-    for segments in ([whole], [asked, BODY], split(whole, 20, len(asked) - 1, len(asked) + 3), [whole + GET]):
-        heard = send(server.port, *segments, patience=0.3)
-        statuses = [201, 200] if len(list(segments)) == 1 and segments == [whole + GET] else [201]
+    cases = [[whole], [asked, BODY], [*split(whole, 20, len(asked) - 1, len(asked) + 3)], [whole + GET]]
+    for segments, heard in zip(cases, send_each(server.port, cases, 0.3), strict=True):
+        statuses = [201, 200] if segments == [whole + GET] else [201]
         assert (heard.statuses, heard.rest, heard.is_reset) == (statuses, b"", False)
         assert b'"handle":"pg_sin_' in heard.responses[0].body
 
@@ -40,8 +40,8 @@ def test_the_body_of_a_request_is_its_body(server: Running, name: str) -> None:
 def test_chunked_bodies_too(server: Running, name: str) -> None:
     asked = head("POST", "/api/v1/signin", JSON, "Transfer-Encoding: chunked", *UPGRADES[name])
     chunks = b"5\r\n" + BODY[:5] + b"\r\n%x\r\n" % (len(BODY) - 5) + BODY[5:] + b"\r\n0\r\n\r\n"
-    for segments in ([asked + chunks], [asked, chunks], [asked, *split(chunks, 2, 7, 12)], [asked, chunks + GET]):
-        heard = send(server.port, *segments, patience=0.3)
+    cases = [[asked + chunks], [asked, chunks], [asked, *split(chunks, 2, 7, 12)], [asked, chunks + GET]]
+    for segments, heard in zip(cases, send_each(server.port, cases, 0.3), strict=True):
         assert heard.statuses[0] == 201
         assert heard.statuses[1:] == ([200] if segments[-1].endswith(GET) else [])
 
@@ -53,14 +53,12 @@ def test_a_body_is_never_the_next_request(server: Running, name: str) -> None:
     for fields in ([f"Content-Length: {len(hidden)}"], ["Transfer-Encoding: chunked"]):
         asked = head("POST", "/api/v1/signin", JSON, *fields, *UPGRADES[name])
         body = hidden if "Length" in fields[0] else b"%x\r\n" % len(hidden) + hidden + b"\r\n0\r\n\r\n"
-        for segments in ([asked, body], [asked + body], [asked, *split(body, 4, 9)]):
-            heard = send(server.port, *segments, patience=0.3)
+        for heard in send_each(server.port, [[asked, body], [asked + body], [asked, *split(body, 4, 9)]], 0.3):
             assert (heard.statuses, heard.rest) == ([400], b"")
 
 
 def test_without_a_body_it_is_any_request(server: Running) -> None:
-    for fields in UPGRADES.values():
-        heard = send(server.port, head("GET", "/healthz", *fields) + GET, patience=0.3)
+    for heard in send_each(server.port, [[head("GET", "/healthz", *one) + GET] for one in UPGRADES.values()], 0.3):
         assert heard.statuses == [200, 200]
     assert send(server.port, b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n").statuses == [400]
 
@@ -113,8 +111,8 @@ SMUGGLED: dict[str, tuple[bytes, int]] = {
 def test_no_more_answers_than_requests(server: Running, name: str) -> None:
     """In one segment, in two, and cut in the middle of the head; what is not understood ends the connection."""
     before, most = SMUGGLED[name]
-    for segments in ([before + HIDDEN], [before, HIDDEN], split(before + HIDDEN, 30, len(before) + 5)):
-        heard = send(server.port, *segments, patience=0.3)
+    cases = [[before + HIDDEN], [before, HIDDEN], [*split(before + HIDDEN, 30, len(before) + 5)]]
+    for heard in send_each(server.port, cases, 0.3):
         final = [response for response in heard.responses if response.status >= 200]
         assert len(final) <= most, heard
         assert most == 2 or not any(b"parts" in response.body for response in final)
