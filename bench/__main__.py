@@ -148,9 +148,14 @@ def example_rows(stack: ExitStack, times: int, count: int) -> None:
     """What an example's own endpoint costs beside Passgate's in the same process, which answers the same question."""
     data = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     heading("in a host's program, one process, SQLite", "CPU µs", "spread", "req/s", "times Passgate's own endpoint")
-    server = stack.enter_context(examples.session_rbac(data / "example"))
-    token = asyncio.run(examples.people_in(server.port))
-    for what, (theirs, ours, share) in examples.PAIRS.items():
+    server = stack.enter_context(examples.session_rbac(data / "example-2"))
+    compared(server, asyncio.run(examples.people_in(server.port)), examples.PAIRS, times, count)
+    server = stack.enter_context(examples.two_factor(data / "example-3"))
+    compared(server, asyncio.run(examples.access_token(server.port)), examples.TOKENS, times, count)
+
+
+def compared(server: Server, token: str, pairs: dict[str, tuple[str, str, int]], times: int, count: int) -> None:
+    for what, (theirs, ours, share) in pairs.items():
         costs, some = [], count // share
         for path in (ours, theirs):
             raw = json_request("GET", path, token=token)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urlencode
 
 from bench import load, servers
 from bench.people import PASSWORD, json_request
 from bench.servers import Server
 
-FOLDER = Path(__file__).parent.parent / "examples" / "2-session-rbac"
+FOLDER = Path(__file__).parent.parent / "examples"
 PAIRS = {
     "session check": ("/api/auth/session", "/auth/api/v1/session", 1),
     "20 of 41 users": ("/api/users/?size=20", "/auth/api/v1/users?page=1&size=20&sort=username", 20),
@@ -22,8 +23,12 @@ users records each time that its reader was here, because the example asks that 
 disk."""
 
 
+TOKENS = {"access token check": ("/api/v1/auth/test-token", "/auth/api/v1/session", 1)}
+"""The same of example 3, whose endpoint also says which second step somebody has."""
+
+
 def session_rbac(data: Path) -> AbstractContextManager[Server]:
-    return servers.example(FOLDER, data, ADMIN_PASSWORD=PASSWORD, PASSGATE_LOG_LEVEL="error")
+    return servers.example(FOLDER / "2-session-rbac", data, ADMIN_PASSWORD=PASSWORD, PASSGATE_LOG_LEVEL="error")
 
 
 async def people_in(port: int) -> str:
@@ -38,3 +43,19 @@ async def people_in(port: int) -> str:
             raise RuntimeError(f"{answer.status} {answer.body!r}")
     link.close()
     return session
+
+
+def two_factor(data: Path) -> AbstractContextManager[Server]:
+    return servers.example(FOLDER / "3-two-factor-mail", data, PASSGATE_MAIL__URL="dev:", PASSGATE_LOG_LEVEL="error")
+
+
+async def access_token(port: int) -> str:
+    """Of somebody without a second step."""
+    link = await load.Connection.open(port)
+    given = {"email": "anna@example.com", "full_name": "Anna", "password": PASSWORD}
+    await link.ask(json_request("POST", "/api/v1/auth/signup", given))
+    form = urlencode({"username": "anna@example.com", "password": PASSWORD}).encode()
+    head = f"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(form)}\r\n"
+    answer = await link.ask(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n".encode() + form)
+    link.close()
+    return str(answer.json()["access_token"])

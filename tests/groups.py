@@ -18,6 +18,7 @@ SHARING = (
     "tests/core/test_directory.py",
     "tests/docs/",
     *(f"tests/examples/test_session_rbac_{name}.py" for name in ("hostile", "http", "people", "races", "roles")),
+    "tests/examples/test_two_factor_races.py",
     "tests/examples/test_pages_in_browser.py",
     "tests/architecture/test_machine.py",
     "tests/architecture/test_matrix.py",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.examples import session_rbac
+from tests.examples import session_rbac, two_factor
 
 
 @pytest.fixture
@@ -23,4 +23,11 @@ def rbac() -> Iterator[session_rbac.Template]:
 def shared_rbac() -> Iterator[session_rbac.Template]:
     """Example 2 for all tests of a module, which leave its clock alone."""
     with session_rbac.template() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def mailed() -> Iterator[two_factor.Service]:
+    """Example 3 for all tests of a module, which may turn its clock: each has people of its own."""
+    with two_factor.service() as made:
         yield made

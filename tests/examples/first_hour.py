@@ -1,6 +1,6 @@
 """The first hour of somebody new with an example: an empty home folder, the PATH of a fresh machine, a copy of the
 project, and each block of the example's README as printed. What the terminals show is stored beside this file, and
-`python -m tests.examples.first_hour` writes it anew.
+`python -m tests.examples.first_hour` with the example's number writes it anew.
 
 Not here: what the endpoints do.
 """
@@ -24,19 +24,32 @@ from typing import Any
 
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.test_blocks import shape
+from tests.examples.seed_readme import commands
 from tests.servers import free_port
 
-EXAMPLE = ROOT / "examples" / "2-session-rbac"
-STORED = Path(__file__).with_name("first_hour.txt")
+PORTS = {2: 8002, 3: 5555}
+"""Of the examples that are lived through: what their READMEs print."""
 TYPED = b"seventeen purple umbrellas\n"
-"""What the README says to type."""
-INSTALLED_WITHIN, ENDS_WITHIN = 600.0, 20.0
+"""What the README of example 2 says to type."""
+COPIED = {"sessionID": "SESSION_ID", "id": "USER_ID", "refresh_token": "REFRESH_TOKEN", "task_id": "TASK_ID"}
+"""Members of answers that a reader copies, with the words that stand for them on the pages."""
+INSTALLED_WITHIN, ENDS_WITHIN, WORKS_WITHIN = 600.0, 20.0, 30.0
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".passgate", ".*_cache", ".hypothesis", "__pycache__", "node_modules"
 )
+WENT_WRONG, AT_WORK = re.compile('"success":false|"detail":'), re.compile('"(PENDING|STARTED)"')
 OF_THE_MACHINE = re.compile(r"(PIP|UV|SSL)_\w+|\w+_CA_\w+|(?i:\w+_proxy)")
 """Variables that say where packages come from, as the machine of anybody has them; the cache of uv is one of them, so
 that nothing is fetched twice."""
+
+
+def folder_of(number: int) -> Path:
+    [found] = (ROOT / "examples").glob(f"{number}-*")
+    return found
+
+
+def stored(number: int) -> Path:
+    return Path(__file__).with_name(f"first_hour_{number}.txt")
 
 
 def machine(folder: Path, port: int) -> dict[str, str]:
@@ -54,8 +67,9 @@ def machine(folder: Path, port: int) -> dict[str, str]:
 
 @dataclass
 class Hour:
-    """`printed`: what both terminals show, in the order of the README."""
+    """`printed`: what both terminals show, in the order of the README of the example `number`."""
 
+    number: int
     project: Path
     env: dict[str, str]
     port: int
@@ -71,7 +85,7 @@ class Hour:
             case "sh":
                 self.commands(block.text)
             case "text":
-                assert self.out.strip() == block.text.strip(), block.name
+                assert self.as_printed(self.out.strip()) == block.text.strip(), block.name
             case "json":
                 assert shape(json.loads(self.out)) == shape(json.loads(block.text)), block.name
             case _:
@@ -133,42 +147,55 @@ class Hour:
     # -- the second terminal -----------------------------------------------------------------------
 
     def commands(self, text: str) -> None:
-        for command in re.sub(r"\\\n\s*", "", text).strip().splitlines():
+        for written in commands(text):
+            command = re.sub(r"\s*\\?\n\s*", " ", written)
             self.printed.append(f"$ {command}")
             filled = re.sub("|".join(self.known) or r"\Z\A", lambda found: self.known[found[0]], command)
-            asked = filled.replace("localhost:8002", f"localhost:{self.port}")
+            self._ask(command, filled.replace(f"localhost:{PORTS[self.number]}", f"localhost:{self.port}"))
+            self._learn()
+            self.printed += [self.as_printed(self.out.strip())] if self.out else []
+
+    def _ask(self, command: str, asked: str) -> None:
+        """What is still at work is asked about again."""
+        give_up = time.monotonic() + WORKS_WITHIN
+        while True:
             done = subprocess.run(
                 ["sh", "-c", asked], check=False, cwd=self.project, env=self.env, capture_output=True, text=True
             )
             self.out = done.stdout
             assert done.returncode == 0, f"{command}: {done.stderr}"
-            assert '"success":false' not in self.out, f"{command}: {self.out}"
-            self._learn()
-            self.printed += [self.as_printed(self.out.strip())] if self.out else []
+            assert not WENT_WRONG.search(self.out), f"{command}: {self.out}"
+            if not AT_WORK.search(self.out) or time.monotonic() > give_up:
+                return
 
     def _learn(self) -> None:
         """What a reader copies from an answer."""
-        answer: Any = json.loads(self.out) if self.out.startswith("{") else {}
-        for name, word in (("sessionID", "SESSION_ID"), ("id", "USER_ID")):
-            if name in answer:
+        answer: Any = json.JSONDecoder().raw_decode(self.out)[0] if self.out.startswith("{") else {}
+        for name, word in COPIED.items():
+            if answer.get(name):
                 self.known[word] = answer[name]
+        if "access_token" in answer:
+            is_pair = answer["refresh_token"] is not None
+            self.known["ACCESS_TOKEN" if is_pair else "FIRST_STEP"] = answer["access_token"]
+        if code := re.fullmatch(r'"code":"(\d+)"\s*', self.out):
+            self.known["CODE"] = code[1]
 
     def as_printed(self, text: str) -> str:
         """The text without what differs from one hour to the next."""
         for word, value in self.known.items():
             text = text.replace(value, word)
-        text = text.replace(f"localhost:{self.port}", "localhost:8002")
+        text = text.replace(f"localhost:{self.port}", f"localhost:{PORTS[self.number]}")
         text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE TIME", text)
         return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)
 
 
 @contextmanager
-def hour() -> Iterator[Hour]:
+def hour(number: int) -> Iterator[Hour]:
     folder = Path(tempfile.mkdtemp(prefix="first-hour-"))
     try:
         shutil.copytree(ROOT, folder / "passgate", ignore=LEFT_OUT, symlinks=True)
         port = free_port()
-        made = Hour(folder / "passgate", machine(folder, port), port)
+        made = Hour(number, folder / "passgate", machine(folder, port), port)
         try:
             yield made
         finally:
@@ -180,15 +207,16 @@ def hour() -> Iterator[Hour]:
 
 def lived(one: Hour) -> str:
     """Follow the README from top to bottom and stop; what the terminals show."""
-    for block in blocks(EXAMPLE / "README.md"):
+    for block in blocks(folder_of(one.number) / "README.md"):
         one.follow(block)
     one.stop()
     return "\n".join(one.printed) + "\n"
 
 
 def main() -> None:
-    with hour() as one:
-        STORED.write_text(lived(one))
+    for number in map(int, sys.argv[1:]):
+        with hour(number) as one:
+            stored(number).write_text(lived(one))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,11 @@ def lines(page: str) -> list[Line]:
     return sorted(found, key=lambda line: line.number)
 
 
+def commands(text: str) -> list[str]:
+    """The commands of a block, each with all its lines."""
+    return [line.text for line in _commands(list(enumerate(text.splitlines(), 1)))]
+
+
 Numbered = list[tuple[int, str]]
 
 

@@ -1,4 +1,4 @@
-"""The example's README, lived through: an empty home, the PATH of a fresh machine, nothing that the page doesn't say.
+"""Each example's README, lived through: an empty home, the PATH of a fresh machine, nothing that the page doesn't say.
 
 Not here: what the endpoints do.
 """
@@ -14,19 +14,20 @@ import pytest
 
 from tests.docs.blocks import Block
 from tests.docs.terminal import BIN
-from tests.examples.first_hour import ENDS_WITHIN, EXAMPLE, STORED, Hour, hour, lived, machine
+from tests.examples.first_hour import ENDS_WITHIN, PORTS, Hour, folder_of, hour, lived, machine, stored
 from tests.servers import free_port
 
 STARTS_WITHIN, TRIES = 3.0, 4
 
 
 @pytest.mark.foreign
-def test_the_first_hour() -> None:
-    """If it differs on purpose: `.venv/bin/python -m tests.examples.first_hour`."""
-    with hour() as one:
-        assert lived(one) == STORED.read_text()
+@pytest.mark.parametrize("number", PORTS)
+def test_the_first_hour(number: int) -> None:
+    """If it differs on purpose: `.venv/bin/python -m tests.examples.first_hour` with the number."""
+    with hour(number) as one:
+        assert lived(one) == stored(number).read_text()
         assert list((one.project.parent / "home").iterdir()) == []
-        data = one.project / ".passgate" / "example-2"
+        data = one.project / ".passgate" / f"example-{number}"
         assert sorted(path.name for path in data.iterdir() if path.suffix in (".db", ".keys")) == [
             "passgate.db",
             "passgate.keys",
@@ -34,28 +35,29 @@ def test_the_first_hour() -> None:
         assert "Traceback" not in one.complaints
 
 
-def test_it_starts_at_once_and_ends_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", PORTS)
+def test_it_starts_at_once_and_ends_in_order(tmp_path: Path, number: int) -> None:
     """The second start and later ones; the best of some, since other tests run beside it."""
     env = machine(tmp_path, free_port())
     env |= {"PASSGATE_DATA": str(tmp_path / "data"), "PASSGATE_PORT": env["PORT"]}
-    started(env)
+    started(number, env)
     took: list[float] = []
     while len(took) < TRIES and min(took, default=STARTS_WITHIN) >= STARTS_WITHIN:
-        took.append(started(env))
+        took.append(started(number, env))
     assert min(took) < STARTS_WITHIN, took
 
 
-def started(env: dict[str, str]) -> float:
+def started(number: int, env: dict[str, str]) -> float:
     """Start it and press Ctrl+C; seconds until it was ready, without those in which other programs had the
     processor."""
     began = time.monotonic()
-    command = [str(BIN / "passgate"), "serve", "--app", "main:app", "--name", "Example 2"]
+    command = [str(BIN / "passgate"), "serve", "--app", "main:app", "--name", f"Example {number}"]
     with subprocess.Popen(
-        command, cwd=EXAMPLE, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=folder_of(number), env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == f"Example 2 is ready: http://localhost:{env['PORT']}\n"
+            assert process.stdout.readline() == f"Example {number} is ready: http://localhost:{env['PORT']}\n"
             took = time.monotonic() - began - _delayed(process.pid)
             process.send_signal(signal.SIGINT)
             assert process.wait(ENDS_WITHIN) == 0
@@ -73,8 +75,8 @@ def _delayed(pid: int) -> float:
 
 
 def test_a_wrong_line_of_the_page_is_found(tmp_path: Path) -> None:
-    one = Hour(tmp_path, machine(tmp_path, free_port()), 0)
-    page = EXAMPLE / "README.md"
+    one = Hour(2, tmp_path, machine(tmp_path, free_port()), 0)
+    page = folder_of(2) / "README.md"
     with pytest.raises(AssertionError, match="false"):
         one.follow(Block(page, 1, "sh", "false\n", ""))
     with pytest.raises(AssertionError, match="success"):

@@ -7,27 +7,71 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT
-from tests.examples import seed_readme, test_session_rbac_flow
+from tests.examples import seed_readme, test_session_rbac_flow, test_two_factor_as_printed
+from tests.examples.programs import folder_of, module
 from tests.examples.seed_readme import NUMBERS, SECTIONS, extract, lines, missing, promises, seed, stored
 
-README = ROOT / "examples" / "2-session-rbac" / "README.md"
-RUN: dict[int, dict[str, str]] = {2: {}}
-"""Of each example: the fingerprint of every line that its seed prints, and the test that runs it, or the tag of the
-line of the README that says why it is answered otherwise. Seed 2 prints none."""
-ALLOWED = {"docker", "users-list", "ids", "sign-up"}
-INSTEAD = {"repository", "openapi-export", "secrets-script"}
-"""The only differences that there may be, by tag; and what there is instead of a part."""
-VARIABLES = (
-    *("DEBUG", "TESTING", "ALLOW_OPENAPI_ROUTES", "SECRET_KEY", "SIGNATURE_SALT", "ENCRYPTION_KEY", "ENCRYPTION_SALT"),
-    *("CORS_ALLOW_ORIGINS", "CORS_ALLOW_METHODS", "CORS_ALLOW_HEADERS", "CORS_ALLOW_CREDENTIALS"),
-    *("DATABASE_FILE_NAME", "DATABASE_DIRECTORY", "SQLALCHEMY_ECHO"),
-    *("REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD"),
-)
+RUN: dict[int, dict[str, str]] = {2: {}, 3: test_two_factor_as_printed.LINES}
+"""Of each example: the fingerprint of every line that its seed prints, and what runs it, or the tag of the line of the
+README that says why it is answered otherwise. Seed 2 prints none."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The README of an example. `allowed`: the only differences that there may be, by tag; `instead`: what there is
+    instead of a part. `variables`: the seed's own, which the table below `heading` lists."""
+
+    number: int
+    heading: str
+    variables: tuple[str, ...]
+    allowed: frozenset[str]
+    instead: frozenset[str]
+    seed_section: str
+    """The heading of the design's list of variables, and the word after it."""
+
+    @property
+    def text(self) -> str:
+        return (folder_of(self.number) / "README.md").read_text()
+
+
+PAGES = {
+    2: Page(
+        2,
+        "Old variables",
+        (
+            *("DEBUG", "TESTING", "ALLOW_OPENAPI_ROUTES", "SECRET_KEY", "SIGNATURE_SALT"),
+            *("ENCRYPTION_KEY", "ENCRYPTION_SALT"),
+            *("CORS_ALLOW_ORIGINS", "CORS_ALLOW_METHODS", "CORS_ALLOW_HEADERS", "CORS_ALLOW_CREDENTIALS"),
+            *("DATABASE_FILE_NAME", "DATABASE_DIRECTORY", "SQLALCHEMY_ECHO"),
+            *("REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_PASSWORD"),
+        ),
+        frozenset({"docker", "users-list", "ids", "sign-up"}),
+        frozenset({"repository", "openapi-export", "secrets-script"}),
+        "3b",
+    ),
+    3: Page(
+        3,
+        "Variables",
+        (
+            *("FASTAPI_CONFIG", "FAKE_EMAIL_SENDER", "API_V1_STR", "PROJECT_NAME"),
+            *("JWT_SECRET_KEY", "JWT_SECRET_KEY_REFRESH", "PRE_TFA_SECRET_KEY", "FERNET_KEY_TFA_TOKEN", "ALGORITHM"),
+            *("ACCESS_TOKEN_EXPIRE_MINUTES", "REFRESH_TOKEN_EXPIRE_MINUTES", "PRE_TFA_TOKEN_EXPIRE_MINUTES"),
+            *("TFA_BACKUP_TOKENS_NR", "TFA_TOKEN_LENGTH", "TOTP_TOKEN_TOLERANCE", "TOTP_ISSUER_NAME"),
+            *("BACKEND_CORS_ORIGINS", "SQLALCHEMY_DATABASE_URI"),
+            *("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_SERVER", "POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB"),
+            *("RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"),
+            *("RESULT_BACKEND", "CELERY_FLOWER_USER", "CELERY_FLOWER_PASSWORD"),
+        ),
+        frozenset({"users-list", "tasks", "neutral", "fresh", "backup", "mailed", "once", "ids", "at-once"}),
+        frozenset({"docker"}),
+        "4b",
+    ),
+}
 
 FENCED = """\
 Intro with `code`.
@@ -133,6 +177,8 @@ def test_the_reader_finds_the_lines_of_the_seeds() -> None:
 def test_every_line_has_a_test_or_a_line_of_the_readme(number: int) -> None:
     printed = [*stored()[str(number)]["shell"], *stored()[str(number)]["python"]]
     assert sorted(RUN[number]) == sorted(printed)
+    methods = vars(test_two_factor_as_printed.Reader)
+    assert {how for how in RUN[number].values() if how not in methods} <= {*differences(PAGES[number].text)}
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
@@ -167,34 +213,48 @@ def differences(page: str) -> list[str]:
     return [tag[1] for tag in tags if tag]
 
 
-def test_every_old_variable_has_its_line() -> None:
-    assert tuple(name.strip("`") for name, *_ in rows("Old variables", README.read_text())) == VARIABLES
+@pytest.mark.parametrize("page", PAGES.values(), ids=lambda page: str(page.number))
+def test_every_variable_has_its_line(page: Page) -> None:
+    assert tuple(name.strip("`") for name, *_ in rows(page.heading, page.text)) == page.variables
     design = seed_readme.SEEDS.parent / "design" / "seeds.md"
     if design.exists():
-        section = design.read_text().partition("## 3. Seed 2")[2].partition("### 3b.")[2].partition("Constants")[0]
-        named = set(re.findall(r"[A-Z]{2,}(?:_[A-Z]+)+|\bDEBUG\b|\bTESTING\b", section))
-        assert {name for name in named if not name.startswith("WAL")} <= {*VARIABLES}
+        section = design.read_text().partition(f"### {page.seed_section}.")[2].partition("### ")[0]
+        section = section.partition("Constants")[0].partition("Ports:")[0].replace("USER/PASS", "USER`, `PASS")
+        named = set(re.findall(r"[A-Z]{2,}(?:_[A-Z0-9]+)+|\bDEBUG\b|\bTESTING\b|\bALGORITHM\b", section))
+        assert {name for name in named if not name.startswith("WAL")} <= {*page.variables}
 
 
 def test_old_variables_are_refused_or_named_as_in_the_readme() -> None:
-    from tests.examples.programs import module  # noqa: PLC0415
-
+    """Of example 2."""
     old_names = module(2, "old_names")
-    for cell, text in rows("Old variables", README.read_text()):
+    for cell, text in rows("Old variables", PAGES[2].text):
         name = cell.strip("`")
         is_ignored = "has no effect" in text
         assert name in (old_names.IGNORED if is_ignored else old_names.REFUSED), name
 
 
-def test_no_difference_but_those_allowed() -> None:
-    found = differences(README.read_text())
+def test_variables_count_or_are_refused_as_in_the_readme() -> None:
+    """Of example 3: those without a variable of Passgate's in their line, and none that is gone or comes later, are
+    read."""
+    variables = module(3, "variables")
+    gone = re.compile(r"Gone|Later|`PASSGATE_(TOKEN__ALGORITHM|DATABASE_URL)`")
+    for cell, text in rows("Variables", PAGES[3].text):
+        name = cell.strip("`")
+        assert (name in variables.REFUSED) == bool(gone.match(text)), name
+        assert (name.lower() in variables.Variables.model_fields) != (name in variables.REFUSED), name
+    assert {name.upper() for name in variables.Variables.model_fields} <= {*PAGES[3].variables}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=lambda page: str(page.number))
+def test_no_difference_but_those_allowed(page: Page) -> None:
+    found = differences(page.text)
     assert len(found) == len(set(found))
-    assert set(found) <= ALLOWED | INSTEAD
-    assert set(found) >= INSTEAD
+    assert set(found) <= page.allowed | page.instead
+    assert set(found) >= page.instead
 
 
 def test_another_difference_is_found() -> None:
     assert differences("\n## Differences\n\n- `ids`: x\n- `new-one`: y\n\n## More\n- `no`: z") == ["ids", "new-one"]
-    assert not {"new-one"} <= ALLOWED
+    assert all("new-one" not in page.allowed | page.instead for page in PAGES.values())
     with pytest.raises(AssertionError):
         differences("\n## Differences\n\n- something else\n")
