@@ -156,7 +156,7 @@ def tfa(gate: Passgate) -> APIRouter:
             return shapes.tokens(await signin.finish(first, carrier="jwt"))
         except errors.ProofRefused:
             raise HTTPException(403, "TOTP token mismatch") from None
-        except (errors.HandleInvalid, errors.AlreadyProved):  # or another request has used it at the same moment
+        except (errors.HandleInvalid, errors.Conflict):  # or another request has used it at the same moment
             raise shapes.too_late(gate.settings.signin.life) from None
 
     @router.post("/recover_tfa", dependencies=[Depends(gate.public)])
@@ -169,7 +169,7 @@ def tfa(gate: Passgate) -> APIRouter:
             raise HTTPException(404, "There is no backup token left") from None
         except errors.ProofRefused:
             raise HTTPException(403, "Backup token not found") from None
-        except (errors.HandleInvalid, errors.AlreadyProved):
+        except (errors.HandleInvalid, errors.Conflict):
             raise shapes.too_late(gate.settings.signin.life) from None
 
     @router.get("/get_my_qrcode", **of_somebody)
