@@ -120,6 +120,8 @@ async def test_what_may_pass_and_what_never_will_are_two_errors() -> None:
         await send(gate)
     assert refused.value.fields == {"to": "value"}
     assert away.value.down == "mail"
+    for failed in (refused.value, away.value):
+        assert (failed.__cause__, failed.__context__) == (None, None), "the server's answer may have the address"
     assert len(gate.mailbox.mails) == 1
 
 

@@ -400,6 +400,13 @@ def test_it_takes_an_application_that_has_not_started(gate: Gate) -> None:
 async def test_the_server_has_no_query_for_its_access_log(gate: Gate) -> None:
     """It reads its own scope when the answer begins, as uvicorn does; the program has the query all the same."""
     app = program(gate)
+
+    @app.websocket("/socket")
+    async def socket(socket: WebSocket, number: int) -> None:
+        await socket.accept()
+        await socket.send_text(f"number {number}")
+        await socket.close()
+
     seen: list[bytes] = []
 
     async def server(scope: Any, receive: Any, send: Any) -> None:
@@ -414,4 +421,7 @@ async def test_the_server_has_no_query_for_its_access_log(gate: Gate) -> None:
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:8000") as http:
             assert (await http.get("/hello/anna?number=7")).json() == "anna 7"
             assert (await http.get("/auth/api/v1/session?token=secret")).status_code == 401
+        with TestClient(server).websocket_connect("/socket?number=7") as open_socket:
+            assert open_socket.receive_text() == "number 7"
+    assert len(seen) >= 6
     assert set(seen) == {b""}

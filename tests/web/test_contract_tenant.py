@@ -102,6 +102,7 @@ async def test_a_change_asks_for_a_fresh_proof(lite: The) -> None:
 # -- what is refused -------------------------------------------------------------------------------
 
 NO_NAMES = [
+    *((one, "format") for one in ("\u3164", "\u2800", "\u115f\u1160", "\uffa0", "\u034f", "...", "🙂")),
     *(("", "length"), ("   ", "length"), ("x" * 201, "length"), ("x" * 401, "length")),
     *((f"A{one}B", "format") for one in "\xa0\xad\u200b\u2028\u202e\u2066\ufeff\U000e0041"),
 ]

@@ -34,12 +34,20 @@ async def send(services: Services, mailer: Mailer, to: str, *, subject: str, tex
         link=None,
         created_at=services.world.now(),
     )
+    is_permanent = await _refused(mailer, message)
+    if is_permanent is not None:
+        log.warning("mail not sent", extra={"mail": message.id, "kind": KIND, "permanent": is_permanent})
+        # Raised here, with no error before it in the chain, which a host may log: mail servers repeat the address.
+        raise Invalid({"to": "value"}) if is_permanent else Unavailable("mail")
+
+
+async def _refused(mailer: Mailer, message: Message) -> bool | None:
+    """None if it was accepted, else whether it is refused for good."""
     try:
         await mailer.send(message)
     except MailFailed as failure:
-        log.warning("mail not sent", extra={"mail": message.id, "kind": KIND, "permanent": failure.permanent})
-        # Without its cause: a mail server repeats the address in its answers, and a host may log the whole chain.
-        raise (Invalid({"to": "value"}) if failure.permanent else Unavailable("mail")) from None
+        return failure.permanent
+    return None
 
 
 # What is wrong is said without the value, which may be personal.

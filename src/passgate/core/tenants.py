@@ -21,6 +21,8 @@ from passgate.store.tables import tenant
 
 MAIN = "main"
 _LONGEST_DISPLAY_NAME, _LONGEST_OF_A_PERSON = 200, 64
+_VISIBLE = re.compile(r"(?![\u115f\u1160\u3164\uffa0])[^\W_]")
+"""A letter or digit that shows: four letters of Hangul are blank."""
 _LINK = re.compile(r"[/@\\]|[.\u3002](?=[^\W\d_])")
 """What a name has of which a mail program may make a link, after NFKC."""
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38})[a-z0-9]")
@@ -61,7 +63,8 @@ def checked_display_name(text: str, *, by_operator: bool) -> str:
     so nothing that breaks a line or turns the direction of the text. A person's choice has 64 at most, and nothing of
     which mail programs make a link: where strangers found tenants, they choose whom we mail, too. Raises Invalid."""
     name = text.strip()
-    if not name.isprintable() or not (by_operator or _LINK.search(unicodedata.normalize("NFKC", name)) is None):
+    is_link = _LINK.search(unicodedata.normalize("NFKC", name)) is not None and not by_operator
+    if not name.isprintable() or is_link or (name and not _VISIBLE.search(name)):
         raise Invalid({"display_name": "format"})
     if not 0 < len(name) <= (_LONGEST_DISPLAY_NAME if by_operator else _LONGEST_OF_A_PERSON):
         raise Invalid({"display_name": "length"})

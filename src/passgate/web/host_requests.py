@@ -50,7 +50,7 @@ def _without_query(scope: Scope) -> Scope:
 
 class HostRequests:
     """The outermost layer of a host. Answers of our own endpoints pass unchanged: they have all of this already.
-    WebSockets and the lifespan pass too."""
+    The lifespan passes too, and WebSockets, whose query the server does not keep either."""
 
     def __init__(self, app: ASGIApp, services: Callable[[], Services]) -> None:
         """`services` is called for each request, because a Passgate that is closed and started again has new ones."""
@@ -59,10 +59,13 @@ class HostRequests:
         self._known: tuple[Services, ContextFactory, Headers] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or Passing.of(scope):
+        if scope["type"] == "lifespan" or Passing.of(scope):
             await self._app(scope, receive, send)
             return
         scope = _without_query(scope)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         services, contexts, headers = self._parts()
         ctx = scope[CTX] = contexts.ctx(scope)
         passing = scope[Passing.KEY] = Passing(ctx.request_id)
