@@ -19,6 +19,7 @@ from variables import Variables
 from passgate import JobRun, Passgate, User, errors
 
 REFUSED: list[Any] = [errors.PassgateError, HTTPException, RequestValidationError, Exception]
+ENABLED = "TFA is enabled already."
 LARGEST = 16_384
 """Bytes of a body."""
 
@@ -29,8 +30,8 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
         await variables.prepare(gate)
         yield
 
-    async def refused(_: Request, wrong: Exception) -> Response:
-        return shapes.refused(wrong)
+    async def refused(request: Request, wrong: Exception) -> Response:
+        return shapes.refused(wrong, request.headers.get("authorization", "bearer").partition(" ")[0])
 
     app = FastAPI(
         title=variables.project_name,
@@ -44,7 +45,7 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=gate.settings.cors.origins,
-        allow_methods=["GET", "POST", "PUT"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],  # the last two below /auth
         allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         expose_headers=["X-Request-ID", "Retry-After", "WWW-Authenticate"],
     )
@@ -57,8 +58,9 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
         return variables.project_name
 
     at = variables.api_v1_str
-    for name, made in (("auth", auth(gate, at)), ("tfa", tfa(gate)), ("users", users(gate)), ("tasks", tasks(gate))):
-        app.include_router(made, prefix=f"{at}/{name}", tags=[name])
+    by_token = Depends(OAuth2PasswordBearer(f"{at}/auth/login", scheme_name="access token", auto_error=False))
+    for made in (auth, tfa, users, tasks):
+        app.include_router(made(gate, by_token), prefix=f"{at}/{made.__name__}", tags=[made.__name__])
     return app
 
 
@@ -68,21 +70,26 @@ async def turn_on(factors: Any, device: shapes.Device) -> Response:
     if device.device_type == "email":
         await factors.begin_email_code()
         return Response()
-    return png((await factors.begin_totp()).qr_png())
+    offered = await factors.begin_totp()
+    if not offered.active:  # another request was first
+        raise HTTPException(400, ENABLED)
+    return png(offered.qr_png())
 
 
 def png(picture: bytes) -> Response:
     return Response(picture, media_type="image/png")
 
 
-def auth(gate: Passgate, at: str) -> APIRouter:
+# `by_token` names a scheme in the document; who may pass is for the guards to say.
+
+
+def auth(gate: Passgate, by_token: Any) -> APIRouter:
     router = APIRouter(max_body_size=LARGEST)
-    for_document = Depends(OAuth2PasswordBearer(f"{at}/auth/login", scheme_name="access token", auto_error=False))
 
     @router.post("/signup", response_class=Response, responses=shapes.QR, dependencies=[Depends(gate.public)])
     async def signup(request: Request, given: shapes.SignUp) -> Response:
         """Empty, or the QR code of the new authenticator app. Nobody is signed in by it."""
-        signin, profile = gate.at(request, token=None).signin, {"full_name": given.full_name}
+        signin, profile = gate.at(request, token=None).signin, {"name": given.full_name}
         device = given.device if given.tfa_enabled else None
         if given.tfa_enabled and device is None:
             raise HTTPException(400, "A device is needed to enable TFA.")
@@ -112,7 +119,7 @@ def auth(gate: Passgate, at: str) -> APIRouter:
         response.status_code = 202
         return shapes.Tokens(access_token=begun.handle)
 
-    @router.get("/test-token", dependencies=[for_document])
+    @router.get("/test-token", dependencies=[by_token])
     async def test_token(request: Request, user: Annotated[User, Depends(gate.user)]) -> shapes.User:
         has = await gate.at(request).factors.show()
         return shapes.user(user.id, user.email, user.profile, totp=bool(has.totp), email_code=bool(has.email_code))
@@ -141,9 +148,9 @@ def first_step(request: Request, given: Bearer) -> str:
 First = Annotated[str, Depends(first_step)]
 
 
-def tfa(gate: Passgate) -> APIRouter:
+def tfa(gate: Passgate, by_token: Any) -> APIRouter:
     router = APIRouter(max_body_size=LARGEST)
-    of_somebody: dict[str, Any] = {"response_class": Response, "responses": shapes.QR}
+    of_somebody: dict[str, Any] = {"response_class": Response, "responses": shapes.QR, "dependencies": [by_token]}
 
     @router.post("/login_tfa", dependencies=[Depends(gate.public)])
     async def login_tfa(request: Request, first: First, tfa_token: shapes.Code) -> shapes.Tokens:
@@ -182,18 +189,20 @@ def tfa(gate: Passgate) -> APIRouter:
 
     @router.put("/enable_tfa", **of_somebody)
     async def enable_tfa(request: Request, given: shapes.Device, _: Annotated[User, Depends(gate.user)]) -> Response:
-        """For five minutes after a login."""
-        factors = gate.at(request).factors
-        has = await factors.show()
+        """For five minutes after a login. Whoever else is logged in as this user is not any more."""
+        mine = gate.at(request)
+        has = await mine.factors.show()
         if has.totp or has.email_code:
-            raise HTTPException(400, "TFA is enabled already.")
-        return await turn_on(factors, given)
+            raise HTTPException(400, ENABLED)
+        answer = await turn_on(mine.factors, given)
+        await mine.me.end_others()
+        return answer
 
     return router
 
 
-def users(gate: Passgate) -> APIRouter:
-    router = APIRouter()
+def users(gate: Passgate, by_token: Any) -> APIRouter:
+    router = APIRouter(dependencies=[by_token])
 
     @router.get("/users")
     async def listed(request: Request, _: Annotated[User, Depends(gate.may("users:read"))]) -> list[shapes.User]:
@@ -209,10 +218,10 @@ def users(gate: Passgate) -> APIRouter:
     return router
 
 
-def tasks(gate: Passgate) -> APIRouter:
+def tasks(gate: Passgate, by_token: Any) -> APIRouter:
     """In development for everybody, since it sends one fixed mail; else for admins."""
     anybody = gate.settings.is_development
-    router = APIRouter(dependencies=[Depends(gate.public if anybody else gate.may("users:read"))])
+    router = APIRouter(dependencies=[Depends(gate.public)] if anybody else [by_token, Depends(gate.may("users:read"))])
     sender = gate.settings.mail.sender
 
     @gate.job(name="test mail", for_strangers=anybody)

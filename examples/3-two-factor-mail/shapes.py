@@ -22,9 +22,9 @@ TaskId = Annotated[UUID, Query()]
 
 
 class Profile(BaseModel):
-    """What the service keeps of a person."""
+    """What the service keeps of a person: `full_name`, as Passgate's own pages call it."""
 
-    full_name: Annotated[str, Field(max_length=200)] = ""
+    name: Annotated[str, Field(max_length=200)] = ""
 
 
 class Asked(BaseModel):
@@ -95,15 +95,17 @@ def tokens(pair: Any) -> Tokens:
 
 
 def user(id: str, email: str, profile: Any, *, totp: bool, email_code: bool) -> User:
+    """`profile`: the model of a user of a request, or the members of one in a list."""
     kind: Any = "code_generator" if totp else "email" if email_code else None
     device = UserDevice(device_type=kind, id=id) if kind else None
-    name = profile.full_name if isinstance(profile, Profile) else (profile or {}).get("full_name", "")
+    name = profile.name if isinstance(profile, Profile) else (profile or {}).get("name", "")
     return User(email=email, tfa_enabled=device is not None, full_name=name, id=id, device=device)
 
 
 # -- errors ----------------------------------------------------------------------------------------
 
 MOST = 20
+FRESH = "Log in again first, with a code of your app if you have one: this asks for a login of the last five minutes."
 
 
 def too_late(life: int) -> HTTPException:
@@ -115,9 +117,9 @@ def too_late(life: int) -> HTTPException:
     )
 
 
-def refused(wrong: Exception) -> JSONResponse:
+def refused(wrong: Exception, scheme: str = "bearer") -> JSONResponse:
     """401 without a token and for one that has expired, 403 for one that is no good. Of what was sent nothing is
-    repeated but the names of members, shortened, and not more than MOST of them."""
+    repeated but the names of members, shortened, and not more than MOST of them. `scheme`: of its Authorization."""
     match wrong:
         case RequestValidationError():
             return _invalid([(_loc(one["loc"]), one["msg"], one["type"]) for one in wrong.errors()[:MOST]])
@@ -125,6 +127,8 @@ def refused(wrong: Exception) -> JSONResponse:
             return JSONResponse({"detail": wrong.detail}, wrong.status_code, wrong.headers)
         case errors.Invalid():
             return _invalid([(["body", name], wrong.message, word) for name, word in wrong.fields.items()])
+        case errors.CredentialInvalid() if scheme.lower() != "bearer":
+            return _answer(wrong, 401, "Not authenticated")
         case errors.CredentialMissing():
             return _answer(wrong, 401, "Not authenticated")
         case errors.CredentialExpired():
@@ -132,7 +136,7 @@ def refused(wrong: Exception) -> JSONResponse:
         case errors.CredentialInvalid() | errors.SessionEnded():
             return _answer(wrong, 403, "Could not validate credentials")
         case errors.StepUpNeeded():
-            return _answer(wrong, 401, "Log in again first: this asks for a login of the last five minutes.")
+            return _answer(wrong, 401, FRESH)
         case errors.Conflict():
             return _answer(wrong, 400, wrong.message)
         case errors.PassgateError():

@@ -38,7 +38,7 @@ SQL = re.compile(
 CALLS = {"eval", "exec", "compile", "__import__", "globals", "vars", "setattr", "delattr", "open"}
 REFLECTING = {"getattr", "hasattr"}
 PAGES = {"page.py", "pages.py"}
-LINES = {"2-session-rbac": 400, "3-two-factor-mail": 350}
+LINES = {"2-session-rbac": 400, "3-two-factor-mail": 390}
 """The most lines of code of a program, without pages, blank lines, comments and docstrings. Aimed at: 150."""
 
 

@@ -231,11 +231,22 @@ def test_turning_it_on_asks_for_a_login_of_now(mailed: Service) -> None:
     assert mailed.mails(who.email, "recovery_codes") == []
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_turning_it_on_ends_other_logins(mailed: Service, device: str) -> None:
+    who, old = mailed.signed_in()
+    new = mailed.login(who)
+    assert mailed.enable(new.access, device).status_code == 200
+    assert mailed.show(old.access).status_code == 403
+    assert mailed.refresh(old.refresh).status_code == 403
+    assert mailed.show(new.access).status_code == 200
+    assert mailed.refresh(new.refresh).status_code == 200
+
+
 def test_a_session_of_before_the_second_step_is_none_with_it(mailed: Service) -> None:
     """Neither for the picture of the app, nor for turning anything on."""
     who, old = mailed.signed_in()
     new = mailed.login(who)
     answer = mailed.enable(new.access, "code_generator")
     app = App.scan(answer.content, mailed.gate.clock)
-    assert qrcode(mailed, old).status_code == 401
+    assert qrcode(mailed, old).status_code == 403
     assert mailed.second(mailed.first(Who(who.email)), app.code()).status_code == 200

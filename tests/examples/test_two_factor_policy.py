@@ -203,7 +203,10 @@ WRONG = {
     "TFA_TOKEN_LENGTH": ("8", "06", ""),
     "TOTP_TOKEN_TOLERANCE": ("3", "-1"),
     "TOTP_ISSUER_NAME": ("", "x" * 201),
-    "API_V1_STR": ("", "/", "api", "/api/", "/Api", "//", "/a b"),
+    "API_V1_STR": ("", "/", "api", "/api/", "/Api", "//", "/a b", "/auth", "/auth/v1", "/docs"),
+    "PROJECT_NAME": ("",),
+    "FAKE_EMAIL_SENDER": ("nope", "", "Ann <ann@example.com>"),
+    "BACKEND_CORS_ORIGINS": ("*", "http://localhost:5555/", "localhost:5555", "https://a.example.com,*"),
 }
 
 
@@ -247,11 +250,16 @@ def test_the_sample_has_what_the_service_has(nothing_set: pytest.MonkeyPatch, tm
     assert settings.cors.origins == ("http://localhost:5555",)
 
 
-def test_variables_count_more_than_settings(nothing_set: pytest.MonkeyPatch) -> None:
-    nothing_set.setenv("PASSGATE_TOKEN__ACCESS", "60")
-    nothing_set.setenv("PASSGATE_ENVIRONMENT", "production")
-    settings = module(3).Variables.load().settings()
-    assert (settings.token.access, settings.environment) == (1800, "development")
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_passgates_environment_says_the_same(nothing_set: pytest.MonkeyPatch, environment: str) -> None:
+    nothing_set.setenv("PASSGATE_ENVIRONMENT", environment)
+    nothing_set.setenv("FAKE_EMAIL_SENDER", "post@example.com")
+    with pytest.raises(errors.UnsafeSettings) as refused:
+        nothing_set.setenv("FASTAPI_CONFIG", {"development": "production"}.get(environment, "development"))
+        module(3).Variables.load()
+    assert [code for code, _ in refused.value.reasons] == ["VALUE_PASSGATE_ENVIRONMENT"]
+    nothing_set.setenv("FASTAPI_CONFIG", environment)
+    assert module(3).Variables.load().settings().environment == environment
 
 
 def test_an_app_scanned_before_a_new_name_still_works() -> None:

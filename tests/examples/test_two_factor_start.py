@@ -34,6 +34,8 @@ GONE = (
     *("POSTGRES_PORT", "POSTGRES_DB", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "CELERY_BROKER_URL"),
     *("CELERY_RESULT_BACKEND", "RESULT_BACKEND", "REDIS_HOST", "REDIS_PORT", "REDIS_URL"),
     *("PASSGATE_REDIS_URL", "PASSGATE_BROKER_URL", "CELERY_FLOWER_USER", "CELERY_FLOWER_PASSWORD"),
+    *("PASSGATE_TOKEN__ACCESS", "PASSGATE_TOKEN__REFRESH", "PASSGATE_SESSION__IDLE", "PASSGATE_SESSION__ABSOLUTE"),
+    *("PASSGATE_SIGNIN__LIFE", "PASSGATE_MAIL__CODE_LIFE", "PASSGATE_MAIL__FROM", "PASSGATE_CORS__ORIGINS"),
 )
 
 
@@ -109,7 +111,9 @@ async def test_refused_by_name(tmp_path: Path) -> None:
 async def test_production_names_all_that_is_missing(tmp_path: Path) -> None:
     """Whichever of the two variables says that it is production."""
     wanted = {"SECRETS_MISSING", "URL_NOT_HTTPS", "URL_LOCALHOST", "MAIL_NOT_REAL", "HASH_WEAK", "METRICS_OPEN"}
-    own = served(tmp_path / "own", env={"FASTAPI_CONFIG": "production"})
+    bare = served(tmp_path / "bare", env={"FASTAPI_CONFIG": "production"})
+    assert await refused(bare) == {"VALUE_FAKE_EMAIL_SENDER"}
+    own = served(tmp_path / "own", env={"FASTAPI_CONFIG": "production", "FAKE_EMAIL_SENDER": "post@example.com"})
     assert await refused(own) == {*wanted, "CORS_INSECURE"}
     passgates = served(tmp_path / "passgates", ENVIRONMENT="production")
     assert await refused(passgates) == wanted
@@ -121,7 +125,7 @@ PUBLIC = "https://id.passgate.test"
 def production(data: Path, database_url: str | None, mail_port: int) -> Served:
     env = {
         "FASTAPI_CONFIG": "production",
-        "FAKE_EMAIL_SENDER": "post@passgate.test",
+        "FAKE_EMAIL_SENDER": "post@example.com",
         "BACKEND_CORS_ORIGINS": "https://app.passgate.test",
     }
     given = {

@@ -73,7 +73,7 @@ def new_gate(found: Any, *, mailbox: Mailbox | None = None, **settings: Any) -> 
 
 def production(**given: Any) -> tuple[Any, Gate]:
     """Variables and a gate as they are served to the public; mails go to the mailbox all the same."""
-    found = variables(fastapi_config="production", **given)
+    found = variables(**{"fastapi_config": "production", "fake_email_sender": "id@example.com", **given})
     more = {
         "secrets": (ROOT_SECRET,),
         "public_url": "https://id.passgate.test",
