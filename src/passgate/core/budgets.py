@@ -321,7 +321,7 @@ async def set_up(ctx: Ctx, db: Db) -> None:
 
 
 def _set_ups_key(ctx: Ctx) -> str:
-    return f"i:set_up:{ctx.person.person_id}"
+    return f"s:set_up:{ctx.person.person_id}"
 
 
 async def may_make_codes(ctx: Ctx, db: Db, tenant_id: str, only_to: str | None) -> None:
