@@ -417,7 +417,7 @@ async def test_nor_by_the_link_of_an_older_mail(lite: The, has_passkey: bool) ->
     opened = await starts.by_link(who.ctx, str(mail.link).rpartition("/")[2])
     asked = await signin.prove(who.ctx, opened.handle, "password", who.passwords[-1])
     assert isinstance(asked, Need)
-    assert asked.listed() == [["totp"], ["passkey"]] if has_passkey else [["totp"]]
+    assert asked.listed() == ([["totp"], ["passkey"]] if has_passkey else [["totp"]])
     assert (await row_of(lite))["email_verified_at"] is None
     assert isinstance(await signin.prove(who.ctx, opened.handle, "totp", who.app_code(who.apps[-1])), Enough)
     assert (await row_of(lite))["email_verified_at"] is not None

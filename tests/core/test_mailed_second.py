@@ -292,6 +292,40 @@ async def test_mails_and_guesses_have_limits(lite: The) -> None:
     assert "email_code" not in await live(lite)
 
 
+async def code_was_mailed(the: The, who: Person) -> bool:
+    """To a sign-in that has proved the password."""
+    handle = handle_of(await the.start(who.email))
+    await prove_each(the, handle, ("password", who.password))
+    before = len(await the.mails())
+    assert (await the.challenge(handle, "email_code")).status_code == 200
+    return len(await the.mails()) == before + 1
+
+
+async def test_a_sign_in_that_has_proved_a_password_has_mails_of_its_own(the: The) -> None:
+    """Nobody can use them up who doesn't know it, and nobody who does can send more."""
+    anna = await the.person()
+    await policy(the, **ENROLLED)
+    await turn_on(the, anna)
+    for _ in range(7):
+        await the.recover(anna.email)
+    assert [await code_was_mailed(the, anna) for _ in range(22)] == [True] * 20 + [False] * 2
+    assert str(Event.MAIL_WITHHELD) in await the.events()
+    the.clock.forward(3600)
+    assert await code_was_mailed(the, anna)
+
+
+@pytest.mark.parametrize("first_proved_at", [None, 1])
+async def test_but_not_of_an_address_that_nobody_has_proved(lite: The, first_proved_at: int | None) -> None:
+    """The mailbox may be somebody else's, also where an admin has moved the account to it."""
+    folk = Folk(lite)
+    actor = await folk.create()
+    await policy(lite, **ENROLLED, second="always")
+    async with folk.ctx.write() as db:
+        await db.change(person.update().values(email_verified_at=None, first_proved_at=first_proved_at))
+    anna = Person(await folk.email(actor), PASSWORD, "")
+    assert [await code_was_mailed(lite, anna) for _ in range(7)] == [True] * 5 + [False] * 2
+
+
 async def test_an_address_that_nobody_had_proved_is_proved_by_it(lite: The) -> None:
     folk = Folk(lite)
     actor = await folk.create()

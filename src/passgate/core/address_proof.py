@@ -34,12 +34,12 @@ from passgate.core.action import end_all
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
-from passgate.core.factor import Factors, names_of
+from passgate.core.factor import BY_LINK
 from passgate.core.factors import email_code, recovery_code
 from passgate.core.pending import SignIn
 from passgate.core.people import OWNER as BY_ITS_OWNER
 from passgate.core.permissions import OWNER
-from passgate.core.policy import own_level, stronger_seconds
+from passgate.core.policy import Decision, Enough, Need, own_level, stronger_seconds
 from passgate.core.rules import Rules
 from passgate.errors import StepUpNeeded
 from passgate.store import Db
@@ -68,25 +68,42 @@ def _exempt(sign_in: SignIn) -> Exempt:
 
 async def proved(ctx: Ctx, db: Db, sign_in: SignIn, factor: str, found: RowMapping, used: str) -> SignIn:
     """What a sign-in has proved, or set up, of a locked person, by the credential or code `used`. While nobody has
-    proved their address: it is that, or it stays theirs if this sign-in proves the address too, or has by a link of a
-    mail whose code is no first factor. An undo has its code mailed to another address."""
+    proved their address: a mailed code takes it, and anything else stays theirs if this sign-in proves the address
+    too. An undo has its code mailed to another address."""
     if found["email_verified_at"] is not None:
         return sign_in
     if factor != email_code.name:
         sign_in = await pending.with_data(ctx, db, sign_in, used=[*sign_in.data.get("used", ()), used])
-    is_theirs = sign_in.email_key == found["email_key"] and email_code.name in names_of(sign_in.proofs)
-    if is_theirs and factor != email_code.name:
-        is_theirs = not await _is_asked_for_more(ctx, db, sign_in, factor)
-    if (factor == email_code.name or is_theirs) and not sign_in.journey.is_undo:
+    elif not sign_in.journey.is_undo:
         await take(ctx, db, found, _exempt(sign_in))
     return sign_in
 
 
-async def _is_asked_for_more(ctx: Ctx, db: Db, sign_in: SignIn, factor: str) -> bool:
-    """Whether none of the person's second factors that last is proved yet: one is asked for next, and would end."""
-    has = await credentials.kinds(db, sign_in.tenant_id, str(sign_in.person_id))
-    lasting = stronger_seconds(ctx.factors, sign_in.rules, has) if sign_in.rules.second != "never" else frozenset[str]()
-    return bool(lasting) and not lasting & {factor, *names_of(sign_in.proofs)}
+async def by_link(ctx: Ctx, db: Db, sign_in: SignIn, decision: Decision, *, is_last: bool = False) -> bool:
+    """Whether a sign-in that a mailed link began has taken the address of its locked person now. Where mailed codes are
+    no first factor the link does not take it by itself, nor while something of the person's that lasts is asked for
+    next (`decision`), because that would end. `is_last`: the sign-in finishes, by rules that were lowered meanwhile.
+    Then not if only a password that somebody else has set was proved: nothing can ask for another one any more."""
+    if email_code.name + BY_LINK not in sign_in.proofs or sign_in.person_id is None:
+        return False
+    if not _asks_no_more(ctx, sign_in, decision):
+        return False
+    key = (sign_in.tenant_id, sign_in.person_id)
+    if is_last and not await credentials.own_rows(db, *key, sign_in.data.get("used", ())):
+        return False
+    found = await people.by_id(db, *key)
+    is_theirs = found is not None and found["email_key"] == sign_in.email_key
+    return found is not None and is_theirs and await take(ctx, db, found, _exempt(sign_in))
+
+
+def _asks_no_more(ctx: Ctx, sign_in: SignIn, decision: Decision) -> bool:
+    match decision:
+        case Enough():
+            return True
+        case Need(enrol=is_set_up):
+            return is_set_up or not any(decision.offers(one) for one in sign_in.enrolled if ctx.factors[one].is_lasting)
+        case _:
+            return False
 
 
 async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> bool:
@@ -103,15 +120,13 @@ async def take(ctx: Ctx, db: Db, found: RowMapping, left: Exempt = NOTHING) -> b
     return True
 
 
-async def rules_of(db: Db, sign_in: SignIn, factors: Factors, has: frozenset[str]) -> Rules:
-    """The rules as they count for the named person of a sign-in, who has these factors. While nobody has proved the
-    address, a mailed code stands for nothing that lasts, as where people turn mailed codes on: it would be the first
-    proof, and end the app that is not asked for beside it."""
-    rules = sign_in.rules
-    would_end = email_code.name in rules.second_among and stronger_seconds(factors, rules, has)
-    if rules.mailed_second_factor != "everybody" or not would_end or sign_in.person_id is None:
+async def rules_of(ctx: Ctx, db: Db, rules: Rules, tenant_id: str, person_id: str, has: frozenset[str]) -> Rules:
+    """A tenant's rules as they count for a person with these factors. While nobody has proved the address, a mailed
+    code stands for nothing that lasts, as where people turn mailed codes on: it would be the first proof, and end the
+    app that is not asked for beside it."""
+    if rules.mailed_second_factor != "everybody" or not stronger_seconds(ctx.factors, rules, has):
         return rules
-    found = await people.by_id(db, sign_in.tenant_id, sign_in.person_id)
+    found = await people.by_id(db, tenant_id, person_id)
     is_first = found is not None and found["first_proved_at"] is None
     return rules.model_copy(update={"mailed_second_factor": "enrolled"}) if is_first else rules
 

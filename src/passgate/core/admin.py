@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from passgate.core import access, account, credentials, mail, people, policy, session_lives, tenants
+from passgate.core import access, account, address_proof, credentials, mail, people, policy, session_lives, tenants
 from passgate.core.action import administration
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx, Operator
 from passgate.core.events import Event
-from passgate.core.journey import JOURNEYS, SIGN_IN
+from passgate.core.journey import JOURNEYS, SIGN_IN, Journey
 from passgate.core.rules import LEVELS, SIGNUP, Rules, weak_passwords
 from passgate.errors import Invalid, NotFound, TenantNameTaken
 from passgate.store import Db
@@ -107,8 +107,10 @@ async def explained(
     }
     if not all(known.values()):
         raise Invalid({name: "value" for name, is_right in known.items() if not is_right})
-    mine = frozenset(has) if person_id is None else await _kinds_of(ctx, tenant_id, person_id)
-    decision = policy.decide(ctx.factors, rules, JOURNEYS[purpose], proofs, mine, acr, is_remembered=is_remembered)
+    mine, journey = frozenset(has), JOURNEYS[purpose]
+    if person_id is not None:
+        rules, mine = await _as_for(ctx, rules, tenant_id, person_id, journey)
+    decision = policy.decide(ctx.factors, rules, journey, proofs, mine, acr, is_remembered=is_remembered)
     kind: dict[str, Any] = {"need": [], "amr": [], "acr": None, "has": sorted(mine)}
     kind |= {"reasons": [decision.reason], "why": policy.CHECKS[decision.reason].why}
     match decision:
@@ -120,11 +122,17 @@ async def explained(
             return {**kind, "decision": "refuse"}
 
 
-async def _kinds_of(ctx: Ctx, tenant_id: str, person_id: str) -> frozenset[str]:
+async def _as_for(
+    ctx: Ctx, rules: Rules, tenant_id: str, person_id: str, journey: Journey
+) -> tuple[Rules, frozenset[str]]:
+    """The rules as they count for a person, and the factors they have."""
     async with ctx.read() as db:
         if await people.by_id(db, tenant_id, person_id) is None:
             raise NotFound
-        return await credentials.kinds(db, tenant_id, person_id)
+        has = await credentials.kinds(db, tenant_id, person_id)
+        if not journey.is_undo:
+            rules = await address_proof.rules_of(ctx, db, rules, tenant_id, person_id, has)
+        return rules, has
 
 
 async def add_tenant(ctx: Ctx, name: str, display_name: str | None, signup: str) -> dict[str, Any]:

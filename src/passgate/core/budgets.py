@@ -38,10 +38,14 @@ after which it is disabled (NIST SP 800-63B-4 §3.2.2)."""
 CODES_A_DAY = 50
 """Refused mailed codes of one mailbox and purpose; after that mails carry only a link."""
 MAILS_AN_HOUR_OF_OWNERS = 5
+MAILS_AFTER_PROOF = 20
+"""In an hour to one proved address, by sign-ins that have proved another factor of its owner."""
 INVITATIONS_AN_HOUR, INVITATIONS_OF_ADDRESS = 100, 5
 """Mailed in an hour by one person, and to one address."""
 USERNAMES_AN_HOUR = 20
 """That one person may try for themselves."""
+SET_UPS_AN_HOUR = 10
+"""Second factors that are on at once, and sets of backup codes, of one person: each is mailed."""
 UNDO_STARTS = 20
 """Starts in an hour by one link that undoes a change."""
 
@@ -93,6 +97,8 @@ class Who:
 
     kind: Kind
     entry: known.Entry | None = None
+    has_proved: bool = False
+    """Another factor of whoever has the address, in this very sign-in."""
 
     @property
     def queue(self) -> Queue:
@@ -275,11 +281,12 @@ async def mail(
     ctx: Ctx, db: Db, tenant_id: str, email_key: str, tries: Who, *, is_seen: bool, person_id: str | None = None
 ) -> bool:
     """Whether one more mail may be sent to this address. Strangers share its mails of an hour, and may cause only so
-    many to addresses that belong to nobody; known browsers and step-ups have mails of their own. `person_id`: whose it
-    is, for the row that says that a mail was held back."""
+    many to addresses that belong to nobody; known browsers, step-ups, and sign-ins that have proved another factor have
+    mails of their own. `person_id`: whose it is, for the row that says that a mail was held back."""
     limit = ctx.settings.mail.per_hour if tries.kind is Kind.STRANGER else MAILS_AN_HOUR_OF_OWNERS
+    whose, limit = ("proved", MAILS_AFTER_PROOF) if tries.has_proved else (tries.kind.value, limit)
     mac, wait = address_mac(ctx, tenant_id, email_key), 0
-    is_free = (await throttle.window(ctx, db, f"m:{tries.kind}:{mac}", limit=limit, seconds=HOUR)).used is not None
+    is_free = (await throttle.window(ctx, db, f"m:{whose}:{mac}", limit=limit, seconds=HOUR)).used is not None
     if tries.kind is Kind.STRANGER:
         # Counted under a name of its own for an address that is seen: the same work, and no limit.
         most = throttle.NO_LIMIT if is_seen else ctx.settings.limit.stranger_mails
@@ -287,8 +294,8 @@ async def mail(
     if is_free and not wait:
         return True
     # What a network causes at addresses that it makes up is one row for all of them.
-    limited, whose = ("origin", networks(ctx.origin.ip)[-1][0]) if is_free else ("address", mac)
-    await _record_withheld(ctx, db, whose, tenant_id, person_id, limit=limited, kind=tries.kind)
+    limited, once = ("origin", networks(ctx.origin.ip)[-1][0]) if is_free else ("address", mac)
+    await _record_withheld(ctx, db, once, tenant_id, person_id, limit=limited, kind=tries.kind)
     return False
 
 
@@ -296,7 +303,8 @@ async def notice(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
     """Whether one more mail may go to somebody about an account whose address nobody has proved: they may be somebody
     else, whom whoever has the account must not flood."""
     mac = address_mac(ctx, tenant_id, email_key)
-    if (await _noticed(ctx, db, mac)).used is not None:
+    key, limit = f"m:notice:{mac}", MAILS_AN_HOUR_OF_OWNERS
+    if (await throttle.window(ctx, db, key, limit=limit, seconds=HOUR)).used is not None:
         return True
     await _record_withheld(ctx, db, mac, tenant_id, None, limit="address", kind=Kind.STRANGER)
     return False
@@ -304,13 +312,32 @@ async def notice(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> bool:
 
 async def only_mail(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
     """Debit one of the same mails that must not be held back, because nobody else is told what is in it. Throttled."""
-    counted = await _noticed(ctx, db, address_mac(ctx, tenant_id, email_key))
-    if counted.used is None:
+    await _in_hour(ctx, db, f"m:notice:{address_mac(ctx, tenant_id, email_key)}", MAILS_AN_HOUR_OF_OWNERS)
+
+
+async def set_up(ctx: Ctx, db: Db) -> None:
+    """Debit one factor that is on at once, or one set of codes: a thief could else flood the mailbox. Throttled."""
+    await _in_hour(ctx, db, _set_ups_key(ctx), SET_UPS_AN_HOUR)
+
+
+def _set_ups_key(ctx: Ctx) -> str:
+    return f"s:set_up:{ctx.person.person_id}"
+
+
+async def may_make_codes(ctx: Ctx, db: Db, tenant_id: str, only_to: str | None) -> None:
+    """Throttled if one more set of backup codes would be too many: asked before they are hashed. `only_to`: the key of
+    the address that they are only mailed to."""
+    limits = {_set_ups_key(ctx): SET_UPS_AN_HOUR}
+    if only_to is not None:
+        limits[f"m:notice:{address_mac(ctx, tenant_id, only_to)}"] = MAILS_AN_HOUR_OF_OWNERS
+    found = await throttle.several(ctx, db, limits)
+    if any(found.get(key, 0) >= limit for key, limit in limits.items()):
+        raise Throttled(HOUR)
+
+
+async def _in_hour(ctx: Ctx, db: Db, key: str, limit: int) -> None:
+    if (counted := await throttle.window(ctx, db, key, limit=limit, seconds=HOUR)).used is None:
         raise Throttled(counted.wait)
-
-
-async def _noticed(ctx: Ctx, db: Db, mac: str) -> Counted:
-    return await throttle.window(ctx, db, f"m:notice:{mac}", limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)
 
 
 async def invitation(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
@@ -320,16 +347,12 @@ async def invitation(ctx: Ctx, db: Db, tenant_id: str, email_key: str) -> None:
         case Person(person_id=whose) | Client(client_id=whose):
             limits[f"i:by:{whose}"] = INVITATIONS_AN_HOUR
     for key, limit in limits.items():
-        counted = await throttle.window(ctx, db, key, limit=limit, seconds=HOUR)
-        if counted.used is None:
-            raise Throttled(counted.wait)
+        await _in_hour(ctx, db, key, limit)
 
 
 async def username(ctx: Ctx, db: Db) -> None:
     """Debit one change of a person's own username: each says whether a name is taken. Throttled."""
-    counted = await throttle.window(ctx, db, f"i:name:{ctx.person.person_id}", limit=USERNAMES_AN_HOUR, seconds=HOUR)
-    if counted.used is None:
-        raise Throttled(counted.wait)
+    await _in_hour(ctx, db, f"i:name:{ctx.person.person_id}", USERNAMES_AN_HOUR)
 
 
 async def mail_of_session(ctx: Ctx, db: Db, tenant_id: str, person_id: str, email_key: str) -> bool:
@@ -354,15 +377,13 @@ async def _record_withheld(
 async def start_of_undo(ctx: Ctx, db: Db, ticket_id: str) -> None:
     """Debit one start of an undo. Its link is a secret that nobody guesses, so it spends nothing of its origin's.
     Throttled."""
-    counted = await throttle.window(ctx, db, f"s:undo:{ticket_id}", limit=UNDO_STARTS, seconds=HOUR)
-    if counted.used is None:
-        raise Throttled(counted.wait)
+    await _in_hour(ctx, db, f"s:undo:{ticket_id}", UNDO_STARTS)
 
 
 async def mail_of_undo(ctx: Ctx, db: Db, ticket_id: str) -> bool:
     """Whether the pending undo of a link may have one more code mailed."""
-    key = f"m:undo:{ticket_id}"
-    return (await throttle.window(ctx, db, key, limit=MAILS_AN_HOUR_OF_OWNERS, seconds=HOUR)).used is not None
+    most = MAILS_AN_HOUR_OF_OWNERS
+    return (await throttle.window(ctx, db, f"m:undo:{ticket_id}", limit=most, seconds=HOUR)).used is not None
 
 
 async def has_codes_left(ctx: Ctx, db: Db, target: Target) -> bool:

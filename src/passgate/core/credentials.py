@@ -200,13 +200,14 @@ async def changed(
     found = await people.by_id(db, tenant_id, person_id)
     if found is None:
         return
-    link = None
     if who.in_session:
         await _vouch(ctx, db, who, made, [one for one, _ in ended or []])
-        rows = before(await rows_of(db, tenant_id, person_id), made, ended or [])
-        link = await undo_link.issue(ctx, db, found, change, rows, who.proved, factor=kind, label=label)
     if has_own_mail:
         return
+    link = None
+    if who.in_session:
+        rows = before(await rows_of(db, tenant_id, person_id), made, ended or [])
+        link = await undo_link.issue(ctx, db, found, change, rows, who.proved, factor=kind, label=label)
     what = ctx.factors[kind].texts.name
     await mail.enqueue(
         ctx, db, tenant_id, change.value, found["email"], service=who.service, what=what, label=label, link=link

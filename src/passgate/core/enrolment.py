@@ -87,13 +87,14 @@ def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
 
 async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
     """What to set up: options for the browser, or a secret. {…, active: True} if the tenant's rules accept a secret
-    without its first code. Conflict."""
+    without its first code. Conflict, Throttled."""
     await account.fresh(ctx)
     _, set_up = _set_up_of(ctx, name)
     who = await _who(ctx, set_up)
     if (activate := set_up.at_once(who.rules)) is not None:
         async with action(ctx, ends=Ends.PENDING) as acting:
             await _check(ctx, acting.db, set_up, who)
+            await budgets.set_up(ctx, acting.db)
             offered = await activate(ctx, acting.db, replace(who, email=acting.person["email"]))
             await budgets.reopen(acting.db, ctx.person.person_id, name)
             if not set_up.is_mailed:  # whoever sees a secret has it; who reads the mailbox has not been shown
@@ -162,16 +163,26 @@ async def recovery_codes(ctx: Ctx) -> list[str]:
     await account.fresh(ctx)
     who = await _who(ctx)
     asked = who.rules.recovery_codes
+    async with ctx.read() as db:
+        found = await people.by_id(db, *ctx.person.key)
+        is_only_mailed = found is not None and _is_unseen(who.rules, found)
+        await budgets.may_make_codes(ctx, db, who.tenant_id, found["email_key"] if found and is_only_mailed else None)
     made = await recovery_code.fresh(ctx, asked.count)
     async with action(ctx, ends=Ends.PENDING, heavy=True) as acting:
         person = acting.person
-        is_unseen = asked.mailed and people.is_unproved(person)
+        await budgets.set_up(ctx, acting.db)
+        is_unseen = _is_unseen(who.rules, person)
         is_mailed = is_unseen or (asked.mailed and person["email_verified_at"] is not None)
         facts: dict[str, Any] = {"count": len(made.codes), "mailed": is_mailed, "shown": not is_unseen}
         await record(ctx, acting.db, Event.RECOVERY_CODES_MADE, **facts)
         who = replace(who, email=person["email"])
         await recovery_code.replace(ctx, acting.db, who, made, is_mailed=is_mailed, is_unseen=is_unseen)
     return [] if is_unseen else made.codes
+
+
+def _is_unseen(rules: Rules, person: RowMapping) -> bool:
+    """Whether a new set is only mailed."""
+    return rules.recovery_codes.mailed and people.is_unproved(person)
 
 
 async def totp_again(ctx: Ctx) -> dict[str, Any]:

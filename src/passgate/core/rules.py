@@ -74,7 +74,8 @@ class RecoveryCodes(BaseModel):
 
     count: int = Field(10, ge=5, le=16, description="How many there are in a set")
     mailed: bool = Field(
-        False, description="Mail a new set too, or to an unconfirmed address only mail it. Such codes stay at AAL1"
+        False,
+        description="Mail a new set too, or only mail it before the first confirmed address. Such codes stay at AAL1",
     )
 
 

@@ -92,7 +92,7 @@ async def known(ctx: Ctx, db: Db, sign_in: SignIn) -> SignIn:
         return await undo.known(ctx, db, sign_in)
     key, browser = (sign_in.tenant_id, sign_in.person_id), sign_in.data.get("browser")
     has = await credentials.kinds(db, *key)
-    rules = await address_proof.rules_of(db, sign_in, ctx.factors, has)
+    rules = await address_proof.rules_of(ctx, db, sign_in.rules, *key, has)
     remembered = bool(browser) and await device.is_known(ctx, db, *key, str(browser), rules)
     gone = (names_of(sign_in.proofs) & {*sign_in.rules.first}) - has - ctx.factors.given
     return replace(sign_in, rules=rules, enrolled=has, is_remembered=remembered, gone=gone)
@@ -280,7 +280,7 @@ async def _mark(ctx: Ctx, db: Db, sign_in: SignIn, factor: Factor, compared: Com
         await pending.name(ctx, db, sign_in, proved)
     proved = await known(ctx, db, proved)
     advance = undo.advance if proved.journey.is_undo else recovery.drop_lost_factors
-    if await advance(ctx, db, proved):
+    if await advance(ctx, db, proved) or await address_proof.by_link(ctx, db, proved, decide(ctx, proved)):
         proved = await known(ctx, db, proved)
     await record(
         ctx, db, factor.proved_event, tenant_id=proved.tenant_id, subject_id=proved.person_id, personal=sign_in.personal
@@ -403,6 +403,7 @@ async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: boo
         if sign_in.person_id is None or not is_live:
             raise HandleInvalid
         await invitation_link.accept_by(ctx, db, sign_in)
+        await address_proof.by_link(ctx, db, sign_in, enough, is_last=True)
         opened = await _open(ctx, db, sign_in, sign_in.person_id, _proved(ctx, sign_in, enough, carrier), present)
         await budgets.finished(db, tuple(sign_in.data.get("rows", ())))
         if before.person_id is None:

@@ -7,6 +7,7 @@ Not here: creating and comparing a code (`mailed_code`), the link beside it (`ma
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -17,6 +18,7 @@ from passgate.core.budgets import Guess, Target
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.factor import ActivateAtOnce, Compared, Enrolling, Factor, Factors, Order, SetUp, Texts, wrong
+from passgate.core.journey import SIGN_IN
 from passgate.core.pending import SignIn
 from passgate.core.rules import Rules
 from passgate.errors import SessionEnded
@@ -44,6 +46,7 @@ async def send(
     else:
         is_seen = found is not None
         whose = target.identifier_key
+        tries = replace(tries, has_proved=_has_proved(sign_in, found))
         is_free = await budgets.mail(ctx, db, tenant, whose, tries, is_seen=is_seen, person_id=person_id)
     is_sent = is_free and (bool(to) or sign_in.is_by_username)
     has_code = await budgets.has_codes_left(ctx, db, target)
@@ -60,6 +63,13 @@ async def send(
         kind, erase_at = "account_closing", found["erase_at"]
     await mail.enqueue(ctx, db, tenant, kind, to, service=sign_in.service, code=code, link=link, erase_at=erase_at)
     await record(ctx, db, Event.EMAIL_CODE_SENT, tenant_id=tenant, subject_id=person_id, purpose=journey.name)
+
+
+def _has_proved(sign_in: SignIn, found: RowMapping | None) -> bool:
+    """Whether a sign-in has proved another factor of the person. What is proved of an account whose address nobody has
+    proved says nothing about the reader of that mailbox."""
+    is_proved = found is not None and found["email_verified_at"] is not None
+    return is_proved and sign_in.journey is SIGN_IN and sign_in.person_id is not None and bool(sign_in.proofs)
 
 
 def _target(sign_in: SignIn, found: RowMapping | None) -> Target:

@@ -191,7 +191,7 @@ async def remove_passkey(ctx: Live, id: Id) -> Response:
 
 @router.post(
     "/totp",
-    responses=refuses(*_CHANGES),
+    responses=refuses(*_CHANGES, Throttled),
     status_code=201,
     response_model=Secret,
     name="begin_totp",
@@ -261,7 +261,7 @@ async def remove_totp(ctx: Live) -> Response:
 
 @router.post(
     "/email-code",
-    responses=refuses(*_CHANGES, Conflict),
+    responses=refuses(*_CHANGES, Conflict, Throttled),
     status_code=201,
     response_model=Sent,
     name="begin_email_code",
@@ -348,7 +348,7 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
 
     made.post(
         f"/{factor.path}",
-        responses=refuses(*_CHANGES),
+        responses=refuses(*_CHANGES, Throttled),
         status_code=201,
         response_model=Offered,
         name=f"begin_{factor.name}",
@@ -369,7 +369,7 @@ def _add_offer(made: APIRouter, factor: Factor) -> None:
 )
 async def recovery_codes(ctx: Live) -> Any:
     """Returns one-time backup codes (factor `recovery_code`), as many as the policy says. Earlier codes stop working.
-    If the policy has them mailed and the user's address isn't confirmed, they are only mailed."""
+    If the policy has them mailed and nobody has ever confirmed an address of the user, they are only mailed."""
     return {"codes": await enrolment.recovery_codes(ctx)}
 
 

@@ -55,7 +55,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "recovery_codes.count": (N_("Backup codes in a set"), ""),
     "recovery_codes.mailed": (
         N_("Email new backup codes to their owner too"),
-        N_("To an address that isn't confirmed yet, they are only emailed and not shown."),
+        N_("While nobody has ever confirmed an address of theirs, they are only emailed and not shown."),
     ),
     "passkey_counter": (N_("If a passkey may have been copied"), ""),
     "address_proof": (
