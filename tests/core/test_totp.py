@@ -230,10 +230,8 @@ async def test_where_the_tenant_takes_a_secret_without_a_first_code(the: The) ->
 
 
 async def test_where_the_first_code_is_left_out_it_still_counts_once(lite: The) -> None:
-    """A secret that is active at once takes the place of an older app, mails its owner, and none of its codes opens
-    twice."""
+    """A secret that is active at once mails its owner, and none of its codes opens twice."""
     anna = await lite.person()
-    await add_app(lite, anna)
     await policy(lite, totp_at_once=True)
     secret = unspelled((await me(lite, "POST", "totp", anna)).json()["secret"])
     live = [row for row in await lite.rows(credential) if row["kind"] == "totp" and row["revoked_at"] is None]
@@ -243,6 +241,24 @@ async def test_where_the_first_code_is_left_out_it_still_counts_once(lite: The) 
     await signed_in(lite, anna, ("totp", code))
     assert code_of(await prove(lite, await begun(lite, anna.email), "totp", code)) == "proof_refused"
     assert code_of(await me(lite, "POST", "totp/prove", anna, {"answer": code})) == "proof_refused"
+
+
+@pytest.mark.parametrize("first", ["totp", "email_code"])
+async def test_only_a_first_second_factor_is_on_at_once(lite: The, first: str) -> None:
+    """Another one asks for its first code, and what works goes on until then."""
+    anna = await lite.person()
+    among = ["totp", "email_code"]
+    await policy(lite, totp_at_once=True, mailed_second_factor="at_once", second_among=among)
+    made = await me(lite, "POST", {"totp": "totp", "email_code": "email-code"}[first], anna)
+    assert (made.status_code, made.json()["active"]) == (201, True)
+    before = [row for row in await lite.rows(credential) if row["revoked_at"] is None]
+    offered = (await me(lite, "POST", "totp", anna)).json()
+    assert offered["active"] is False
+    assert [row for row in await lite.rows(credential) if row["revoked_at"] is None] == before
+    code = code_of_app(lite, unspelled(offered["secret"]))
+    assert (await me(lite, "POST", "totp/prove", anna, {"answer": code})).status_code == 204
+    kinds = [row["kind"] for row in await lite.rows(credential) if row["revoked_at"] is None]
+    assert kinds.count("totp") == 1
 
 
 # -- displayed again -------------------------------------------------------------------------------

@@ -205,7 +205,7 @@ WRONG = {
     "TOTP_ISSUER_NAME": ("", "x" * 201),
     "API_V1_STR": ("", "/", "api", "/api/", "/Api", "//", "/a b", "/auth", "/auth/v1", "/docs"),
     "PROJECT_NAME": ("",),
-    "FAKE_EMAIL_SENDER": ("nope", "", "Ann <ann@example.com>"),
+    "FAKE_EMAIL_SENDER": ("nope", "", "ann@", "ann@example.com, ben@example.com"),
     "BACKEND_CORS_ORIGINS": ("*", "http://localhost:5555/", "localhost:5555", "https://a.example.com,*"),
 }
 

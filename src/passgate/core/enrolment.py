@@ -87,13 +87,17 @@ def _set_up_of(ctx: Ctx, name: str) -> tuple[Factor, SetUp]:
 
 async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
     """What to set up: options for the browser, or a secret. {…, active: True} if the tenant's rules accept a secret
-    without its first code. Conflict, Throttled."""
+    without its first code: that of a first second factor alone. Another one would take the place of what works, and of
+    two requests at once the second raises Conflict, so that what the first has answered counts. Throttled."""
     await account.fresh(ctx)
     _, set_up = _set_up_of(ctx, name)
     who = await _who(ctx, set_up)
-    if (activate := set_up.at_once(who.rules)) is not None:
+    async with ctx.read() as db:
+        has_second = await _has_second(ctx, db, who.rules)
+    if (activate := set_up.at_once(who.rules)) is not None and not has_second:
         async with action(ctx, ends=Ends.PENDING) as acting:
             await _check(ctx, acting.db, set_up, who)
+            _require(not await _has_second(ctx, acting.db, who.rules))
             await budgets.set_up(ctx, acting.db)
             offered = await activate(ctx, acting.db, replace(who, email=acting.person["email"]))
             await budgets.reopen(acting.db, ctx.person.person_id, name)
@@ -108,8 +112,18 @@ async def offer(ctx: Ctx, name: str) -> dict[str, Any]:
     return await set_up.offer(ctx, who)
 
 
+async def _has_second(ctx: Ctx, db: Db, rules: Rules) -> bool:
+    """Whether a second factor is set up that the rules accept and that is no set of backup codes."""
+    kinds = await credentials.kinds(db, *ctx.person.key)
+    return bool(kinds & {*ctx.factors.set_up_second, *ctx.factors.chosen} & {*rules.second_among})
+
+
 async def _check(ctx: Ctx, db: Db, set_up: SetUp, who: Enrolling) -> None:
-    if not set_up.may_begin(ctx.factors, who.rules, await credentials.kinds(db, *ctx.person.key)):
+    _require(set_up.may_begin(ctx.factors, who.rules, await credentials.kinds(db, *ctx.person.key)))
+
+
+def _require(is_possible: bool) -> None:
+    if not is_possible:
         raise Conflict("You can't set this up: you have it already, or something safer, or it isn't used here.")
 
 

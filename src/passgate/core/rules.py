@@ -122,7 +122,9 @@ class Rules(BaseModel):
         description="Minimum length of a password always used with a second factor",
     )
     totp_window: int = Field(1, ge=0, le=2, description="Steps of 30 s before and after in which a code is accepted")
-    totp_at_once: bool = Field(False, description="Turn on an authenticator app without its first code")
+    totp_at_once: bool = Field(
+        False, description="Turn on an authenticator app without its first code, if it is one's first second factor"
+    )
     totp_shown_again: bool = Field(
         False, description="Let people see the setup key of their own authenticator app again, after a recent proof"
     )
