@@ -251,7 +251,7 @@ def test_the_sample_has_what_the_service_has(nothing_set: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
-def test_passgates_environment_says_the_same(nothing_set: pytest.MonkeyPatch, environment: str) -> None:
+def test_passgates_environment_is_the_same(nothing_set: pytest.MonkeyPatch, environment: str) -> None:
     nothing_set.setenv("PASSGATE_ENVIRONMENT", environment)
     nothing_set.setenv("FAKE_EMAIL_SENDER", "post@example.com")
     with pytest.raises(errors.UnsafeSettings) as refused:
