@@ -492,6 +492,25 @@ def test_where_everybody_needs_a_second_factor_a_mailed_code_is_the_last_one() -
     assert with_app.listed() == [["totp"]]
 
 
+@given(RULES, ENROLLED, FLOOR)
+def test_a_step_up_offers_nothing_that_leads_nowhere(rules: Rules, has: frozenset[str], floor: str) -> None:
+    """Where one of its ways leads on, all of them do, by the best that each factor can prove."""
+    decision = decide(rules, "step_up", (), has, floor)
+    if not isinstance(decision, Need):
+        return
+    after = [decide(rules, "step_up", (FACTORS[name].best_proof,), has, floor) for [name] in decision.ways]
+    refused = [isinstance(one, Refuse) for one in after]
+    assert all(refused) or not any(refused)
+
+
+def test_a_passkey_that_is_no_second_factor_is_not_counted_on() -> None:
+    """Behind a password it would not be asked for."""
+    rules, has = Rules(second_among=("totp", "recovery_code")), frozenset({"password", "passkey"})
+    decision = decide(rules, "step_up", (), has, AAL2)
+    assert isinstance(decision, Need)
+    assert decision.listed() == [["passkey"]]
+
+
 # -- remembered browsers, forced factors, levels ---------------------------------------------------
 
 

@@ -203,9 +203,12 @@ class Case:
     @cached_property
     def among(self) -> list[str]:
         """Second factors that could be required: those of the rules, or those that lead to the level."""
-        listed = self.rules.second_among if self.rules.second != "never" else self.factors.possession
-        able = [name for name in listed if name not in self.passed_over]
+        able = [name for name in self.asked if name not in self.passed_over]
         return [name for name in able if not self.is_short or self.meets(self.floor, name)]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        return self.rules.second_among if self.rules.second != "never" else self.factors.possession
 
     @cached_property
     def passed_over(self) -> frozenset[str]:
@@ -276,7 +279,8 @@ def _own_first(case: Case, reason: str) -> Decision | None:
     has = [way for way in case.rules.first if case.has(way)]
     if case.wants_address:  # which is asked for beside it
         has = [way for way in has if way not in case.factors.given] or has
-    mine = [way for way in has if case.meets(case.floor, way, *case.possessions())]
+    beside = [name for name in case.asked if name in case.enrolled]  # anything else is not asked for after it
+    mine = [way for way in has if case.meets(case.floor, way, *beside)]
     if not mine and not case.is_asked:
         mine = has  # the rules were raised: what is missing is set up afterwards
     return Need(_ways(*mine), reason) if mine else None
@@ -357,8 +361,7 @@ def _new_way_in(case: Case, reason: str) -> Decision | None:
 def _level(case: Case, reason: str) -> Decision | None:
     if case.is_short:
         return None
-    is_met = case.rules.second == "never" or case.meets(AAL2) or case.has_two
-    return case.enough(reason) if is_met else None
+    return case.enough(reason) if case.rules.second == "never" or case.meets(AAL2) or case.has_two else None
 
 
 def _remembered(case: Case, reason: str) -> Decision | None:
@@ -468,8 +471,7 @@ def decide(
     given = (is_remembered, wants_address, demanded, proves_later, gone)
     case = Case(factors, rules, journey, proofs, enrolled, floor, *given)
     for check in journey.checks:
-        decision = check.answer(case, check.name)
-        if decision is not None:
+        if (decision := check.answer(case, check.name)) is not None:
             return decision
     raise AssertionError("the last check always answers")
 
@@ -489,8 +491,6 @@ def can_meet(factors: Factors, rules: Rules, journey: Journey, best: Mapping[str
                 name = max(known, key=lambda one: LEVELS.index(reached(factors, (*proofs, best.get(one, one)))))
                 proofs = (*proofs, name + NEW if is_set_up else best.get(name, name))
                 has = has | {name}
-            case _:
-                return False
     return False
 
 
