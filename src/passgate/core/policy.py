@@ -279,8 +279,8 @@ def _own_first(case: Case, reason: str) -> Decision | None:
     has = [way for way in case.rules.first if case.has(way)]
     if case.wants_address:  # which is asked for beside it
         has = [way for way in has if way not in case.factors.given] or has
-    beside = [name for name in case.asked if name in case.enrolled]  # anything else is not asked for after it
-    mine = [way for way in has if case.meets(case.floor, way, *beside)]
+    others = [name for name in case.asked if name in case.enrolled]  # anything else is not asked for after it
+    mine = [way for way in has if case.meets(case.floor, way, *others)]
     if not mine and not case.is_asked:
         mine = has  # the rules were raised: what is missing is set up afterwards
     return Need(_ways(*mine), reason) if mine else None
