@@ -7,7 +7,9 @@ Not here: assertions and rules; nobody here knows what must work.
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import select
 
@@ -21,7 +23,7 @@ from passgate.core.policy import Decision, Enough, Need
 from passgate.core.starts import Started
 from passgate.errors import PassgateError, ProofMissing, Refusal, StepUpNeeded, Throttled
 from passgate.store.tables import outbox
-from tests.authenticator import Authenticator
+from tests.authenticator import Authenticator, NotAllowed
 from tests.core.behind import Folk
 
 TRIED = 2
@@ -148,9 +150,8 @@ class Visitor:
                     options, key = await signin.challenge(self.ctx, handle, "passkey"), Authenticator()
                     self.keys.append(key)
                     return [key.create(options, self.ctx.settings.url)]
-                case "passkey" if self.keys:
-                    options = await signin.challenge(self.ctx, handle, "passkey")
-                    return [self.keys[-1].get(options, self.ctx.settings.url)]
+                case "passkey":
+                    return self._by_keys(await signin.challenge(self.ctx, handle, "passkey"))
                 case "email_code":
                     if not is_sent:
                         await signin.challenge(self.ctx, handle, "email_code")
@@ -158,6 +159,13 @@ class Visitor:
                     return [code] if code else []
         except Refusal:
             pass
+        return []
+
+    def _by_keys(self, options: dict[str, Any]) -> list[Answer | bytes]:
+        """By the newest of their authenticators that has one of the passkeys which are asked for."""
+        for key in reversed(self.keys):
+            with suppress(NotAllowed):
+                return [key.get(options, self.ctx.settings.url)]
         return []
 
     def app_code(self, secret: bytes) -> str:
