@@ -23,7 +23,7 @@ from tests.kit import PASSWORD
 LONG = "x" * 4_000_000
 JSON = {
     "POST /auth/signup": {"email": "fine@example.com", "full_name": "Ann", "password": PASSWORD},
-    "POST /auth/refresh": {"refresh_token": "pg_rft_x"},
+    "POST /auth/refresh": {"refresh_token": "pg_rt_x"},
     "PUT /tfa/enable_tfa": {"device_type": "code_generator"},
 }
 QUERY = {
@@ -298,7 +298,7 @@ def test_header_fields(mailed: Service, unchanged: Check, value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["x" * 1024, "pg_rft_" + "A" * 900, "\x00", "\ud800", "pg_rft_", "eyJ.e.e", "ü" * 100, " "]
+    "token", ["x" * 1024, "pg_rt_" + "A" * 900, "\x00", "\ud800", "pg_rt_", "eyJ.e.e", "ü" * 100, " "]
 )
 def test_refresh_tokens(mailed: Service, unchanged: Check, token: str) -> None:
     body = json.dumps({"refresh_token": token}).encode()

@@ -33,7 +33,7 @@ SHORT = "123456"
 """The password of the service's README."""
 PATIENCE = 120.0
 """Seconds in which something that takes its time has to come."""
-SECRETS = ("pg_sin_", "pg_rft_", "pg_ses_", "eyJ", "tfa_token=", "tfa_backup_token=", "task_id=", SHORT)
+SECRETS = ("pg_sin_", "pg_rt_", "pg_ses_", "eyJhbGciOi", "tfa_token=", "tfa_backup_token=", "task_id=", SHORT)
 """What no log has: beginnings of tokens, names of a query, and the password."""
 
 
