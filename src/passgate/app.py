@@ -352,16 +352,11 @@ def build_services(settings: Settings, world: World) -> Services:
         if roots
         else Ring.from_file(settings.data / KEY_FILE, world, make=settings.is_development)
     )
-    if settings.is_sqlite and settings.database_url is None:
-        _private_file(settings)
+    if settings.is_sqlite:
+        # SQLite would make a file that others can read, and its WAL takes the mode of the file.
+        settings.database_file.touch(mode=0o600)
     store, hasher = Store(settings.database, SCHEMA), Hasher(settings.hash, world)
     return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS, Sites(Site(settings.url)))
-
-
-def _private_file(settings: Settings) -> None:
-    """Create the file with mode 0600: SQLite would make it readable by others, and its WAL takes the mode of the
-    file."""
-    (settings.data / "passgate.db").touch(mode=0o600)
 
 
 def mailer_for(services: Services) -> Mailer:

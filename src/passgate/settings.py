@@ -307,6 +307,11 @@ class Settings(BaseSettings):
     def is_sqlite(self) -> bool:
         return self.database.startswith("sqlite:")
 
+    @property
+    def database_file(self) -> Path:
+        """Of SQLite."""
+        return Path(self.database.partition(":///")[2].partition("?")[0])
+
     def root_secrets(self) -> tuple[str, ...]:
         """From SECRETS or SECRETS_FILE; empty if the key file is used."""
         if self.secrets or self.secrets_file is None:

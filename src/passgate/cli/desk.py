@@ -88,18 +88,13 @@ def open_store(settings: Settings) -> Store:
         raise unknown from None
 
 
-def database_file(settings: Settings) -> Path:
-    """The path of the SQLite file."""
-    return Path(settings.database.partition(":///")[2].partition("?")[0])
-
-
 async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     """Why this database cannot serve now. No SQLite file is no reason: it is created and migrated at the start."""
     from sqlalchemy import text  # noqa: PLC0415
 
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
-    if settings.is_sqlite and not database_file(settings).exists():
+    if settings.is_sqlite and not settings.database_file.exists():
         return []
     try:
         store = open_store(settings)
@@ -127,7 +122,7 @@ async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
 
     from passgate.core.rules import weak_reasons  # noqa: PLC0415
 
-    if settings.is_development or (settings.is_sqlite and not database_file(settings).exists()):
+    if settings.is_development or (settings.is_sqlite and not settings.database_file.exists()):
         return []
     store = open_store(settings)
     try:
@@ -164,7 +159,7 @@ async def signing_reasons(settings: Settings) -> list[tuple[str, str]]:
     from passgate.settings import KEY_FILE  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
-    if settings.is_sqlite and not database_file(settings).exists():
+    if settings.is_sqlite and not settings.database_file.exists():
         return []
     if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
         return []
@@ -197,7 +192,7 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
     settings = load(given)
-    if settings.is_sqlite and not make and not database_file(settings).exists():
+    if settings.is_sqlite and not make and not settings.database_file.exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
     if reasons := reasons + key_reasons(settings) + await database_reasons(settings):

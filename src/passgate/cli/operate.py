@@ -48,7 +48,7 @@ async def _migrate(settings: Settings) -> bool:
         raise UnsafeSettings(reasons)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.is_sqlite:
-        desk.database_file(settings).touch(mode=0o600)
+        settings.database_file.touch(mode=0o600)
     store = desk.open_store(settings)
     try:
         return await upgrade(store, lock=settings.data / "passgate.lock")
@@ -99,7 +99,7 @@ def backup(
     if not settings.is_sqlite:
         typer.echo("Back up PostgreSQL with pg_dump, and store your secrets separately.", err=True)
         raise typer.Exit(2)
-    database, keys = copy(desk.database_file(settings), settings, target, with_keys=with_keys)
+    database, keys = copy(settings.database_file, settings, target, with_keys=with_keys)
     if keys is None:
         where = "your settings" if settings.root_secrets() else settings.data / KEY_FILE
         typer.echo(f"The backup can't be read without your keys, which are in {where}. Back them up too.", err=True)

@@ -1,0 +1,16 @@
+"""The program as a server runs it, with its variables from the environment and `.env`: `main:app`.
+
+Not here: the program itself (program.py).
+"""
+
+import audit
+import shapes
+from program import program
+from variables import Variables
+
+from passgate import Passgate
+
+variables = Variables.load()
+gate = Passgate(variables.settings(), profile=shapes.Profile, claims=shapes.claims, events=audit.EVENTS)
+audit.to_file(gate)
+app = program(gate, variables)
