@@ -114,6 +114,11 @@ class The:
     async def finish(self, handle: str, carrier: str = "bearer") -> httpx2.Response:
         return await self.http.post("/api/v1/signin/finish", json={"carrier": carrier}, headers=bearer(handle))
 
+    async def complete(self, answer: object, email: str | None = None, **more: Any) -> httpx2.Response:
+        """The end of a passkey's ceremony, without a handle."""
+        body = {"answer": answer, "carrier": "bearer", **({"email": email} if email else {}), **more}
+        return await self.http.post("/api/v1/signin/complete", json=body)
+
     async def session(self, token: str) -> httpx2.Response:
         return await self.http.get("/api/v1/session", headers=bearer(token))
 

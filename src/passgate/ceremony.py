@@ -193,6 +193,14 @@ def named(answer: object) -> bytes | None:
         return None
 
 
+def challenge_of(answer: object) -> bytes | None:
+    """The challenge that an answer claims to be for; None if it cannot be read. Nothing else of it is checked."""
+    try:
+        return _bytes(_client_data(_read(answer, "clientDataJSON")[1]["clientDataJSON"]), "challenge")
+    except Unproved:
+        return None
+
+
 def assert_passkey(
     answer: object,
     *,
@@ -274,11 +282,8 @@ def b64(raw: bytes) -> str:
 def _check_client_data(raw: bytes, kind: str, challenge: bytes, origin: str) -> None:
     """Steps 7 to 12 of §7.1, 10 to 15 of §7.2. The library also checks type, challenge and origin, but parses JSON
     loosely and ignores frames."""
-    try:
-        data = json.loads(raw.decode(), object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        raise Unproved("client_data") from None
-    if not isinstance(data, dict) or data.get("type") != kind:
+    data = _client_data(raw)
+    if data.get("type") != kind:
         raise Unproved("type")
     if data.get("challenge") != b64(challenge):
         raise Unproved("challenge")
@@ -286,6 +291,16 @@ def _check_client_data(raw: bytes, kind: str, challenge: bytes, origin: str) -> 
         raise Unproved("origin")
     if data.get("crossOrigin", False) is not False or "topOrigin" in data:
         raise Unproved("frame")  # our pages are never framed, so no honest browser says they were
+
+
+def _client_data(raw: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(raw.decode(), object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise Unproved("client_data") from None
+    if not isinstance(data, dict):
+        raise Unproved("type")
+    return data
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

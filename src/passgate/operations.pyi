@@ -421,6 +421,16 @@ class _Signin:
     ) -> Finished:
         """Finish and create a session"""
 
+    async def complete(
+        self,
+        *,
+        answer: dict[str, Any],
+        email: str | None = None,
+        carrier: Literal["bearer", "jwt"],
+        tenant: str | None = None,
+    ) -> Finished:
+        """Complete a sign-in by a passkey's answer"""
+
 class _Session:
     async def show(self) -> Whole:
         """Get the current session"""

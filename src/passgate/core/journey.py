@@ -36,6 +36,8 @@ class Journey:
     is_step_up: bool = False
     is_undo: bool = False
     """It takes back changes, by what stood before them. Also a recovery."""
+    is_by_challenge: bool = False
+    """Whoever answers its passkey challenge may prove and finish it without the handle."""
     may_be_remembered: bool = False
     """A remembered browser may waive the second factor, and this sign-in may have its browser remembered."""
     # The order in which pages list the alternatives of a Need.
@@ -50,6 +52,7 @@ SIGN_IN = Journey(
     completed=Event.SIGNIN_COMPLETED,
     code_mail="signin_code",
     mails_link=True,
+    is_by_challenge=True,
     may_be_remembered=True,
 )
 SIGN_UP = Journey(
@@ -60,6 +63,7 @@ SIGN_UP = Journey(
     no_code_mail="signup_known",
     mails_at_start=True,
     makes_person=True,
+    is_by_challenge=True,
     start="/signup",
     by_set_up=lambda order: order.signup,
 )

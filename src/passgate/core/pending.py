@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, RowMapping, bindparam, delete, select, update
+from sqlalchemy import BigInteger, RowMapping, Select, bindparam, delete, select, update
 
 from passgate.core import tenants
 from passgate.core.audit import canonical
@@ -93,6 +93,15 @@ class SignIn:
         return {name: text for name, text in found.items() if text}
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Names a pending sign-in without its handle. Only `by_challenge` makes one, for whoever answers the challenge of
+    that sign-in; a test sees to that."""
+
+    tenant_id: str
+    id: str
+
+
 _THIS = (table.c.tenant_id == bindparam("of_tenant"), table.c.id == bindparam("of_sign_in"))
 _UNFINISHED = table.c.finished_at.is_(None)
 _PENDING = (*_THIS, _UNFINISHED, table.c.refused < ATTEMPTS)
@@ -109,11 +118,11 @@ _ADD_PROOF = (
 )
 _FINISH = update(table).where(*_PENDING, _IN_TIME).values(finished_at=bindparam("now", type_=BigInteger))
 _BY_ID = select(table).where(*_THIS)
-_BY_HANDLE = (
-    select(table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at)
-    .join(tenant_table, tenant_table.c.id == table.c.tenant_id)
-    .where(table.c.handle_hash == bindparam("of_handle"))
-)
+_WITH_TENANT = select(
+    table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at
+).join(tenant_table, tenant_table.c.id == table.c.tenant_id)
+_BY_HANDLE = _WITH_TENANT.where(table.c.handle_hash == bindparam("of_handle"))
+_FOUND = _WITH_TENANT.where(*_THIS)
 
 
 async def begin(
@@ -146,14 +155,12 @@ async def begin(
     return _value(row, data, tenant.name, tenant.display_name, tenant.rules), minted.token
 
 
-async def find(ctx: Ctx, handle: str) -> SignIn:
+async def find(ctx: Ctx, handle: str | Found) -> SignIn:
     """The pending sign-in of a handle, or HandleInvalid: unknown, finished, expired, refused ten times. Does not load
     what its person has enrolled."""
-    handle_hash = ctx.ring.presented(PREFIX, handle)
-    if handle_hash is None:
-        raise HandleInvalid
+    query, given = _wanted(ctx, handle)
     async with ctx.read() as db:
-        row = await db.one(_BY_HANDLE, of_handle=handle_hash)
+        row = await db.one(query, **given)
     if row is None or row["finished_at"] is not None or row["disabled_at"] is not None:
         raise HandleInvalid
     if ctx.site.tenant not in (None, row["name"]):  # begun on another tenant's site
@@ -168,6 +175,15 @@ async def find(ctx: Ctx, handle: str) -> SignIn:
     if "username" in data and rules.usernames == "off":  # switched off since it began
         raise HandleInvalid
     return _value(row, data, row["name"], row["display_name"], rules)
+
+
+def _wanted(ctx: Ctx, handle: str | Found) -> tuple[Select[Any], dict[str, Any]]:
+    if isinstance(handle, Found):
+        return _FOUND, {"of_tenant": handle.tenant_id, "of_sign_in": handle.id}
+    handle_hash = ctx.ring.presented(PREFIX, handle)
+    if handle_hash is None:
+        raise HandleInvalid
+    return _BY_HANDLE, {"of_handle": handle_hash}
 
 
 def _value(row: RowMapping | dict[str, Any], data: dict[str, Any], name: str, service: str, rules: Rules) -> SignIn:

@@ -52,7 +52,7 @@ from passgate.core.factor import (
 )
 from passgate.core.factors import device, email_code
 from passgate.core.journey import SIGN_IN
-from passgate.core.pending import SignIn
+from passgate.core.pending import Found, SignIn
 from passgate.core.policy import Decision, Enough, Need, Refuse
 from passgate.core.proof import Attempt, Comparing, Marking, Outcome, Right
 from passgate.core.rules import AAL1
@@ -74,7 +74,7 @@ from passgate.store.unit import Deferred
 # -- what is required now --------------------------------------------------------------------------
 
 
-async def find(ctx: Ctx, handle: str) -> SignIn:
+async def find(ctx: Ctx, handle: str | Found) -> SignIn:
     """The pending sign-in of a handle, with its person's enrolled factors. Raises HandleInvalid."""
     found = await pending.find(ctx, handle)
     if found.person_id is None:
@@ -168,32 +168,31 @@ class Proved:
     handle: str = field(repr=False)
 
 
-async def prove(ctx: Ctx, handle: str, name: str, answer: Answer) -> Decision:
+async def prove(ctx: Ctx, handle: str | Found, name: str, answer: Answer) -> Decision:
     """Check one factor's answer and return the new decision. A refusal counts; a server error refunds no attempt."""
-    return (await _prove(ctx, handle, name, answer, has_new_handle=False)).decision
+    return await proof.prove(ctx, await _answering(ctx, await find(ctx, handle), name, answer))
 
 
 async def prove_in_browser(ctx: Ctx, handle: str, name: str, answer: Answer) -> Proved:
     """The same where the handle is in a cookie, which a neighbour may have planted: the proof replaces the handle in
     one transaction, so that whoever knows the old one can never finish with it."""
-    return await _prove(ctx, handle, name, answer, has_new_handle=True)
-
-
-async def _prove(ctx: Ctx, handle: str, name: str, answer: Answer, *, has_new_handle: bool) -> Proved:
     sign_in = await find(ctx, handle)
-    need, factor = _offered(ctx, sign_in, name)
-    checked_answer(factor, answer)
-    make = _setting_up if need.enrol else _proving
-    attempt = await make(ctx, sign_in, factor, answer)
+    attempt = await _answering(ctx, sign_in, name, answer)
 
     async def mark(db: Db, compared: Compared) -> Right[Proved] | Outcome:
         marked = await attempt.mark(db, compared)
         if not isinstance(marked, Right):
             return marked
-        fresh = await pending.new_handle(ctx, db, sign_in) if has_new_handle else handle
-        return Right(Proved(marked.value, fresh))
+        return Right(Proved(marked.value, await pending.new_handle(ctx, db, sign_in)))
 
     return await proof.prove(ctx, proof.marked_by(attempt, mark))
+
+
+async def _answering(ctx: Ctx, sign_in: SignIn, name: str, answer: Answer) -> Attempt[Decision]:
+    need, factor = _offered(ctx, sign_in, name)
+    checked_answer(factor, answer)
+    make = _setting_up if need.enrol else _proving
+    return await make(ctx, sign_in, factor, answer)
 
 
 def checked_answer(factor: Factor, answer: Answer) -> None:
@@ -382,7 +381,7 @@ class Finished:
     pair: tokens.Pair | None = None
 
 
-async def finish(ctx: Ctx, handle: str, *, carrier: sessions.Kind, remember: bool = False) -> Finished:
+async def finish(ctx: Ctx, handle: str | Found, *, carrier: sessions.Kind, remember: bool = False) -> Finished:
     """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded. With
     a cookie a browser gets it, and is known from now on. A session that this browser carries already lives on if it is
     the same person's, and is replaced if it is another's. `remember`: the browser may skip the second factor for some

@@ -23,4 +23,4 @@ class Schema:
     head: str
 
 
-SCHEMA = Schema(tables.metadata, Path(__file__).parent / "migrations", "0012")
+SCHEMA = Schema(tables.metadata, Path(__file__).parent / "migrations", "0013")

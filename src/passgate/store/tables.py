@@ -232,6 +232,7 @@ ticket = Table(
     # A taken one is known until then: as long as what it gave.
     _at("known_until", null=True),
     Index(None, "kind", "bound_to"),
+    Index(None, "kind", "secret_hash"),
     Index(None, "person_id"),
     Index(None, "expires_at"),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -67,6 +68,29 @@ async def _known(
 
 def _as_passkey(row: RowMapping) -> Passkey:
     return Passkey(row["lookup"], tuple(json.loads(row["data"]).get("transports", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the challenge of an answer is for: a pending sign-in, or, only if `is_new`, the session of an account page.
+    `bound_to` is the id of either."""
+
+    tenant_id: str
+    bound_to: str
+    is_new: bool
+
+
+async def asked_by(ctx: Ctx, db: Db, answer: Any) -> Asked | None:
+    """By the challenge that an answer claims to be for, while that can be answered. Nothing of the answer is proved."""
+    challenge = ceremony.challenge_of(answer)
+    if challenge is None:
+        return None
+    for kind in (_ASKED, _NEW):
+        found = await once.by_secret(ctx, db, kind, digest(challenge))
+        newest = await once.live(ctx, db, found["tenant_id"], kind, found["bound_to"]) if found else None
+        if found and newest and newest["id"] == found["id"]:
+            return Asked(found["tenant_id"], found["bound_to"], kind == _NEW)
+    return None
 
 
 # -- proving ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Request, Response
 from pydantic import Field
 
-from passgate.core import known, signin, starts
+from passgate.core import by_challenge, known, signin, starts
 from passgate.core.policy import Enough, Need, Refuse
 from passgate.errors import (
     AlreadyProved,
@@ -19,6 +19,7 @@ from passgate.errors import (
     FactorNotOffered,
     HandleInvalid,
     Invalid,
+    InvitationInvalid,
     NoChallenge,
     PasswordRefused,
     ProofMissing,
@@ -140,6 +141,15 @@ class Finish(Input):
 
     carrier: Literal["bearer", "cookie", "jwt"]
     remember: bool = Field(False, description="With `cookie`: skip two-step verification in this browser for a while")
+
+
+class Complete(Input):
+    model_config = with_example({"answer": {"type": "public-key"}, "email": "anna@example.com", "carrier": "bearer"})
+
+    answer: dict[str, Any] = Field(description="The result of the browser's `toJSON()`")
+    email: Email | None = Field(None, description="Refused unless the sign-in was started with this address")
+    carrier: Literal["bearer", "jwt"]
+    tenant: TenantName | None = Field(None, description="Where the sign-in was started. Default: `main`")
 
 
 class Finished(Output):
@@ -269,16 +279,45 @@ async def finish(ctx: Context, request: Request, response: Response, handle: Han
     elif given.remember:
         raise Invalid({"remember": "value"})
     finished = await signin.finish(ctx, handle, carrier=given.carrier, remember=given.remember)
-    opened = finished.opened
-    answer: dict[str, Any] = {"session": format_times(opened.session)}
-    if given.carrier == "cookie":
-        response.headers.append("set-cookie", cookies.set_session(ctx.settings, opened.token))
-        if finished.known:
-            response.headers.append("set-cookie", cookies.set_known(ctx.settings, finished.known, known.LIFE))
-        if finished.browser:
-            response.headers.append("set-cookie", cookies.set_browser(ctx.settings, finished.browser))
-    elif finished.pair is not None:
-        answer |= as_json(finished.pair)
-    else:
-        answer["token"] = opened.token
-    return answer
+    if given.carrier != "cookie":
+        return _finished(finished)
+    response.headers.append("set-cookie", cookies.set_session(ctx.settings, finished.opened.token))
+    if finished.known:
+        response.headers.append("set-cookie", cookies.set_known(ctx.settings, finished.known, known.LIFE))
+    if finished.browser:
+        response.headers.append("set-cookie", cookies.set_browser(ctx.settings, finished.browser))
+    return {"session": format_times(finished.opened.session)}
+
+
+def _finished(finished: signin.Finished) -> dict[str, Any]:
+    carried = as_json(finished.pair) if finished.pair is not None else {"token": finished.opened.token}
+    return {"session": format_times(finished.opened.session), **carried}
+
+
+@router.post(
+    "/signin/complete",
+    responses=refuses(
+        HandleInvalid,
+        ProofRefused,
+        AlreadyProved,
+        FactorNotOffered,
+        SignupClosed,
+        InvitationInvalid,
+        StepUpNeeded,
+        ProofMissing,
+        TenantNameTaken,
+        Invalid,
+        Throttled,
+    ),
+    status_code=201,
+    response_model=Finished,
+    response_model_exclude_none=True,
+    dependencies=[Depends(guards.stranger)],
+    summary="Complete a sign-in by a passkey's answer",
+)
+async def complete(ctx: Context, given: Complete) -> Any:
+    """`prove` with a passkey and `finish` in one request, without the handle: the challenge in the answer says which
+    sign-in or sign-up it is for. A challenge that can't be completed here is refused with `handle_invalid`, whatever
+    the reason is. After `proof_missing` the sign-in goes on with its handle."""
+    named: dict[str, Any] = {"email": given.email, "tenant_name": given.tenant}
+    return _finished(await by_challenge.complete(ctx, given.answer, carrier=given.carrier, **named))
