@@ -41,7 +41,7 @@ WITH event AS (
         CASE
             WHEN e.event IN ('signup:completed', 'webauthn:registration_refused') THEN 'registration_complete'
             WHEN e.event = 'signin:completed' THEN 'login_complete'
-            WHEN e.event = 'signin:passkey:refused' AND json_extract(e.facts, '$.purpose') = 'sign_up'
+            WHEN e.event = 'signin:passkey:refused' AND json_extract(e.facts, '$.purpose') = 'signup'
                 THEN 'registration_complete'
             WHEN e.event = 'signin:passkey:refused' THEN 'login_complete'
             WHEN e.event LIKE 'webauthn:%' THEN substr(e.event, length('webauthn:') + 1)

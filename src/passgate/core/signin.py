@@ -219,7 +219,8 @@ def _attempt(
 
     def refused(compared: Compared) -> tuple[Deferred, ...]:
         about: dict[str, Any] = {"tenant_id": sign_in.tenant_id, "subject_id": compared.person_id}
-        return (deferred(ctx, factor.refused_event, **about, personal=sign_in.personal, **compared.facts),)
+        facts = {"purpose": sign_in.journey.name, **compared.facts}
+        return (deferred(ctx, factor.refused_event, **about, personal=sign_in.personal, **facts),)
 
     async def late(db: Db) -> Outcome:
         return await _late(db, sign_in, factor, Outcome.WRONG)
