@@ -168,12 +168,21 @@ def users(gate: Passgate) -> APIRouter:
         subject = None if refused or user_id == me.id else user_id
         await gate.record(request, "webauthn:user_access", subject=subject, ok=not refused, facts=facts)
 
+    may_read = gate.may("users:read")
+
+    async def read(request: Request, me: User, user_id: str) -> Any:
+        if user_id == me.id:
+            return (await gate.at(request).me.show()).user
+        await may_read(request, me)
+        if not shapes.is_id(user_id):
+            raise errors.NotFound
+        return await gate.at(request).users.show(user_id)
+
     @router.get("/users/{user_id}")
     async def get_user(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.user)]) -> shapes.User:
-        """Oneself, or for an admin anybody."""
-        mine = gate.at(request)
+        """Oneself, or for an admin anybody. There is no answer without a row in the audit log."""
         try:
-            found: Any = (await mine.me.show()).user if user_id == me.id else await mine.users.show(user_id)
+            found = await read(request, me, user_id)
         except (errors.PermissionMissing, errors.NotFound) as wrong:
             await accessed(request, me, user_id, refused=wrong.code)
             raise

@@ -190,6 +190,8 @@ def refused(wrong: Exception) -> JSONResponse:
             return _answer(wrong, 401, FRESH)
         case errors.PermissionMissing():
             return _answer(wrong, 403, FORBIDDEN)
+        case errors.NotFound():
+            return _answer(wrong, 404, "User not found")
         case errors.PassgateError():
             return _answer(wrong, wrong.status, wrong.message)
     return JSONResponse({"detail": errors.PassgateError.message}, 500)

@@ -59,8 +59,7 @@ SELECT
     coalesce(CASE WHEN e.event_type <> 'user_access' THEN json_extract(e.personal, '$.email') END, w.email) AS user_email,
     e.who AS user_id,
     json_extract(e.personal, '$.ip') AS ip_address,
-    nullif(concat_ws(' on ', nullif(json_extract(e.personal, '$.browser'), ''), nullif(json_extract(e.personal, '$.os'), '')), '')
-        AS user_agent,
+    json_extract(e.personal, '$.browser') || ' on ' || json_extract(e.personal, '$.os') AS user_agent,
     e.success,
     CASE e.event_type
         WHEN 'registration_begin' THEN 'Registration started'
