@@ -76,6 +76,25 @@ def callers_of_find(source: dict[str, ast.Module]) -> set[str]:
     return {name for name, tree in source.items() if any(_dotted(node) == "sessions.find" for node in nodes(tree))}
 
 
+def test_only_one_module_reaches_a_sign_in_without_its_handle(source: dict[str, ast.Module]) -> None:
+    """An id is no secret: whoever names a sign-in by it could prove and finish it."""
+    assert makers_of_by_challenge(source) == {"core/by_challenge.py"}
+    planted = {**source, "web/planted.py": ast.parse("def f(one): return pending.ByChallenge(one.tenant_id, one.id)")}
+    assert makers_of_by_challenge(planted) == {"core/by_challenge.py", "web/planted.py"}
+
+
+def makers_of_by_challenge(source: dict[str, ast.Module]) -> set[str]:
+    """Its two other users only name its type."""
+    users = {name for name, tree in source.items() if uses(tree, "ByChallenge")} - {"core/pending.py", "core/signin.py"}
+    calls = {
+        name
+        for name, tree in source.items()
+        for node in nodes(tree)
+        if isinstance(node, ast.Call) and _dotted(node.func).rpartition(".")[2] == "ByChallenge"
+    }
+    return users | calls
+
+
 def test_the_web_opens_no_transaction(source: dict[str, ast.Module]) -> None:
     assert opening(source) == set()
     planted = {

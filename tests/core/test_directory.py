@@ -5,19 +5,19 @@ Not here: what a page has (`tests/web/test_contract_users`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, text, update
+from sqlalchemy import insert, text, update
 
 from passgate.core import directory, people
 from passgate.core.directory import SORTS, Asked
 from passgate.store.tables import person
 from passgate.world import SECOND
 from tests.core.behind import Folk
-from tests.kit import The, running, settings_for
+from tests.core.plans import Statements
+from tests.kit import running, settings_for
 from tests.servers import Postgres
 
 MANY = 20_000
@@ -67,39 +67,6 @@ async def _crowded(folk: Folk) -> Folk:
         async with folk.ctx.write() as db:
             await db.change(text("ANALYZE person"))
     return folk
-
-
-class Statements:
-    """What the reader is asked, as text and parameters."""
-
-    def __init__(self, the: The) -> None:
-        self.the, self.asked = the, list[tuple[str, Any]]()
-        event.listen(the.gate.services.store.reader.sync_engine, "before_cursor_execute", self._see)
-
-    def _see(self, _c: Any, _cur: Any, statement: str, parameters: Any, _ctx: Any, _many: bool) -> None:
-        self.asked.append((statement, parameters))
-
-    async def plan(self) -> str:
-        """How the database runs the only statement since the last plan."""
-        [(statement, parameters)], is_sqlite = self.asked, self.the.gate.services.store.is_sqlite
-        explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN (FORMAT JSON) "
-
-        def run(connection: Connection) -> list[Any]:
-            return list(connection.exec_driver_sql(explain + statement, parameters).all())
-
-        async with self.the.gate.services.store.read() as db:
-            found = await db.run(run)
-        self.asked.clear()
-        if is_sqlite:
-            return "\n".join(row[3] for row in found)
-        plan = found[0][0]
-        return "\n".join(_nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]))
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[str]:
-    yield f"{plan['Node Type']} {plan.get('Relation Name', '')} {plan.get('Index Name', '')}"
-    for inner in plan.get("Plans", ()):
-        yield from _nodes(inner)
 
 
 def reads_all(plan: str) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, insert, text
 
 from passgate.core import once
 from passgate.store.tables import ticket
+from passgate.world import SECOND
 from tests.core.behind import Folk
+from tests.core.plans import Statements
 from tests.kit import The
 
 
@@ -121,3 +123,33 @@ async def test_a_taken_one_stays_as_long_as_what_it_gave(the: The) -> None:
     the.clock.forward(3600)
     assert await purged() == []
     assert await took(folk, used_long) == once.Unknown()
+
+
+async def test_one_is_found_by_its_secret_however_many_there_are(the: The) -> None:
+    """Any stranger makes a database look for a secret, and as many challenges are alive as there are sign-ins."""
+    folk = Folk(the)
+    tenant, now = await folk.tenant(), the.clock.now
+    rows = [
+        {
+            "id": f"00000000-0000-7000-8000-{number:012x}",
+            "tenant_id": tenant.id,
+            "kind": "test",
+            "bound_to": str(number),
+            "secret_hash": number.to_bytes(32),
+            "created_at": now,
+            "expires_at": now + 60 * SECOND,
+        }
+        for number in range(5_000)
+    ]
+    async with folk.ctx.write(heavy=True) as db:
+        for start in range(0, len(rows), 2_500):
+            await db.change_many(insert(ticket), rows[start : start + 2_500])
+    if not the.gate.services.store.is_sqlite:
+        async with folk.ctx.write() as db:
+            await db.change(text("ANALYZE ticket"))
+    seen = Statements(the)
+    for secret, is_there in ((7, True), (5_000, False)):
+        async with folk.ctx.read() as db:
+            found = await once.by_secret(folk.ctx, db, "test", secret.to_bytes(32))
+        assert (found is not None) is is_there
+        assert "ix_ticket_kind_secret_hash" in await seen.plan()

@@ -13,7 +13,7 @@ from passgate.core import budgets, people, signin, tenants
 from passgate.core.budgets import Kind, Who
 from passgate.core.ctx import Ctx
 from passgate.core.factors import passkey
-from passgate.core.pending import Found, SignIn
+from passgate.core.pending import ByChallenge, SignIn
 from passgate.core.policy import Need
 from passgate.errors import HandleInvalid
 
@@ -34,7 +34,7 @@ async def complete(
         await budgets.start(ctx, db, Who(Kind.STRANGER))
     key = people.address(email).key if email is not None else None
     asked = await _asked(ctx, answer, tenant_name)
-    this = Found(asked.tenant_id, asked.bound_to)
+    this = ByChallenge(asked.tenant_id, asked.bound_to)
     found = await signin.find(ctx, this)
     if not found.journey.is_by_challenge or key not in (None, found.email_key) or not _waits_for(ctx, found, asked):
         raise HandleInvalid

@@ -94,7 +94,7 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ByChallenge:
     """Names a pending sign-in without its handle. Only `by_challenge` makes one, for whoever answers the challenge of
     that sign-in; a test sees to that."""
 
@@ -122,7 +122,7 @@ _WITH_TENANT = select(
     table, tenant_table.c.name, tenant_table.c.display_name, tenant_table.c.policy, tenant_table.c.disabled_at
 ).join(tenant_table, tenant_table.c.id == table.c.tenant_id)
 _BY_HANDLE = _WITH_TENANT.where(table.c.handle_hash == bindparam("of_handle"))
-_FOUND = _WITH_TENANT.where(*_THIS)
+_BY_CHALLENGE = _WITH_TENANT.where(*_THIS)
 
 
 async def begin(
@@ -155,7 +155,7 @@ async def begin(
     return _value(row, data, tenant.name, tenant.display_name, tenant.rules), minted.token
 
 
-async def find(ctx: Ctx, handle: str | Found) -> SignIn:
+async def find(ctx: Ctx, handle: str | ByChallenge) -> SignIn:
     """The pending sign-in of a handle, or HandleInvalid: unknown, finished, expired, refused ten times. Does not load
     what its person has enrolled."""
     query, given = _wanted(ctx, handle)
@@ -177,9 +177,9 @@ async def find(ctx: Ctx, handle: str | Found) -> SignIn:
     return _value(row, data, row["name"], row["display_name"], rules)
 
 
-def _wanted(ctx: Ctx, handle: str | Found) -> tuple[Select[Any], dict[str, Any]]:
-    if isinstance(handle, Found):
-        return _FOUND, {"of_tenant": handle.tenant_id, "of_sign_in": handle.id}
+def _wanted(ctx: Ctx, handle: str | ByChallenge) -> tuple[Select[Any], dict[str, Any]]:
+    if isinstance(handle, ByChallenge):
+        return _BY_CHALLENGE, {"of_tenant": handle.tenant_id, "of_sign_in": handle.id}
     handle_hash = ctx.ring.presented(PREFIX, handle)
     if handle_hash is None:
         raise HandleInvalid

@@ -52,7 +52,7 @@ from passgate.core.factor import (
 )
 from passgate.core.factors import device, email_code
 from passgate.core.journey import SIGN_IN
-from passgate.core.pending import Found, SignIn
+from passgate.core.pending import ByChallenge, SignIn
 from passgate.core.policy import Decision, Enough, Need, Refuse
 from passgate.core.proof import Attempt, Comparing, Marking, Outcome, Right
 from passgate.core.rules import AAL1
@@ -74,7 +74,7 @@ from passgate.store.unit import Deferred
 # -- what is required now --------------------------------------------------------------------------
 
 
-async def find(ctx: Ctx, handle: str | Found) -> SignIn:
+async def find(ctx: Ctx, handle: str | ByChallenge) -> SignIn:
     """The pending sign-in of a handle, with its person's enrolled factors. Raises HandleInvalid."""
     found = await pending.find(ctx, handle)
     if found.person_id is None:
@@ -168,7 +168,7 @@ class Proved:
     handle: str = field(repr=False)
 
 
-async def prove(ctx: Ctx, handle: str | Found, name: str, answer: Answer) -> Decision:
+async def prove(ctx: Ctx, handle: str | ByChallenge, name: str, answer: Answer) -> Decision:
     """Check one factor's answer and return the new decision. A refusal counts; a server error refunds no attempt."""
     return await proof.prove(ctx, await _answering(ctx, await find(ctx, handle), name, answer))
 
@@ -382,7 +382,7 @@ class Finished:
     pair: tokens.Pair | None = None
 
 
-async def finish(ctx: Ctx, handle: str | Found, *, carrier: sessions.Kind, remember: bool = False) -> Finished:
+async def finish(ctx: Ctx, handle: str | ByChallenge, *, carrier: sessions.Kind, remember: bool = False) -> Finished:
     """Open the session of a sign-in that has proved enough, or raise HandleInvalid, ProofMissing or StepUpNeeded. With
     a cookie a browser gets it, and is known from now on. A session that this browser carries already lives on if it is
     the same person's, and is replaced if it is another's. `remember`: the browser may skip the second factor for some

@@ -157,7 +157,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
 
     asked = once.carried(ctx, seen) if seen is not None else {}
     if seen is None or is_locked or not asked or asked["person"] != sign_in.person_id:
-        return _refused(sign_in.person_id, burn, "locked" if is_locked else "challenge")
+        return _refused(await _about(ctx, sign_in), burn, "locked" if is_locked else "challenge")
     async with ctx.read() as db:
         query = _BY_LOOKUP if sign_in.rows is None else _ANY_BY_LOOKUP.where(credentials.counting(sign_in.rows))
         row = await db.one(
@@ -167,7 +167,7 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
     asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
     if row is None or isinstance(asserted, str) or not _is_meant(sign_in, row):
         why = "somebody_elses" if isinstance(asserted, Asserted) else asserted
-        return _refused(sign_in.person_id, burn, "unknown" if row is None else why)
+        return _refused(await _about(ctx, sign_in), burn, "unknown" if row is None else why)
     if _is_behind(asserted.counter, row["counter"]) and sign_in.rules.passkey_counter != "note":
         return wrong(row["person_id"], burn, _warn_owner(ctx, sign_in, row, is_refused=True), why="counter")
 
@@ -187,6 +187,16 @@ def _refused(person_id: str | None, burn: Deferred, why: str) -> Compared:
     """The reason is for trail and log, never for whoever answers."""
     log.info("passkey refused", extra={"why": why})
     return wrong(person_id, burn, why=why)
+
+
+async def _about(ctx: Ctx, sign_in: SignIn) -> str | None:
+    """Who has to know of a refusal: the named person, or whoever has what was typed, as with a password. It is one
+    look-up whether there is anybody or not, and nothing is counted against them."""
+    if sign_in.person_id is not None or not sign_in.identifier_key:
+        return sign_in.person_id
+    async with ctx.read() as db:
+        found = await people.by_identifier(db, sign_in.tenant_id, sign_in.identifier_key)
+    return found["id"] if found is not None else None
 
 
 def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
