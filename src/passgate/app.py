@@ -218,17 +218,20 @@ class Passgate:
         event: str,
         *,
         subject: str | None = None,
+        email: str | None = None,
         ok: bool = True,
         facts: Mapping[str, Any] | None = None,
         tenant: str | None = None,
     ) -> None:
         """Record one of `Passgate(events=…)` in the audit trail. Who acts, and from where, is in the request: the
         person of its live session, else a stranger. `subject`: the id of the person whom it is about, of the same
-        tenant; without one, whoever acts. `facts`: JSON of at most 4 KiB without personal data, which outlives the
-        person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError for a mistake
-        of the program, NotFound for a subject or tenant that is not there, SessionEnded and Throttled."""
+        tenant; without one, whoever acts. `email` instead: it is about whoever has this address there; if nobody has,
+        about nobody, and the row holds a keyed hash of it. `facts`: JSON of at most 4 KiB without personal data, which
+        outlives the person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError
+        for a mistake of the program, Invalid for what is no address, NotFound for a subject or tenant that is not
+        there, SessionEnded and Throttled."""
         ctx = await self._acting(request)
-        await host_events.record(ctx, event, subject_id=subject, ok=ok, facts=facts, tenant=tenant)
+        await host_events.record(ctx, event, subject_id=subject, email=email, ok=ok, facts=facts, tenant=tenant)
 
     async def _acting(self, request: Request | None) -> Ctx:
         return (

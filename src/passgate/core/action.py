@@ -2,7 +2,8 @@
 live, and ends what the action must end. The order, for all transactions: people (by id), tenants, roles, pending
 sign-ins, budgets (the origin's before the authenticator's). Other rows of a person change only with the person locked,
 a tenant's roles only with the tenant locked, a lock that whoever gives one shares; a test reads the order from the SQL.
-(On SQLite the single write transaction suffices.)
+The budgets of a host's events, which nothing else takes, come before all of them. (On SQLite the single write
+transaction suffices.)
 
 Not here: the change itself, which the caller makes.
 """

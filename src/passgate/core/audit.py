@@ -34,18 +34,21 @@ async def record(
     *,
     tenant_id: str | None = None,
     subject_id: str | None = None,
+    is_about_nobody: bool = False,
     personal: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> None:
-    """Write one row, into the chain of `tenant_id`, or of whoever acts if they belong to one. `facts` must contain
-    nothing secret and nothing personal; an address or username goes into `personal`. A row that is about nobody
-    outlives whoever typed it, so it holds a keyed hash instead."""
+    """Write one row, into the chain of `tenant_id`, or of whoever acts if they belong to one. It is about `subject_id`,
+    else about whoever acts, unless it `is_about_nobody`. `facts` must contain nothing secret and nothing personal; an
+    address or username goes into `personal`. A row that is about nobody outlives whoever has what was typed, so it
+    holds a keyed hash instead."""
     me = ctx.principal if isinstance(ctx.principal, Person) else None
     tenant = _chain(ctx.principal, tenant_id)
+    subject = None if is_about_nobody else subject_id or (me.person_id if me else None)
     about = {"ip": ctx.origin.ip, "browser": ctx.origin.browser, "os": ctx.origin.os, **(personal or {})}
-    if subject_id is None and me is None and "email" in about:
+    if subject is None and "email" in about:
         about["address_hash"] = address_hash(ctx, tenant, about.pop("email"))
-    if subject_id is None and me is None and "username" in about:
+    if subject is None and "username" in about:
         about["username_hash"] = address_hash(ctx, tenant, about.pop("username"))
     facts["principal"] = ctx.principal.kind
     if ctx.request_id:
@@ -57,7 +60,7 @@ async def record(
         "at": ctx.now(),
         "event": str(event),
         "actor_id": me.person_id if me else None,
-        "subject_id": subject_id or (me.person_id if me else None),
+        "subject_id": subject,
         "facts": canonical(facts).decode(),
         "personal": canonical(about).decode(),
         "personal_salt": salt,

@@ -14,6 +14,7 @@ from typing import Any
 from passgate.core import audit, budgets, people, tenants
 from passgate.core.ctx import Client, Ctx, Operator, Person
 from passgate.core.json_value import checked as as_json
+from passgate.core.people import Address, Key
 from passgate.errors import NotFound, SessionEnded
 from passgate.store import Db
 
@@ -21,6 +22,8 @@ MOST_FACTS = 4096
 """Bytes of the facts of one event, as canonical JSON."""
 _NAME = re.compile(r"(?=.{3,60}$)[a-z][a-z0-9_]*(?::[a-z][a-z0-9_]*){1,2}")
 _LONGEST_LABEL = 200
+_NOBODY = ""
+"""The id of no person."""
 _FACT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 OURS = frozenset(
     {
@@ -33,6 +36,7 @@ OURS = frozenset(
         "tenant_id",
         "actor_id",
         "subject_id",
+        "is_about_nobody",
         "personal",
         "ctx",
         "db",
@@ -60,26 +64,36 @@ async def record(
     event: str,
     *,
     subject_id: str | None = None,
+    email: str | None = None,
     ok: bool = True,
     facts: Mapping[str, Any] | None = None,
     tenant: str | None = None,
 ) -> None:
     """Write one row, in a transaction of its own. `subject_id`: the person whom it is about, of the tenant of whoever
-    acts; whoever acts if there is none. `tenant`: the name, which an operator gives and nobody else. Raises ValueError
-    for what a program must not ask for, NotFound for a subject or tenant that is not there, SessionEnded if whoever
-    acts was erased meanwhile, and Throttled."""
+    acts; whoever acts if there is none. `email`: it is about whoever has this address there, or about nobody. `tenant`:
+    the name, which an operator gives and nobody else. Raises ValueError for what a program must not ask for, Invalid
+    for what is no address, NotFound for a subject or tenant that is not there, SessionEnded if whoever acts was erased
+    meanwhile, and Throttled."""
     if event not in ctx.services.events:
         raise ValueError("this event is not registered: name it in Passgate(events={…})")
     if (tenant is not None) is not isinstance(ctx.principal, Operator):
         raise ValueError("name a tenant if there is no request, and none if there is one")
     if ok is not True and ok is not False:
         raise ValueError("ok is true or false")
+    if email is not None and subject_id is not None:
+        raise ValueError("name whom it is about by id or by address, not by both")
     stored = {**_checked_facts(facts), "ok": ok}
+    at = None if email is None else people.address(email)
     async with ctx.write() as db:
         tenant_id = await _tenant_of(ctx, db, tenant)
-        await _lock(ctx, db, tenant_id, subject_id)
         await budgets.host_event(ctx, db)
-        await audit.record(ctx, db, event, tenant_id=tenant_id, subject_id=subject_id, **stored)
+        if at is None:
+            await _lock(ctx, db, tenant_id, subject_id)
+            about: dict[str, Any] = {"subject_id": subject_id}
+        else:
+            holder = await _lock_holder(ctx, db, tenant_id, at)
+            about = {"subject_id": holder, "is_about_nobody": holder is None, "personal": {"email": at.text}}
+        await audit.record(ctx, db, event, tenant_id=tenant_id, **about, **stored)
 
 
 def _checked_facts(facts: Mapping[Any, Any] | None) -> dict[str, Any]:
@@ -101,12 +115,25 @@ async def _tenant_of(ctx: Ctx, db: Db, name: str | None) -> str:
 
 async def _lock(ctx: Ctx, db: Db, tenant_id: str, subject_id: str | None) -> None:
     """Nobody whom the row names may be erased before it is written: its personal part would outlive them."""
-    me = ctx.principal.key if isinstance(ctx.principal, Person) else None
     about = (tenant_id, subject_id) if isinstance(subject_id, str) else None
     if subject_id is not None and (about is None or "\0" in about[1]):
         raise NotFound
+    there = await _share(ctx, db, about)
+    if about is not None and about not in there:
+        raise NotFound
+
+
+async def _lock_holder(ctx: Ctx, db: Db, tenant_id: str, at: Address) -> str | None:
+    """The id of whoever has an address, locked in the same way; None if nobody has it, or was erased meanwhile. A
+    stranger may call it: the statements are the same for every address."""
+    found = await people.by_key(db, tenant_id, at.key)
+    about = (tenant_id, found["id"] if found is not None else _NOBODY)
+    return about[1] if about in await _share(ctx, db, about) else None
+
+
+async def _share(ctx: Ctx, db: Db, about: Key | None) -> set[Key]:
+    me = ctx.principal.key if isinstance(ctx.principal, Person) else None
     there = await people.share(db, {key for key in (me, about) if key is not None})
     if me is not None and me not in there:
         raise SessionEnded
-    if about is not None and about not in there:
-        raise NotFound
+    return there
