@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from tests.browser.device import Device, Pocket
-from tests.examples.passkey_stub import stub
+from tests.examples.programs import Served, copy_of, running
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 WITHIN = 10_000
@@ -26,10 +26,12 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def passkey_audit() -> Iterator[str]:
+async def passkey_audit(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of the program."""
-    with stub() as address:
-        yield address
+    folder = copy_of(4, tmp_path_factory.mktemp("page") / "4")
+    server = Served(4, folder / ".passgate", folder=folder)
+    async with running(server):
+        yield server.url
 
 
 @dataclass
