@@ -179,7 +179,7 @@ def users(gate: Passgate) -> APIRouter:
         return await gate.at(request).users.show(user_id)
 
     @router.get("/users/{user_id}")
-    async def get_user(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.user)]) -> shapes.User:
+    async def get_user(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Oneself, or for an admin anybody. There is no answer without a row in the audit log."""
         try:
             found = await read(request, me, user_id)
@@ -190,7 +190,7 @@ def users(gate: Passgate) -> APIRouter:
         return shapes.user(found)
 
     @router.post("/admin/users/{user_id}/promote")
-    async def promote(request: Request, user_id: UserId, _: Annotated[User, Depends(gate.user)]) -> shapes.User:
+    async def promote(request: Request, user_id: UserId, _: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Make somebody an admin, as an admin who has logged in within the last five minutes."""
         return shapes.user(await gate.at(request).users.give_role(user_id, "admin"))
 

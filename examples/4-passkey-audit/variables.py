@@ -97,6 +97,7 @@ class Variables(BaseSettings):
         if self.jwt_secret and not self.passgate_secrets:
             given["secrets"] = [self.jwt_secret.get_secret_value()]
         return Settings.load(
+            cookie_prefix="passkey_audit_",
             token={"access": life, "algorithm": self.jwt_algorithm},
             session={"idle": life + 60, "absolute": max(life + 60, 86_400)},
             **given,

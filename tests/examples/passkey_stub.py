@@ -1,5 +1,5 @@
-"""A stand-in for the program of example 4: it serves its page and answers as its endpoints do, but verifies nothing that
-an authenticator signs.
+"""A stand-in for the program of example 4: it serves its page and answers as its endpoints do, but verifies nothing
+that an authenticator signs.
 
 Not here: the page, and the true program.
 """

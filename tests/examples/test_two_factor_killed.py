@@ -21,8 +21,8 @@ import pytest
 from passgate.app import Passgate
 from passgate.world import World, iso
 from tests.browser.device import App
-from tests.examples.programs import Served
-from tests.examples.two_factor_served import SECRETS, Face, inside, kinds_of, scanned, served, until
+from tests.examples.programs import Served, inside, until
+from tests.examples.two_factor_served import SECRETS, Face, kinds_of, scanned, served
 from tests.processes import client_for
 
 KILLS = 1
