@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from passgate.settings import LimitSettings, MetricsSettings
+from passgate.settings import HashSettings, LimitSettings, MetricsSettings
 from passgate.testing import CHEAP, Clock, Gate, Mailbox
 from tests.authenticator import Authenticator
 from tests.examples.programs import client_of, module
@@ -74,6 +74,7 @@ def production(**given: Any) -> tuple[Any, Gate]:
     found = variables(**{**about, **given})
     more = {
         "environment": "production",
+        "hash": HashSettings(),
         "mail": found.settings().mail.model_copy(update={"url": "smtp://127.0.0.1:1", "per_hour": 100_000}),
         "limit": LimitSettings(starts=100_000, stranger_mails=100_000),
         "metrics": MetricsSettings(token=SecretStr("m3trics-t0ken-of-the-tests")),
