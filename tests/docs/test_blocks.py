@@ -301,8 +301,8 @@ def test_every_block_runs_as_printed(page: Path, reading: Reading) -> None:
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=lambda block: str(block.name))
 async def test_a_script_of_the_guide(block: Block, shared: Shared, chromium: Browser) -> None:
-    """A person who signed up with a passkey runs the script on a page of the same origin. It throws if it fails, and signs
-    the browser in if it asks for a cookie."""
+    """A person who signed up with a passkey runs the script on a page of the same origin. It throws if it fails, and
+    signs the browser in if it asks for a cookie."""
     origin = f"http://localhost:{shared.port}"
     context = await chromium.new_context(locale="en-GB")
     page = await context.new_page()
