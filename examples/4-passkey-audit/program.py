@@ -184,12 +184,9 @@ def users(gate: Passgate) -> APIRouter:
         return shapes.user(found)
 
     @router.post("/admin/users/{user_id}/promote")
-<<<<<<< HEAD
-    async def promote(request: Request, user_id: UserId, _: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
-=======
-    async def promote(request: Request, user_id: UserId, _: Annotated[User, Depends(may_promote)]) -> shapes.User:
->>>>>>> wip-t4flow
+    async def promote(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Make somebody an admin, as an admin who has logged in within the last five minutes."""
+        await may_promote(request, me)
         if not shapes.is_id(user_id):
             raise errors.NotFound
         return shapes.user(await gate.at(request).users.give_role(user_id, "admin"))
