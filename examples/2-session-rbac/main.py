@@ -10,4 +10,4 @@ from roles import PERMISSIONS
 from passgate import Passgate, Settings
 
 old_names.check()
-app = program(Passgate(Settings.load(), permissions=PERMISSIONS))
+app = program(Passgate(Settings.load(cookie_prefix="session_rbac_"), permissions=PERMISSIONS))

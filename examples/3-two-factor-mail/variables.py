@@ -97,6 +97,7 @@ class Variables(BaseSettings):
         refresh = self.refresh_token_expire_minutes * 60
         return Settings.load(
             environment=self.fastapi_config,
+            cookie_prefix="two_factor_mail_",
             token={"access": self.access_token_expire_minutes * 60, "refresh": refresh},
             session={"idle": refresh, "absolute": max(refresh, LONGEST)},
             signin={"life": self.pre_tfa_token_expire_minutes * 60},

@@ -36,8 +36,8 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await variables.prepare(gate)
-        async with database.in_use(gate):
-            yield
+        await database.make_views(gate)
+        yield
 
     async def refused(request: Request, wrong: Exception) -> Response:
         """Bearer tokens that are refused are events, and cost what events cost."""
@@ -173,7 +173,7 @@ def users(gate: Passgate) -> APIRouter:
         return await gate.at(request).users.show(user_id)
 
     @router.get("/users/{user_id}")
-    async def get_user(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.user)]) -> shapes.User:
+    async def get_user(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Oneself, or for an admin anybody. There is no answer without a row in the audit log."""
         try:
             found = await read(request, me, user_id)
@@ -184,8 +184,9 @@ def users(gate: Passgate) -> APIRouter:
         return shapes.user(found)
 
     @router.post("/admin/users/{user_id}/promote")
-    async def promote(request: Request, user_id: UserId, _: Annotated[User, Depends(may_promote)]) -> shapes.User:
+    async def promote(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Make somebody an admin, as an admin who has logged in within the last five minutes."""
+        await may_promote(request, me)
         if not shapes.is_id(user_id):
             raise errors.NotFound
         return shapes.user(await gate.at(request).users.give_role(user_id, "admin"))

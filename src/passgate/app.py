@@ -32,7 +32,7 @@ from passgate.core.host_jobs import HostJobs
 from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
 from passgate.core.site import Site, Sites
-from passgate.errors import UnsafeSettings
+from passgate.errors import CredentialMissing, UnsafeSettings
 from passgate.hashing import Hasher
 from passgate.operations import Operations
 from passgate.seal import Ring, key_file_reasons
@@ -151,6 +151,13 @@ class Passgate:
         method must come from our own pages."""
         return host.with_claims(await host.user(self.services, request), self._claims)
 
+    async def bearer(self, request: Request, _bearer: ByBearer = None) -> User:
+        """`Depends(gate.bearer)`: like `gate.user`, by bearer token alone. For programs that other programs call: the
+        cookie of the pages opens nothing there."""
+        if "authorization" not in request.headers:
+            raise CredentialMissing
+        return await self.user(request)
+
     async def public(self) -> None:
         """`Depends(gate.public)`: anonymous access, stated explicitly."""
 
@@ -178,9 +185,9 @@ class Passgate:
             host_docs.install(app, at, self.public)
 
     def unguarded(self, app: FastAPI) -> list[str]:
-        """The host's routes that use none of these four guards, as `GET /path`, those of mounted applications included.
+        """The host's routes that use none of these guards, as `GET /path`, those of mounted applications included.
         Guards do not reach WebSockets: each is listed, unless it is public."""
-        return host.unguarded(app, (self.user, self.public), (self.public,))
+        return host.unguarded(app, (self.user, self.bearer, self.public), (self.public,))
 
     def on(self, event: str, fn: ObserverFunction, *, name: str | None = None) -> None:
         """Call `fn` for every `event` that is recorded from the first start with it on: after the commit, at least

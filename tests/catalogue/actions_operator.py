@@ -23,6 +23,7 @@ from passgate.core import (
     starts,
     tenants,
 )
+from passgate.core.ctx import Ctx
 from passgate.core.host_jobs import HostJob
 from passgate.core.message import Message
 from passgate.store import Db
@@ -166,12 +167,23 @@ async def make_checkpoint(folk: Folk) -> Action:
     return lambda: checkpoint.make(folk.the.gate.services)
 
 
+def _with_event(ctx: Ctx) -> Ctx:
+    return replace(ctx, services=replace(ctx.services, events={"invoice:viewed": "An invoice"}))
+
+
 async def record_host_event(folk: Folk) -> Action:
     """About somebody else, so that two people are locked."""
     actor, other = await folk.create(), await folk.create()
-    services = replace(folk.ctx.services, events={"invoice:viewed": "An invoice"})
-    ctx = replace(folk.acting(actor), services=services)
+    ctx = _with_event(folk.acting(actor))
     return lambda: host_events.record(ctx, "invoice:viewed", subject_id=other.person_id)
+
+
+async def record_host_event_by_address(folk: Folk) -> Action:
+    """The same, about whoever has an address."""
+    actor, other = await folk.create(), await folk.create()
+    ctx = _with_event(folk.acting(actor))
+    email = await people.email_of(ctx, *other.key)
+    return lambda: host_events.record(ctx, "invoice:viewed", email=email)
 
 
 async def start_host_job(folk: Folk) -> Action:
@@ -203,6 +215,7 @@ BEHIND = (
     Writes(rewrap, 1),
     Writes(make_checkpoint, 2, on_postgres=True),
     Writes(record_host_event, 2, on_postgres=True),
+    Writes(record_host_event_by_address, 2, on_postgres=True),
     Writes(start_host_job, 2, on_postgres=True),
 )
 """Listed here because the entries of endpoints do not name them."""

@@ -10,6 +10,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.examples import passkey_audit, session_rbac, two_factor
+from tests.servers import Postgres
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
+def pair_url(request: pytest.FixtureRequest) -> str | None:
+    """Of the database of two processes, which the tests of a module share: None stands for SQLite."""
+    if request.param == "sqlite":
+        return None
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create_database(template=request.getfixturevalue("pg_template"))
 
 
 @pytest.fixture

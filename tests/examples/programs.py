@@ -7,22 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import subprocess
+import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import httpx2
 from starlette.testclient import TestClient
 
+from passgate.app import Passgate
 from passgate.testing import Gate
 from tests import kit
 from tests.processes import ROOT, Server, ServerFault, client_for
 
+T = TypeVar("T")
+By = Literal["passgate", "uvicorn"]
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0"
+PATIENCE = 120.0
+"""Seconds in which something that takes its time has to come."""
+MADE = ("__pycache__", ".passgate*", "app.db*", "app.log", "app.lock", "app.pid")
+"""What a program leaves in its folder."""
 
 
 def folder_of(number: int) -> Path:
@@ -54,29 +64,41 @@ def client_of(app: Any, gate: Gate, **more: Any) -> Iterator[TestClient]:
         yield client
 
 
+# -- processes -------------------------------------------------------------------------------------
+
+
+def copy_of(number: int, folder: Path) -> Path:
+    """The folder of an example that writes into it, as it is in a fresh checkout."""
+    return Path(shutil.copytree(folder_of(number), folder, ignore=shutil.ignore_patterns(*MADE)))
+
+
 class Served(Server):
-    """An example as a process of its own, served by `passgate serve --app` from its folder, with its `.env`."""
+    """An example as a process of its own, from its folder or a copy of it, with its `.env`: by `passgate serve --app`,
+    or by uvicorn alone."""
 
     def __init__(
-        self, number: int, data: Path, database_url: str | None = None, env: dict[str, str] | None = None, **given: str
+        self,
+        number: int,
+        data: Path,
+        database_url: str | None = None,
+        env: dict[str, str] | None = None,
+        *,
+        folder: Path | None = None,
+        app: str = "main:app",
+        by: By = "passgate",
+        **given: str,
     ) -> None:
         """`env`: variables as they are; `given`: names without PASSGATE_."""
         super().__init__(data, database_url, **given)
         self._env |= env or {}
-        self._folder, self._name = folder_of(number), f"Example {number}"
+        self._folder, self._name = folder or folder_of(number), f"Example {number}"
+        self._command = {
+            "passgate": ["passgate.cli", "serve", "--app", app, "--name", self._name],
+            "uvicorn": ["uvicorn", app, "--port", str(self.port), "--log-level", "debug", "--app-dir", "."],
+        }[by]
 
     def launch(self) -> None:
-        command = [sys.executable, "-m", "passgate.cli", "serve", "--app", "main:app", "--name", self._name]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._folder,
-                env=self._env,
-                start_new_session=True,
-            )
+        self._launch(*self._command, cwd=self._folder)
 
     async def ready(self) -> None:
         """Return when it answers below its own mount."""
@@ -96,3 +118,60 @@ class Served(Server):
         code = self._process.wait(30)
         self._process = None
         return code
+
+    async def refused(self) -> set[str]:
+        """Start it, which it refuses; the codes of its reasons."""
+        self.launch()
+        try:
+            assert await asyncio.to_thread(self.ended) != 0
+        finally:
+            self.kill9()
+        assert "Traceback" not in self.log()
+        assert "is ready" not in self.log()
+        return {line.split()[0] for line in self.log().splitlines() if line.split()[0].isupper()}
+
+
+@asynccontextmanager
+async def running(*servers: Served, has_faults: bool = False) -> AsyncIterator[None]:
+    """Started at the same moment, stopped orderly at the end. A fault in their log fails the test, unless it has some
+    on purpose."""
+    try:
+        for server in servers:
+            server.launch()
+        await asyncio.gather(*(server.ready() for server in servers))
+        yield
+        for server in servers:
+            await server.stop()
+    finally:
+        for server in servers:
+            server.kill9()
+    for server in servers:
+        if not has_faults:
+            server.no_faults()
+
+
+@asynccontextmanager
+async def inside(data: Path, database_url: str | None = None) -> AsyncIterator[Passgate]:
+    """A view of the database of servers that others start."""
+    made = Passgate(kit.settings_for(data, database_url))
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def until(ask: Callable[[], Awaitable[T]], is_over: Callable[[T], bool]) -> T:
+    """Ask again until it is; the last answer. What a dead process had begun is taken up by another after a while."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        answer = await ask()
+        if is_over(answer) or time.monotonic() > give_up:
+            return answer
+        await asyncio.sleep(0.3)
+
+
+def codes(answers: Iterable[httpx2.Response]) -> Counter[int]:
+    """How often each status came. An answer of 500 or above fails."""
+    found = Counter(answer.status_code for answer in answers)
+    assert all(code < 500 for code in found), found
+    return found

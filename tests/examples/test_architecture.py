@@ -28,7 +28,7 @@ BANNED = {
 """Of the standard library: what stores, hashes, makes tokens, talks to others, or gets at what is private."""
 GATE = {
     *("mount", "docs", "requests", "user", "public", "may", "fresh", "at", "record", "job", "start_job", "on"),
-    *("send_mail", "settings", "unguarded"),
+    *("send_mail", "settings", "unguarded", "bearer"),
 }
 """What a host uses of a Passgate, as docs/guide says."""
 SQL = re.compile(

@@ -91,6 +91,8 @@ def test_options_of_a_registration(keyed: Service) -> None:
     assert (options["attestation"], options["excludeCredentials"]) == ("none", [])
     assert {one["alg"] for one in options["pubKeyCredParams"]} == {-7, -8, -257}
     assert len(unb64(options["challenge"])) >= 32
+    assert options["timeout"] == 60_000
+    assert email.encode() not in unb64(options["user"]["id"])
 
 
 def test_options_of_a_login_name_nobody(keyed: Service) -> None:

@@ -71,6 +71,20 @@ PAGES = {
         frozenset({"docker"}),
         "4b",
     ),
+    4: Page(
+        4,
+        "Variables",
+        ("JWT_SECRET", "JWT_ALGORITHM", "JWT_EXPIRATION_MINUTES", "RP_ID", "RP_NAME", "ORIGIN"),
+        frozenset(
+            {
+                *("views", "public-key", "role", "stateful", "algorithm", "issuer", "taken", "created", "unknown"),
+                *("claimed", "limits", "platform", "strict", "times", "agent", "forwarded", "nobody", "log"),
+                *("variables", "cors", "reset", "python"),
+            }
+        ),
+        frozenset({"update-users"}),
+        "5b",
+    ),
 }
 
 FENCED = """\

@@ -5,21 +5,17 @@ Not here: what each request does by itself (people).
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
 import pytest
 
-from tests.examples.programs import Served
+from tests.examples.programs import Served, codes, running
 from tests.examples.session_rbac import Face, keeps_no_secret, served
 from tests.kit import OTHER_PASSWORD, PASSWORD
 from tests.processes import client_for, together
-from tests.servers import Postgres
 
 
 @dataclass
@@ -42,41 +38,17 @@ class Pair:
         return found[0], found[1]
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
-def pair_url(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.create_database(template=request.getfixturevalue("pg_template"))
-
-
 @pytest.fixture(scope="module")
 async def pair(pair_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     """Both start at the same moment, over a database in which nobody is yet."""
     data = tmp_path_factory.mktemp("rbac") / "data"
     servers = [served(data, pair_url, PASSGATE_PUBLIC_URL="http://localhost:8002") for _ in range(2)]
-    try:
-        for server in servers:
-            server.launch()
-        await asyncio.gather(*(server.ready() for server in servers))
-        async with client_for(servers[0]) as one, client_for(servers[1]) as two:
-            made = Pair(servers, Face(one), Face(two))
-            made.admin = await made.a.login("admin")
-            yield made
-        for server in servers:
-            await server.stop()
-    finally:
-        for server in servers:
-            server.kill9()
+    async with running(*servers), client_for(servers[0]) as one, client_for(servers[1]) as two:
+        made = Pair(servers, Face(one), Face(two))
+        made.admin = await made.a.login("admin")
+        yield made
     for server in servers:
-        server.no_faults()
         keeps_no_secret(server, PASSWORD, OTHER_PASSWORD, made.admin)
-
-
-def codes(answers: Iterable[httpx2.Response]) -> Counter[int]:
-    found = Counter(answer.status_code for answer in answers)
-    assert all(code < 500 for code in found), found
-    return found
 
 
 async def test_two_first_starts_make_one_admin(pair: Pair) -> None:

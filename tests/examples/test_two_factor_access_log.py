@@ -7,16 +7,15 @@ Not here: mails that are printed on purpose (`dev+console:`).
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.examples.programs import Served, folder_of
-from tests.examples.two_factor_served import SECRETS, SHORT, Face, backups_in, scanned
-from tests.processes import client_for
+from tests.examples.programs import By, Served, running
+from tests.examples.two_factor_served import SECRETS, SHORT, Face, backups_in, scanned, served
+from tests.processes import ROOT, client_for
 
 FAULTY = """\
 from main import app
@@ -29,29 +28,11 @@ async def faulty(tfa_token: str) -> None:
 """The program with a fault in it."""
 
 
-class Logging(Served):
+def logging(data: Path, by: By) -> Served:
     """The program as one of the two servers serves it, which says all it can."""
-
-    def __init__(self, data: Path, server: str) -> None:
-        super().__init__(3, data, MAIL__URL="dev:", MAIL__PER_HOUR="100000", LOG_LEVEL="debug")
-        (data.parent / "faulty.py").write_text(FAULTY)
-        self._env["PYTHONPATH"] += f":{data.parent}"
-        self._serve = {
-            "passgate": ["passgate.cli", "serve", "--app", "faulty:app", "--name", "It"],
-            "uvicorn": ["uvicorn", "faulty:app", "--port", str(self.port), "--log-level", "debug", "--app-dir", "."],
-        }[server]
-
-    def launch(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._serve],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=folder_of(3),
-                env=self._env,
-                start_new_session=True,
-            )
+    (data.parent / "faulty.py").write_text(FAULTY)
+    env = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "src", data.parent)))}
+    return served(data, env=env, app="faulty:app", by=by, LOG_LEVEL="debug")
 
 
 async def the_whole_story(face: Face) -> set[str]:
@@ -109,15 +90,10 @@ async def the_whole_story(face: Face) -> set[str]:
 
 
 @pytest.mark.parametrize("with_server", ["passgate", "uvicorn"])
-async def test_no_query_code_or_token_is_logged(tmp_path: Path, with_server: str) -> None:
-    server = Logging(tmp_path / "data", with_server)
-    try:
-        await server.start()
-        async with client_for(server) as http:
-            seen = await the_whole_story(Face(http))
-        await server.stop()
-    finally:
-        server.kill9()
+async def test_no_query_code_or_token_is_logged(tmp_path: Path, with_server: By) -> None:
+    server = logging(tmp_path / "data", with_server)
+    async with running(server, has_faults=True), client_for(server) as http:
+        seen = await the_whole_story(Face(http))
     log = server.log()
     assert [word for word in (*SECRETS, *seen) if word in log] == []
     assert "/api/v1/tfa/login_tfa" in log

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tests.browser.device import App
-from tests.examples.programs import Served
+from tests.examples.programs import Served, running, until
 from tests.examples.seed_readme import lines, missing, seed
-from tests.examples.two_factor_served import SHORT, Face, scanned, served, until
+from tests.examples.two_factor_served import SHORT, Face, scanned, served
 from tests.processes import client_for
 
 LINES = {
@@ -178,19 +178,13 @@ async def test_every_line_in_the_order_of_the_page(tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()
     server = served(tmp_path / "data")
-    try:
-        await server.start()
-        async with client_for(server) as http:
-            reader, done = Reader(folder, server, Face(http)), []
-            for line in lines(page):
-                how = LINES[line.fingerprint]
-                if how == "users-list":
-                    assert (await reader.run(line.text)).status == 401
-                elif how != "docker":
-                    await getattr(reader, how)(line.text)
-                done.append(line.fingerprint)
-            assert done == list(LINES)
-        await server.stop()
-    finally:
-        server.kill9()
-    server.no_faults()
+    async with running(server), client_for(server) as http:
+        reader, done = Reader(folder, server, Face(http)), []
+        for line in lines(page):
+            how = LINES[line.fingerprint]
+            if how == "users-list":
+                assert (await reader.run(line.text)).status == 401
+            elif how != "docker":
+                await getattr(reader, how)(line.text)
+            done.append(line.fingerprint)
+        assert done == list(LINES)

@@ -6,19 +6,16 @@ Not here: what each request does by itself.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import httpx2
 import pytest
 
 from passgate.app import Passgate
-from tests.examples.programs import Served
-from tests.examples.two_factor_served import SECRETS, Face, inside, kinds_of, scanned, served
+from tests.examples.programs import codes, inside, running
+from tests.examples.two_factor_served import SECRETS, Face, kinds_of, scanned, served
 from tests.processes import client_for, together
-from tests.servers import Postgres
 
 BACKUPS = 5
 
@@ -33,40 +30,21 @@ class Pair:
         return [self.a, self.b] * (count // 2)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
-def pair_url(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.create_database(template=request.getfixturevalue("pg_template"))
-
-
 @pytest.fixture(scope="module")
 async def pair(pair_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     """Both start at the same moment, over a database in which nobody is yet."""
     data = tmp_path_factory.mktemp("two-factor") / "data"
-    servers: list[Served] = [served(data, pair_url, PUBLIC_URL="http://localhost:5555") for _ in range(2)]
-    try:
-        for server in servers:
-            server.launch()
-        await asyncio.gather(*(server.ready() for server in servers))
-        async with client_for(servers[0]) as one, client_for(servers[1]) as two, inside(data, pair_url) as gate:
-            a = Face(one)
-            yield Pair(a, Face(two, a.names), gate)
-        for server in servers:
-            await server.stop()
-    finally:
-        for server in servers:
-            server.kill9()
+    servers = [served(data, pair_url, PUBLIC_URL="http://localhost:5555") for _ in range(2)]
+    async with (
+        running(*servers),
+        client_for(servers[0]) as one,
+        client_for(servers[1]) as two,
+        inside(data, pair_url) as gate,
+    ):
+        a = Face(one)
+        yield Pair(a, Face(two, a.names), gate)
     for server in servers:
-        server.no_faults()
         assert [word for word in SECRETS if word in server.log()] == []
-
-
-def codes(answers: Iterable[httpx2.Response]) -> Counter[int]:
-    found = Counter(answer.status_code for answer in answers)
-    assert all(code < 500 for code in found), found
-    return found
 
 
 async def test_two_first_starts(pair: Pair) -> None:

@@ -89,22 +89,10 @@ def test_what_pip_installs_is_this_checkout() -> None:
 # -- as a process ----------------------------------------------------------------------------------
 
 
-async def refused(server: Served) -> set[str]:
-    """The codes of the reasons why it ended."""
-    server.launch()
-    try:
-        assert await asyncio.to_thread(server.ended) != 0
-    finally:
-        server.kill9()
-    assert "Traceback" not in server.log()
-    assert "is ready" not in server.log()
-    return {line.split()[0] for line in server.log().splitlines() if line.split()[0].isupper()}
-
-
 async def test_refused_by_name(tmp_path: Path) -> None:
     env = {"JWT_SECRET_KEY": "sesame", "CELERY_BROKER_URL": "sesame", "TFA_TOKEN_LENGTH": "sesame"}
     server = served(tmp_path / "data", env=env)
-    assert await refused(server) == {"OLD_JWT_SECRET_KEY", "OLD_CELERY_BROKER_URL", "VALUE_TFA_TOKEN_LENGTH"}
+    assert await server.refused() == {"OLD_JWT_SECRET_KEY", "OLD_CELERY_BROKER_URL", "VALUE_TFA_TOKEN_LENGTH"}
     assert "sesame" not in server.log()
 
 
@@ -112,11 +100,11 @@ async def test_production_names_all_that_is_missing(tmp_path: Path) -> None:
     """Whichever of the two variables says that it is production."""
     wanted = {"SECRETS_MISSING", "URL_NOT_HTTPS", "URL_LOCALHOST", "MAIL_NOT_REAL", "HASH_WEAK", "METRICS_OPEN"}
     bare = served(tmp_path / "bare", env={"FASTAPI_CONFIG": "production"})
-    assert await refused(bare) == {"VALUE_FAKE_EMAIL_SENDER"}
+    assert await bare.refused() == {"VALUE_FAKE_EMAIL_SENDER"}
     own = served(tmp_path / "own", env={"FASTAPI_CONFIG": "production", "FAKE_EMAIL_SENDER": "post@example.com"})
-    assert await refused(own) == {*wanted, "CORS_INSECURE"}
+    assert await own.refused() == {*wanted, "CORS_INSECURE"}
     passgates = served(tmp_path / "passgates", ENVIRONMENT="production")
-    assert await refused(passgates) == wanted
+    assert await passgates.refused() == wanted
 
 
 PUBLIC = "https://id.passgate.test"
@@ -193,7 +181,7 @@ async def test_a_database_of_development_is_not_served_to_the_public(tmp_path: P
         await server.stop()
     finally:
         server.kill9()
-    assert await refused(production(tmp_path / "data", None, 25)) == {"PASSWORD_SHORT", "PASSWORD_UNCHECKED"}
+    assert await production(tmp_path / "data", None, 25).refused() == {"PASSWORD_SHORT", "PASSWORD_UNCHECKED"}
 
 
 async def test_a_slow_mail_server_slows_no_login(tmp_path: Path) -> None:

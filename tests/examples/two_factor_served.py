@@ -6,16 +6,12 @@ Not here: tests, and the program inside a test (two_factor).
 
 from __future__ import annotations
 
-import asyncio
 import io
 import itertools
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
 import zxingcpp
@@ -26,30 +22,17 @@ from passgate.app import Passgate
 from passgate.store.tables import credential, person
 from tests.browser.device import App
 from tests.examples.programs import Served
-from tests.kit import bearer, settings_for
+from tests.kit import bearer
 
-T = TypeVar("T")
 SHORT = "123456"
 """The password of the service's README."""
-PATIENCE = 120.0
-"""Seconds in which something that takes its time has to come."""
 SECRETS = ("pg_sin_", "pg_rt_", "pg_ses_", "eyJhbGciOi", "tfa_token=", "tfa_backup_token=", "task_id=", SHORT)
 """What no log has: beginnings of tokens, names of a query, and the password."""
 
 
-async def until(ask: Callable[[], Awaitable[T]], is_over: Callable[[T], bool]) -> T:
-    """Ask again until it is; the last answer. What a dead process had begun is taken up by another after a while."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        answer = await ask()
-        if is_over(answer) or time.monotonic() > give_up:
-            return answer
-        await asyncio.sleep(0.3)
-
-
-def served(data: Path, database_url: str | None = None, *, env: dict[str, str] | None = None, **given: str) -> Served:
-    """`env`: variables as they are; `given`: names without PASSGATE_. Mails are kept and not printed."""
-    return Served(3, data, database_url, env, **{"MAIL__URL": "dev:", "MAIL__PER_HOUR": "100000", **given})
+def served(data: Path, database_url: str | None = None, **given: Any) -> Served:
+    """`given`: what Served takes. Mails are kept and not printed."""
+    return Served(3, data, database_url, **{"MAIL__URL": "dev:", "MAIL__PER_HOUR": "100000", **given})
 
 
 def scanned(picture: bytes) -> App:
@@ -151,16 +134,6 @@ def backups_in(text: str) -> list[str]:
 
 
 # -- what is stored --------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def inside(data: Path, database_url: str | None = None) -> AsyncIterator[Passgate]:
-    """A view of the database of servers that others start."""
-    made = Passgate(settings_for(data, database_url))
-    try:
-        yield made
-    finally:
-        await made.close()
 
 
 async def kinds_of(gate: Passgate, email: str) -> Counter[str]:

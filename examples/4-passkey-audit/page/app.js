@@ -12,7 +12,10 @@ const TOAST = 5000;
 
 const MESSAGES = {
   invalid: () => "Check the marked fields.",
-  cancelled: () => "Nothing happened: the request was closed or timed out. Try again when you're ready.",
+  cancelled: ({ kind }) =>
+    kind === "get"
+      ? "You're not logged in: the request was closed, timed out, or found no passkey. Try again when you're ready."
+      : "Nothing happened: the request was closed or timed out. Try again when you're ready.",
   registration_refused: () => "We couldn't register you with these details. If you already have an account, log in instead.",
   login_refused: () => "We couldn't log you in. Check the email address and use the passkey you created for it.",
   login_outdated: () => "That took too long. Try again.",
@@ -326,6 +329,8 @@ at("notice-register").querySelector("button").addEventListener("click", () => {
 at("notice-profile").querySelector("button").addEventListener("click", details);
 at("logout").addEventListener("click", () => leave("logged_out"));
 at("copy").addEventListener("click", copyId);
-document.addEventListener("visibilitychange", () => tokens.token && tick());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !at("profile").hidden) tick(); // a tab in the background is late
+});
 warn();
 if (tokens.token) openProfile();

@@ -3,11 +3,12 @@
 
 const ANSWER_WITHIN = 20_000;
 
-/** Why something did not happen. `fields`: names of what was typed wrong; `until`: when to try again. */
+/** Why something did not happen. `fields`: names of what was typed wrong; `until`: when to try again; `kind` and `rp`: the
+ * ceremony and whose it was. */
 export class Refused extends Error {
-  constructor(code, { fields = [], until, rp } = {}) {
+  constructor(code, { fields = [], until, kind, rp } = {}) {
     super(code);
-    Object.assign(this, { code, fields, until, rp });
+    Object.assign(this, { code, fields, until, kind, rp });
   }
 }
 
@@ -58,6 +59,7 @@ export class AuthAPI {
     } catch {
       throw new Refused(signal?.aborted ? "cancelled" : "offline");
     }
+    if (signal?.aborted) throw new Refused("cancelled"); // perhaps in the middle of the body
     if (answer.ok && told) return told;
     const fields = Array.isArray(told?.detail) ? told.detail.map((one) => String(one.loc?.at(-1))) : [];
     const until = instant(answer.headers.get("retry-after"));
@@ -126,7 +128,7 @@ export class WebAuthnClient {
       const publicKey = WebAuthnClient.#parsed(kind, options);
       return WebAuthnClient.#asJSON(await navigator.credentials[kind]({ publicKey, signal }));
     } catch (error) {
-      throw new Refused(ASKING[error.name] ?? "fault", { rp: options.rp?.id ?? options.rpId });
+      throw new Refused(ASKING[error.name] ?? "fault", { kind, rp: options.rp?.id ?? options.rpId });
     }
   }
 
