@@ -20,6 +20,8 @@ SHARING = (
     *(f"tests/examples/test_session_rbac_{name}.py" for name in ("hostile", "http", "people", "races", "roles")),
     "tests/examples/test_two_factor_races.py",
     "tests/examples/test_pages_in_browser.py",
+    "tests/examples/test_passkey_audit_page.py",
+    "tests/examples/test_passkey_audit_refused.py",
     "tests/architecture/test_machine.py",
     "tests/architecture/test_matrix.py",
     "tests/architecture/test_places.py",

@@ -94,8 +94,8 @@ def registration(gate: Passgate) -> APIRouter:
     async def register_begin(request: Request, given: shapes.Registration) -> shapes.Options:
         """Options for a new passkey, alike for an address that is taken."""
         signin, profile = gate.at(request, token=None).signin, given.model_dump(mode="json", exclude={"email"})
-        begun = await signin.signup(email=given.email, profile=profile)
         await gate.record(request, "webauthn:registration_begin", email=given.email)
+        begun = await signin.signup(email=given.email, profile=profile)
         options = (await signin.challenge(begun.handle, factor="passkey")).challenge
         options["user"]["displayName"] = f"{given.first_name} {given.last_name}"
         return shapes.Options(public_key=options)
@@ -103,12 +103,9 @@ def registration(gate: Passgate) -> APIRouter:
     @router.post("/register/complete", status_code=201)
     async def register_complete(request: Request, given: shapes.RegistrationDone) -> shapes.User:
         """The new user, who is not logged in by it."""
-        signin, answer = (
-            gate.at(request, token=None).signin,
-            given.credential.model_dump(by_alias=True, exclude_unset=True),
-        )
+        signin = gate.at(request, token=None).signin
         try:
-            made = await signin.complete(answer=answer, email=given.email, carrier="bearer")
+            made = await signin.complete(answer=given.credential.as_sent(), email=given.email, carrier="bearer")
         except errors.HandleInvalid:
             raise HTTPException(400, "No registration in progress for this email") from None
         except OVER as wrong:
@@ -135,18 +132,15 @@ def login(gate: Passgate) -> APIRouter:
     async def login_begin(request: Request, given: shapes.Login) -> shapes.Options:
         """A challenge, alike for every address: the passkey itself knows whose it is."""
         signin = gate.at(request, token=None).signin
-        begun = await signin.start(email=given.email)
         await gate.record(request, "webauthn:login_begin", email=given.email)
+        begun = await signin.start(email=given.email)
         return shapes.Options(public_key=(await signin.challenge(begun.handle, factor="passkey")).challenge)
 
     @router.post("/login/complete")
     async def login_complete(request: Request, given: shapes.LoginDone) -> shapes.LoggedIn:
-        signin, answer = (
-            gate.at(request, token=None).signin,
-            given.assertion.model_dump(by_alias=True, exclude_unset=True),
-        )
+        signin = gate.at(request, token=None).signin
         try:
-            made = await signin.complete(answer=answer, email=given.email, carrier="jwt")
+            made = await signin.complete(answer=given.assertion.as_sent(), email=given.email, carrier="jwt")
         except errors.HandleInvalid:
             raise HTTPException(400, "No login in progress for this email") from None
         except OVER:
@@ -168,7 +162,7 @@ def users(gate: Passgate) -> APIRouter:
         subject = None if refused or user_id == me.id else user_id
         await gate.record(request, "webauthn:user_access", subject=subject, ok=not refused, facts=facts)
 
-    may_read = gate.may("users:read")
+    may_read, may_promote = gate.may("users:read"), gate.may("roles:give")
 
     async def read(request: Request, me: User, user_id: str) -> Any:
         if user_id == me.id:
@@ -190,8 +184,11 @@ def users(gate: Passgate) -> APIRouter:
         return shapes.user(found)
 
     @router.post("/admin/users/{user_id}/promote")
-    async def promote(request: Request, user_id: UserId, _: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
+    async def promote(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Make somebody an admin, as an admin who has logged in within the last five minutes."""
+        await may_promote(request, me)
+        if not shapes.is_id(user_id):
+            raise errors.NotFound
         return shapes.user(await gate.at(request).users.give_role(user_id, "admin"))
 
     return router

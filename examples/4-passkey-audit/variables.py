@@ -25,10 +25,10 @@ REFUSED = {
 """Where a value of yours would be ignored, the program doesn't start."""
 HS256 = (
     "whoever can verify a token of HS256 can also make one, so every program that reads tokens would need the root"
-    " secret: use ES256, EdDSA or RS256, whose public key is at /auth/.well-known/jwks.json"
+    " secret: use ES256, EdDSA or RS256, whose public key is at /auth/oauth2/jwks"
 )
 
-log = logging.getLogger("passgate.example")
+log = logging.getLogger("auth-example")
 
 
 class Variables(BaseSettings):

@@ -56,7 +56,7 @@ WITH event AS (
 SELECT
     e.id,
     e.event_type,
-    coalesce(CASE WHEN e.event_type <> 'user_access' THEN json_extract(e.personal, '$.email') END, w.email) AS user_email,
+    w.email AS user_email,
     e.who AS user_id,
     json_extract(e.personal, '$.ip') AS ip_address,
     json_extract(e.personal, '$.browser') || ' on ' || json_extract(e.personal, '$.os') AS user_agent,

@@ -15,7 +15,7 @@ if _typing.TYPE_CHECKING:
     from passgate.settings import Settings
     from passgate.web.host import User
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Carried", "Happened", "JobRun", "Passgate", "Settings", "User", "__version__", "errors"]
 
 _WHERE = {

@@ -316,7 +316,17 @@ def test_public_names_are_pinned() -> None:
     public = {name for name in vars(passgate) if not name.startswith("_")}
     submodules = {path.stem for path in SRC.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert public - submodules == set()
-    assert re.fullmatch(r"\d+\.\d+\.\d+", passgate.__version__)
+
+
+def test_the_changelog_has_this_version() -> None:
+    """Below what is not released yet: each version once, the newest first, with its day."""
+    first, *released = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first == "Unreleased"
+    found = [re.fullmatch(r"(\d+)\.(\d+)\.(\d+) - \d{4}-\d\d-\d\d", one) for one in released]
+    assert all(found)
+    versions = [tuple(map(int, one.group(1, 2, 3))) for one in found if one]
+    assert versions == sorted({*versions}, reverse=True)
+    assert released[0].partition(" ")[0] == passgate.__version__
 
 
 LOOKED_AT = """

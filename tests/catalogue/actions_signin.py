@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from passgate.core import keys, recovery, signin, starts, tokens
+from passgate.core import by_challenge, keys, recovery, signin, starts, tokens
 from passgate.core.ctx import Person as Actor
 from passgate.errors import RefreshReused
+from tests.authenticator import Authenticator
 from tests.catalogue.actions_proofs import passkey_asked, ways_that_wait
 from tests.catalogue.before import (
     begun,
@@ -17,8 +18,10 @@ from tests.catalogue.before import (
     link_for,
     link_of_admins,
     recovering,
+    refused,
     remembered,
     signing_up,
+    url,
     with_app,
 )
 from tests.catalogue.entry import Action
@@ -125,6 +128,26 @@ async def finish_found_again(folk: Folk) -> Action:
     handle = await begun(folk, actor)
     await signin.prove(folk.ctx, handle, "totp", await folk.app_code(actor))
     return lambda: signin.finish(folk.ctx, handle, carrier="bearer")
+
+
+async def complete(folk: Folk) -> Action:
+    """With its begin: an answer is for one request, so whoever it fails for begins again."""
+    actor, key = await folk.create(), Authenticator()
+    await folk.add_passkey(actor, key)
+    email = await folk.email(actor)
+
+    async def act() -> None:
+        begun = await starts.sign_in(folk.ctx, email, None)
+        answer = key.get(await signin.challenge(folk.ctx, begun.handle, "passkey"), url(folk))
+        await by_challenge.complete(folk.elsewhere, answer, carrier="bearer", email=email)
+
+    return act
+
+
+async def complete_wrong(folk: Folk) -> Action:
+    key, _, options = await passkey_asked(folk)
+    answer = key.get(options, url(folk), uv=False)
+    return refused(lambda: by_challenge.complete(folk.elsewhere, answer, carrier="bearer"))
 
 
 # -- links -----------------------------------------------------------------------------------------

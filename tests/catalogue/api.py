@@ -25,6 +25,7 @@ from tests.catalogue.outcomes import (
     BY_ID,
     BY_MAILED_CODE,
     CARRIED,
+    COMPLETE,
     ENDED,
     FINISH,
     FRESH,
@@ -50,6 +51,9 @@ _ANSWER = (
     " answer.clientExtensionResults.credProps answer.clientExtensionResults.credProps.rk"
 )
 """Members that a browser may leave out of its answer when it made a passkey."""
+
+_ASSERTED = "answer.authenticatorAttachment answer.clientExtensionResults"
+"""The same for an answer of one that it has."""
 
 
 def reads(path: str) -> Right:
@@ -124,7 +128,7 @@ SIGNING_IN: dict[str, Entry] = {
     f"POST {API}/signin/prove": Entry(
         HOLDER,
         (
-            Right(asks.gives_passkey, 200, PROVE, "answer.authenticatorAttachment answer.clientExtensionResults"),
+            Right(asks.gives_passkey, 200, PROVE, _ASSERTED),
             Right(asks.gives_passkey_second, 200, PROVE, None),
             Right(asks.completes_signup, 200, BIRTH, None),
             Right(asks.gives_new_password, 200, NEW_PASSWORD, None),
@@ -176,6 +180,16 @@ SIGNING_IN: dict[str, Entry] = {
             Writes(ways.finish_found_again, 7),
             *FINISHED,
         ),
+    ),
+    f"POST {API}/signin/complete": Entry(
+        STRANGER,
+        (
+            Right(asks.completes, 201, COMPLETE, f"email tenant {_ASSERTED}"),
+            Right(
+                asks.completes_signup_with_passkey, 201, {**COMPLETE, Rule.PERSON: INVALID, Rule.OTHERS: INVALID}, None
+            ),
+        ),
+        (Writes(ways.complete, 20, on_postgres=True), Writes(ways.complete_wrong, 6)),
     ),
     f"GET {API}/session": Entry(PEEK, (reads("/session"),)),
     f"DELETE {API}/session": Entry(LEAVING, (Right(asks.ends_session, 204),), (Writes(own.end_session, 2),)),

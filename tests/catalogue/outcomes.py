@@ -68,6 +68,14 @@ MAILED: Row = {**BIRTH, Rule.PERSON: REFUSED}
 NEW_PASSWORD: Row = {**_ANSWER, Rule.PERSON: INVALID, Rule.SECOND: REFUSED}
 SET_UP: Row = {**_ANSWER, Rule.PERSON: INVALID, Rule.OTHERS: REFUSED}
 FINISH: Row = {**HANDLE, Rule.PERSON: INVALID, Rule.SECOND: MISSING}
+COMPLETE: Row = {
+    Rule.TENANT: INVALID,
+    Rule.STALE: INVALID,
+    Rule.THROTTLED: THROTTLED,
+    Rule.OTHERS: REFUSED,
+    Rule.PERSON: REFUSED,
+}
+"""Without a handle: a challenge that can't be completed here is as unknown as one that nobody drew."""
 CARRIED: Row = {Rule.PERSON: ENDED, Rule.TENANT: ENDED, Rule.HANDLE: Expected(401, "credential_invalid")}
 FRESH: Row = {**CARRIED, Rule.SECOND: STEP_UP, Rule.STALE: STEP_UP}
 STALE_OR_OUT: Row = {**CARRIED, Rule.STALE: STEP_UP}

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from passgate.core import tenants
+from passgate.core import jobs, tenants
+from passgate.core.budgets import SHARES, Kind
 from passgate.core.ctx import Ctx
-from passgate.store.tables import credential, session, ticket
+from passgate.store.tables import audit_event, budget, credential, person, session, ticket
 from tests.authenticator import Authenticator, NotAllowed, b64, unb64
 from tests.core.having import (
     add_app,
@@ -395,3 +396,70 @@ async def test_text_is_no_passkeys_answer_and_an_object_nobody_elses(the: The) -
     odd = await prove(the, handle, "totp", {"code": code_of_app(the, secret)})
     assert (code_of(odd), odd.json()["fields"]) == ("invalid", {"answer": "type"})
     assert (await the.http.get("/api/v1/session", headers=bearer(anna.token))).status_code == 200
+
+
+# -- whom the trail names --------------------------------------------------------------------------
+
+
+async def refusals(the: The) -> list[dict[str, Any]]:
+    return [row for row in await the.rows(audit_event) if row["event"] == "signin:passkey:refused"]
+
+
+async def given(the: The, key: Authenticator, **typed: Any) -> None:
+    """Its answer is refused after this was typed."""
+    handle = handle_of(await the.start(**typed))
+    await refused(the, handle, await asserted(the, handle, key, **({} if typed else {"uv": False})))
+
+
+async def test_a_refusal_is_about_whoever_was_typed(the: The) -> None:
+    """As with a password: not about the owner of the passkey that was used. Where nobody has what was typed, the row
+    has a keyed hash; where nothing was typed, it is about nobody."""
+    anna, key = await with_passkey(the)
+    bert = await the.person("bert@example.com")
+    await policy(the, usernames="optional")
+    async with the.gate.services.store.write() as db:
+        named = update(person).where(person.c.email == bert.email)
+        await db.change(named.values(username="bert", username_key="bert"))
+    people = {row["email"]: row["id"] for row in await the.rows(person)}
+    for typed in (
+        {"email": "BERT@example.com"},
+        {"username": "Bert"},
+        {"email": "ghost@example.com"},
+        {"username": "ghost"},
+        {},
+    ):
+        await given(the, key, **typed)
+    rows = await refusals(the)
+    assert [row["subject_id"] for row in rows] == [people[bert.email]] * 2 + [None] * 3
+    personal = [json.loads(row["personal"]).keys() - {"ip", "browser", "os"} for row in rows]
+    assert personal == [{"email"}, {"username"}, {"address_hash"}, {"username_hash"}, set()]
+    assert anna.email not in str([row["personal"] for row in rows])
+    events = [row["event"] for row in (await me(the, "GET", "activity", bert)).json()["items"]]
+    assert events.count("signin:passkey:refused") == 2
+
+
+async def test_who_is_typed_is_neither_counted_nor_locked(lite: The) -> None:
+    """Whoever knows an address could else lock its owner out."""
+    anna, key = await with_passkey(lite)
+    _, berts = await with_passkey(lite, "bert@example.com")
+    many = 72
+    handles = [handle_of(await lite.start(anna.email)) for _ in range(many // 9)]
+    for handle in handles * 9:
+        await refused(lite, handle, await asserted(lite, handle, berts))
+    assert len(await refusals(lite)) == many > SHARES[Kind.STRANGER]
+    assert "account:factor:locked" not in await lite.events()
+    assert [row["key"] for row in await lite.rows(budget) if row["key"].startswith(("n:", "w:passkey"))] == []
+    handle = handle_of(await lite.start(anna.email))
+    await prove_each(lite, handle, ("passkey", await asserted(lite, handle, key)))
+
+
+async def test_erasing_whoever_was_typed_erases_what_was_typed(the: The) -> None:
+    _, key = await with_passkey(the)
+    bert = await the.person("bert@example.com")
+    await given(the, key, email=bert.email)
+    [row] = await refusals(the)
+    assert "bert@example.com" in row["personal"]
+    assert (await the.http.delete("/api/v1/me", headers=bert.auth)).status_code == 204
+    await jobs.tidy(the.gate.services)
+    [row] = await refusals(the)
+    assert (row["personal"], row["personal_salt"]) == (None, None)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.examples import session_rbac, two_factor
+from tests.examples import passkey_audit, session_rbac, two_factor
 from tests.servers import Postgres
 
 
@@ -40,4 +40,11 @@ def shared_rbac() -> Iterator[session_rbac.Template]:
 def mailed() -> Iterator[two_factor.Service]:
     """Example 3 for all tests of a module, which may turn its clock: each has people of its own."""
     with two_factor.service() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[passkey_audit.Service]:
+    """Example 4 for all tests of a module, which may turn its clock: each has people of its own."""
+    with passkey_audit.service() as made:
         yield made

@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from passgate.settings import LimitSettings, MetricsSettings
+from passgate.settings import HashSettings, LimitSettings, MetricsSettings
 from passgate.testing import CHEAP, Clock, Gate, Mailbox
 from tests.authenticator import Authenticator
 from tests.examples.programs import client_of, module
@@ -31,6 +31,7 @@ from tests.kit import bearer
 
 ADMIN = "admin@example.com"
 NOBODY = "00000000-0000-7000-8000-000000000000"
+HERE = "127.0.0.1"
 FAR_AWAY = ("203.0.113.9", 50000)
 """A client that is not on this machine: for it, limits are those of production."""
 ROOT_SECRET = "r4" * 8 + "Kq7Wz0" * 6
@@ -38,6 +39,15 @@ ROUTES = (
     *("POST /register/begin", "POST /register/complete", "POST /login/begin", "POST /login/complete"),
     *("GET /users/{user_id}", "POST /admin/users/{user_id}/promote", "POST /users", "POST /login"),
 )
+COLUMNS = {
+    "users": ("id", "first_name", "last_name", "email", "date_of_birth", "job_title", "role", "created_at"),
+    "webauthn_credentials": ("id", "user_id", "credential_id", "public_key", "sign_count", "created_at"),
+    "audit_logs": (
+        *("id", "event_type", "user_email", "user_id", "ip_address", "user_agent"),
+        *("success", "details", "created_at"),
+    ),
+}
+"""Of the service's README."""
 FIELDS = ("first_name", "last_name", "email", "date_of_birth", "job_title")
 
 
@@ -74,6 +84,7 @@ def production(**given: Any) -> tuple[Any, Gate]:
     found = variables(**{**about, **given})
     more = {
         "environment": "production",
+        "hash": HashSettings(),
         "mail": found.settings().mail.model_copy(update={"url": "smtp://127.0.0.1:1", "per_hour": 100_000}),
         "limit": LimitSettings(starts=100_000, stranger_mails=100_000),
         "metrics": MetricsSettings(token=SecretStr("m3trics-t0ken-of-the-tests")),
@@ -228,3 +239,39 @@ def service(gate: Gate | None = None, found: Any = None, client: Any = None, **g
     gate = gate or new_gate(found)
     with client_of(program(gate, found), gate, **({"client": client} if client else {})) as http:
         yield Service(gate, http, found)
+
+
+# -- from several addresses -------------------------------------------------------------------------
+
+
+@dataclass
+class From:
+    """The program, asked from the address that `at` says."""
+
+    app: Any
+    at: list[str] = field(default_factory=lambda: [HERE])
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "client": (self.at[-1], 50000)}
+        await self.app(scope, receive, send)
+
+
+@dataclass
+class Moving(Service):
+    places: From = field(kw_only=True)
+
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        self.places.at.append(place)
+        yield
+        self.places.at.pop()
+
+
+@contextmanager
+def moving(place: str = HERE) -> Iterator[Moving]:
+    found = variables()
+    gate = new_gate(found)
+    places = From(program(gate, found), [place])
+    with client_of(places, gate) as http:
+        yield Moving(gate, http, found, places=places)

@@ -1,7 +1,7 @@
 """The page of example 4 in a real browser with virtual authenticators: registering, the profile, the countdown, what it
-stores, what it says when something is refused or cancelled; by keyboard alone; axe in light and dark, wide and narrow.
+stores; by keyboard alone; axe in light and dark, wide and narrow.
 
-Not here: what the endpoints decide.
+Not here: what is cancelled or refused (test_passkey_audit_refused), and what the endpoints decide.
 """
 
 from __future__ import annotations
@@ -9,148 +9,18 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.async_api import expect
 
 from tests.browser.conftest import chromium
-from tests.browser.device import Device, Pocket
 from tests.browser.test_access import OPTIONS, PICTURES
-from tests.examples.passkey_stub import stub
+from tests.examples.passkey_page import KEYS, NARROW, PERSON, WIDE, Open, Somebody, browse, passkey_audit
 
-__all__ = ["chromium"]
+__all__ = ["browse", "chromium", "passkey_audit"]
 pytestmark = pytest.mark.browser
-
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-WITHIN = 10_000
-KEYS = ["webauthn_jwt", "webauthn_user_data", "webauthn_user_id"]
-PERSON = {"first_name": "Jané", "last_name": "Doe", "date_of_birth": "1990-01-15", "job_title": "Software Engineer"}
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def passkey_audit() -> Iterator[str]:
-    """The address of the program."""
-    with stub() as address:
-        yield address
-
-
-@dataclass
-class Somebody:
-    """One browser with one page and one device."""
-
-    page: Page
-    phone: Device
-    origin: str
-    email: str = field(default_factory=lambda: f"jane{next(_numbers)}-{time.time_ns()}@example.com")
-    asked: list[str] = field(default_factory=list)
-    printed: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    async def open(self) -> None:
-        await self.page.goto(self.origin + "/")
-
-    async def at(self, name: str, code: str = "") -> None:
-        """Wait until the page shows this: register, login or profile; and the code of the notice there."""
-        await expect(self.page.locator("main")).to_have_attribute("data-page", name)
-        notice = self.page.locator(f"#notice-{name}")
-        await expect(notice).to_have_attribute("data-code", code) if code else await expect(notice).to_be_hidden()
-
-    async def fill(self, **given: str) -> None:
-        for name, text in {**PERSON, "email": self.email, **given}.items():
-            await self.page.fill(f"#register [name={name}]", text)
-
-    async def press(self, place: str) -> None:
-        await self.page.click(f"#{place} button.main")
-
-    async def register(self, **given: str) -> None:
-        await self.fill(**given)
-        await self.press("register")
-
-    async def log_in(self, email: str | None = None) -> None:
-        await self.page.fill("#login_email", email or self.email)
-        await self.press("login")
-
-    async def be_logged_in(self) -> None:
-        await self.open()
-        await self.register()
-        await self.at("profile")
-
-    async def stored(self) -> dict[str, str]:
-        found: dict[str, str] = await self.page.evaluate("({...sessionStorage})")
-        return found
-
-    def field(self, name: str) -> Locator:
-        return self.page.locator(f".facts [data-field={name}]")
-
-    async def focused(self) -> str:
-        """The id of what has the focus; or its class, or its tag."""
-        found: str = await self.page.evaluate(
-            "(({id, className, localName}) => id || className || localName)(document.activeElement)"
-        )
-        return found
-
-    async def answers(self, path: str, status: int, detail: Any = "No", **headers: str) -> None:
-        """What the program answers from now on."""
-
-        async def answer(route: Route) -> None:
-            fields = {"content-type": "application/json", **headers}
-            await route.fulfill(status=status, body=json.dumps({"detail": detail}), headers=fields)
-
-        await self.page.route(f"**{path}", answer)
-
-    async def tab_to(self, wanted: str) -> None:
-        """Press Tab until the element matches. Every one on the way must show a ring."""
-        for _ in range(30):
-            await self.page.keyboard.press("Tab")
-            here = await self.page.evaluate(
-                """(wanted) => { const it = document.activeElement, style = getComputedStyle(it); return {
-                     matches: it.matches(wanted), html: it.outerHTML.slice(0, 99), tag: it.localName,
-                     ring: style.outlineStyle != "none" } }""",
-                wanted,
-            )
-            if here["tag"] == "body":
-                continue
-            assert here["ring"], here
-            if here["matches"]:
-                return
-        raise AssertionError(f"no way to {wanted} by Tab")
-
-
-Open = Callable[..., Awaitable[Somebody]]
-
-
-@pytest.fixture
-async def browse(passkey_audit: str, chromium: Browser) -> AsyncIterator[Open]:
-    """Opens a browser. None may ask another site for anything, or complain (also of its content security policy)."""
-    people: list[tuple[Somebody, BrowserContext]] = []
-
-    async def opened(*, transport: str = "internal", script: str = "", **given: Any) -> Somebody:
-        context = await chromium.new_context(**{"viewport": WIDE, "reduced_motion": "reduce", **given})
-        context.set_default_timeout(WITHIN)
-        page = await context.new_page()
-        if script:
-            await page.add_init_script(script)
-        made = Somebody(page, await Pocket(page).device(transport=transport), passkey_audit)
-        context.on("request", lambda request: made.asked.append(request.url))
-        context.on("weberror", lambda error: made.complaints.append(str(error.error)))
-        context.on(
-            "console",
-            lambda message: (made.printed if message.type == "info" else made.complaints).append(message.text),
-        )
-        people.append((made, context))
-        return made
-
-    yield opened
-    for one, context in people:
-        await context.close()
-        assert [url for url in one.asked if not url.startswith(f"{passkey_audit}/")] == []
-        assert [text for text in one.complaints if "Failed to load resource" not in text] == []
 
 
 # -- in and out ------------------------------------------------------------------------------------
@@ -316,168 +186,6 @@ async def test_the_profile_when_the_service_is_away(browse: Open) -> None:
     await expect(jane.field("job_title")).to_have_text(PERSON["job_title"])
 
 
-# -- cancelled -------------------------------------------------------------------------------------
-
-
-async def test_not_unlocked(browse: Open) -> None:
-    jane = await browse()
-    await jane.phone.verify(does=False)
-    await jane.open()
-    await jane.register()
-    await jane.at("register", "cancelled")
-    assert await jane.stored() == {}
-    assert await jane.focused() == "main"
-    await jane.phone.verify(does=True)
-    await jane.press("register")
-    await jane.at("profile")
-
-
-@pytest.mark.parametrize("by", ["button", "Escape"])
-async def test_cancelled(browse: Open, by: str) -> None:
-    """The overlay says what is waited for, has the focus, and can be closed."""
-    jane = await browse()
-    await jane.be_logged_in()
-    await jane.page.click("#logout")
-    await jane.phone.present(is_there=False)
-    await jane.press("login")
-    overlay = jane.page.locator("#overlay")
-    await expect(overlay.locator("[role=status]")).to_be_visible()
-    assert await jane.focused() == "cancel"
-    await jane.page.click("#cancel") if by == "button" else await jane.page.keyboard.press(by)
-    await jane.at("login", "cancelled")
-    await expect(overlay).to_be_hidden()
-    assert await jane.focused() == "main"
-    await jane.phone.present(is_there=True)
-    await jane.press("login")
-    await jane.at("profile")
-
-
-async def test_the_second_ceremony_cancelled(browse: Open) -> None:
-    """The account is there: the page leads to its login."""
-    jane = await browse()
-
-    async def lock(route: Route) -> None:
-        await jane.phone.verify(does=False)
-        await route.continue_()
-
-    await jane.page.route("**/login/begin", lock)
-    await jane.open()
-    await jane.register()
-    await jane.at("login", "registered")
-    assert await jane.page.input_value("#login_email") == jane.email
-    assert await jane.page.input_value("#first_name") == "", "the form starts anew"
-    assert await jane.stored() == {}
-    await jane.page.unroute_all()
-    await jane.phone.verify(does=True)
-    await jane.press("login")
-    await jane.at("profile")
-
-
-# -- refused ---------------------------------------------------------------------------------------
-
-
-async def test_an_address_that_is_taken(browse: Open) -> None:
-    jane, other = await browse(), await browse()
-    await jane.be_logged_in()
-    await other.open()
-    await other.register(email=jane.email)
-    await other.at("register", "registration_refused")
-    assert await other.page.input_value("#first_name") == PERSON["first_name"], "what was typed stays"
-    await other.page.click("#notice-register button")
-    await other.at("login")
-    assert await other.page.input_value("#login_email") == jane.email
-
-
-async def test_a_passkey_of_somebody_else(browse: Open) -> None:
-    jane = await browse()
-    await jane.be_logged_in()
-    await jane.page.click("#logout")
-    await jane.log_in(f"not-{jane.email}")
-    await jane.at("login", "login_refused")
-    assert await jane.stored() == {}
-
-
-async def test_what_is_missing(browse: Open) -> None:
-    """Said at each field, the first with the focus, before anything is sent; gone once one types."""
-    jane = await browse()
-    await jane.open()
-    await jane.register(first_name=" ", job_title="", date_of_birth="2999-01-01")
-    await jane.at("register")
-    wrong = jane.page.locator("[aria-invalid=true]")
-    assert [await one.get_attribute("name") for one in await wrong.all()] == [
-        *("first_name", "date_of_birth", "job_title"),
-    ]
-    assert await jane.focused() == "first_name"
-    for one in await wrong.all():
-        await expect(jane.page.locator(f"#{await one.get_attribute('aria-describedby')}")).not_to_be_empty()
-    assert not any("begin" in url for url in jane.asked)
-    await jane.page.keyboard.type("Jane")
-    await expect(wrong).to_have_count(2)
-
-
-async def test_a_field_that_the_program_refuses(browse: Open) -> None:
-    jane = await browse()
-    await jane.open()
-    await jane.register(email="jane@example")
-    await jane.at("register", "invalid")
-    await expect(jane.page.locator("#email")).to_have_attribute("aria-invalid", "true")
-    await expect(jane.page.locator("#wrong-email")).not_to_be_empty()
-    assert await jane.focused() == "email"
-    await jane.register()
-    await jane.at("profile")
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "headers"),
-    [
-        (429, "throttled", {"retry-after": "420"}),
-        (429, "throttled", {}),
-        (503, "unavailable", {"retry-after": "7"}),
-        (500, "fault", {}),
-        (422, "fault", {}),
-        (401, "login_refused", {}),
-    ],
-)
-async def test_what_else_the_program_refuses(browse: Open, status: int, code: str, headers: dict[str, str]) -> None:
-    """Said beside the form, and for a while as a toast. The button is described by it."""
-    jane = await browse()
-    await jane.page.clock.install(time=time.time())
-    await jane.open()
-    await jane.page.click("#tab-login")
-    await jane.answers("/login/begin", status, **headers)
-    await jane.log_in()
-    await jane.at("login", code)
-    text = await jane.page.locator("#notice-login").inner_text()
-    if headers:
-        assert {"420": "7 ", "7": "7 "}[headers["retry-after"]] in text
-    await expect(jane.page.locator("#toast-bad")).to_have_text(text)
-    assert await jane.page.get_attribute("#login button.main", "aria-describedby") == "notice-login"
-    await jane.page.clock.run_for(6000)
-    await expect(jane.page.locator("#toast-bad")).to_be_empty()
-    await jane.at("login", code)
-    jane.complaints.clear()  # a fault is printed
-
-
-async def test_no_line(browse: Open) -> None:
-    jane = await browse()
-    await jane.open()
-    await jane.page.route("**/register/begin", lambda route: route.abort())
-    await jane.register()
-    await jane.at("register", "offline")
-    await jane.page.unroute_all()
-    await jane.press("register")
-    await jane.at("profile")
-
-
-async def test_text_is_only_text(browse: Open) -> None:
-    jane = await browse()
-    await jane.open()
-    await jane.register(first_name="<img src=x onerror=alert(1)>", last_name='"><b>')
-    await jane.at("profile")
-    await expect(jane.field("first_name")).to_have_text("<img src=x onerror=alert(1)>")
-    await expect(jane.field("last_name")).to_have_text('"><b>')
-
-
 # -- for everybody ---------------------------------------------------------------------------------
 
 
@@ -526,62 +234,59 @@ async def test_without_scripts(browse: Open) -> None:
         await jane.page.screenshot(path=Path(PICTURES) / "passkey-no-scripts.png", full_page=True)
 
 
-async def test_axe_finds_nothing(browse: Open) -> None:
-    """Each state, in light and dark, wide and at 360 pixels, where nothing overflows sideways."""
+async def no_violation(jane: Somebody, state: str) -> None:
+    """In light and dark, wide and at 360 pixels, where nothing overflows sideways."""
+    await jane.page.evaluate(AXE_SCRIPT)
+    for size, colours in itertools.product((WIDE, NARROW), ("light", "dark")):
+        await jane.page.set_viewport_size(size)  # type: ignore[arg-type]
+        await jane.page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
+        seen = f"passkey-{state}-{size['width']}-{colours}"
+        if PICTURES:
+            await jane.page.screenshot(path=Path(PICTURES) / f"{seen}.png", full_page=True)
+        violations = await jane.page.evaluate("async (options) => (await axe.run(options)).violations", OPTIONS)
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == [], seen
+        assert await jane.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
+
+
+async def test_axe_finds_nothing_where_one_registers_and_logs_in(browse: Open) -> None:
     jane = await browse(transport="usb")
-    views = [(size, colours) for size in (WIDE, NARROW) for colours in ("light", "dark")]
-
-    async def check(state: str) -> None:
-        await jane.page.evaluate(AXE_SCRIPT)
-        for size, colours in views:
-            await jane.page.set_viewport_size(size)  # type: ignore[arg-type]
-            await jane.page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
-            seen = f"passkey-{state}-{size['width']}-{colours}"
-            if PICTURES:
-                await jane.page.screenshot(path=Path(PICTURES) / f"{seen}.png", full_page=True)
-            violations = await jane.page.evaluate("async (options) => (await axe.run(options)).violations", OPTIONS)
-            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == [], seen
-            assert await jane.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, seen
-
-    await jane.page.clock.install(time=time.time())
     await jane.open()
-    await check("register")
+    await no_violation(jane, "register")
     await jane.press("register")
-    await check("register-invalid")
-    await jane.page.clock.run_for(6000)
+    await no_violation(jane, "register-invalid")
     await jane.phone.present(is_there=False)
     await jane.register()
     await expect(jane.page.locator("#overlay")).to_be_visible()
-    await check("overlay")
+    await no_violation(jane, "overlay")
     await jane.page.click("#cancel")
     await jane.at("register", "cancelled")
-    await check("register-cancelled")
+    await no_violation(jane, "register-cancelled")
     await jane.answers("/register/begin", 400)
     await jane.press("register")
     await jane.at("register", "registration_refused")
-    await check("register-refused")
+    await no_violation(jane, "register-refused")
     await jane.page.unroute_all()
     await jane.phone.present(is_there=True)
+    await jane.answers("/login/begin", 429, **{"retry-after": "420"})
     await jane.press("register")
-    await jane.at("profile")
-    await check("profile")
-    await jane.page.clock.run_for(6000)
-    await check("profile-later")
+    await jane.at("login", "registered")
+    await no_violation(jane, "login-registered")
+    await jane.press("login")
+    await jane.at("login", "throttled")
+    await no_violation(jane, "login-throttled")
+
+
+async def test_axe_finds_nothing_on_the_profile(browse: Open) -> None:
+    jane = await browse()
+    await jane.page.clock.install(time=time.time())
+    await jane.be_logged_in()
+    await no_violation(jane, "profile")
     await jane.page.clock.fast_forward("55:30")
-    await check("profile-urgent")
+    await no_violation(jane, "profile-urgent")
     await jane.answers("/users/*", 503)
     await jane.page.reload()
     await jane.at("profile", "unavailable")
-    await check("profile-unavailable")
+    await no_violation(jane, "profile-unavailable")
     await jane.page.clock.fast_forward("05:00")
     await jane.at("login", "session_ended")
-    await check("login-session-ended")
-    await jane.answers("/login/begin", 429, **{"retry-after": "420"})
-    await jane.press("login")
-    await jane.at("login", "throttled")
-    await check("login-throttled")
-    await jane.page.unroute_all()
-    await jane.phone.verify(does=False)
-    await jane.press("login")
-    await jane.at("login", "cancelled")
-    await check("login-cancelled")
+    await no_violation(jane, "login-session-ended")

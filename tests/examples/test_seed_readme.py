@@ -86,11 +86,12 @@ PAGES = {
         ("JWT_SECRET", "JWT_ALGORITHM", "JWT_EXPIRATION_MINUTES", "RP_ID", "RP_NAME", "ORIGIN"),
         frozenset(
             {
-                *("python", "update-users", "role", "hs256", "issuer", "public-key", "taken", "unknown", "agent"),
-                *("nobody", "missing", "platform", "strict", "cors", "reset"),
+                *("views", "public-key", "role", "stateful", "algorithm", "issuer", "taken", "created", "unknown"),
+                *("claimed", "limits", "platform", "strict", "times", "agent", "forwarded", "nobody", "log"),
+                *("variables", "cors", "reset", "python", "code"),
             }
         ),
-        frozenset({"docker"}),
+        frozenset({"update-users"}),
         "5b",
     ),
 }

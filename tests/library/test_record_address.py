@@ -156,7 +156,7 @@ async def test_what_is_refused(database_url: str | None) -> None:
         assert await rows(gate) == []
 
 
-async def test_a_budget_comes_before_the_look_up(database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_budget_comes_before_the_search(database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is the one that events of strangers have, whatever was typed."""
     monkeypatch.setattr(budgets, "EVENTS_OF_STRANGERS", 3)
     monkeypatch.setattr(budgets, "HERE", 1)
@@ -164,11 +164,11 @@ async def test_a_budget_comes_before_the_look_up(database_url: str | None, monke
         await added(gate, BEN)
         looked, by_key = list[str](), people.by_key
 
-        async def noted(db: Any, tenant_id: str, email_key: str) -> Any:
+        async def watched(db: Any, tenant_id: str, email_key: str) -> Any:
             looked.append(email_key)
             return await by_key(db, tenant_id, email_key)
 
-        monkeypatch.setattr(people, "by_key", noted)
+        monkeypatch.setattr(people, "by_key", watched)
         emails = (BEN, "a@example.com", "b@example.com", BEN, "c@example.com")
         answers = [(await http.get("/login", params={"email": email})).status_code for email in emails]
         assert answers == [200, 200, 200, 429, 429]

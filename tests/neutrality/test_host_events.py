@@ -43,7 +43,7 @@ async def folk(tmp_path: Path, database_url: str | None) -> AsyncIterator[Folk]:
         yield made
 
 
-async def recorded(folk: Folk, email: str, actor: Actor | None = None) -> Work:
+async def work_of(folk: Folk, email: str, actor: Actor | None = None) -> Work:
     ctx = folk.acting(actor) if actor else folk.ctx
     ctx = replace(ctx, services=replace(ctx.services, events={"invoice:viewed": "An invoice"}))
     with watched(folk.the) as work:
@@ -54,8 +54,8 @@ async def recorded(folk: Folk, email: str, actor: Actor | None = None) -> Work:
 @pytest.mark.parametrize("acts", ["stranger", "person"])
 async def test_whoever_it_is(folk: Folk, acts: str) -> None:
     actor = await folk.create("acts@example.com") if acts == "person" else None
-    await recorded(folk, "first@example.com", actor)  # so that the budget has a row
-    seen = {kind: await recorded(folk, address(kind), actor) for kind in KINDS}
+    await work_of(folk, "first@example.com", actor)  # so that the budget has a row
+    seen = {kind: await work_of(folk, address(kind), actor) for kind in KINDS}
     for kind, work in seen.items():
         assert work == seen["unknown"], kind
     assert seen["unknown"].rows["audit_event"] == 1

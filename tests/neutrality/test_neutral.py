@@ -205,6 +205,22 @@ async def by_passkey(population: Population, named: str | dict[str, str]) -> See
     return seen
 
 
+async def without_a_handle(population: Population, named: str | dict[str, str]) -> Seen:
+    """The same where the challenge alone says which sign-in it is: a wrong answer, and the same again."""
+    device, seen = Authenticator(), Seen()
+    device.create(CREATION, OURS)
+    handle = handle_of(await population.the.start(**_named(named)))
+    options = (await population.the.challenge(handle, "passkey")).json()["challenge"]
+    answer = device.get(options, OURS)
+    email = named if isinstance(named, str) else None
+    for code in ("proof_refused", "handle_invalid"):
+        with watched(population.the) as work:
+            answered = await population.the.complete(answer, email)
+        seen.append((outcome(answered), work))
+        assert code_of(answered) == code
+    return seen
+
+
 CREATION: dict[str, Any] = {
     "rp": {"id": "localhost"},
     "user": {"id": "AAAAAAAAAAAAAAAAAAAAAA"},
@@ -213,7 +229,7 @@ CREATION: dict[str, Any] = {
 }
 """Made-up creation options, so that a device gets a passkey that no server knows."""
 
-WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering, by_passkey)
+WAYS = (signing_in, signing_up, signing_up_without_a_password, recovering, by_passkey, without_a_handle)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -306,6 +322,10 @@ async def by_username_and_passkey(population: Population, email: str) -> Seen:
     return await by_passkey(population, {"username": population.username(email)})
 
 
+async def by_username_without_a_handle(population: Population, email: str) -> Seen:
+    return await without_a_handle(population, {"username": population.username(email)})
+
+
 async def by_username_and_mail(population: Population, email: str) -> Seen:
     return await _mailed(population, lambda: population.the.start(username=population.username(email)))
 
@@ -314,7 +334,9 @@ async def by_address_and_mail(population: Population, email: str) -> Seen:
     return await _mailed(population, lambda: population.the.start(email))
 
 
-@pytest.mark.parametrize("way", [by_username, by_username_and_passkey, by_username_and_mail])
+@pytest.mark.parametrize(
+    "way", [by_username, by_username_and_passkey, by_username_without_a_handle, by_username_and_mail]
+)
 async def test_whoever_it_is_by_username(
     population: Population, way: Callable[[Population, str], Awaitable[Seen]]
 ) -> None:

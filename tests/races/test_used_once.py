@@ -13,14 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import select
 
 from passgate.app import Passgate
-from passgate.core import address, recovery, signin, starts
+from passgate.core import address, by_challenge, recovery, signin, starts
 from passgate.core.ctx import Ctx
+from passgate.core.factors import passkey
 from passgate.core.factors.totp import PERIOD, code_at
 from passgate.errors import Refusal
 from passgate.store.tables import audit_event, credential, person, session
@@ -132,6 +134,58 @@ async def test_a_passkeys_answer(pair: Deployment) -> None:
     assert await events(pair, anna.email, "signin:passkey:counter_back") == 0
 
 
+async def test_an_answer_without_a_handle(pair: Deployment) -> None:
+    """Begun on one process and completed on both, while others begin with the same address and with another: nobody
+    overwrites it, and nobody but the one who proves it gets a session."""
+    anna, key = await pair.a.person(pair.address()), Authenticator(counter=3, step=1)
+    await add_passkey(pair.a, anna, key)
+    handle = handle_of(await pair.a.start(anna.email))
+    answer = key.get(await challenged(pair.a, handle, "passkey"), pair.a.gate.settings.url)
+    begins = [beginning(face, email) for face in pair.faces for email in (anna.email, pair.address())]
+    tries = (face.complete(answer, anna.email) for face in pair.each(MANY))
+    answers = await together(*begins, *tries)
+    assert all(one.status_code == 200 for one in answers[: len(begins)])
+    once(answers[len(begins) :], 201)
+    assert await events(pair, anna.email, "signin:completed") == 1
+    assert await events(pair, anna.email, "signin:passkey:proved") == 1
+    assert await events(pair, anna.email, "signin:passkey:counter_back") == 0
+    [done] = [one for one in answers if one.status_code == 201]
+    assert (await pair.b.session(done.json()["token"])).status_code == 200
+    assert Outcomes.of([await pair.b.complete(answer), await pair.a.finish(handle)]) == {"handle_invalid": 2}
+
+
+async def beginning(face: Face, email: str) -> httpx2.Response:
+    """The challenge of another sign-in."""
+    return await face.challenge(handle_of(await face.start(email)), "passkey")
+
+
+async def test_a_sign_up_without_a_handle(pair: Deployment) -> None:
+    email, key = pair.address(), Authenticator()
+    handle = handle_of(await pair.a.signup(email, None))
+    assert (await pair.a.prove(handle, "email_code", await pair.a.code(email))).status_code == 200
+    answer = key.create(await challenged(pair.b, handle, "passkey"), pair.a.gate.settings.url)
+    once(await together(*(face.complete(answer, email) for face in pair.each(MANY))), 201)
+    assert await of_kind(pair, email, "passkey") == 1
+    assert await events(pair, email, "signup:completed") == 1
+
+
+async def test_an_answer_by_the_handle_and_without_it(pair: Deployment) -> None:
+    """Whoever proves it goes on: by the handle to a finish of its own, without it to the session at once."""
+    anna, key = await pair.a.person(pair.address()), Authenticator()
+    await add_passkey(pair.a, anna, key)
+    handle = handle_of(await pair.a.start())
+    answer = key.get(await challenged(pair.a, handle, "passkey"), pair.a.gate.settings.url)
+    tries = [
+        face.complete(answer) if number % 4 < 2 else prove(face, handle, "passkey", answer)
+        for number, face in enumerate(pair.each(20))
+    ]
+    answers = await together(*tries)
+    proved = [one for one in answers if one.status_code in (200, 201)]
+    assert len(proved) == 1, Outcomes.of(answers)
+    assert set(Outcomes.of(answers)) <= {"200", "201", *REFUSED}
+    assert await events(pair, anna.email, "signin:completed") == (proved[0].status_code == 201)
+
+
 async def test_a_new_passkey(pair: Deployment) -> None:
     anna = await pair.a.person(pair.address())
     answer = Authenticator().create(await offered_passkey(pair.a, anna), pair.a.gate.settings.url)
@@ -223,6 +277,31 @@ async def two_gates(tmp_path: Path, database_url: str | None) -> AsyncIterator[T
         await make_quick(gate)
     async with one.running(work=False), two.running(work=False), client_for(one) as http:
         yield Twins(The(one, clock, http), [Ctx(gate.services, HERE) for gate in (one, two)])
+
+
+async def test_an_answer_as_its_challenge_expires(twins: Twins) -> None:
+    """Fifty at the very moment: none or one completes, and a microsecond later none does."""
+    folk, key = Folk(twins.the), Authenticator()
+    actor = await folk.create()
+    await folk.add_passkey(actor, key)
+    for late in (False, True):
+        begun = await starts.sign_in(folk.ctx, await folk.email(actor), None)
+        asked = await signin.challenge(folk.ctx, begun.handle, "passkey")
+        answer = key.get(asked, twins.the.gate.settings.url)
+        before = len(await twins.the.rows(session))
+        twins.the.clock.forward(passkey.LIFE)
+        if not late:
+            twins.the.clock.now -= 200
+
+        async def use(ctx: Ctx, number: int, answer: Any = answer) -> None:
+            twins.the.clock.now += 10 if number % 5 == 0 else 0
+            await by_challenge.complete(ctx, answer, carrier="bearer")
+
+        outcomes = await twins.at_once(use)
+        opened = len(await twins.the.rows(session)) - before
+        assert set(outcomes) <= {"done", *REFUSED}, outcomes
+        assert outcomes["done"] == opened
+        assert opened <= (0 if late else 1)
 
 
 async def link_for(twins: Twins, email: str) -> str:

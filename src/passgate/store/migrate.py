@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
+from passgate.errors import Conflict
 from passgate.store.schema import Schema
 from passgate.store.unit import Store
 
@@ -32,16 +36,28 @@ async def is_behind(store: Store, *, serving: bool = False) -> bool:
 
 
 async def upgrade(store: Store, *, lock: Path) -> bool:
-    """True if an upgrade ran. Processes that start concurrently take turns by locking the file `lock`."""
+    """True if an upgrade ran. Processes that start concurrently take turns by locking the file `lock`. Raises Conflict
+    if something of a host's own is in the way."""
     with lock.open("a") as lock_file:
         await asyncio.to_thread(fcntl.flock, lock_file, fcntl.LOCK_EX)
         if not await is_behind(store):
             return False
-        async with store.write() as db:
-            if db.is_postgres:  # other machines may start at the same time
-                await db.value(text("SELECT pg_advisory_xact_lock(7241958263)"))
-            await db.run(lambda connection: _run(store.schema, connection))
+        try:
+            async with store.write() as db:
+                if db.is_postgres:  # other machines may start at the same time
+                    await db.value(text("SELECT pg_advisory_xact_lock(7241958263)"))
+                await db.run(lambda connection: _run(store.schema, connection))
+        except DBAPIError as refused:
+            if getattr(refused.orig, "sqlstate", None) in _NEEDED:
+                raise Conflict(
+                    "A view of yours needs what the upgrade changes: drop it, and make it again after."
+                ) from refused
+            raise
         return True
+
+
+_NEEDED = {"2BP01", "0A000"}
+"""PostgreSQL's states if a view has a column that is to be dropped, or to get another type."""
 
 
 def config(schema: Schema, **attributes: Any) -> Any:
@@ -56,4 +72,27 @@ def config(schema: Schema, **attributes: Any) -> Any:
 def _run(schema: Schema, connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415
 
-    command.upgrade(config(schema, connection=connection), "head")
+    with _views_put_aside(connection):
+        command.upgrade(config(schema, connection=connection), "head")
+
+
+@contextmanager
+def _views_put_aside(connection: Connection) -> Iterator[None]:
+    """Views and triggers in the same file are a host's own: we have none. SQLite refuses to rename a table or a column
+    while one of them names something that is gone, if only until a table is rebuilt; so they are dropped before and
+    made again word for word after, in the same transaction. A view may be created over what no longer exists: it then
+    fails where it is read. (PostgreSQL changes what views don't use, and refuses the rest.)"""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    found = connection.execute(_VIEWS).all()
+    for kind, name, _ in reversed(found):
+        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+        connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quoted}")
+    yield
+    for _, _, made_by in found:
+        connection.exec_driver_sql(made_by)
+
+
+_VIEWS = text("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC, rowid")
+"""Views first: a trigger may belong to one."""
