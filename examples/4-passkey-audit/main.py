@@ -4,6 +4,7 @@ Not here: the program itself (program.py).
 """
 
 import audit
+import lock
 import shapes
 from program import program
 from variables import Variables
@@ -11,6 +12,7 @@ from variables import Variables
 from passgate import Passgate
 
 variables = Variables.load()
+in_use = lock.hold()  # before anything opens app.db
 gate = Passgate(variables.settings(), profile=shapes.Profile, claims=shapes.claims, events=audit.EVENTS)
 audit.to_file(gate)
 app = program(gate, variables)

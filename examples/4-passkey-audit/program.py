@@ -36,8 +36,8 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await variables.prepare(gate)
-        async with database.in_use(gate):
-            yield
+        await database.make_views(gate)
+        yield
 
     async def refused(request: Request, wrong: Exception) -> Response:
         """Bearer tokens that are refused are events, and cost what events cost."""

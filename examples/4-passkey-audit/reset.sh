@@ -5,11 +5,16 @@ cd "$(dirname "$0")"
 PORT="${PORT:-8000}"
 PATH="$PATH:$(cd ../.. && pwd)/.venv/bin"
 
-if [ -s app.pid ] && ps -p "$(cat app.pid)" -o args= | grep -q "[m]ain:app"; then
+FOLDER="$(pwd)"
+
+# Its process, unless another one has the same number by now.
+is_running() { [ -s app.pid ] && ps -ww -p "$(cat app.pid)" -o args= | grep -qF -- "main:app --app-dir $FOLDER --port"; }
+
+if is_running; then
   kill "$(cat app.pid)"
-  while ps -p "$(cat app.pid)" >/dev/null; do sleep 0.1; done
+  while is_running; do sleep 0.1; done
 fi
 python3 reset_db.py
 echo "$$" > app.pid
 export PASSGATE_PORT="$PORT"
-exec uvicorn main:app --port "$PORT"
+exec uvicorn main:app --app-dir "$FOLDER" --port "$PORT"

@@ -4,16 +4,13 @@ Not here: the keys in .passgate/, which a new database goes on with.
 """
 
 import sys
-from pathlib import Path
 
-from lock import held
-
-HERE = Path(__file__).resolve().parent
+from lock import HERE, hold
 
 
 def main() -> int:
     try:
-        with held(HERE, alone=True):
+        with hold(alone=True):
             for name in ("app.db", "app.db-wal", "app.db-shm", "app.log"):
                 HERE.joinpath(name).unlink(missing_ok=True)
     except BlockingIOError:

@@ -3,6 +3,7 @@
 Not here: routes.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -10,11 +11,18 @@ from uuid import UUID
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PastDatetime
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PastDatetime
 from starlette.exceptions import HTTPException
 
 from passgate import User as Person
 from passgate import errors
+
+
+def _is_written(given: object) -> object:
+    """Not a number, which would be seconds since 1970."""
+    if not re.match(r"\d{4}-\d\d-\d\d", str(given)):
+        raise ValueError("must be a date")
+    return given
 
 
 def _in_utc(given: datetime) -> datetime:
@@ -25,8 +33,9 @@ def _in_utc(given: datetime) -> datetime:
         raise ValueError("must be a date") from None
 
 
-Text = Annotated[str, Field(min_length=1, max_length=100)]
-Birth = Annotated[PastDatetime, AfterValidator(_in_utc)]
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\p{Cc}]*$")]
+"""Without control characters."""
+Birth = Annotated[PastDatetime, BeforeValidator(_is_written), AfterValidator(_in_utc)]
 Email = Annotated[str, Field(min_length=3, max_length=320)]
 
 

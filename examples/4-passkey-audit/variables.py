@@ -81,12 +81,16 @@ class Variables(BaseSettings):
         """Raises UnsafeSettings, which names every variable that is refused."""
         names: Any = {name.lower(): (str | None, None) for name in REFUSED}
         there = create_model("Refused", __base__=_Refused, **names)().model_dump(exclude_none=True)
-        reasons = [(f"OTHER_{name.upper()}", f"{name.upper()}: {REFUSED[name.upper()]}.") for name in there]
+        reasons = []
         try:
             found = cls()
         except ValidationError as wrong:
             named = {str(one["loc"][0]).upper(): one["msg"] for one in wrong.errors(include_input=False)}
-            reasons += [(f"VALUE_{name}", f"{name}: {text}.") for name, text in named.items()]
+            reasons = [(f"VALUE_{name}", f"{name}: {text}.") for name, text in named.items()]
+        else:
+            if there.get("passgate_public_url") == found.origin:  # as `passgate` wants it in production
+                there.pop("passgate_public_url", None)
+        reasons += [(f"OTHER_{name.upper()}", f"{name.upper()}: {REFUSED[name.upper()]}.") for name in there]
         if reasons:
             raise errors.UnsafeSettings(reasons)
         return found

@@ -14,6 +14,7 @@ from tests.authenticator import Authenticator
 from tests.examples.passkey_audit import FIELDS, Service, about
 
 SECRET = "a word that no answer repeats"
+NO_DATES: list[Any] = [7, 7.5, "7", True, [], {}]
 BODIES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown member": ({"is_admin": SECRET}, "is_admin"),
     "a role": ({"role": "admin"}, "role"),
@@ -26,6 +27,8 @@ BODIES: dict[str, tuple[dict[str, Any], str]] = {
     **{f"a number for {name}": ({name: 12345678}, name) for name in ("first_name", "last_name", "job_title")},
     **{f"a long {name}": ({name: SECRET * 5}, name) for name in ("first_name", "last_name", "job_title")},
     "born tomorrow": ({"date_of_birth": "2999-01-01T00:00:00Z"}, "date_of_birth"),
+    **{f"a birth of {born!r}": ({"date_of_birth": born}, "date_of_birth") for born in NO_DATES},
+    **{f"lines in {name}": ({name: "a\r\nb"}, name) for name in ("first_name", "last_name", "job_title")},
     "no date": ({"date_of_birth": SECRET}, "date_of_birth"),
     "an impossible date": ({"date_of_birth": "1990-02-30T00:00:00Z"}, "date_of_birth"),
     "before all time": ({"date_of_birth": "0001-01-01T00:00:00+14:00"}, "date_of_birth"),
@@ -68,11 +71,15 @@ def wrong_ceremonies(right: dict[str, Any]) -> list[Any]:
     """One fault in each."""
     response = right["response"]
     without = [{key: value for key, value in right.items() if key != name} for name in ("id", "rawId", "type")]
-    changed = [{**right, name: value} for name in ("id", "rawId") for value in ("", 7, None, "x" * 50_001)]
-    typed = [{**right, "type": value} for value in ("password", 7, None)]
-    whole = [{**right, "response": value} for value in (None, {}, [], "x")]
+    no_ids: list[Any] = ["", 7, None, "x" * 50_001]
+    changed = [{**right, name: value} for name in ("id", "rawId") for value in no_ids]
+    types: list[Any] = ["password", 7, None]
+    typed = [{**right, "type": value} for value in types]
+    no_responses: list[Any] = [None, {}, [], "x"]
+    whole = [{**right, "response": value} for value in no_responses]
+    empty: list[Any] = ["", 7, None, []]
     needed = ("clientDataJSON", *(name for name in ("attestationObject", "signature") if name in response))
-    parts = [{**right, "response": {**response, name: value}} for name in needed for value in ("", 7, None, [])]
+    parts = [{**right, "response": {**response, name: value}} for name in needed for value in empty]
     return [None, [], "x", 7, {}, *without, *changed, *typed, *whole, *parts]
 
 

@@ -324,7 +324,7 @@ def test_the_views_are_not_of_our_schema(keyed: Service) -> None:
 
 def test_they_are_made_anew_at_each_start(tmp_path: Path) -> None:
     """Also where an older version has left others, and nothing is lost by it."""
-    given = {"data": tmp_path, "database_url": SecretStr(f"sqlite:///{tmp_path / 'app.db'}")}
+    given: dict[str, Any] = {"data": tmp_path, "database_url": SecretStr(f"sqlite:///{tmp_path / 'app.db'}")}
     found = variables()
     with service(new_gate(found, **given), found) as made:
         who = made.person()

@@ -50,13 +50,14 @@ def told(made: Moving) -> Story:
     bob = made.person("bob@example.com", first_name="Bob", last_name="Roe")
     boss = made.person("admin@example.com", first_name="Admin", last_name="User")
     made.make_admin(boss)
-    for place, times in ((HOME, 3), (WORK, 1)):
+    token = ""
+    for place in (HOME, HOME, HOME, WORK):
         with made.at(place):
-            tokens = [made.token(jane) for _ in range(times)]
+            token = made.token(jane)
     with made.at(THIEF):
         assert made.enter(jane, counter=1).status_code == 401
         assert made.login_complete(bob.email, made.signed(bob.email, jane.key)).status_code == 401
-    assert made.show(jane.id, tokens[0]).status_code == 200
+    assert made.show(jane.id, token).status_code == 200
     with made.at(WORK):
         assert made.show(jane.id, made.token(bob)).status_code == 403
         boss_token = made.token(boss)
@@ -98,9 +99,6 @@ def not_authorized(story: Story, found: list[dict[str, Any]]) -> None:
 
 
 def newest_accesses(story: Story, found: list[dict[str, Any]]) -> None:
-    denied = (
-        f"Authorization failed: User {story.bob.email} (role: user) attempted to access user {story.jane.id}'s data"
-    )
     assert short(found, "user_email", "details") == [
         (story.boss.email, "User Bob Roe accessed by Admin User (role: admin)"),
         (story.boss.email, "User Jane Doe accessed by Admin User (role: admin)"),

@@ -92,7 +92,7 @@ async def the_whole_story(face: Face) -> set[str]:
 @pytest.mark.parametrize("with_server", ["passgate", "uvicorn"])
 async def test_no_query_code_or_token_is_logged(tmp_path: Path, with_server: By) -> None:
     server = logging(tmp_path / "data", with_server)
-    async with running(server), client_for(server) as http:
+    async with running(server, has_faults=True), client_for(server) as http:
         seen = await the_whole_story(Face(http))
     log = server.log()
     assert [word for word in (*SECRETS, *seen) if word in log] == []

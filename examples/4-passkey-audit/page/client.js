@@ -59,6 +59,7 @@ export class AuthAPI {
     } catch {
       throw new Refused(signal?.aborted ? "cancelled" : "offline");
     }
+    if (signal?.aborted) throw new Refused("cancelled"); // perhaps in the middle of the body
     if (answer.ok && told) return told;
     const fields = Array.isArray(told?.detail) ? told.detail.map((one) => String(one.loc?.at(-1))) : [];
     const until = instant(answer.headers.get("retry-after"));
