@@ -4,8 +4,7 @@ Not here: when an event is recorded (program.py), and the tables to query (datab
 """
 
 import logging
-import os
-from io import TextIOWrapper
+from pathlib import Path
 
 from passgate import Happened, Passgate
 
@@ -22,16 +21,10 @@ PASSGATES = ("signup:completed", "signin:completed", "signin:passkey:refused")
 log = logging.getLogger("audit")
 
 
-class Private(logging.FileHandler):
-    """A log that nobody else on this machine reads."""
-
-    def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, self.mode, opener=lambda path, flags: os.open(path, flags, 0o600))
-
-
 def to_file(gate: Passgate, path: str = "app.log") -> None:
     """Have every event written to a file too. It has ids: the addresses of people and networks are in app.db."""
-    handler = Private(path, delay=True)
+    Path(path).touch(mode=0o600)
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
