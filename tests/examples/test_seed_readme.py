@@ -12,11 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import seed_readme, test_session_rbac_flow, test_two_factor_as_printed
+from tests.examples import (
+    seed_readme,
+    test_passkey_audit_as_printed,
+    test_session_rbac_flow,
+    test_two_factor_as_printed,
+)
 from tests.examples.programs import folder_of, module
 from tests.examples.seed_readme import NUMBERS, SECTIONS, extract, lines, missing, promises, seed, stored
 
-RUN: dict[int, dict[str, str]] = {2: {}, 3: test_two_factor_as_printed.LINES}
+RUN: dict[int, dict[str, str]] = {
+    2: {},
+    3: test_two_factor_as_printed.LINES,
+    4: test_passkey_audit_as_printed.LINES,
+}
 """Of each example: the fingerprint of every line that its seed prints, and what runs it, or the tag of the line of the
 README that says why it is answered otherwise. Seed 2 prints none."""
 
@@ -191,7 +200,7 @@ def test_the_reader_finds_the_lines_of_the_seeds() -> None:
 def test_every_line_has_a_test_or_a_line_of_the_readme(number: int) -> None:
     printed = [*stored()[str(number)]["shell"], *stored()[str(number)]["python"]]
     assert sorted(RUN[number]) == sorted(printed)
-    methods = vars(test_two_factor_as_printed.Reader)
+    methods = {**vars(test_two_factor_as_printed.Reader), **vars(test_passkey_audit_as_printed.Reader)}
     assert {how for how in RUN[number].values() if how not in methods} <= {*differences(PAGES[number].text)}
 
 
