@@ -35,9 +35,9 @@ LINES = {
     "c0ebfec15236b258": "failed_logins",
     "3e6aac22b745d128": "several_networks",
     "322ca6a63649c95b": "unauthorized",
-    "94099776eb229ef4": "python",
-    "d08905bb41ce9d2c": "python",
-    "ceb105881c989117": "python",
+    "94099776eb229ef4": "code",
+    "d08905bb41ce9d2c": "code",
+    "ceb105881c989117": "code",
     "e3d2001056473551": "install",
     "5e3f756079516732": "install",
     "dae4a6e04b717fe6": "install",
@@ -286,7 +286,7 @@ async def test_every_line_in_the_order_of_the_page(tmp_path: Path, with_all: boo
             how = LINES[line.fingerprint]
             if how == "update-users":
                 await one.refused_update(line.text)
-            elif how != "python":
+            elif how != "code":
                 await getattr(one, how)(line.text)
     finally:
         one.interrupt()

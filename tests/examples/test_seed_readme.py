@@ -88,7 +88,7 @@ PAGES = {
             {
                 *("views", "public-key", "role", "stateful", "algorithm", "issuer", "taken", "created", "unknown"),
                 *("claimed", "limits", "platform", "strict", "times", "agent", "forwarded", "nobody", "log"),
-                *("variables", "cors", "reset", "python"),
+                *("variables", "cors", "reset", "python", "code"),
             }
         ),
         frozenset({"update-users"}),
@@ -231,7 +231,7 @@ def rows(heading: str, page: str) -> list[list[str]]:
 def differences(page: str) -> list[str]:
     section = page.partition("\n## Differences\n")[2].partition("\n## ")[0]
     items = re.findall(r"^- (.*)$", section, re.MULTILINE)
-    tags = [re.match(r"`([a-z-]+)`: ", item) for item in items]
+    tags = [re.match(r"`([a-z0-9-]+)`: ", item) for item in items]
     assert all(tags), items
     return [tag[1] for tag in tags if tag]
 
