@@ -208,8 +208,8 @@ def test_the_challenge_that_an_answer_is_for() -> None:
     key = Authenticator()
     made, got = key.create(creation(), ORIGIN), key.get(request(), "https://evil.example", uv=False)
     assert (challenge_of(made), challenge_of(got)) == (NEW, KNOWN)
-    spelled = b64(KNOWN)
-    for other in (f"{spelled}=", f" {spelled}", "*", "", 5, None, OMIT):
+    plain = b64(KNOWN)
+    for other in (f"{plain}=", f" {plain}", "*", "", 5, None, OMIT):
         found = challenge_of(key.get(request(), ORIGIN, challenge=other))
         assert found == (b"" if other == "" else None), other
     doubled = key.get(request(), ORIGIN, client_data=lambda raw: raw[:-1] + b',"challenge":"AA"}')
