@@ -132,7 +132,7 @@ class Served(Server):
 
 
 @asynccontextmanager
-async def running(*servers: Served, has_faults: bool = False) -> AsyncIterator[None]:
+async def running(*servers: Server, has_faults: bool = False) -> AsyncIterator[None]:
     """Started at the same moment, stopped orderly at the end. A fault in their log fails the test, unless it has some
     on purpose."""
     try:
