@@ -22,9 +22,8 @@ log = logging.getLogger("audit")
 
 
 def to_file(gate: Passgate, path: str = "app.log") -> None:
-    """Have every event written to a file too, which nobody else on this machine reads. It has ids: the addresses of
-    people and networks are in app.db."""
-    Path(path).touch(0o600)
+    """Have every event written to a file too. It has ids: the addresses of people and networks are in app.db."""
+    Path(path).touch(mode=0o600)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)

@@ -292,10 +292,10 @@ def test_app_log_has_a_line_for_each_event_and_ids_alone(
     assert outcome == {row["id"]: bool(row["success"]) for row in rows}
     users = {row["id"]: row["user_id"] or "nobody" for row in rows}
     assert {one["id"]: one["user"] for one in written} == users
-    said = text + caplog.text
+    everything = text + caplog.text
     for secret in (who.email, boss.email, unknown, token, boss_token, challenge, "Quixotic", HERE):
         assert secret not in text
-        assert secret not in said or secret == HERE
+        assert secret not in everything or secret == HERE
 
 
 # -- the views themselves ------------------------------------------------------------------------------
