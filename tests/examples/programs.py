@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,17 +65,7 @@ class Served(Server):
         self._folder, self._name = folder_of(number), f"Example {number}"
 
     def launch(self) -> None:
-        command = [sys.executable, "-m", "passgate.cli", "serve", "--app", "main:app", "--name", self._name]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._folder,
-                env=self._env,
-                start_new_session=True,
-            )
+        self._launch("passgate.cli", "serve", "--app", "main:app", "--name", self._name, cwd=self._folder)
 
     async def ready(self) -> None:
         """Return when it answers below its own mount."""

@@ -7,8 +7,6 @@ Not here: mails that are printed on purpose (`dev+console:`).
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +40,7 @@ class Logging(Served):
         }[server]
 
     def launch(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._serve],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=folder_of(3),
-                env=self._env,
-                start_new_session=True,
-            )
+        self._launch(*self._serve, cwd=folder_of(3))
 
 
 async def the_whole_story(face: Face) -> set[str]:
