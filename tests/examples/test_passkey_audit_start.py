@@ -108,8 +108,12 @@ def test_what_passgate_reads_may_say_the_same(nothing_set: pytest.MonkeyPatch) -
     nothing_set.setenv("PASSGATE_PUBLIC_URL", PUBLIC)
     assert reasons() == []
     nothing_set.setenv("PASSGATE_PUBLIC_URL", f"{PUBLIC}.example")
+    assert reasons() == ["OTHER_PASSGATE_PUBLIC_URL"]
+    nothing_set.setenv("PASSGATE_PUBLIC_URL", PUBLIC)
     nothing_set.setenv("PASSGATE_SECRETS", "sesame" * 8)
-    assert sorted(reasons()) == ["OTHER_PASSGATE_PUBLIC_URL", "VALUE_JWT_SECRET"]
+    with pytest.raises(errors.UnsafeSettings) as refused:
+        module(4, "variables").Variables.load().settings()
+    assert [code for code, _ in refused.value.reasons] == ["VALUE_JWT_SECRET"]
 
 
 def test_every_variable_has_an_answer() -> None:
