@@ -287,7 +287,8 @@ class Passgate:
 
     async def prepare(self) -> None:
         """Prepare the database. SQLite is migrated; another database must have been migrated before. UnsafeSettings,
-        also for a policy that production does not serve."""
+        also for keys that are lost, and for a policy that production does not serve."""
+        await self._check_keys()
         if self.services.store.is_sqlite:
             await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
         elif await is_behind(self.services.store):
@@ -299,6 +300,15 @@ class Passgate:
         await jobs.tidy(self.services)
         await observers.join(self.services, self._observers)
         self.services.erased.set()  # a process that was killed may have left the log behind
+
+    async def _check_keys(self) -> None:
+        """Without its keys a database is not served: a fresh one would be made beside them. With others it is, because
+        they may be lost for good."""
+        reasons = await installation.key_reasons(self.services)
+        if any(code == installation.MISSING for code, _ in reasons):
+            raise UnsafeSettings(reasons)
+        if reasons:
+            log.error("the database was written with other keys: whatever they sealed stays unreadable")
 
     @asynccontextmanager
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:
