@@ -155,20 +155,26 @@ class Passgate:
         """`Depends(gate.user)`: the user of a live session, by bearer token or cookie. With the cookie, an unsafe
         method or a WebSocket must come from our own pages. A WebSocket that is refused is closed with 4401 or 4403
         before it is accepted."""
-        return host.with_claims(await host.user(self.services, request), self._claims)
+        return host.with_claims(await host.user(self._started(request), request), self._claims)
 
     async def optional_user(
         self, request: HTTPConnection, _bearer: ByBearer = None, _cookie: ByCookie = None
     ) -> User | None:
         """`Depends(gate.optional_user)`: like `gate.user`, but None for whoever isn't signed in: without a credential,
         and with the cookie of a session that has ended. A refused token gets 401 here too."""
-        found = await host.optional_user(self.services, request)
+        found = await host.optional_user(self._started(request), request)
         return found and host.with_claims(found, self._claims)
 
     async def bearer(self, request: HTTPConnection, _bearer: ByBearer = None) -> User:
         """`Depends(gate.bearer)`: like `gate.user`, by bearer token alone. For programs that other programs call: the
         cookie of the pages opens nothing there."""
-        return host.with_claims(await host.user(self.services, request, by_token=True), self._claims)
+        return host.with_claims(await host.user(self._started(request), request, by_token=True), self._claims)
+
+    def _started(self, request: HTTPConnection) -> Services:
+        host.bring_answer(request.scope)
+        if not self._is_running:
+            mounting.refuse(*mounting.NOT_STARTED)
+        return self.services
 
     async def public(self) -> None:
         """`Depends(gate.public)`: anonymous access, stated explicitly."""

@@ -67,7 +67,6 @@ def context_of(services: Services, request: HTTPConnection) -> Ctx:
 async def user(services: Services, request: HTTPConnection, *, by_token: bool = False) -> User:
     """The user of a live session, by bearer token or cookie, or `by_token` alone; extends the idle timeout. Raises what
     `guards.live` raises, in the form that ends a WebSocket."""
-    _bring_answer(request.scope)
     ctx = context_of(services, request)
     with _ending(request):
         if by_token and "authorization" not in request.headers:
@@ -77,7 +76,6 @@ async def user(services: Services, request: HTTPConnection, *, by_token: bool = 
 
 async def optional_user(services: Services, request: HTTPConnection) -> User | None:
     """The same, or None where `guards.present_or_nobody` finds nobody."""
-    _bring_answer(request.scope)
     ctx = context_of(services, request)
     with _ending(request):
         acting = await guards.present_or_nobody(ctx, request)
@@ -105,7 +103,7 @@ def _ending(request: HTTPConnection) -> Iterator[None]:
 async def acting(services: Services, request: HTTPConnection) -> Ctx:
     """Whoever acts in this request: the person whom a guard has found, or whom `user` would find; else a stranger. Does
     not extend the idle timeout."""
-    _bring_answer(request.scope)
+    bring_answer(request.scope)
     ctx = context_of(services, request)
     return ctx if isinstance(ctx.principal, Person) else await guards.anybody(ctx, request)
 
@@ -207,7 +205,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _bring_answer(scope: Scope) -> None:
+def bring_answer(scope: Scope) -> None:
     """Let the application that serves this request answer our refusals as `_refused` does, if it has no handler of its
     own. A mounted application has handlers of its own and none of its host's, and nothing but a request that comes
     through it says that it is there: it may be wrapped in anything. What a route raises is looked up in the table that

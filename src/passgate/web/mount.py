@@ -77,6 +77,12 @@ class Mounted:
     is_running: Callable[[], bool]
 
 
+def refuse(code: str, text: str) -> NoReturn:
+    """Say in the log what the program has left out, and nothing of it to whoever asks."""
+    log.critical(f"{code} {text}")
+    raise Unavailable("start")
+
+
 class MountedEndpoints(BaseRoute):
     """All our endpoints as one route. Below a prefix it matches every path; at the root, only the paths of our own
     routes."""
@@ -84,7 +90,6 @@ class MountedEndpoints(BaseRoute):
     def __init__(self, at: str, root_path: str | None, mounted: Mounted) -> None:
         """`root_path`: what the host says; if it says nothing, requests have to come without any."""
         self.at, self.path, self._said, self._mounted = at, at or "/", root_path, mounted
-        self._has_told = False
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return (Match.NONE if self._inner(scope) is None else Match.FULL), {}
@@ -110,29 +115,21 @@ class MountedEndpoints(BaseRoute):
         inner = self._inner(scope)
         if inner is None:
             raise NoMatchFound("passgate", {})
-        if missing := self._missing(scope):
-            self._tell(*missing)
-            raise Unavailable("start")
+        self._refuse_unprepared(scope)
         ours = {**{name: scope[name] for name in _OURS if name in scope}, "path": inner}
         if passing := Passing.of(scope):
             passing.is_ours = True
             ours[REQUEST_ID] = passing.request_id
         await self._mounted.endpoints()(ours, receive, send)
 
-    def _missing(self, scope: Scope) -> tuple[str, str] | None:
-        """What the host's program has left out, as code and text. Neither can be seen before a request comes: a mounted
-        application is never started, and only a request says what lies around it."""
+    def _refuse_unprepared(self, scope: Scope) -> None:
+        """What the host's program has left out can't be seen before a request comes: a sub-application is never
+        started, and only a request says what lies around it. Raises Unavailable."""
         if not self._mounted.is_running():
-            return NOT_STARTED
+            refuse(*NOT_STARTED)
         root = str(scope.get("root_path", "")).rstrip("/")
         if self._said is None and root:
-            return "ROOT_PATH", _ROOT_PATH.format(root=root, at=self.at)
-        return None
-
-    def _tell(self, code: str, text: str) -> None:
-        if not self._has_told:
-            self._has_told = True
-            log.critical(f"{code} {text}")
+            refuse("ROOT_PATH", _ROOT_PATH.format(root=root, at=self.at))
 
     def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
         raise NoMatchFound(name, path_params)
