@@ -38,13 +38,14 @@ def program(gate: Gate) -> FastAPI:
 
         app.websocket(f"/{name}")(talk)
 
-    for name, guard in {
+    guards: dict[str, Callable[..., Any]] = {
         "user": gate.user,
         "optional": gate.optional_user,
         "bearer": gate.bearer,
         "may": gate.may("users:read"),
         "fresh": recently,
-    }.items():
+    }
+    for name, guard in guards.items():
         add(name, guard)
 
     @app.websocket("/hand")

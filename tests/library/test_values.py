@@ -23,8 +23,8 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 import passgate
-from passgate import Carried, User, operations, testing, verify
-from passgate.web.carried import with_cookies
+from passgate import User, operations, testing, verify
+from passgate.web.carried import Carried, with_cookies
 from passgate.web.host_values import ReadOnly
 from tests.architecture.twins_file import PATH
 from tests.library.program import asked
@@ -76,7 +76,7 @@ def filled(kind: Any, name: str = "") -> Any:
         return frozenset({"notes:read"})
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, vars(__import__(kind.__module__, fromlist=["_"])))
-        made = kind(**{one.name: filled(hints[one.name], one.name) for one in dataclasses.fields(kind)})
+        made: Any = kind(**{one.name: filled(hints[one.name], one.name) for one in dataclasses.fields(kind)})
         return with_cookies(made, [COOKIE], "cleared") if isinstance(made, Carried) else made
     if kind in (Any, dict, Mapping) or origin in (dict, Mapping) or getattr(origin, "__name__", "") == "Mapping":
         return {"a": [1, {"b": SECRET}]}

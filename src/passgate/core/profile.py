@@ -9,7 +9,8 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 from annotated_types import MaxLen
@@ -106,6 +107,11 @@ def has_lines(info: FieldInfo) -> bool:
     return isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get(SEVERAL_LINES) is True
 
 
+def _kinds(annotation: Any) -> set[Any]:
+    """What a member may be."""
+    return {*get_args(annotation)} if get_origin(annotation) in (Union, UnionType) else {annotation}
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """A text of a profile that may have several lines: the name that it is stored under, its label on pages, how long
@@ -118,17 +124,17 @@ class Lines:
 
 
 def lines(model: Model | None) -> list[Lines]:
-    """Those that stand in the profile itself, and may be text."""
+    """Those that stand in the profile itself, and are one text each."""
     fields = model.model_fields.items() if model else ()
     return [
         Lines(
             info.serialization_alias or info.alias or name,
             info.title or name.replace("_", " ").capitalize(),
             next((one.max_length for one in info.metadata if isinstance(one, MaxLen)), None),
-            type(None) in get_args(info.annotation),
+            type(None) in _kinds(info.annotation),
         )
         for name, info in fields
-        if has_lines(info) and str in (info.annotation, *get_args(info.annotation))
+        if has_lines(info) and {str} == _kinds(info.annotation) - {type(None)}
     ]
 
 

@@ -79,7 +79,7 @@ async def optional_user(services: Services, request: HTTPConnection) -> User | N
     ctx = context_of(services, request)
     with _ending(request):
         acting = await guards.present_or_nobody(ctx, request)
-        return acting and await _found(services, request, acting)
+        return None if acting is None else await _found(services, request, acting)
 
 
 async def _found(services: Services, request: HTTPConnection, acting: Ctx) -> User:

@@ -78,7 +78,7 @@ def tell_optional(app: FastAPI, optional: object, required: tuple[object, ...]) 
             if not is_ours or depends_on(context.dependant, required):
                 continue
             operations = found.get("paths", {}).get(context.path_format, {})
-            for security in (operations.get(method.lower(), {}).get("security") for method in context.methods):
+            for security in (operations.get(method.lower(), {}).get("security") for method in context.methods or ()):
                 if security and {} not in security:
                     security.insert(0, {})
         return found

@@ -19,7 +19,7 @@ class ReadOnly(dict[str, Any]):
     def _refused(self, *_args: object, **_named: object) -> NoReturn:
         raise TypeError("this cannot be changed")
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refused  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refused
 
     def __reduce__(self) -> tuple[type[ReadOnly], tuple[dict[str, Any]]]:
         return ReadOnly, (dict(self),)
