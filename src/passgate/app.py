@@ -142,12 +142,12 @@ class Passgate:
         reach `app`, if a proxy, the server or an outer application puts one before it; the default is that of `app`."""
         if self._mounted or self._is_running:
             raise RuntimeError("this Passgate is already mounted or running")
-        said = (app.root_path.rstrip("/") or None) if root_path is None else root_path
+        stated = (app.root_path.rstrip("/") or None) if root_path is None else root_path
         mounted = mounting.Mounted(lambda: self.asgi, lambda: self.api.routes, lambda: self._is_running)
-        path = mounting.checked(said or "") + mounting.checked(at)
-        mounting.mount(app, mounting.MountedEndpoints(at, said, mounted), self.running)
+        path = mounting.checked(stated or "") + mounting.checked(at)
+        mounting.mount(app, mounting.MountedEndpoints(at, stated, mounted), self.running)
         host.answer_refusals(app)
-        host_docs.tell_optional(app, self.optional_user, (self.user, self.bearer))
+        host_docs.mark_optional(app, self.optional_user, (self.user, self.bearer))
         self._at, self._mounted = path, True
         self._assemble(replace(self.services, sites=self._sites.at(path)))
 

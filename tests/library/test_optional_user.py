@@ -132,7 +132,7 @@ async def test_it_keeps_a_session_alive(http: httpx2.AsyncClient, gate: Gate) ->
         assert (await http.get("/hello")).json() != "stranger"
 
 
-def test_it_is_a_guard_and_the_document_says_optional(gate: Gate) -> None:
+def test_it_is_a_guard_and_the_document_has_it_as_optional(gate: Gate) -> None:
     app = program(gate)
     assert gate.unguarded(app) == []
     for _ in range(2):

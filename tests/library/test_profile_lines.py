@@ -63,7 +63,7 @@ WITH: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("given", WITH)
-async def test_where_the_model_says_so(http: httpx2.AsyncClient, gate: Gate, given: dict[str, Any]) -> None:
+async def test_where_the_model_allows_it(http: httpx2.AsyncClient, gate: Gate, given: dict[str, Any]) -> None:
     await testing.sign_in(http, ANNA, profile={"name": "Anna", **given})
     stored = (await http.get("/auth/api/v1/session")).json()["user"]["profile"]
     [name] = given
@@ -133,14 +133,14 @@ async def test_the_page_has_text_areas(http: httpx2.AsyncClient) -> None:
     """For texts in the profile itself; the others, and parts of the profile, stay as they are."""
     parts = [{"title": "a", "text": TEXT}]
     await testing.sign_in(http, ANNA, profile={"name": "Anna", "aboutMe": "\n<b>\n", "notes": [TEXT], "parts": parts})
-    shown = await http.get("/auth/account")
-    areas = [given for tag, given in Page(shown.text).tags if tag == "textarea"]
+    displayed = await http.get("/auth/account")
+    areas = [given for tag, given in Page(displayed.text).tags if tag == "textarea"]
     assert [(one["name"], one.get("maxlength")) for one in areas] == [
         ("profile.aboutMe", "40"),
         ("profile.motto", None),
     ]
-    assert "About &lt;you&gt;" in shown.text
-    assert ">\n\n&lt;b&gt;\n</textarea>" in shown.text, "a browser drops the first line break and keeps the others"
+    assert "About &lt;you&gt;" in displayed.text
+    assert ">\n\n&lt;b&gt;\n</textarea>" in displayed.text, "a browser drops the first line break and keeps the others"
     done = await saved(http, name="Ann", **{"profile.aboutMe": " a\r\nb\r\n\r\n", "profile.motto": ""})
     assert (done.status_code, done.headers["location"]) == (303, "/auth/account?done=profile")
     stored = (await http.get("/auth/api/v1/me")).json()["user"]["profile"]
@@ -161,7 +161,7 @@ async def test_what_the_page_refuses(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/auth/api/v1/me")).json()["user"]["profile"]["aboutMe"] == ""
 
 
-def test_the_document_says_so(gate: Gate) -> None:
-    shown = Profile.model_json_schema()["properties"]
-    assert shown["aboutMe"]["multiline"] is True
-    assert "multiline" not in shown["name"]
+def test_the_document_names_it(gate: Gate) -> None:
+    displayed = Profile.model_json_schema()["properties"]
+    assert displayed["aboutMe"]["multiline"] is True
+    assert "multiline" not in displayed["name"]

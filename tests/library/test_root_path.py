@@ -92,7 +92,7 @@ def of_the_program(gate: Gate, *, keeps: bool = False) -> Way:
     return Way(proxied(app, "/shop", keeps=keeps), app, "/shop", "/shop/auth")
 
 
-def of_the_program_and_kept(gate: Gate) -> Way:
+def of_the_program_unstripped(gate: Gate) -> Way:
     return of_the_program(gate, keeps=True)
 
 
@@ -140,7 +140,7 @@ WAYS = [
     at_a_path,
     at_the_root,
     of_the_program,
-    of_the_program_and_kept,
+    of_the_program_unstripped,
     of_the_server,
     stripped,
     in_a_sub_application,
@@ -267,13 +267,13 @@ async def test_well_known_paths(served: Served) -> None:
 # -- what a program has left out -------------------------------------------------------------------
 
 
-def untold_by_server(gate: Gate) -> Way:
+def unstated_by_server(gate: Gate) -> Way:
     app = program(gate)
     gate.mount(app)
     return Way(proxied(app, "/shop", root_path="/shop"), app, "/shop", "/shop/auth")
 
 
-def untold_in_a_sub_application(gate: Gate) -> Way:
+def unstated_in_a_sub_application(gate: Gate) -> Way:
     sub = program(gate)
     gate.mount(sub)
     outer = FastAPI(lifespan=sub.router.lifespan_context)
@@ -281,8 +281,8 @@ def untold_in_a_sub_application(gate: Gate) -> Way:
     return Way(outer, outer, "/shop", "/shop/auth")
 
 
-@pytest.mark.parametrize("way", [untold_by_server, untold_in_a_sub_application])
-async def test_a_root_path_that_nobody_told(way: Callable[[Gate], Way], caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("way", [unstated_by_server, unstated_in_a_sub_application])
+async def test_a_root_path_that_is_missing(way: Callable[[Gate], Way], caplog: pytest.LogCaptureFixture) -> None:
     gate = testing.gate()
     one = way(gate)
     async with started(one.app):
@@ -293,12 +293,12 @@ async def test_a_root_path_that_nobody_told(way: Callable[[Gate], Way], caplog: 
                 refused = await http.get(base + path)
                 assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
                 assert "root_path" not in refused.text
-    texts = said(caplog)
+    texts = critical(caplog)
     assert {text.split()[0] for text in texts} == {"ROOT_PATH"}
     assert 'root_path="/shop"' in texts[0]
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def critical(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
 
 
@@ -320,7 +320,7 @@ def test_a_sub_application_that_nobody_starts(caplog: pytest.LogCaptureFixture) 
         with pytest.raises(WebSocketDenialResponse) as caught, http.websocket_connect("/api/talk"):
             pass
         assert caught.value.status_code == 503
-    texts = said(caplog)
+    texts = critical(caplog)
     assert len(texts) == 4
     assert {text.split()[0] for text in texts} == {"NOT_STARTED"}
 

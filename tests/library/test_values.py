@@ -144,9 +144,9 @@ def test_returned(value: Any) -> None:
     for answer in answers:
         assert {*answer} == names
         assert COOKIE not in json.dumps(answer)
-    said = app.openapi()
-    schema = said["paths"]["/alone"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-    found = said["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    document = app.openapi()
+    schema = document["paths"]["/alone"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    found = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     assert {*found["properties"]} == names
     times = [name for name in names if isinstance(getattr(value, name), datetime)]
     for name in times:
@@ -203,9 +203,9 @@ async def test_a_real_user_is_returned_and_stored() -> None:
     assert first == second
     assert len({first, second}) == 1
     assert pickle.loads(pickle.dumps(first)) == copy.deepcopy(first) == first  # noqa: S301  our own
-    shown = answer.json()
-    assert (shown["id"], shown["profile"], shown["claims"]) == (who.id, {"name": "Anna"}, {"plan": ["gold"]})
-    assert shown["tenant"]["name"] == "main"
+    answered = answer.json()
+    assert (answered["id"], answered["profile"], answered["claims"]) == (who.id, {"name": "Anna"}, {"plan": ["gold"]})
+    assert answered["tenant"]["name"] == "main"
     assert (who.token or "-") not in f"{answer.text} {first!r}"
 
 

@@ -66,7 +66,7 @@ def described(app: FastAPI, request: Request) -> dict[str, Any]:
     return {"servers": [{"url": root}], **document} if root else document
 
 
-def tell_optional(app: FastAPI, optional: object, required: tuple[object, ...]) -> None:
+def mark_optional(app: FastAPI, optional: object, required: tuple[object, ...]) -> None:
     """Have the host's document say that a route with the guard `optional`, and none of `required`, asks for no
     credential: the framework lists a credential that a route reads as one that it needs."""
     theirs = app.openapi

@@ -89,7 +89,7 @@ class MountedEndpoints(BaseRoute):
 
     def __init__(self, at: str, root_path: str | None, mounted: Mounted) -> None:
         """`root_path`: what the host says; if it says nothing, requests have to come without any."""
-        self.at, self.path, self._said, self._mounted = at, at or "/", root_path, mounted
+        self.at, self.path, self._root_path, self._mounted = at, at or "/", root_path, mounted
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return (Match.NONE if self._inner(scope) is None else Match.FULL), {}
@@ -128,7 +128,7 @@ class MountedEndpoints(BaseRoute):
         if not self._mounted.is_running():
             refuse(*NOT_STARTED)
         root = str(scope.get("root_path", "")).rstrip("/")
-        if self._said is None and root:
+        if self._root_path is None and root:
             refuse("ROOT_PATH", _ROOT_PATH.format(root=root, at=self.at))
 
     def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
