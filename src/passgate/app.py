@@ -251,10 +251,10 @@ class Passgate:
         """Record one of `Passgate(events=…)` in the audit trail. Who acts, and from where, is in the request: the
         person of its live session, else a stranger. `subject`: the id of the person whom it is about, of the same
         tenant; without one, whoever acts. `email` instead: it is about whoever has this address there; if nobody has,
-        or it was named too often, about nobody, and the row holds a keyed hash of it. `facts`: JSON of at most 4 KiB without personal data, which
-        outlives the person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError
-        for a mistake of the program, Invalid for what is no address, NotFound for a subject or tenant that is not
-        there, SessionEnded and Throttled."""
+        or it was named too often, about nobody, and the row holds a keyed hash of it. `facts`: JSON of at most 4 KiB
+        without personal data, which outlives the person. Without a request an operator acts, in the tenant of the name
+        `tenant`. Raises ValueError for a mistake of the program, Invalid for what is no address, NotFound for a subject
+        or tenant that is not there, SessionEnded and Throttled."""
         ctx = await self._acting(request)
         await host_events.record(ctx, event, subject_id=subject, email=email, ok=ok, facts=facts, tenant=tenant)
 
