@@ -32,7 +32,7 @@ from passgate.core.host_jobs import HostJobs
 from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
 from passgate.core.site import Site, Sites
-from passgate.errors import CredentialMissing, UnsafeSettings
+from passgate.errors import UnsafeSettings
 from passgate.hashing import Hasher
 from passgate.operations import Operations
 from passgate.seal import Ring, key_file_reasons
@@ -46,7 +46,8 @@ from passgate.web.api.all import ROUTERS
 from passgate.web.api.hot import HOT
 from passgate.web.edge import layers, strict_layers
 from passgate.web.guards import ByBearer, ByCookie
-from passgate.web.host import Guard, User
+from passgate.web.host import Guard
+from passgate.web.host_values import User
 from passgate.web.pages import mailbox
 from passgate.web.pages.all import pages
 from passgate.web.routes import Table
@@ -135,28 +136,45 @@ class Passgate:
 
     # -- in a host program -------------------------------------------------------------------------
 
-    def mount(self, app: FastAPI, at: str = "/auth") -> None:
+    def mount(self, app: FastAPI, at: str = "/auth", *, root_path: str | None = None) -> None:
         """Add our endpoints below `at` (and `/.well-known/…` at the root), and start and stop with the host. Nothing
-        else of the host changes. Call it once per Passgate and program."""
+        else of the host changes. Call it once per Passgate and program. `root_path`: the path below which browsers
+        reach `app`, if a proxy, the server or an outer application puts one before it; the default is that of `app`."""
         if self._mounted or self._is_running:
             raise RuntimeError("this Passgate is already mounted or running")
-        endpoints = mounting.MountedEndpoints(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
-        mounting.mount(app, endpoints, self.running)
+        stated = (app.root_path.rstrip("/") or None) if root_path is None else root_path
+        mounted = mounting.Mounted(lambda: self.asgi, lambda: self.api.routes, lambda: self._is_running)
+        path = mounting.checked(stated or "") + mounting.checked(at)
+        mounting.mount(app, mounting.MountedEndpoints(at, stated, mounted), self.running)
         host.answer_refusals(app)
-        self._at, self._mounted = at, True
-        self._assemble(replace(self.services, sites=self._sites.at(at)))
+        host_docs.mark_optional(app, self.optional_user, (self.user, self.bearer))
+        self._at, self._mounted = path, True
+        self._assemble(replace(self.services, sites=self._sites.at(path)))
 
-    async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
+    async def user(self, request: HTTPConnection, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
         """`Depends(gate.user)`: the user of a live session, by bearer token or cookie. With the cookie, an unsafe
-        method must come from our own pages."""
-        return host.with_claims(await host.user(self.services, request), self._claims)
+        method or a WebSocket must come from our own pages. A WebSocket that is refused is closed with 4401 or 4403
+        before it is accepted."""
+        return host.with_claims(await host.user(self._started(request), request), self._claims)
 
-    async def bearer(self, request: Request, _bearer: ByBearer = None) -> User:
+    async def optional_user(
+        self, request: HTTPConnection, _bearer: ByBearer = None, _cookie: ByCookie = None
+    ) -> User | None:
+        """`Depends(gate.optional_user)`: like `gate.user`, but None for whoever isn't signed in: without a credential,
+        and with the cookie of a session that has ended. A refused token gets 401 here too."""
+        found = await host.optional_user(self._started(request), request)
+        return found and host.with_claims(found, self._claims)
+
+    async def bearer(self, request: HTTPConnection, _bearer: ByBearer = None) -> User:
         """`Depends(gate.bearer)`: like `gate.user`, by bearer token alone. For programs that other programs call: the
         cookie of the pages opens nothing there."""
-        if "authorization" not in request.headers:
-            raise CredentialMissing
-        return await self.user(request)
+        return host.with_claims(await host.user(self._started(request), request, by_token=True), self._claims)
+
+    def _started(self, request: HTTPConnection) -> Services:
+        host.bring_answer(request.scope)
+        if not self._is_running:
+            mounting.refuse(*mounting.NOT_STARTED)
+        return self.services
 
     async def public(self) -> None:
         """`Depends(gate.public)`: anonymous access, stated explicitly."""
@@ -185,9 +203,9 @@ class Passgate:
             host_docs.install(app, at, self.public)
 
     def unguarded(self, app: FastAPI) -> list[str]:
-        """The host's routes that use none of these guards, as `GET /path`, those of mounted applications included.
-        Guards do not reach WebSockets: each is listed, unless it is public."""
-        return host.unguarded(app, (self.user, self.bearer, self.public), (self.public,))
+        """The host's routes and WebSockets that use none of these guards, as `GET /path`, those of mounted applications
+        included."""
+        return host.unguarded(app, (self.user, self.optional_user, self.bearer, self.public))
 
     def on(self, event: str, fn: ObserverFunction, *, name: str | None = None) -> None:
         """Call `fn` for every `event` that is recorded from the first start with it on: after the commit, at least

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from passgate.web.api.all import ROUTERS
+from passgate.web.carried import Carried
 from passgate.web.twins import Caller, Operation
-from passgate.web.values import Carried, answer_models, value_of
+from passgate.web.values import answer_models, value_of
 
 
 class Operations:

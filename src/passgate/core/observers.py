@@ -50,7 +50,7 @@ class Happened:
     tenant_id: str
     user_id: str | None
     actor_id: str | None
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(hash=False)
 
 
 ObserverFunction = Callable[[Happened], Awaitable[None] | None]
