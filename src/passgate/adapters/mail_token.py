@@ -215,4 +215,4 @@ def _life(value: Any) -> int | None:
 def _numbers(codes: Any) -> list[str]:
     """Microsoft's numbers for what went wrong, such as 7000222 for a secret that has expired."""
     found = codes if isinstance(codes, list) else []
-    return [str(code) for code in found[:2] if isinstance(code, int) and 0 < code < 10**8]
+    return [str(code) for code in found[:2] if type(code) is int and 0 < code < 10**8]

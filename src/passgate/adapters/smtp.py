@@ -129,7 +129,7 @@ class Smtp:
 
     async def _sign_in(self, client: aiosmtplib.SMTP, progress: _Progress) -> None:
         if self._bearer is not None:
-            progress("auth")
+            progress.step = "auth"
             mechanism = chosen(self._bearer.mechanism, client.server_auth_methods)
             progress("token")
             token, is_new = await self._bearer.token.get()

@@ -65,6 +65,8 @@ class _Steps:
             self._begun.append(step)
 
     def fail(self, step: str, why: str, advice: str) -> None:
+        """What has begun before this step has ended well."""
+        self.begin(step)
         self._end(step, why, advice)
 
     def _end(self, step: str, why: str, text: str) -> None:
