@@ -94,7 +94,7 @@ class Provider:
     at_once: int = 0
     """The most requests for a token at the same moment."""
     valid: set[str] = field(default_factory=set)
-    said: list[tuple[str, str]] = field(default_factory=list)
+    attempts: list[tuple[str, str]] = field(default_factory=list)
     """Each login: the mechanism, and the text without its token."""
     ended: list[bytes] = field(default_factory=list)
     """What clients answered to an error."""
@@ -164,7 +164,7 @@ class Provider:
         assert isinstance(raw, bytes)
         text = raw.decode()
         token = text.partition("auth=Bearer ")[2].rstrip("\x01")
-        self.said.append((args[0], text.replace(token, "T")))
+        self.attempts.append((args[0], text.replace(token, "T")))
         if self.login:
             await server.push(self.login.pop(0))
             return AuthResult(success=False, handled=True)

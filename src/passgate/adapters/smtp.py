@@ -240,8 +240,8 @@ def _why(fault: Exception) -> str:
     match fault:
         case aiosmtplib.SMTPResponseException():
             status = fault.status if isinstance(fault, BearerRefused) else ""
-            words = [str(fault.code) if fault.code > 0 else "malformed", enhanced(fault.message), status]
-            return " ".join(word for word in words if word)
+            parts = [str(fault.code) if fault.code > 0 else "malformed", enhanced(fault.message), status]
+            return " ".join(part for part in parts if part)
         case TimeoutError():
             return "timeout"
         case aiosmtplib.SMTPNotSupported():

@@ -52,9 +52,11 @@ class MailFailed(Exception):
 
     def log(self, logger: logging.Logger, *, mail: str, kind: str) -> None:
         """One line about this mail: an error if it needs the operator, a warning otherwise."""
-        more = {"mail": mail, "kind": kind, "permanent": self.permanent, "step": self.step, "why": self.why}
-        level = logging.ERROR if self.needs_operator else logging.WARNING
-        logger.log(level, "mail not sent", extra={name: value for name, value in more.items() if value != ""})
+        logger.log(
+            logging.ERROR if self.needs_operator else logging.WARNING,
+            "mail not sent",
+            extra={"mail": mail, "kind": kind, "permanent": self.permanent, "step": self.step, "why": self.why},
+        )
 
 
 class Mailer(Protocol):
