@@ -23,6 +23,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from passgate import mail_oauth
+from passgate.mail_oauth import MailOAuthSettings
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 KEY_FILE = "passgate.keys"
@@ -81,12 +84,14 @@ class _Part(BaseModel):
 class MailSettings(_Part):
     url: str = Field(
         "dev:",
+        repr=False,  # a password may be in it
         description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, dev:, console: or both as "
         "dev+console:",
     )
     sender: str = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
     code_life: Seconds = Field(600, description="How long an emailed code is valid")
     per_hour: int = Field(5, ge=1, description="Maximum emails per address and hour for requests without a sign-in")
+    oauth: MailOAuthSettings = Field(default_factory=MailOAuthSettings)
 
 
 class SessionSettings(_Part):
@@ -360,7 +365,9 @@ _DEFAULTS = re.compile(r"change|default|secret|example|password|your[-_ ]|(.)\1{
 def refusals(settings: Settings) -> list[tuple[str, str]]:
     """Every reason not to start with these settings, as (CODE, text); empty if there is none. Reads no file except
     SECRETS_FILE, and no socket. The caller that opened the database adds what only the database can tell."""
+    mail = settings.mail
     found = _secret_refusals(settings)
+    found += mail_oauth.refusals(mail.url, mail.oauth, is_development=settings.is_development)
     if settings.is_development:
         return found + _development_refusals(settings)
     return [*found, *_reach_refusals(settings), *_lifetime_refusals(settings), *_operation_refusals(settings)]

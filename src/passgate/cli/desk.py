@@ -28,7 +28,7 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the output as JSON, as the API does.")]
 TenantName = Annotated[str, typer.Option("--tenant", help="Name of the tenant.")]
 
-_SECRET = ("secrets", "database_url", "pepper", "token", "url")
+_SECRET = ("secrets", "database_url", "pepper", "token", "url", "client_secret", "refresh_token")
 _HIDDEN = "can't be read"
 _PREFIX = "Value error, "
 """The library's prefix before our own message."""
