@@ -84,7 +84,7 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[object, ...
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _settings(inner, variable + "__")
             continue
-        is_duration = any("_seconds" in repr(extra) for extra in field.metadata) or "_seconds" in repr(inner)
+        is_duration = any("function seconds" in repr(extra) for extra in (*field.metadata, inner))
         kind = "duration in seconds, or `90s 60m 24h 30d`" if is_duration else _kind(inner)
         yield code(variable), kind, _default(field), field.description or ""
 
@@ -298,7 +298,7 @@ def endpoint_page(gate: Passgate | None = None) -> str:
 
 
 GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
-    "settings.md": ("Settings", "`settings.py`", settings),
+    "settings.md": ("Settings", "`settings/`", settings),
     "policy.md": ("A tenant's policy", "`core/rules.py` and `core/policy.py`", policy_page),
     "errors.md": ("Errors", "`errors.py`", error_page),
     "events.md": ("Audit events", "`core/events.py` and the factors", event_page),
