@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(origin)] | None = Field(
         None, description="Public origin, used for links and cookies. Default in development: http://localhost:PORT"
     )
-    host: str | None = Field(None, description="Address to bind to. Default in development: 127.0.0.1 and ::1")
+    host: str | None = Field(None, description="Address to bind to, or unix:/path/to/it. Default: 127.0.0.1 and ::1")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     workers: int = Field(1, ge=1, le=64, description="Number of processes on this machine")
     nodes: int = Field(1, ge=1, description="Number of machines that share the database")

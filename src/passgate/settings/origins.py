@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
@@ -32,3 +33,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def unix_path(host: str | None) -> Path | None:
+    """Of `unix:/path/to/socket`, which stands where an address does."""
+    return Path(host[len("unix:") :]) if host is not None and host.startswith("unix:") else None
