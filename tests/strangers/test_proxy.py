@@ -32,7 +32,7 @@ async def warnings(
                 for headers in FIELDS:
                     async with client_for(the.gate, peer) as http:
                         await http.get("/healthz", headers=headers)
-                the.world.advance(61)
+                the.clock.forward(61)
     found = [vars(line) for line in caplog.records if line.name == "passgate.web.origin"]
     assert not any("203.0.113.9" in str(line) for line in found)
     return [str(line["address"]) for line in found]
