@@ -18,6 +18,8 @@ LOCKED := requirements/dev.txt requirements/uv.txt
 UV := $(BIN)/uv
 PIP_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 EXAMPLES := $(sort $(dir $(wildcard examples/*/*.py)))
+# Where it is set, each test process would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 QUICK_NOT := not soak and not pg and not browser and not foreign
 
 ##@ Try it

@@ -28,7 +28,7 @@ HS256 = (
     " secret: use ES256, EdDSA or RS256, whose public key is at /auth/oauth2/jwks"
 )
 
-log = logging.getLogger("variables")
+log = logging.getLogger("auth-example")
 
 
 class Variables(BaseSettings):

@@ -78,7 +78,7 @@ def test_a_signal_ends_it(started: dict[str, Any], number: int) -> None:
         os.kill(forked.pid, 0)
 
 
-def test_many_at_once_are_told_apart(started: dict[str, Any]) -> None:
+def test_many_at_once_end_with_their_own_codes(started: dict[str, Any]) -> None:
     several = [zygote.Process("about", str(code), **started) for code in range(8)]
     assert [one.wait(20) for one in several] == list(range(8))
     for one in several:

@@ -6,7 +6,6 @@ Not here: values of settings (tests/ground), and the codes' page (tests/architec
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -355,22 +354,6 @@ def test_a_server_that_refuses(lite_shell: Shell, postgres: Postgres) -> None:
         assert (refused.codes, "hunter2" in refused.err) == ([code], False)
         assert lite_shell("user", "list", DATABASE_URL=wrong).codes == [code]
     postgres.drop_database(url)
-
-
-# -- keys ------------------------------------------------------------------------------------------
-
-
-def test_keys_of_another_installation(lite_shell: Shell) -> None:
-    """Doctor says so before it is noticed by people whose second factors are gone. A server starts, as it did."""
-    asyncio.run(_served_once(lite_shell.data))
-    assert lite_shell("doctor", SECRETS=SECRET).out == "ok\n"
-    examined = lite_shell("doctor", "--json", SECRETS=OTHER)
-    assert [item["code"] for item in examined.json["items"]] == ["KEYS_FOREIGN"]
-
-
-async def _served_once(data: Path) -> None:
-    async with Passgate(Settings.development(data=data, secrets=SECRET)).running(work=False):
-        pass
 
 
 # -- a program of others ---------------------------------------------------------------------------

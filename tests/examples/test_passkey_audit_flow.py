@@ -76,8 +76,8 @@ def test_register_log_in_and_see_oneself(keyed: Service) -> None:
     assert done.json()["token_type"] == "bearer"
     mine = {name: user[name] for name in ("id", "first_name", "last_name", "email", "role")}
     assert done.json()["user"] == mine
-    shown = keyed.show(user["id"], done.json()["access_token"])
-    assert (shown.status_code, shown.json()) == (200, user)
+    again = keyed.show(user["id"], done.json()["access_token"])
+    assert (again.status_code, again.json()) == (200, user)
 
 
 def test_options_of_a_registration(keyed: Service) -> None:
@@ -394,6 +394,19 @@ def test_a_challenge_of_the_other_ceremony(keyed: Service) -> None:
         not_done(keyed.register_complete(of, created), 400)
         not_done(keyed.login_complete(of, signed), 400, 401)
     assert accounts(keyed, email) == 0
+
+
+def test_a_ceremony_is_completed_where_it_was_begun(keyed: Service) -> None:
+    """A right answer of the other ceremony, with members added to it that a schema asks for, uses nothing up."""
+    who, email, key = keyed.person(), keyed.new(), Authenticator()
+    created, signed = keyed.created(email, key), keyed.signed(who.email, who.key)
+    both = {**created["response"], **signed["response"]}
+    mixed = {**created, "response": {**both, **created["response"]}}
+    assert keyed.login_complete(email, mixed).status_code == 400
+    mixed = {**signed, "response": {**both, **signed["response"]}}
+    assert keyed.register_complete(who.email, mixed).status_code == 400
+    assert keyed.register_complete(email, created).status_code == 201
+    assert keyed.login_complete(who.email, signed).status_code == 200
 
 
 def not_done(answer: httpx2.Response, *among: int) -> None:

@@ -44,11 +44,11 @@ def reasons(found: ModuleType) -> dict[str, str]:
     return {}
 
 
-def put(monkeypatch: pytest.MonkeyPatch, where: str, **given: str) -> None:
+def given(monkeypatch: pytest.MonkeyPatch, where: str, **named: str) -> None:
     if where == "file":
-        Path(".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+        Path(".env").write_text("".join(f"{name}={value}\n" for name, value in named.items()))
     else:
-        for name, value in given.items():
+        for name, value in named.items():
             monkeypatch.setenv(name.lower() if where == "lower case" else name, value)
 
 
@@ -67,7 +67,7 @@ def test_a_variable_that_would_be_ignored_is_refused(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, where: str
 ) -> None:
     assert reasons(of_variables) == {}
-    put(monkeypatch, where, **{name: "sesame"})
+    given(monkeypatch, where, **{name: "sesame"})
     found = reasons(of_variables)
     assert [*found] == [f"OTHER_{name}"]
     assert re.search(r"set (ORIGIN|JWT_\w+)", found[f"OTHER_{name}"])
@@ -87,7 +87,7 @@ VALUES = {
 def test_a_value_that_is_refused(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, value: str, where: str
 ) -> None:
-    put(monkeypatch, where, **{name: f'"{value}"' if where == "file" else value})
+    given(monkeypatch, where, **{name: f'"{value}"' if where == "file" else value})
     found = reasons(of_variables)
     assert [*found] == [f"VALUE_{name}"]
     assert name in found[f"VALUE_{name}"]
@@ -96,7 +96,7 @@ def test_a_value_that_is_refused(
 @pytest.mark.parametrize("value", ["HS256", "hs384", "HS512"])
 def test_why_hs256_is_refused(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """With what to take instead, and where others find the public key."""
-    put(monkeypatch, "environment", JWT_ALGORITHM=value)
+    given(monkeypatch, "environment", JWT_ALGORITHM=value)
     text = reasons(of_variables)["VALUE_JWT_ALGORITHM"]
     monkeypatch.delenv("JWT_ALGORITHM")
     assert all(word in text for word in ("ES256", "EdDSA", "RS256"))
@@ -106,8 +106,8 @@ def test_why_hs256_is_refused(of_variables: ModuleType, monkeypatch: pytest.Monk
 
 
 def test_all_are_named_at_once(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(monkeypatch, "environment", **dict.fromkeys(of_variables.REFUSED, ""))
-    put(monkeypatch, "environment", **{name: values[0] for name, values in VALUES.items()})
+    given(monkeypatch, "environment", **dict.fromkeys(of_variables.REFUSED, ""))
+    given(monkeypatch, "environment", **{name: values[0] for name, values in VALUES.items()})
     refused = {f"OTHER_{name}" for name in of_variables.REFUSED}
     assert reasons(of_variables).keys() == refused | {f"VALUE_{name}" for name in VALUES}
 
@@ -127,7 +127,7 @@ def test_rp_id_is_the_host_of_origin(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, origin: str | None, rp_id: str, *, is_right: bool
 ) -> None:
     """The suffix of a host would take in every other host below it."""
-    put(monkeypatch, "environment", RP_ID=rp_id, **({"ORIGIN": origin} if origin else {}))
+    given(monkeypatch, "environment", RP_ID=rp_id, **({"ORIGIN": origin} if origin else {}))
     assert [*reasons(of_variables)] == ([] if is_right else ["VALUE_RP_ID"])
 
 
@@ -138,7 +138,7 @@ def test_rp_id_is_the_host_of_origin(
 def test_a_sample_or_a_short_secret_is_not_used_in_development(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, secret: str
 ) -> None:
-    put(monkeypatch, "environment", JWT_SECRET=secret)
+    given(monkeypatch, "environment", JWT_SECRET=secret)
     assert reasons(of_variables) == {}
     found = of_variables.Variables.load()
     assert found.jwt_secret is None
@@ -149,7 +149,7 @@ def test_a_sample_or_a_short_secret_is_not_used_in_development(
 
 @pytest.mark.parametrize("secret", [*SAMPLES, "sesame", "x" * 31])
 def test_it_is_refused_in_production(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
-    put(monkeypatch, "environment", JWT_SECRET=secret, PASSGATE_ENVIRONMENT="production")
+    given(monkeypatch, "environment", JWT_SECRET=secret, PASSGATE_ENVIRONMENT="production")
     found = reasons(of_variables)
     assert [*found] == ["VALUE_JWT_SECRET"]
     assert secret not in str(found)
@@ -159,14 +159,14 @@ def test_it_is_refused_in_production(of_variables: ModuleType, monkeypatch: pyte
 def test_a_secret_is_the_root_of_all_keys(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, environment: str
 ) -> None:
-    put(monkeypatch, "environment", JWT_SECRET=ROOT_SECRET, PASSGATE_ENVIRONMENT=environment)
+    given(monkeypatch, "environment", JWT_SECRET=ROOT_SECRET, PASSGATE_ENVIRONMENT=environment)
     found = of_variables.Variables.load()
     assert found.settings().secrets == (ROOT_SECRET,)
     assert ROOT_SECRET not in repr(found)
 
 
 def test_32_bytes_are_counted_and_not_characters(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(monkeypatch, "environment", JWT_SECRET="é" * 16)
+    given(monkeypatch, "environment", JWT_SECRET="é" * 16)
     assert of_variables.Variables.load().jwt_secret is not None
 
 
@@ -188,7 +188,7 @@ def test_a_secret_that_passgate_has_otherwise(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, secrets: str, *, is_right: bool
 ) -> None:
     """PASSGATE_SECRETS counts; a different JWT_SECRET would be ignored."""
-    put(monkeypatch, "environment", JWT_SECRET=ROOT_SECRET, PASSGATE_SECRETS=secrets)
+    given(monkeypatch, "environment", JWT_SECRET=ROOT_SECRET, PASSGATE_SECRETS=secrets)
     found = reasons(of_variables)
     assert [*found] == ([] if is_right else ["VALUE_JWT_SECRET"])
     assert ROOT_SECRET not in str(found)
@@ -197,14 +197,14 @@ def test_a_secret_that_passgate_has_otherwise(
 
 def test_a_file_of_secrets_is_instead(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("roots").write_text(f"{OTHER_SECRET}\n")
-    put(monkeypatch, "environment", PASSGATE_SECRETS_FILE="roots")
+    given(monkeypatch, "environment", PASSGATE_SECRETS_FILE="roots")
     assert reasons(of_variables) == {}
-    put(monkeypatch, "environment", JWT_SECRET=ROOT_SECRET)
+    given(monkeypatch, "environment", JWT_SECRET=ROOT_SECRET)
     assert [*reasons(of_variables)] == ["VALUE_JWT_SECRET"]
 
 
 def test_passgates_own_secrets_alone(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(monkeypatch, "environment", PASSGATE_SECRETS=f'["{OTHER_SECRET}"]')
+    given(monkeypatch, "environment", PASSGATE_SECRETS=f'["{OTHER_SECRET}"]')
     found = of_variables.Variables.load()
     assert found.settings().secrets == (OTHER_SECRET,)
 
@@ -225,7 +225,7 @@ def test_without_any(of_variables: ModuleType) -> None:
 def test_a_session_lives_as_long_as_its_token(
     of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch, minutes: int
 ) -> None:
-    put(monkeypatch, "environment", JWT_EXPIRATION_MINUTES=str(minutes))
+    given(monkeypatch, "environment", JWT_EXPIRATION_MINUTES=str(minutes))
     settings = of_variables.Variables.load().settings()
     assert settings.token.access == minutes * 60
     assert settings.session.idle > settings.token.access
@@ -233,8 +233,8 @@ def test_a_session_lives_as_long_as_its_token(
 
 
 def test_the_environment_counts_more_than_the_file(of_variables: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(monkeypatch, "file", JWT_EXPIRATION_MINUTES="5", RP_NAME="Of the file")
-    put(monkeypatch, "environment", JWT_EXPIRATION_MINUTES="7")
+    given(monkeypatch, "file", JWT_EXPIRATION_MINUTES="5", RP_NAME="Of the file")
+    given(monkeypatch, "environment", JWT_EXPIRATION_MINUTES="7")
     found = of_variables.Variables.load()
     assert (found.jwt_expiration_minutes, found.rp_name) == (7, "Of the file")
 
@@ -283,7 +283,7 @@ def test_every_variable_has_its_line_and_each_line_its_variable(of_variables: Mo
 
 def test_every_refused_variable_is_named(of_variables: ModuleType) -> None:
     named = set(re.findall(r"PASSGATE_[A-Z_]+", section("Variables")))
-    assert named == {*of_variables.REFUSED, "PASSGATE_SECRETS", "PASSGATE_DATABASE_URL"}
+    assert named == {*of_variables.REFUSED, "PASSGATE_SECRETS", "PASSGATE_SECRETS_FILE", "PASSGATE_DATABASE_URL"}
 
 
 def test_the_sample_starts_it(of_variables: ModuleType) -> None:

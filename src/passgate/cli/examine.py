@@ -39,7 +39,7 @@ def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list
         found += _program_reasons(settings, app)
     # These need keys and database, so they come last.
     is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found)
-    return [*found, *(asyncio.run(desk.sealed_reasons(settings)) if is_open else [])], notes
+    return [*found, *(asyncio.run(desk.unreadable_reasons(settings)) if is_open else [])], notes
 
 
 # -- sockets ---------------------------------------------------------------------------------------
