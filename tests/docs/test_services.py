@@ -69,12 +69,12 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
 class Launched:
     """`passgate serve` with a socket that this process holds."""
 
-    def __init__(self, held: socket.socket, data: Path, **settings: str) -> None:
+    def __init__(self, listening: socket.socket, data: Path, **settings: str) -> None:
         env = {"PATH": os.environ["PATH"], **CHEAP, **{f"PASSGATE_{key}": value for key, value in settings.items()}}
-        os.set_inheritable(held.fileno(), True)
-        argv = [sys.executable, "-c", LAUNCHER, str(held.fileno()), "--data", str(data), "serve"]
+        os.set_inheritable(listening.fileno(), True)
+        argv = [sys.executable, "-c", LAUNCHER, str(listening.fileno()), "--data", str(data), "serve"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self.process = subprocess.Popen(argv, env=env, cwd=data.parent, pass_fds=[held.fileno()], text=True, **pipes)  # type: ignore[call-overload]
+        self.process = subprocess.Popen(argv, env=env, cwd=data.parent, pass_fds=[listening.fileno()], text=True, **pipes)  # type: ignore[call-overload]
 
     def line(self) -> str:
         return str(self.process.stdout.readline())
@@ -89,14 +89,14 @@ class Launched:
 
 
 def by_address() -> tuple[socket.socket, Callable[[], httpx2.Client]]:
-    held = socket.create_server(("127.0.0.1", 0), backlog=512)
-    port = held.getsockname()[1]
-    return held, lambda: httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40, verify=False)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+    port = listening.getsockname()[1]
+    return listening, lambda: httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40, verify=False)
 
 
 def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
     """While one server ends and the next one starts, requests wait, and each is answered."""
-    held, client = by_address()
+    listening, client = by_address()
     statuses: list[int | str] = []
     is_over = threading.Event()
 
@@ -109,15 +109,15 @@ def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
                 statuses.append(repr(fault))
             time.sleep(0.01)
 
-    with held:
-        first = Launched(held, tmp_path / "data", WORKERS="2")
-        assert f"127.0.0.1:{held.getsockname()[1]}" in first.line()
+    with listening:
+        first = Launched(listening, tmp_path / "data", WORKERS="2")
+        assert f"127.0.0.1:{listening.getsockname()[1]}" in first.line()
         visitor = threading.Thread(target=visits)
         visitor.start()
         time.sleep(0.3)
         before = len(statuses)
         assert first.stop() == 0
-        second = Launched(held, tmp_path / "data")
+        second = Launched(listening, tmp_path / "data")
         assert "ready" in second.line()
         time.sleep(0.3)
         is_over.set()
@@ -128,10 +128,10 @@ def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
 
 def test_a_unix_socket_of_systemd_stays(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with socket.socket(socket.AF_UNIX) as held:
-        held.bind(str(path))
-        held.listen()
-        server = Launched(held, tmp_path / "data")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        server = Launched(listening, tmp_path / "data")
         assert f"unix:{path}" in server.line()
         with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://localhost") as http:
             assert http.get("/healthz").status_code == 200
@@ -150,11 +150,11 @@ def test_a_unix_socket_of_systemd_stays(tmp_path: Path) -> None:
 )
 def test_a_socket_that_will_not_do(family: int, kind: int, address: str, code: str, tmp_path: Path) -> None:
     """Development serves this machine alone, whoever opened the socket."""
-    with socket.socket(family, kind) as held:
-        held.bind((address, 0))
+    with socket.socket(family, kind) as listening:
+        listening.bind((address, 0))
         if code == "DEVELOPMENT_BIND":
-            held.listen()
-        refused = Launched(held, tmp_path / "data")
+            listening.listen()
+        refused = Launched(listening, tmp_path / "data")
         assert refused.end() == 1
     assert [line.split()[0] for line in refused.err.splitlines()] == [code]
 

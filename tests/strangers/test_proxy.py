@@ -46,5 +46,5 @@ async def test_a_known_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert await warnings(caplog, tmp_path / "b", "10.0.0.1", trusted_proxies=("10.0.0.0/8",)) == []
 
 
-async def test_another_one_beside_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_second_one_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert await warnings(caplog, tmp_path / "c", "192.0.2.1", trusted_proxies=("10.0.0.0/8",)) == ["192.0.2.1"]
