@@ -74,7 +74,9 @@ class Launched:
         os.set_inheritable(listening.fileno(), True)
         argv = [sys.executable, "-c", LAUNCHER, str(listening.fileno()), "--data", str(data), "serve"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self.process = subprocess.Popen(argv, env=env, cwd=data.parent, pass_fds=[listening.fileno()], text=True, **pipes)  # type: ignore[call-overload]
+        self.process = subprocess.Popen(
+            argv, env=env, cwd=data.parent, pass_fds=[listening.fileno()], text=True, **pipes
+        )  # type: ignore[call-overload]
 
     def line(self) -> str:
         return str(self.process.stdout.readline())
@@ -91,7 +93,9 @@ class Launched:
 def by_address() -> tuple[socket.socket, Callable[[], httpx2.Client]]:
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
     port = listening.getsockname()[1]
-    return listening, lambda: httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40, verify=False)
+    return listening, lambda: httpx2.Client(
+        base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=40, verify=False
+    )
 
 
 def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
