@@ -92,7 +92,8 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     """Why this database cannot serve now. No SQLite file is no reason: it is created and migrated at the start."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from passgate.store.migrate import is_behind  # noqa: PLC0415
+    from passgate.store.faults import reason  # noqa: PLC0415
+    from passgate.store.migrate import schema_reasons  # noqa: PLC0415
 
     if settings.is_sqlite and not settings.database_file.exists():
         return []
@@ -101,18 +102,19 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
     except UnsafeSettings as error:
         return error.reasons
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             async with store.read() as db:
                 # SQLite opens its file only with the first statement.
                 await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
-            if not settings.is_sqlite and await is_behind(store):
-                return [("DATABASE_BEHIND", "The database schema is out of date. Run `passgate migrate`.")]
+            async with store.write():  # nothing is written: whether that is possible is all we ask
+                pass
+            found = await schema_reasons(store, serving=True)
+            # SQLite is brought up to date at the start.
+            return [one for one in found if not settings.is_sqlite or one[0] != "DATABASE_BEHIND"]
     except Exception as fault:  # noqa: BLE001  a driver has many ways to say that it cannot
-        kind = type(fault.__cause__ or fault).__name__
-        return [("DATABASE_DOWN", f"The database doesn't respond ({kind}). Check PASSGATE_DATABASE_URL.")]
+        return [reason(fault)]
     finally:
         await store.close()
-    return []
 
 
 async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
@@ -151,15 +153,21 @@ def has_keys(settings: Settings) -> bool:
 
 
 async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds."""
+    """Every reason not to start: of the settings, of the machine, of the files that settings name, of the keys, of the
+    database, and of what the database holds. Nothing is made by looking. Sockets are not asked: whoever serves has
+    them."""
+    from passgate import startup  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
 
-    reasons = refusals(settings) + key_reasons(settings)
+    found = refusals(settings) + startup.reasons(settings, World.real()) + key_reasons(settings)
+    if any(code.startswith("DATA_") for code, _ in found) and settings.database_url is None:
+        return found  # the database is in that folder
     if down := await database_reasons(settings):
-        return reasons + down
-    if not any(code.startswith(("SECRETS_", "KEYS_")) for code, _ in reasons):
-        reasons += await lost_reasons(settings)
-    return reasons + await policy_reasons(settings)
+        return found + down
+    if not any(code.startswith(("SECRETS_", "KEYS_", "DATA_", "DISK_")) for code, _ in found):
+        found += await lost_reasons(settings)
+    return found + await policy_reasons(settings)
 
 
 async def lost_reasons(settings: Settings) -> list[tuple[str, str]]:
@@ -206,11 +214,14 @@ async def built(settings: Settings) -> AsyncIterator[Services]:
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
+    from passgate import startup  # noqa: PLC0415
     from passgate.core import installation, tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
     settings = load(given)
+    if reasons := [*startup.data_reasons(settings)]:
+        raise UnsafeSettings(reasons)
     if settings.is_sqlite and not make and not settings.database_file.exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
@@ -220,7 +231,7 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
         if reasons := await installation.key_reasons(made):
             raise UnsafeSettings(reasons)
         if settings.is_sqlite:
-            await upgrade(made.store, lock=settings.data / "passgate.lock")
+            await upgrade(made.store, lock=settings.data / startup.LOCK_FILE)
         await tenants.ensure_main(made)
         yield made
 
@@ -252,6 +263,11 @@ def explain(error: PassgateError) -> None:
     if isinstance(error, UnsafeSettings):
         for code, text in error.reasons:
             typer.echo(f"{code} {text}", err=True)
+        return
+    if isinstance(error, Unavailable) and error.down == "database" and error.__cause__ is not None:
+        from passgate.store.faults import reason  # noqa: PLC0415
+
+        typer.echo(" ".join(reason(error)), err=True)
         return
     down = f" ({error.down})" if isinstance(error, Unavailable) else ""
     typer.echo(f"{error.code}: {error.message}{down}", err=True)

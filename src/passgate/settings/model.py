@@ -1,80 +1,28 @@
-"""Every setting, with its default and its check: one frozen tree, read once from PASSGATE_… variables.
+"""Every setting, with its default: one frozen tree, read once from PASSGATE_… variables.
 
-Not here: opening data files or sockets. No other module reads the environment.
+Not here: how a value is written (`values`, `origins`), and which of them are refused together (`refusals`).
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from passgate import mail_oauth
 from passgate.mail_oauth import MailOAuthSettings
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from passgate.settings.origins import origin
+from passgate.settings.values import Pause, Seconds, StrList, networks
 
 KEY_FILE = "passgate.keys"
 """In the data folder: the root keys, if no setting has them."""
-
-LONGEST_SESSION = 90 * 86400
-"""In production, of both lives of a session."""
-LONGEST_FRESH = 3600
-"""In production, the age of a proof that counts as recent."""
-SHORTEST_PASSWORD_ALONE = 15
-"""In production, of a password used on its own (NIST SP 800-63B-4 §3.1.1.2)."""
-
-
-def _seconds(value: object) -> object:
-    """`90s`, `60m`, `24h`, `30d`, or a bare number of seconds."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,9})([smhd]?)", value.strip())):
-        return int(match[1]) * _UNITS[match[2] or "s"]
-    return value
-
-
-def _str_list(value: object) -> object:
-    """A JSON list, or values separated by commas or blanks."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [word for word in re.split(r"[,\s]+", value) if word]
-
-
-UNIX = "unix"
-"""Among trusted proxies: whoever reaches us through a Unix socket."""
-
-
-def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(value if value == UNIX else str(ipaddress.ip_network(value, strict=False)) for value in values)
-
-
-def _no_slash(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError("must be an origin such as https://id.example.com")
-    # The form that a browser uses in Origin: lower case, without the default port.
-    standard = {"http": ":80", "https": ":443"}[parts.scheme]
-    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(standard)}"
-
-
-Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
-Pause = Annotated[int, BeforeValidator(_seconds), Field(ge=0)]
-StrList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_str_list)]
 
 
 class _Part(BaseModel):
@@ -220,10 +168,10 @@ class Settings(BaseSettings):
 
     environment: Literal["development", "production"] = "development"
     data: Path = Field(Path(".passgate"), description="Folder for passgate.db and passgate.keys")
-    public_url: Annotated[str, AfterValidator(_no_slash)] | None = Field(
+    public_url: Annotated[str, AfterValidator(origin)] | None = Field(
         None, description="Public origin, used for links and cookies. Default in development: http://localhost:PORT"
     )
-    host: str | None = Field(None, description="Address to bind to. Default in development: 127.0.0.1 and ::1")
+    host: str | None = Field(None, description="Address to bind to, or unix:/path/to/it. Default: 127.0.0.1 and ::1")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     workers: int = Field(1, ge=1, le=64, description="Number of processes on this machine")
     nodes: int = Field(1, ge=1, description="Number of machines that share the database")
@@ -235,7 +183,7 @@ class Settings(BaseSettings):
         description="Comes before the names of cookies over http: programs on localhost share one cookie jar, whatever "
         "their ports",
     )
-    trusted_proxies: Annotated[StrList, AfterValidator(_networks)] = Field(
+    trusted_proxies: Annotated[StrList, AfterValidator(networks)] = Field(
         (), description="Networks of proxies whose forwarding headers are trusted; `unix` for a Unix socket"
     )
     tenancy: Literal["single", "multi"] = "single"
@@ -342,157 +290,3 @@ class _Preset(Settings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
-
-
-LOOPBACK = re.compile(r"(?:[a-z0-9-]+\.)*localhost$")
-
-
-def is_localhost(host: str) -> bool:
-    """`localhost` or a name below it: names that browsers resolve to this machine."""
-    return LOOPBACK.fullmatch(host.lower()) is not None
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-_DEFAULTS = re.compile(r"change|default|secret|example|password|your[-_ ]|(.)\1{15}", re.IGNORECASE)
-
-
-def refusals(settings: Settings) -> list[tuple[str, str]]:
-    """Every reason not to start with these settings, as (CODE, text); empty if there is none. Reads no file except
-    SECRETS_FILE, and no socket. The caller that opened the database adds what only the database can tell."""
-    mail = settings.mail
-    found = _secret_refusals(settings)
-    found += mail_oauth.refusals(mail.url, mail.oauth, is_development=settings.is_development)
-    if settings.is_development:
-        return found + _development_refusals(settings)
-    return [*found, *_reach_refusals(settings), *_lifetime_refusals(settings), *_operation_refusals(settings)]
-
-
-def _development_refusals(settings: Settings) -> list[tuple[str, str]]:
-    found = []
-    if settings.host is not None and not (is_localhost(settings.host) or is_loopback(settings.host)):
-        found.append(("DEVELOPMENT_BIND", "Development binds to 127.0.0.1 and ::1 only. Unset PASSGATE_HOST."))
-    if not is_localhost(urlsplit(settings.url).hostname or ""):
-        found.append(
-            ("DEVELOPMENT_URL", "Development works on localhost or *.localhost only. Change PASSGATE_PUBLIC_URL.")
-        )
-    return found
-
-
-def _reach_refusals(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Who reaches this installation, whom it believes, and how its mail leaves."""
-    host = urlsplit(settings.url).hostname or ""
-    if settings.public_url is None or not settings.https:
-        yield "URL_NOT_HTTPS", "Set PASSGATE_PUBLIC_URL to your public https:// origin."
-    if is_localhost(host) or is_loopback(host):
-        yield "URL_LOCALHOST", "PASSGATE_PUBLIC_URL must not be localhost."
-    if not settings.mail.url.startswith(("smtp:", "smtps:", "smtp+starttls:")):
-        yield (
-            "MAIL_NOT_REAL",
-            ("Set PASSGATE_MAIL__URL to an SMTP server. dev:, console: and dev+console: deliver to no one."),
-        )
-    if _sends_login_in_clear(settings.mail.url):
-        yield (
-            "MAIL_CLEAR",
-            "PASSGATE_MAIL__URL would send its user and password unencrypted. Use smtp+starttls:// or smtps://.",
-        )
-    if "*" in settings.cors.origins:
-        yield "CORS_ANY", "List the origins in PASSGATE_CORS__ORIGINS. * would open the API to every site."
-    if any(origin.lower() == "null" or origin.lower().startswith("http:") for origin in settings.cors.origins):
-        yield (
-            "CORS_INSECURE",
-            "PASSGATE_CORS__ORIGINS must list https:// origins only. Anyone on the network can pose as http:// ones, "
-            "and any page can send null.",
-        )
-    if _trusts_everybody(settings.trusted_proxies):
-        yield (
-            "PROXIES_ANY",
-            "PASSGATE_TRUSTED_PROXIES trusts every address, so visitors could claim any. List your proxies only.",
-        )
-
-
-def _lifetime_refusals(settings: Settings) -> Iterator[tuple[str, str]]:
-    """How long proofs and sessions last, and how long an owner can object."""
-    for name, life in (("ABSOLUTE", settings.session.absolute), ("IDLE", settings.session.idle)):
-        if life > LONGEST_SESSION:
-            yield "SESSION_LONG", f"PASSGATE_SESSION__{name} must be at most 90d."
-    if settings.signin.fresh > LONGEST_FRESH:
-        yield "FRESH_LONG", "PASSGATE_SIGNIN__FRESH must be at most 1h."
-    if settings.recovery.waiting(settings) == 0:
-        yield (
-            "RECOVERY_WAIT",
-            "PASSGATE_RECOVERY__WAIT must not be 0: in this time, owners stop the recovery of someone else.",
-        )
-    if settings.erase.waiting(settings) == 0:
-        yield "ERASE_WAIT", "PASSGATE_ERASE__WAIT must not be 0: in this time, owners restore a deleted account."
-
-
-def _operation_refusals(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.is_sqlite and settings.nodes > 1:
-        yield "SQLITE_NODES", "SQLite works on one machine only. Set PASSGATE_DATABASE_URL to use more."
-    if not settings.hash.meets_owasp:
-        yield "HASH_WEAK", "PASSGATE_HASH__… is below OWASP's minimum (19 MiB with two passes)."
-    token = settings.metrics.token
-    if token is None or len(token.get_secret_value()) < 16:
-        yield "METRICS_OPEN", "Set PASSGATE_METRICS__TOKEN to 16 characters or more."
-
-
-def _sends_login_in_clear(url: str) -> bool:
-    """`smtp://user:password@…`, whose connection is never encrypted."""
-    scheme, _, rest = url.partition(":")
-    return scheme.lower() == "smtp" and "@" in rest
-
-
-_NOT_PUBLIC = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "224.0.0.0/3",
-)
-"""IPv4 networks from which no visitor comes."""
-_EVERYBODY_6 = ipaddress.IPv6Network("2000::/3")
-"""All of IPv6 that is assigned to the Internet."""
-
-
-def _trusts_everybody(networks: tuple[str, ...]) -> bool:
-    """Whether the networks together cover all of IPv4 or IPv6 from which visitors come, in whatever parts."""
-    parts = [ipaddress.ip_network(network) for network in networks if network != UNIX]
-    four = [part for part in parts if isinstance(part, ipaddress.IPv4Network)]
-    six = [part for part in parts if isinstance(part, ipaddress.IPv6Network)]
-    if four:
-        four += map(ipaddress.IPv4Network, _NOT_PUBLIC)
-    return any(part.prefixlen == 0 for part in ipaddress.collapse_addresses(four)) or any(
-        _EVERYBODY_6.subnet_of(part) for part in ipaddress.collapse_addresses(six)
-    )
-
-
-def _secret_refusals(settings: Settings) -> list[tuple[str, str]]:
-    found = []
-    try:
-        roots = settings.root_secrets()
-    except (OSError, UnicodeDecodeError):
-        return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE can't be read.")]
-    # Others may read it: containers mount secrets with mode 444, and nobody else is in there.
-    if not settings.secrets and settings.secrets_file and settings.secrets_file.stat().st_mode & 0o002:
-        found.append(
-            ("SECRETS_OPEN", "Every user of this machine can change PASSGATE_SECRETS_FILE. Set its mode to 600.")
-        )
-    if not roots and not settings.is_development:
-        found.append(
-            ("SECRETS_MISSING", "Set PASSGATE_SECRETS or PASSGATE_SECRETS_FILE, and include it in your backups.")
-        )
-    if any(len(root.encode()) < 32 for root in roots):
-        found.append(("SECRETS_SHORT", "Each secret must be at least 32 bytes long."))
-    if any(_DEFAULTS.search(root) for root in roots):
-        found.append(("SECRETS_DEFAULT", "A secret looks like a placeholder. Use random bytes."))
-    if any(len(pepper.encode()) < 32 for pepper in settings.hash.pepper):
-        found.append(("PEPPER_SHORT", "Each pepper must be at least 32 bytes long."))
-    return found
