@@ -37,7 +37,7 @@ from passgate.hashing import Hasher
 from passgate.operations import Operations
 from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
-from passgate.store import SCHEMA, Store
+from passgate.store import SCHEMA, Store, fitness
 from passgate.store.migrate import is_behind, upgrade
 from passgate.web import docs, host, host_docs, host_requests, ops, problems
 from passgate.web import mount as mounting
@@ -290,6 +290,8 @@ class Passgate:
         also for a policy that production does not serve."""
         if self.services.store.is_sqlite:
             await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
+        elif reasons := await fitness.reasons(self.services.store):
+            raise UnsafeSettings(reasons)
         elif await is_behind(self.services.store):
             raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
         if reasons := await tenants.weak_policies(self.services):
@@ -308,6 +310,10 @@ class Passgate:
         if self._is_closed:
             self._build()
         self._is_running, self._is_closed = True, False
+        if self.settings.ignored:
+            log.warning(
+                "names of service links are no settings and are ignored", extra={"names": self.settings.ignored}
+            )
         stop, workers = asyncio.Event(), list[asyncio.Task[None]]()
         try:
             await self.prepare()

@@ -43,7 +43,9 @@ async def _migrate(settings: Settings) -> bool:
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
     # Needs no keys and no other setting: a deployment may migrate before its secrets are available.
-    reasons = [reason for reason in await desk.database_reasons(settings) if reason[0] != "DATABASE_BEHIND"]
+    reasons = [
+        reason for reason in await desk.database_reasons(settings, migrating=True) if reason[0] != "DATABASE_BEHIND"
+    ]
     if reasons:
         raise UnsafeSettings(reasons)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
