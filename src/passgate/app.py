@@ -311,9 +311,7 @@ class Passgate:
             self._build()
         self._is_running, self._is_closed = True, False
         if self.settings.ignored:
-            log.warning(
-                "names of service links are no settings and are ignored", extra={"names": self.settings.ignored}
-            )
+            log.warning("service links are no settings", extra={"ignored": list(self.settings.ignored)})
         stop, workers = asyncio.Event(), list[asyncio.Task[None]]()
         try:
             await self.prepare()

@@ -64,7 +64,8 @@ def open_store(settings: Settings) -> Store:
 
 
 async def database_reasons(settings: Settings, *, migrating: bool = False) -> list[tuple[str, str]]:
-    """Why this database cannot serve, or be migrated, now. No SQLite file is no reason: it is created and migrated at the start."""
+    """Why this database cannot serve, or be migrated, now. No SQLite file is no reason: it is created and migrated at
+    the start."""
     from sqlalchemy import text  # noqa: PLC0415
 
     from passgate.store import fitness  # noqa: PLC0415

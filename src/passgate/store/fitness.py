@@ -1,5 +1,5 @@
-"""What a PostgreSQL database must be for us, asked before anything is written: its encoding, what our role may do there,
-and a pooler that keeps a transaction together.
+"""What a PostgreSQL database must be for us, asked before anything is written: its encoding, what our role may do
+there, and a pooler that keeps a transaction together.
 
 Not here: whether its schema is the newest, which is `migrate`.
 """
@@ -71,9 +71,7 @@ async def _asked(connection: Any, server: PostgresServer, names: list[str], migr
         text = f"The database has the encoding {place['encoding']}, so names could not be stored. Create it anew, with "
         found.append(("DATABASE_ENCODING", f"{text}ENCODING 'UTF8' TEMPLATE template0."))
     if server.target != "any" and place["process"] != connection.get_server_pid():
-        text = (
-            "Behind a pooler, target_session_attrs tells nothing of the server. Remove it from PASSGATE_DATABASE_URL."
-        )
+        text = "Behind a pooler, target_session_attrs finds out nothing. Remove it from PASSGATE_DATABASE_URL."
         found.append(("DATABASE_POOLING", text))
     if place["schema"] is None:
         text = f"The role {place['role']} may use no schema of this database that is in its search_path."
@@ -81,9 +79,7 @@ async def _asked(connection: Any, server: PostgresServer, names: list[str], migr
     elif migrating:
         found += _migration_rights(place, tables)
     elif missing := [table["name"] for table in tables if not table["may_use"]]:
-        text = (
-            f"The role {place['role']} must be able to read and write {_listed(missing)} in schema {place['schema']}."
-        )
+        text = f"The role {place['role']} may not read and write {_listed(missing)} in schema {place['schema']}."
         grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {place['schema']} TO {place['role']};"
         found.append(("DATABASE_RIGHTS", f"{text} Run: {grant}"))
     return found
