@@ -96,7 +96,7 @@ class Sqlite:
 
         @event.listens_for(engine, "do_connect")
         def _read_only(_dialect: Any, _record: Any, _args: Any, _given: Any) -> sqlite3.Connection:
-            return sqlite3.connect(read_only(file), uri=True)
+            return sqlite3.connect(read_only(file), uri=True, check_same_thread=False)
 
         @event.listens_for(engine, "connect")
         def _tune(connection: Any, _record: Any) -> None:

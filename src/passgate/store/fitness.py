@@ -42,11 +42,11 @@ async def reasons(store: Store, *, migrating: bool = False) -> list[tuple[str, s
             return await _asked(connection, server, [*store.schema.metadata.tables, "alembic_version"], migrating)
         finally:
             await connection.close(timeout=server.timeout)
-    except asyncpg.ProtocolViolationError:  # as PgBouncer says it of statement pooling
-        return [_POOLING]
     except asyncpg.ClientConfigurationError:
         return [("DATABASE_URL", "PASSGATE_DATABASE_URL asks for a verified server. Set sslrootcert too.")]
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as fault:
+        if "transaction blocks not allowed" in str(fault):  # as PgBouncer says it of statement pooling
+            return [_POOLING]
         raise Unavailable("database") from fault
 
 
