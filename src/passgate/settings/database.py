@@ -201,7 +201,7 @@ def _rest(given: dict[str, str]) -> dict[str, Any]:
         if name in _TLS:
             tls[name] = value
         elif name == "connect_timeout":
-            made["timeout"] = max(int(value), 2) or 5  # libpq: at least 2, and 0 is no limit, which no start may have
+            made["timeout"] = max(int(value), 2) if int(value) else 5  # as libpq; but no start waits without end
         elif name == "target_session_attrs":
             made["target"] = value
         elif name == "options":
