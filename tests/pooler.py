@@ -20,8 +20,9 @@ READY_WITHIN = 15.0
 
 
 @contextmanager
-def pooled(url: str, *, mode: str = "transaction", sessions: int = 20) -> Iterator[str]:
-    """The address of the same database through a pooler with this mode and as many sessions of the server."""
+def pooled(url: str, *, mode: str = "transaction", sessions: int = 20, tls: Path | None = None) -> Iterator[str]:
+    """The address of the same database through a pooler with this mode and as many sessions of the server. `tls`: a
+    folder with its certificate and that of the authority for clients, both of which it then demands."""
     there = urlsplit(url)
     home = Path(tempfile.mkdtemp(prefix="passgate-pooler-"))
     port = free_port()
@@ -39,10 +40,11 @@ pool_mode = {mode}
 default_pool_size = {sessions}
 max_client_conn = 400
 """
+        + (_tls(home, tls) if tls else "")
     )
     as_user = _run_as()  # as root it refuses to run
-    for path in (home, *home.iterdir()) if as_user else ():
-        os.chown(path, as_user["user"], as_user["group"])
+    for one in (home, *home.iterdir()) if as_user else ():
+        os.chown(one, as_user["user"], as_user["group"])
     path = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
     assert path is not None, "apt install pgbouncer"
     with (home.parent / f"{home.name}.log").open("ab") as log:
@@ -61,6 +63,17 @@ max_client_conn = 400
             process.wait()
         shutil.rmtree(home, ignore_errors=True)
         Path(log.name).unlink(missing_ok=True)
+
+
+def _tls(home: Path, certificates: Path) -> str:
+    for name in ("server.crt", "server.key", "authority.crt"):
+        (home / name).write_bytes((certificates / name).read_bytes())
+        (home / name).chmod(0o600)
+    return f"""client_tls_sslmode = verify-ca
+client_tls_cert_file = {home}/server.crt
+client_tls_key_file = {home}/server.key
+client_tls_ca_file = {home}/authority.crt
+"""
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

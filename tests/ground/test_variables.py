@@ -75,7 +75,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(variable: str, mon
             refused += 1
         else:
             assert isinstance(refusals(settings), list)
-            assert settings.database
+            assert settings.database is not None
     assert refused or variable in {*PATHS, *TEXTS, *LISTS}
 
 
@@ -288,7 +288,7 @@ def test_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_service_links_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Kubernetes makes them up for services called `passgate` and `passgate-mail`."""
-    links = {}
+    links: dict[str, str] = {}
     for name in ("PASSGATE", "PASSGATE_MAIL"):
         links |= {
             f"{name}_SERVICE_HOST": "10.0.0.11",

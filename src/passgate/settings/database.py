@@ -46,9 +46,11 @@ class PostgresServer:
         """The files that the driver will read, by parameter."""
         return tuple((name, Path(value)) for name, value in self.tls if name in _FILES and value != "system")
 
-    def arguments(self) -> dict[str, Any]:
-        """For asyncpg's `connect`, without the server's settings."""
-        given: dict[str, Any] = {"database": self.name, "timeout": self.timeout, "target_session_attrs": self.target}
+    def arguments(self, *, reading: bool = False) -> dict[str, Any]:
+        """For asyncpg's `connect`, without the server's settings. `reading`: the session is to be read-only, so it can't
+        be asked whether it writes."""
+        target = "primary" if reading and self.target == "read-write" else self.target
+        given: dict[str, Any] = {"database": self.name, "timeout": self.timeout, "target_session_attrs": target}
         given |= {"host": list(self.hosts), "port": list(self.ports)} if self.hosts else {}
         given |= {"port": self.ports[0]} if self.ports and not self.hosts else {}
         given |= {"user": self.user} if self.user is not None else {}

@@ -296,7 +296,7 @@ class Postgres:
     def _made(self) -> AsyncEngine:
         from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  saves SQLite deployments 60 ms
 
-        arguments = self._pooler.server.arguments()
+        arguments = self._pooler.server.arguments(reading=not self._writes)
         limits = _LIMITS | dict(self._pooler.server.settings)
         more: dict[str, Any] = {}
         if self._is_pooled:

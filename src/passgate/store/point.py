@@ -137,7 +137,12 @@ class _PostgresPoint:
                 settings = dict(self._pooler.server.settings) | {"default_transaction_read_only": "on"}
                 how = {"statement_cache_size": 0} if self._pooler.is_there else {"server_settings": settings}
                 self._pool = await asyncpg.create_pool(
-                    **self._pooler.server.arguments(), **how, min_size=1, max_size=8, command_timeout=5, reset=_nothing
+                    **self._pooler.server.arguments(reading=True),
+                    **how,
+                    min_size=1,
+                    max_size=8,
+                    command_timeout=5,
+                    reset=_nothing,
                 )
 
     async def close(self) -> None:
