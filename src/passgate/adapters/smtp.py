@@ -16,7 +16,6 @@ from email.header import Header
 from email.headerregistry import Address, BaseHeader, UniqueUnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
-from email.utils import parseaddr
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +23,7 @@ import aiosmtplib
 import idna
 
 from passgate.core.message import CONTROL, MailFailed, Message
+from passgate.settings.values import sender_parts
 from passgate.world import SECOND
 
 _STEP = 10.0
@@ -51,7 +51,7 @@ class Smtp:
         self._user = None if parts.username is None else unquote(parts.username, errors="strict")
         self._password = None if parts.password is None else unquote(parts.password, errors="strict")
         self._tls = None if parts.scheme == "smtp" else ssl.create_default_context()
-        name, address = parseaddr(_plain(sender))
+        name, address = sender_parts(sender)
         self._sender = _address(address, name)
 
     async def send(self, message: Message) -> None:

@@ -47,8 +47,8 @@ class PostgresServer:
         return tuple((name, Path(value)) for name, value in self.tls if name in _FILES and value != "system")
 
     def arguments(self, *, reading: bool = False) -> dict[str, Any]:
-        """For asyncpg's `connect`, without the server's settings. `reading`: the session is to be read-only, so it can't
-        be asked whether it writes."""
+        """For asyncpg's `connect`, without the server's settings. `reading`: the session is to be read-only, so it
+        can't be asked whether it writes."""
         target = "primary" if reading and self.target == "read-write" else self.target
         given: dict[str, Any] = {"database": self.name, "timeout": self.timeout, "target_session_attrs": target}
         given |= {"host": list(self.hosts), "port": list(self.ports)} if self.hosts else {}

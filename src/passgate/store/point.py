@@ -135,7 +135,9 @@ class _PostgresPoint:
             if self._pool is None:
                 await self._pooler.ask()
                 settings = dict(self._pooler.server.settings) | {"default_transaction_read_only": "on"}
-                how = {"statement_cache_size": 0} if self._pooler.is_there else {"server_settings": settings}
+                how: dict[str, Any] = (
+                    {"statement_cache_size": 0} if self._pooler.is_there else {"server_settings": settings}
+                )
                 self._pool = await asyncpg.create_pool(
                     **self._pooler.server.arguments(reading=True),
                     **how,
