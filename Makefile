@@ -18,6 +18,8 @@ LOCKED := requirements/dev.txt requirements/uv.txt
 UV := $(BIN)/uv
 PIP_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 EXAMPLES := $(sort $(dir $(wildcard examples/*/*.py)))
+# Where it is set, each test process would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 QUICK_NOT := not soak and not pg and not browser and not foreign
 
 ##@ Try it
@@ -111,8 +113,8 @@ $(READY): $(LOCKED) pyproject.toml
 # else. Chromium's shell without windows does the same work in half the time; where a distribution has none, the whole
 # browser will do. Installing a server does not start it (RUNLEVEL). A package may have another name than its program;
 # javac, because a Java without its compiler is not enough.
-FOREIGN := nginx haproxy curl javac node pgbouncer
-PACKAGES := chromium-headless-shell nginx haproxy curl default-jdk-headless nodejs pgbouncer
+FOREIGN := nginx haproxy curl sqlite3 pgbouncer javac node
+PACKAGES := chromium-headless-shell nginx haproxy curl sqlite3 pgbouncer default-jdk-headless nodejs
 $(PROGRAMS): Makefile | $(READY)
 	@export PATH="$$PATH:/usr/sbin"; have() { for program; do command -v "$$program" || return 1; done >/dev/null; }; \
 	  have chromium-headless-shell $(FOREIGN) \

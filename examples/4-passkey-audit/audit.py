@@ -4,8 +4,7 @@ Not here: when an event is recorded (program.py), and the tables to query (datab
 """
 
 import logging
-import os
-from io import TextIOWrapper
+from pathlib import Path
 
 from passgate import Happened, Passgate
 
@@ -13,7 +12,9 @@ EVENTS = {
     "webauthn:registration_begin": "Registration started",
     "webauthn:registration_refused": "Somebody tried to register with your address",
     "webauthn:login_begin": "Login started",
+    "webauthn:login_refused": "Login refused",
     "webauthn:user_access": "User data requested",
+    "webauthn:user_promote": "Promoted to admin",
 }
 """With what their person reads in their activity."""
 PASSGATES = ("signup:completed", "signin:completed", "signin:passkey:refused")
@@ -22,16 +23,10 @@ PASSGATES = ("signup:completed", "signin:completed", "signin:passkey:refused")
 log = logging.getLogger("audit")
 
 
-class Private(logging.FileHandler):
-    """A log that nobody else on this machine reads."""
-
-    def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, self.mode, opener=lambda path, flags: os.open(path, flags, 0o600))
-
-
 def to_file(gate: Passgate, path: str = "app.log") -> None:
     """Have every event written to a file too. It has ids: the addresses of people and networks are in app.db."""
-    handler = Private(path, delay=True)
+    Path(path).touch(mode=0o600)
+    handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -40,7 +35,7 @@ def to_file(gate: Passgate, path: str = "app.log") -> None:
 
 
 def _write(one: Happened) -> None:
-    is_right = not one.event.endswith("refused") and one.facts.get("ok", True)
+    is_right = not one.event.endswith(":refused") and one.facts.get("ok", True)
     why, outcome = one.facts.get("why"), "success" if is_right else "failure"
     who = one.actor_id or one.user_id or "nobody"
     log.info("%s %s user=%s%s id=%s", one.event, outcome, who, f" why={why}" if why else "", one.id)

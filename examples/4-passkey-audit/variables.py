@@ -28,7 +28,7 @@ HS256 = (
     " secret: use ES256, EdDSA or RS256, whose public key is at /auth/oauth2/jwks"
 )
 
-log = logging.getLogger("passgate.example")
+log = logging.getLogger("auth-example")
 
 
 class Variables(BaseSettings):
@@ -37,7 +37,6 @@ class Variables(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")
 
     passgate_environment: Literal["development", "production"] = "development"
-    passgate_secrets: SecretStr | None = None
     jwt_secret: SecretStr | None = None
     jwt_algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
     jwt_expiration_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
@@ -51,12 +50,10 @@ class Variables(BaseSettings):
         """In development a word in place of one counts as none: a secret is made at the first start."""
         if given is None or not given.get_secret_value():
             return None
-        text, others = given.get_secret_value(), info.data.get("passgate_secrets")
+        text = given.get_secret_value()
         is_weak = text in SAMPLES or len(text.encode()) < SHORTEST
         if is_weak and info.data.get("passgate_environment") == "production":
             raise ValueError(f"set at least {SHORTEST} random bytes")
-        if not is_weak and others is not None and text not in others.get_secret_value():
-            raise ValueError("PASSGATE_SECRETS says otherwise")
         if is_weak:
             log.warning("JWT_SECRET is a sample or too short, and is not used")
         return None if is_weak else given
@@ -96,14 +93,22 @@ class Variables(BaseSettings):
         return found
 
     def settings(self) -> Settings:
+        """Raises UnsafeSettings if Passgate has other secrets than JWT_SECRET, which would be ignored."""
+        found = self._loaded()
+        if self.jwt_secret is None:
+            return found
+        secret = self.jwt_secret.get_secret_value()
+        if found.secrets_file or (found.secrets and secret not in found.secrets):
+            raise errors.UnsafeSettings([("VALUE_JWT_SECRET", "JWT_SECRET: PASSGATE_SECRETS or its file has others.")])
+        return found if found.secrets else self._loaded(secrets=[secret])
+
+    def _loaded(self, **given: Any) -> Settings:
         life = self.jwt_expiration_minutes * 60
-        given: dict[str, Any] = {"public_url": self.origin} if self.origin else {}
-        if self.jwt_secret and not self.passgate_secrets:
-            given["secrets"] = [self.jwt_secret.get_secret_value()]
         return Settings.load(
             cookie_prefix="passkey_audit_",
             token={"access": life, "algorithm": self.jwt_algorithm},
             session={"idle": life + 60, "absolute": max(life + 60, 86_400)},
+            **({"public_url": self.origin} if self.origin else {}),
             **given,
         )
 

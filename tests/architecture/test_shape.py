@@ -352,6 +352,14 @@ def test_importing_the_package_reads_no_environment() -> None:
     assert done.stdout.split() == ["[]", "False"]
 
 
+def test_the_command_line_loads_nothing_heavy_before_a_command_needs_it() -> None:
+    """`passgate --help` and a mistyped command answer at once."""
+    heavy = ("fastapi", "passgate.core", "passgate.settings", "passgate.web", "pydantic", "sqlalchemy", "uvicorn")
+    look = f"import sys, passgate.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_what_is_depended_on_is_imported(source: dict[str, ast.Module]) -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*named["dependencies"], *named["optional-dependencies"]["postgres"]]

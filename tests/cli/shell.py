@@ -25,6 +25,7 @@ import httpx2
 import pytest
 
 from passgate.cli import main
+from tests.zygote import Process
 
 CHEAP = {"PASSGATE_HASH__MEMORY_KIB": "8192", "PASSGATE_HASH__PASSES": "1"}
 READY_WITHIN = 60.0
@@ -88,23 +89,15 @@ class Running:
 
     def __init__(self, command: str, data: Path, *argv: str, **settings: str) -> None:
         given = {**CHEAP, "PASSGATE_PORT": "0"} | {f"PASSGATE_{key}": value for key, value in settings.items()}
-        self._argv = [sys.executable, "-m", "passgate.cli", "--data", str(data), command, *argv]
+        self._argv = ["--data", str(data), command, *argv]
         self._env = {"PATH": os.environ.get("PATH", os.defpath), **given}
         self.data = data
         self.out: list[str] = []
         self.err: list[str] = []
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            self._argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.data.parent,
-            env=self._env,
-            start_new_session=True,
-        )
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.process = Process("passgate.cli", *self._argv, cwd=self.data.parent, env=self._env, **streams)
         pairs = ((self.process.stdout, self.out), (self.process.stderr, self.err))
         self._readers = [threading.Thread(target=_drain, args=pair, daemon=True) for pair in pairs]
         for reader in self._readers:
@@ -134,9 +127,9 @@ class Running:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the process to end; its exit code."""
         self.process.send_signal(number)
-        self.process.wait(STOP_WITHIN)
+        code = self.process.wait(STOP_WITHIN)
         self._ended()
-        return self.process.returncode
+        return code
 
     def _ended(self) -> None:
         self.process.wait(STOP_WITHIN)

@@ -16,9 +16,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.request import ProxyHandler, Request, build_opener
 
+from tests import zygote
 from tests.docs.blocks import ROOT, Block
 from tests.servers import free_port
 
@@ -48,17 +49,17 @@ class Terminal:
     instead: dict[str, str] = field(default_factory=dict)
     """Other printed texts, each with its replacement."""
     second: int = field(default_factory=free_port)
-    zygote: Path | None = None
-    """The socket of a process that forks to run `passgate` quickly; None runs the real program."""
+    is_quick: bool = False
+    """Whether commands and servers are forked (tests.zygote); otherwise the installed programs run."""
     out: str = ""
     _groups: list[int] = field(default_factory=list)
-    _served: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
+    _served: list[tuple[str, subprocess.Popen[bytes] | zygote.Process]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._tools, self.cwd = self.folder / ".tools", self.folder
         self._tools.mkdir()
         self._tool("curl", "curl.py")
-        if self.zygote:
+        if self.is_quick:
             self._tool("passgate", "client.py")
         self.env = {
             "PATH": os.pathsep.join(map(str, (self._tools, BIN, os.environ.get("PATH", os.defpath)))),
@@ -66,7 +67,7 @@ class Terminal:
             "LANG": "C.UTF-8",
             "PASSGATE_PORT": str(self.port),
             "PORT": str(self.port),
-            "DOCS_ZYGOTE": str(self.zygote),
+            **({"DOCS_ZYGOTE": zygote.listening()} if self.is_quick else {}),
             "DOCS_ANSWERS": str(self._tools / "answers.json"),
             **self.env,
         }
@@ -132,22 +133,12 @@ class Terminal:
         """Start or restart a command, and return once it answers."""
         self.stop(command)
         argv = shlex.split(command)
-        if argv[0] == "passgate":
-            argv[0] = str(BIN / "passgate")
         port = self.second if str(SECOND_PORT) in argv else self.port
         if "uvicorn" in argv[0]:
             argv = [*argv[:2], "--port", str(port)]
         log = self._tools / f"log-{len(self._served)}-{time.monotonic_ns()}"
         with log.open("wb") as out:
-            # `env` finds the program on this terminal's PATH, as a shell would.
-            process = subprocess.Popen(
-                ["/usr/bin/env", *argv],
-                cwd=self.cwd,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
+            process = self._started(argv, out)
         self._served.append((command, process))
         if argv[-1] == "worker":
             return
@@ -156,6 +147,22 @@ class Terminal:
             assert process.poll() is None, f"{block.name} ended\n{log.read_text()[-3000:]}"
             assert time.monotonic() < give_up, f"{block.name} does not answer\n{log.read_text()[-3000:]}"
             time.sleep(0.05)
+
+    def _started(self, argv: list[str], out: IO[bytes]) -> subprocess.Popen[bytes] | zygote.Process:
+        if self.is_quick:
+            module = {"passgate": "passgate.cli"}.get(argv[0], argv[0])
+            return zygote.Process(module, *argv[1:], cwd=self.cwd, env=self.env, stdout=out, stderr=out)
+        if argv[0] == "passgate":
+            argv[0] = str(BIN / "passgate")
+        # `env` finds the program on this terminal's PATH, as a shell would.
+        return subprocess.Popen(
+            ["/usr/bin/env", *argv],
+            cwd=self.cwd,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
 
     def _answers(self, port: int) -> bool:
         """Whether a server is there. Any response counts, an error too."""

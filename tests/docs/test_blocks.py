@@ -14,8 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -221,28 +219,9 @@ class Shared:
 
 
 @pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of the process that runs commands, which is ready once the socket exists."""
-    folder = Path(tempfile.mkdtemp(prefix="zygote-"))  # a socket's path must be short
-    path = folder / "socket"
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "src")))
-    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": paths}
-    process = subprocess.Popen([sys.executable, "-m", "tests.docs.zygote", str(path)], cwd=ROOT, env=env)
-    give_up = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-    yield path
-    process.terminate()
-    process.wait(20)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def furnished(tmp_path_factory: pytest.TempPathFactory, zygote: Path) -> Path:
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder in which people exist. It is copied for each page."""
-    terminal = Terminal(tmp_path_factory.mktemp("furnished"), zygote=zygote)
+    terminal = Terminal(tmp_path_factory.mktemp("furnished"), is_quick=True)
     people = "".join(f"passgate user add {name}@example.com\n" for name in ("anna", "bert"))
     terminal.run(Block(PAGES[0], 0, "sh", people, ""))
     return terminal.folder / ".passgate"
@@ -268,14 +247,14 @@ def asks(page: Path) -> bool:
 
 
 @pytest.fixture
-def reading(request: pytest.FixtureRequest, tmp_path: Path, zygote: Path, furnished: Path) -> Iterator[Reading]:
+def reading(request: pytest.FixtureRequest, tmp_path: Path, furnished: Path) -> Iterator[Reading]:
     """The state of the test's page, with a terminal of its own."""
     page: Path = request.getfixturevalue("page")
     if asks(page):
         server: Shared = request.getfixturevalue("shared")
-        terminal = Terminal(tmp_path, server.port, {"PASSGATE_DATA": str(server.data)}, zygote=zygote)
+        terminal = Terminal(tmp_path, server.port, {"PASSGATE_DATA": str(server.data)}, is_quick=True)
     else:
-        terminal = Terminal(tmp_path, zygote=zygote)
+        terminal = Terminal(tmp_path, is_quick=True)
         if "PASSGATE_SECRETS_FILE=" not in page.read_text():  # a copy needs its original keys
             shutil.copytree(furnished, tmp_path / ".passgate")
     terminal.instead["localhost:1025"] = f"localhost:{free_port()}"

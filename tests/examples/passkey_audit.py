@@ -99,8 +99,8 @@ def program(gate: Gate, found: Any) -> FastAPI:
 
 def about(email: str, **given: Any) -> dict[str, Any]:
     """The body of a registration."""
-    born = "1990-01-15T00:00:00Z"
-    body = {"first_name": "Jane", "last_name": "Doe", "date_of_birth": born, "job_title": "Software Engineer"}
+    birth = "1990-01-15T00:00:00Z"
+    body = {"first_name": "Jane", "last_name": "Doe", "date_of_birth": birth, "job_title": "Software Engineer"}
     return {**body, "email": email, **given}
 
 

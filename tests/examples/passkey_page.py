@@ -79,6 +79,13 @@ class Somebody:
         found: dict[str, str] = await self.page.evaluate("({...sessionStorage})")
         return found
 
+    async def asked_with(self, token: str, user_id: str) -> int:
+        """The status for whoever has this token."""
+        answer = await self.page.request.get(
+            f"{self.origin}/users/{user_id}", headers={"authorization": f"Bearer {token}"}
+        )
+        return answer.status
+
     def field(self, name: str) -> Locator:
         return self.page.locator(f".facts [data-field={name}]")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -99,16 +98,7 @@ class Served(Server):
         }[by]
 
     def launch(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._folder,
-                env=self._env,
-                start_new_session=True,
-            )
+        self._launch(*self._command, cwd=self._folder)
 
     async def ready(self) -> None:
         """Return when it answers below its own mount."""
@@ -142,7 +132,7 @@ class Served(Server):
 
 
 @asynccontextmanager
-async def running(*servers: Served, has_faults: bool = False) -> AsyncIterator[None]:
+async def running(*servers: Server, has_faults: bool = False) -> AsyncIterator[None]:
     """Started at the same moment, stopped orderly at the end. A fault in their log fails the test, unless it has some
     on purpose."""
     try:

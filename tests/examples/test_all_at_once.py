@@ -6,8 +6,6 @@ Not here: what each of them does.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from tests.browser.conftest import chromium
 from tests.browser.device import Device, Pocket
 from tests.examples.programs import Served, copy_of, running
 from tests.kit import PASSWORD
-from tests.processes import ROOT, Server
+from tests.processes import Server
 
 __all__ = ["chromium"]
 pytestmark = pytest.mark.browser
@@ -38,17 +36,8 @@ class Demo(Server):
     """`passgate demo`, which takes no setting but a folder and a port."""
 
     def launch(self) -> None:
-        command = [sys.executable, "-m", "passgate.cli", "--data", self._env["PASSGATE_DATA"], "demo", "--port"]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, str(self.port)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=ROOT,
-                env=self._env,
-                start_new_session=True,
-            )
+        data, port = self._env["PASSGATE_DATA"], str(self.port)
+        self._launch("passgate.cli", "--data", data, "demo", "--port", port, cwd=self._log.parent)
 
 
 class Visitor:

@@ -76,8 +76,8 @@ def test_register_log_in_and_see_oneself(keyed: Service) -> None:
     assert done.json()["token_type"] == "bearer"
     mine = {name: user[name] for name in ("id", "first_name", "last_name", "email", "role")}
     assert done.json()["user"] == mine
-    shown = keyed.show(user["id"], done.json()["access_token"])
-    assert (shown.status_code, shown.json()) == (200, user)
+    again = keyed.show(user["id"], done.json()["access_token"])
+    assert (again.status_code, again.json()) == (200, user)
 
 
 def test_options_of_a_registration(keyed: Service) -> None:

@@ -27,7 +27,7 @@ BODIES: dict[str, tuple[dict[str, Any], str]] = {
     **{f"a number for {name}": ({name: 12345678}, name) for name in ("first_name", "last_name", "job_title")},
     **{f"a long {name}": ({name: SECRET * 5}, name) for name in ("first_name", "last_name", "job_title")},
     "born tomorrow": ({"date_of_birth": "2999-01-01T00:00:00Z"}, "date_of_birth"),
-    **{f"a birth of {born!r}": ({"date_of_birth": born}, "date_of_birth") for born in NO_DATES},
+    **{f"a birth of {birth!r}": ({"date_of_birth": birth}, "date_of_birth") for birth in NO_DATES},
     **{f"lines in {name}": ({name: "a\r\nb"}, name) for name in ("first_name", "last_name", "job_title")},
     "no date": ({"date_of_birth": SECRET}, "date_of_birth"),
     "an impossible date": ({"date_of_birth": "1990-02-30T00:00:00Z"}, "date_of_birth"),

@@ -26,6 +26,7 @@ from tests.authenticator import Authenticator
 from tests.examples.passkey_audit import Who
 from tests.examples.passkey_audit_served import SECRETS, Face, accounts_of, at, inside, is_whole, rows, served
 from tests.examples.programs import Served, until
+from tests.processes import leases_end
 
 KILLS = 1
 WORKERS = 4
@@ -156,6 +157,8 @@ async def killed(folder: Path, url: str | None, kills: int, seed: int) -> None:
                 await asyncio.sleep(dice.uniform(0, 1))
                 server.kill9()
                 await asyncio.gather(*busy)
+            async with inside(folder, url) as gate:
+                await leases_end(gate)
             async with started(server) as face, inside(folder, url) as gate:
                 await accounts_are_whole(gate)
                 for one in people:

@@ -59,8 +59,11 @@ async def test_in_and_out(browse: Open, script: str) -> None:
     await jane.page.reload()
     await jane.at("profile")
     await expect(jane.field("job_title")).to_have_text(PERSON["job_title"])
-    await jane.page.click("#logout")
+    async with jane.page.expect_response("**/auth/api/v1/session") as ending:
+        await jane.page.click("#logout")
+    assert (await ending.value).status == 204
     await jane.at("login", "logged_out")
+    assert await jane.asked_with(token, user["id"]) == 401
     assert await jane.stored() == {}
     assert jane.email not in await jane.page.locator("#profile").text_content()  # type: ignore[operator]
     assert await jane.page.input_value("#login_email") == jane.email

@@ -42,10 +42,10 @@ class Story:
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
     with moving() as made:
-        yield told(made)
+        yield lived(made)
 
 
-def told(made: Moving) -> Story:
+def lived(made: Moving) -> Story:
     jane = made.person("jane@example.com", Authenticator(counter=5, step=1))
     bob = made.person("bob@example.com", first_name="Bob", last_name="Roe")
     boss = made.person("admin@example.com", first_name="Admin", last_name="User")

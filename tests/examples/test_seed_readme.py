@@ -12,11 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples import seed_readme, test_session_rbac_flow, test_two_factor_as_printed
+from tests.examples import (
+    seed_readme,
+    test_passkey_audit_as_printed,
+    test_session_rbac_flow,
+    test_two_factor_as_printed,
+)
 from tests.examples.programs import folder_of, module
 from tests.examples.seed_readme import NUMBERS, SECTIONS, extract, lines, missing, promises, seed, stored
 
-RUN: dict[int, dict[str, str]] = {2: {}, 3: test_two_factor_as_printed.LINES}
+RUN: dict[int, dict[str, str]] = {
+    2: {},
+    3: test_two_factor_as_printed.LINES,
+    4: test_passkey_audit_as_printed.LINES,
+}
 """Of each example: the fingerprint of every line that its seed prints, and what runs it, or the tag of the line of the
 README that says why it is answered otherwise. Seed 2 prints none."""
 
@@ -79,7 +88,7 @@ PAGES = {
             {
                 *("views", "public-key", "role", "stateful", "algorithm", "issuer", "taken", "created", "unknown"),
                 *("claimed", "limits", "platform", "strict", "times", "agent", "forwarded", "nobody", "log"),
-                *("variables", "cors", "reset", "python"),
+                *("variables", "cors", "reset", "python", "code", "elsewhere", "today"),
             }
         ),
         frozenset({"update-users"}),
@@ -191,7 +200,7 @@ def test_the_reader_finds_the_lines_of_the_seeds() -> None:
 def test_every_line_has_a_test_or_a_line_of_the_readme(number: int) -> None:
     printed = [*stored()[str(number)]["shell"], *stored()[str(number)]["python"]]
     assert sorted(RUN[number]) == sorted(printed)
-    methods = vars(test_two_factor_as_printed.Reader)
+    methods = {**vars(test_two_factor_as_printed.Reader), **vars(test_passkey_audit_as_printed.Reader)}
     assert {how for how in RUN[number].values() if how not in methods} <= {*differences(PAGES[number].text)}
 
 
@@ -222,7 +231,7 @@ def rows(heading: str, page: str) -> list[list[str]]:
 def differences(page: str) -> list[str]:
     section = page.partition("\n## Differences\n")[2].partition("\n## ")[0]
     items = re.findall(r"^- (.*)$", section, re.MULTILINE)
-    tags = [re.match(r"`([a-z-]+)`: ", item) for item in items]
+    tags = [re.match(r"`([a-z0-9-]+)`: ", item) for item in items]
     assert all(tags), items
     return [tag[1] for tag in tags if tag]
 

@@ -23,7 +23,7 @@ from passgate.world import World, iso
 from tests.browser.device import App
 from tests.examples.programs import Served, inside, until
 from tests.examples.two_factor_served import SECRETS, Face, kinds_of, scanned, served
-from tests.processes import client_for
+from tests.processes import client_for, leases_end
 
 KILLS = 1
 WORKERS = 4
@@ -179,6 +179,10 @@ async def all_tasks_end(face: Face, work: Work, since: str) -> None:
     assert len(work.tasks) <= count <= len(work.tasks) + 2 * WORKERS
 
 
+async def _tasks(work: Work) -> list[str]:
+    return work.tasks
+
+
 async def killed(data: Path, url: str | None, kills: int, seed: int) -> None:
     dice, work, found = random.Random(seed), Work(), Counter[str]()
     server = served(data, url)
@@ -187,9 +191,12 @@ async def killed(data: Path, url: str | None, kills: int, seed: int) -> None:
             since = iso(World.real().now())
             async with started(server) as face:
                 busy = [asyncio.ensure_future(works(face, work, f"t{turn}w{one}")) for one in range(WORKERS)]
-                await asyncio.sleep(dice.uniform(0.7, 1.6))
+                await until(partial(_tasks, work), bool)  # somebody is through, however slow the machine is
+                await asyncio.sleep(dice.uniform(0, 0.9))
                 server.kill9()
                 await asyncio.gather(*busy)
+            async with inside(data, url) as gate:
+                await leases_end(gate)
             async with started(server) as face, inside(data, url) as gate:
                 found += await what_is_left(face, gate, work)
                 await all_tasks_end(face, work, since)

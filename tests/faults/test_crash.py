@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.faults.crash import Acknowledged, a_whole_life, asked_after_a_crash, life, moments
-from tests.processes import Server, seen
+from tests.processes import Server, leases_end, seen
 
 KILLS = 3
 
@@ -19,6 +19,7 @@ async def test_killed_at_random(tmp_path: Path, database_url: str | None) -> Non
             whole = await a_whole_life(made, outcomes)
             for moment in moments(1, KILLS, whole):
                 await life(made, outcomes, server.kill9, moment)
+                await leases_end(made.inside)
                 await server.start()  # a restart is enough: nothing is repaired by hand
                 await asked_after_a_crash(made, outcomes)
             await a_whole_life(made, outcomes)

@@ -13,7 +13,7 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from passgate.ceremony import ALGORITHMS, Asserted, Registered, Unproved, named
+from passgate.ceremony import ALGORITHMS, Asserted, Registered, Unproved, challenge_of, named
 from tests.authenticator import NUMBERS, OMIT, Algorithm, Authenticator, NotAllowed, b64, cose_key, new_key, unb64
 from tests.ground.ceremonies import KNOWN, NEW, ORIGIN, creation, enrolled, refusal, register, request, sign_in
 
@@ -201,6 +201,21 @@ def test_one_ceremony_never_answers_the_other() -> None:
 def test_backup_eligibility_never_changes(be: bool) -> None:
     one, stored = enrolled(be=be, bs=False)
     assert refusal(sign_in, one.get(request(), ORIGIN, be=not be), stored) == "backup_eligibility"
+
+
+def test_the_challenge_that_an_answer_is_for() -> None:
+    """Of either ceremony, in its only spelling; nothing else of the answer counts."""
+    key = Authenticator()
+    made, got = key.create(creation(), ORIGIN), key.get(request(), "https://evil.example", uv=False)
+    assert (challenge_of(made), challenge_of(got)) == (NEW, KNOWN)
+    plain = b64(KNOWN)
+    for other in (f"{plain}=", f" {plain}", "*", "", 5, None, OMIT):
+        found = challenge_of(key.get(request(), ORIGIN, challenge=other))
+        assert found == (b"" if other == "" else None), other
+    doubled = key.get(request(), ORIGIN, client_data=lambda raw: raw[:-1] + b',"challenge":"AA"}')
+    assert challenge_of(doubled) is None
+    for answer in (None, {}, "x", {**got, "id": "*"}, {**got, "response": {}}):
+        assert challenge_of(answer) is None
 
 
 @pytest.mark.parametrize("is_named", [True, False])

@@ -3,6 +3,8 @@ it at the commit whose databases are to be upgraded, with all of its requests ov
 
     python -m tests.upgrade.make tests/upgrade/0006
 
+(Before 0004 two of our own names that it uses were others, and where there were no factors it left them out.)
+
 Not here: assertions, which are in `test_upgrade`.
 """
 
@@ -12,7 +14,9 @@ import asyncio
 import gzip
 import json
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -90,11 +94,10 @@ def main(folder: Path) -> None:
         seen = asyncio.run(make(data))
         folder.mkdir(parents=True)
         (folder / "seen.json").write_text(json.dumps(seen, indent=1) + "\n")
-        for file in data.iterdir():
-            if file.name == "passgate.db":
-                (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
-            elif file.is_file() and file.stat().st_size:
-                shutil.copy(file, folder / file.name)
+        with closing(sqlite3.connect(data / "passgate.db")) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # not every version leaves one file behind
+        (folder / "passgate.db.gz").write_bytes(gzip.compress((data / "passgate.db").read_bytes(), mtime=0))
+        shutil.copy(data / "passgate.keys", folder)
         print(sorted(file.name for file in folder.iterdir()))
 
 

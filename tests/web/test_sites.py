@@ -104,6 +104,21 @@ async def test_a_pending_sign_in_stays(two: Two) -> None:
     assert token_of(await two.home.http.post("/api/v1/signin/finish", json={"carrier": "bearer"}, headers=auth))
 
 
+async def test_a_challenge_is_completed_on_its_own_site(two: Two) -> None:
+    """Whatever tenant is named on another tenant's; and nothing of it is used up there."""
+    key = Authenticator()
+    await two.home.sign_up("anna@example.com")
+    options, form = await two.home.options("/account/passkeys/new")
+    await two.home.http.post(form.action, data={**form.fields, "answer": json.dumps(key.create(options, HOME))})
+    auth = bearer(handle_of(await two.home.http.post("/api/v1/signin", json={"email": "anna@example.com"})))
+    asked = await two.home.http.post("/api/v1/signin/challenge", json={"factor": "passkey"}, headers=auth)
+    given = {"answer": key.get(asked.json()["challenge"], HOME), "carrier": "bearer"}
+    for named in ({}, {"tenant": "main"}, {"tenant": "acme"}):
+        moved = await two.acme.http.post("/api/v1/signin/complete", json={**given, **named})
+        assert code_of(moved) == "handle_invalid", named
+    assert token_of(await two.home.http.post("/api/v1/signin/complete", json=given))
+
+
 async def test_no_other_tenant_can_be_named(two: Two) -> None:
     for tenant in ("main", "nowhere"):
         asked = {"email": "x@example.com", "tenant": tenant}

@@ -327,7 +327,10 @@ at("notice-register").querySelector("button").addEventListener("click", () => {
   at("login_email").focus();
 });
 at("notice-profile").querySelector("button").addEventListener("click", details);
-at("logout").addEventListener("click", () => leave("logged_out"));
+at("logout").addEventListener("click", () => {
+  api.end(tokens.token);
+  leave("logged_out");
+});
 at("copy").addEventListener("click", copyId);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !at("profile").hidden) tick(); // a tab in the background is late

@@ -11,8 +11,6 @@ import typer
 from passgate.cli import desk
 from passgate.cli.desk import AsJson
 from passgate.errors import PassgateError, UnsafeSettings
-from passgate.settings import KEY_FILE
-from passgate.web.origin import UNTRUSTED
 
 if TYPE_CHECKING:
     from passgate.settings import Settings
@@ -77,6 +75,8 @@ def doctor(
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
     if not settings.is_development and not settings.trusted_proxies:
+        from passgate.web.origin import UNTRUSTED  # noqa: PLC0415
+
         typer.echo("Note: no trusted proxies. Behind one, set PASSGATE_TRUSTED_PROXIES: " + UNTRUSTED, err=True)
     raise typer.Exit(1 if reasons else 0)
 
@@ -96,6 +96,7 @@ def backup(
 ) -> None:
     """Back up the SQLite database while Passgate runs. It can't be read without the keys, which you keep elsewhere."""
     from passgate.cli.backup import copy  # noqa: PLC0415
+    from passgate.settings import KEY_FILE  # noqa: PLC0415
 
     settings = desk.load(ctx.obj)
     if not settings.is_sqlite:
@@ -119,6 +120,7 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from passgate.core import operate  # noqa: PLC0415
+    from passgate.settings import KEY_FILE  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
     if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():

@@ -134,13 +134,13 @@ class _PostgresPoint:
                 raise Unavailable("database")
             if self._pool is None:
                 await self._pooler.ask()
-                settings = dict(self._pooler.server.settings) | {"default_transaction_read_only": "on"}
-                how: dict[str, Any] = (
-                    {"statement_cache_size": 0} if self._pooler.is_there else {"server_settings": settings}
-                )
+                read_only = dict(self._pooler.server.settings) | {"default_transaction_read_only": "on"}
+                more: dict[str, Any] = {"server_settings": read_only}
+                if self._pooler.is_there:
+                    more = {"statement_cache_size": 0}
                 self._pool = await asyncpg.create_pool(
                     **self._pooler.server.arguments(reading=True),
-                    **how,
+                    **more,
                     min_size=1,
                     max_size=8,
                     command_timeout=5,
