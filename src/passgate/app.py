@@ -18,10 +18,10 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from passgate import __version__
+from passgate.adapters import smtp
 from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
-from passgate.adapters.smtp import Smtp
 from passgate.core import host_events, host_jobs, host_mail, installation, job_worker, jobs, observers, tenants
 from passgate.core import permissions as own_permissions
 from passgate.core.ctx import Ctx, Operator, Person, Services
@@ -380,7 +380,7 @@ def mailer_for(services: Services) -> Mailer:
         return Mailbox(services.store, services.ring, services.world, printer)
     if mail.url.startswith("console:"):
         return Console()
-    return Smtp(mail.url, mail.sender)
+    return smtp.from_settings(mail, services.world)
 
 
 def _api(gate: Passgate) -> FastAPI:

@@ -38,6 +38,7 @@ EXTRA = (
     "counts",
     "tenant",
     "seq",
+    "step",
     "why",
 )
 """The fields that our own lines may have besides their message."""

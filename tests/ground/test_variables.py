@@ -21,7 +21,10 @@ from passgate.settings.values import sender_parts
 NAMES = sorted(variable for variable, _, _ in variables.names(Settings))
 PLACES = {variable: place for variable, place, _ in variables.names(Settings)}
 PATHS = sorted(variable for variable, _, is_path in variables.names(Settings) if is_path)
-TEXTS = {"PASSGATE_MAIL__URL", "PASSGATE_BREACH__URL", "PASSGATE_METRICS__TOKEN"}
+TEXTS = {
+    *("PASSGATE_MAIL__URL", "PASSGATE_BREACH__URL", "PASSGATE_METRICS__TOKEN"),
+    *("PASSGATE_MAIL__OAUTH__CLIENT_SECRET", "PASSGATE_MAIL__OAUTH__REFRESH_TOKEN"),
+}
 """Any text is one; whoever uses it checks it."""
 LISTS = {"PASSGATE_SECRETS", "PASSGATE_HASH__PEPPER"}
 WRONG = ("@", "<x>", "a b!", "https://u:p@h/x?y#z%41", "tcp://1", "-1 parsec", "\x01", "[1]", "{", "NaN", "9" * 30)

@@ -59,11 +59,18 @@ async def _migrate(settings: Settings) -> bool:
 def doctor(
     ctx: typer.Context,
     tune_hash: Annotated[bool, typer.Option("--tune-hash", help="Measure Argon2id on this machine instead.")] = False,
+    mail: Annotated[
+        str | None, typer.Option("--mail", metavar="ADDRESS", help="Send one mail there instead, and show each step.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List everything that keeps Passgate from starting, or from signing tokens, as `CODE text`. Exits with 1 if there
     is anything."""
     settings = desk.load(ctx.obj)
+    if mail is not None:
+        from passgate.cli.mail_check import check  # noqa: PLC0415
+
+        raise typer.Exit(desk.run(check(settings, mail, as_json=as_json)))
     if tune_hash:
         from passgate.cli.tune import tune  # noqa: PLC0415
 

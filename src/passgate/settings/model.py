@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from passgate.errors import UnsafeSettings
+from passgate.mail_oauth import MailOAuthSettings
 from passgate.settings import variables
 from passgate.settings.database import Database, SqliteFile, WrongUrl, read_database
 from passgate.settings.origins import calling_origins, origin
@@ -59,12 +60,14 @@ class _Part(BaseModel):
 class MailSettings(_Part):
     url: str = Field(
         "dev:",
+        repr=False,  # a password may be in it
         description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, dev:, console: or both as "
         "dev+console:",
     )
     sender: Sender = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
     code_life: Seconds = Field(600, description="How long an emailed code is valid")
     per_hour: Many = Field(5, description="Maximum emails per address and hour for requests without a sign-in")
+    oauth: MailOAuthSettings = Field(default_factory=MailOAuthSettings)
 
 
 class SessionSettings(_Part):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from passgate import mail_oauth
 from passgate.settings.model import Settings
 from passgate.settings.origins import can_have_passkeys, is_localhost, is_loopback
 from passgate.settings.values import UNIX
@@ -28,7 +29,9 @@ _DEFAULTS = re.compile(r"change|default|secret|example|password|your[-_ ]|(.)\1{
 def refusals(settings: Settings) -> list[tuple[str, str]]:
     """Every reason not to start with these settings, as (CODE, text); empty if there is none. Reads no file except
     SECRETS_FILE, and no socket. The caller that opened the database adds what only the database can tell."""
+    mail = settings.mail
     found = _secret_refusals(settings)
+    found += mail_oauth.refusals(mail.url, mail.oauth, is_development=settings.is_development)
     if settings.is_development:
         return found + _development_refusals(settings)
     return [*found, *_reach_refusals(settings), *_lifetime_refusals(settings), *_operation_refusals(settings)]
