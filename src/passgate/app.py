@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from passgate import __version__
+from passgate import __version__, startup
 from passgate.adapters import smtp
 from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
@@ -38,7 +38,7 @@ from passgate.operations import Operations
 from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
 from passgate.store import SCHEMA, Store, fitness
-from passgate.store.migrate import is_behind, upgrade
+from passgate.store.migrate import schema_reasons, upgrade
 from passgate.web import docs, host, host_docs, host_requests, ops, problems
 from passgate.web import mount as mounting
 from passgate.web.api import factors, tokens
@@ -84,10 +84,11 @@ class Passgate:
         the host's own audit events, each with the text that the person reads in their activity; `permissions` are the
         host's own, each with what it allows, for roles that tenants make and for `gate.may`. Raises UnsafeSettings, and
         ValueError for an event or a permission that can't be one."""
-        if reasons := refusals(settings):
+        world = world or World.real()
+        if reasons := refusals(settings) + startup.reasons(settings, world):
             raise UnsafeSettings(reasons)
         self.settings = settings
-        self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
+        self._world, self._profile, self._given_mailer = world, profile, mailer
         self._claims, self._factors, self._sites = claims, _with(factors), Sites(Site(settings.url), sites)
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
         ours = [*Event, *self._factors.events]
@@ -289,11 +290,9 @@ class Passgate:
         """Prepare the database. SQLite is migrated; another database must have been migrated before. UnsafeSettings,
         also for a policy that production does not serve."""
         if self.services.store.is_sqlite:
-            await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
-        elif reasons := await fitness.reasons(self.services.store):
+            await upgrade(self.services.store, lock=self.settings.data / startup.LOCK_FILE)
+        elif reasons := await fitness.reasons(self.services.store) or await schema_reasons(self.services.store):
             raise UnsafeSettings(reasons)
-        elif await is_behind(self.services.store):
-            raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
         if reasons := await tenants.weak_policies(self.services):
             raise UnsafeSettings(reasons)
         await installation.load(self.services)
@@ -355,8 +354,10 @@ async def _ended(workers: list[asyncio.Task[None]]) -> None:
 
 
 def build_services(settings: Settings, world: World) -> Services:
-    """The long-lived parts. Creates the data folder with mode 0700. Raises UnsafeSettings for a key file that nothing
-    should be sealed under."""
+    """The long-lived parts. Creates the data folder with mode 0700. Raises UnsafeSettings for a folder that can't be
+    used, and a key file that nothing should be sealed under."""
+    if reasons := [*startup.data_reasons(settings)]:
+        raise UnsafeSettings(reasons)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     roots = settings.root_secrets()
     if not roots and (reasons := key_file_reasons(settings.data / KEY_FILE)):

@@ -37,6 +37,14 @@ def environment(settings: ThemeSettings, language: str) -> Environment:
     return made
 
 
+def compile_own(settings: ThemeSettings) -> None:
+    """Compile a host's templates, each as the pages do. TemplateSyntaxError has file and line; OSError; ValueError."""
+    made = environment(settings, i18n.LANGUAGES[0])
+    for path in sorted(settings.templates.rglob("*")) if settings.templates else ():
+        if path.suffix in (".html", ".txt") and path.is_file():
+            made.get_template(path.relative_to(settings.templates or path).as_posix())
+
+
 def sheet_head(settings: ThemeSettings) -> str:
     """The two numbers of a brand, as the last rule of the style sheet."""
     return f":root{{--hue:{settings.hue};--chroma:{settings.chroma:g}}}\n"

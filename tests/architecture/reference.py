@@ -33,6 +33,7 @@ from passgate.core.permissions import DESCRIPTIONS, PERMISSIONS, ROLES
 from passgate.core.policy import CHECKS
 from passgate.core.roles import MOST as MOST_ROLES
 from passgate.core.rules import NESTED, OneOf, Rules
+from passgate.reasons import GROUPS
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.hot import HOT
@@ -308,6 +309,24 @@ GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
 }
 
 
+def starts_page() -> str:
+    """docs/operate/it-does-not-start.md, which is for reading, so it stands among the operator's pages."""
+    found = ["# It does not start", _HEADER.format(source="`reasons.py`"), _STARTS]
+    for title, group in GROUPS.items():
+        rows: list[tuple[object, ...]] = [(code(name), text) for name, text in group.items()]
+        found += [f"## {title}", table(("Code", "What is wrong, and what to do"), rows)]
+    return "\n\n".join(found) + "\n"
+
+
+_STARTS = """`passgate doctor` makes all that `passgate serve` makes, puts it away again, and prints each reason not
+to start as `CODE text`, or `ok`. `serve` and `worker` refuse with the same lines, all of them at once, and exit with 1.
+With `--app main:app`, `doctor` imports your program as `serve` does.
+
+Development asks only for what it needs itself: settings that can be read, good keys, a database, a folder to write in,
+and an address of this machine."""
+STARTS = PAGES.parent / "operate" / "it-does-not-start.md"
+
+
 def page(name: str) -> str:
     title, source, body = GENERATED[name]
     return f"# {title}\n\n{_HEADER.format(source=source)}\n\n{body()}\n"
@@ -346,6 +365,7 @@ def main() -> None:
     PAGES.mkdir(parents=True, exist_ok=True)
     for name in GENERATED:
         (PAGES / name).write_text(page(name))
+    STARTS.write_text(starts_page())
 
 
 if __name__ == "__main__":

@@ -340,10 +340,3 @@ def _names(part: type[BaseModel]) -> Iterator[str]:
 def test_every_setting_is_read(name: str) -> None:
     """Each name is used as an attribute somewhere. A setting that nothing reads would mislead operators."""
     assert re.search(rf"\.{name}\b", SOURCE)
-
-
-def test_every_reason_not_to_start_is_documented() -> None:
-    reasons = set(re.findall(r'[(\s]"([A-Z]+(?:_[A-Z]+)+)",', SOURCE))
-    listed = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", (ROOT / "docs/operate/running.md").read_text()))
-    assert {"PROXIES_ANY", "DATABASE_BEHIND"} <= reasons
-    assert {name for name in reasons if not name.startswith("PASSGATE_")} - {"KEY_FILE"} - listed == set()

@@ -19,6 +19,8 @@ from passgate.settings import BreachSettings
 
 _MAX_ANSWER = 2 * 1024 * 1024
 _MAX_LINE = 128
+_SAMPLES = 128
+"""Lines that `check_file` compares."""
 _LINE = re.compile(rb"([0-9A-F]{40}):([0-9]{1,12})\r?\n?")
 # Possessive quantifier: no backtracking, whatever the service sends.
 _ANSWER = re.compile(rb"(?:[0-9A-F]{35}:[0-9]{1,12}(?:\r?\n|\Z))*+")
@@ -112,6 +114,23 @@ def in_file(path: Path, wanted: bytes) -> bool:
             else:
                 high, most = middle, found
     return False
+
+
+def check_file(path: Path) -> None:
+    """Whether `in_file` can search it, by samples: a file of 40 GB is not read as a whole. OSError, Garbage."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            raise Garbage("it is empty")
+        latest = b""
+        for number in range(_SAMPLES):
+            try:
+                start, found, _, _ = _line_from(file, size * number // _SAMPLES)
+            except Garbage:
+                raise Garbage("its lines must be HASH:COUNT") from None
+            if start < size and found < latest:
+                raise Garbage("it is not sorted by hash")
+            latest = max(latest, found)
 
 
 def _line_from(file: BinaryIO, offset: int) -> tuple[int, bytes, int, int]:

@@ -55,10 +55,13 @@ def main() -> None:
         explain(error)
         sys.exit(1)
     except OSError as fault:
-        typer.echo(f"fault: {fault.strerror or type(fault).__name__}: {fault.filename or ''}", err=True)
+        from passgate.startup import of_file  # noqa: PLC0415
+
+        typer.echo(" ".join(of_file(fault)), err=True)
         sys.exit(1)
-    except Exception:
+    except Exception as fault:
         # Frames without values: any value could be a secret.
         logs.configure("info")
         logging.getLogger("passgate.fault").exception("fault")
+        typer.echo(f"FAULT An unexpected error ({type(fault).__name__}). Please report the line above.", err=True)
         sys.exit(1)

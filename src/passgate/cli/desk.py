@@ -69,7 +69,8 @@ async def database_reasons(settings: Settings, *, migrating: bool = False) -> li
     from sqlalchemy import text  # noqa: PLC0415
 
     from passgate.store import fitness  # noqa: PLC0415
-    from passgate.store.migrate import is_behind  # noqa: PLC0415
+    from passgate.store.faults import reason  # noqa: PLC0415
+    from passgate.store.migrate import schema_reasons  # noqa: PLC0415
 
     if settings.is_sqlite and not settings.database_file.exists():
         return _new_file_reasons(settings)
@@ -78,20 +79,21 @@ async def database_reasons(settings: Settings, *, migrating: bool = False) -> li
     except UnsafeSettings as error:
         return error.reasons
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             if found := await fitness.reasons(store, migrating=migrating):
                 return found
             async with store.read() as db:
                 # SQLite opens its file only with the first statement.
                 await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
-            if not settings.is_sqlite and await is_behind(store):
-                return [("DATABASE_BEHIND", "The database schema is out of date. Run `passgate migrate`.")]
+            async with store.write():  # nothing is written: whether that is possible is all we ask
+                pass
+            found = await schema_reasons(store, serving=True)
+            # SQLite is brought up to date at the start.
+            return [one for one in found if not settings.is_sqlite or one[0] != "DATABASE_BEHIND"]
     except Exception as fault:  # noqa: BLE001  a driver has many ways to say that it cannot
-        kind = type(fault.__cause__ or fault).__name__
-        return [("DATABASE_DOWN", f"The database doesn't respond ({kind}). Check PASSGATE_DATABASE_URL.")]
+        return [reason(fault)]
     finally:
         await store.close()
-    return []
 
 
 def _new_file_reasons(settings: Settings) -> list[tuple[str, str]]:
@@ -132,17 +134,23 @@ def key_reasons(settings: Settings) -> list[tuple[str, str]]:
 
 
 async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds."""
+    """Every reason not to start: of the settings, of the machine, of the files that settings name, of the keys, of the
+    database, and of what the database holds. Nothing is made by looking. Sockets are not asked: whoever serves has
+    them."""
+    from passgate import startup  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
 
-    reasons = await database_reasons(settings)
-    return refusals(settings) + key_reasons(settings) + (reasons or await policy_reasons(settings))
+    found = refusals(settings) + startup.reasons(settings, World.real()) + key_reasons(settings)
+    if any(code.startswith("DATA_") for code, _ in found) and settings.database_url is None:
+        return found  # the database is in that folder
+    return found + (await database_reasons(settings) or await policy_reasons(settings))
 
 
-async def signing_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Keys that should sign tokens and that the present key file does not open. No reason not to start: a server that
-    starts publishes a successor. Nothing is made or migrated by looking."""
-    from passgate.core import keys  # noqa: PLC0415
+async def sealed_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """What the present keys do not open: the keys that should sign tokens, or nothing at all. No reason not to start: a
+    server that starts makes successors. Nothing is made or migrated by looking."""
+    from passgate.core import installation, keys  # noqa: PLC0415
     from passgate.settings import KEY_FILE  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
@@ -151,7 +159,11 @@ async def signing_reasons(settings: Settings) -> list[tuple[str, str]]:
     if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
         return []
     async with built(settings) as parts:
-        unreadable = [] if await is_behind(parts.store, serving=True) else await keys.unreadable(parts)
+        if await is_behind(parts.store, serving=True):
+            return []
+        unreadable = await keys.unreadable(parts)
+        if not unreadable and await installation.is_foreign(parts):
+            return [("KEYS_FOREIGN", "The keys don't open what is encrypted in this database. Restore the right ones.")]
     advice = "Restore the newest key file (or secret), or wait six minutes after the next start: then a new key signs."
     return [("SIGNING_KEY_UNREADABLE", f"Signing key {key.id} can't be decrypted. {advice}") for key in unreadable]
 
@@ -174,11 +186,14 @@ async def built(settings: Settings) -> AsyncIterator[Services]:
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
+    from passgate import startup  # noqa: PLC0415
     from passgate.core import tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
     settings = load(given)
+    if reasons := [*startup.data_reasons(settings)]:
+        raise UnsafeSettings(reasons)
     if settings.is_sqlite and not make and not settings.database_file.exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
@@ -186,7 +201,7 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
         raise UnsafeSettings(reasons)
     async with built(settings) as made:
         if settings.is_sqlite:
-            await upgrade(made.store, lock=settings.data / "passgate.lock")
+            await upgrade(made.store, lock=settings.data / startup.LOCK_FILE)
         await tenants.ensure_main(made)
         yield made
 
@@ -218,6 +233,11 @@ def explain(error: PassgateError) -> None:
     if isinstance(error, UnsafeSettings):
         for code, text in error.reasons:
             typer.echo(f"{code} {text}", err=True)
+        return
+    if isinstance(error, Unavailable) and error.down == "database" and error.__cause__ is not None:
+        from passgate.store.faults import reason  # noqa: PLC0415
+
+        typer.echo(" ".join(reason(error)), err=True)
         return
     down = f" ({error.down})" if isinstance(error, Unavailable) else ""
     typer.echo(f"{error.code}: {error.message}{down}", err=True)

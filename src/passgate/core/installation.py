@@ -36,6 +36,13 @@ async def load(services: Services) -> None:
     services.ring.load_stable(secret)
 
 
+async def is_foreign(services: Services) -> bool:
+    """Whether the present keys do not open the secret that is stored."""
+    async with services.store.read() as db:
+        sealed = await db.value(_STORED)
+    return sealed is not None and _opened(services, sealed) is None
+
+
 async def _replace(services: Services, db: Db, seen: bytes | None) -> None:
     """Store a fresh secret, unless another process has just done so."""
     fresh = services.ring.seal("installation", _WHERE, services.world.bytes(32))

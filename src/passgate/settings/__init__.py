@@ -21,7 +21,7 @@ from passgate.settings.model import (
     ThemeSettings,
     TokenSettings,
 )
-from passgate.settings.origins import is_localhost, is_loopback
+from passgate.settings.origins import is_localhost, is_loopback, unix_path
 from passgate.settings.refusals import refusals
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "is_localhost",
     "is_loopback",
     "refusals",
+    "unix_path",
 ]

@@ -26,7 +26,19 @@ from passgate.mail_oauth import MailOAuthSettings
 from passgate.settings import variables
 from passgate.settings.database import Database, SqliteFile, WrongUrl, read_database
 from passgate.settings.origins import calling_origins, origin
-from passgate.settings.values import AnyCase, BindAddress, Kib, Many, Networks, Pause, Seconds, Sender, StrList
+from passgate.settings.values import (
+    AnyCase,
+    BindAddress,
+    Kib,
+    MailUrl,
+    Many,
+    Networks,
+    Pause,
+    Seconds,
+    Sender,
+    StrList,
+    WebUrl,
+)
 
 KEY_FILE = "passgate.keys"
 """In the data folder: the root keys, if no setting has them."""
@@ -58,7 +70,7 @@ class _Part(BaseModel):
 
 
 class MailSettings(_Part):
-    url: str = Field(
+    url: MailUrl = Field(
         "dev:",
         repr=False,  # a password may be in it
         description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, dev:, console: or both as "
@@ -127,7 +139,7 @@ class HashSettings(_Part):
 
 class BreachSettings(_Part):
     ranges: Path | None = Field(None, description="File with SHA-1 hashes of leaked passwords (HASH:COUNT, sorted)")
-    url: str | None = Field(
+    url: WebUrl | None = Field(
         None, description="URL of a k-anonymity service. The first 5 hex digits of the SHA-1 are appended"
     )
     deadline: Seconds = Field(2, description="If the leak check takes longer, the response is 503")
@@ -190,7 +202,9 @@ class Settings(_Part):
     public_url: Origin | None = Field(
         None, description="Public origin, used for links and cookies. Default in development: http://localhost:PORT"
     )
-    host: BindAddress | None = Field(None, description="Address to bind to. Default in development: 127.0.0.1 and ::1")
+    host: BindAddress | None = Field(
+        None, description="Address to bind to, or unix:/path/to/it. Default: 127.0.0.1 and ::1"
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     workers: int = Field(1, ge=1, le=64, description="Number of processes on this machine")
     nodes: Many = Field(1, description="Number of machines that share the database")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 
 _HOST = r"\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\%*]+"
 _ORIGIN = re.compile(rf"(?P<scheme>[a-z]+)://(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?/?", re.IGNORECASE)
@@ -87,3 +88,8 @@ def can_have_passkeys(host: str) -> bool:
     except ValueError:
         return "_" not in host
     return False
+
+
+def unix_path(host: str | None) -> Path | None:
+    """Of `unix:/path/to/socket`, which stands where an address does."""
+    return Path(host[len("unix:") :]) if host is not None and host.startswith("unix:") else None

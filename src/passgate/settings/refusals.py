@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from passgate import mail_oauth
 from passgate.settings.model import Settings
-from passgate.settings.origins import can_have_passkeys, is_localhost, is_loopback
+from passgate.settings.origins import can_have_passkeys, is_localhost, is_loopback, unix_path
 from passgate.settings.values import UNIX
 
 LONGEST_SESSION = 90 * 86400
@@ -39,7 +39,8 @@ def refusals(settings: Settings) -> list[tuple[str, str]]:
 
 def _development_refusals(settings: Settings) -> list[tuple[str, str]]:
     found = []
-    if settings.host is not None and not (is_localhost(settings.host) or is_loopback(settings.host)):
+    host = settings.host
+    if host is not None and not (unix_path(host) or is_localhost(host) or is_loopback(host)):
         found.append(("DEVELOPMENT_BIND", "Development binds to 127.0.0.1 and ::1 only. Unset PASSGATE_HOST."))
     if not is_localhost(urlsplit(settings.url).hostname or ""):
         found.append(

@@ -142,11 +142,34 @@ def sender_parts(value: str) -> tuple[str, str]:
     return name, address
 
 
+_MAIL = ("dev", "console", "dev+console", "smtp", "smtps", "smtp+starttls")
+
+
+def mail_url(value: str) -> str:
+    """With the scheme in lower case; what follows it may have a password in it and is read by whoever connects."""
+    scheme, colon, rest = value.strip().partition(":")
+    if not colon or scheme.lower() not in _MAIL:
+        raise ValueError("must begin with smtp+starttls://, smtps:// or smtp://, or be dev:, console: or dev+console:")
+    return f"{scheme.lower()}:{rest}"
+
+
+_WEB_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s#\\]*)?", re.IGNORECASE)
+
+
+def web_url(value: str) -> str:
+    """Of a service that we ask."""
+    if _WEB_URL.fullmatch(value.strip()) is None:
+        raise ValueError("must be a URL such as https://api.pwnedpasswords.com/range/, without user and fragment")
+    return value.strip()
+
+
 Seconds = Annotated[int, BeforeValidator(seconds), Field(gt=0, le=_LONGEST)]
 Pause = Annotated[int, BeforeValidator(seconds), Field(ge=0, le=_LONGEST)]
 Kib = Annotated[int, BeforeValidator(kib)]
 StrList = Annotated[tuple[str, ...], BeforeValidator(str_list)]
 Many = Annotated[int, Field(ge=1, le=1_000_000)]
 BindAddress = Annotated[str, AfterValidator(bind_address)]
+MailUrl = Annotated[str, AfterValidator(mail_url)]
+WebUrl = Annotated[str, AfterValidator(web_url)]
 Sender = Annotated[str, AfterValidator(sender)]
 Networks = Annotated[StrList, AfterValidator(networks)]

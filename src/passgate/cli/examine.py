@@ -1,0 +1,103 @@
+"""What `passgate doctor` looks at: all that `serve` makes, made and put away again, and what only a doctor asks.
+
+Not here: the reasons that every start has, which are in `desk`, `startup` and `settings.refusals`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from passgate.cli import desk, program, sockets
+from passgate.errors import Unavailable, UnsafeSettings
+from passgate.settings import unix_path
+from passgate.settings.values import UNIX
+from passgate.web.origin import UNTRUSTED
+
+if TYPE_CHECKING:
+    from passgate.reasons import Reason
+    from passgate.settings import Settings
+
+PATIENCE = 2.0
+"""Seconds that whoever has our port may take to say that it is a Passgate."""
+
+
+def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
+    """Every reason, those not to start first, and notes, which are none."""
+    found = asyncio.run(desk.start_reasons(settings))
+    notes = _proxy_notes(settings)
+    taken = _socket_reasons(settings)
+    if [code for code, _ in taken] == ["ADDRESS_TAKEN"] and _is_passgate(settings):
+        notes.append(f"{taken[0][1]} It is a Passgate that runs already.")
+        taken = []
+    found += taken
+    if app is not None:
+        found += _program_reasons(settings, app)
+    # These need keys and database, so they come last.
+    is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found)
+    return [*found, *(asyncio.run(desk.sealed_reasons(settings)) if is_open else [])], notes
+
+
+# -- sockets ---------------------------------------------------------------------------------------
+
+
+def _socket_reasons(settings: Settings) -> list[Reason]:
+    try:
+        with sockets.bound(settings):
+            return []
+    except UnsafeSettings as unsafe:
+        return unsafe.reasons
+
+
+def _is_passgate(settings: Settings) -> bool:
+    """Whether the program that has our address answers as one."""
+    connection = http.client.HTTPConnection("localhost", settings.port, timeout=PATIENCE)
+    try:
+        if path := unix_path(settings.host):
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(PATIENCE)
+            connection.sock.connect(os.fspath(path))
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.getheader("X-Request-ID") is not None and json.loads(answer.read(1000)) == {"status": "ok"}
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+# -- a host's program ------------------------------------------------------------------------------
+
+
+def _program_reasons(settings: Settings, app: str) -> list[Reason]:
+    """Imported as `serve` imports it. Its lifespan isn't started: it may do anything."""
+    settings.hand_down()
+    try:
+        program.load(app)
+    except UnsafeSettings as unsafe:
+        return unsafe.reasons
+    except Unavailable as down:
+        return [("APP_FAILED", f"{app} needs what is down: {down.down}.")]
+    except program.Fault as fault:
+        return [fault.reason(app)]
+    return []
+
+
+# -- notes -----------------------------------------------------------------------------------------
+
+
+def _proxy_notes(settings: Settings) -> list[str]:
+    if settings.is_development:
+        return []
+    if unix_path(settings.host) and UNIX not in settings.trusted_proxies:
+        return ["Whoever comes through the Unix socket isn't trusted. Set PASSGATE_TRUSTED_PROXIES=unix: " + UNTRUSTED]
+    if not settings.trusted_proxies:
+        return [
+            "no trusted proxies. Behind one, set PASSGATE_TRUSTED_PROXIES to its address, such as 127.0.0.1: "
+            + UNTRUSTED
+        ]
+    return []

@@ -1,0 +1,160 @@
+"""What keeps Passgate from starting besides settings, keys and database: the clock, the data folder, the mailer, and
+the files that settings name. Each is tried as the running server uses it.
+
+Not here: reading settings, sockets, and the codes' meaning, which is in `reasons`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from passgate import i18n, theme
+from passgate.adapters import breach
+from passgate.adapters.smtp import Smtp
+from passgate.reasons import Reason
+from passgate.settings import KEY_FILE, Settings, ThemeSettings
+from passgate.world import SECOND, World
+
+LOCK_FILE = "passgate.lock"
+"""In the data folder: processes that start at once take turns by it."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OLDEST, _LATEST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2125, 1, 1, tzinfo=UTC)
+
+
+def reasons(settings: Settings, world: World) -> list[Reason]:
+    """All of them; empty if there is none. Leaves nothing behind."""
+    found = [*clock_reasons(world), *data_reasons(settings), *_mail_reasons(settings)]
+    return [*found, *_look_reasons(settings.look), *_range_reasons(settings.breach.ranges)]
+
+
+def clock_reasons(world: World) -> Iterator[Reason]:
+    if not _OLDEST.timestamp() < (now := world.now() // SECOND) < _LATEST.timestamp():
+        year = datetime.fromtimestamp(now, UTC).year if 0 <= now < 1 << 37 else "?"
+        yield "CLOCK_WRONG", f"The clock of this machine says it is the year {year}. Set it."
+
+
+# -- the data folder -------------------------------------------------------------------------------
+
+
+def data_reasons(settings: Settings) -> Iterator[Reason]:
+    """A folder that is not there yet is made at the start, below one in which we may."""
+    folder = settings.data.absolute()
+    existing = next((one for one in (folder, *folder.parents) if _is_there(one)), Path("/"))
+    if not existing.is_dir():
+        yield "DATA_NO_FOLDER", f"{existing} is not a folder. Set PASSGATE_DATA to a folder."
+    elif existing != folder:
+        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+            yield "DATA_REFUSED", f"{folder} can't be made in {existing}. {_owner(existing)}"
+    elif fault := _cannot_write(folder):
+        yield of_data(fault, folder)
+    else:
+        for path in (folder / LOCK_FILE, folder / KEY_FILE):
+            if path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+                yield "DATA_REFUSED", f"{path} can't be opened. {_owner(path)}"
+
+
+def of_data(fault: OSError, path: Path) -> Reason:
+    """What a fault of the disk is called, if it comes from the data folder."""
+    if fault.errno in FULL:
+        return "DISK_FULL", f"The disk of {path} is full. Make room there, or set PASSGATE_DATA to another disk."
+    if fault.errno == errno.EROFS:
+        return "DATA_REFUSED", f"{path} is on a read-only file system. Set PASSGATE_DATA to a volume that is not."
+    return "DATA_REFUSED", f"{path} can't be written ({_word(fault)}). {_owner(path)}"
+
+
+def of_file(fault: OSError) -> Reason:
+    """What a fault of any other file is called."""
+    where = os.fsdecode(fault.filename) if isinstance(fault.filename, str | bytes) else "A file"
+    if fault.errno in FULL:
+        return "DISK_FULL", f"The disk is full ({where}). Make room there."
+    return "FILE_REFUSED", f"{where} can't be used ({_word(fault)})."
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # it is there, and not for us
+        return True
+    return True
+
+
+def _cannot_write(folder: Path) -> OSError | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as trial:
+            trial.write(bytes(4096))
+    except OSError as fault:
+        return fault
+    return None
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return "Give it to the user that runs Passgate."
+    me = os.geteuid()
+    return f"It belongs to user {owner}, and this is user {me}. Run: chown -R {me} {path}" if owner != me else ""
+
+
+def _word(fault: OSError) -> str:
+    return errno.errorcode.get(fault.errno or 0, type(fault).__name__)
+
+
+# -- what settings name ----------------------------------------------------------------------------
+
+
+def _mail_reasons(settings: Settings) -> Iterator[Reason]:
+    mail = settings.mail
+    if mail.url.startswith("smtp"):
+        try:
+            Smtp(mail.url, mail.sender)
+        except ValueError:
+            # Without the reason of the parser: it would print parts of a password.
+            yield (
+                "MAIL_UNREADABLE",
+                "PASSGATE_MAIL__URL or PASSGATE_MAIL__FROM can't be read. Percent-encode user and password, and write "
+                "the sender as Name <address>.",
+            )
+
+
+def _look_reasons(look: ThemeSettings) -> Iterator[Reason]:
+    if look.texts is not None:
+        try:
+            i18n.own_texts(look.texts)
+        except (OSError, ValueError) as fault:
+            yield "LOOK_TEXTS", f"PASSGATE_LOOK__TEXTS: {look.texts} can't be used: {_why(fault)}."
+            return  # templates are read together with the texts
+    if look.templates is None:
+        return
+    if not look.templates.is_dir():
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {look.templates} is not a folder."
+        return
+    try:
+        theme.compile_own(look)
+    except TemplateSyntaxError as wrong:
+        place = f"{wrong.filename or wrong.name}, line {wrong.lineno}"
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {place}: {wrong.message}."
+    except (OSError, ValueError, TemplateError) as fault:
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {look.templates} can't be used: {_why(fault)}."
+
+
+def _range_reasons(ranges: Path | None) -> Iterator[Reason]:
+    if ranges is not None:
+        try:
+            breach.check_file(ranges)
+        except (OSError, ValueError) as fault:
+            yield "BREACH_RANGES", f"PASSGATE_BREACH__RANGES: {ranges} can't be used: {_why(fault)}."
+
+
+def _why(fault: Exception) -> str:
+    """Of a file that holds no secrets."""
+    return _word(fault) if isinstance(fault, OSError) else str(fault).rstrip(".")
