@@ -37,7 +37,7 @@ from passgate.hashing import Hasher
 from passgate.operations import Operations
 from passgate.seal import Ring, key_file_reasons
 from passgate.settings import KEY_FILE, Settings, refusals
-from passgate.store import SCHEMA, Store
+from passgate.store import SCHEMA, Store, fitness
 from passgate.store.migrate import schema_reasons, upgrade
 from passgate.web import docs, host, host_docs, host_requests, ops, problems
 from passgate.web import mount as mounting
@@ -307,10 +307,14 @@ class Passgate:
     async def prepare(self) -> None:
         """Prepare the database. SQLite is migrated; another database must have been migrated before. UnsafeSettings,
         also for keys that are lost, and for a policy that production does not serve."""
+        store = self.services.store
+        # Before the keys: a role without rights cannot ask about them.
+        if reasons := await fitness.reasons(store):
+            raise UnsafeSettings(reasons)
         await self._check_keys()
-        if self.services.store.is_sqlite:
-            await upgrade(self.services.store, lock=self.settings.data / startup.LOCK_FILE)
-        elif reasons := await schema_reasons(self.services.store):
+        if store.is_sqlite:
+            await upgrade(store, lock=self.settings.data / startup.LOCK_FILE)
+        elif reasons := await schema_reasons(store):
             raise UnsafeSettings(reasons)
         if reasons := await tenants.weak_policies(self.services):
             raise UnsafeSettings(reasons)
@@ -337,6 +341,8 @@ class Passgate:
         if self._is_closed:
             self._build()
         self._is_running, self._is_closed = True, False
+        if self.settings.ignored:
+            log.warning("service links are no settings", extra={"ignored": list(self.settings.ignored)})
         stop, workers = asyncio.Event(), list[asyncio.Task[None]]()
         try:
             await self.prepare()

@@ -40,6 +40,7 @@ EXTRA = (
     "seq",
     "step",
     "why",
+    "ignored",
 )
 """The fields that our own lines may have besides their message."""
 

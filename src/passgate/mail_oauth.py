@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 
 _TENANT = "{tenant}"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -18,6 +18,12 @@ _PREFIX = "PASSGATE_MAIL__OAUTH__"
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _Secret = Annotated[SecretStr, Field(min_length=1)]
+
+
+def _mechanism(value: object) -> object:
+    """In whatever case it is written."""
+    names = {name.lower(): name for name in ("auto", "OAUTHBEARER", "XOAUTH2")}
+    return names.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 class MailOAuthSettings(BaseModel):
@@ -38,7 +44,7 @@ class MailOAuthSettings(BaseModel):
         None, description="Refresh token of the mailbox, for providers without client credentials"
     )
     user: _Text | None = Field(None, description="Mailbox that sends. Default: the address in PASSGATE_MAIL__FROM")
-    mechanism: Literal["auto", "OAUTHBEARER", "XOAUTH2"] = Field(
+    mechanism: Annotated[Literal["auto", "OAUTHBEARER", "XOAUTH2"], BeforeValidator(_mechanism)] = Field(
         "auto", description="How the token is shown to the mail server. `auto` takes what the server offers"
     )
 

@@ -12,6 +12,10 @@ Reason = tuple[str, str]
 _START = {
     "SETTING_INVALID": "A variable has a value that can't be read. Its name is printed, and its value if it is no "
     "secret. [Settings](../reference/settings.md) has the kinds.",
+    "SETTING_UNKNOWN": "No setting has the name of this variable. The nearest one is printed, and "
+    "[Settings](../reference/settings.md) lists all. Names of service links of a container platform are ignored.",
+    "SETTINGS_FILE": "`.env` in the current folder, the folder of `PASSGATE_SECRETS_DIR`, or a file in it can't be "
+    "read, or isn't UTF-8.",
     "SECRETS_MISSING": "There are no root secrets, or `PASSGATE_SECRETS_FILE` can't be read. Make them as "
     "[Start](running.md#start) says.",
     "SECRETS_SHORT": "A root secret has less than 32 bytes. Make a new one.",
@@ -32,6 +36,8 @@ _START = {
     "`PASSGATE_ENVIRONMENT=production`.",
     "URL_NOT_HTTPS": "`PASSGATE_PUBLIC_URL` is not your public https origin.",
     "URL_LOCALHOST": "`PASSGATE_PUBLIC_URL` is localhost, where no visitor gets.",
+    "URL_ADDRESS": "The host of `PASSGATE_PUBLIC_URL` is an address, or has `_` in it, so no passkey can be made "
+    "there. Give it a name.",
     "MAIL_NOT_REAL": "Mail would reach nobody. Set `PASSGATE_MAIL__URL` to [a mail server](../guide/mail.md).",
     "MAIL_CLEAR": "`smtp://` would send the mail server's user and password unencrypted. Use `smtp+starttls://`.",
     "MAIL_UNREADABLE": "`PASSGATE_MAIL__URL` or `PASSGATE_MAIL__FROM` can't be read. Percent-encode what is special in "
@@ -41,7 +47,8 @@ _START = {
     "MAIL_OAUTH_URL": "`PASSGATE_MAIL__OAUTH__TOKEN_URL` isn't a plain https URL.",
     "MAIL_OAUTH_TENANT": "Only one of `PASSGATE_MAIL__OAUTH__TENANT` and `{tenant}` in `…__TOKEN_URL` is there.",
     "MAIL_OAUTH_CLEAR": "`smtp://` would send the access token unencrypted. Use `smtp+starttls://`.",
-    "MAIL_OAUTH_PASSWORD": "`PASSGATE_MAIL__URL` has a user or a password, and `PASSGATE_MAIL__OAUTH__…` is set. Remove one.",
+    "MAIL_OAUTH_PASSWORD": "`PASSGATE_MAIL__URL` has a user or a password, and `PASSGATE_MAIL__OAUTH__…` is set. "
+    "Remove one.",
     "CORS_ANY": "`PASSGATE_CORS__ORIGINS` lists `*`. List your origins.",
     "CORS_INSECURE": "`PASSGATE_CORS__ORIGINS` lists `null` or an `http://` origin.",
     "PROXIES_ANY": "`PASSGATE_TRUSTED_PROXIES` covers every address there is, so every visitor could choose theirs. "
@@ -77,7 +84,8 @@ _MACHINE = {
     "and have it kept (systemd-timesyncd, chrony).",
 }
 _DATABASE = {
-    "DATABASE_URL": "`PASSGATE_DATABASE_URL` isn't `postgresql://…` or `sqlite:///…`.",
+    "DATABASE_URL": "`PASSGATE_DATABASE_URL` isn't `postgresql://…` or `sqlite:///…`, or has a parameter that can't "
+    "work; what to set instead is printed. [PostgreSQL](../guide/postgresql.md) has all parameters.",
     "DATABASE_DRIVER": "The driver is missing: `pip install 'passgate[postgres]'`.",
     "DATABASE_DOWN": "The database doesn't answer. Check host, port and firewall, and that it runs.",
     "DATABASE_REFUSED": "The database server refuses the user or the password in `PASSGATE_DATABASE_URL`; or the file "
@@ -85,6 +93,12 @@ _DATABASE = {
     "DATABASE_MISSING": "The server has no database of that name. Create it: [PostgreSQL](../guide/postgresql.md).",
     "DATABASE_TLS": "The connection to the database can't be encrypted as the URL demands: the server has no TLS, or "
     "its certificate isn't valid for this name.",
+    "DATABASE_ENCODING": "The database isn't in UTF8, so names could not be stored. Create a new one: [PostgreSQL]"
+    "(../guide/postgresql.md).",
+    "DATABASE_RIGHTS": "The role of `PASSGATE_DATABASE_URL` may not do what it must: create tables for `migrate`, read "
+    "and write them for `serve`. The GRANT is printed.",
+    "DATABASE_POOLING": "The pooler in front of the database keeps no transaction together. Set `pool_mode = "
+    "transaction` there.",
     "DATABASE_LOCKED": "Another program has locked the file of SQLite for ten seconds: an open `sqlite3`, a copy, a "
     "long migration. End it.",
     "DATABASE_DAMAGED": "The file isn't an SQLite database, or is damaged. Put it aside and "

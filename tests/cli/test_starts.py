@@ -23,6 +23,7 @@ from passgate.app import Passgate
 from passgate.cli import examine, server, sockets
 from passgate.errors import Unavailable, UnsafeSettings
 from passgate.settings import Settings
+from passgate.settings.database import SqliteFile
 from passgate.store import SCHEMA, Store
 from passgate.store.faults import reason
 from passgate.world import World
@@ -320,7 +321,7 @@ def test_a_locked_database_stops_a_start(lite_shell: Shell) -> None:
 
 async def test_only_faults_of_the_database_are_called_so(tmp_path: Path) -> None:
     """A file that something else reads within a transaction isn't the database's."""
-    made = Store(f"sqlite:///{tmp_path / 'db'}", SCHEMA)
+    made = Store(SqliteFile(tmp_path / "db"), SCHEMA)
     for opened in (made.write, made.read):
         with pytest.raises(FileNotFoundError):
             async with opened():
@@ -329,7 +330,7 @@ async def test_only_faults_of_the_database_are_called_so(tmp_path: Path) -> None
         async with made.write():
             raise TimeoutError
     await made.close()
-    elsewhere = Store(f"sqlite:///{tmp_path / 'none' / 'db'}", SCHEMA)
+    elsewhere = Store(SqliteFile(tmp_path / "none" / "db"), SCHEMA)
     with pytest.raises(Unavailable) as down:
         async with elsewhere.write():
             pass

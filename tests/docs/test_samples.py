@@ -22,6 +22,7 @@ import yaml
 from passgate.app import Passgate
 from passgate.cli.server import GRACE
 from passgate.settings import Settings, refusals
+from passgate.settings.database import read_database
 from passgate.store import SCHEMA, Store
 from tests.cli.shell import Running
 from tests.docs import samples
@@ -240,7 +241,7 @@ def test_it_runs_as_nobody_on_a_read_only_system(tmp_path: Path) -> None:
 
 def test_connections_of_a_process() -> None:
     """The pools of writing, of reading, and of the quick look-ups."""
-    made = Store("postgresql+asyncpg://u:p@127.0.0.1:1/x", SCHEMA)
+    made = Store(read_database("postgresql://u:p@127.0.0.1:1/x"), SCHEMA)
     pools: list[Any] = [made.writer.sync_engine.pool, made.reader.sync_engine.pool]
     most = sum(pool.size() + pool._max_overflow for pool in pools) + 8
     asyncio.run(made.close())

@@ -18,7 +18,6 @@ from email.header import Header
 from email.headerregistry import Address, BaseHeader, UniqueUnstructuredHeader
 from email.message import EmailMessage
 from email.policy import SMTP, Policy
-from email.utils import parseaddr
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +27,7 @@ import idna
 from passgate.adapters.bearer import Bearer, BearerRefused, chosen, enhanced, sign_in
 from passgate.core.message import CONTROL, MailFailed, Message
 from passgate.settings import MailSettings
+from passgate.settings.values import sender_parts
 from passgate.world import SECOND, World
 
 _STEP = 10.0
@@ -60,7 +60,7 @@ class Smtp:
         self._user = None if parts.username is None else unquote(parts.username, errors="strict")
         self._password = None if parts.password is None else unquote(parts.password, errors="strict")
         self._tls = None if parts.scheme == "smtp" else ssl.create_default_context()
-        name, address = parseaddr(_plain(sender))
+        name, address = sender_parts(sender)
         self._sender = _address(address, name)
         self._bearer = bearer
         if bearer is not None and (self._tls is None or self._user is not None):
@@ -157,7 +157,7 @@ def from_settings(mail: MailSettings, world: World) -> Smtp:
         return Smtp(mail.url, mail.sender)
     from passgate.adapters.mail_token import MailToken  # noqa: PLC0415  an HTTP client that few need
 
-    user = mail.oauth.user or parseaddr(mail.sender)[1]
+    user = mail.oauth.user or sender_parts(mail.sender)[1]
     return Smtp(mail.url, mail.sender, Bearer(user, mail.oauth.mechanism, MailToken(mail.oauth, world)))
 
 

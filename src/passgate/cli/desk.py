@@ -28,10 +28,6 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the output as JSON, as the API does.")]
 TenantName = Annotated[str, typer.Option("--tenant", help="Name of the tenant.")]
 
-_SECRET = ("secrets", "database_url", "pepper", "token", "url", "client_secret", "refresh_token")
-_HIDDEN = "can't be read"
-_PREFIX = "Value error, "
-"""The library's prefix before our own message."""
 _SAFE_TO_WRITE = ("SECRETS_", "PEPPER_", "HASH_")
 """Reasons that also refuse commands that write: these would seal or hash with settings that nobody should rely on."""
 
@@ -47,24 +43,10 @@ class Given:
 
 
 def load(given: Given) -> Settings:
-    """Settings from the environment; a setting that cannot be read is refused as SETTING_INVALID, without its value."""
-    from pydantic import ValidationError  # noqa: PLC0415
-    from pydantic_settings import SettingsError  # noqa: PLC0415
-
+    """Settings from the environment."""
     from passgate.settings import Settings  # noqa: PLC0415
 
-    try:
-        return Settings.load(**({"data": given.data} if given.data else {}))
-    except ValidationError as wrong:
-        raise UnsafeSettings([_unreadable(fault["loc"], fault["msg"]) for fault in wrong.errors()]) from None
-    except (SettingsError, ValueError):
-        raise UnsafeSettings([("SETTING_INVALID", "A PASSGATE_… variable can't be read.")]) from None
-
-
-def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
-    name = "PASSGATE_" + "__".join(str(part) for part in where).upper()
-    is_secret = any(part in _SECRET for part in where)
-    return "SETTING_INVALID", f"{name}: {_HIDDEN if is_secret else why.removeprefix(_PREFIX)}."
+    return Settings.load(**({"data": given.data} if given.data else {}))
 
 
 # -- the database ----------------------------------------------------------------------------------
@@ -72,37 +54,34 @@ def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
 
 def open_store(settings: Settings) -> Store:
     """The database of these settings; no statement has run yet."""
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
     from passgate.store import SCHEMA, Store  # noqa: PLC0415
 
-    unknown = UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL must start with postgresql:// or sqlite:///.")])
-    if not settings.database.startswith(("sqlite:///", "postgresql+asyncpg://")):
-        raise unknown
     try:
         return Store(settings.database, SCHEMA)
     except ModuleNotFoundError as missing:
         text = f"The database driver {missing.name} isn't installed. Run: pip install 'passgate[postgres]'."
         raise UnsafeSettings([("DATABASE_DRIVER", text)]) from None
-    except (ArgumentError, ValueError):
-        raise unknown from None
 
 
-async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Why this database cannot serve now. No SQLite file is no reason: it is created and migrated at the start."""
+async def database_reasons(settings: Settings, *, migrating: bool = False) -> list[tuple[str, str]]:
+    """Why this database cannot serve, or be migrated, now. No SQLite file is no reason: it is created and migrated at
+    the start."""
     from sqlalchemy import text  # noqa: PLC0415
 
+    from passgate.store import fitness  # noqa: PLC0415
     from passgate.store.faults import reason  # noqa: PLC0415
     from passgate.store.migrate import schema_reasons  # noqa: PLC0415
 
     if settings.is_sqlite and not settings.database_file.exists():
-        return []
+        return _new_file_reasons(settings)
     try:
         store = open_store(settings)
     except UnsafeSettings as error:
         return error.reasons
     try:
         async with asyncio.timeout(15):
+            if found := await fitness.reasons(store, migrating=migrating):
+                return found
             async with store.read() as db:
                 # SQLite opens its file only with the first statement.
                 await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
@@ -115,6 +94,14 @@ async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
         return [reason(fault)]
     finally:
         await store.close()
+
+
+def _new_file_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Of a file of SQLite that is yet to be made. The data folder is made too, no other one is."""
+    folder = settings.database_file.parent
+    if folder.is_dir() or folder == settings.data.absolute():
+        return []
+    return [("DATABASE_URL", f"PASSGATE_DATABASE_URL names a file in {folder}, which is no folder. Create it.")]
 
 
 async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:

@@ -30,6 +30,8 @@ def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list
     """Every reason, those not to start first, and notes, which are none."""
     found = asyncio.run(desk.start_reasons(settings))
     notes = _proxy_notes(settings)
+    if settings.ignored:
+        notes.append(f"ignored, as names of service links: {', '.join(settings.ignored)}")
     taken = _socket_reasons(settings)
     if [code for code, _ in taken] == ["ADDRESS_TAKEN"] and _is_passgate(settings):
         notes.append(f"{taken[0][1]} It is a Passgate that runs already.")

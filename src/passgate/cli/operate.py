@@ -44,7 +44,8 @@ async def _migrate(settings: Settings) -> bool:
     # Needs no keys and no other setting: a deployment may migrate before its secrets are available.
     if reasons := [*startup.data_reasons(settings)]:
         raise UnsafeSettings(reasons)
-    reasons = [reason for reason in await desk.database_reasons(settings) if reason[0] != "DATABASE_BEHIND"]
+    reasons = await desk.database_reasons(settings, migrating=True)
+    reasons = [reason for reason in reasons if reason[0] != "DATABASE_BEHIND"]
     if reasons:
         raise UnsafeSettings(reasons)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,11 +61,11 @@ async def _migrate(settings: Settings) -> bool:
 def doctor(
     ctx: typer.Context,
     tune_hash: Annotated[bool, typer.Option("--tune-hash", help="Measure Argon2id on this machine instead.")] = False,
-    app: Annotated[
-        str | None, typer.Option("--app", metavar="MODULE:NAME", help="Import a program of yours too, as serve does.")
-    ] = None,
     mail: Annotated[
         str | None, typer.Option("--mail", metavar="ADDRESS", help="Send one mail there instead, and show each step.")
+    ] = None,
+    app: Annotated[
+        str | None, typer.Option("--app", metavar="MODULE:NAME", help="Import a program of yours too, as serve does.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,12 +84,12 @@ def doctor(
         measured = desk.run(tune(settings))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons, remarks = examine.all_reasons(settings, app)
+    reasons, notes = examine.all_reasons(settings, app)
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
-    for remark in remarks:
-        typer.echo(f"Note: {remark}", err=True)
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
     raise typer.Exit(1 if reasons else 0)
 
 

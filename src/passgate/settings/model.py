@@ -9,36 +9,76 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import (
-    BaseSettings,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
 )
+from pydantic_core import PydanticCustomError
 
+from passgate.errors import UnsafeSettings
 from passgate.mail_oauth import MailOAuthSettings
-from passgate.settings.origins import origin
-from passgate.settings.values import Pause, Seconds, StrList, networks
+from passgate.settings import variables
+from passgate.settings.database import Database, SqliteFile, WrongUrl, read_database
+from passgate.settings.origins import calling_origins, origin
+from passgate.settings.values import (
+    AnyCase,
+    BindAddress,
+    Kib,
+    MailUrl,
+    Many,
+    Networks,
+    Pause,
+    Seconds,
+    Sender,
+    StrList,
+    WebUrl,
+)
 
 KEY_FILE = "passgate.keys"
 """In the data folder: the root keys, if no setting has them."""
 
 
+DATABASE_FILE = "passgate.db"
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    try:
+        read_database(value.get_secret_value())
+    except WrongUrl as wrong:
+        raise PydanticCustomError("DATABASE_URL", "{why}", {"why": str(wrong)}) from None
+    return value
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+Environment = Annotated[Literal["development", "production"], BeforeValidator(AnyCase("development", "production"))]
+Tenancy = Annotated[Literal["single", "multi"], BeforeValidator(AnyCase("single", "multi"))]
+_LEVELS = AnyCase("debug", "info", "warning", "error")
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_LEVELS)]
+Algorithm = Annotated[Literal["ES256", "EdDSA", "RS256"], BeforeValidator(AnyCase("ES256", "EdDSA", "RS256"))]
+Origin = Annotated[str, AfterValidator(origin)]
+Origins = Annotated[StrList, AfterValidator(calling_origins)]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
 class MailSettings(_Part):
-    url: str = Field(
+    url: MailUrl = Field(
         "dev:",
         repr=False,  # a password may be in it
         description="Where emails go: smtp+starttls://user:pass@host:587, smtp://, smtps://, dev:, console: or both as "
         "dev+console:",
     )
-    sender: str = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
+    sender: Sender = Field("Passgate <passgate@localhost>", alias="from", description="From address of all emails")
     code_life: Seconds = Field(600, description="How long an emailed code is valid")
-    per_hour: int = Field(5, ge=1, description="Maximum emails per address and hour for requests without a sign-in")
+    per_hour: Many = Field(5, description="Maximum emails per address and hour for requests without a sign-in")
     oauth: MailOAuthSettings = Field(default_factory=MailOAuthSettings)
 
 
@@ -84,7 +124,7 @@ class EraseSettings(_Part):
 class HashSettings(_Part):
     """Argon2id. One lane: more lanes gain nothing on a server that hashes for many people at once."""
 
-    memory_kib: int = Field(19456, ge=8, le=4 * 1024 * 1024, description="Memory per password hash, in KiB")
+    memory_kib: Kib = Field(19456, ge=8, le=4 * 1024 * 1024, description="Memory per password hash: KiB, or 19MiB")
     passes: int = Field(2, ge=1, le=64, description="Passes over the memory")
     threads: int = Field(0, ge=0, le=256, description="Password hashes at the same time. 0: one per core")
     deadline: Seconds = Field(5, description="If a hash can't start within this time, the response is 503")
@@ -99,14 +139,14 @@ class HashSettings(_Part):
 
 class BreachSettings(_Part):
     ranges: Path | None = Field(None, description="File with SHA-1 hashes of leaked passwords (HASH:COUNT, sorted)")
-    url: str | None = Field(
+    url: WebUrl | None = Field(
         None, description="URL of a k-anonymity service. The first 5 hex digits of the SHA-1 are appended"
     )
     deadline: Seconds = Field(2, description="If the leak check takes longer, the response is 503")
 
 
 class CorsSettings(_Part):
-    origins: StrList = Field((), description="Origins that may call /api/v1 from the browser")
+    origins: Origins = Field((), description="Origins that may call /api/v1 from the browser")
 
 
 class ThemeSettings(_Part):
@@ -124,11 +164,11 @@ class LimitSettings(_Part):
     """What one origin (an IPv4 address or an IPv6 /64) may cause without a sign-in. Loopback in development: 100 times
     as much."""
 
-    starts: int = Field(300, ge=1, description="Sign-ins, sign-ups and recoveries started by one address in 10 minutes")
-    stranger_mails: int = Field(
-        30, ge=1, description="Emails to addresses without an account, caused by one address in an hour"
+    starts: Many = Field(300, description="Sign-ins, sign-ups and recoveries started by one address in 10 minutes")
+    stranger_mails: Many = Field(
+        30, description="Emails to addresses without an account, caused by one address in an hour"
     )
-    connections: int = Field(100, ge=1, description="Connections that one address may have open to one process")
+    connections: Many = Field(100, description="Connections that one address may have open to one process")
 
 
 class TokenSettings(_Part):
@@ -136,7 +176,7 @@ class TokenSettings(_Part):
     refresh: Seconds = Field(
         30 * 24 * 3600, description="How long a refresh token is valid; never longer than its session"
     )
-    algorithm: Literal["ES256", "EdDSA", "RS256"] = Field("ES256", description="Algorithm that signs access tokens")
+    algorithm: Algorithm = Field("ES256", description="Algorithm that signs access tokens")
     rotate: Seconds = Field(90 * 24 * 3600, description="How long a signing key signs before a new one takes its place")
 
 
@@ -154,28 +194,21 @@ class MetricsSettings(_Part):
     token: SecretStr | None = Field(None, description="Bearer token for component names on /readyz and for /metrics")
 
 
-class Settings(BaseSettings):
+class Settings(_Part):
     """All settings. `Settings.development()` and `Settings.production(…)` are the two presets."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PASSGATE_",
-        env_nested_delimiter="__",
-        env_file=".env",
-        extra="ignore",
-        frozen=True,
-        populate_by_name=True,
-    )
-
-    environment: Literal["development", "production"] = "development"
+    environment: Environment = "development"
     data: Path = Field(Path(".passgate"), description="Folder for passgate.db and passgate.keys")
-    public_url: Annotated[str, AfterValidator(origin)] | None = Field(
+    public_url: Origin | None = Field(
         None, description="Public origin, used for links and cookies. Default in development: http://localhost:PORT"
     )
-    host: str | None = Field(None, description="Address to bind to, or unix:/path/to/it. Default: 127.0.0.1 and ::1")
+    host: BindAddress | None = Field(
+        None, description="Address to bind to, or unix:/path/to/it. Default: 127.0.0.1 and ::1"
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     workers: int = Field(1, ge=1, le=64, description="Number of processes on this machine")
-    nodes: int = Field(1, ge=1, description="Number of machines that share the database")
-    database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder")
+    nodes: Many = Field(1, description="Number of machines that share the database")
+    database_url: DatabaseUrl | None = Field(None, description="postgresql://… Default: SQLite in the data folder")
     secrets: StrList = Field((), description="Root secrets, newest first, at least 32 bytes each", repr=False)
     secrets_file: Path | None = Field(None, description="File with the root secrets, one per line")
     cookie_prefix: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]{0,39})?$")] = Field(
@@ -183,12 +216,12 @@ class Settings(BaseSettings):
         description="Comes before the names of cookies over http: programs on localhost share one cookie jar, whatever "
         "their ports",
     )
-    trusted_proxies: Annotated[StrList, AfterValidator(networks)] = Field(
+    trusted_proxies: Networks = Field(
         (), description="Networks of proxies whose forwarding headers are trusted; `unix` for a Unix socket"
     )
-    tenancy: Literal["single", "multi"] = "single"
+    tenancy: Tenancy = "single"
     docs: bool = Field(True, description="Serve /docs and /openapi.json")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
     mail: MailSettings = Field(default_factory=MailSettings)
     session: SessionSettings = Field(default_factory=SessionSettings)
     signin: SigninSettings = Field(default_factory=SigninSettings)
@@ -203,25 +236,26 @@ class Settings(BaseSettings):
     token: TokenSettings = Field(default_factory=TokenSettings)
     look: ThemeSettings = Field(default_factory=ThemeSettings)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the framework names the arguments
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The library's own order; in addition, files in the secrets folder may have nested names:
-        `passgate_metrics__token`."""
-        files = NestedSecretsSettingsSource(file_secret_settings)
-        return init_settings, env_settings, dotenv_settings, files
+    _ignored: tuple[str, ...] = PrivateAttr(())
 
     @classmethod
     def load(cls, **given: Any) -> Self:
-        """From the environment, `.env` and, if PASSGATE_SECRETS_DIR names a folder, one file per setting."""
-        folder = os.environ.get("PASSGATE_SECRETS_DIR")
-        return cls(_secrets_dir=folder, **given) if folder else cls(**given)
+        """From the environment, `.env` and, if PASSGATE_SECRETS_DIR names a folder, one file per setting. Raises
+        UnsafeSettings with everything that cannot be read, without its value."""
+        found = variables.read(cls)
+        try:
+            made = cls(**variables.merged(found.values, given))
+        except ValidationError as wrong:
+            raise UnsafeSettings([*found.reasons, *_unreadable(wrong)]) from None
+        if found.reasons:
+            raise UnsafeSettings(found.reasons)
+        made._ignored = tuple(found.ignored)
+        return made
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Names of service links among the variables: a container platform made them up."""
+        return self._ignored
 
     def hand_down(self) -> None:
         """Put the data folder and the port, which a command line may have chosen, into the environment: for a program
@@ -231,13 +265,13 @@ class Settings(BaseSettings):
     @staticmethod
     def development(**given: Any) -> Settings:
         """For this machine only; reads no environment."""
-        return _Preset(**{"environment": "development", **given})
+        return Settings(**{"environment": "development", **given})
 
     @staticmethod
     def production(**given: Any) -> Settings:
         """Like `development`, but the caller gives everything that production demands; `refusals` names what is
         missing."""
-        return _Preset(**{"environment": "production", **given})
+        return Settings(**{"environment": "production", **given})
 
     @property
     def url(self) -> str:
@@ -252,41 +286,49 @@ class Settings(BaseSettings):
         return self.environment == "development"
 
     @property
-    def database(self) -> str:
-        """An SQLAlchemy URL with our drivers named."""
+    def database(self) -> Database:
         if self.database_url is None:
-            return f"sqlite:///{self.data.absolute() / 'passgate.db'}"
-        raw = self.database_url.get_secret_value()
-        scheme, rest = raw.split("://", 1) if "://" in raw else (raw, "")
-        driver = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
-        return f"{driver.get(scheme, scheme)}://{rest}"
+            return SqliteFile(self.data.absolute() / DATABASE_FILE)
+        return read_database(self.database_url.get_secret_value())
 
     @property
     def is_sqlite(self) -> bool:
-        return self.database.startswith("sqlite:")
+        return isinstance(self.database, SqliteFile)
 
     @property
     def database_file(self) -> Path:
         """Of SQLite."""
-        return Path(self.database.partition(":///")[2].partition("?")[0])
+        found = self.database
+        if not isinstance(found, SqliteFile):
+            raise TypeError("this database is no file")
+        return found.path
 
     def root_secrets(self) -> tuple[str, ...]:
         """From SECRETS or SECRETS_FILE; empty if the key file is used."""
         if self.secrets or self.secrets_file is None:
             return self.secrets
-        return tuple(line.strip() for line in self.secrets_file.read_text().splitlines() if line.strip())
+        return tuple(line.strip() for line in self.secrets_file.read_text("utf-8-sig").splitlines() if line.strip())
 
 
-class _Preset(Settings):
-    """Settings that the caller gives; no variable and no file is read."""
+_SECRET = ("secrets", "pepper", "token", "client_secret", "refresh_token")
+"""Of these, nothing is repeated that the library says about their values."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the framework names the arguments
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+
+def _unreadable(wrong: ValidationError) -> list[tuple[str, str]]:
+    """Each as (CODE, text), once for each variable."""
+    known = {place: variable for variable, place, _ in variables.names(Settings)}
+    found: dict[str, tuple[str, str]] = {}
+    for fault in wrong.errors(include_input=False, include_url=False):
+        place = tuple(str(part) for part in fault["loc"])
+        place = place[:-1] if place[:-1] in known else place  # of a list, the place of one value in it
+        variable = known.get(place, variables.PREFIX + "__".join(place).upper())
+        why = "can't be read" if any(part in _SECRET for part in place) else fault["msg"].removeprefix(_PREFIX)
+        code = fault["type"] if fault["type"].isupper() else "SETTING_INVALID"
+        found.setdefault(
+            variable, (code, f"{variable} {why[:1].lower()}{why[1:]}" + ("" if why.endswith("?") else "."))
+        )
+    return list(found.values())
+
+
+_PREFIX = "Value error, "
+"""The library's prefix before our own message."""

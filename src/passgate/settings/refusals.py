@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from passgate import mail_oauth
 from passgate.settings.model import Settings
-from passgate.settings.origins import is_localhost, is_loopback, unix_path
+from passgate.settings.origins import can_have_passkeys, is_localhost, is_loopback, unix_path
 from passgate.settings.values import UNIX
 
 LONGEST_SESSION = 90 * 86400
@@ -56,6 +56,8 @@ def _reach_refusals(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "URL_NOT_HTTPS", "Set PASSGATE_PUBLIC_URL to your public https:// origin."
     if is_localhost(host) or is_loopback(host):
         yield "URL_LOCALHOST", "PASSGATE_PUBLIC_URL must not be localhost."
+    elif not can_have_passkeys(host):
+        yield "URL_ADDRESS", "PASSGATE_PUBLIC_URL must have a name as its host: addresses cannot have passkeys."
     if not settings.mail.url.startswith(("smtp:", "smtps:", "smtp+starttls:")):
         yield (
             "MAIL_NOT_REAL",

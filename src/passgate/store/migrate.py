@@ -52,8 +52,7 @@ _AHEAD = (
 
 async def upgrade(store: Store, *, lock: Path) -> bool:
     """True if an upgrade ran. Processes that start concurrently take turns by locking the file `lock`. Raises Conflict
-    if something of a host's own is in the way,
-    UnsafeSettings if the schema is newer than this program."""
+    if something of a host's own is in the way, and UnsafeSettings if the schema is newer than this program."""
     with lock.open("a") as lock_file:
         await asyncio.to_thread(fcntl.flock, lock_file, fcntl.LOCK_EX)
         reasons = await schema_reasons(store)

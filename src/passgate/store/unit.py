@@ -18,9 +18,11 @@ from sqlalchemy import Connection, Executable, Insert, RowMapping, Table, exc, t
 from sqlalchemy.dialects import postgresql, sqlite
 
 from passgate.errors import Refusal, Unavailable
+from passgate.settings.database import Database, SqliteFile
 from passgate.store import faults
 from passgate.store.engines import Postgres, Run, Sqlite
 from passgate.store.point import PointReader, point_reader
+from passgate.store.pooler import Pooler
 from passgate.store.schema import Schema
 
 T = TypeVar("T")
@@ -79,12 +81,19 @@ Deferred = Callable[[Db], Awaitable[None]]
 class Store:
     """`write()` is one transaction, `read()` reads without one, `point` reads one row with the least overhead."""
 
-    def __init__(self, url: str, schema: Schema) -> None:
-        self.url, self.schema = url, schema
-        self.is_sqlite = url.startswith("sqlite")
-        engine: type[Sqlite | Postgres] = Sqlite if self.is_sqlite else Postgres
-        self.writer, self.reader = engine.writer(self.url), engine.reader(self.url)
-        self.point: PointReader = point_reader(self.url)
+    def __init__(self, database: Database, schema: Schema) -> None:
+        self.database, self.schema = database, schema
+        self.is_sqlite = isinstance(database, SqliteFile)
+        self.writer: Sqlite | Postgres
+        self.reader: Sqlite | Postgres
+        self.point: PointReader
+        if isinstance(database, SqliteFile):
+            self.writer, self.reader = Sqlite.writer(database), Sqlite.reader(database)
+            self.point = point_reader(database)
+        else:
+            pooler = Pooler(database)
+            self.writer, self.reader = Postgres(pooler, writes=True), Postgres(pooler, writes=False)
+            self.point = point_reader(pooler)
         self._is_closed = False
 
     async def close(self) -> None:
