@@ -241,6 +241,13 @@ def test_what_is_no_origin(written: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [code for code, _ in reasons()] == ["SETTING_INVALID"]
 
 
+@pytest.mark.parametrize(
+    ("port", "url"), [(8000, "http://localhost:8000"), (80, "http://localhost"), (0, "http://localhost")]
+)
+def test_the_origin_of_development(port: int, url: str) -> None:
+    assert Site(Settings.development(port=port).url).origin == url
+
+
 def test_origins_of_programs_that_show_pages() -> None:
     given = ("capacitor://localhost", "https://a.example", "HTTPS://A.example/", "null", "*")
     assert Settings.development(cors={"origins": given}).cors.origins == (*given[:2], "null", "*")

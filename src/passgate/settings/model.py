@@ -275,7 +275,8 @@ class Settings(_Part):
 
     @property
     def url(self) -> str:
-        return self.public_url or f"http://localhost:{self.port}"
+        # 80 is not named in an origin, and 0 is a port that nobody knows yet.
+        return self.public_url or ("http://localhost" if self.port in (0, 80) else f"http://localhost:{self.port}")
 
     @property
     def https(self) -> bool:
