@@ -73,7 +73,7 @@ def doctor(
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
     if not settings.is_development and not settings.trusted_proxies:
-        from passgate.web.origin import UNTRUSTED  # noqa: PLC0415
+        from passgate.wire.forwarded import UNTRUSTED  # noqa: PLC0415
 
         typer.echo("Note: no trusted proxies. Behind one, set PASSGATE_TRUSTED_PROXIES: " + UNTRUSTED, err=True)
     raise typer.Exit(1 if reasons else 0)

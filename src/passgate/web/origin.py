@@ -17,11 +17,10 @@ from passgate.core.useragent import describe
 from passgate.i18n import choose
 from passgate.settings import is_loopback
 from passgate.web import cookies
-from passgate.wire.forwarded import Proxies, address
+from passgate.wire.forwarded import UNTRUSTED, Proxies, address
 
 log = logging.getLogger(__name__)
 
-UNTRUSTED = "all visitors of an unknown proxy count as one, and wrong answers of one shut out the others."
 REQUEST_ID = "passgate.request_id"
 """In the ASGI scope: the id of a request that the layer around a host has seen before us."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
