@@ -426,6 +426,7 @@ class _Signin:
         *,
         answer: dict[str, Any],
         email: str | None = None,
+        purpose: Literal["signin", "signup"] | None = None,
         carrier: Literal["bearer", "jwt"],
         tenant: str | None = None,
     ) -> Finished:

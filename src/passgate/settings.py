@@ -225,7 +225,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="postgresql://… Default: SQLite in the data folder")
     secrets: StrList = Field((), description="Root secrets, newest first, at least 32 bytes each", repr=False)
     secrets_file: Path | None = Field(None, description="File with the root secrets, one per line")
-    cookie_prefix: Annotated[str, Field(pattern=r"^[a-z0-9_-]{0,40}$")] = Field(
+    cookie_prefix: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]{0,39})?$")] = Field(
         "",
         description="Comes before the names of cookies over http: programs on localhost share one cookie jar, whatever "
         "their ports",

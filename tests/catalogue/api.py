@@ -184,7 +184,7 @@ SIGNING_IN: dict[str, Entry] = {
     f"POST {API}/signin/complete": Entry(
         STRANGER,
         (
-            Right(asks.completes, 201, COMPLETE, f"email tenant {_ASSERTED}"),
+            Right(asks.completes, 201, COMPLETE, f"email purpose tenant {_ASSERTED}"),
             Right(
                 asks.completes_signup_with_passkey, 201, {**COMPLETE, Rule.PERSON: INVALID, Rule.OTHERS: INVALID}, None
             ),

@@ -200,7 +200,7 @@ async def finishes_recovered(population: Population) -> Ask:
 async def completes(population: Population) -> Ask:
     """Nothing but the answer says which sign-in it is for. Otto's passkey belongs to another tenant."""
     mine, another = await population.asserted(await population.begun(population.anna), population.anna, population.otto)
-    return completed(population.anna.email, mine).with_others({"answer": another})
+    return completed(population.anna.email, mine, "signin").with_others({"answer": another})
 
 
 async def completes_signup_with_passkey(population: Population) -> Ask:
@@ -209,11 +209,12 @@ async def completes_signup_with_passkey(population: Population) -> Ask:
     assert (await population.the.prove(handle, "email_code", await population.the.code(email))).status_code == 200
     offered = await population.done("POST", "/signin/challenge", {"factor": "passkey"}, handle)
     another = await population.new_passkey(population.ben)  # for a session of his
-    return completed(email, population.make(offered)).with_others({"answer": another})
+    return completed(email, population.make(offered), "signup").with_others({"answer": another})
 
 
-def completed(email: str, answer: Any) -> Ask:
-    return Ask(f"{API}/signin/complete", {"answer": answer, "email": email, "carrier": "bearer", "tenant": "main"})
+def completed(email: str, answer: Any, purpose: str) -> Ask:
+    body = {"answer": answer, "email": email, "purpose": purpose, "carrier": "bearer", "tenant": "main"}
+    return Ask(f"{API}/signin/complete", body)
 
 
 # -- one's own account -----------------------------------------------------------------------------

@@ -90,11 +90,11 @@ def test_commands_import_no_web_framework(env: dict[str, str], tmp_path: Path) -
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"argv"')]
-    assert [tuple(one["argv"]) for one in told] == list(COMMANDS)
+    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"argv"')]
+    assert [tuple(one["argv"]) for one in reports] == list(COMMANDS)
     # An address is only read where one is given.
     addressed = next(place for place, argv in enumerate(COMMANDS) if "anna@example.com" in argv)
-    for place, one in enumerate(told):
+    for place, one in enumerate(reports):
         unwanted = WEB | LATER | {"alembic", "joserfc"} | ({"email_validator"} if place < addressed else set())
         assert found(set(one["modules"]), unwanted) == [], one["argv"]
 

@@ -130,6 +130,28 @@ async def test_nobody_disabled_and_nothing_removed(the: The) -> None:
     await refused(the, handle, await asserted(the, handle, key))
 
 
+@pytest.mark.parametrize(
+    ("email", "is_about_anna", "why"),
+    [
+        ("anna@example.com", True, "disabled"),
+        (None, False, "disabled"),
+        ("bert@example.com", False, "somebody_elses"),
+    ],
+)
+async def test_the_reason_of_somebody_who_is_disabled(
+    lite: The, email: str | None, is_about_anna: bool, why: str
+) -> None:
+    """And not that the passkey is another person's: it is their own, and right."""
+    anna, key = await with_passkey(lite)
+    await disable(lite, anna.email)
+    handle = handle_of(await lite.start(email))
+    await refused(lite, handle, await asserted(lite, handle, key))
+    [event] = [row for row in await lite.rows(audit_event) if row["event"] == "signin:passkey:refused"]
+    assert json.loads(event["facts"])["why"] == why
+    [annas] = [row for row in await lite.rows(person) if row["email"] == anna.email]
+    assert event["subject_id"] == (annas["id"] if is_about_anna else None)
+
+
 async def test_an_unknown_one_is_refused_like_any_other(the: The) -> None:
     await with_passkey(the)
     stranger = Authenticator()

@@ -141,6 +141,26 @@ async def test_an_upgrade_that_fails_leaves_them(store: Store, tmp_path: Path, m
     assert len(before) == len(TYPICAL)
 
 
+async def test_sqlite_refuses_a_trigger_on_a_table_that_goes(store: Store, tmp_path: Path) -> None:
+    """Nothing was done, and without the trigger the upgrade runs."""
+
+    def fill(connection: Connection) -> None:
+        command.upgrade(config(SCHEMA, connection=connection), "0003")
+        make(connection, TYPICAL)
+        connection.exec_driver_sql("CREATE TRIGGER seen AFTER INSERT ON telling BEGIN SELECT 1; END")
+
+    async with store.write() as db:
+        await db.run(fill)
+        before = await db.run(objects)
+    with pytest.raises(Conflict):
+        await upgrade(store, lock=tmp_path / "lock")
+    assert await revision(store) == "0003"
+    async with store.write() as db:
+        assert await db.run(objects) == before
+        await db.change(text("DROP TRIGGER seen"))
+    assert await upgrade(store, lock=tmp_path / "lock")
+
+
 @pytest.mark.pg
 async def test_postgresql_refuses_what_a_view_needs(postgres: Postgres, tmp_path: Path) -> None:
     """A column that gets another type and one that is dropped. What a view doesn't need may change."""

@@ -347,6 +347,32 @@ async def test_a_start_is_debited_before_anything_is_read(tmp_path: Path) -> Non
         assert code_of(await the.start(EMAIL)) == "throttled"
 
 
+# -- which of the two ------------------------------------------------------------------------------
+
+
+async def test_a_login_answers_no_sign_up_and_the_other_way_round(the: The) -> None:
+    """A program with an endpoint for each says which one was called; the other one's answers use nothing up there."""
+    _, key = await with_passkey(the)
+    ben = handle_of(await the.signup("ben@example.com", None))
+    await prove_each(the, ben, ("email_code", await the.code("ben@example.com")))
+    asserted, created = key.get(await begun(the), URL), Authenticator()
+    registered = created.create(await challenged(the, ben, "passkey"), URL)
+    nobodys = key.get({"rpId": "localhost", "challenge": b64(bytes(32))}, URL)
+    before = await the.everything(but=("budget",))
+    found = [
+        answered(await the.complete(answer, purpose=purpose))
+        for answer, purpose in ((nobodys, "signin"), (asserted, "signup"), (registered, "signin"))
+    ]
+    assert all(one == found[0] for one in found), found
+    assert found[0][1]["code"] == "handle_invalid"
+    assert await the.everything(but=("budget",)) == before
+    for purpose in ("recovery", "step_up", "Signin", ""):
+        got = await the.complete(asserted, purpose=purpose)
+        assert (got.status_code, code_of(got)) == (422, "invalid"), purpose
+    assert (await opened(the, asserted, EMAIL, purpose="signin"))["email"] == EMAIL
+    assert (await opened(the, registered, purpose="signup"))["email"] == "ben@example.com"
+
+
 # -- signing up ------------------------------------------------------------------------------------
 
 

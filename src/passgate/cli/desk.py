@@ -162,29 +162,48 @@ def key_reasons(settings: Settings) -> list[tuple[str, str]]:
     return [] if is_set else key_file_reasons(settings.data / KEY_FILE)
 
 
+def has_keys(settings: Settings) -> bool:
+    from passgate.settings import KEY_FILE  # noqa: PLC0415
+
+    return bool(settings.root_secrets()) or (settings.data / KEY_FILE).exists()
+
+
 async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
     """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds."""
     from passgate.settings import refusals  # noqa: PLC0415
 
-    reasons = await database_reasons(settings)
-    return refusals(settings) + key_reasons(settings) + (reasons or await policy_reasons(settings))
+    reasons = refusals(settings) + key_reasons(settings)
+    if down := await database_reasons(settings):
+        return reasons + down
+    if not any(code.startswith(("SECRETS_", "KEYS_")) for code, _ in reasons):
+        reasons += await lost_reasons(settings)
+    return reasons + await policy_reasons(settings)
 
 
-async def signing_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Keys that should sign tokens and that the present key file does not open. No reason not to start: a server that
-    starts publishes a successor. Nothing is made or migrated by looking."""
-    from passgate.core import keys  # noqa: PLC0415
-    from passgate.settings import KEY_FILE  # noqa: PLC0415
-    from passgate.store.migrate import is_behind  # noqa: PLC0415
+async def lost_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Why no fresh key must be made where there is none: the database has rows that were written with another."""
+    from passgate.core import installation  # noqa: PLC0415
 
-    if settings.is_sqlite and not settings.database_file.exists():
-        return []
-    if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
+    if has_keys(settings) or (settings.is_sqlite and not settings.database_file.exists()):
         return []
     async with built(settings) as parts:
+        return await installation.key_reasons(parts)
+
+
+async def unreadable_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """What the present keys do not open: the database, or keys that should sign tokens. No reason not to start, because
+    they may be lost for good: a server that starts publishes a successor. Nothing is made or migrated by looking."""
+    from passgate.core import installation, keys  # noqa: PLC0415
+    from passgate.store.migrate import is_behind  # noqa: PLC0415
+
+    if not has_keys(settings) or (settings.is_sqlite and not settings.database_file.exists()):
+        return []
+    async with built(settings) as parts:
+        found = await installation.key_reasons(parts)
         unreadable = [] if await is_behind(parts.store, serving=True) else await keys.unreadable(parts)
     advice = "Restore the newest key file (or secret), or wait six minutes after the next start: then a new key signs."
-    return [("SIGNING_KEY_UNREADABLE", f"Signing key {key.id} can't be decrypted. {advice}") for key in unreadable]
+    text = "Signing key {} can't be decrypted. " + advice
+    return found + [("SIGNING_KEY_UNREADABLE", text.format(key.id)) for key in unreadable]
 
 
 @asynccontextmanager
@@ -205,7 +224,7 @@ async def built(settings: Settings) -> AsyncIterator[Services]:
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
-    from passgate.core import tenants  # noqa: PLC0415
+    from passgate.core import installation, tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
@@ -216,6 +235,8 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
     if reasons := reasons + key_reasons(settings) + await database_reasons(settings):
         raise UnsafeSettings(reasons)
     async with built(settings) as made:
+        if reasons := await installation.key_reasons(made):
+            raise UnsafeSettings(reasons)
         if settings.is_sqlite:
             await upgrade(made.store, lock=settings.data / "passgate.lock")
         await tenants.ensure_main(made)

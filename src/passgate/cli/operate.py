@@ -83,7 +83,7 @@ async def _reasons(settings: Settings) -> list[tuple[str, str]]:
     """Those not to start, and those that `doctor` alone reports. These need keys and database, so they come last."""
     found = await desk.start_reasons(settings)
     is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATABASE_")) for code, _ in found)
-    return [*found, *(await desk.signing_reasons(settings) if is_open else [])]
+    return [*found, *(await desk.unreadable_reasons(settings) if is_open else [])]
 
 
 def backup(
@@ -117,14 +117,15 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
     than this program or without its keys needs the copy all the more: nothing is migrated or made."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from passgate.core import operate  # noqa: PLC0415
-    from passgate.settings import KEY_FILE  # noqa: PLC0415
+    from passgate.core import installation, operate  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
-    if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
-        return "KEYS_MISSING"
+    if not desk.has_keys(settings):
+        return installation.MISSING
     try:
         async with desk.built(settings) as services:
+            if reasons := await installation.key_reasons(services):
+                return " ".join(code for code, _ in reasons)
             if await is_behind(services.store, serving=True):
                 return "DATABASE_BEHIND"
             await operate.record_backup(desk.operator(services), with_keys=with_keys)

@@ -24,19 +24,21 @@ async def complete(
     *,
     carrier: Literal["bearer", "jwt"],
     email: str | None = None,
+    purpose: Literal["signin", "signup"] | None = None,
     tenant_name: str | None = None,
 ) -> signin.Finished:
     """Prove a sign-in or sign-up by its passkey, and finish it. Costs a start, whoever asks. `email`: the address that
-    it has to be for. HandleInvalid, alike for every challenge that can't be completed here, and then nothing is used
-    up; ProofRefused for a wrong answer, which uses up its own challenge; ProofMissing if more has to be proved, which
-    needs the handle."""
+    it has to be for. `purpose`: which of the two it has to be; without one it may be either. HandleInvalid, alike for
+    every challenge that can't be completed here, and then nothing is used up; ProofRefused for a wrong answer, which
+    uses up its own challenge; ProofMissing if more has to be proved, which needs the handle."""
     async with ctx.write() as db:
         await budgets.start(ctx, db, Who(Kind.STRANGER))
     key = people.address(email).key if email is not None else None
     asked = await _asked(ctx, answer, tenant_name)
     this = ByChallenge(asked.tenant_id, asked.bound_to)
     found = await signin.find(ctx, this)
-    if not found.journey.is_by_challenge or key not in (None, found.email_key) or not _waits_for(ctx, found, asked):
+    is_meant = found.journey.is_by_challenge and purpose in (None, found.journey.name)
+    if not is_meant or key not in (None, found.email_key) or not _waits_for(ctx, found, asked):
         raise HandleInvalid
     await signin.prove(ctx, this, passkey.name, answer)
     return await signin.finish(ctx, this, carrier=carrier)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from passgate.errors import Conflict
 from passgate.store.schema import Schema
@@ -49,11 +49,13 @@ async def upgrade(store: Store, *, lock: Path) -> bool:
                 await db.run(lambda connection: _run(store.schema, connection))
         except DBAPIError as refused:
             if getattr(refused.orig, "sqlstate", None) in _NEEDED:
-                raise Conflict(
-                    "A view of yours needs what the upgrade changes: drop it, and make it again after."
-                ) from refused
+                raise _in_the_way() from refused
             raise
         return True
+
+
+def _in_the_way() -> Conflict:
+    return Conflict("A view or trigger of yours needs what the upgrade changes: drop it, and make it again after.")
 
 
 _NEEDED = {"2BP01", "0A000"}
@@ -90,8 +92,11 @@ def _views_put_aside(connection: Connection) -> Iterator[None]:
         quoted = connection.dialect.identifier_preparer.quote_identifier(name)
         connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quoted}")
     yield
-    for _, _, made_by in found:
-        connection.exec_driver_sql(made_by)
+    try:
+        for _, _, made_by in found:
+            connection.exec_driver_sql(made_by)
+    except OperationalError as refused:  # a trigger on a table that is gone
+        raise _in_the_way() from refused
 
 
 _VIEWS = text("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY type DESC, rowid")

@@ -164,9 +164,12 @@ async def compare(ctx: Ctx, sign_in: SignIn, answer: Any, seen: RowMapping | Non
         )
     await ceremony.ready()
     asserted = _asserted(ctx, sign_in, answer, bytes.fromhex(asked["challenge"]), row)
-    if row is None or isinstance(asserted, str) or not _is_meant(sign_in, row):
-        why = "somebody_elses" if isinstance(asserted, Asserted) else asserted
-        return _refused(await _about(ctx, sign_in), burn, "unknown" if row is None else why)
+    if row is None:
+        return _refused(await _about(ctx, sign_in), burn, "unknown")
+    if isinstance(asserted, str):
+        return _refused(await _about(ctx, sign_in), burn, asserted)
+    if why := _unmeant(sign_in, row):
+        return _refused(await _about(ctx, sign_in), burn, why)
     if _is_behind(asserted.counter, row["counter"]) and sign_in.rules.passkey_counter != "note":
         return wrong(row["person_id"], burn, _warn_owner(ctx, sign_in, row, is_refused=True), why="counter")
 
@@ -198,14 +201,16 @@ async def _about(ctx: Ctx, sign_in: SignIn) -> str | None:
     return found["id"] if found is not None else None
 
 
-def _is_meant(sign_in: SignIn, row: RowMapping) -> bool:
-    """Whether the passkey belongs to the named person, or to the owner of the entered address or username, who is not
-    disabled."""
-    if not people.is_live(row, or_closed=sign_in.journey.is_undo):
-        return False
+def _unmeant(sign_in: SignIn, row: RowMapping) -> str:
+    """Why the passkey doesn't count, or nothing: it belongs to the named person, or to the owner of the entered address
+    or username, who is not disabled."""
     if sign_in.person_id is not None:
-        return bool(row["person_id"] == sign_in.person_id)
-    return not sign_in.identifier_key or usernames.is_identified(row, sign_in.identifier_key)
+        is_theirs = bool(row["person_id"] == sign_in.person_id)
+    else:
+        is_theirs = not sign_in.identifier_key or usernames.is_identified(row, sign_in.identifier_key)
+    if not is_theirs:
+        return "somebody_elses"
+    return "" if people.is_live(row, or_closed=sign_in.journey.is_undo) else "disabled"
 
 
 def _asserted(ctx: Ctx, sign_in: SignIn, answer: Any, challenge: bytes, row: RowMapping | None) -> Asserted | str:

@@ -148,6 +148,7 @@ class Complete(Input):
 
     answer: dict[str, Any] = Field(description="The result of the browser's `toJSON()`")
     email: Email | None = Field(None, description="Refused unless the sign-in was started with this address")
+    purpose: Literal["signin", "signup"] | None = Field(None, description="Refused unless it is one. Default: either")
     carrier: Literal["bearer", "jwt"]
     tenant: TenantName | None = Field(None, description="Where the sign-in was started. Default: `main`")
 
@@ -317,7 +318,7 @@ def _finished(finished: signin.Finished) -> dict[str, Any]:
 )
 async def complete(ctx: Context, given: Complete) -> Any:
     """`prove` with a passkey and `finish` in one request, without the handle: the challenge in the answer says which
-    sign-in or sign-up it is for. A challenge that can't be completed here is refused with `handle_invalid`, whatever
-    the reason is. After `proof_missing` the sign-in goes on with its handle."""
-    named: dict[str, Any] = {"email": given.email, "tenant_name": given.tenant}
+    sign-in or sign-up it is for. A challenge that can't be completed here, as one of the other `purpose`, is refused
+    with `handle_invalid`, whatever the reason is. After `proof_missing` the sign-in goes on with its handle."""
+    named: dict[str, Any] = {"email": given.email, "purpose": given.purpose, "tenant_name": given.tenant}
     return _finished(await by_challenge.complete(ctx, given.answer, carrier=given.carrier, **named))
