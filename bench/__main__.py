@@ -163,9 +163,7 @@ def main() -> None:
     parser.add_argument("--start", action="store_true", help="only what starts and commands cost")
     given = parser.parse_args()
     times, count, ins = (1, 2000, 60) if given.quick else (5, 12_000, 300)
-    print(
-        f"{os.cpu_count()} cores; CPU of the server process tree; medians of {times} rounds; starts and commands: the least of all"
-    )
+    print(f"{os.cpu_count()} cores; CPU of the server process tree; medians of {times} rounds; of starts the least")
     heading("process", "first answer, s", "CPU s", "times FastAPI hello", "idle PSS, MB")
     start.start_rows(row, times=3 if given.quick else 15)
     heading("command", "s", "CPU s", "times `import fastapi`")
