@@ -18,8 +18,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from passgate import __version__, startup
-from passgate.adapters import smtp
-from passgate.adapters.breach import Breach
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
 from passgate.core import host_events, host_jobs, host_mail, installation, job_worker, jobs, observers, tenants
@@ -33,13 +31,12 @@ from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
 from passgate.core.site import Site, Sites
 from passgate.errors import UnsafeSettings
-from passgate.hashing import Hasher
 from passgate.operations import Operations
-from passgate.seal import Ring, key_file_reasons
-from passgate.settings import KEY_FILE, Settings, refusals
-from passgate.store import SCHEMA, Store, fitness
+from passgate.parts import build_services
+from passgate.settings import Settings, refusals
+from passgate.store import fitness
 from passgate.store.migrate import schema_reasons, upgrade
-from passgate.web import docs, host, host_docs, host_requests, ops, problems
+from passgate.web import docs, host, host_docs, host_requests, ops, problems, warm
 from passgate.web import mount as mounting
 from passgate.web.api import factors, tokens
 from passgate.web.api.all import ROUTERS
@@ -129,6 +126,9 @@ class Passgate:
     def _inside(self) -> Inside:
         """What all requests pass through, and the twins too."""
         table = Table(self.api.routes)
+        if self._factors is not FACTORS:
+            for _ in table.analyse():
+                pass  # a factor of the host's own that cannot be served fails at the start
         strict = strict_layers(self.api, self.services, table, HOT)
         return Inside(self.services, strict, table, operations(self.api.routes), lambda: self._is_running)
 
@@ -360,6 +360,7 @@ class Passgate:
 
     def _jobs(self, stop: asyncio.Event) -> Iterator[Coroutine[None, None, None]]:
         yield jobs.run(self.services, self.mailer, stop)
+        yield warm.up(self._inside.table, stop)
         if self._observers:
             yield observers.run(self.services, self._observers, stop)
         if self._host_jobs:
@@ -385,27 +386,6 @@ async def _ended(workers: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*workers, return_exceptions=True)
 
 
-def build_services(settings: Settings, world: World) -> Services:
-    """The long-lived parts. Creates the data folder with mode 0700. Raises UnsafeSettings for a folder that can't be
-    used, and a key file that nothing should be sealed under."""
-    if reasons := [*startup.data_reasons(settings)]:
-        raise UnsafeSettings(reasons)
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    roots = settings.root_secrets()
-    if not roots and (reasons := key_file_reasons(settings.data / KEY_FILE)):
-        raise UnsafeSettings(reasons)
-    ring = (
-        Ring([root.encode() for root in roots], world)
-        if roots
-        else Ring.from_file(settings.data / KEY_FILE, world, make=settings.is_development)
-    )
-    if settings.is_sqlite:
-        # SQLite would make a file that others can read, and its WAL takes the mode of the file.
-        settings.database_file.touch(mode=0o600)
-    store, hasher = Store(settings.database, SCHEMA), Hasher(settings.hash, world)
-    return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS, Sites(Site(settings.url)))
-
-
 def mailer_for(services: Services) -> Mailer:
     mail = services.settings.mail
     if mail.url.startswith(("dev:", "dev+console:")):
@@ -413,6 +393,8 @@ def mailer_for(services: Services) -> Mailer:
         return Mailbox(services.store, services.ring, services.world, printer)
     if mail.url.startswith("console:"):
         return Console()
+    from passgate.adapters import smtp  # noqa: PLC0415  development sends nothing
+
     return smtp.from_settings(mail, services.world)
 
 

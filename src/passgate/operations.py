@@ -61,7 +61,10 @@ def _found(among: Mapping[str, Any], name: str, what: str) -> Any:
 
 
 def __getattr__(name: str) -> type:
-    """The class of the values of one response model, by the name of the model."""
+    """The class of the values of one response model, by the name of the model. The import system asks for names of its
+    own, and for these alone no model has to be known."""
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     for model in answer_models(route for router in ROUTERS for route in router.routes):
         if model.__name__ == name:
             return value_of(model)

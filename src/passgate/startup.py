@@ -13,11 +13,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import TemplateError, TemplateSyntaxError
-
 from passgate import i18n, theme
 from passgate.adapters import breach
-from passgate.adapters.smtp import Smtp
 from passgate.reasons import Reason
 from passgate.settings import KEY_FILE, Settings, ThemeSettings
 from passgate.world import SECOND, World
@@ -115,6 +112,8 @@ def _word(fault: OSError) -> str:
 def _mail_reasons(settings: Settings) -> Iterator[Reason]:
     mail = settings.mail
     if mail.url.startswith("smtp"):
+        from passgate.adapters.smtp import Smtp  # noqa: PLC0415  development sends nothing
+
         try:
             Smtp(mail.url, mail.sender)
         except ValueError:
@@ -138,6 +137,8 @@ def _theme_reasons(given: ThemeSettings) -> Iterator[Reason]:
     if not given.templates.is_dir():
         yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} is not a folder."
         return
+    from jinja2 import TemplateError, TemplateSyntaxError  # noqa: PLC0415  few have templates of their own
+
     try:
         theme.compile_own(given)
     except TemplateSyntaxError as wrong:

@@ -23,9 +23,9 @@ from alembic import command
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import Connection, MetaData, Table, create_engine, event, select
 
-from passgate.app import build_services
 from passgate.core import ledger
 from passgate.core.ctx import Services
+from passgate.parts import build_services
 from passgate.settings.database import read_database
 from passgate.store import Store
 from passgate.store.migrate import config, revision, upgrade

@@ -5,14 +5,17 @@ Not here: what an endpoint does, the guards (`test_catalogue`), and that nothing
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import Depends
+from fastapi.exceptions import FastAPIError
 
-from passgate.web import guards
+from passgate.web import guards, warm
 from passgate.web.routes import Body, Declared, Endpoint, Face, Page, Table
 from tests.kit import The, code_of
 from tests.web.browsing import SAME, browser, outcome
@@ -33,9 +36,43 @@ async def planted() -> None:
     ],
     ids=["no guard", "two guards", "a page without a guard"],
 )
-def test_a_route_without_one_guard_is_refused(route: Any) -> None:
-    with pytest.raises(TypeError):
-        Table([route])
+async def test_a_route_without_one_guard_answers_nothing(lite: The, route: Declared) -> None:
+    """However often it is asked: no half of its analysis is left behind."""
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            list(Table([route]).analyse())
+    lite.gate.api.router.routes.append(route)
+    lite.gate.__dict__.pop("asgi", None)
+    lite.gate.__dict__.pop("_inside", None)
+    for _ in range(2):
+        answer = await lite.http.get(route.path, headers={"accept": "application/json"})
+        assert answer.status_code == 500
+
+
+async def test_a_route_that_cannot_be_analysed_is_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """It fails where all are analysed, and is in the log of a server that has started."""
+    no_model: Any = threading.Lock
+    guard = Depends(guards.stranger)
+    table = Table([Endpoint("/api/v1/planted", planted, dependencies=[guard], response_model=no_model())])
+    for _ in range(2):
+        with pytest.raises(FastAPIError):
+            list(table.analyse())
+    await warm.up(table, asyncio.Event(), after=0)
+    assert [record.name for record in caplog.records if record.levelname == "ERROR"] == ["passgate.fault"]
+
+
+async def test_every_route_can_be_analysed(lite: The) -> None:
+    analysed = list(Table(lite.gate.api.routes).analyse())
+    assert len(analysed) == len(lite.gate.api.routes) > 150
+
+
+async def test_a_route_is_analysed_when_it_is_used() -> None:
+    route = Endpoint("/api/v1/planted/{id}", planted, dependencies=[Depends(guards.stranger)], methods=["post"])
+    table = Table([route])
+    assert list(table.at("/api/v1/planted/x")) == ["POST"]
+    assert (route.name, list(route.param_convertors), "dependant" in vars(route)) == ("planted", ["id"], False)
+    assert route.guards == ("stranger",)
+    assert "dependant" in vars(route)
 
 
 async def test_a_route_that_declares_nothing_is_refused(lite: The) -> None:

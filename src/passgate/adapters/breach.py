@@ -10,12 +10,13 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import BinaryIO
-
-import httpx2
+from typing import TYPE_CHECKING, BinaryIO
 
 from passgate.errors import Unavailable
 from passgate.settings import BreachSettings
+
+if TYPE_CHECKING:
+    import httpx2
 
 _MAX_ANSWER = 2 * 1024 * 1024
 _MAX_LINE = 128
@@ -45,7 +46,7 @@ class Breach:
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._asked(wanted)
-        except (OSError, TimeoutError, Garbage, httpx2.HTTPError, httpx2.InvalidURL) as fault:
+        except (OSError, TimeoutError, Garbage) as fault:
             raise Unavailable("breach") from fault
 
     async def _asked(self, wanted: str) -> bool:
@@ -53,7 +54,12 @@ class Breach:
             return True
         if self._client is None:
             return False
-        answer = await _fetch(self._client, f"{self._url}{wanted[:5]}")
+        import httpx2  # noqa: PLC0415  where a service is asked, the client has imported it
+
+        try:
+            answer = await _fetch(self._client, f"{self._url}{wanted[:5]}")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as fault:
+            raise Unavailable("breach") from fault
         return in_answer(answer, wanted[5:].encode())
 
     async def close(self) -> None:
@@ -62,6 +68,8 @@ class Breach:
 
 
 def _client(deadline: float) -> httpx2.AsyncClient:
+    import httpx2  # noqa: PLC0415  only where a service is asked
+
     # Padding hides the requested prefix from an eavesdropper. Compression would reveal the size again, and would let a
     # small response grow beyond the cap.
     headers = {"Add-Padding": "true", "Accept-Encoding": "identity", "User-Agent": "passgate"}

@@ -15,7 +15,7 @@ import typer
 
 from passgate import __version__, logs
 from passgate.cli import audit, invitations, operate, people, policy, roles, serve
-from passgate.cli.desk import Given, explain
+from passgate.cli.desk import Given, collect_rarely, explain
 from passgate.errors import PassgateError
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ def _root(
 
 def main() -> None:
     """The console script. Exit codes: 0: done; 1: refused, with each reason on standard error; 2: a usage error."""
+    collect_rarely()
     try:
         app()
     except PassgateError as error:

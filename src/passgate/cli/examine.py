@@ -16,7 +16,7 @@ from passgate.cli import desk, program, sockets
 from passgate.errors import Unavailable, UnsafeSettings
 from passgate.settings import unix_path
 from passgate.settings.values import UNIX
-from passgate.web.origin import UNTRUSTED
+from passgate.wire.forwarded import UNTRUSTED
 
 if TYPE_CHECKING:
     from passgate.reasons import Reason

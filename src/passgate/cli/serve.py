@@ -144,9 +144,9 @@ def demo(
 
 async def _owners_link(settings: Settings) -> str:
     """A new link at each start: signs in the owner of `main`, once, within 15 minutes."""
-    from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import users  # noqa: PLC0415
     from passgate.errors import Conflict  # noqa: PLC0415
+    from passgate.parts import build_services  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
     services = build_services(settings, World.real())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from passgate.cli import desk
 from passgate.cli.program import Lifespan
 from passgate.cli.protocol import Connections, Protocol
 from passgate.world import World
@@ -56,6 +57,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.lifespan.state.update(self.state)
+        desk.collect_as_usual()
         await super().startup(sockets)
         # A task of its own: waiting for an answer here would block the main loop.
         self._announcing = asyncio.ensure_future(self._announce())

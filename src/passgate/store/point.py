@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -24,13 +25,20 @@ from passgate.store.pooler import Pooler
 
 
 class Lookup:
-    """A SELECT with one parameter. Create it once, at import."""
+    """A SELECT with one parameter. Create it once, at import; it is compiled when first used."""
 
     def __init__(self, statement: Select[Any]) -> None:
-        self.sqlite = str(statement.compile(dialect=sqlite.dialect()))
-        self.postgres = str(statement.compile(dialect=postgresql.asyncpg.dialect()))  # type: ignore[no-untyped-call]
+        self._statement = statement
         names = [column.name for column in statement.selected_columns]
         self.index = {name: place for place, name in enumerate(names)}
+
+    @cached_property
+    def sqlite(self) -> str:
+        return str(self._statement.compile(dialect=sqlite.dialect()))
+
+    @cached_property
+    def postgres(self) -> str:
+        return str(self._statement.compile(dialect=postgresql.asyncpg.dialect()))  # type: ignore[no-untyped-call]
 
     def several(self, *names: str) -> Callable[[Any], tuple[Any, ...]]:
         """Reads these columns of a row at once, which costs a tenth of reading each by name."""

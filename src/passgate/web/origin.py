@@ -18,12 +18,11 @@ from passgate.i18n import choose
 from passgate.settings import is_loopback
 from passgate.settings.values import UNIX
 from passgate.web import cookies
-from passgate.wire.forwarded import Proxies, address
+from passgate.wire.forwarded import UNTRUSTED, Proxies, address
 from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
 
-UNTRUSTED = "all visitors of an unknown proxy count as one, and wrong answers of one shut out the others."
 REQUEST_ID = "passgate.request_id"
 """In the ASGI scope: the id of a request that the layer around a host has seen before us."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")

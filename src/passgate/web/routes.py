@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, compile_path, get_name
 
 from passgate.web import guards
 from passgate.wire.body import DECODED
@@ -39,10 +39,42 @@ class Body(StrEnum):
 class Declared(APIRoute, ABC):
     """A route of ours. One of a kind without a face or a body cannot be made. `queries`: the query names that are read,
     and everything else in a query is left alone; None for a route that decodes the whole query strictly. `is_shared`:
-    scripts of the allowed origins may call it."""
+    scripts of the allowed origins may call it.
+
+    The framework analyses an endpoint when its route is first used, and not when it is declared: to analyse all of them
+    would take a third of the start. A route that it cannot analyse, or that has not exactly one guard, answers nothing:
+    whatever uses it raises (`Table.analyse`)."""
 
     queries: ClassVar[frozenset[str] | None] = None
     is_shared: ClassVar[bool] = False
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
+        self.path, self.endpoint = path, endpoint
+        self.name = declared.get("name") or get_name(endpoint)
+        self.methods = {method.upper() for method in declared.get("methods") or ("GET",)}
+        self.tags, self.include_in_schema = declared.get("tags") or [], declared.get("include_in_schema", True)
+        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+        self._declared = declared
+
+    if not TYPE_CHECKING:  # a type checker would take it for a class that has every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """What only the analysis knows is not there before it."""
+            declared = self.__dict__.pop("_declared", None)
+            if declared is None:
+                raise AttributeError(name)
+            try:
+                super().__init__(self.path, self.endpoint, **declared)
+            except BaseException:
+                self._declared = declared  # whoever asks next is refused as well
+                raise
+            return getattr(self, name)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The last step of the analysis."""
+        if len(self.guards) != 1:
+            raise TypeError(f"a route has to declare one guard: {self}")
+        return super().get_route_handler()
 
     @property
     @abstractmethod
@@ -146,13 +178,20 @@ class Table:
         self._neighbours: dict[str, list[Declared]] = {}
         self._paths: dict[object, str] = {}
         for route in routes:
-            if not isinstance(route, Declared) or len(route.guards) != 1:
-                raise TypeError(f"a route has to declare its face, its body and one guard: {route}")
+            if not isinstance(route, Declared):
+                raise TypeError(f"a route has to declare its face and its body: {route}")
             by_path: Any = self._patterns if "{" in route.path else self._fixed
             methods = by_path.setdefault(route.path_regex if "{" in route.path else route.path, {})
             methods.update(dict.fromkeys(route.methods or (), route))
             self._neighbours.setdefault(_first(route.path), []).append(route)
             self._paths[route.endpoint] = route.path
+
+    def analyse(self) -> Iterator[None]:
+        """Analyses one route at each step. Raises what is wrong with it."""
+        for neighbours in self._neighbours.values():
+            for route in neighbours:
+                route.app  # noqa: B018
+                yield
 
     def at(self, path: str) -> Methods:
         """The routes of a path, by method; empty for an unknown path."""
