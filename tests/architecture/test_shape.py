@@ -193,7 +193,7 @@ OUTSIDE = {
     "random": {"world.py"},
     "os.urandom": {"world.py", "seal.py"},
     "uuid": set(),
-    "os.environ": {"settings/model.py", "settings/variables.py"},
+    "os.environ": {"settings/inherited.py", "settings/model.py", "settings/variables.py"},
     "os.getenv": {"settings/model.py", "settings/variables.py"},
     "nacl": {"hashing.py"},
 }
