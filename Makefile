@@ -113,8 +113,8 @@ $(READY): $(LOCKED) pyproject.toml
 # else. Chromium's shell without windows does the same work in half the time; where a distribution has none, the whole
 # browser will do. Installing a server does not start it (RUNLEVEL). A package may have another name than its program;
 # javac, because a Java without its compiler is not enough.
-FOREIGN := nginx haproxy curl sqlite3 pgbouncer javac node
-PACKAGES := chromium-headless-shell nginx haproxy curl sqlite3 pgbouncer default-jdk-headless nodejs
+FOREIGN := nginx haproxy caddy curl sqlite3 pgbouncer javac node
+PACKAGES := chromium-headless-shell nginx haproxy caddy curl sqlite3 pgbouncer default-jdk-headless nodejs
 $(PROGRAMS): Makefile | $(READY)
 	@export PATH="$$PATH:/usr/sbin"; have() { for program; do command -v "$$program" || return 1; done >/dev/null; }; \
 	  have chromium-headless-shell $(FOREIGN) \

@@ -35,6 +35,7 @@ ACROSS = {
     "core/ledger.py:count": OPERATOR,
     "core/ledger.py:export": OPERATOR,
     "core/ledger.py:newest": OPERATOR,
+    "core/ledger.py:newest_mac": JOB,
     "core/ledger.py:verify": OPERATOR,
     "core/ledger.py:seal": JOB,
     "core/checkpoint.py:make": JOB,

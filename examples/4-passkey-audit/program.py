@@ -110,9 +110,9 @@ def registration(gate: Passgate) -> APIRouter:
     @router.post("/register/complete", status_code=201)
     async def register_complete(request: Request, given: shapes.RegistrationDone) -> shapes.User:
         """The new user, who is not logged in by it."""
-        signin = gate.at(request, token=None).signin
+        signin, answer = gate.at(request, token=None).signin, given.credential.as_sent()
         try:
-            made = await signin.complete(answer=given.credential.as_sent(), email=given.email, carrier="bearer")
+            made = await signin.complete(answer=answer, email=given.email, purpose="signup", carrier="bearer")
         except errors.HandleInvalid:
             await record_refused(gate, request, "webauthn:registration_refused", given.email, "challenge")
             raise HTTPException(400, "No registration in progress for this email") from None
@@ -146,9 +146,9 @@ def login(gate: Passgate) -> APIRouter:
 
     @router.post("/login/complete")
     async def login_complete(request: Request, given: shapes.LoginDone) -> shapes.LoggedIn:
-        signin = gate.at(request, token=None).signin
+        signin, answer = gate.at(request, token=None).signin, given.assertion.as_sent()
         try:
-            made = await signin.complete(answer=given.assertion.as_sent(), email=given.email, carrier="jwt")
+            made = await signin.complete(answer=answer, email=given.email, purpose="signin", carrier="jwt")
         except errors.HandleInvalid:
             await record_refused(gate, request, "webauthn:login_refused", given.email, "challenge")
             raise HTTPException(400, "No login in progress for this email") from None

@@ -234,10 +234,10 @@ class Passgate:
         """Record one of `Passgate(events=…)` in the audit trail. Who acts, and from where, is in the request: the
         person of its live session, else a stranger. `subject`: the id of the person whom it is about, of the same
         tenant; without one, whoever acts. `email` instead: it is about whoever has this address there; if nobody has,
-        about nobody, and the row holds a keyed hash of it. `facts`: JSON of at most 4 KiB without personal data, which
-        outlives the person. Without a request an operator acts, in the tenant of the name `tenant`. Raises ValueError
-        for a mistake of the program, Invalid for what is no address, NotFound for a subject or tenant that is not
-        there, SessionEnded and Throttled."""
+        or it was named too often, about nobody, and the row holds a keyed hash of it. `facts`: JSON of at most 4 KiB
+        without personal data, which outlives the person. Without a request an operator acts, in the tenant of the name
+        `tenant`. Raises ValueError for a mistake of the program, Invalid for what is no address, NotFound for a subject
+        or tenant that is not there, SessionEnded and Throttled."""
         ctx = await self._acting(request)
         await host_events.record(ctx, event, subject_id=subject, email=email, ok=ok, facts=facts, tenant=tenant)
 
@@ -288,7 +288,8 @@ class Passgate:
 
     async def prepare(self) -> None:
         """Prepare the database. SQLite is migrated; another database must have been migrated before. UnsafeSettings,
-        also for a policy that production does not serve."""
+        also for keys that are lost, and for a policy that production does not serve."""
+        await self._check_keys()
         if self.services.store.is_sqlite:
             await upgrade(self.services.store, lock=self.settings.data / startup.LOCK_FILE)
         elif reasons := await fitness.reasons(self.services.store) or await schema_reasons(self.services.store):
@@ -300,6 +301,15 @@ class Passgate:
         await jobs.tidy(self.services)
         await observers.join(self.services, self._observers)
         self.services.erased.set()  # a process that was killed may have left the log behind
+
+    async def _check_keys(self) -> None:
+        """Without its keys a database is not served: a fresh one would be made beside them. With others it is, because
+        they may be lost for good."""
+        reasons = await installation.key_reasons(self.services)
+        if any(code == installation.MISSING for code, _ in reasons):
+            raise UnsafeSettings(reasons)
+        if reasons:
+            log.error("the database was written with other keys: whatever they sealed stays unreadable")
 
     @asynccontextmanager
     async def running(self, *, work: bool = True) -> AsyncIterator[Passgate]:

@@ -25,6 +25,8 @@ _START = {
     "PEPPER_SHORT": "A key in `PASSGATE_HASH__PEPPER` has less than 32 bytes.",
     "KEYS_UNREADABLE": "The key file `passgate.keys` is damaged, or belongs to another user. Give it to the user that "
     "runs Passgate, or restore it from your backup.",
+    "KEYS_MISSING": "There are no root secrets and no key file, but the database was written with some. Set "
+    "`PASSGATE_SECRETS` to what your program sets, or [restore the key file](../guide/backup.md#if-the-keys-are-gone).",
     "KEYS_SHORT": "The key file has a key of less than 32 bytes: restore it from your backup.",
     "KEYS_WEAK": "The key file has a key that isn't random: restore it from your backup.",
     "KEYS_OPEN": "Users other than its owner can open `passgate.keys`. Give it mode 600.",
@@ -120,9 +122,8 @@ _FILES = {
     "APP_LIFESPAN": "Your program has no lifespan, or did not complete it. Without one Passgate can't start inside it.",
 }
 _DOCTOR = {
-    "KEYS_FOREIGN": "The keys don't open what is encrypted in this database: they are those of another installation, "
-    "or older. Put the right ones back: [keys](../guide/backup.md). With these, Passgate starts, and second factors "
-    "and sessions are lost.",
+    "KEYS_WRONG": "The database was written with other root keys than the present ones. Commands refuse it too, and a "
+    "server that starts [begins anew](../guide/backup.md#if-the-keys-are-gone).",
     "SIGNING_KEY_UNREADABLE": "A key that signs tokens is encrypted under a root key that is missing: "
     "[what to do](../guide/backup.md#if-an-older-key-file-was-put-back).",
     "FAULT": "An error that nobody foresaw. The log has its place, without values: please report it.",

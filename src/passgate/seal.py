@@ -70,12 +70,15 @@ class Ring:
         self._file = file
         self._looked_at = 0
         self._stable: bytes | None = None
-        self._load([Key.of(secret) for secret in secrets])
+        self._keys: dict[bytes, Key] = {}
+        keys = [Key.of(secret) for secret in secrets]
+        if not keys and file is None:
+            raise ValueError("at least one key is required")
+        if keys:
+            self._load(keys)
 
     def _load(self, keys: list[Key]) -> None:
-        if not keys:
-            raise ValueError("at least one key is required")
-        self.current = keys[0]
+        self._current = keys[0]
         self._keys = {key.id: key for key in keys}
         # Subkeys of keyed hashes are used repeatedly and are cached; those of sealing are not, because each record has
         # its own salt.
@@ -83,17 +86,30 @@ class Ring:
 
     @classmethod
     def from_file(cls, path: Path, world: World, *, make: bool) -> Ring:
-        """The key file of the data folder (mode 0600). `make`: if it is missing, write one with a fresh key."""
-        if make and not path.exists():
-            _write_keys(path, [world.bytes(KEY_BYTES)], exclusive=True)
-        return cls(_read_keys(path), world, file=path)
+        """The key file of the data folder (mode 0600). `make`: if it is missing, one with a fresh key is written when a
+        key is needed first. Until then the ring `is_missing`, and whoever has it may look whether it is lost."""
+        return cls([] if make and not path.exists() else _read_keys(path), world, file=path)
+
+    @property
+    def current(self) -> Key:
+        """The newest key."""
+        if not self._keys and self._file is not None:
+            _write_keys(self._file, [self._world.bytes(KEY_BYTES)], exclusive=True)
+            self._load([Key.of(secret) for secret in _read_keys(self._file)])
+        return self._current
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no key and no key file, so that the first use makes one."""
+        return not self._keys and self._file is not None and not self._file.exists()
 
     def rotate(self) -> str:
         """Put a fresh key first in the key file and use it from now on; returns its id. Older keys stay in the file, to
         open records until all are sealed under the new key."""
         if self._file is None:
             raise ValueError("these keys come from the settings: add a new secret in front there")
-        secrets = [self._world.bytes(KEY_BYTES), *_read_keys(self._file)]
+        older = [self.current.secret] if self.is_missing else _read_keys(self._file)
+        secrets = [self._world.bytes(KEY_BYTES), *older]
         _write_keys(self._file, secrets)
         self._load([Key.of(secret) for secret in secrets])
         return self.current.id.hex()

@@ -31,7 +31,7 @@ _OLDEST, _LATEST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2125, 1, 1, tzinfo
 def reasons(settings: Settings, world: World) -> list[Reason]:
     """All of them; empty if there is none. Leaves nothing behind."""
     found = [*clock_reasons(world), *data_reasons(settings), *_mail_reasons(settings)]
-    return [*found, *_look_reasons(settings.look), *_range_reasons(settings.breach.ranges)]
+    return [*found, *_theme_reasons(settings.look), *_range_reasons(settings.breach.ranges)]
 
 
 def clock_reasons(world: World) -> Iterator[Reason]:
@@ -126,25 +126,25 @@ def _mail_reasons(settings: Settings) -> Iterator[Reason]:
             )
 
 
-def _look_reasons(look: ThemeSettings) -> Iterator[Reason]:
-    if look.texts is not None:
+def _theme_reasons(given: ThemeSettings) -> Iterator[Reason]:
+    if given.texts is not None:
         try:
-            i18n.own_texts(look.texts)
+            i18n.own_texts(given.texts)
         except (OSError, ValueError) as fault:
-            yield "LOOK_TEXTS", f"PASSGATE_LOOK__TEXTS: {look.texts} can't be used: {_why(fault)}."
+            yield "LOOK_TEXTS", f"PASSGATE_LOOK__TEXTS: {given.texts} can't be used: {_why(fault)}."
             return  # templates are read together with the texts
-    if look.templates is None:
+    if given.templates is None:
         return
-    if not look.templates.is_dir():
-        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {look.templates} is not a folder."
+    if not given.templates.is_dir():
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} is not a folder."
         return
     try:
-        theme.compile_own(look)
+        theme.compile_own(given)
     except TemplateSyntaxError as wrong:
         place = f"{wrong.filename or wrong.name}, line {wrong.lineno}"
         yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {place}: {wrong.message}."
     except (OSError, ValueError, TemplateError) as fault:
-        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {look.templates} can't be used: {_why(fault)}."
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} can't be used: {_why(fault)}."
 
 
 def _range_reasons(ranges: Path | None) -> Iterator[Reason]:

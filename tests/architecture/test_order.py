@@ -28,8 +28,8 @@ BUDGETS = (
 )
 """What a budget's key begins with: starts, the origin, waits and the day's codes, consecutive refusals, the entry of a
 known browser, mails, invitations, and that a mail was held back; a host's jobs, of an origin and of a person."""
-FIRST = ("o:events:", "c:events:")
-"""The same of a host's events, which nobody takes who has locked anything."""
+FIRST = ("o:events:", "c:events:", "c:about:")
+"""The same of a host's events, and of the address that one is about, which nobody takes who has locked anything."""
 WRITES = catalogue.writing()
 NAMED = {
     "person": ("of_person", "of", "id_1"),

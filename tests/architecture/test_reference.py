@@ -56,8 +56,8 @@ def test_every_reason_is_listed_and_none_is_left_over() -> None:
     raised = set[str]()
     for tree in modules().values():
         for node in nodes(tree):
-            parts = node.elts if isinstance(node, ast.Tuple) else node.args if isinstance(node, ast.Call) else []
-            raised |= {str(one.value) for one in parts[:1] if isinstance(one, ast.Constant) and _is_code(one.value)}
+            parts = node.elts if isinstance(node, ast.Tuple) else node.args[:1] if isinstance(node, ast.Call) else []
+            raised |= {str(one.value) for one in parts if isinstance(one, ast.Constant) and _is_code(one.value)}
     named = {"FAULT", "APP_FAILED"}  # in texts of their own
     assert {"PROXIES_ANY", "DATABASE_BEHIND", "APP_KIND"} <= raised
     assert (raised | named) - REASONS.keys() == set()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from passgate import Passgate
 from passgate.core.keys import MARGIN, PUBLISHED
 from passgate.settings import HashSettings
 from passgate.store import SCHEMA, Store
@@ -315,7 +316,8 @@ def test_signing_keys_turn(shell: Shell) -> None:
 
 
 def test_a_key_file_of_yesterday(shell: Shell) -> None:
-    """`doctor` names each key that should sign and cannot, and what to do; no other command is refused for it."""
+    """`doctor` says that the keys don't open the database, and names each that should sign and cannot, and what to do.
+    A server would start; commands are refused, because they would write with a key that verifies nothing."""
     shell("user", "add", "anna@example.com")
     keys = shell.data / "passgate.keys"
     yesterday = keys.read_bytes()
@@ -325,12 +327,60 @@ def test_a_key_file_of_yesterday(shell: Shell) -> None:
     newest = keys.read_bytes()
     keys.write_bytes(yesterday)
     examined = shell("doctor", "--json")
-    [item] = examined.json["items"]
-    assert (examined.code, item["code"], signing in item["text"]) == (1, "SIGNING_KEY_UNREADABLE", True)
-    assert shell("doctor").out == f"{item['code']} {item['text']}\n"
-    assert shell("user", "list").code == 0
+    wrong, item = examined.json["items"]
+    assert (examined.code, wrong["code"]) == (1, "KEYS_WRONG")
+    assert (item["code"], signing in item["text"]) == ("SIGNING_KEY_UNREADABLE", True)
+    assert shell("doctor").out == "".join(f"{one['code']} {one['text']}\n" for one in (wrong, item))
+    assert shell("user", "list").codes == ["KEYS_WRONG"]
     keys.write_bytes(newest)
     assert shell("doctor").out == "ok\n"
+
+
+ALL = (
+    ("user", "add", "ben@example.com"),
+    ("user", "list"),
+    ("role", "give", "anna@example.com", "owner"),
+    ("tenant", "add", "acme"),
+    ("policy", "explain"),
+    ("audit", "verify"),
+    ("audit", "tail"),
+    ("audit", "export"),
+    ("key", "rotate"),
+    ("key", "rotate", "--signing"),
+)
+
+
+@pytest.mark.parametrize("has_served", [False, True])
+def test_no_second_root_key_is_made(shell: Shell, tmp_path: Path, *, has_served: bool) -> None:
+    """The keys of a host's program come from elsewhere. Commands that don't find them make none and write nothing: one
+    trail under two keys could be verified with neither."""
+    shell("user", "add", "anna@example.com", SECRETS=SECRET)
+    if has_served:
+        asyncio.run(_served(shell, SECRET))
+    keys, before = shell.data / "passgate.keys", shell("audit", "tail", "--json", SECRETS=SECRET).json
+    for other, code in (({}, "KEYS_MISSING"), ({"SECRETS": SECRET[::-1]}, "KEYS_WRONG")):
+        for command in ALL:
+            refused = shell(*command, **other)
+            assert (refused.code, refused.codes, refused.out) == (1, [code], ""), command
+            assert "PASSGATE_SECRETS" in refused.err
+        examined = shell("doctor", "--json", **other)
+        assert (examined.code, [item["code"] for item in examined.json["items"]]) == (1, [code])
+        if "PASSGATE_DATABASE_URL" not in shell.env:
+            copied = shell("backup", str(tmp_path / f"{code}.db"), **other)
+            assert (copied.code, code in copied.err) == (0, True)
+        assert not keys.exists()
+    lost = shell("serve")
+    assert (lost.code, lost.codes, str(keys) in lost.err) == (1, ["KEYS_MISSING"], True)
+    assert shell("worker").codes == ["KEYS_MISSING"]
+    assert not keys.exists()
+    assert shell("audit", "tail", "--json", SECRETS=SECRET).json == before
+    assert shell("audit", "verify", SECRETS=SECRET).code == 0
+
+
+async def _served(shell: Shell, secret: str) -> None:
+    settings = settings_for(shell.data, shell.env.get("PASSGATE_DATABASE_URL"), secrets=(secret,))
+    async with Passgate(settings).running(work=False):
+        pass
 
 
 def test_the_trail_names_what_was_changed(lite_shell: Shell, tmp_path: Path) -> None:
@@ -557,7 +607,8 @@ def test_bad_keys_stop_every_start(lite_shell: Shell, content: str | None, mode:
     examined = lite_shell("doctor", "--json")
     assert (examined.code, code in [item["code"] for item in examined.json["items"]]) == (1, True)
     assert lite_shell("--data", str(lite_shell.data), "demo", "--port", "0").codes[:1] == [code]
-    assert lite_shell("doctor", SECRETS=SECRET).code == 0  # the file is not used
+    other = lite_shell("doctor", "--json", SECRETS=SECRET).json["items"]
+    assert [item["code"] for item in other] == ["KEYS_WRONG"]  # the file is not used, and the database was
 
 
 def test_migrate(lite_shell: Shell) -> None:

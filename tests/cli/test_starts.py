@@ -6,7 +6,6 @@ Not here: values of settings (tests/ground), and the codes' page (tests/architec
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -358,22 +357,6 @@ def test_a_server_that_refuses(lite_shell: Shell, postgres: Postgres) -> None:
     postgres.drop_database(url)
 
 
-# -- keys ------------------------------------------------------------------------------------------
-
-
-def test_keys_of_another_installation(lite_shell: Shell) -> None:
-    """Doctor says so before it is noticed by people whose second factors are gone. A server starts, as it did."""
-    asyncio.run(_served_once(lite_shell.data))
-    assert lite_shell("doctor", SECRETS=SECRET).out == "ok\n"
-    examined = lite_shell("doctor", "--json", SECRETS=OTHER)
-    assert [item["code"] for item in examined.json["items"]] == ["KEYS_FOREIGN"]
-
-
-async def _served_once(data: Path) -> None:
-    async with Passgate(Settings.development(data=data, secrets=SECRET)).running(work=False):
-        pass
-
-
 # -- a program of others ---------------------------------------------------------------------------
 
 
@@ -410,8 +393,8 @@ def test_without_uvloop_it_runs_on_asyncio(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_notes_name_the_setting() -> None:
     here = Settings.production(public_url="https://id.example.com")
-    assert ["PASSGATE_TRUSTED_PROXIES" in note for note in examine._proxy_notes(here)] == [True]
+    assert ["PASSGATE_TRUSTED_PROXIES" in line for line in examine._proxy_notes(here)] == [True]
     by_path = Settings.production(host="unix:/run/passgate/socket", trusted_proxies="127.0.0.1")
-    assert ["PASSGATE_TRUSTED_PROXIES=unix" in note for note in examine._proxy_notes(by_path)] == [True]
+    assert ["PASSGATE_TRUSTED_PROXIES=unix" in line for line in examine._proxy_notes(by_path)] == [True]
     assert examine._proxy_notes(Settings.production(trusted_proxies="127.0.0.1")) == []
     assert examine._proxy_notes(Settings.development()) == []

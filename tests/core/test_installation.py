@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from passgate import Passgate
 from passgate.core import installation, sealed
 from passgate.core.ctx import Ctx
+from passgate.errors import UnsafeSettings
+from passgate.settings import KEY_FILE
 from passgate.store.tables import installation_secret
 from tests import operating
 from tests.kit import The, running, settings_for
@@ -38,11 +43,31 @@ async def test_it_outlives_the_key_that_sealed_it_first(tmp_path: Path) -> None:
         assert the.gate.services.ring.stable_mac(b"anna") == before
 
 
-async def test_a_lost_key_costs_the_counters_alone(tmp_path: Path) -> None:
+async def test_without_its_keys_a_database_is_not_served(tmp_path: Path, database_url: str | None) -> None:
+    """No fresh key is made beside what another one has sealed, and nothing is written."""
+    mine = settings_for(tmp_path, database_url, secrets=(OLDER,))
+    async with running(mine) as the:
+        await the.person()
+        before = await the.everything()
+    lost = settings_for(tmp_path, database_url)
+    for work in (False, True):
+        with pytest.raises(UnsafeSettings) as refused:
+            async with Passgate(lost).running(work=work):
+                pass
+        assert [code for code, _ in refused.value.reasons] == ["KEYS_MISSING"]
+        assert not (lost.data / KEY_FILE).exists()
+    async with running(mine) as the:
+        assert await the.everything() == before
+
+
+async def test_a_lost_key_costs_the_counters_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever sets another secret starts anew with it, and the log says so."""
     async with running(settings_for(tmp_path, secrets=(OLDER,))) as the:
         before = the.gate.services.ring.stable_mac(b"anna")
     async with running(settings_for(tmp_path, secrets=(OTHER,)), real_world=True) as the:
         assert the.gate.services.ring.stable_mac(b"anna") != before
+        assert [one.levelname for one in caplog.records if "other keys" in one.message] == ["ERROR"]
+        assert await installation.key_reasons(the.gate.services) == []
         assert len(await the.rows(installation_secret)) == 1
 
 

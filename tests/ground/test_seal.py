@@ -210,8 +210,13 @@ def test_any_text_is_answered(text: str) -> None:
 def test_the_key_file_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
     path = tmp_path / "passgate.keys"
     first = Ring.from_file(path, world(), make=True)
+    assert first.is_missing
+    assert not first.knows(RING.mac("p", b"data"))
+    assert list(tmp_path.iterdir()) == [], "looking makes none"
     second = Ring.from_file(path, World(Clock(), Dice(b"other dice")), make=True)
+    assert second.is_missing
     assert first.current.id == second.current.id
+    assert [first.is_missing, second.is_missing] == [False, False]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [found.name for found in tmp_path.iterdir()] == ["passgate.keys"]
 
@@ -261,6 +266,7 @@ def test_strangers_cannot_make_us_read_the_file_at_will(tmp_path: Path) -> None:
     clock = Clock()
     path = tmp_path / "passgate.keys"
     ring = Ring.from_file(path, World(clock, Dice()), make=True)
+    ring.mint(PREFIX)
     clock.forward(2)
     assert ring.presented(PREFIX, Ring([TWO], world()).mint(PREFIX).token) is None
     other = Ring.from_file(path, World(clock, Dice(b"b")), make=False)

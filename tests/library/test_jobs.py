@@ -21,7 +21,7 @@ from fastapi import FastAPI, Request
 from sqlalchemy import select, update
 
 from passgate import JobRun, testing
-from passgate.core import budgets, job_worker, jobs, sealed
+from passgate.core import budgets, host_budgets, job_worker, jobs, sealed
 from passgate.core.host_jobs import State
 from passgate.errors import CredentialMissing, Unavailable
 from passgate.store.tables import job
@@ -315,8 +315,8 @@ async def test_strangers_start_what_the_host_lets_them_within_a_budget(
     database_url: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(budgets, "JOBS_OF_STRANGERS", 3)
-    monkeypatch.setattr(budgets, "JOBS_OF_PERSON", 4)
+    monkeypatch.setattr(host_budgets, "JOBS_OF_STRANGERS", 3)
+    monkeypatch.setattr(host_budgets, "JOBS_OF_PERSON", 4)
     monkeypatch.setattr(budgets, "HERE", 1)
     gate = testing.gate(database_url=database_url)
     gate.job(plain, for_strangers=True)

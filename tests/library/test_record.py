@@ -19,7 +19,7 @@ from fastapi import Depends, FastAPI, Request
 from sqlalchemy import select
 
 from passgate import Happened, testing
-from passgate.core import account, audit, budgets, erasure, host_events, ledger, people, tenants
+from passgate.core import account, audit, budgets, erasure, host_budgets, host_events, ledger, people, tenants
 from passgate.core.ctx import Ctx, Operator
 from passgate.errors import NotFound, SessionEnded
 from passgate.store.tables import audit_event, budget, session
@@ -247,8 +247,8 @@ async def test_a_strangers_flood_is_counted_and_not_written(
     database_url: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(budgets, "EVENTS_OF_STRANGERS", 3)
-    monkeypatch.setattr(budgets, "EVENTS_OF_PERSON", 5)
+    monkeypatch.setattr(host_budgets, "EVENTS_OF_STRANGERS", 3)
+    monkeypatch.setattr(host_budgets, "EVENTS_OF_PERSON", 5)
     monkeypatch.setattr(budgets, "HERE", 1)
     async with running(database_url=database_url) as (gate, http):
         answers = await asyncio.gather(*(http.get("/open") for _ in range(8)))

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from sqlalchemy import select
 
 from passgate import Happened, testing
-from passgate.core import account, audit, budgets, erasure, ledger, people
+from passgate.core import account, audit, budgets, erasure, host_budgets, ledger, people
 from passgate.core.ctx import Ctx
 from passgate.errors import Invalid, SessionEnded
 from passgate.store.tables import audit_event
@@ -158,7 +158,7 @@ async def test_what_is_refused(database_url: str | None) -> None:
 
 async def test_a_budget_comes_before_the_search(database_url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """And is the one that events of strangers have, whatever was typed."""
-    monkeypatch.setattr(budgets, "EVENTS_OF_STRANGERS", 3)
+    monkeypatch.setattr(host_budgets, "EVENTS_OF_STRANGERS", 3)
     monkeypatch.setattr(budgets, "HERE", 1)
     async with running(database_url) as (gate, http):
         await added(gate, BEN)
@@ -174,6 +174,41 @@ async def test_a_budget_comes_before_the_search(database_url: str | None, monkey
         assert answers == [200, 200, 200, 429, 429]
         assert looked == list(emails[:3])
         assert len(await rows(gate)) == 3
+
+
+@pytest.mark.parametrize("acts", ["strangers", "person"])
+async def test_nobody_fills_somebody_elses_activity(
+    database_url: str | None, monkeypatch: pytest.MonkeyPatch, acts: str
+) -> None:
+    """What names an address too often in ten minutes is about nobody, and is written all the same."""
+    monkeypatch.setattr(host_budgets, "EVENTS_ABOUT_ADDRESS", 3)
+    async with running(database_url) as (gate, http):
+        ben = await added(gate, BEN)
+        if acts == "person":
+            for _ in range(4):
+                await http.get("/login", params={"email": BEN})  # which leaves Anna's own count alone
+            await testing.sign_in(http, ANNA, gate=gate)
+        before = len(await rows(gate))
+        for email in (BEN, BEN.upper(), "ghost@example.com", BEN, BEN, BEN):
+            assert (await http.get("/login", params={"email": email})).status_code == 200
+        found = (await rows(gate))[before:]
+        assert [row["subject_id"] for row in found] == [ben, ben, None, ben, None, None]
+        for row in found[4:]:
+            assert personal(row)["address_hash"] == hashed(gate, row, BEN)
+            assert BEN not in f"{row['personal']}{row['facts']}".lower()
+        gate.clock.forward(minutes=10)
+        await http.get("/login", params={"email": BEN})
+        assert (await rows(gate))[-1]["subject_id"] == ben
+
+
+async def test_operators_and_whoever_acts_name_it_as_often_as_they_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_budgets, "EVENTS_ABOUT_ADDRESS", 1)
+    async with running() as (gate, http):
+        anna = await testing.sign_in(http, ANNA, gate=gate)
+        for _ in range(3):
+            await http.get("/login", params={"email": ANNA})
+            await gate.record(None, FAILED, email=ANNA, tenant="main")
+        assert [row["subject_id"] for row in await rows(gate)] == [anna.id] * 6
 
 
 async def test_it_is_erased_with_the_person(database_url: str | None) -> None:

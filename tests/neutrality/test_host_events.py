@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from passgate.core import host_events, people
+from passgate.core import host_budgets, host_events, people
 from passgate.core.ctx import Person as Actor
 from passgate.store.tables import audit_event, person
 from tests import operating
@@ -60,6 +60,17 @@ async def test_whoever_it_is(folk: Folk, acts: str) -> None:
         assert work == seen["unknown"], kind
     assert seen["unknown"].rows["audit_event"] == 1
     assert await named(folk.the) == ["known", "owner", "disabled", "unproved"]
+
+
+@pytest.mark.parametrize("acts", ["stranger", "person"])
+async def test_whose_activity_is_full(folk: Folk, monkeypatch: pytest.MonkeyPatch, acts: str) -> None:
+    """Nor does it differ once an address was named so often that the rows are about nobody."""
+    actor = await folk.create("acts@example.com") if acts == "person" else None
+    before = [await work_of(folk, address(kind), actor) for kind in KINDS][-1]
+    monkeypatch.setattr(host_budgets, "EVENTS_ABOUT_ADDRESS", 1)
+    for kind in KINDS:
+        assert await work_of(folk, address(kind), actor) == before, kind
+    assert await named(folk.the) == ["known", "owner", "disabled", "unproved"], "those of the first round"
 
 
 async def named(the: The) -> list[str]:

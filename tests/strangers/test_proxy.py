@@ -32,7 +32,7 @@ async def warnings(
                 for headers in FIELDS:
                     async with client_for(the.gate, peer) as http:
                         await http.get("/healthz", headers=headers)
-                the.world.advance(61)
+                the.clock.forward(61)
     found = [vars(line) for line in caplog.records if line.name == "passgate.web.origin"]
     assert not any("203.0.113.9" in str(line) for line in found)
     return [str(line["address"]) for line in found]
@@ -46,5 +46,5 @@ async def test_a_known_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert await warnings(caplog, tmp_path / "b", "10.0.0.1", trusted_proxies=("10.0.0.0/8",)) == []
 
 
-async def test_another_one_beside_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_second_one_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert await warnings(caplog, tmp_path / "c", "192.0.2.1", trusted_proxies=("10.0.0.0/8",)) == ["192.0.2.1"]

@@ -133,6 +133,12 @@ def key_reasons(settings: Settings) -> list[tuple[str, str]]:
     return [] if is_set else key_file_reasons(settings.data / KEY_FILE)
 
 
+def has_keys(settings: Settings) -> bool:
+    from passgate.settings import KEY_FILE  # noqa: PLC0415
+
+    return bool(settings.root_secrets()) or (settings.data / KEY_FILE).exists()
+
+
 async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
     """Every reason not to start: of the settings, of the machine, of the files that settings name, of the keys, of the
     database, and of what the database holds. Nothing is made by looking. Sockets are not asked: whoever serves has
@@ -144,28 +150,37 @@ async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
     found = refusals(settings) + startup.reasons(settings, World.real()) + key_reasons(settings)
     if any(code.startswith("DATA_") for code, _ in found) and settings.database_url is None:
         return found  # the database is in that folder
-    return found + (await database_reasons(settings) or await policy_reasons(settings))
+    if down := await database_reasons(settings):
+        return found + down
+    if not any(code.startswith(("SECRETS_", "KEYS_", "DATA_", "DISK_")) for code, _ in found):
+        found += await lost_reasons(settings)
+    return found + await policy_reasons(settings)
 
 
-async def sealed_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """What the present keys do not open: the keys that should sign tokens, or nothing at all. No reason not to start: a
-    server that starts makes successors. Nothing is made or migrated by looking."""
-    from passgate.core import installation, keys  # noqa: PLC0415
-    from passgate.settings import KEY_FILE  # noqa: PLC0415
-    from passgate.store.migrate import is_behind  # noqa: PLC0415
+async def lost_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Why no fresh key must be made where there is none: the database has rows that were written with another."""
+    from passgate.core import installation  # noqa: PLC0415
 
-    if settings.is_sqlite and not settings.database_file.exists():
-        return []
-    if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
+    if has_keys(settings) or (settings.is_sqlite and not settings.database_file.exists()):
         return []
     async with built(settings) as parts:
-        if await is_behind(parts.store, serving=True):
-            return []
-        unreadable = await keys.unreadable(parts)
-        if not unreadable and await installation.is_foreign(parts):
-            return [("KEYS_FOREIGN", "The keys don't open what is encrypted in this database. Restore the right ones.")]
+        return await installation.key_reasons(parts)
+
+
+async def unreadable_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """What the present keys do not open: the database, or keys that should sign tokens. No reason not to start, because
+    they may be lost for good: a server that starts publishes a successor. Nothing is made or migrated by looking."""
+    from passgate.core import installation, keys  # noqa: PLC0415
+    from passgate.store.migrate import is_behind  # noqa: PLC0415
+
+    if not has_keys(settings) or (settings.is_sqlite and not settings.database_file.exists()):
+        return []
+    async with built(settings) as parts:
+        found = await installation.key_reasons(parts)
+        unreadable = [] if await is_behind(parts.store, serving=True) else await keys.unreadable(parts)
     advice = "Restore the newest key file (or secret), or wait six minutes after the next start: then a new key signs."
-    return [("SIGNING_KEY_UNREADABLE", f"Signing key {key.id} can't be decrypted. {advice}") for key in unreadable]
+    text = "Signing key {} can't be decrypted. " + advice
+    return found + [("SIGNING_KEY_UNREADABLE", text.format(key.id)) for key in unreadable]
 
 
 @asynccontextmanager
@@ -187,7 +202,7 @@ async def built(settings: Settings) -> AsyncIterator[Services]:
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
     from passgate import startup  # noqa: PLC0415
-    from passgate.core import tenants  # noqa: PLC0415
+    from passgate.core import installation, tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
@@ -200,6 +215,8 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
     if reasons := reasons + key_reasons(settings) + await database_reasons(settings):
         raise UnsafeSettings(reasons)
     async with built(settings) as made:
+        if reasons := await installation.key_reasons(made):
+            raise UnsafeSettings(reasons)
         if settings.is_sqlite:
             await upgrade(made.store, lock=settings.data / startup.LOCK_FILE)
         await tenants.ensure_main(made)

@@ -84,12 +84,12 @@ def doctor(
         measured = desk.run(tune(settings))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons, notes = examine.all_reasons(settings, app)
+    reasons, remarks = examine.all_reasons(settings, app)
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
-    for note in notes:
-        typer.echo(f"Note: {note}", err=True)
+    for remark in remarks:
+        typer.echo(f"Note: {remark}", err=True)
     raise typer.Exit(1 if reasons else 0)
 
 
@@ -124,14 +124,15 @@ async def _recorded(settings: Settings, *, with_keys: bool) -> str:
     than this program or without its keys needs the copy all the more: nothing is migrated or made."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from passgate.core import operate  # noqa: PLC0415
-    from passgate.settings import KEY_FILE  # noqa: PLC0415
+    from passgate.core import installation, operate  # noqa: PLC0415
     from passgate.store.migrate import is_behind  # noqa: PLC0415
 
-    if not settings.root_secrets() and not (settings.data / KEY_FILE).exists():
-        return "KEYS_MISSING"
+    if not desk.has_keys(settings):
+        return installation.MISSING
     try:
         async with desk.built(settings) as services:
+            if reasons := await installation.key_reasons(services):
+                return " ".join(code for code, _ in reasons)
             if await is_behind(services.store, serving=True):
                 return "DATABASE_BEHIND"
             await operate.record_backup(desk.operator(services), with_keys=with_keys)

@@ -1,8 +1,9 @@
-"""Who tries, and what a try, a start and a mail cost: the one place where limits are decided. Three kinds are counted
-apart, so that strangers cannot use up what the owner needs: strangers, browsers that completed a sign-in before, and
-step-ups of a live session. `docs/threat-model.md` has the arithmetic.
+"""Who tries, and what a try, a start and a mail cost: the one place where our limits are decided. Three kinds are
+counted apart, so that strangers cannot use up what the owner needs: strangers, browsers that completed a sign-in
+before, and step-ups of a live session. `docs/threat-model.md` has the arithmetic.
 
-Not here: how a counter works (`throttle`), and the attempts of one pending sign-in (`pending`).
+Not here: how a counter works (`throttle`), the attempts of one pending sign-in (`pending`), and what a host's events
+and jobs cost (`host_budgets`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import lru_cache
 
 from passgate.core import known, throttle
 from passgate.core.audit import record
-from passgate.core.ctx import Client, Ctx, Operator, Person, Stranger, System
+from passgate.core.ctx import Client, Ctx, Person
 from passgate.core.events import Event
 from passgate.core.throttle import Counted
 from passgate.errors import Throttled
@@ -56,10 +57,6 @@ ROWS, BYTES = 200, 1_000_000
 """Unfinished sign-ins of one origin in an hour, and what they store."""
 STARTS_OF_KNOWN = 60
 """Starts of one person's known browsers in ten minutes; after that they spend their origin's."""
-EVENTS_OF_STRANGERS, EVENTS_OF_PERSON = 100, 2000
-"""Audit events of a host in ten minutes, by one origin without a session, and by one person."""
-JOBS_OF_STRANGERS, JOBS_OF_PERSON = 30, 600
-"""Background jobs of a host in ten minutes, the same."""
 _OF_A_48 = 10
 """How many times the limit of a /64 a /48 has: a small provider's whole network, or one rented host."""
 HERE = 100
@@ -150,7 +147,7 @@ async def spend(ctx: Ctx, db: Db, target: Target, tries: Who) -> Spent:
     """Debit everything that an attempt at `target` costs. What is refused costs all the same."""
     windows: tuple[str, ...] = ()
     if tries.kind is Kind.STRANGER:
-        windows, wait = await _origin(ctx, db, "refusals", limit=REFUSALS, seconds=TEN_MINUTES)
+        windows, wait = await of_origin(ctx, db, "refusals", limit=REFUSALS, seconds=TEN_MINUTES)
         if wait:
             return Spent(tries, wait=wait)
     match target.guess:
@@ -290,7 +287,7 @@ async def mail(
     if tries.kind is Kind.STRANGER:
         # Counted under a name of its own for an address that is seen: the same work, and no limit.
         most = throttle.NO_LIMIT if is_seen else ctx.settings.limit.stranger_mails
-        _, wait = await _origin(ctx, db, "seen" if is_seen else "mails", limit=most, seconds=HOUR)
+        _, wait = await of_origin(ctx, db, "seen" if is_seen else "mails", limit=most, seconds=HOUR)
     if is_free and not wait:
         return True
     # What a network causes at addresses that it makes up is one row for all of them.
@@ -391,47 +388,17 @@ async def has_codes_left(ctx: Ctx, db: Db, target: Target) -> bool:
     return await throttle.used(ctx, db, mailed_key(ctx, target)) < CODES_A_DAY
 
 
-# -- a host's events and jobs ----------------------------------------------------------------------
-
-
-async def host_event(ctx: Ctx, db: Db) -> None:
-    """Debit one audit event of a host. Throttled."""
-    await _host(ctx, db, "events", EVENTS_OF_STRANGERS, EVENTS_OF_PERSON)
-
-
-async def host_job(ctx: Ctx, db: Db) -> None:
-    """Debit one background job of a host. Throttled."""
-    await _host(ctx, db, "jobs", JOBS_OF_STRANGERS, JOBS_OF_PERSON)
-
-
-async def _host(ctx: Ctx, db: Db, what: str, of_strangers: int, of_person: int) -> None:
-    """Of an origin while nobody is signed in, else of the person or client. An operator's own script has no limit. What
-    is refused is counted in the log, and written nowhere else."""
-    wait = 0
-    match ctx.principal:
-        case Operator() | System():
-            return
-        case Stranger():
-            _, wait = await _origin(ctx, db, what, limit=of_strangers, seconds=TEN_MINUTES)
-        case Person(person_id=whose) | Client(client_id=whose):
-            counted = await throttle.window(ctx, db, f"c:{what}:{whose}", limit=of_person, seconds=TEN_MINUTES)
-            wait = counted.wait
-    if wait:
-        ctx.services.tally[f"refused_host_{what}"] += 1
-        raise Throttled(wait)
-
-
 # -- origins ---------------------------------------------------------------------------------------
 
 
 async def _or_throttled(ctx: Ctx, db: Db, what: str, *, limit: int, seconds: int, amount: int = 1) -> tuple[str, ...]:
-    keys, wait = await _origin(ctx, db, what, limit=limit, seconds=seconds, amount=amount)
+    keys, wait = await of_origin(ctx, db, what, limit=limit, seconds=seconds, amount=amount)
     if wait:
         raise Throttled(wait)
     return keys
 
 
-async def _origin(
+async def of_origin(
     ctx: Ctx, db: Db, what: str, *, limit: int, seconds: int, amount: int = 1
 ) -> tuple[tuple[str, ...], int]:
     """Count for the origin of this request: the keys, or how long to wait."""

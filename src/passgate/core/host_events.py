@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from passgate.core import audit, budgets, people, tenants
+from passgate.core import audit, host_budgets, people, tenants
 from passgate.core.ctx import Client, Ctx, Operator, Person
 from passgate.core.json_value import checked as as_json
 from passgate.core.people import Address, Key
@@ -70,7 +70,8 @@ async def record(
     tenant: str | None = None,
 ) -> None:
     """Write one row, in a transaction of its own. `subject_id`: the person whom it is about, of the tenant of whoever
-    acts; whoever acts if there is none. `email`: it is about whoever has this address there, or about nobody. `tenant`:
+    acts; whoever acts if there is none. `email`: it is about whoever has this address there, or about nobody if nobody
+    has or it was named too often. `tenant`:
     the name, which an operator gives and nobody else. Raises ValueError for what a program must not ask for, Invalid
     for what is no address, NotFound for a subject or tenant that is not there, SessionEnded if whoever acts was erased
     meanwhile, and Throttled."""
@@ -86,12 +87,14 @@ async def record(
     at = None if email is None else people.address(email)
     async with ctx.write() as db:
         tenant_id = await _tenant_of(ctx, db, tenant)
-        await budgets.host_event(ctx, db)
+        await host_budgets.event(ctx, db)
         if at is None:
             await _lock(ctx, db, tenant_id, subject_id)
             about: dict[str, Any] = {"subject_id": subject_id}
         else:
+            may_name = await host_budgets.may_be_about(ctx, db, tenant_id, at.key)
             holder = await _lock_holder(ctx, db, tenant_id, at)
+            holder = holder if may_name or _is_me(ctx, holder) else None
             about = {"subject_id": holder, "is_about_nobody": holder is None, "personal": {"email": at.text}}
         await audit.record(ctx, db, event, tenant_id=tenant_id, **about, **stored)
 
@@ -129,6 +132,10 @@ async def _lock_holder(ctx: Ctx, db: Db, tenant_id: str, at: Address) -> str | N
     found = await people.by_key(db, tenant_id, at.key)
     about = (tenant_id, found["id"] if found is not None else _NOBODY)
     return about[1] if about in await _share(ctx, db, about) else None
+
+
+def _is_me(ctx: Ctx, person_id: str | None) -> bool:
+    return isinstance(ctx.principal, Person) and ctx.principal.person_id == person_id
 
 
 async def _share(ctx: Ctx, db: Db, about: Key | None) -> set[Key]:

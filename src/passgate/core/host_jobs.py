@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, select
 
-from passgate.core import access, budgets, tenants
+from passgate.core import access, host_budgets, tenants
 from passgate.core.action import ANYBODY, action
 from passgate.core.ctx import Ctx, Person, Stranger
 from passgate.core.json_value import checked
@@ -110,7 +110,7 @@ async def start(ctx: Ctx, one: HostJob, arguments: Mapping[str, Any]) -> str:
 
 
 async def _add(ctx: Ctx, db: Db, one: HostJob, given: str, tenant_id: str, person_id: str | None) -> str:
-    await budgets.host_job(ctx, db)
+    await host_budgets.job(ctx, db)
     job_id, now = ctx.world.uuid(), ctx.now()
     await db.add(
         job,

@@ -1,5 +1,5 @@
 """Secrets of the installation, made once and stored sealed. They outlive every key of the ring: what is keyed with them
-keeps its name when keys are rotated.
+keeps its name when keys are rotated. Whether the keys are those of the database can be told by it.
 
 Not here: the keys themselves (`seal`).
 """
@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import logging
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, inspect, select, update
 
+from passgate.core import ledger
 from passgate.core.ctx import Services
 from passgate.seal import Unreadable
+from passgate.settings import KEY_FILE
 from passgate.store import Db
 from passgate.store.tables import installation_secret as table
 
 log = logging.getLogger(__name__)
 
+MISSING, WRONG = "KEYS_MISSING", "KEYS_WRONG"
+"""Codes of `key_reasons`."""
+_WRONG = "The database was written with other keys than PASSGATE_SECRETS or the key file has: restore the newest ones."
 _NAME = "budgets"
 _WHERE = f"installation_secret:{_NAME}"
 _STORED = select(table.c.value_sealed).where(table.c.name == _NAME)
@@ -36,11 +41,28 @@ async def load(services: Services) -> None:
     services.ring.load_stable(secret)
 
 
-async def is_foreign(services: Services) -> bool:
-    """Whether the present keys do not open the secret that is stored."""
+async def key_reasons(services: Services) -> list[tuple[str, str]]:
+    """Why nothing should be written with the keys at hand, as (CODE, text): the database holds what others have sealed.
+    MISSING: there are none, so a fresh one would be made. WRONG: they don't open it. Makes and writes nothing, and may
+    be asked of a database that is empty or behind."""
     async with services.store.read() as db:
-        sealed = await db.value(_STORED)
-    return sealed is not None and _opened(services, sealed) is None
+        has_secret, has_trail = await db.run(_tables_there)
+        sealed = await db.value(_STORED) if has_secret else None
+        mac = await ledger.newest_mac(db) if has_trail else None
+    if sealed is None and mac is None:
+        return []
+    # Asked after the rows: another process makes its key file before it writes one.
+    if services.ring.is_missing:
+        where = services.settings.data / KEY_FILE
+        text = f"PASSGATE_SECRETS isn't set and there is no {where}, but the database was written with keys: "
+        return [(MISSING, text + "set what your program sets, or restore the key file.")]
+    is_open = services.ring.knows(mac) if sealed is None and mac is not None else _opened(services, sealed) is not None
+    return [] if is_open else [(WRONG, _WRONG)]
+
+
+def _tables_there(connection: Connection) -> tuple[bool, bool]:
+    found = inspect(connection)
+    return found.has_table(table.name), found.has_table("audit_event")
 
 
 async def _replace(services: Services, db: Db, seen: bytes | None) -> None:

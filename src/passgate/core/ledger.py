@@ -196,6 +196,12 @@ async def newest(db: Db, limit: int, tenant_id: str | None = None) -> Sequence[R
     return await db.rows(query if tenant_id is None else query.where(audit_event.c.tenant_id == tenant_id))
 
 
+async def newest_mac(db: Db) -> bytes | None:
+    """That of the newest row of all chains. Also of a database that is behind."""
+    mac = await db.value(select(audit_event.c.mac).order_by(audit_event.c.id.desc()).limit(1))
+    return bytes(mac) if mac is not None else None
+
+
 async def count(db: Db) -> int:
     return int(await db.value(select(func.count()).select_from(audit_event)) or 0)
 

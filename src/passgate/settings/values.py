@@ -62,11 +62,11 @@ def kib(value: object) -> object:
 class AnyCase:
     """One of these words, in whatever case it is written."""
 
-    def __init__(self, *words: str) -> None:
-        self._words = {word.lower(): word for word in words}
+    def __init__(self, *names: str) -> None:
+        self._names = {name.lower(): name for name in names}
 
     def __call__(self, value: object) -> object:
-        return self._words.get(value.strip().lower(), value) if isinstance(value, str) else value
+        return self._names.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 def str_list(value: object) -> object:
