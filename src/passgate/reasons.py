@@ -127,6 +127,10 @@ _DOCTOR = {
     "server that starts [begins anew](../guide/backup.md#if-the-keys-are-gone).",
     "SIGNING_KEY_UNREADABLE": "A key that signs tokens is encrypted under a root key that is missing: "
     "[what to do](../guide/backup.md#if-an-older-key-file-was-put-back).",
+    "NOT_STARTED": "Requests get 503, because nobody has started the Passgate in your program: run your program's "
+    "lifespan, or [start it yourself](../guide/library.md).",
+    "ROOT_PATH": "Requests come below a path of which Passgate has not been told, and get 503. The log says what to "
+    "give to [`gate.mount`](../guide/library.md).",
     "FAULT": "An error that nobody foresaw. The log has its place, without values: please report it.",
 }
 GROUPS = {

@@ -69,7 +69,7 @@ def test_a_file_of_any_name(name: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "data" / "passgate.db").exists()
 
 
-def test_a_file_beside_the_working_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_in_the_working_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shell = Shell(tmp_path / "data", capsys, DATABASE_URL="sqlite:///own.db")
     assert shell("migrate").code == 0
     assert (tmp_path / "own.db").stat().st_mode & 0o777 == 0o600
@@ -123,8 +123,8 @@ def test_each_parameter_that_works(tmp_path: Path, postgres: Postgres, capsys: p
         assert http.post("/api/v1/signup", json=body).status_code == 202
         assert http.get("/api/v1/session", headers={"Authorization": "Bearer pg_ses_none"}).status_code == 401
         name = url.rpartition("/")[2]
-        told = postgres.sql(f"SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = '{name}'")
-        assert told == "our sign-in"
+        seen = postgres.sql(f"SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = '{name}'")
+        assert seen == "our sign-in"
     postgres.drop_database(plain)
 
 

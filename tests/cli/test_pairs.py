@@ -53,11 +53,11 @@ def _run(command: str, data: Path, settings: dict[str, str]) -> subprocess.Compl
 def test_refused_by_both(settings: dict[str, str], code: str, tmp_path: Path) -> None:
     for command in ("doctor", "serve"):
         done = _run(command, tmp_path / "data", settings)
-        said = done.stdout + done.stderr
-        assert done.returncode == 1, said
-        assert re.findall(r"^([A-Z_]+) \S", said, re.MULTILINE) == [code], said
-        assert "Traceback" not in said
-        assert "hunter2" not in said
+        printed = done.stdout + done.stderr
+        assert done.returncode == 1, printed
+        assert re.findall(r"^([A-Z_]+) \S", printed, re.MULTILINE) == [code], printed
+        assert "Traceback" not in printed
+        assert "hunter2" not in printed
     assert not (tmp_path / "data" / "passgate.db").exists()
 
 
@@ -71,6 +71,6 @@ def test_accepted_by_both(settings: dict[str, str], tmp_path: Path) -> None:
             assert http.get(path).status_code < 500, path
         body = {"email": "bert@example.com", "password": "a long enough pass phrase"}
         assert http.post("/api/v1/signup", json=body).status_code == 202
-        told = [set(line["ignored"]) for line in server.log if "ignored" in line]
-        assert told == ([{"PASSGATE_SERVICE_HOST", "PASSGATE_MAIL_PORT"}] if "SERVICE_HOST" in settings else [])
+        logged = [set(line["ignored"]) for line in server.log if "ignored" in line]
+        assert logged == ([{"PASSGATE_SERVICE_HOST", "PASSGATE_MAIL_PORT"}] if "SERVICE_HOST" in settings else [])
         assert server.stop() == 0

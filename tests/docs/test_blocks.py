@@ -48,6 +48,8 @@ class Reading:
 
     terminal: Terminal
     program: dict[str, Any] = field(default_factory=dict)
+    postgres: Postgres | None = None
+    database: str = ""
 
     def follow(self, block: Block) -> None:
         run = RUN.get(block.language)
@@ -121,6 +123,14 @@ class Reading:
                     ):
                         del sys.modules[name]
 
+    # -- statements --------------------------------------------------------------------------------
+
+    def statements(self, block: Block) -> None:
+        """By the server's administrator, in the page's database."""
+        assert self.postgres is not None, block.name
+        for statement in block.text.strip().split(";\n"):
+            self.postgres.sql(statement, self.database)
+
     # -- configuration and templates ---------------------------------------------------------------
 
     def settings(self, block: Block) -> None:
@@ -150,6 +160,7 @@ RUN: dict[str, Callable[[Reading, Block], None]] = {
     "json": Reading.answered,
     "python": Reading.python,
     "ini": Reading.settings,
+    "sql": Reading.statements,
     **{language: Reading.elsewhere for _, language in TRIED if language != "ini"},
     "html": Reading.template,
     "js": Reading.script,
@@ -233,11 +244,16 @@ def reading(request: pytest.FixtureRequest, tmp_path: Path, furnished: Path) -> 
         if "PASSGATE_SECRETS_FILE=" not in page.read_text():  # a copy needs its original keys
             shutil.copytree(furnished, tmp_path / ".passgate")
     terminal.instead["localhost:1025"] = f"localhost:{free_port()}"
+    made = Reading(terminal)
     if "postgresql" in page.name:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        terminal.instead["postgresql://passgate:PASSWORD@db.example.com/passgate"] = postgres.create_database()
-    yield Reading(terminal)
+        made.postgres = postgres = request.getfixturevalue("postgres")
+        url = terminal.instead["postgresql://passgate:PASSWORD@db.example.com/passgate"] = postgres.create_database()
+        made.database = url.rpartition("/")[2]
+    yield made
     terminal.stop()
+    if made.postgres is not None:
+        for left in (f'DATABASE "{made.database}"', "DATABASE passgate", "ROLE passgate", "ROLE passgate_serve"):
+            made.postgres.sql(f"DROP {left}")
 
 
 @pytest.mark.parametrize(

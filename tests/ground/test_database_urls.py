@@ -63,7 +63,7 @@ def test_hosts_as_parameters(query: str, hosts: tuple[str, ...], ports: tuple[in
     assert (found.hosts, found.ports) == (hosts, ports)
 
 
-def test_user_and_password_hold_every_character() -> None:
+def test_every_character_in_user_and_password() -> None:
     everything = "".join(sorted(set(string.printable) - set(string.whitespace))) + " é☃"
     encoded = "".join(f"%{byte:02X}" for byte in everything.encode())
     assert (found := server(f"postgresql://{encoded}:{encoded}@h/{encoded}")).user == everything

@@ -27,21 +27,21 @@ PATIENCE = 2.0
 
 
 def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
-    """Every reason, those not to start first, and notes, which are none."""
+    """Every reason, those not to start first, and remarks, which are none."""
     found = asyncio.run(desk.start_reasons(settings))
-    notes = _proxy_notes(settings)
+    remarks = _proxy_remarks(settings)
     if settings.ignored:
-        notes.append(f"ignored, as names of service links: {', '.join(settings.ignored)}")
+        remarks.append(f"ignored, as names of service links: {', '.join(settings.ignored)}")
     taken = _socket_reasons(settings)
     if [code for code, _ in taken] == ["ADDRESS_TAKEN"] and _is_passgate(settings):
-        notes.append(f"{taken[0][1]} It is a Passgate that runs already.")
+        remarks.append(f"{taken[0][1]} It is a Passgate that runs already.")
         taken = []
     found += taken
     if app is not None:
         found += _program_reasons(settings, app)
     # These need keys and database, so they come last.
     is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found)
-    return [*found, *(asyncio.run(desk.unreadable_reasons(settings)) if is_open else [])], notes
+    return [*found, *(asyncio.run(desk.unreadable_reasons(settings)) if is_open else [])], remarks
 
 
 # -- sockets ---------------------------------------------------------------------------------------
@@ -89,10 +89,10 @@ def _program_reasons(settings: Settings, app: str) -> list[Reason]:
     return []
 
 
-# -- notes -----------------------------------------------------------------------------------------
+# -- remarks -----------------------------------------------------------------------------------------
 
 
-def _proxy_notes(settings: Settings) -> list[str]:
+def _proxy_remarks(settings: Settings) -> list[str]:
     if settings.is_development:
         return []
     if unix_path(settings.host) and UNIX not in settings.trusted_proxies:

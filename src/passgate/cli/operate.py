@@ -84,12 +84,12 @@ def doctor(
         measured = desk.run(tune(settings))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons, notes = examine.all_reasons(settings, app)
+    reasons, remarks = examine.all_reasons(settings, app)
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
-    for note in notes:
-        typer.echo(f"Note: {note}", err=True)
+    for remark in remarks:
+        typer.echo(f"Note: {remark}", err=True)
     raise typer.Exit(1 if reasons else 0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -37,12 +37,14 @@ def seconds(value: object) -> object:
         unit = _SPELLINGS.get(part[2]) if part else None
         # From the largest unit to the smallest, each once: `30m1h` is more likely a slip than a duration.
         if part is None or unit is None or (rank := len(_UNITS) - list(_UNITS).index(unit)) > last:
-            return _no_duration()
+            _no_duration()
         total, place, last = total + int(part[1]) * _UNITS[unit], part.end(), rank - 1
-    return total if text else _no_duration()
+    if not text:
+        _no_duration()
+    return total
 
 
-def _no_duration() -> object:
+def _no_duration() -> NoReturn:
     raise ValueError("must be a duration such as 90s, 60m, 24h, 30d or 1h30m")
 
 
@@ -60,11 +62,11 @@ def kib(value: object) -> object:
 class AnyCase:
     """One of these words, in whatever case it is written."""
 
-    def __init__(self, *words: str) -> None:
-        self._words = {word.lower(): word for word in words}
+    def __init__(self, *names: str) -> None:
+        self._names = {name.lower(): name for name in names}
 
     def __call__(self, value: object) -> object:
-        return self._words.get(value.strip().lower(), value) if isinstance(value, str) else value
+        return self._names.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 def str_list(value: object) -> object:

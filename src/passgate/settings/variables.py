@@ -153,10 +153,10 @@ def _is_service_link(variable: str, value: str, *, is_known: bool) -> bool:
 
 
 def _unknown(variable: str, where: str, known: Mapping[str, Any]) -> str:
-    shown = variable if re.fullmatch(r"\w{1,80}", variable, re.ASCII) else f"{PREFIX}…"
+    name = variable if re.fullmatch(r"\w{1,80}", variable, re.ASCII) else f"{PREFIX}…"
     group = [name for name in known if name.startswith(f"{variable}__")]
     if group:
-        return f"{shown}{where} is a group of settings. Set {group[0]} and others of it one by one."
+        return f"{name}{where} is a group of settings. Set {group[0]} and others of it one by one."
     near = get_close_matches(variable, [*known, SECRETS_DIR], 1, 0.7)
     advice = f"Did you mean {near[0]}?" if near else "docs/reference/settings.md lists all names."
-    return f"{shown}{where} is no setting. {advice}"
+    return f"{name}{where} is no setting. {advice}"
