@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
         _file("".join(f"{HASH}{n}:1\n" for n in "0143"), "BREACH__RANGES"),
     ),
     "a password with a slash": ("MAIL_UNREADABLE", _set(MAIL__URL="smtps://user:p/hunter2@mail.example.com")),
-    "no sender": ("MAIL_UNREADABLE", _set(MAIL__URL="smtps://mail.example.com", MAIL__FROM="nobody")),
+    "no sender": ("MAIL_UNREADABLE", _set(MAIL__URL="smtps://mail.example.com", MAIL__FROM="a@b_c.example")),
     "no address of ours": ("ADDRESS_UNKNOWN", _set(HOST="no.such.host.localhost")),
     "a path that is too long": ("ADDRESS_REFUSED", _set(HOST="unix:/tmp/" + "x" * 120)),
     "a path in no folder": ("ADDRESS_REFUSED", _set(HOST="unix:/nowhere/at/all/socket")),

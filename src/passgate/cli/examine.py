@@ -29,7 +29,7 @@ PATIENCE = 2.0
 def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
     """Every reason, those not to start first, and remarks, which are none."""
     found = asyncio.run(desk.start_reasons(settings))
-    remarks = _proxy_remarks(settings)
+    remarks = _proxy_notes(settings)
     if settings.ignored:
         remarks.append(f"ignored, as names of service links: {', '.join(settings.ignored)}")
     taken = _socket_reasons(settings)
@@ -92,7 +92,7 @@ def _program_reasons(settings: Settings, app: str) -> list[Reason]:
 # -- remarks -----------------------------------------------------------------------------------------
 
 
-def _proxy_remarks(settings: Settings) -> list[str]:
+def _proxy_notes(settings: Settings) -> list[str]:
     if settings.is_development:
         return []
     if unix_path(settings.host) and UNIX not in settings.trusted_proxies:
