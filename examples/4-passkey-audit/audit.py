@@ -12,7 +12,9 @@ EVENTS = {
     "webauthn:registration_begin": "Registration started",
     "webauthn:registration_refused": "Somebody tried to register with your address",
     "webauthn:login_begin": "Login started",
+    "webauthn:login_refused": "Login refused",
     "webauthn:user_access": "User data requested",
+    "webauthn:user_promote": "Promoted to admin",
 }
 """With what their person reads in their activity."""
 PASSGATES = ("signup:completed", "signin:completed", "signin:passkey:refused")
@@ -33,7 +35,7 @@ def to_file(gate: Passgate, path: str = "app.log") -> None:
 
 
 def _write(one: Happened) -> None:
-    is_right = not one.event.endswith("refused") and one.facts.get("ok", True)
+    is_right = not one.event.endswith(":refused") and one.facts.get("ok", True)
     why, outcome = one.facts.get("why"), "success" if is_right else "failure"
     who = one.actor_id or one.user_id or "nobody"
     log.info("%s %s user=%s%s id=%s", one.event, outcome, who, f" why={why}" if why else "", one.id)

@@ -5,7 +5,7 @@ Not here: what clients send and get (shapes.py), the variables (variables.py), a
 
 import pathlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import database
@@ -54,6 +54,7 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
         openapi_url="/openapi.json" if gate.settings.docs else None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         exception_handlers=dict.fromkeys(REFUSED, refused),
     )
     app.add_middleware(
@@ -67,7 +68,7 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
     gate.docs(app)
     gate.mount(app, at="/auth")
 
-    @app.get("/", include_in_schema=False, dependencies=[Depends(gate.public)])
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False, dependencies=[Depends(gate.public)])
     @app.get("/page/{name}", include_in_schema=False, dependencies=[Depends(gate.public)])
     async def page(name: str = "index.html") -> FileResponse:
         if name not in PAGE:
@@ -78,6 +79,12 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
     app.include_router(login(gate), tags=["Login"])
     app.include_router(users(gate), tags=["Protected Endpoints"])
     return app
+
+
+async def record_refused(gate: Passgate, request: Request, event: str, email: str, why: str) -> None:
+    """Record what Passgate doesn't. A refusal is answered alike also when no more events may be recorded."""
+    with suppress(errors.Throttled):
+        await gate.record(request, event, ok=False, email=email, facts={"why": why})
 
 
 # An answer holds no handle: the challenge that the browser has signed finds what was begun.
@@ -103,14 +110,15 @@ def registration(gate: Passgate) -> APIRouter:
     @router.post("/register/complete", status_code=201)
     async def register_complete(request: Request, given: shapes.RegistrationDone) -> shapes.User:
         """The new user, who is not logged in by it."""
-        signin = gate.at(request, token=None).signin
+        signin, answer = gate.at(request, token=None).signin, given.credential.as_sent()
         try:
-            made = await signin.complete(answer=given.credential.as_sent(), email=given.email, carrier="bearer")
+            made = await signin.complete(answer=answer, email=given.email, purpose="signup", carrier="bearer")
         except errors.HandleInvalid:
+            await record_refused(gate, request, "webauthn:registration_refused", given.email, "challenge")
             raise HTTPException(400, "No registration in progress for this email") from None
         except OVER as wrong:
             if isinstance(wrong, errors.ProofMissing):
-                await gate.record(request, "webauthn:registration_refused", ok=False, email=given.email)
+                await record_refused(gate, request, "webauthn:registration_refused", given.email, "address")
             raise HTTPException(400, "Registration failed") from None
         mine = gate.at(request, token=made.token)
         try:
@@ -138,10 +146,11 @@ def login(gate: Passgate) -> APIRouter:
 
     @router.post("/login/complete")
     async def login_complete(request: Request, given: shapes.LoginDone) -> shapes.LoggedIn:
-        signin = gate.at(request, token=None).signin
+        signin, answer = gate.at(request, token=None).signin, given.assertion.as_sent()
         try:
-            made = await signin.complete(answer=given.assertion.as_sent(), email=given.email, carrier="jwt")
+            made = await signin.complete(answer=answer, email=given.email, purpose="signin", carrier="jwt")
         except errors.HandleInvalid:
+            await record_refused(gate, request, "webauthn:login_refused", given.email, "challenge")
             raise HTTPException(400, "No login in progress for this email") from None
         except OVER:
             raise HTTPException(401, "Authentication failed") from None
@@ -154,13 +163,13 @@ def login(gate: Passgate) -> APIRouter:
 def users(gate: Passgate) -> APIRouter:
     router = APIRouter()
 
-    async def accessed(request: Request, me: User, user_id: str, refused: str = "") -> None:
+    async def recorded(request: Request, event: str, me: User, user_id: str, refused: str = "") -> None:
         """Nobody whom somebody else may not see is named by more than the id that was asked for."""
         facts: dict[str, Any] = {"role": shapes.role_of(me.roles)}
         if refused:
             facts |= {"why": refused, "target": user_id if shapes.is_id(user_id) else None}
         subject = None if refused or user_id == me.id else user_id
-        await gate.record(request, "webauthn:user_access", subject=subject, ok=not refused, facts=facts)
+        await gate.record(request, event, subject=subject, ok=not refused, facts=facts)
 
     may_read, may_promote = gate.may("users:read"), gate.may("roles:give")
 
@@ -172,23 +181,31 @@ def users(gate: Passgate) -> APIRouter:
             raise errors.NotFound
         return await gate.at(request).users.show(user_id)
 
+    async def promoted(request: Request, me: User, user_id: str) -> Any:
+        await may_promote(request, me)
+        if not shapes.is_id(user_id):
+            raise errors.NotFound
+        return await gate.at(request).users.give_role(user_id, "admin")
+
+    # There is no answer without a row in the audit log.
+
+    async def answer(done: Any, request: Request, event: str, me: User, user_id: str) -> shapes.User:
+        try:
+            found = await done(request, me, user_id)
+        except errors.Refusal as wrong:
+            await recorded(request, event, me, user_id, refused=wrong.code)
+            raise
+        await recorded(request, event, me, user_id)
+        return shapes.user(found)
+
     @router.get("/users/{user_id}")
     async def get_user(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
-        """Oneself, or for an admin anybody. There is no answer without a row in the audit log."""
-        try:
-            found = await read(request, me, user_id)
-        except (errors.PermissionMissing, errors.NotFound) as wrong:
-            await accessed(request, me, user_id, refused=wrong.code)
-            raise
-        await accessed(request, me, user_id)
-        return shapes.user(found)
+        """Oneself, or for an admin anybody."""
+        return await answer(read, request, "webauthn:user_access", me, user_id)
 
     @router.post("/admin/users/{user_id}/promote")
     async def promote(request: Request, user_id: UserId, me: Annotated[User, Depends(gate.bearer)]) -> shapes.User:
         """Make somebody an admin, as an admin who has logged in within the last five minutes."""
-        await may_promote(request, me)
-        if not shapes.is_id(user_id):
-            raise errors.NotFound
-        return shapes.user(await gate.at(request).users.give_role(user_id, "admin"))
+        return await answer(promoted, request, "webauthn:user_promote", me, user_id)
 
     return router

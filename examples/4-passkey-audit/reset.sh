@@ -15,6 +15,7 @@ if is_running; then
   while is_running; do sleep 0.1; done
 fi
 python3 reset_db.py
+rm -f app.pid  # it may be a link
 echo "$$" > app.pid
 export PASSGATE_PORT="$PORT"
-exec uvicorn main:app --app-dir "$FOLDER" --port "$PORT"
+exec uvicorn main:app --app-dir "$FOLDER" --port "$PORT" --timeout-graceful-shutdown 5

@@ -33,8 +33,10 @@ def _in_utc(given: datetime) -> datetime:
         raise ValueError("must be a date") from None
 
 
-Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\p{Cc}]*$")]
-"""Without control characters."""
+_LINE = r"^[^\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"
+"""Without line breaks, and without marks that turn the direction of what follows: it stands in the audit log."""
+Line = Annotated[str, Field(max_length=100, pattern=_LINE)]
+Text = Annotated[Line, Field(min_length=1)]
 Birth = Annotated[PastDatetime, BeforeValidator(_is_written), AfterValidator(_in_utc)]
 Email = Annotated[str, Field(min_length=3, max_length=320)]
 
@@ -42,10 +44,10 @@ Email = Annotated[str, Field(min_length=3, max_length=320)]
 class Profile(BaseModel):
     """What is kept of a person. Somebody who signs up at /auth/signup has none of it."""
 
-    first_name: Annotated[str, Field(max_length=100)] = ""
-    last_name: Annotated[str, Field(max_length=100)] = ""
+    first_name: Line = ""
+    last_name: Line = ""
     date_of_birth: Birth | None = None
-    job_title: Annotated[str, Field(max_length=100)] = ""
+    job_title: Line = ""
 
 
 class Asked(BaseModel):
@@ -169,6 +171,7 @@ def claims(person: Person) -> dict[str, Any]:
     profile = person.profile or Profile()
     return {
         "email": person.email,
+        "email_verified": person.email_verified,
         "first_name": profile.first_name,
         "last_name": profile.last_name,
         "role": role_of(person.roles),

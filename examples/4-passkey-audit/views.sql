@@ -40,53 +40,58 @@ WITH event AS (
         e.*,
         CASE
             WHEN e.event IN ('signup:completed', 'webauthn:registration_refused') THEN 'registration_complete'
-            WHEN e.event = 'signin:completed' THEN 'login_complete'
-            WHEN e.event = 'signin:passkey:refused' AND json_extract(e.facts, '$.purpose') = 'signup'
-                THEN 'registration_complete'
-            WHEN e.event = 'signin:passkey:refused' THEN 'login_complete'
+            WHEN e.event IN ('signin:completed', 'webauthn:login_refused') THEN 'login_complete'
+            WHEN e.event = 'signin:passkey:refused' THEN
+                CASE json_extract(e.facts, '$.purpose')
+                    WHEN 'signup' THEN 'registration_complete'
+                    WHEN 'signin' THEN 'login_complete'
+                END
             WHEN e.event LIKE 'webauthn:%' THEN substr(e.event, length('webauthn:') + 1)
         END AS event_type,
         CASE
             WHEN e.event = 'signin:passkey:refused' THEN 0
             ELSE coalesce(json_extract(e.facts, '$.ok'), 1)
         END AS success,
-        CASE WHEN e.event = 'webauthn:user_access' THEN e.actor_id ELSE e.subject_id END AS who
+        CASE WHEN e.event LIKE 'webauthn:user!_%' ESCAPE '!' THEN e.actor_id ELSE e.subject_id END AS who
     FROM audit_event e
+), named AS (
+    SELECT
+        e.*,
+        w.email AS user_email,
+        coalesce(json_extract(w.profile, '$.first_name') || ' ' || json_extract(w.profile, '$.last_name'), e.who) AS who_name,
+        coalesce(json_extract(s.profile, '$.first_name') || ' ' || json_extract(s.profile, '$.last_name'), e.subject_id)
+            AS other_name,
+        ' (role: ' || json_extract(e.facts, '$.role') || ')' AS as_role,
+        coalesce(json_extract(e.facts, '$.why'), 'refused') AS why,
+        coalesce(json_extract(e.facts, '$.target'), 'unknown') AS target
+    FROM event e
+    LEFT JOIN person w ON w.id = e.who
+    LEFT JOIN person s ON s.id = e.subject_id
+    WHERE e.event_type IS NOT NULL
 )
 SELECT
-    e.id,
-    e.event_type,
-    w.email AS user_email,
-    e.who AS user_id,
-    json_extract(e.personal, '$.ip') AS ip_address,
-    json_extract(e.personal, '$.browser') || ' on ' || json_extract(e.personal, '$.os') AS user_agent,
-    e.success,
-    CASE e.event_type
-        WHEN 'registration_begin' THEN 'Registration started'
-        WHEN 'login_begin' THEN 'Login started'
-        WHEN 'registration_complete' THEN
-            CASE WHEN e.success THEN 'User registered' ELSE 'Registration failed: ' || coalesce(json_extract(e.facts, '$.why'), 'refused') END
-        WHEN 'login_complete' THEN
-            CASE WHEN e.success THEN 'User logged in' ELSE 'Authentication failed: ' || coalesce(json_extract(e.facts, '$.why'), 'refused') END
-        WHEN 'user_access' THEN
-            CASE
-                WHEN e.who IS NULL THEN 'Bearer token refused: ' || json_extract(e.facts, '$.why')
-                WHEN e.success THEN
-                    'User ' || coalesce(json_extract(s.profile, '$.first_name') || ' ' || json_extract(s.profile, '$.last_name'), e.subject_id)
-                    || ' accessed by '
-                    || coalesce(json_extract(w.profile, '$.first_name') || ' ' || json_extract(w.profile, '$.last_name'), e.who)
-                    || ' (role: ' || json_extract(e.facts, '$.role') || ')'
-                WHEN json_extract(e.facts, '$.why') = 'not_found' THEN 'User not found'
-                ELSE
-                    'Authorization failed: User ' || coalesce(w.email, e.who) || ' (role: ' || json_extract(e.facts, '$.role')
-                    || ') attempted to access user ' || coalesce(json_extract(e.facts, '$.target'), 'unknown') || '''s data'
-            END
+    id,
+    event_type,
+    user_email,
+    who AS user_id,
+    json_extract(personal, '$.ip') AS ip_address,
+    json_extract(personal, '$.browser') || ' on ' || json_extract(personal, '$.os') AS user_agent,
+    success,
+    CASE
+        WHEN event_type = 'registration_begin' THEN 'Registration started'
+        WHEN event_type = 'login_begin' THEN 'Login started'
+        WHEN event_type = 'registration_complete' THEN iif(success, 'User registered', 'Registration failed: ' || why)
+        WHEN event_type = 'login_complete' THEN iif(success, 'User logged in', 'Authentication failed: ' || why)
+        WHEN who IS NULL THEN 'Bearer token refused: ' || why
+        WHEN event_type = 'user_promote' AND success THEN 'User ' || other_name || ' promoted to admin by ' || who_name || as_role
+        WHEN success THEN 'User ' || other_name || ' accessed by ' || who_name || as_role
+        WHEN why = 'not_found' THEN 'User not found: ' || target
+        ELSE
+            'Authorization failed: User ' || user_email || as_role || ' attempted to '
+            || iif(event_type = 'user_promote', 'promote user ' || target, 'access user ' || target || '''s data')
     END
-    || coalesce(' (email hash: ' || json_extract(e.personal, '$.address_hash') || ')', '') AS details,
-    datetime(e.at / 1000000, 'unixepoch') || printf('.%06d', e.at % 1000000) AS created_at
-FROM event e
-LEFT JOIN person w ON w.id = e.who
-LEFT JOIN person s ON s.id = e.subject_id
-WHERE e.event_type IS NOT NULL;
+    || coalesce(' (email hash: ' || json_extract(personal, '$.address_hash') || ')', '') AS details,
+    datetime(at / 1000000, 'unixepoch') || printf('.%06d', at % 1000000) AS created_at
+FROM named;
 
 COMMIT;

@@ -138,7 +138,7 @@ async def test_nobody_disabled_and_nothing_removed(the: The) -> None:
         ("bert@example.com", False, "somebody_elses"),
     ],
 )
-async def test_a_disabled_persons_own_one_has_its_reason(
+async def test_the_reason_of_somebody_who_is_disabled(
     lite: The, email: str | None, is_about_anna: bool, why: str
 ) -> None:
     """And not that the passkey is another person's: it is their own, and right."""

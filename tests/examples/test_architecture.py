@@ -46,7 +46,7 @@ SQL = re.compile(
 CALLS = {"eval", "exec", "compile", "__import__", "globals", "vars", "setattr", "delattr", "open"}
 REFLECTING = {"getattr", "hasattr"}
 PAGES = {"page.py", "pages.py"}
-LINES = {"2-session-rbac": 400, "3-two-factor-mail": 390, "4-passkey-audit": 450}
+LINES = {"2-session-rbac": 400, "3-two-factor-mail": 390, "4-passkey-audit": 465}
 """The most lines of code of a program, without pages, blank lines, comments and docstrings. Aimed at: 150."""
 
 

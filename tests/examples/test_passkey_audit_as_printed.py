@@ -177,9 +177,9 @@ class Reader:
 
     async def several_networks(self, command: str) -> None:
         """Those with more than one login of an address, or everybody's."""
-        words = [line.replace("|", " ").split() for line in (await self.run(command)).out.splitlines()]
-        assert [JANE, "127.0.0.1", "2"] in words
-        assert ([ADMIN, "127.0.0.1", "1"] in words) == ("HAVING" not in command)
+        columns = [line.replace("|", " ").split() for line in (await self.run(command)).out.splitlines()]
+        assert [JANE, "127.0.0.1", "2"] in columns
+        assert ([ADMIN, "127.0.0.1", "1"] in columns) == ("HAVING" not in command)
 
     async def unauthorized(self, command: str) -> None:
         out = (await self.run(command)).out

@@ -396,6 +396,19 @@ def test_a_challenge_of_the_other_ceremony(keyed: Service) -> None:
     assert accounts(keyed, email) == 0
 
 
+def test_a_ceremony_is_completed_where_it_was_begun(keyed: Service) -> None:
+    """A right answer of the other ceremony, with members added to it that a schema asks for, uses nothing up."""
+    who, email, key = keyed.person(), keyed.new(), Authenticator()
+    created, signed = keyed.created(email, key), keyed.signed(who.email, who.key)
+    both = {**created["response"], **signed["response"]}
+    mixed = {**created, "response": {**both, **created["response"]}}
+    assert keyed.login_complete(email, mixed).status_code == 400
+    mixed = {**signed, "response": {**both, **signed["response"]}}
+    assert keyed.register_complete(who.email, mixed).status_code == 400
+    assert keyed.register_complete(email, created).status_code == 201
+    assert keyed.login_complete(who.email, signed).status_code == 200
+
+
 def not_done(answer: httpx2.Response, *among: int) -> None:
     assert answer.status_code in among, answer.text
     assert answer.json().keys() == {"detail"}

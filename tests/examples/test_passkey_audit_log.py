@@ -91,12 +91,51 @@ def test_what_was_asked_for_and_is_not_there(keyed: Service) -> None:
     keyed.make_admin(boss)
     keyed.show(NOBODY, keyed.token(boss))
     row = last(keyed, event_type="user_access")
-    assert (row["user_email"], row["success"], row["details"]) == (boss.email, 0, "User not found")
+    assert (row["user_email"], row["success"], row["details"]) == (boss.email, 0, f"User not found: {NOBODY}")
     token = keyed.token(who)
     for asked, named in ((NOBODY, NOBODY), ("me@example.com", "unknown"), ("%3Cscript%3E", "unknown")):
         keyed.show(asked, token)
         details = last(keyed, event_type="user_access")["details"]
         assert details.endswith(f"attempted to access user {named}'s data")
+
+
+def test_a_challenge_that_is_not_there(keyed: Service) -> None:
+    """Used, or of nobody's ceremony: a refusal as any other."""
+    who = keyed.person()
+    answer = keyed.signed(who.email, who.key)
+    assert [keyed.login_complete(who.email, answer).status_code for _ in range(2)] == [200, 400]
+    row = last(keyed)
+    assert (row["event_type"], row["success"], row["user_email"]) == ("login_complete", 0, who.email)
+    created = Authenticator().create(options_of(keyed.register_begin(keyed.new())), keyed.origin)
+    assert keyed.register_complete(who.email, created).status_code == 400
+    row = last(keyed)
+    assert (row["event_type"], row["success"], row["user_email"]) == ("registration_complete", 0, who.email)
+
+
+def test_promotions(keyed: Service) -> None:
+    """Under whoever promotes, with whom."""
+    boss, who = keyed.person(first_name="Root"), keyed.person()
+    keyed.make_admin(boss)
+    assert keyed.promote(boss.id, keyed.token(who)).status_code == 403
+    row = last(keyed)
+    assert (row["event_type"], row["success"], row["user_id"]) == ("user_promote", 0, who.id)
+    assert row["details"].endswith(f"attempted to promote user {boss.id}")
+    assert keyed.promote(who.id, keyed.token(boss)).status_code == 200
+    row = last(keyed)
+    assert (row["event_type"], row["success"], row["user_id"]) == ("user_promote", 1, boss.id)
+    assert row["details"] == "User Jane Doe promoted to admin by Root Doe (role: admin)"
+
+
+def test_a_refused_step_up_is_no_login(keyed: Service) -> None:
+    who = keyed.person()
+    token, before = keyed.token(who), len(keyed.logs())
+    begun = keyed.ask("POST", "/auth/api/v1/signin", token, json={"step_up": {}}).json()
+    at = {"authorization": f"Bearer {begun['handle']}"}
+    asked = keyed.ask("POST", "/auth/api/v1/signin/challenge", json={"factor": "passkey"}, headers=at).json()
+    wrong = who.key.get(asked["challenge"], "https://elsewhere.example")
+    proof = {"factor": "passkey", "answer": wrong}
+    assert keyed.ask("POST", "/auth/api/v1/signin/prove", json=proof, headers=at).status_code == 403
+    assert len(keyed.logs()) == before
 
 
 def test_a_token_that_is_refused(keyed: Service) -> None:

@@ -78,8 +78,8 @@ async def test_one_begins_and_the_other_completes(pair: Pair) -> None:
         logged_in = await second.login_complete(who.email, signed)
         assert logged_in.status_code == 200
         for face in (first, second):
-            shown = await face.show(answer.json()["id"], logged_in.json()["access_token"])
-            assert shown.json() == answer.json()
+            found = await face.show(answer.json()["id"], logged_in.json()["access_token"])
+            assert found.json() == answer.json()
             assert (await face.login_complete(who.email, signed)).status_code == 400
             assert (await face.register_complete(who.email, credential)).status_code == 400
 

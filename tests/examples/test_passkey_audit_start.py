@@ -1,7 +1,7 @@
 """How example 4 starts, and starts again: variables that are refused, production with all that it asks for, the root
 secret, resetting by both scripts, what it keeps from other users of the machine, and a database of an older version.
 
-Not here: what its logs have (access_log), and two first starts at once (races).
+Not here: what each variable does (variables), what its logs have (access_log), and two first starts at once (races).
 """
 
 from __future__ import annotations
@@ -33,87 +33,20 @@ from tests.processes import ROOT
 from tests.servers import Postgres, free_port
 from tests.upgrade.test_upgrade import VERSIONS, unpacked
 
-REFUSED = (
-    *("PASSGATE_PUBLIC_URL", "PASSGATE_TOKEN__ACCESS", "PASSGATE_TOKEN__ALGORITHM"),
-    *("PASSGATE_SESSION__IDLE", "PASSGATE_SESSION__ABSOLUTE"),
-)
-WRONG = {
-    "JWT_ALGORITHM": ("HS256", "hs512", "none", "sesame", ""),
-    "JWT_EXPIRATION_MINUTES": ("0", "1441", "-1", "sesame", ""),
-    "RP_ID": ("sesame.example", "com"),
-    "RP_NAME": ("", "x" * 201),
-    "PASSGATE_ENVIRONMENT": ("sesame",),
-}
-"""Values that can't be used."""
 PUBLIC = "https://id.passgate.test"
 
 
-@pytest.fixture
-def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+def test_what_passgate_reads_may_be_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`passgate serve` wants it in production, before it knows the program."""
     monkeypatch.chdir(tmp_path)
-    for name in (*REFUSED, *WRONG, "JWT_SECRET", "ORIGIN", "PASSGATE_SECRETS"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-def reasons() -> list[str]:
-    try:
-        module(4, "variables").Variables.load()
-    except errors.UnsafeSettings as refused:
-        assert "sesame" not in str([text for code, text in refused.reasons if "RP_ID" not in code])
-        return [code for code, _ in refused.reasons]
-    return []
-
-
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("where", ["environment", "file", "lower case"])
-def test_a_variable_that_would_be_ignored_stops_the_start(
-    nothing_set: pytest.MonkeyPatch, name: str, where: str
-) -> None:
-    assert reasons() == []
-    if where == "file":
-        Path(".env").write_text(f"{name}=sesame\n")
-    else:
-        nothing_set.setenv(name.lower() if where == "lower case" else name, "sesame")
-    assert reasons() == [f"OTHER_{name}"]
-
-
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_value_that_cannot_be_used_stops_the_start(nothing_set: pytest.MonkeyPatch, name: str, value: str) -> None:
-    nothing_set.setenv(name, value)
-    assert reasons() == [f"VALUE_{name}"]
-
-
-def test_all_are_named_at_once(nothing_set: pytest.MonkeyPatch) -> None:
-    for name in REFUSED:
-        nothing_set.setenv(name, "sesame")
-    for name, values in WRONG.items():
-        nothing_set.setenv(name, values[0])
-    assert sorted(reasons()) == sorted([*(f"OTHER_{name}" for name in REFUSED), *(f"VALUE_{name}" for name in WRONG)])
-
-
-@pytest.mark.parametrize("value", ["your-secret-key-change-in-production", "your-secure-random-secret-key", "x" * 31])
-def test_in_production_a_word_is_no_secret(nothing_set: pytest.MonkeyPatch, value: str) -> None:
-    nothing_set.setenv("JWT_SECRET", value)
-    assert reasons() == []
-    assert module(4, "variables").Variables.load().jwt_secret is None
-    nothing_set.setenv("PASSGATE_ENVIRONMENT", "production")
-    assert reasons() == ["VALUE_JWT_SECRET"]
-
-
-def test_what_passgate_reads_may_say_the_same(nothing_set: pytest.MonkeyPatch) -> None:
-    nothing_set.setenv("JWT_SECRET", ROOT_SECRET)
-    nothing_set.setenv("ORIGIN", PUBLIC)
-    nothing_set.setenv("PASSGATE_SECRETS", ROOT_SECRET)
-    nothing_set.setenv("PASSGATE_PUBLIC_URL", PUBLIC)
-    assert reasons() == []
-    nothing_set.setenv("PASSGATE_PUBLIC_URL", f"{PUBLIC}.example")
-    nothing_set.setenv("PASSGATE_SECRETS", "sesame" * 8)
-    assert sorted(reasons()) == ["OTHER_PASSGATE_PUBLIC_URL", "VALUE_JWT_SECRET"]
-
-
-def test_every_variable_has_an_answer() -> None:
-    assert module(4, "variables").REFUSED.keys() == set(REFUSED)
+    load = module(4, "variables").Variables.load
+    monkeypatch.setenv("ORIGIN", PUBLIC)
+    monkeypatch.setenv("PASSGATE_PUBLIC_URL", PUBLIC)
+    assert load().origin == PUBLIC
+    monkeypatch.setenv("PASSGATE_PUBLIC_URL", f"{PUBLIC}.example")
+    with pytest.raises(errors.UnsafeSettings) as refused:
+        load()
+    assert [code for code, _ in refused.value.reasons] == ["OTHER_PASSGATE_PUBLIC_URL"]
 
 
 def test_what_pip_installs_is_this_checkout() -> None:
@@ -307,18 +240,18 @@ async def test_reset_by_the_second_script(tmp_path: Path, stranger: subprocess.P
     """It stops the server that it has started, and no other process whose number is noted."""
     folder, port, email = tmp_path / "example", free_port(), "jane@example.com"
     served(folder)
-    noted = folder / "app.pid"
-    noted.write_text(f"{stranger.pid}\n")
+    pid_file = folder / "app.pid"
+    pid_file.write_text(f"{stranger.pid}\n")
     with by_script(folder, port) as first:
         before = await registered(started(port, first), email)
-        assert noted.read_text().strip() == str(first.pid)
+        assert pid_file.read_text().strip() == str(first.pid)
         with by_script(folder, port) as second:
             assert await asyncio.to_thread(first.wait, 30) in (0, -signal.SIGTERM)
             after = await registered(started(port, second), email)
             assert after != before
             assert [row["id"] for row in rows(folder, "SELECT id FROM users")] == [after]
             # A server that somebody else has started goes on, with its database.
-            noted.write_text(f"{stranger.pid}\n")
+            pid_file.write_text(f"{stranger.pid}\n")
             with by_script(folder, free_port()) as third:
                 assert await asyncio.to_thread(third.wait, 30) == 1
             assert second.poll() is None

@@ -283,7 +283,7 @@ def test_every_variable_has_its_line_and_each_line_its_variable(of_variables: Mo
 
 def test_every_refused_variable_is_named(of_variables: ModuleType) -> None:
     named = set(re.findall(r"PASSGATE_[A-Z_]+", section("Variables")))
-    assert named == {*of_variables.REFUSED, "PASSGATE_SECRETS", "PASSGATE_DATABASE_URL"}
+    assert named == {*of_variables.REFUSED, "PASSGATE_SECRETS", "PASSGATE_SECRETS_FILE", "PASSGATE_DATABASE_URL"}
 
 
 def test_the_sample_starts_it(of_variables: ModuleType) -> None:

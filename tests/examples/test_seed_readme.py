@@ -88,7 +88,7 @@ PAGES = {
             {
                 *("views", "public-key", "role", "stateful", "algorithm", "issuer", "taken", "created", "unknown"),
                 *("claimed", "limits", "platform", "strict", "times", "agent", "forwarded", "nobody", "log"),
-                *("variables", "cors", "reset", "python", "code"),
+                *("variables", "cors", "reset", "python", "code", "elsewhere", "today"),
             }
         ),
         frozenset({"update-users"}),

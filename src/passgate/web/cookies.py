@@ -11,14 +11,14 @@ from passgate.wire.cookies import read, sent_once, written
 __all__ = ["read", "sent_once"]
 
 
-def _name(settings: Settings, name: str) -> str:
+def _named(settings: Settings, name: str) -> str:
     """With https the prefix `__Host-`, which binds the cookie to this host, the path / and TLS. Browsers refuse it over
     http (development), where another one may tell the programs of one machine apart."""
     return ("__Host-" if settings.https else settings.cookie_prefix) + name
 
 
 def session_name(settings: Settings) -> str:
-    return _name(settings, "passgate_session")
+    return _named(settings, "passgate_session")
 
 
 def set_session(settings: Settings, token: str) -> str:
@@ -31,7 +31,7 @@ def clear_session(settings: Settings) -> str:
 
 
 def signin_name(settings: Settings) -> str:
-    return _name(settings, "passgate_signin")
+    return _named(settings, "passgate_signin")
 
 
 def set_signin(settings: Settings, value: str) -> str:
@@ -44,7 +44,7 @@ def clear_signin(settings: Settings) -> str:
 
 
 def link_name(settings: Settings) -> str:
-    return _name(settings, "passgate_link")
+    return _named(settings, "passgate_link")
 
 
 def set_link(settings: Settings, token: str) -> str:
@@ -58,7 +58,7 @@ def clear_link(settings: Settings) -> str:
 
 
 def browser_name(settings: Settings) -> str:
-    return _name(settings, "passgate_browser")
+    return _named(settings, "passgate_browser")
 
 
 def set_browser(settings: Settings, token: str, days: int = 365) -> str:
@@ -68,7 +68,7 @@ def set_browser(settings: Settings, token: str, days: int = 365) -> str:
 
 
 def known_name(settings: Settings) -> str:
-    return _name(settings, "passgate_known")
+    return _named(settings, "passgate_known")
 
 
 def set_known(settings: Settings, value: str, life: int) -> str:
