@@ -150,14 +150,15 @@ def has_keys(settings: Settings) -> bool:
     return bool(settings.root_secrets()) or (settings.data / KEY_FILE).exists()
 
 
-async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds."""
+async def start_reasons(settings: Settings, *, is_ours: bool = True) -> list[tuple[str, str]]:
+    """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds. Unless
+    the server `is_ours`, a host's program may have the keys that are missing here, and refuses by itself."""
     from passgate.settings import refusals  # noqa: PLC0415
 
     reasons = refusals(settings) + key_reasons(settings)
     if down := await database_reasons(settings):
         return reasons + down
-    if not any(code.startswith(("SECRETS_", "KEYS_")) for code, _ in reasons):
+    if is_ours and not any(code.startswith(("SECRETS_", "KEYS_")) for code, _ in reasons):
         reasons += await lost_reasons(settings)
     return reasons + await policy_reasons(settings)
 
