@@ -42,7 +42,6 @@ def program(gate: Passgate, first: FirstAdmin | None = None) -> FastAPI:
         openapi_url="/openapi.json" if gate.settings.docs else None,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,
         default_response_class=shapes.Json,
         exception_handlers=dict.fromkeys(REFUSED, refused),
         generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'pages'}-{route.name}",

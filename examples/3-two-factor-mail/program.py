@@ -39,7 +39,6 @@ def program(gate: Passgate, variables: Variables) -> FastAPI:
         openapi_url="/openapi.json" if gate.settings.docs else None,
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,
         exception_handlers=dict.fromkeys(REFUSED, refused),
         generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'root'}-{route.name}",
     )

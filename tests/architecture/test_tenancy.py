@@ -87,5 +87,5 @@ def test_nothing_runs_past_it() -> None:
                 calls[called].append(name)
     assert calls == {
         "Lookup": ["core/form_answers.py", *["core/sessions.py"] * 4],
-        "db.run": ["cli/desk.py", *["store/migrate.py"] * 2],
+        "db.run": ["cli/desk.py", "core/installation.py", *["store/migrate.py"] * 2],
     }

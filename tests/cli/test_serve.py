@@ -182,8 +182,8 @@ def test_sigterm_finishes_what_is_in_flight_and_a_second_start_finds_it(tmp_path
 
 
 def test_a_server_starts_with_a_key_file_of_yesterday(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It publishes a successor of the signing key that it cannot read. Until that one signs, no pair is given, and the
-    sign-in can be finished otherwise."""
+    """It logs that, and publishes a successor of the signing key that it cannot read. Until that one signs, no pair is
+    given, and the sign-in can be finished otherwise."""
     shell = Shell(tmp_path / "data", capsys)
     shell("user", "add", "anna@example.com")
     keys = shell.data / "passgate.keys"
@@ -198,13 +198,15 @@ def test_a_server_starts_with_a_key_file_of_yesterday(tmp_path: Path, capsys: py
             assert time.monotonic() < give_up
             time.sleep(0.05)
         assert published[0] == first
+        assert shell("user", "list").code == 0, "commands go by these keys from now on"
         handle = bearer(_signed_up(http, "bert@example.com", PASSWORD))
         down = http.post("/api/v1/signin/finish", json={"carrier": "jwt"}, headers=handle)
         assert (down.status_code, down.json()["code"]) == (503, "unavailable")
         assert http.post("/api/v1/signin/finish", json={"carrier": "bearer"}, headers=handle).status_code == 201
         assert server.stop() == 0
-    lost = [line for line in server.log if line["level"] == "error" and "row" in line]
-    assert [line["row"] for line in lost] == [f"signing_key:{first}"]
+    lost = [line for line in server.log if line["level"] == "error"]
+    assert [line.get("row") for line in lost] == [None, f"signing_key:{first}"]
+    assert "other keys" in lost[0]["message"]
 
 
 def _signed_up(http: httpx2.Client, email: str, password: str) -> str:

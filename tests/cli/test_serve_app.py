@@ -442,3 +442,30 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         began = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
         assert time.monotonic() - began < GRACE / 2
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_program_has_its_own_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str) -> None:
+    """No other key is made by serving it, at the first start or later, and one key verifies the trail."""
+    secret = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
+    text = HOST.replace("Settings.load()", f"Settings.load(secrets=({secret!r},))")
+    for _ in range(2):
+        with running(tmp_path, text, WORKERS=workers) as server, server.http() as http:
+            assert http.get("/state").json() == "kept"
+            assert server.stop() == 0
+        assert [line for line in server.log if line["level"] in {"warning", "error"}] == []
+    shell = Shell(tmp_path / "data", capsys)
+    assert shell("user", "list").codes == ["KEYS_MISSING"]
+    assert not (tmp_path / "data" / "passgate.keys").exists()
+    assert shell("user", "add", "anna@example.com", SECRETS=secret).code == 0
+    assert shell("audit", "verify", SECRETS=secret).code == 0
+
+
+def test_a_program_without_its_secret_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(tmp_path / "data", capsys)
+    shell("user", "add", "anna@example.com", SECRETS="Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA")
+    for workers in ("1", "2"):
+        done = refused(tmp_path, HOST, DATA=str(shell.data), WORKERS=workers)
+        assert done.code == 1
+        assert "KEYS_MISSING" in done.codes
+        assert not (shell.data / "passgate.keys").exists()

@@ -29,7 +29,7 @@ from tests.processes import client_for
 
 ORIGIN = "http://localhost:8004"
 """Where the browsers of two processes are, by a proxy in front of them."""
-SECRETS = ("pg_sin_", "pg_rt_", "pg_ses_", "eyJ", "@example.com")
+SECRETS = ("pg_sin_", "pg_rt_", "pg_ses_", "eyJhbGciOi", "@example.com")
 """What no log has: beginnings of tokens and of what a browser answers, and addresses."""
 
 

@@ -356,12 +356,12 @@ async def test_a_login_answers_no_sign_up_and_the_other_way_round(the: The) -> N
     ben = handle_of(await the.signup("ben@example.com", None))
     await prove_each(the, ben, ("email_code", await the.code("ben@example.com")))
     asserted, created = key.get(await begun(the), URL), Authenticator()
-    registered = created.create(await challenged(the, ben, "passkey"), URL)
+    for_signup = created.create(await challenged(the, ben, "passkey"), URL)
     nobodys = key.get({"rpId": "localhost", "challenge": b64(bytes(32))}, URL)
     before = await the.everything(but=("budget",))
     found = [
         answered(await the.complete(answer, purpose=purpose))
-        for answer, purpose in ((nobodys, "signin"), (asserted, "signup"), (registered, "signin"))
+        for answer, purpose in ((nobodys, "signin"), (asserted, "signup"), (for_signup, "signin"))
     ]
     assert all(one == found[0] for one in found), found
     assert found[0][1]["code"] == "handle_invalid"
@@ -370,7 +370,7 @@ async def test_a_login_answers_no_sign_up_and_the_other_way_round(the: The) -> N
         got = await the.complete(asserted, purpose=purpose)
         assert (got.status_code, code_of(got)) == (422, "invalid"), purpose
     assert (await opened(the, asserted, EMAIL, purpose="signin"))["email"] == EMAIL
-    assert (await opened(the, registered, purpose="signup"))["email"] == "ben@example.com"
+    assert (await opened(the, for_signup, purpose="signup"))["email"] == "ben@example.com"
 
 
 # -- signing up ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from passgate.core import enrolment
 from passgate.store.tables import credential
 from tests.authenticator import Authenticator
 from tests.core.having import (
@@ -102,6 +103,19 @@ async def test_a_passkey_from_its_making_to_its_end(the: The) -> None:
     assert (gone.status_code, gone.content) == (204, b"")
     again = await me(the, "DELETE", f"passkeys/{one['id']}", anna)
     assert (again.status_code, code_of(again)) == (404, "not_found")
+
+
+async def test_a_passkey_that_is_removed_before_it_is_answered(the: The, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another session, or undone: no fault."""
+    anna = await the.person()
+    answer = Authenticator().create(await offered_passkey(the, anna), URL)
+
+    async def none(_: object) -> list[dict[str, Any]]:
+        return []
+
+    monkeypatch.setattr(enrolment, "passkeys", none)
+    proved = await me(the, "POST", "passkeys/prove", anna, {"answer": answer})
+    assert (proved.status_code, proved.json()["code"]) == (404, "not_found")
 
 
 async def test_the_last_way_in_stays(the: The) -> None:

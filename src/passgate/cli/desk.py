@@ -157,10 +157,11 @@ def has_keys(settings: Settings) -> bool:
     return bool(settings.root_secrets()) or (settings.data / KEY_FILE).exists()
 
 
-async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
+async def start_reasons(settings: Settings, *, is_ours: bool = True) -> list[tuple[str, str]]:
     """Every reason not to start: of the settings, of the machine, of the files that settings name, of the keys, of the
     database, and of what the database holds. Nothing is made by looking. Sockets are not asked: whoever serves has
-    them."""
+    them. Unless the server `is_ours`, a host's program may have the keys that are missing here, and refuses by
+    itself."""
     from passgate import startup  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
@@ -170,7 +171,7 @@ async def start_reasons(settings: Settings) -> list[tuple[str, str]]:
         return found  # the database is in that folder
     if down := await database_reasons(settings):
         return found + down
-    if not any(code.startswith(("SECRETS_", "KEYS_", "DATA_", "DISK_")) for code, _ in found):
+    if is_ours and not any(code.startswith(("SECRETS_", "KEYS_", "DATA_", "DISK_")) for code, _ in found):
         found += await lost_reasons(settings)
     return found + await policy_reasons(settings)
 

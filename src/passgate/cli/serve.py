@@ -47,7 +47,7 @@ def serve(ctx: typer.Context, app: App = None, name: Name = "Passgate") -> None:
 
     settings = desk.load(ctx.obj)
     logs.configure(settings.log_level)
-    _refuse(settings)
+    _refuse(settings, is_ours=app is None)
     with sockets.bound(settings) as bound:
         settings = settings.model_copy(update={"port": sockets.port_of(bound, settings)})
         line = f"{name} is ready: {settings.url}"
@@ -67,9 +67,9 @@ def _announcing(line: str) -> Listening:
     return listening
 
 
-def _refuse(settings: Settings) -> None:
+def _refuse(settings: Settings, *, is_ours: bool = True) -> None:
     """Refuse with all reasons at once, those of the database included."""
-    if reasons := asyncio.run(desk.start_reasons(settings)):
+    if reasons := asyncio.run(desk.start_reasons(settings, is_ours=is_ours)):
         raise UnsafeSettings(reasons)
 
 
@@ -81,7 +81,8 @@ async def _serve_one(settings: Settings, bound: list[socket.socket], listening: 
 
 
 def _serve_many(settings: Settings, bound: list[socket.socket], line: str, app: str | None = None) -> int:
-    """Prepare the database once, before any worker starts, so that they do not race."""
+    """Prepare the database once, before any worker starts, so that they do not race. A program's workers do: it may
+    have keys that only it knows, and these would not open what others have made."""
     from passgate.cli.workers import supervise  # noqa: PLC0415
 
     async def prepare() -> None:
@@ -93,7 +94,8 @@ def _serve_many(settings: Settings, bound: list[socket.socket], line: str, app: 
         finally:
             await gate.close()
 
-    asyncio.run(prepare())
+    if app is None:
+        asyncio.run(prepare())
     return supervise(settings, bound, lambda: typer.echo(line), app)
 
 

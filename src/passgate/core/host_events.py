@@ -71,10 +71,9 @@ async def record(
 ) -> None:
     """Write one row, in a transaction of its own. `subject_id`: the person whom it is about, of the tenant of whoever
     acts; whoever acts if there is none. `email`: it is about whoever has this address there, or about nobody if nobody
-    has or it was named too often. `tenant`:
-    the name, which an operator gives and nobody else. Raises ValueError for what a program must not ask for, Invalid
-    for what is no address, NotFound for a subject or tenant that is not there, SessionEnded if whoever acts was erased
-    meanwhile, and Throttled."""
+    has or it was named too often. `tenant`: the name, which an operator gives and nobody else. Raises ValueError for
+    what a program must not ask for, Invalid for what is no address, NotFound for a subject or tenant that is not there,
+    SessionEnded if whoever acts was erased meanwhile, and Throttled."""
     if event not in ctx.services.events:
         raise ValueError("this event is not registered: name it in Passgate(events={…})")
     if (tenant is not None) is not isinstance(ctx.principal, Operator):

@@ -148,7 +148,7 @@ async def begin_passkey(ctx: Live) -> Any:
 
 @router.post(
     "/passkeys/prove",
-    responses=refuses(*_CHANGES, ProofRefused, Throttled),
+    responses=refuses(*_CHANGES, ProofRefused, NotFound, Throttled),
     status_code=201,
     response_model=Passkey,
     name="prove_passkey",
@@ -157,8 +157,10 @@ async def begin_passkey(ctx: Live) -> Any:
 async def prove_passkey(ctx: Live, given: PasskeyProof) -> Any:
     """Saves the passkey that the browser created. Each challenge can be answered once."""
     made = await enrolment.prove(ctx, passkey.name, given.answer, given.label)
-    rows = await enrolment.passkeys(ctx)
-    return next(format_times(row) for row in rows if row["id"] == made)
+    for row in await enrolment.passkeys(ctx):
+        if row["id"] == made:
+            return format_times(row)
+    raise NotFound  # it was removed meanwhile, or undone
 
 
 @router.patch(
