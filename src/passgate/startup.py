@@ -27,7 +27,7 @@ _OLDEST, _LATEST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2125, 1, 1, tzinfo
 
 def reasons(settings: Settings, world: World) -> list[Reason]:
     """All of them; empty if there is none. Leaves nothing behind."""
-    found = [*clock_reasons(world), *data_reasons(settings), *_mail_reasons(settings)]
+    found = [*clock_reasons(world), *data_reasons(settings), *_mail_reasons(settings, world)]
     return [*found, *_theme_reasons(settings.look), *_range_reasons(settings.breach.ranges)]
 
 
@@ -109,13 +109,13 @@ def _word(fault: OSError) -> str:
 # -- what settings name ----------------------------------------------------------------------------
 
 
-def _mail_reasons(settings: Settings) -> Iterator[Reason]:
+def _mail_reasons(settings: Settings, world: World) -> Iterator[Reason]:
     mail = settings.mail
     if mail.url.startswith("smtp"):
-        from passgate.adapters.smtp import Smtp  # noqa: PLC0415  development sends nothing
+        from passgate.adapters import smtp  # noqa: PLC0415  development sends nothing
 
         try:
-            Smtp(mail.url, mail.sender)
+            smtp.from_settings(mail, world)
         except ValueError:
             # Without the reason of the parser: it would print parts of a password.
             yield (

@@ -393,8 +393,8 @@ def test_without_uvloop_it_runs_on_asyncio(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_remarks_name_the_setting() -> None:
     here = Settings.production(public_url="https://id.example.com")
-    assert ["PASSGATE_TRUSTED_PROXIES" in line for line in examine._proxy_remarks(here)] == [True]
+    assert ["PASSGATE_TRUSTED_PROXIES" in line for line in examine._proxy_notes(here)] == [True]
     by_path = Settings.production(host="unix:/run/passgate/socket", trusted_proxies="127.0.0.1")
-    assert ["PASSGATE_TRUSTED_PROXIES=unix" in line for line in examine._proxy_remarks(by_path)] == [True]
-    assert examine._proxy_remarks(Settings.production(trusted_proxies="127.0.0.1")) == []
-    assert examine._proxy_remarks(Settings.development()) == []
+    assert ["PASSGATE_TRUSTED_PROXIES=unix" in line for line in examine._proxy_notes(by_path)] == [True]
+    assert examine._proxy_notes(Settings.production(trusted_proxies="127.0.0.1")) == []
+    assert examine._proxy_notes(Settings.development()) == []

@@ -28,7 +28,7 @@ PATIENCE = 2.0
 
 def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
     """Every reason, those not to start first, and remarks, which are none."""
-    found = asyncio.run(desk.start_reasons(settings))
+    found = asyncio.run(desk.start_reasons(settings, is_ours=app is None))
     remarks = _proxy_notes(settings)
     if settings.ignored:
         remarks.append(f"ignored, as names of service links: {', '.join(settings.ignored)}")
