@@ -268,6 +268,25 @@ def test_a_port_in_use(lite_shell: Shell) -> None:
         assert (examined.code, examined.out, str(running.port) in examined.err) == (0, "ok\n", True)
 
 
+def test_a_passgate_at_another_address_is_no_excuse(lite_shell: Shell) -> None:
+    """What is asked is whoever has the very address."""
+    with Running("serve", lite_shell.data) as running, socket.create_server(("127.0.0.6", running.port)):
+        port = str(running.port)
+        examined = lite_shell("doctor", "--json", HOST="127.0.0.6", PORT=port)
+        assert (examined.code, [item["code"] for item in examined.json["items"]]) == (1, ["ADDRESS_TAKEN"])
+    with Running("serve", lite_shell.data, HOST="127.0.0.5", PORT=str(free_port())) as running:
+        assert lite_shell("doctor", HOST="127.0.0.5", PORT=str(running.port)).out == "ok\n"
+
+
+def test_an_address_is_taken_from_the_moment_it_is_bound() -> None:
+    """Two starts at once: the second is refused, before either is ready."""
+    with sockets.bound(Settings.development(port=0)) as first:
+        settings = Settings.development(port=int(first[0].getsockname()[1]))
+        with pytest.raises(UnsafeSettings) as refused:
+            sockets.bind(settings)
+    assert [code for code, _ in refused.value.reasons] == ["ADDRESS_TAKEN"]
+
+
 def test_a_port_that_needs_a_right() -> None:
     def codes() -> list[str]:
         return [code for code, _ in examine._socket_reasons(Settings.development(port=81))]
@@ -284,11 +303,21 @@ def test_a_path_in_use_and_one_left_behind(tmp_path: Path) -> None:
         left_behind.bind(str(path))
     with sockets.bound(settings) as made:
         assert (sockets.addresses_of(made), path.stat().st_mode & 0o777) == (f"unix:{path}", 0o660)
-        made[0].listen()
         with pytest.raises(UnsafeSettings) as refused:
             sockets.bind(settings)
     assert [code for code, _ in refused.value.reasons] == ["ADDRESS_TAKEN"]
     assert not path.exists()
+
+
+def test_a_path_of_a_successor_stays(tmp_path: Path) -> None:
+    """A server that ends takes no new visitors, so another one may have its path before it has ended."""
+    settings = Settings.development(host=f"unix:{tmp_path}/socket")
+    with sockets.bound(settings) as first:
+        first[0].close()
+        successor = sockets.bind(settings)
+    with socket.socket(socket.AF_UNIX) as visitor:
+        visitor.connect(f"{tmp_path}/socket")
+    successor[0].close()
 
 
 # -- the database ----------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds that whoever has our port may take to say that it is a Passgate."""
 
+_ALL = (None, "localhost", "::", "0.0.0.0")  # noqa: S104  addresses that localhost is among
+
 
 def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
     """Every reason, those not to start first, and remarks, which are none."""
@@ -57,13 +59,14 @@ def _socket_reasons(settings: Settings) -> list[Reason]:
 
 def _is_passgate(settings: Settings) -> bool:
     """Whether the program that has our address answers as one."""
-    connection = http.client.HTTPConnection("localhost", settings.port, timeout=PATIENCE)
+    here = settings.host in _ALL or unix_path(settings.host) is not None
+    connection = http.client.HTTPConnection("localhost" if here else str(settings.host), settings.port, PATIENCE)
     try:
         if path := unix_path(settings.host):
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(PATIENCE)
             connection.sock.connect(os.fspath(path))
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={"Host": "localhost"})
         answer = connection.getresponse()
         return answer.getheader("X-Request-ID") is not None and json.loads(answer.read(1000)) == {"status": "ok"}
     except (OSError, http.client.HTTPException, ValueError):

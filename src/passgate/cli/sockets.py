@@ -1,5 +1,6 @@
 """The sockets that the server listens on, before anything else is opened: bound to addresses or to a path, or inherited
-from systemd.
+from systemd. They listen from the first moment, because only that keeps an address for one program: the system lets two
+bind it as long as neither listens. Who comes before the server is ready waits.
 
 Not here: reading from them.
 """
@@ -7,6 +8,7 @@ Not here: reading from them.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import socket
@@ -31,17 +33,20 @@ _MODE = 0o660
 
 @contextmanager
 def bound(settings: Settings) -> Iterator[list[socket.socket]]:
-    """`bind`, and close the sockets at the end. A path that was bound here is removed."""
-    made, path = _inherited(settings), None
+    """`bind`, and close the sockets at the end. A path that was bound here is removed, unless a successor has it."""
+    made, path, ours = _inherited(settings), None, None
     if not made:
         made, path = bind(settings), unix_path(settings.host)
+        ours = path and _made(path)
     try:
         yield made
     finally:
         for one in made:
             one.close()
         if path is not None:
-            path.unlink(missing_ok=True)
+            with suppress(OSError), _alone(path.parent):
+                if _made(path) == ours:
+                    path.unlink()
 
 
 def bind(settings: Settings) -> list[socket.socket]:
@@ -115,9 +120,11 @@ def _bind_path(path: Path) -> socket.socket:
     """What a server that was killed left there is replaced."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
-        made.bind(os.fspath(path))
-        path.chmod(_MODE)  # before `listen`, so nobody has connected yet
+        with _alone(path.parent):
+            _remove_stale(path)
+            made.bind(os.fspath(path))
+            path.chmod(_MODE)  # before `listen`, so nobody has connected yet
+            made.listen()
         made.setblocking(False)
     except OSError as fault:
         made.close()
@@ -126,6 +133,23 @@ def _bind_path(path: Path) -> socket.socket:
         why = errno.errorcode.get(fault.errno or 0, str(fault))
         raise _refused("ADDRESS_REFUSED", f"PASSGATE_HOST: no socket can be made at {path} ({why}).") from None
     return made
+
+
+def _made(path: Path) -> tuple[int, int]:
+    """Which file it is, and since when: numbers of files that are gone come again."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other Passgate makes or removes a socket there meanwhile."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _remove_stale(path: Path) -> None:
@@ -199,6 +223,7 @@ def _bind_one(address: str, port: int, *, is_last: bool) -> socket.socket | None
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((address, port))
+        made.listen()
         made.setblocking(False)
     except OSError as fault:
         made.close()
