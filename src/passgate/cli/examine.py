@@ -19,6 +19,7 @@ from passgate.settings.values import UNIX
 from passgate.wire.forwarded import UNTRUSTED
 
 if TYPE_CHECKING:
+    from passgate.cli.desk import Given
     from passgate.reasons import Reason
     from passgate.settings import Settings
 
@@ -28,8 +29,12 @@ PATIENCE = 2.0
 _ALL = (None, "localhost", "::", "0.0.0.0")  # noqa: S104  addresses that localhost is among
 
 
-def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
+def all_reasons(given: Given, app: str | None) -> tuple[list[Reason], list[str]]:
     """Every reason, those not to start first, and remarks, which are none."""
+    try:
+        settings = desk.load(given)
+    except UnsafeSettings as unsafe:
+        return unsafe.reasons, []
     found = asyncio.run(desk.start_reasons(settings, is_ours=app is None))
     remarks = _proxy_notes(settings)
     if settings.ignored:
@@ -42,8 +47,27 @@ def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list
     if app is not None:
         found += _program_reasons(settings, app)
     # These need keys and database, so they come last.
-    is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found)
-    return [*found, *(asyncio.run(desk.unreadable_reasons(settings)) if is_open else [])], remarks
+    if not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found):
+        found += asyncio.run(desk.named(_damage(settings))) or asyncio.run(
+            desk.named(desk.unreadable_reasons(settings))
+        )
+    return found, remarks
+
+
+async def _damage(settings: Settings) -> list[Reason]:
+    """Of pages that a start may not read: SQLite looks at all of them, which would make a start slow."""
+    from sqlalchemy import text  # noqa: PLC0415
+
+    from passgate.store.faults import DAMAGED  # noqa: PLC0415
+
+    if not settings.is_sqlite or not settings.database_file.exists():
+        return []
+    store = desk.open_store(settings)
+    try:
+        async with store.read() as db:
+            return [] if await db.value(text("PRAGMA quick_check(1)")) == "ok" else [DAMAGED]
+    finally:
+        await store.close()
 
 
 # -- sockets ---------------------------------------------------------------------------------------
