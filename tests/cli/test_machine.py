@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_folder_in_one_that_is_closed(tmp_path: Path) -> None:
     (tmp_path / "closed" / "data").mkdir(parents=True)
     (tmp_path / "closed").chmod(0 if os.geteuid() else 0o700)
     for name in ("data", "nothing"):
-        assert as_nobody(lambda name=name: _data_codes(tmp_path / "closed" / name)) == ["DATA_REFUSED"]
+        assert as_nobody(partial(_data_codes, tmp_path / "closed" / name)) == ["DATA_REFUSED"]
     (tmp_path / "closed").chmod(0o700)
 
 
