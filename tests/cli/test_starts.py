@@ -173,6 +173,11 @@ def test_what_is_whole_is_fine(lite_shell: Shell, tmp_path: Path) -> None:
     assert not (tmp_path / "socket").exists()
 
 
+def test_a_worker_refuses_too(lite_shell: Shell) -> None:
+    refused = lite_shell("worker", LOOK__TEXTS="nowhere.json")
+    assert (refused.code, refused.codes) == (1, ["LOOK_TEXTS"])
+
+
 def test_a_library_refuses_too(tmp_path: Path) -> None:
     with pytest.raises(UnsafeSettings) as refused:
         Passgate(Settings.development(data=tmp_path / "data", look={"texts": tmp_path / "none"}))

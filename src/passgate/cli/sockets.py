@@ -27,6 +27,7 @@ log = logging.getLogger("passgate.serve")
 _HERE = ("127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only where the operator asks for it
 _TRIES = 20
+_UNKNOWN = "ADDRESS_UNKNOWN", "PASSGATE_HOST is no address of this machine. Unset it, or name one that the machine has."
 _MODE = 0o660
 """Of a Unix socket: whoever may write to it counts as a trusted proxy."""
 
@@ -131,7 +132,8 @@ def _bind_path(path: Path) -> socket.socket:
         if fault.errno == errno.EADDRINUSE:
             raise _refused("ADDRESS_TAKEN", f"{path} is in use. Stop what uses it, or change PASSGATE_HOST.") from None
         why = errno.errorcode.get(fault.errno or 0, str(fault))
-        raise _refused("ADDRESS_REFUSED", f"PASSGATE_HOST: no socket can be made at {path} ({why}).") from None
+        text = f"PASSGATE_HOST: no socket can be made at {path} ({why}). Both it and its folder must be of this user."
+        raise _refused("ADDRESS_REFUSED", text) from None
     return made
 
 
@@ -175,7 +177,7 @@ def _addresses(host: str | None) -> tuple[str, ...]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
-        raise _refused("ADDRESS_UNKNOWN", "PASSGATE_HOST is no address of this machine.") from None
+        raise _refused(*_UNKNOWN) from None
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -202,7 +204,7 @@ def _port(made: list[socket.socket]) -> int:
 
 def _unbound(fault: OSError, port: int) -> tuple[str, str]:
     if fault.errno == errno.EADDRNOTAVAIL:
-        return "ADDRESS_UNKNOWN", "PASSGATE_HOST is no address of this machine."
+        return _UNKNOWN
     if fault.errno in (errno.EACCES, errno.EPERM) and port < 1024:
         return "ADDRESS_REFUSED", f"Port {port} needs a right that this user lacks. Set PASSGATE_PORT to 1024 or more."
     why = errno.errorcode.get(fault.errno or 0, "unknown")
