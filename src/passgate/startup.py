@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
-from passgate import i18n, theme
+from passgate import files, i18n, theme
 from passgate.adapters import breach
 from passgate.reasons import Reason
 from passgate.settings import KEY_FILE, Settings, ThemeSettings
@@ -43,15 +44,16 @@ def clock_reasons(world: World) -> Iterator[Reason]:
 def data_reasons(settings: Settings) -> Iterator[Reason]:
     """A folder that is not there yet is made at the start, below one in which we may."""
     folder = settings.data.absolute()
-    existing = next((one for one in (folder, *folder.parents) if _is_there(one)), Path("/"))
+    try:
+        existing = next(one for one in (folder, *folder.parents) if _is_there(one))
+    except OSError as fault:
+        yield "DATA_REFUSED", f"PASSGATE_DATA: {folder} can't be used: {files.why(fault)}."
+        return
     if not existing.is_dir():
         yield "DATA_NO_FOLDER", f"{existing} is not a folder. Set PASSGATE_DATA to a folder."
-    elif existing != folder:
-        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
-            yield "DATA_REFUSED", f"{folder} can't be made in {existing}. {_owner(existing)}"
-    elif fault := _cannot_write(folder):
-        yield of_data(fault, folder)
-    else:
+    elif fault := _cannot_write(existing):
+        yield of_data(fault, existing)
+    elif existing == folder:
         for path in (folder / LOCK_FILE, folder / KEY_FILE):
             if path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
                 yield "DATA_REFUSED", f"{path} can't be opened. {_owner(path)}"
@@ -63,7 +65,7 @@ def of_data(fault: OSError, path: Path) -> Reason:
         return "DISK_FULL", f"The disk of {path} is full. Make room there, or set PASSGATE_DATA to another disk."
     if fault.errno == errno.EROFS:
         return "DATA_REFUSED", f"{path} is on a read-only file system. Set PASSGATE_DATA to a volume that is not."
-    return "DATA_REFUSED", f"{path} can't be written ({_word(fault)}). {_owner(path)}"
+    return "DATA_REFUSED", f"{path} can't be written ({files.why(fault)}). {_owner(path)}"
 
 
 def of_file(fault: OSError) -> Reason:
@@ -71,16 +73,15 @@ def of_file(fault: OSError) -> Reason:
     where = os.fsdecode(fault.filename) if isinstance(fault.filename, str | bytes) else "A file"
     if fault.errno in FULL:
         return "DISK_FULL", f"The disk is full ({where}). Make room there."
-    return "FILE_REFUSED", f"{where} can't be used ({_word(fault)})."
+    return "FILE_REFUSED", f"{where} can't be used ({files.why(fault)})."
 
 
 def _is_there(path: Path) -> bool:
+    """OSError if that can't be found out."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # it is there, and not for us
-        return True
     return True
 
 
@@ -99,11 +100,9 @@ def _owner(path: Path) -> str:
     except OSError:
         return "Give it to the user that runs Passgate."
     me = os.geteuid()
-    return f"It belongs to user {owner}, and this is user {me}. Run: chown -R {me} {path}" if owner != me else ""
-
-
-def _word(fault: OSError) -> str:
-    return errno.errorcode.get(fault.errno or 0, type(fault).__name__)
+    if owner == me:
+        return "Set PASSGATE_DATA to a folder that can be."
+    return f"It belongs to user {owner}, and this is user {me}. Run: chown -R {me} {path}"
 
 
 # -- what settings name ----------------------------------------------------------------------------
@@ -134,8 +133,11 @@ def _theme_reasons(given: ThemeSettings) -> Iterator[Reason]:
             return  # templates are read together with the texts
     if given.templates is None:
         return
-    if not given.templates.is_dir():
-        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} is not a folder."
+    try:
+        for _ in os.walk(given.templates, onerror=_raised):  # the loader would pass over what it can't read
+            pass
+    except OSError as fault:
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} can't be used: {files.why(fault)}."
         return
     from jinja2 import TemplateError, TemplateSyntaxError  # noqa: PLC0415  few have templates of their own
 
@@ -148,6 +150,10 @@ def _theme_reasons(given: ThemeSettings) -> Iterator[Reason]:
         yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} can't be used: {_why(fault)}."
 
 
+def _raised(fault: OSError) -> NoReturn:
+    raise fault
+
+
 def _range_reasons(ranges: Path | None) -> Iterator[Reason]:
     if ranges is not None:
         try:
@@ -158,4 +164,4 @@ def _range_reasons(ranges: Path | None) -> Iterator[Reason]:
 
 def _why(fault: Exception) -> str:
     """Of a file that holds no secrets."""
-    return _word(fault) if isinstance(fault, OSError) else str(fault).rstrip(".")
+    return files.why(fault) if isinstance(fault, OSError | ValueError) else str(fault).rstrip(".")

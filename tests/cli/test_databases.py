@@ -53,7 +53,7 @@ def _all_inside(data: Path) -> set[str]:
     assert [path.name for path in data.parent.iterdir()] == [data.name]
     assert data.stat().st_mode & 0o777 == 0o700
     for path in data.iterdir():
-        assert path.name == "passgate.lock" or path.stat().st_mode & 0o777 == 0o600, path.name
+        assert path.stat().st_mode & 0o777 == 0o600, path.name
     return {path.name for path in data.iterdir()}
 
 

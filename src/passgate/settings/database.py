@@ -210,6 +210,8 @@ def _rest(given: dict[str, str]) -> dict[str, Any]:
             settings |= _options(value)
         elif name in ("application_name", "fallback_application_name"):
             settings.setdefault("application_name", value)
+    if tls.get("sslnegotiation") == "direct" and tls.get("sslmode") not in _ENCRYPTED:
+        raise WrongUrl(f"has sslnegotiation=direct, which needs sslmode={_ENCRYPTED[0]}, {' or '.join(_ENCRYPTED[1:])}")
     if "application_name" in given:
         settings["application_name"] = given["application_name"]
     if tls.get("sslrootcert") == "system" and tls.keys() - {"sslrootcert", "sslmode"}:
@@ -219,6 +221,11 @@ def _rest(given: dict[str, str]) -> dict[str, Any]:
     return {**made, "settings": tuple(settings.items()), "tls": tuple(tls.items())}
 
 
+_OURS = (
+    "client_encoding",
+    *(f"{kind}transaction_{one}" for kind in ("", "default_") for one in ("isolation", "read_only", "deferrable")),
+)
+"""Settings of the server on which our statements rely."""
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][A-Za-z0-9_.-]*)=((?:\\.|[^\s\\])*)", re.ASCII)
 
 
@@ -230,7 +237,10 @@ def _options(value: str) -> dict[str, str]:
         one = _OPTION.match(text, place)
         if one is None or (one.end() < len(text) and not text[one.end()].isspace()):
             raise WrongUrl("has options that aren't of the form -c name=value")
-        found[one[1].replace("-", "_")] = re.sub(r"\\(.)", r"\1", one[2])
+        name = one[1].replace("-", "_").lower()
+        if name in _OURS:
+            raise WrongUrl(f"has {name} in its options, which Passgate sets itself. Remove it")
+        found[name] = re.sub(r"\\(.)", r"\1", one[2])
         place = one.end() + len(text[one.end() :]) - len(text[one.end() :].lstrip())
     return found
 
@@ -258,6 +268,7 @@ def _number(value: str) -> str:
 _KEEPALIVE = _never("Set the TCP keep-alive of this machine (net.ipv4.tcp_keepalive_…), and remove it")
 _OAUTH = _never("Use a password or a client certificate")
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_ENCRYPTED = _MODES[3:]
 _VERSIONS = _only("TLSv1.2", "TLSv1.3", instead="Use TLSv1.2 or TLSv1.3")
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _PUBLIC = ("sslmode", "channel_binding", "gssencmode", "target_session_attrs", "load_balance_hosts", "client_encoding")
