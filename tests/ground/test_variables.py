@@ -405,7 +405,7 @@ def test_a_line_that_is_no_variable_is_not_passed_over(line: str, caplog: pytest
 
 
 def test_lines_as_people_write_them() -> None:
-    """As systemd and Docker read the same file: nothing in a value is filled in, and after a blank `#` begins a remark."""
+    """As systemd and Docker read this file: a value is what is written, up to a blank with `#` after it."""
     values = ("s#p%40@h:25", "a$HOME${HOME}b", "${HOME}", "%41", "c:d@e")
     for value in values:
         for written in (value, f"'{value}'", f'"{value}"', f"{value}  # a remark"):

@@ -210,15 +210,32 @@ def _rest(given: dict[str, str]) -> dict[str, Any]:
             settings |= _options(value)
         elif name in ("application_name", "fallback_application_name"):
             settings.setdefault("application_name", value)
-    if tls.get("sslnegotiation") == "direct" and tls.get("sslmode") not in _ENCRYPTED:
-        raise WrongUrl(f"has sslnegotiation=direct, which needs sslmode={_ENCRYPTED[0]}, {' or '.join(_ENCRYPTED[1:])}")
     if "application_name" in given:
         settings["application_name"] = given["application_name"]
-    if tls.get("sslrootcert") == "system" and tls.keys() - {"sslrootcert", "sslmode"}:
-        raise WrongUrl("has sslrootcert=system beside other files. Name a file of certificates instead")
-    if tls.get("sslrootcert") == "system" and tls.get("sslmode", "verify-full") != "verify-full":
-        raise WrongUrl("has sslrootcert=system, which needs sslmode=verify-full")
+    if wrong := _tls_fault(tls):
+        raise WrongUrl(wrong)
     return {**made, "settings": tuple(settings.items()), "tls": tuple(tls.items())}
+
+
+def _tls_fault(tls: dict[str, str]) -> str:
+    """What the driver would leave out, beside these others; empty if there is nothing."""
+    system = tls.get("sslrootcert") == "system"
+    mode = tls.get("sslmode", "verify-full" if system else "prefer")
+    if system and tls.keys() - {"sslrootcert", "sslmode"}:
+        return "has sslrootcert=system beside other files. Name a file of certificates instead"
+    if system and mode != "verify-full":
+        return "has sslrootcert=system, which needs sslmode=verify-full"
+    if mode == "disable" and (more := tls.keys() - {"sslmode"}):
+        return f"has {min(more)} beside sslmode=disable. Remove one of them"
+    for name in ("sslrootcert", "sslcrl"):
+        if name in tls and mode not in _ENCRYPTED:
+            return f"has {name}, for which nothing is verified. Add sslmode=verify-full"
+    if tls.get("sslnegotiation") == "direct" and mode not in _ENCRYPTED:
+        return "has sslnegotiation=direct, which needs sslmode=require, verify-ca or verify-full"
+    for name, needed in (("sslcrl", "sslrootcert"), ("sslkey", "sslcert"), ("sslpassword", "sslcert")):
+        if name in tls and needed not in tls:
+            return f"has {name}, which needs {needed} beside it"
+    return ""
 
 
 _OURS = (

@@ -60,7 +60,10 @@ def reason(fault: BaseException) -> tuple[str, str]:
         if known := _SERVER.get(state) or _SERVER.get(state[:2]):
             return known
         # asyncpg has no type of its own for a server that does not want TLS.
-        if isinstance(cause, ssl.SSLError) or (isinstance(cause, ConnectionError) and "SSL" in str(cause)):
+        # PgBouncer says that it wants some as a violation of the protocol.
+        if isinstance(cause, ssl.SSLError) or (
+            (isinstance(cause, ConnectionError) or state == "08P01") and "SSL" in str(cause)
+        ):
             return _TLS
     kind = type(causes[-1]).__name__
     return "DATABASE_DOWN", f"The database doesn't respond ({kind}). Check PASSGATE_DATABASE_URL."
