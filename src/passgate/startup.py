@@ -46,8 +46,8 @@ def data_reasons(settings: Settings) -> Iterator[Reason]:
     folder = settings.data.absolute()
     try:
         existing = next(one for one in (folder, *folder.parents) if _is_there(one))
-    except OSError as fault:
-        yield "DATA_REFUSED", f"PASSGATE_DATA: {folder} can't be used: {files.why(fault)}."
+    except OSError as hidden:
+        yield "DATA_REFUSED", f"PASSGATE_DATA: {folder} can't be used: {files.why(hidden)}."
         return
     if not existing.is_dir():
         yield "DATA_NO_FOLDER", f"{existing} is not a folder. Set PASSGATE_DATA to a folder."

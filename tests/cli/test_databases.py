@@ -222,10 +222,12 @@ def test_options_decide_which_schema_is_asked(
     assert shell("migrate").code == 0
     assert shell("doctor").code == 0
     assert postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'theirs')", name) == "0"
-    for schema in ("theirs", "nowhere"):
-        other = Shell(tmp_path / "data", capsys, DATABASE_URL=f"{own}-csearch_path%3D{schema}")
-        _refused(other, "DATABASE_RIGHTS", "migrate")
-    _refused(other, "DATABASE_RIGHTS", "serve", "doctor", "worker")
+    theirs, nowhere = (
+        Shell(tmp_path / "data", capsys, DATABASE_URL=f"{own}-csearch_path%3D{schema}")
+        for schema in ("theirs", "nowhere")
+    )
+    _refused(theirs, "DATABASE_RIGHTS", "migrate")
+    _refused(nowhere, "DATABASE_RIGHTS", "migrate", "serve", "doctor", "worker")
     for wrong in ("nonsense%3D1", "lock_timeout%3Dsoon", "timezone%3DNowhere"):
         _refused(Shell(tmp_path / "data", capsys, DATABASE_URL=f"{own}-c{wrong}"), "DATABASE_URL", "doctor", "migrate")
     postgres.sql(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
@@ -322,9 +324,9 @@ def test_tls(tmp_path: Path, postgres: Postgres, capsys: pytest.CaptureFixture[s
     authority = _certificate(tmp_path, "authority", None)
     _, key = _certificate(tmp_path, "postgres", authority)
     served, _ = _certificate(tmp_path, "server", authority)
-    locked = serialization.BestAvailableEncryption("& é+".encode())
+    by_password = serialization.BestAvailableEncryption("& é+".encode())
     (tmp_path / "locked.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, by_password)
     )
     _revocations(tmp_path / "empty.crl", authority)
     _revocations(tmp_path / "revoked.crl", authority, served.serial_number)

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from passgate import startup
 from passgate.core.site import Site
 from passgate.errors import UnsafeSettings
 from passgate.settings import Settings, refusals, variables
 from passgate.settings.origins import origin
 from passgate.settings.values import sender_parts
+from passgate.world import World
 
 NAMES = sorted(variable for variable, _, _ in variables.names(Settings))
 PLACES = {variable: place for variable, place, _ in variables.names(Settings)}
@@ -77,9 +79,20 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(variable: str, mon
             assert value not in text.removeprefix(variable) or len(value) < 3
             refused += 1
         else:
+            assert all("PASSGATE_" in text for _, text in startup.reasons(settings, World.real()))
             assert isinstance(refusals(settings), list)
             assert settings.database is not None
     assert refused or variable in {*PATHS, *TEXTS, *LISTS}
+
+
+@pytest.mark.parametrize("variable", NAMES)
+def test_only_a_path_may_have_any_bytes(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `PASSGATE_SECRETS=$(head -c 32 /dev/urandom)` has them."""
+    monkeypatch.setenv(variable, os.fsdecode(b"ab\xff\xfe" * 10))
+    if variable in PATHS:
+        assert os.fsencode(value_of(Settings.load(), variable)) == b"ab\xff\xfe" * 10
+    else:
+        assert [(code, text.split()[0]) for code, text in reasons()] == [("SETTING_INVALID", variable)]
 
 
 @pytest.mark.parametrize("variable", PATHS)

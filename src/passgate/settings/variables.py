@@ -67,14 +67,25 @@ def read(model: type[BaseModel]) -> Found:
                 continue
             if _is_service_link(variable, value, is_known=variable in known):
                 found.ignored.append(variable)
-            elif variable in known:
+            elif variable in known and (known[variable][1] or _is_text(value)):
                 given.setdefault(variable, value)
+            elif variable in known:
+                found.reasons.append(("SETTING_INVALID", f"{variable} isn't UTF-8. Write random bytes as hex digits."))
             else:
                 found.reasons.append(("SETTING_UNKNOWN", _unknown(variable, where, [*known, SECRETS_DIR])))
     for variable, value in given.items():
         place, is_path = known[variable]
         _put(found.values, place, value if is_path else value.strip())
     return found
+
+
+def _is_text(value: str) -> bool:
+    """Not so for bytes of the environment that aren't UTF-8, which only a path may have."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _put(values: dict[str, Any], place: tuple[str, ...], value: str) -> None:

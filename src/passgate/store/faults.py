@@ -39,6 +39,7 @@ _SERVER = {
     "3D": ("DATABASE_MISSING", "The server has no such database. Create it, or check PASSGATE_DATABASE_URL."),
     "42704": _OPTIONS,
     "22023": _OPTIONS,
+    "55P02": _OPTIONS,
     "53100": ("DISK_FULL", "The disk of the database server is full. Make room there."),
     "55P03": ("DATABASE_LOCKED", "Another program has locked the database for ten seconds. End it."),
 }
