@@ -167,7 +167,7 @@ AS_WE_DO = {
         ("sslrootcert=system&sslcert=x", "sslrootcert"),
     ],
 )
-def test_what_would_be_left_out_beside_others(query: str, name: str) -> None:
+def test_what_the_driver_would_leave_out(query: str, name: str) -> None:
     """The driver reads no certificates without `require`, and no key without a certificate."""
     with pytest.raises(WrongUrl, match=name) as wrong:
         read_database(f"{BASE}?{query}")

@@ -76,7 +76,7 @@ def doctor(
     try:
         settings = desk.load(ctx.obj)
     except UnsafeSettings as unsafe:
-        _tell(unsafe.reasons, as_json=as_json)
+        _list(unsafe.reasons, as_json=as_json)
         raise typer.Exit(1) from None
     if mail is not None:
         from passgate.cli.mail_check import check  # noqa: PLC0415
@@ -89,13 +89,13 @@ def doctor(
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
     reasons, remarks = examine.all_reasons(settings, app)
-    _tell(reasons, as_json=as_json)
+    _list(reasons, as_json=as_json)
     for remark in remarks:
         typer.echo(f"Note: {remark}", err=True)
     raise typer.Exit(1 if reasons else 0)
 
 
-def _tell(reasons: list[tuple[str, str]], *, as_json: bool) -> None:
+def _list(reasons: list[tuple[str, str]], *, as_json: bool) -> None:
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
