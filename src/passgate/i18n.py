@@ -12,9 +12,13 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from passgate import files
+
 LANGUAGES = ("en", "de")
 LOCALES = Path(__file__).parent / "web" / "locales"
 DOMAIN = "passgate"
+_LARGEST = 16 * 1024 * 1024
+"""Bytes of a file of texts."""
 _PLACEHOLDER = re.compile(r"%\((\w+)\)")
 
 
@@ -71,9 +75,9 @@ def own_texts(path: Path) -> dict[str, dict[str, str]]:
     """A host's file, by language. OSError; ValueError for what is no such file, and for a text that could not be filled
     in where ours can."""
     try:
-        texts = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, RecursionError):
-        raise ValueError("it is no JSON in UTF-8") from None
+        texts = json.loads(files.read_text(path, limit=_LARGEST))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
     if not isinstance(texts, dict) or not all(isinstance(own, dict) for own in texts.values()):
         raise ValueError('it must be like {"de": {"our text": "your text"}}')
     found = {language: {ours: str(theirs) for ours, theirs in own.items()} for language, own in texts.items()}

@@ -10,12 +10,12 @@ Reason = tuple[str, str]
 """CODE and text, as `doctor` prints them."""
 
 _START = {
-    "SETTING_INVALID": "A variable has a value that can't be read. Its name is printed, and its value if it is no "
-    "secret. [Settings](../reference/settings.md) has the kinds.",
+    "SETTING_INVALID": "A variable has a value that can't be read. Its name is printed, and what its value must be. "
+    "[Settings](../reference/settings.md) has the kinds.",
     "SETTING_UNKNOWN": "No setting has the name of this variable. The nearest one is printed, and "
     "[Settings](../reference/settings.md) lists all. Names of service links of a container platform are ignored.",
     "SETTINGS_FILE": "`.env` in the current folder, the folder of `PASSGATE_SECRETS_DIR`, or a file in it can't be "
-    "read, or isn't UTF-8.",
+    "read or isn't UTF-8; or a line of `.env` isn't `NAME=value`, with an even number of quotes.",
     "SECRETS_MISSING": "There are no root secrets, or `PASSGATE_SECRETS_FILE` can't be read. Make them as "
     "[Start](running.md#start) says.",
     "SECRETS_SHORT": "A root secret has less than 32 bytes. Make a new one.",
@@ -96,6 +96,8 @@ _DATABASE = {
     "its certificate isn't valid for this name.",
     "DATABASE_ENCODING": "The database isn't in UTF8, so names could not be stored. Create a new one: [PostgreSQL]"
     "(../guide/postgresql.md).",
+    "DATABASE_READ_ONLY": "The database takes no writes: it is a standby, or `default_transaction_read_only` is on "
+    "there. Name the primary, or all hosts with `target_session_attrs=read-write`.",
     "DATABASE_RIGHTS": "The role of `PASSGATE_DATABASE_URL` may not do what it must: create tables for `migrate`, read "
     "and write them for `serve`. The GRANT is printed.",
     "DATABASE_POOLING": "The pooler in front of the database keeps no transaction together. Set `pool_mode = "

@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
-from passgate import i18n, theme
+from passgate import files, i18n, theme
 from passgate.adapters import breach
 from passgate.reasons import Reason
 from passgate.settings import KEY_FILE, Settings, ThemeSettings
@@ -68,7 +69,7 @@ def of_data(fault: OSError, path: Path) -> Reason:
         return "DISK_FULL", f"The disk of {path} is full. Make room there, or set PASSGATE_DATA to another disk."
     if fault.errno == errno.EROFS:
         return "DATA_REFUSED", f"{path} is on a read-only file system. Set PASSGATE_DATA to a volume that is not."
-    return "DATA_REFUSED", f"PASSGATE_DATA: {path} can't be written ({_word(fault)}). {_owner(path)}"
+    return "DATA_REFUSED", f"PASSGATE_DATA: {path} can't be written ({files.why(fault)}). {_owner(path)}"
 
 
 def of_file(fault: OSError) -> Reason:
@@ -76,7 +77,7 @@ def of_file(fault: OSError) -> Reason:
     where = os.fsdecode(fault.filename) if isinstance(fault.filename, str | bytes) else "A file"
     if fault.errno in FULL:
         return "DISK_FULL", f"The disk is full ({where}). Make room there."
-    return "FILE_REFUSED", f"{where} can't be used ({_word(fault)})."
+    return "FILE_REFUSED", f"{where} can't be used ({files.why(fault)})."
 
 
 def _cannot_find(folder: Path) -> OSError | None:
@@ -112,10 +113,6 @@ def _owner(path: Path) -> str:
     return f"It belongs to user {owner}, and this is user {me}. If it is for Passgate alone: chown -R {me} {folder}"
 
 
-def _word(fault: OSError) -> str:
-    return errno.errorcode.get(fault.errno or 0, type(fault).__name__)
-
-
 # -- what settings name ----------------------------------------------------------------------------
 
 
@@ -144,8 +141,11 @@ def _theme_reasons(given: ThemeSettings) -> Iterator[Reason]:
             return  # templates are read together with the texts
     if given.templates is None:
         return
-    if not given.templates.is_dir():
-        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} is not a folder."
+    try:
+        for _ in os.walk(given.templates, onerror=_raised):  # the loader would pass over what it can't read
+            pass
+    except OSError as fault:
+        yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} can't be used: {files.why(fault)}."
         return
     from jinja2 import TemplateError, TemplateSyntaxError  # noqa: PLC0415  few have templates of their own
 
@@ -158,6 +158,10 @@ def _theme_reasons(given: ThemeSettings) -> Iterator[Reason]:
         yield "LOOK_TEMPLATES", f"PASSGATE_LOOK__TEMPLATES: {given.templates} can't be used: {_why(fault)}."
 
 
+def _raised(fault: OSError) -> NoReturn:
+    raise fault
+
+
 def _range_reasons(ranges: Path | None) -> Iterator[Reason]:
     if ranges is not None:
         try:
@@ -168,4 +172,4 @@ def _range_reasons(ranges: Path | None) -> Iterator[Reason]:
 
 def _why(fault: Exception) -> str:
     """Of a file that holds no secrets."""
-    return _word(fault) if isinstance(fault, OSError) else str(fault).rstrip(".")
+    return files.why(fault) if isinstance(fault, OSError | ValueError) else str(fault).rstrip(".")

@@ -347,6 +347,14 @@ async def test_addresses_beyond_ascii() -> None:
         assert await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER), replace(MESSAGE, to="änn@example.com"))
 
 
+@pytest.mark.parametrize("name", ["Example: Sign-in", "Acme, Inc.", "A (b) [c]; d@e", "Bücher, & Co"])
+def test_the_name_of_the_sender_arrives_whole(name: str) -> None:
+    """As people write it: without the quotes that RFC 5322 asks for."""
+    sent = smtp.compose(MESSAGE, Smtp("smtp://mail.example.com", f"{name} <id@example.org>")._sender)
+    [address] = email.message_from_bytes(sent.content, policy=email.policy.SMTP)["From"].addresses
+    assert (address.display_name, address.addr_spec) == (name, "id@example.org")
+
+
 @pytest.mark.parametrize(
     ("url", "sender"),
     [

@@ -66,7 +66,7 @@ def _kind(annotation: Any) -> str:
     for word, displayed in (("SecretStr", "secret"), ("Path", "path"), ("tuple", "list"), ("bool", "yes or no")):
         if word in text:
             return displayed
-    return "number" if "int" in text else "text"
+    return "number" if re.search(r"\b(int|float)\b", text) else "text"
 
 
 def _default(field: FieldInfo) -> str:

@@ -16,7 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from sqlalchemy import text
 
+from passgate.settings.database import read_database
+from passgate.store import SCHEMA, Store
 from tests.cli.shell import Running, Shell
 from tests.pooler import pooled
 from tests.servers import Postgres
@@ -53,7 +56,7 @@ def _all_inside(data: Path) -> set[str]:
     assert [path.name for path in data.parent.iterdir()] == [data.name]
     assert data.stat().st_mode & 0o777 == 0o700
     for path in data.iterdir():
-        assert path.name == "passgate.lock" or path.stat().st_mode & 0o777 == 0o600, path.name
+        assert path.stat().st_mode & 0o777 == 0o600, path.name
     return {path.name for path in data.iterdir()}
 
 
@@ -136,6 +139,9 @@ def test_hosts_in_a_row(tmp_path: Path, postgres: Postgres, capsys: pytest.Captu
     assert shell("migrate", DATABASE_URL=several).code == 0
     named = url.replace(f"@127.0.0.1:{postgres.port}", "@") + f"?host=127.0.0.1&port={postgres.port}"
     assert shell("doctor", DATABASE_URL=named).code == 0
+    password, name = url.partition("@")[0].rpartition(":")[2], url.rpartition("/")[2]
+    given = f"host=127.0.0.1&port={postgres.port}&user=postgres&password={password}&dbname={name}"
+    assert shell("doctor", DATABASE_URL=f"postgresql://?{given}").code == 0
     postgres.drop_database(url)
 
 
@@ -202,6 +208,69 @@ def test_a_role_without_rights(
     postgres.drop_database(url)
 
 
+@pytest.mark.pg
+def test_options_decide_which_schema_is_asked(
+    tmp_path: Path, postgres: Postgres, role: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres.create_database()
+    name = url.rpartition("/")[2]
+    own = f"postgresql://{role}:{role}@127.0.0.1:{postgres.port}/{name}?options="
+    postgres.sql(
+        f"CREATE SCHEMA ours AUTHORIZATION {role}; CREATE SCHEMA theirs; GRANT USAGE ON SCHEMA theirs TO {role}", name
+    )
+    shell = Shell(tmp_path / "data", capsys, DATABASE_URL=f"{own}-csearch_path%3Dours")
+    assert shell("migrate").code == 0
+    assert shell("doctor").code == 0
+    assert postgres.sql("SELECT count(*) FROM pg_tables WHERE schemaname IN ('public', 'theirs')", name) == "0"
+    theirs, nowhere = (
+        Shell(tmp_path / "data", capsys, DATABASE_URL=f"{own}-csearch_path%3D{schema}")
+        for schema in ("theirs", "nowhere")
+    )
+    _refused(theirs, "DATABASE_RIGHTS", "migrate")
+    _refused(nowhere, "DATABASE_RIGHTS", "migrate", "serve", "doctor", "worker")
+    for wrong in ("nonsense%3D1", "lock_timeout%3Dsoon", "timezone%3DNowhere"):
+        _refused(Shell(tmp_path / "data", capsys, DATABASE_URL=f"{own}-c{wrong}"), "DATABASE_URL", "doctor", "migrate")
+    postgres.sql(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+    _refused(shell, "DATABASE_RIGHTS", "serve", "doctor", "migrate")
+    postgres.sql(f"DROP OWNED BY {role}", name)
+    postgres.drop_database(url)
+
+
+@pytest.mark.pg
+def test_a_database_that_takes_no_writes(
+    tmp_path: Path, postgres: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a standby does not, before and after it is migrated."""
+    url = postgres.create_database()
+    name = url.rpartition("/")[2]
+    shell = Shell(tmp_path / "data", capsys, DATABASE_URL=url)
+    read_only = f"ALTER DATABASE {name} SET default_transaction_read_only ="
+    postgres.sql(f"{read_only} on")
+    _refused(shell, "DATABASE_READ_ONLY", "migrate", "doctor")
+    postgres.sql(f"{read_only} off")
+    assert shell("migrate").code == 0
+    postgres.sql(f"{read_only} on")
+    _refused(shell, "DATABASE_READ_ONLY", "migrate", "doctor", "serve", "worker")
+    postgres.drop_database(url)
+
+
+@pytest.mark.pg
+async def test_the_isolation_is_ours(postgres: Postgres) -> None:
+    """Conditional updates rely on it: with another one, two at once are a fault."""
+    url = postgres.create_database()
+    name = url.rpartition("/")[2]
+    postgres.sql(f"ALTER DATABASE {name} SET default_transaction_isolation = serializable")
+    with pooled(url) as through:
+        for one in (url, through):
+            store = Store(read_database(one), SCHEMA)
+            try:
+                async with store.write() as db:
+                    assert await db.value(text("SHOW transaction_isolation")) == "read committed"
+            finally:
+                await store.close()
+    postgres.drop_database(url)
+
+
 def _refused(shell: Shell, code: str, *commands: str) -> None:
     for command in commands:
         done = shell(command)
@@ -239,12 +308,28 @@ def _certificate(
     return made, key
 
 
+def _revocations(path: Path, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], *revoked: int) -> None:
+    now = datetime.now(UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(issuer[0].subject)
+    made = made.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=1))
+    for number in revoked:
+        one = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now).build()
+        made = made.add_revoked_certificate(one)
+    path.write_bytes(made.sign(issuer[1], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
 @pytest.mark.pg
 def test_tls(tmp_path: Path, postgres: Postgres, capsys: pytest.CaptureFixture[str]) -> None:
     """Encrypted as the URL says. The end of TLS is PgBouncer: the PostgreSQL of the tests is built without."""
     authority = _certificate(tmp_path, "authority", None)
-    for name in ("postgres", "server"):
-        _certificate(tmp_path, name, authority)
+    _, key = _certificate(tmp_path, "postgres", authority)
+    served, _ = _certificate(tmp_path, "server", authority)
+    by_password = serialization.BestAvailableEncryption("& é+".encode())
+    (tmp_path / "locked.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, by_password)
+    )
+    _revocations(tmp_path / "empty.crl", authority)
+    _revocations(tmp_path / "revoked.crl", authority, served.serial_number)
     _certificate(tmp_path, "stranger", None)
     url = postgres.create_database()
     own, other = (f"sslrootcert={tmp_path}/{name}.crt" for name in ("authority", "stranger"))
@@ -257,10 +342,22 @@ def test_tls(tmp_path: Path, postgres: Postgres, capsys: pytest.CaptureFixture[s
             assert shell("doctor", DATABASE_URL=f"{named}?sslmode={works}&{client}").code == 0, works
         for works in (f"verify-ca&{own}&{client}", f"prefer&{client}"):
             assert shell("doctor", DATABASE_URL=f"{through}?sslmode={works}").code == 0, works
-        for fails in ("disable", f"verify-ca&{other}", f"require&{other}", f"verify-full&{own}&x"):
-            place = through if fails.endswith("&x") else named  # a certificate for another name
-            done = shell("doctor", DATABASE_URL=f"{place}?sslmode={fails.removesuffix('&x')}&{client}")
-            assert (done.code, done.out.split("_")[0]) == (1, "DATABASE"), fails
+        for place, fails in (
+            (named, "disable"),
+            (named, f"verify-ca&{other}&{client}"),
+            (named, f"require&{other}&{client}"),
+            (named, "verify-full&sslrootcert=system"),
+            (named, f"verify-full&{own}&{client}&sslcrl={tmp_path}/revoked.crl"),
+            (named, f"verify-full&{own}&{client.replace('postgres.key', 'locked.key')}&sslpassword=wrong"),
+            (through, f"verify-full&{own}&{client}"),  # a certificate for another name
+            (url, "require"),  # a server that has none
+            (url, f"verify-full&{own}"),
+        ):
+            done = shell("doctor", DATABASE_URL=f"{place}?sslmode={fails}")
+            assert (done.code, done.out.split()[0]) == (1, "DATABASE_TLS"), fails
+        locked = f"{client.replace('postgres.key', 'locked.key')}&sslpassword=%26%20%C3%A9%2B"
+        for works in (f"{client}&sslcrl={tmp_path}/empty.crl", locked):
+            assert shell("doctor", DATABASE_URL=f"{named}?sslmode=verify-full&{own}&{works}").code == 0, works
         missing = shell("doctor", DATABASE_URL=f"{named}?sslmode=verify-full&sslrootcert={tmp_path}/none")
         assert missing.out.split()[0] == "DATABASE_TLS"
     postgres.drop_database(url)

@@ -150,6 +150,30 @@ AS_WE_DO = {
 }
 
 
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("sslrootcert=x", "sslrootcert"),
+        ("sslmode=prefer&sslrootcert=x", "sslrootcert"),
+        ("sslmode=allow&sslcrl=x", "sslcrl"),
+        ("sslmode=require&sslcrl=x", "sslcrl"),
+        ("sslmode=disable&sslcert=x", "sslcert"),
+        ("sslmode=disable&ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version"),
+        ("sslmode=require&sslkey=x", "sslkey"),
+        ("sslmode=require&sslkey=x&sslpassword=hunter2", "sslkey"),
+        ("sslmode=require&sslpassword=hunter2", "sslpassword"),
+        ("sslnegotiation=direct", "sslnegotiation"),
+        ("sslrootcert=system&sslmode=require", "sslrootcert"),
+        ("sslrootcert=system&sslcert=x", "sslrootcert"),
+    ],
+)
+def test_what_the_driver_would_leave_out(query: str, name: str) -> None:
+    """The driver reads no certificates without `require`, and no key without a certificate."""
+    with pytest.raises(WrongUrl, match=name) as wrong:
+        read_database(f"{BASE}?{query}")
+    assert "hunter2" not in str(wrong.value)
+
+
 @pytest.mark.parametrize("name", [*reader._ELSEWHERE, "sslmod", "zzz"])
 def test_other_names_are_refused_by_name(name: str) -> None:
     with pytest.raises(WrongUrl) as wrong:
@@ -187,6 +211,7 @@ def test_what_reaches_the_driver(query: str, expected: dict[str, Any]) -> None:
         ("-csearch_path=a,b", {"search_path": "a,b"}),
         ("-c%20search_path=a%20--lock-timeout=3s", {"search_path": "a", "lock_timeout": "3s"}),
         (r"-csearch_path=a\%20b", {"search_path": "a b"}),
+        ("-cTransaction_Timeout=9s", {"transaction_timeout": "9s"}),
         ("", {}),
     ],
 )
@@ -194,7 +219,9 @@ def test_options(options: str, expected: dict[str, str]) -> None:
     assert dict(server(f"{BASE}?options={options}").settings) == expected
 
 
-@pytest.mark.parametrize("options", ["-d", "search_path=x", "-csearch_path", "-c a=1 b"])
+@pytest.mark.parametrize(
+    "options", ["-d", "search_path=x", "-csearch_path", "-c a=1 b", *(f"-c{n}=x" for n in reader._OURS)]
+)
 def test_what_are_no_options(options: str) -> None:
     with pytest.raises(WrongUrl):
         read_database(f"{BASE}?options={options}")

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from passgate import startup
 from passgate.core.site import Site
 from passgate.errors import UnsafeSettings
 from passgate.settings import Settings, refusals, variables
 from passgate.settings.origins import origin
 from passgate.settings.values import sender_parts
+from passgate.world import World
 
 NAMES = sorted(variable for variable, _, _ in variables.names(Settings))
 PLACES = {variable: place for variable, place, _ in variables.names(Settings)}
@@ -77,9 +79,20 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(variable: str, mon
             assert value not in text.removeprefix(variable) or len(value) < 3
             refused += 1
         else:
+            assert all("PASSGATE_" in text for _, text in startup.reasons(settings, World.real()))
             assert isinstance(refusals(settings), list)
             assert settings.database is not None
     assert refused or variable in {*PATHS, *TEXTS, *LISTS}
+
+
+@pytest.mark.parametrize("variable", NAMES)
+def test_only_a_path_may_have_any_bytes(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `PASSGATE_SECRETS=$(head -c 32 /dev/urandom)` has them."""
+    monkeypatch.setenv(variable, os.fsdecode(b"ab\xff\xfe" * 10))
+    if variable in PATHS:
+        assert os.fsencode(value_of(Settings.load(), variable)) == b"ab\xff\xfe" * 10
+    else:
+        assert [(code, text.split()[0]) for code, text in reasons()] == [("SETTING_INVALID", variable)]
 
 
 @pytest.mark.parametrize("variable", PATHS)
@@ -266,6 +279,8 @@ def test_origins_of_programs_that_show_pages() -> None:
         ("PASSGATE_SECRET", "PASSGATE_SECRETS"),
         ("PASSGATE_SECRET_DIR", "PASSGATE_SECRETS_DIR"),
         ("PASSGATE_SESSION", "PASSGATE_SESSION__IDLE"),
+        ("PASSGATE_METRICS__TOKEN_FILE", "PASSGATE_SECRETS_DIR"),
+        ("PASSGATE_", ""),
         ("PASSGATE_MAIL__SENDER", ""),
         ("PASSGATE_WHATEVER_IT_IS", ""),
     ],
@@ -286,6 +301,15 @@ def test_unknown_names_are_refused_with_the_nearest(
     assert (code, "hunter2" in text) == ("SETTING_UNKNOWN", False)
     assert text.startswith(written)
     assert not right or f" {right}" in text
+
+
+@pytest.mark.parametrize("name", sorted(variables.LATER))
+def test_names_without_a_meaning_yet_are_taken_for_no_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who sets PASSGATE_REDIS_URL means the nearest name, PASSGATE_BREACH__URL."""
+    assert f"PASSGATE_{name}" not in NAMES
+    monkeypatch.setenv(f"PASSGATE_{name}", "redis://hunter2")
+    [(code, text)] = reasons()
+    assert (code, text.count("PASSGATE_"), "hunter2" in text) == ("SETTING_UNKNOWN", 1, False)
 
 
 def test_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,6 +398,32 @@ def test_an_env_file_that_cannot_be_read() -> None:
     Path(".env").unlink()
     Path(".env").mkdir()
     assert Settings.load() == Settings.development()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PASSGATE_ENVIRONMENT: production",
+        "PASSGATE_ENVIRONMENT='production",
+        'export PASSGATE_ENVIRONMENT="production',
+        "PASSGATE ENVIRONMENT PASSGATE_X",
+    ],
+)
+def test_a_line_that_is_no_variable_is_not_passed_over(line: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It could be the one that says `production`."""
+    Path(".env").write_text(f"OTHER=1\nanother program's: line\n{line}\nPASSGATE_PORT=9000\n")
+    [(code, text)] = reasons()
+    assert (code, "production" in text, " 3 " in text) == ("SETTINGS_FILE", False, True)
+    assert not caplog.records
+
+
+def test_lines_as_people_write_them() -> None:
+    """As systemd and Docker read this file: a value is what is written, up to a blank with `#` after it."""
+    values = ("s#p%40@h:25", "a$HOME${HOME}b", "${HOME}", "%41", "c:d@e")
+    for value in values:
+        for written in (value, f"'{value}'", f'"{value}"', f"{value}  # a remark"):
+            Path(".env").write_bytes(f"# first\r\n\r\nexport PASSGATE_DATA = {written}\r\nPASSGATE_PORT\r\n".encode())
+            assert Settings.load().data == Path(value)
 
 
 def test_names_that_no_setting_has_are_refused_in_programs_too() -> None:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from passgate import files
 from passgate.errors import Unavailable
 from passgate.settings import BreachSettings
 
@@ -126,7 +127,7 @@ def in_file(path: Path, wanted: bytes) -> bool:
 
 def check_file(path: Path) -> None:
     """Whether `in_file` can search it, by samples: a file of 40 GB is not read as a whole. OSError, Garbage."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         if size == 0:
             raise Garbage("it is empty")

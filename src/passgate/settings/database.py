@@ -212,13 +212,37 @@ def _rest(given: dict[str, str]) -> dict[str, Any]:
             settings.setdefault("application_name", value)
     if "application_name" in given:
         settings["application_name"] = given["application_name"]
-    if tls.get("sslrootcert") == "system" and tls.keys() - {"sslrootcert", "sslmode"}:
-        raise WrongUrl("has sslrootcert=system beside other files. Name a file of certificates instead")
-    if tls.get("sslrootcert") == "system" and tls.get("sslmode", "verify-full") != "verify-full":
-        raise WrongUrl("has sslrootcert=system, which needs sslmode=verify-full")
+    if wrong := _tls_fault(tls):
+        raise WrongUrl(wrong)
     return {**made, "settings": tuple(settings.items()), "tls": tuple(tls.items())}
 
 
+def _tls_fault(tls: dict[str, str]) -> str:
+    """What the driver would leave out, beside these others; empty if there is nothing."""
+    system = tls.get("sslrootcert") == "system"
+    mode = tls.get("sslmode", "verify-full" if system else "prefer")
+    if system and tls.keys() - {"sslrootcert", "sslmode"}:
+        return "has sslrootcert=system beside other files. Name a file of certificates instead"
+    if system and mode != "verify-full":
+        return "has sslrootcert=system, which needs sslmode=verify-full"
+    if mode == "disable" and (more := tls.keys() - {"sslmode"}):
+        return f"has {min(more)} beside sslmode=disable. Remove one of them"
+    for name in ("sslrootcert", "sslcrl"):
+        if name in tls and mode not in _ENCRYPTED:
+            return f"has {name}, for which nothing is verified. Add sslmode=verify-full"
+    if tls.get("sslnegotiation") == "direct" and mode not in _ENCRYPTED:
+        return "has sslnegotiation=direct, which needs sslmode=require, verify-ca or verify-full"
+    for name, needed in (("sslcrl", "sslrootcert"), ("sslkey", "sslcert"), ("sslpassword", "sslcert")):
+        if name in tls and needed not in tls:
+            return f"has {name}, which needs {needed} beside it"
+    return ""
+
+
+_OURS = (
+    "client_encoding",
+    *(f"{kind}transaction_{one}" for kind in ("", "default_") for one in ("isolation", "read_only", "deferrable")),
+)
+"""Settings of the server on which our statements rely."""
 _OPTION = re.compile(r"(?:-c\s*|--)([A-Za-z_][A-Za-z0-9_.-]*)=((?:\\.|[^\s\\])*)", re.ASCII)
 
 
@@ -230,7 +254,10 @@ def _options(value: str) -> dict[str, str]:
         one = _OPTION.match(text, place)
         if one is None or (one.end() < len(text) and not text[one.end()].isspace()):
             raise WrongUrl("has options that aren't of the form -c name=value")
-        found[one[1].replace("-", "_")] = re.sub(r"\\(.)", r"\1", one[2])
+        name = one[1].replace("-", "_").lower()
+        if name in _OURS:
+            raise WrongUrl(f"has {name} in its options, which Passgate sets itself. Remove it")
+        found[name] = re.sub(r"\\(.)", r"\1", one[2])
         place = one.end() + len(text[one.end() :]) - len(text[one.end() :].lstrip())
     return found
 
@@ -258,6 +285,7 @@ def _number(value: str) -> str:
 _KEEPALIVE = _never("Set the TCP keep-alive of this machine (net.ipv4.tcp_keepalive_…), and remove it")
 _OAUTH = _never("Use a password or a client certificate")
 _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_ENCRYPTED = _MODES[3:]
 _VERSIONS = _only("TLSv1.2", "TLSv1.3", instead="Use TLSv1.2 or TLSv1.3")
 _FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _PUBLIC = ("sslmode", "channel_binding", "gssencmode", "target_session_attrs", "load_balance_hosts", "client_encoding")

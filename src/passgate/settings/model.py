@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from passgate import files
 from passgate.errors import UnsafeSettings
 from passgate.mail_oauth import MailOAuthSettings
 from passgate.settings import variables
@@ -305,10 +306,12 @@ class Settings(_Part):
         return found.path
 
     def root_secrets(self) -> tuple[str, ...]:
-        """From SECRETS or SECRETS_FILE; empty if the key file is used."""
+        """From SECRETS or SECRETS_FILE; empty if the key file is used. OSError and ValueError for a file that can't be
+        read."""
         if self.secrets or self.secrets_file is None:
             return self.secrets
-        return tuple(line.strip() for line in self.secrets_file.read_text("utf-8-sig").splitlines() if line.strip())
+        found = files.read_text(self.secrets_file, limit=variables.LARGEST)
+        return tuple(line.strip() for line in found.splitlines() if line.strip())
 
 
 _SECRET = ("secrets", "pepper", "token", "client_secret", "refresh_token")

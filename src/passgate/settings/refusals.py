@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from passgate import mail_oauth
+from passgate import files, mail_oauth
 from passgate.settings.model import Settings
 from passgate.settings.origins import can_have_passkeys, is_localhost, is_loopback, unix_path
 from passgate.settings.values import UNIX
@@ -145,8 +145,8 @@ def _secret_refusals(settings: Settings) -> list[tuple[str, str]]:
     found = []
     try:
         roots = settings.root_secrets()
-    except (OSError, UnicodeDecodeError):
-        return [("SECRETS_MISSING", "PASSGATE_SECRETS_FILE can't be read.")]
+    except (OSError, ValueError) as fault:
+        return [("SECRETS_MISSING", f"PASSGATE_SECRETS_FILE can't be read: {files.why(fault)}.")]
     # Others may read it: containers mount secrets with mode 444, and nobody else is in there.
     if not settings.secrets and settings.secrets_file and settings.secrets_file.stat().st_mode & 0o002:
         found.append(

@@ -11,16 +11,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from passgate import files
+
 PREFIX = "PASSGATE_"
 SECRETS_DIR = "PASSGATE_SECRETS_DIR"
 _DOT_ENV = Path(".env")
-_LARGEST = 64 * 1024
-"""Bytes of a file with one value."""
+LARGEST = 1024 * 1024
+"""Bytes of a file with values."""
 
 Reasons = list[tuple[str, str]]
 
@@ -64,14 +67,25 @@ def read(model: type[BaseModel]) -> Found:
                 continue
             if _is_service_link(variable, value, is_known=variable in known):
                 found.ignored.append(variable)
-            elif variable in known:
+            elif variable in known and (known[variable][1] or _is_text(value)):
                 given.setdefault(variable, value)
+            elif variable in known:
+                found.reasons.append(("SETTING_INVALID", f"{variable} isn't UTF-8. Write random bytes as hex digits."))
             else:
-                found.reasons.append(("SETTING_UNKNOWN", _unknown(variable, where, known)))
+                found.reasons.append(("SETTING_UNKNOWN", _unknown(variable, where, [*known, SECRETS_DIR])))
     for variable, value in given.items():
         place, is_path = known[variable]
         _put(found.values, place, value if is_path else value.strip())
     return found
+
+
+def _is_text(value: str) -> bool:
+    """Not so for bytes of the environment that aren't UTF-8, which only a path may have."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _put(values: dict[str, Any], place: tuple[str, ...], value: str) -> None:
@@ -102,39 +116,44 @@ def _dot_env(found: Found) -> Mapping[str, str | None]:
     try:
         if not os.path.lexists(_DOT_ENV) or _DOT_ENV.is_dir():  # a folder of this name is often a virtual environment
             return {}
-        from dotenv import dotenv_values  # noqa: PLC0415  few have such a file
-
-        with _DOT_ENV.open(encoding="utf-8-sig") as stream:
-            return dotenv_values(stream=stream)
+        text = files.read_text(_DOT_ENV, limit=LARGEST)
     except (OSError, ValueError) as fault:
-        found.reasons.append(("SETTINGS_FILE", f"The file .env in this folder can't be read ({_kind(fault)})."))
+        found.reasons.append(("SETTINGS_FILE", f"The file .env in this folder can't be read: {files.why(fault)}."))
         return {}
+    from dotenv.parser import parse_stream  # noqa: PLC0415  few have such a file
+
+    values: dict[str, str | None] = {}
+    for line in parse_stream(StringIO(text)):
+        # `${…}` stays as it is: systemd and Docker, which read the same file, don't fill it in either.
+        if line.key is not None:
+            values[line.key] = line.value
+        elif line.error and PREFIX in line.original.string.upper():
+            wrong = f"Line {line.original.line} of the file .env in this folder isn't of the form NAME=value."
+            found.reasons.append(("SETTINGS_FILE", wrong))
+    return values
 
 
 def _folder(folder: str, known: Mapping[str, Any], found: Found) -> Mapping[str, str | None]:
     """One file per setting, named like its variable; other files are somebody else's."""
     if not folder:
         return {}
-    values: dict[str, str | None] = {}
     try:
-        for path in sorted(Path(folder).iterdir()):
-            if path.name.upper().startswith(PREFIX) and not path.is_dir():
-                values[path.name] = _content(path) if path.name.upper() in known else "?"
+        paths = sorted(Path(folder).iterdir())
     except (OSError, ValueError) as fault:
-        found.reasons.append(("SETTINGS_FILE", f"{SECRETS_DIR} or a file in it can't be read ({_kind(fault)})."))
+        found.reasons.append(("SETTINGS_FILE", f"The folder of {SECRETS_DIR} can't be read: {files.why(fault)}."))
+        return {}
+    values: dict[str, str | None] = {}
+    for path in paths:
+        if not path.name.upper().startswith(PREFIX):
+            continue
+        try:
+            if not path.is_dir():
+                is_known = path.name.upper() in known
+                values[path.name] = files.read_text(path, limit=LARGEST).strip() if is_known else "?"
+        except (OSError, ValueError) as fault:
+            text = f"{ascii(path.name)[1:-1]} in {SECRETS_DIR} can't be read: {files.why(fault)}."
+            found.reasons.append(("SETTINGS_FILE", text))
     return values
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError("too large")
-    return content.decode("utf-8-sig").strip()
-
-
-def _kind(fault: Exception) -> str:
-    return getattr(fault, "strerror", None) or ("not UTF-8" if isinstance(fault, UnicodeDecodeError) else "too large")
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -152,11 +171,22 @@ def _is_service_link(variable: str, value: str, *, is_known: bool) -> bool:
     return not is_known and _LINK.fullmatch(variable) is not None
 
 
-def _unknown(variable: str, where: str, known: Mapping[str, Any]) -> str:
+def _unknown(variable: str, where: str, known: list[str]) -> str:
     name = variable if re.fullmatch(r"\w{1,80}", variable, re.ASCII) else f"{PREFIX}…"
     group = [name for name in known if name.startswith(f"{variable}__")]
     if group:
         return f"{name}{where} is a group of settings. Set {group[0]} and others of it one by one."
-    near = get_close_matches(variable, [*known, SECRETS_DIR], 1, 0.7)
-    advice = f"Did you mean {near[0]}?" if near else "docs/reference/settings.md lists all names."
+    if variable.removeprefix(PREFIX) in LATER:
+        return f"{name}{where} is no setting of this version, which has nothing to set there. Remove it."
+    if (whole := variable.removesuffix("_FILE")) in known:
+        return f"{name}{where} is no setting. Put a file called {whole} into a folder that {SECRETS_DIR} names."
+    near = get_close_matches(variable.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1, 0.65)
+    advice = f"Did you mean {PREFIX}{near[0]}?" if near else "docs/reference/settings.md lists all names."
     return f"{name}{where} is no setting. {advice}"
+
+
+LATER = frozenset(
+    {"REDIS_URL", "BROKER_URL", "JOBS", "DISCOVERY", "HASH__BINDING", "HOSTS__PARENT"}
+    | {"CHECKPOINT__TO", "CHECKPOINT__EVERY", "AUDIT__KEEP"}
+)
+"""Names that have a meaning and no code yet, so none of ours is meant."""

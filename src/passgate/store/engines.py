@@ -298,13 +298,13 @@ class Postgres:
 
         arguments = self._pooler.server.arguments(reading=not self._writes)
         limits = _LIMITS | dict(self._pooler.server.settings)
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"isolation_level": "READ COMMITTED"}  # whatever the server's default is
         if self._is_pooled:
             arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
             arguments |= {"prepared_statement_name_func": str, "server_settings": {}}
         else:
             limits |= {} if self._writes else {"default_transaction_read_only": "on"}
-            more = {} if self._writes else {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+            more = more if self._writes else {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
             arguments |= {"server_settings": limits}
         engine = create_async_engine(
             "postgresql+asyncpg://",

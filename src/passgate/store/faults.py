@@ -28,9 +28,23 @@ _SQLITE = {
 _SQLITE[sqlite3.SQLITE_LOCKED] = _SQLITE[sqlite3.SQLITE_BUSY]
 for _code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH):
     _SQLITE[_code] = _SQLITE[sqlite3.SQLITE_PERM]
+READ_ONLY = (
+    "DATABASE_READ_ONLY",
+    "The database takes no writes. Name the primary in PASSGATE_DATABASE_URL, or all hosts with "
+    "target_session_attrs=read-write.",
+)
+_OPTIONS = ("DATABASE_URL", "The server refuses a setting that options in PASSGATE_DATABASE_URL gives it.")
 _SERVER = {
-    "28": ("DATABASE_REFUSED", "The database server refuses user or password. Check PASSGATE_DATABASE_URL."),
+    "28": (
+        "DATABASE_REFUSED",
+        "The database server refuses user, password, or a connection without TLS. Check PASSGATE_DATABASE_URL.",
+    ),
+    "25006": READ_ONLY,
+    "42501": ("DATABASE_RIGHTS", "The role in PASSGATE_DATABASE_URL may not use this database. Grant it CONNECT."),
     "3D": ("DATABASE_MISSING", "The server has no such database. Create it, or check PASSGATE_DATABASE_URL."),
+    "42704": _OPTIONS,
+    "22023": _OPTIONS,
+    "55P02": _OPTIONS,
     "53100": ("DISK_FULL", "The disk of the database server is full. Make room there."),
     "55P03": ("DATABASE_LOCKED", "Another program has locked the database for ten seconds. End it."),
 }
@@ -52,7 +66,10 @@ def reason(fault: BaseException) -> tuple[str, str]:
         if known := _SERVER.get(state) or _SERVER.get(state[:2]):
             return known
         # asyncpg has no type of its own for a server that does not want TLS.
-        if isinstance(cause, ssl.SSLError) or (isinstance(cause, ConnectionError) and "SSL" in str(cause)):
+        # PgBouncer says that it wants some as a violation of the protocol.
+        if isinstance(cause, ssl.SSLError) or (
+            (isinstance(cause, ConnectionError) or state == "08P01") and "SSL" in str(cause)
+        ):
             return _TLS
     kind = type(causes[-1]).__name__
     return "DATABASE_DOWN", f"The database doesn't respond ({kind}). Check PASSGATE_DATABASE_URL."

@@ -11,12 +11,14 @@ from typing import Any
 
 from passgate.errors import Unavailable
 from passgate.settings.database import PostgresServer, SqliteFile
+from passgate.store.faults import READ_ONLY
 from passgate.store.pooler import plain_connection
 from passgate.store.unit import Store
 
 _PLACE = """
 SELECT current_setting('server_encoding') AS encoding, current_schema() AS schema, current_user AS role,
-       has_schema_privilege(current_schema(), 'CREATE') AS may_create, pg_backend_pid() AS process
+       has_schema_privilege(current_schema(), 'CREATE') AS may_create, pg_backend_pid() AS process,
+       current_setting('transaction_read_only') AS read_only
 """
 _TABLES = """
 SELECT c.relname AS name, pg_has_role(c.relowner, 'USAGE') AS is_ours,
@@ -63,13 +65,17 @@ def _file_reasons(server: PostgresServer) -> Iterator[tuple[str, str]]:
 
 
 async def _asked(connection: Any, server: PostgresServer, names: list[str], migrating: bool) -> list[tuple[str, str]]:
-    async with connection.transaction(readonly=True):
+    async with connection.transaction():
+        for setting in server.settings:  # they decide which schema is ours, and who we are there
+            await connection.execute("SELECT set_config($1, $2, true)", *setting)
         place = await connection.fetchrow(_PLACE)
         tables = await connection.fetch(_TABLES, names)
     found = []
     if place["encoding"] != "UTF8":
         text = f"The database has the encoding {place['encoding']}, so names could not be stored. Create it anew, with "
         found.append(("DATABASE_ENCODING", f"{text}ENCODING 'UTF8' TEMPLATE template0."))
+    if place["read_only"] == "on":
+        found.append(READ_ONLY)
     if server.target != "any" and place["process"] != connection.get_server_pid():
         text = "Behind a pooler, target_session_attrs finds out nothing. Remove it from PASSGATE_DATABASE_URL."
         found.append(("DATABASE_POOLING", text))

@@ -6,8 +6,6 @@ Not here: what a schema means, which is `schema` and `tables`.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from passgate import files
 from passgate.errors import Conflict, UnsafeSettings
 from passgate.store.schema import Schema
 from passgate.store.unit import Store
@@ -53,8 +52,7 @@ _AHEAD = (
 async def upgrade(store: Store, *, lock: Path) -> bool:
     """True if an upgrade ran. Processes that start concurrently take turns by locking the file `lock`. Raises Conflict
     if something of a host's own is in the way, and UnsafeSettings if the schema is newer than this program."""
-    with lock.open("a") as lock_file:
-        await asyncio.to_thread(fcntl.flock, lock_file, fcntl.LOCK_EX)
+    async with files.locked(lock):
         reasons = await schema_reasons(store)
         if not reasons:
             return False
