@@ -174,7 +174,7 @@ print("analysed", "dependant" in vars(route))
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="the first version of pydantic's models is not for them")
-def test_what_the_routes_import_is_imported_beside_requests() -> None:
+def test_what_the_routes_import_is_imported_in_a_thread() -> None:
     """In a thread: in the event loop every request would wait for it."""
     done = subprocess.run([sys.executable, "-c", WARMED], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["jinja2 False", "pydantic.v1 False", "analysed True"]

@@ -166,11 +166,11 @@ async def test_known_people_do_not_wait_for_new_passwords(
         turns.append(queue)
 
     async def run(self: Hasher, queue: Queue, work: Callable[..., object], *given: object) -> object:
-        def held(*more: object) -> object:
+        def slowly(*more: object) -> object:
             is_over.wait(0.2)
             return work(*more)
 
-        return await real(self, queue, held if queue is Queue.SIGN_UPS else work, *given)
+        return await real(self, queue, slowly if queue is Queue.SIGN_UPS else work, *given)
 
     def waiting() -> int:
         return asked.count(Queue.SIGN_UPS) - turns.count(Queue.SIGN_UPS)
