@@ -99,7 +99,7 @@ clean: ## Remove the environments and caches, never .passgate/
 	@rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 
 # pip is used once, to fetch a hashed uv; from there on uv installs exactly what is locked and removes the rest.
-# Byte-code is compiled here and not at the first start, which would take three times as long, and every start would
+# Byte-code is compiled here and not at the first start, which would take more than twice as long, and every start would
 # where nothing may be written (PYTHONDONTWRITEBYTECODE, a read-only file system).
 $(READY): $(LOCKED) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -78,6 +78,8 @@ def _command(*argv: str) -> None:
 def _cost(*argv: str) -> tuple[float, float]:
     """Seconds from start to end, and of CPU."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, *argv], check=True, capture_output=True, env=os.environ)
+    done = subprocess.run([sys.executable, *argv], check=False, capture_output=True, text=True, env=os.environ)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(argv)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -127,8 +127,8 @@ class Passgate:
         """What all requests pass through, and the twins too."""
         table = Table(self.api.routes)
         if self._factors is not FACTORS:
-            for _ in table.analyse():
-                pass  # a factor of the host's own that cannot be served fails at the start
+            for route in table.routes:
+                route.analyse()  # a factor of the host's own that cannot be served fails at the start
         strict = strict_layers(self.api, self.services, table, HOT)
         return Inside(self.services, strict, table, operations(self.api.routes), lambda: self._is_running)
 

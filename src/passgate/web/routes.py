@@ -7,8 +7,9 @@ Not here: the routes themselves, and reading a body (`edge`).
 from __future__ import annotations
 
 import re
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,8 @@ from starlette.routing import BaseRoute, compile_path, get_name
 
 from passgate.web import guards
 from passgate.wire.body import DECODED
+
+_analysing = threading.RLock()
 
 
 class Face(StrEnum):
@@ -43,7 +46,7 @@ class Declared(APIRoute, ABC):
 
     The framework analyses an endpoint when its route is first used, and not when it is declared: to analyse all of them
     would take a third of the start. A route that it cannot analyse, or that has not exactly one guard, answers nothing:
-    whatever uses it raises (`Table.analyse`)."""
+    whatever uses it raises."""
 
     queries: ClassVar[frozenset[str] | None] = None
     is_shared: ClassVar[bool] = False
@@ -59,16 +62,19 @@ class Declared(APIRoute, ABC):
     if not TYPE_CHECKING:  # a type checker would take it for a class that has every attribute
 
         def __getattr__(self, name: str) -> Any:
-            """What only the analysis knows is not there before it."""
-            declared = self.__dict__.pop("_declared", None)
-            if declared is None:
-                raise AttributeError(name)
-            try:
-                super().__init__(self.path, self.endpoint, **declared)
-            except BaseException:
-                self._declared = declared  # whoever asks next is refused as well
-                raise
-            return getattr(self, name)
+            """What only the analysis knows is not there before it, and comes all at once or not at all. Whoever asks
+            after a fault is refused as well, and two threads may use a route: each Passgate of a process has it."""
+            with _analysing:
+                if "_declared" in vars(self):
+                    analysed = object.__new__(type(self))
+                    APIRoute.__init__(analysed, self.path, self.endpoint, **self._declared)
+                    vars(self).update(vars(analysed))
+                    del self._declared
+            return object.__getattribute__(self, name)
+
+    def analyse(self) -> None:
+        """Now, instead of at its first use. Raises what is wrong with it."""
+        self.app  # noqa: B018
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The last step of the analysis."""
@@ -177,6 +183,7 @@ class Table:
         self._patterns: dict[re.Pattern[str], dict[str, Declared]] = {}
         self._neighbours: dict[str, list[Declared]] = {}
         self._paths: dict[object, str] = {}
+        self.routes: list[Declared] = []
         for route in routes:
             if not isinstance(route, Declared):
                 raise TypeError(f"a route has to declare its face and its body: {route}")
@@ -185,13 +192,7 @@ class Table:
             methods.update(dict.fromkeys(route.methods or (), route))
             self._neighbours.setdefault(_first(route.path), []).append(route)
             self._paths[route.endpoint] = route.path
-
-    def analyse(self) -> Iterator[None]:
-        """Analyses one route at each step. Raises what is wrong with it."""
-        for neighbours in self._neighbours.values():
-            for route in neighbours:
-                route.app  # noqa: B018
-                yield
+            self.routes.append(route)
 
     def at(self, path: str) -> Methods:
         """The routes of a path, by method; empty for an unknown path."""
