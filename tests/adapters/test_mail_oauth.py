@@ -162,6 +162,14 @@ async def test_whoever_gives_up_waiting_takes_nobody_along(tls: ssl.SSLContext, 
     assert (value in provider.valid, is_new) == (True, True)
 
 
+async def test_the_provider_leaves_nothing_behind(tls: ssl.SSLContext, clock: Clock) -> None:
+    """A connection that the end of one test cuts would be an error in the next."""
+    before = asyncio.all_tasks()
+    async with provided(Provider(), tls) as provider:
+        await mailer(provider, clock)._bearer.token.get()  # type: ignore[union-attr]
+    assert asyncio.all_tasks() <= before
+
+
 @pytest.mark.parametrize(
     ("life", "seconds"), [(60, 54), ("3599", 3299), (None, 270), (10**9, 86100), (1.5, 1), (3600.0, 3300)]
 )
