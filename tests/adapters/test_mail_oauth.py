@@ -257,7 +257,13 @@ def test_an_error_that_is_none(sent: str) -> None:
         ((200, {"access_token": TOKEN + "\r\nRSET", "token_type": "bearer"}), "not_a_token", True),
         ((200, {"access_token": TOKEN + "\x01", "token_type": "bearer"}), "not_a_token", True),
         ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": 0}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": 0.5}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": -1}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": "soon"}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": float("inf")}), "not_a_token", True),
         ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": True}), "not_a_token", True),
+        ((200, {"access_token": TOKEN + "ü", "token_type": "bearer"}), "not_a_token", True),
+        ((200, b"<html>" + TOKEN.encode()), "not_a_token", True),
         ((200, {"token_type": "bearer"}), "not_a_token", True),
         ((500, b""), "http_500", False),
         ((503, {"error": "invalid_client"}), "http_503", False),
@@ -293,6 +299,19 @@ async def test_a_token_endpoint_that_does_not_answer(
         monkeypatch.setattr(mail_token, "_DEADLINE", 0.5)
         assert await failed(mailer(provider, clock)) == ("token", "timeout", False)
     assert provider.attempts == []
+
+
+async def test_one_mail_alone_waits_for_an_endpoint_that_is_slow(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint rests from the end of a request on, however long that took, so the others of a batch fail at once.
+    """
+    monkeypatch.setattr(mail_token, "_DEADLINE", 1.2)
+    async with provided(Provider(pause=5), tls) as provider:
+        token = MailToken(MailOAuthSettings.model_validate(provider.settings()["oauth"]), World.real())
+        ends = await asyncio.gather(*(token.get() for _ in range(4)), return_exceptions=True)
+        assert [getattr(end, "why", "") for end in ends] == ["timeout"] * 4
+        assert len(provider.asked) == 1
 
 
 @pytest.mark.parametrize("answer", [(503, b""), (401, {"error": "invalid_client"})])

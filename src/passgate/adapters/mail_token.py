@@ -104,15 +104,15 @@ class MailToken:
         return self._token
 
     async def _fetch(self) -> _Token:
-        now = self._world.now()
-        if self._failure is not None and now < self._failure[0]:
+        if self._failure is not None and self._world.now() < self._failure[0]:
             raise _failed(self._failure[1].why, needs_operator=self._failure[1].needs_operator)
         try:
             status, body = await self._post()
             token = self._parsed(status, body)
         except MailFailed as failure:
             pause = _PAUSE_REFUSED if failure.needs_operator else _PAUSE
-            self._failure = (now + pause * SECOND, failure)
+            # From now on, and not from the request: its deadline is longer than the pause.
+            self._failure = (self._world.now() + pause * SECOND, failure)
             raise
         self._failure = None
         return token
@@ -208,7 +208,7 @@ def _life(value: Any) -> int | None:
         return _UNSTATED_LIFE
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < 1e12
     return min(int(value), _LONGEST_LIFE) if is_number else None
 
 
