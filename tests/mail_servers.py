@@ -89,6 +89,8 @@ class Provider:
     mechanisms: tuple[str, ...] = ("OAUTHBEARER", "XOAUTH2")
     login: list[str] = field(default_factory=list)
     """Answers of the mail server to the next logins, whatever the token."""
+    after_data: list[str] = field(default_factory=list)
+    """Its answers to the next messages, which it refuses."""
 
     asked: list[dict[str, str]] = field(default_factory=list)
     at_once: int = 0
@@ -199,6 +201,8 @@ class Provider:
         return AuthResult(success=False, handled=True)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
+        if self.after_data:
+            return self.after_data.pop(0)
         self.got.append(envelope)
         return "250 ok"
 

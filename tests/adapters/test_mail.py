@@ -236,6 +236,14 @@ async def test_what_the_server_refuses(sink: Sink, permanent: bool) -> None:
         assert await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER)) is permanent
 
 
+async def test_a_refused_sender_needs_the_operator() -> None:
+    async with answering(b"220 hi\r\n", b"250 ok\r\n", b"550 5.7.1 not yours\r\n") as port:
+        with pytest.raises(MailFailed) as caught:
+            await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    found = caught.value
+    assert (found.step, found.why, found.permanent, found.needs_operator) == ("mail", "550 5.7.1", False, True)
+
+
 @pytest.mark.parametrize(
     "answers",
     [
