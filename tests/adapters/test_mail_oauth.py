@@ -321,8 +321,7 @@ async def test_a_token_endpoint_that_does_not_answer(
 async def test_one_mail_alone_waits_for_an_endpoint_that_is_slow(
     tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The endpoint rests from the end of a request on, however long that took, so the others of a batch fail at once.
-    """
+    """The endpoint rests from the end of a request on, however long that took: others of a batch fail at once."""
     monkeypatch.setattr(mail_token, "_DEADLINE", 1.2)
     async with provided(Provider(pause=5), tls) as provider:
         token = MailToken(MailOAuthSettings.model_validate(provider.settings()["oauth"]), World.real())

@@ -199,7 +199,7 @@ def answer_refusals(app: FastAPI) -> None:
 
 
 async def _refused(request: Request | WebSocket, error: Exception) -> Response | None:
-    """On a WebSocket, open or not, the answer is its end: an operation that was called for it (`gate.at`) has raised."""
+    """On a WebSocket, open or not, the answer is its end: an operation that was called for it (`gate.at`) raised."""
     if not isinstance(error, PassgateError):
         raise error
     if isinstance(request, WebSocket):
