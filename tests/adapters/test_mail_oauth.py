@@ -216,18 +216,18 @@ async def test_a_mail_server_that_is_busy_keeps_the_token(tls: ssl.SSLContext, c
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "554 5.2.252 SendAsDenied; a not allowed to send as b",
         "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException",
         "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
     ],
 )
-async def test_a_sender_that_the_mailbox_may_not_use(said: str, tls: ssl.SSLContext, clock: Clock) -> None:
+async def test_a_sender_that_the_mailbox_may_not_use(reply: str, tls: ssl.SSLContext, clock: Clock) -> None:
     """Microsoft says so at the end of the message. The mail waits for the operator, as with any refused sender."""
-    async with provided(Provider(after_data=[said]), tls) as provider:
+    async with provided(Provider(after_data=[reply]), tls) as provider:
         made = mailer(provider, clock)
-        assert await failed(made) == ("data", " ".join(said.split()[:2]), True)
+        assert await failed(made) == ("data", " ".join(reply.split()[:2]), True)
         await made.send(MESSAGE)
         assert len(provider.got) == 1
 
