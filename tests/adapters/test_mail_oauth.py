@@ -339,8 +339,10 @@ async def test_a_token_is_used_to_its_end_while_no_other_is_to_be_had(
         await made.send(MESSAGE)
         clock.forward(3400)
         provider.answers = [answer] * 2
-        await made.send(MESSAGE)
-        assert len(provider.got) == 2
+        for seconds in (0, 29):  # asked once, so that few mails wait for an endpoint that hangs
+            clock.forward(seconds)
+            await made.send(MESSAGE)
+        assert (len(provider.asked), len(provider.got)) == (2, 3)
         clock.forward(201)
         assert (await failed(made))[0] == "token"
         assert len(provider.asked) == 3
