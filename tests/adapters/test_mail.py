@@ -280,6 +280,14 @@ async def test_a_slow_farewell_after_an_accepted_mail_is_no_failure(monkeypatch:
     assert len(sink.got) == 1
 
 
+async def test_nothing_waits_for_a_farewell_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_FAREWELL", 0.05)
+    sink = Sink(farewell=30)
+    async with serving(sink) as port, asyncio.timeout(5):
+        await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    assert len(sink.got) == 1
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -36,6 +36,10 @@ _STEP = 10.0
 _TOTAL = 45.0
 """Seconds for the whole delivery: a server that sends one byte at a time cannot block the outbox."""
 
+_FAREWELL = 1.0
+"""Seconds for QUIT. The next mail waits for it, and a process that ended meanwhile would leave this one to be sent
+again."""
+
 _ATOMS = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _OF_MESSAGE = ("mail", "rcpt", "data")
@@ -85,7 +89,7 @@ class Smtp:
         # delivery.
         try:
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit()
+                await client.quit(timeout=_FAREWELL)
         finally:
             client.close()
 
