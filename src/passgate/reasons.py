@@ -78,7 +78,8 @@ _MACHINE = {
     "DATA_REFUSED": "The data folder, or a file in it, can't be written. It belongs to another user, often root after "
     "`sudo passgate …`: `chown -R` it to the user that runs Passgate. Or the file system is read-only: mount a volume "
     "there.",
-    "DISK_FULL": "The disk of the data folder, or of the database server, is full, or a quota is used up.",
+    "DISK_FULL": "The disk of the data folder, or of the database server, is full, or a quota is used up. A start "
+    "needs 1 MB.",
     "FILE_REFUSED": "Another file or folder, which is printed, can't be used.",
     "CLOCK_WRONG": "The clock of the machine is years off, so codes and sessions would end at once or never. Set it, "
     "and have it kept (systemd-timesyncd, chrony).",
@@ -89,7 +90,7 @@ _DATABASE = {
     "DATABASE_DRIVER": "The driver is missing: `pip install 'passgate[postgres]'`.",
     "DATABASE_DOWN": "The database doesn't answer. Check host, port and firewall, and that it runs.",
     "DATABASE_REFUSED": "The database server refuses the user or the password in `PASSGATE_DATABASE_URL`; or the file "
-    "of SQLite can't be opened for writing.",
+    "of SQLite can't be opened for writing, or its disk fails.",
     "DATABASE_MISSING": "The server has no database of that name. Create it: [PostgreSQL](../guide/postgresql.md).",
     "DATABASE_TLS": "The connection to the database can't be encrypted as the URL demands: the server has no TLS, or "
     "its certificate isn't valid for this name.",

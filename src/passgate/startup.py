@@ -22,6 +22,8 @@ from passgate.world import SECOND, World
 LOCK_FILE = "passgate.lock"
 """In the data folder: processes that start at once take turns by it."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ROOM = 1 << 20
+"""Bytes that must be free: a new database and its log take three quarters of it."""
 _OLDEST, _LATEST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2125, 1, 1, tzinfo=UTC)
 
 
@@ -43,18 +45,21 @@ def clock_reasons(world: World) -> Iterator[Reason]:
 def data_reasons(settings: Settings) -> Iterator[Reason]:
     """A folder that is not there yet is made at the start, below one in which we may."""
     folder = settings.data.absolute()
-    existing = next((one for one in (folder, *folder.parents) if _is_there(one)), Path("/"))
-    if not existing.is_dir():
-        yield "DATA_NO_FOLDER", f"{existing} is not a folder. Set PASSGATE_DATA to a folder."
-    elif existing != folder:
-        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
-            yield "DATA_REFUSED", f"{folder} can't be made in {existing}. {_owner(existing)}"
-    elif fault := _cannot_write(folder):
+    existing = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), Path("/"))
+    if fault := _cannot_find(folder):
         yield of_data(fault, folder)
-    else:
+    elif not existing.is_dir():
+        yield "DATA_NO_FOLDER", f"{existing} is not a folder. Set PASSGATE_DATA to a folder."
+    elif fault := _cannot_write(existing):
+        code, text = of_data(fault, folder)
+        if existing != folder and fault.errno not in FULL | {errno.EROFS}:
+            made = f"install -d -m 700 -o {os.geteuid()} {folder}"
+            text = f"{folder} can't be made in {existing}. Run as root: {made}, or set PASSGATE_DATA."
+        yield code, text
+    elif existing == folder:
         for path in (folder / LOCK_FILE, folder / KEY_FILE):
             if path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-                yield "DATA_REFUSED", f"{path} can't be opened. {_owner(path)}"
+                yield "DATA_REFUSED", f"PASSGATE_DATA: {path} can't be opened. {_owner(path)}"
 
 
 def of_data(fault: OSError, path: Path) -> Reason:
@@ -63,7 +68,7 @@ def of_data(fault: OSError, path: Path) -> Reason:
         return "DISK_FULL", f"The disk of {path} is full. Make room there, or set PASSGATE_DATA to another disk."
     if fault.errno == errno.EROFS:
         return "DATA_REFUSED", f"{path} is on a read-only file system. Set PASSGATE_DATA to a volume that is not."
-    return "DATA_REFUSED", f"{path} can't be written ({_word(fault)}). {_owner(path)}"
+    return "DATA_REFUSED", f"PASSGATE_DATA: {path} can't be written ({_word(fault)}). {_owner(path)}"
 
 
 def of_file(fault: OSError) -> Reason:
@@ -74,32 +79,37 @@ def of_file(fault: OSError) -> Reason:
     return "FILE_REFUSED", f"{where} can't be used ({_word(fault)})."
 
 
-def _is_there(path: Path) -> bool:
+def _cannot_find(folder: Path) -> OSError | None:
+    """Why nobody can say whether it is there."""
     try:
-        path.stat()
+        folder.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:  # it is there, and not for us
-        return True
-    return True
+        return None
+    except OSError as fault:
+        return fault
+    return None
 
 
 def _cannot_write(folder: Path) -> OSError | None:
     try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as trial:
-            trial.write(bytes(4096))
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(bytes(_ROOM))
     except OSError as fault:
         return fault
     return None
 
 
 def _owner(path: Path) -> str:
+    """The remedy. Only the operator knows whether a folder is for Passgate alone."""
     try:
         owner = path.stat().st_uid
+        folder = path if path.is_dir() else path.parent
     except OSError:
-        return "Give it to the user that runs Passgate."
+        return "Set it to a folder that the user who runs Passgate can reach."
     me = os.geteuid()
-    return f"It belongs to user {owner}, and this is user {me}. Run: chown -R {me} {path}" if owner != me else ""
+    if owner == me:
+        return f"Run: chmod -R u+rwX {folder}"
+    return f"It belongs to user {owner}, and this is user {me}. If it is for Passgate alone: chown -R {me} {folder}"
 
 
 def _word(fault: OSError) -> str:

@@ -65,6 +65,12 @@ def test_every_reason_is_listed_and_none_is_left_over() -> None:
     assert sum(map(len, GROUPS.values())) == len(REASONS)
 
 
+def test_every_reason_is_reached_by_a_test() -> None:
+    """Of the other folders: here they are only listed."""
+    texts = [path.read_text() for path in Path("tests").rglob("*.py") if path.parent.name != "architecture"]
+    assert REASONS.keys() - set(re.findall(r'"([A-Z][A-Z_]+)"', "\n".join(texts))) == set()
+
+
 def _is_code(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Z]{3,}(_[A-Z]+)+", value) is not None and value not in _OTHERS
 

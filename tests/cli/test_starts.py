@@ -1,14 +1,14 @@
 """What keeps Passgate from starting: `doctor` names it, `serve` refuses with the same code, and neither prints a stack
 trace. Each case is a real one: a file, a folder, a disk, a socket, a database as they are found.
 
-Not here: values of settings (tests/ground), and the codes' page (tests/architecture).
+Not here: folders, disks and sockets (test_machine), values of settings (tests/ground), and the codes' page
+(tests/architecture).
 """
 
 from __future__ import annotations
 
-import json
 import os
-import socket
+import re
 import sqlite3
 import subprocess
 import sys
@@ -20,14 +20,15 @@ import pytest
 
 from passgate import startup
 from passgate.app import Passgate
-from passgate.cli import examine, server, sockets
+from passgate.cli import desk, examine, server
+from passgate.cli.desk import Given
 from passgate.errors import Unavailable, UnsafeSettings
 from passgate.settings import Settings
 from passgate.settings.database import SqliteFile
 from passgate.store import SCHEMA, Store
 from passgate.store.faults import reason
 from passgate.world import World
-from tests.cli.shell import Running, Shell
+from tests.cli.shell import Shell
 from tests.servers import Postgres, free_port
 
 SECRET = "Qm7r9XcV2bN4tZ8kL1pW6yH3sD5fG0jA"
@@ -63,6 +64,25 @@ def _database(content: bytes) -> Fault:
     return broken
 
 
+def _damaged_later(shell: Shell, _folder: Path) -> dict[str, str]:
+    """In pages that hold rows of the start."""
+    assert shell("user", "add", "anna@example.com").code == 0
+    file = shell.data / "passgate.db"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: 3 * 4096] + b"x" * (len(whole) - 3 * 4096))
+    return {}
+
+
+def _a_folder_as_file(shell: Shell, _folder: Path) -> dict[str, str]:
+    (shell.data / "passgate.db").mkdir(parents=True)
+    return {}
+
+
+def _a_link_to_nowhere(shell: Shell, folder: Path) -> dict[str, str]:
+    shell.data.symlink_to(folder / "no" / "such")
+    return {}
+
+
 def _newer(shell: Shell, _folder: Path) -> dict[str, str]:
     assert shell("migrate").code == 0
     with closing(sqlite3.connect(shell.data / "passgate.db")) as db, db:
@@ -88,6 +108,11 @@ def _set(**settings: str) -> Fault:
 HASH = "0" * 39
 FAULTS: dict[str, tuple[str, Fault]] = {
     "a file as folder": ("DATA_NO_FOLDER", _a_file_as_folder),
+    "a link to nowhere": ("DATA_NO_FOLDER", _a_link_to_nowhere),
+    "a name that is too long": ("DATA_REFUSED", _set(DATA="x" * 300)),
+    "a folder as database": ("DATABASE_REFUSED", _a_folder_as_file),
+    "one whose pages are damaged": ("DATABASE_DAMAGED", _damaged_later),
+    "a variable without a value of its kind": ("SETTING_INVALID", _set(WORKERS="0")),
     "no database": ("DATABASE_DAMAGED", _database(b"no database at all" * 100)),
     "a damaged one": (
         "DATABASE_DAMAGED",
@@ -148,6 +173,11 @@ def test_what_is_whole_is_fine(lite_shell: Shell, tmp_path: Path) -> None:
     assert not (tmp_path / "socket").exists()
 
 
+def test_a_worker_refuses_too(lite_shell: Shell) -> None:
+    refused = lite_shell("worker", LOOK__TEXTS="nowhere.json")
+    assert (refused.code, refused.codes) == (1, ["LOOK_TEXTS"])
+
+
 def test_a_library_refuses_too(tmp_path: Path) -> None:
     with pytest.raises(UnsafeSettings) as refused:
         Passgate(Settings.development(data=tmp_path / "data", look={"texts": tmp_path / "none"}))
@@ -178,117 +208,18 @@ def test_real_processes_agree(name: str, lite_shell: Shell, tmp_path: Path) -> N
         assert (done.returncode, [line.split()[0] for line in lines]) == (1, [code]), command
 
 
-# -- the folder and the disk -----------------------------------------------------------------------
+def test_what_nobody_foresaw(lite_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stack trace, and no value of the error."""
 
+    def load(_given: Given) -> Settings:
+        raise LookupError("hunter2")
 
-def as_nobody(work: Callable[[], list[str]]) -> list[str]:
-    """The codes that `work` finds as a user without rights, in a process of its own."""
-    reads, writes = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
-            os.write(writes, json.dumps(work()).encode())
-        finally:
-            os._exit(0)
-    os.close(writes)
-    with os.fdopen(reads) as answer:
-        found: list[str] = json.loads(answer.read())
-    os.waitpid(child, 0)
-    return found
-
-
-def _data_codes(data: Path) -> list[str]:
-    return [code for code, _ in startup.data_reasons(Settings.development(data=data))]
-
-
-def test_a_folder_of_somebody_else() -> None:
-    """Here /proc, which nobody may write in, not even root; below it nothing can be made."""
-    assert as_nobody(lambda: _data_codes(Path("/proc/self"))) == ["DATA_REFUSED"]
-    assert as_nobody(lambda: _data_codes(Path("/usr/nothing/here"))) == ["DATA_REFUSED"]
-
-
-def test_files_of_somebody_else(tmp_path: Path) -> None:
-    """What `sudo passgate …` leaves behind."""
-    data = tmp_path / "data"
-    data.mkdir()
-    for folder in (tmp_path, *tmp_path.parents):
-        if not folder.stat().st_mode & 0o001 and os.geteuid() == 0 and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    data.chmod(0o777)
-    (data / "passgate.lock").touch(mode=0o600 if os.geteuid() == 0 else 0)
-    assert as_nobody(lambda: _data_codes(data)) == ["DATA_REFUSED"]
-    (data / "passgate.lock").unlink()
-    assert as_nobody(lambda: _data_codes(data)) == []
-
-
-@pytest.mark.skipif(
-    subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode != 0,
-    reason="this user may not mount anything",
-)
-@pytest.mark.parametrize(("options", "code"), [("size=8k", "DISK_FULL"), ("ro", "DATA_REFUSED")])
-def test_a_disk_that_takes_nothing(options: str, code: str, tmp_path: Path) -> None:
-    """A file system of its own, seen by these processes alone: full, or mounted read-only."""
-    fill = (
-        f"mount -t tmpfs -o {options} none {tmp_path} && (head -c 65536 /dev/zero >{tmp_path}/full || true) 2>/dev/null"
-    )
+    monkeypatch.setattr(desk, "load", load)
     for command in ("doctor", "serve"):
-        script = f"{fill}; exec {sys.executable} -m passgate.cli --data {tmp_path} {command}"
-        env = {"PATH": os.environ["PATH"], "PASSGATE_PORT": "0"}
-        argv = ["unshare", "-m", "sh", "-c", script]
-        done = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, check=False, timeout=60)
-        lines = (done.stdout if command == "doctor" else done.stderr).splitlines()
-        assert (done.returncode, [line.split()[0] for line in lines]) == (1, [code]), done.stderr
-
-
-def test_other_files_of_other_commands(lite_shell: Shell, tmp_path: Path) -> None:
-    assert lite_shell("user", "add", "anna@example.com").code == 0
-    with pytest.raises(OSError, match="space") as full, Path("/dev/full").open("wb", buffering=0) as disk:
-        disk.write(b"x")
-    assert startup.of_file(full.value)[0] == "DISK_FULL"
-    refused = lite_shell("audit", "export", str(tmp_path / "no" / "folder"))
-    assert (refused.code, refused.codes) == (1, ["FILE_REFUSED"])
-
-
-# -- sockets ---------------------------------------------------------------------------------------
-
-
-def test_a_port_in_use(lite_shell: Shell) -> None:
-    """A reason if somebody else has it, and a note if it is a Passgate."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        examined = lite_shell("doctor", "--json", PORT=port)
-        assert (examined.code, [item["code"] for item in examined.json["items"]]) == (1, ["ADDRESS_TAKEN"])
-        assert lite_shell("serve", PORT=port).codes == ["ADDRESS_TAKEN"]
-    with Running("serve", lite_shell.data) as running:
-        examined = lite_shell("doctor", PORT=str(running.port))
-        assert (examined.code, examined.out, str(running.port) in examined.err) == (0, "ok\n", True)
-
-
-def test_a_port_that_needs_a_right() -> None:
-    def codes() -> list[str]:
-        return [code for code, _ in examine._socket_reasons(Settings.development(port=81))]
-
-    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 81:
-        pytest.skip("on this machine no port needs a right")
-    assert as_nobody(codes) == ["ADDRESS_REFUSED"]
-
-
-def test_a_path_in_use_and_one_left_behind(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    settings = Settings.development(host=f"unix:{path}")
-    with socket.socket(socket.AF_UNIX) as left_behind:
-        left_behind.bind(str(path))
-    with sockets.bound(settings) as made:
-        assert (sockets.addresses_of(made), path.stat().st_mode & 0o777) == (f"unix:{path}", 0o660)
-        made[0].listen()
-        with pytest.raises(UnsafeSettings) as refused:
-            sockets.bind(settings)
-    assert [code for code, _ in refused.value.reasons] == ["ADDRESS_TAKEN"]
-    assert not path.exists()
+        done = lite_shell(command)
+        assert (done.code, "FAULT" in done.codes) == (1, True)
+        assert "hunter2" not in done.out + done.err
+        assert "Traceback" not in done.err
 
 
 # -- the database ----------------------------------------------------------------------------------
@@ -336,6 +267,26 @@ async def test_only_faults_of_the_database_are_called_so(tmp_path: Path) -> None
             pass
     await elsewhere.close()
     assert (down.value.down, reason(down.value)[0]) == ("database", "DATABASE_REFUSED")
+
+
+def test_a_database_that_goes_away_meanwhile(lite_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks of one doctor: it is named, beside whatever else was found."""
+    assert lite_shell("migrate").code == 0
+
+    async def late(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(desk, "lost_reasons", late)
+    for command in (["doctor"], ["serve"]):
+        done = lite_shell(*command, LOOK__TEXTS="nowhere")
+        assert re.findall(r"^[A-Z_]+(?= )", done.out + done.err, re.MULTILINE) == ["LOOK_TEXTS", "DATABASE_DOWN"]
+
+
+def test_a_driver_that_is_missing(lite_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    done = lite_shell("doctor", "--json", DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/d")
+    assert (done.code, [item["code"] for item in done.json["items"]]) == (1, ["DATABASE_DRIVER"])
+    assert "hunter2" not in done.out + done.err
 
 
 @pytest.mark.pg

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -53,6 +54,14 @@ def test_the_units_name_what_there_is() -> None:
     asked = [str(Path(sys.executable).parent / "passgate"), *arguments, "--help"]
     done = subprocess.run(asked, check=False, capture_output=True)
     assert done.returncode == 0
+
+
+def test_the_folder_of_a_socket_is_made() -> None:
+    """systemd removes it at each end of the service, and nobody else may make one in /run."""
+    pages = {page.name: page.read_text() for page in samples.page_names()}
+    folders = set(re.findall(r"PASSGATE_HOST=unix:/run/(\w+)/socket", "".join(pages.values())))
+    assert folders
+    assert folders == set(re.findall(r"RuntimeDirectory=(\w+)", pages["systemd.md"]))
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")

@@ -49,6 +49,7 @@ def test_a_good_production_starts() -> None:
         ("URL_NOT_HTTPS", {"public_url": "http://id.example.com"}),
         ("URL_LOCALHOST", {"public_url": "https://localhost"}),
         ("URL_LOCALHOST", {"public_url": "https://id.localhost"}),
+        ("URL_ADDRESS", {"public_url": "https://192.0.2.1"}),
         ("URL_LOCALHOST", {"public_url": "https://127.0.0.1"}),
         ("URL_LOCALHOST", {"public_url": "https://[::1]:8443"}),
         ("MAIL_NOT_REAL", {"mail": {"url": "dev:"}}),

@@ -39,7 +39,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     ctx: typer.Context,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys.")] = None,
+    # Whether it can be read is asked, and named, later.
+    data: Annotated[
+        Path | None, typer.Option("--data", readable=False, help="Folder for the database and keys.")
+    ] = None,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,14 +166,26 @@ async def start_reasons(settings: Settings, *, is_ours: bool = True) -> list[tup
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
-    found = refusals(settings) + startup.reasons(settings, World.real()) + key_reasons(settings)
-    if any(code.startswith("DATA_") for code, _ in found) and settings.database_url is None:
-        return found  # the database is in that folder
+    found = refusals(settings) + startup.reasons(settings, World.real())
+    if not any(code.startswith("DATA_") for code, _ in found):
+        found += key_reasons(settings)
+    elif settings.database_url is None:
+        return found  # the database is in that folder, as the keys are
     if down := await database_reasons(settings):
         return found + down
     if is_ours and not any(code.startswith(("SECRETS_", "KEYS_", "DATA_", "DISK_")) for code, _ in found):
-        found += await lost_reasons(settings)
-    return found + await policy_reasons(settings)
+        found += await named(lost_reasons(settings))
+    return found + await named(policy_reasons(settings))
+
+
+async def named(asked: Awaitable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Reasons that are read from a database, which may go away, or prove to be damaged, meanwhile."""
+    from passgate.store.faults import reason  # noqa: PLC0415
+
+    try:
+        return await asked
+    except (Unavailable, TimeoutError) as fault:
+        return [reason(fault)]
 
 
 async def lost_reasons(settings: Settings) -> list[tuple[str, str]]:

@@ -19,15 +19,22 @@ from passgate.settings.values import UNIX
 from passgate.wire.forwarded import UNTRUSTED
 
 if TYPE_CHECKING:
+    from passgate.cli.desk import Given
     from passgate.reasons import Reason
     from passgate.settings import Settings
 
 PATIENCE = 2.0
 """Seconds that whoever has our port may take to say that it is a Passgate."""
 
+_ALL = (None, "localhost", "::", "0.0.0.0")  # noqa: S104  addresses that localhost is among
 
-def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list[str]]:
+
+def all_reasons(given: Given, app: str | None) -> tuple[list[Reason], list[str]]:
     """Every reason, those not to start first, and remarks, which are none."""
+    try:
+        settings = desk.load(given)
+    except UnsafeSettings as unsafe:
+        return unsafe.reasons, []
     found = asyncio.run(desk.start_reasons(settings, is_ours=app is None))
     remarks = _proxy_notes(settings)
     if settings.ignored:
@@ -40,8 +47,27 @@ def all_reasons(settings: Settings, app: str | None) -> tuple[list[Reason], list
     if app is not None:
         found += _program_reasons(settings, app)
     # These need keys and database, so they come last.
-    is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found)
-    return [*found, *(asyncio.run(desk.unreadable_reasons(settings)) if is_open else [])], remarks
+    if not any(code.startswith(("SECRETS_", "KEYS_", "DATA", "DISK_")) for code, _ in found):
+        found += asyncio.run(desk.named(_damage(settings))) or asyncio.run(
+            desk.named(desk.unreadable_reasons(settings))
+        )
+    return found, remarks
+
+
+async def _damage(settings: Settings) -> list[Reason]:
+    """Of pages that a start may not read: SQLite looks at all of them, which would make a start slow."""
+    from sqlalchemy import text  # noqa: PLC0415
+
+    from passgate.store.faults import DAMAGED  # noqa: PLC0415
+
+    if not settings.is_sqlite or not settings.database_file.exists():
+        return []
+    store = desk.open_store(settings)
+    try:
+        async with store.read() as db:
+            return [] if await db.value(text("PRAGMA quick_check(1)")) == "ok" else [DAMAGED]
+    finally:
+        await store.close()
 
 
 # -- sockets ---------------------------------------------------------------------------------------
@@ -57,13 +83,14 @@ def _socket_reasons(settings: Settings) -> list[Reason]:
 
 def _is_passgate(settings: Settings) -> bool:
     """Whether the program that has our address answers as one."""
-    connection = http.client.HTTPConnection("localhost", settings.port, timeout=PATIENCE)
+    here = settings.host in _ALL or unix_path(settings.host) is not None
+    connection = http.client.HTTPConnection("localhost" if here else str(settings.host), settings.port, PATIENCE)
     try:
         if path := unix_path(settings.host):
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(PATIENCE)
             connection.sock.connect(os.fspath(path))
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={"Host": "localhost"})
         answer = connection.getresponse()
         return answer.getheader("X-Request-ID") is not None and json.loads(answer.read(1000)) == {"status": "ok"}
     except (OSError, http.client.HTTPException, ValueError):

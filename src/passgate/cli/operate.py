@@ -73,18 +73,17 @@ def doctor(
     is anything."""
     from passgate.cli import examine  # noqa: PLC0415
 
-    settings = desk.load(ctx.obj)
     if mail is not None:
         from passgate.cli.mail_check import check  # noqa: PLC0415
 
-        raise typer.Exit(desk.run(check(settings, mail, as_json=as_json)))
+        raise typer.Exit(desk.run(check(desk.load(ctx.obj), mail, as_json=as_json)))
     if tune_hash:
         from passgate.cli.tune import tune  # noqa: PLC0415
 
-        measured = desk.run(tune(settings))
+        measured = desk.run(tune(desk.load(ctx.obj)))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons, remarks = examine.all_reasons(settings, app)
+    reasons, remarks = examine.all_reasons(ctx.obj, app)
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)

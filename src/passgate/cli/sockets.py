@@ -1,5 +1,6 @@
 """The sockets that the server listens on, before anything else is opened: bound to addresses or to a path, or inherited
-from systemd.
+from systemd. They listen from the first moment, because only that keeps an address for one program: the system lets two
+bind it as long as neither listens. Who comes before the server is ready waits.
 
 Not here: reading from them.
 """
@@ -7,6 +8,7 @@ Not here: reading from them.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import socket
@@ -25,23 +27,27 @@ log = logging.getLogger("passgate.serve")
 _HERE = ("127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only where the operator asks for it
 _TRIES = 20
+_UNKNOWN = "ADDRESS_UNKNOWN", "PASSGATE_HOST is no address of this machine. Unset it, or name one that the machine has."
 _MODE = 0o660
 """Of a Unix socket: whoever may write to it counts as a trusted proxy."""
 
 
 @contextmanager
 def bound(settings: Settings) -> Iterator[list[socket.socket]]:
-    """`bind`, and close the sockets at the end. A path that was bound here is removed."""
-    made, path = _inherited(settings), None
+    """`bind`, and close the sockets at the end. A path that was bound here is removed, unless a successor has it."""
+    made, path, ours = _inherited(settings), None, None
     if not made:
         made, path = bind(settings), unix_path(settings.host)
+        ours = path and _made(path)
     try:
         yield made
     finally:
         for one in made:
             one.close()
         if path is not None:
-            path.unlink(missing_ok=True)
+            with suppress(OSError), _alone(path.parent):
+                if _made(path) == ours:
+                    path.unlink()
 
 
 def bind(settings: Settings) -> list[socket.socket]:
@@ -115,17 +121,37 @@ def _bind_path(path: Path) -> socket.socket:
     """What a server that was killed left there is replaced."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
-        made.bind(os.fspath(path))
-        path.chmod(_MODE)  # before `listen`, so nobody has connected yet
+        with _alone(path.parent):
+            _remove_stale(path)
+            made.bind(os.fspath(path))
+            path.chmod(_MODE)  # before `listen`, so nobody has connected yet
+            made.listen()
         made.setblocking(False)
     except OSError as fault:
         made.close()
         if fault.errno == errno.EADDRINUSE:
             raise _refused("ADDRESS_TAKEN", f"{path} is in use. Stop what uses it, or change PASSGATE_HOST.") from None
         why = errno.errorcode.get(fault.errno or 0, str(fault))
-        raise _refused("ADDRESS_REFUSED", f"PASSGATE_HOST: no socket can be made at {path} ({why}).") from None
+        text = f"PASSGATE_HOST: no socket can be made at {path} ({why}). Both it and its folder must be of this user."
+        raise _refused("ADDRESS_REFUSED", text) from None
     return made
+
+
+def _made(path: Path) -> tuple[int, int]:
+    """Which file it is, and since when: numbers of files that are gone come again."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other Passgate makes or removes a socket there meanwhile."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _remove_stale(path: Path) -> None:
@@ -151,7 +177,7 @@ def _addresses(host: str | None) -> tuple[str, ...]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
-        raise _refused("ADDRESS_UNKNOWN", "PASSGATE_HOST is no address of this machine.") from None
+        raise _refused(*_UNKNOWN) from None
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -178,7 +204,7 @@ def _port(made: list[socket.socket]) -> int:
 
 def _unbound(fault: OSError, port: int) -> tuple[str, str]:
     if fault.errno == errno.EADDRNOTAVAIL:
-        return "ADDRESS_UNKNOWN", "PASSGATE_HOST is no address of this machine."
+        return _UNKNOWN
     if fault.errno in (errno.EACCES, errno.EPERM) and port < 1024:
         return "ADDRESS_REFUSED", f"Port {port} needs a right that this user lacks. Set PASSGATE_PORT to 1024 or more."
     why = errno.errorcode.get(fault.errno or 0, "unknown")
@@ -199,6 +225,7 @@ def _bind_one(address: str, port: int, *, is_last: bool) -> socket.socket | None
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((address, port))
+        made.listen()
         made.setblocking(False)
     except OSError as fault:
         made.close()

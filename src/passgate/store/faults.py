@@ -10,11 +10,16 @@ import ssl
 from collections.abc import Iterator
 
 _FILE = "PASSGATE_DATABASE_URL, or passgate.db in the data folder,"
+DAMAGED = ("DATABASE_DAMAGED", f"{_FILE} is damaged. Put it aside and restore your backup.")
 _SQLITE = {
     sqlite3.SQLITE_BUSY: ("DATABASE_LOCKED", "Another program has locked the database for ten seconds. End it."),
     sqlite3.SQLITE_PERM: ("DATABASE_REFUSED", f"{_FILE} can't be opened for writing. Check its owner and mode."),
     sqlite3.SQLITE_FULL: ("DISK_FULL", "The disk of the database is full. Make room there."),
-    sqlite3.SQLITE_CORRUPT: ("DATABASE_DAMAGED", f"{_FILE} is damaged. Put it aside and restore your backup."),
+    sqlite3.SQLITE_IOERR: (
+        "DATABASE_REFUSED",
+        f"The disk fails for {_FILE} or has no room. Check it, its quota, and the limits of the user.",
+    ),
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: (
         "DATABASE_DAMAGED",
         f"{_FILE} is no SQLite database. Put it aside and restore your backup.",
