@@ -89,6 +89,8 @@ class Provider:
     mechanisms: tuple[str, ...] = ("OAUTHBEARER", "XOAUTH2")
     login: list[str] = field(default_factory=list)
     """Answers of the mail server to the next logins, whatever the token."""
+    after_data: list[str] = field(default_factory=list)
+    """Its answers to the next messages, which it refuses."""
 
     asked: list[dict[str, str]] = field(default_factory=list)
     at_once: int = 0
@@ -102,6 +104,8 @@ class Provider:
     token_port: int = 0
     port: int = 0
     _now: int = 0
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    """A connection to the token endpoint each."""
 
     @property
     def token_url(self) -> str:
@@ -119,7 +123,26 @@ class Provider:
 
     # -- the token endpoint ------------------------------------------------------------------------
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """No coroutine, since nobody would wait for its task: one that the end of a test cancels is an error of the
+        test, or of the one after it."""
+        task = asyncio.create_task(self._answer(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def hang_up(self) -> None:
+        """Nothing is left of any connection."""
+        for task in (left := list(self._tasks)):
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._served(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             if not self.is_down:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -178,6 +201,8 @@ class Provider:
         return AuthResult(success=False, handled=True)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
+        if self.after_data:
+            return self.after_data.pop(0)
         self.got.append(envelope)
         return "250 ok"
 
@@ -201,7 +226,7 @@ async def provided(provider: Provider, tls: ssl.SSLContext) -> AsyncIterator[Pro
         "127.0.0.1",
         0,
     )
-    endpoint = await asyncio.start_server(provider.answer, "127.0.0.1", 0, ssl=tls)
+    endpoint = await asyncio.start_server(provider.connected, "127.0.0.1", 0, ssl=tls)
     provider.port = mail.sockets[0].getsockname()[1]
     provider.token_port = endpoint.sockets[0].getsockname()[1]
     try:
@@ -209,6 +234,7 @@ async def provided(provider: Provider, tls: ssl.SSLContext) -> AsyncIterator[Pro
     finally:
         mail.close()
         endpoint.close()
+        await provider.hang_up()
         await mail.wait_closed()
         await endpoint.wait_closed()
 

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from types import EllipsisType
 from typing import Any, TypeVar, overload
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
@@ -174,7 +174,8 @@ class Passgate:
     def _started(self, request: HTTPConnection) -> Services:
         host.bring_answer(request.scope)
         if not self._is_running:
-            mounting.refuse(*mounting.NOT_STARTED)
+            with host.ending(request):
+                mounting.refuse(*mounting.NOT_STARTED)
         return self.services
 
     async def public(self) -> None:
@@ -240,7 +241,7 @@ class Passgate:
 
     async def record(
         self,
-        request: Request | None,
+        request: HTTPConnection | None,
         event: str,
         *,
         subject: str | None = None,
@@ -259,7 +260,7 @@ class Passgate:
         ctx = await self._acting(request)
         await host_events.record(ctx, event, subject_id=subject, email=email, ok=ok, facts=facts, tenant=tenant)
 
-    async def _acting(self, request: Request | None) -> Ctx:
+    async def _acting(self, request: HTTPConnection | None) -> Ctx:
         return (
             Ctx(self.services, principal=Operator()) if request is None else await host.acting(self.services, request)
         )
@@ -285,7 +286,7 @@ class Passgate:
 
         return register if fn is None else register(fn)
 
-    async def start_job(self, request: Request | None, fn: Callable[..., Any], /, **arguments: Any) -> str:
+    async def start_job(self, request: HTTPConnection | None, fn: Callable[..., Any], /, **arguments: Any) -> str:
         """Have a registered function called in the background with these arguments, JSON of at most 16 KiB; returns the
         id of the job. It belongs to whoever acts, as in `record`. Raises ValueError or TypeError for a mistake of the
         program, CredentialMissing for a stranger, SessionEnded and Throttled."""

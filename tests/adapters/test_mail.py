@@ -236,6 +236,14 @@ async def test_what_the_server_refuses(sink: Sink, permanent: bool) -> None:
         assert await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER)) is permanent
 
 
+async def test_a_refused_sender_needs_the_operator() -> None:
+    async with answering(b"220 hi\r\n", b"250 ok\r\n", b"550 5.7.1 not yours\r\n") as port:
+        with pytest.raises(MailFailed) as caught:
+            await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    found = caught.value
+    assert (found.step, found.why, found.permanent, found.needs_operator) == ("mail", "550 5.7.1", False, True)
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -268,6 +276,14 @@ async def test_a_slow_farewell_after_an_accepted_mail_is_no_failure(monkeypatch:
     monkeypatch.setattr(smtp, "_TOTAL", 0.4)
     sink = Sink(farewell=0.6)
     async with serving(sink) as port:
+        await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    assert len(sink.got) == 1
+
+
+async def test_nothing_waits_for_a_farewell_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_FAREWELL", 0.05)
+    sink = Sink(farewell=30)
+    async with serving(sink) as port, asyncio.timeout(5):
         await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
     assert len(sink.got) == 1
 

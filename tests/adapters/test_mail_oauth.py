@@ -162,6 +162,14 @@ async def test_whoever_gives_up_waiting_takes_nobody_along(tls: ssl.SSLContext, 
     assert (value in provider.valid, is_new) == (True, True)
 
 
+async def test_the_provider_leaves_nothing_behind(tls: ssl.SSLContext, clock: Clock) -> None:
+    """A connection that the end of one test cuts would be an error in the next."""
+    before = asyncio.all_tasks()
+    async with provided(Provider(), tls) as provider:
+        await mailer(provider, clock)._bearer.token.get()  # type: ignore[union-attr]
+    assert asyncio.all_tasks() <= before
+
+
 @pytest.mark.parametrize(
     ("life", "seconds"), [(60, 54), ("3599", 3299), (None, 270), (10**9, 86100), (1.5, 1), (3600.0, 3300)]
 )
@@ -208,6 +216,23 @@ async def test_a_mail_server_that_is_busy_keeps_the_token(tls: ssl.SSLContext, c
 
 
 @pytest.mark.parametrize(
+    "reply",
+    [
+        "554 5.2.252 SendAsDenied; a not allowed to send as b",
+        "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException",
+        "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+    ],
+)
+async def test_a_sender_that_the_mailbox_may_not_use(reply: str, tls: ssl.SSLContext, clock: Clock) -> None:
+    """Microsoft says so at the end of the message. The mail waits for the operator, as with any refused sender."""
+    async with provided(Provider(after_data=[reply]), tls) as provider:
+        made = mailer(provider, clock)
+        assert await failed(made) == ("data", " ".join(reply.split()[:2]), True)
+        await made.send(MESSAGE)
+        assert len(provider.got) == 1
+
+
+@pytest.mark.parametrize(
     ("sent", "status"),
     [
         ({"status": "401"}, "401"),
@@ -249,7 +274,13 @@ def test_an_error_that_is_none(sent: str) -> None:
         ((200, {"access_token": TOKEN + "\r\nRSET", "token_type": "bearer"}), "not_a_token", True),
         ((200, {"access_token": TOKEN + "\x01", "token_type": "bearer"}), "not_a_token", True),
         ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": 0}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": 0.5}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": -1}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": "soon"}), "not_a_token", True),
+        ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": float("inf")}), "not_a_token", True),
         ((200, {"access_token": TOKEN, "token_type": "bearer", "expires_in": True}), "not_a_token", True),
+        ((200, {"access_token": TOKEN + "ü", "token_type": "bearer"}), "not_a_token", True),
+        ((200, b"<html>" + TOKEN.encode()), "not_a_token", True),
         ((200, {"token_type": "bearer"}), "not_a_token", True),
         ((500, b""), "http_500", False),
         ((503, {"error": "invalid_client"}), "http_503", False),
@@ -287,6 +318,18 @@ async def test_a_token_endpoint_that_does_not_answer(
     assert provider.attempts == []
 
 
+async def test_one_mail_alone_waits_for_an_endpoint_that_is_slow(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The endpoint rests from the end of a request on, however long that took: others of a batch fail at once."""
+    monkeypatch.setattr(mail_token, "_DEADLINE", 1.2)
+    async with provided(Provider(pause=5), tls) as provider:
+        token = MailToken(MailOAuthSettings.model_validate(provider.settings()["oauth"]), World.real())
+        ends = await asyncio.gather(*(token.get() for _ in range(4)), return_exceptions=True)
+        assert [getattr(end, "why", "") for end in ends] == ["timeout"] * 4
+        assert len(provider.asked) == 1
+
+
 @pytest.mark.parametrize("answer", [(503, b""), (401, {"error": "invalid_client"})])
 async def test_a_token_is_used_to_its_end_while_no_other_is_to_be_had(
     answer: tuple[int, Any], tls: ssl.SSLContext, clock: Clock
@@ -296,8 +339,10 @@ async def test_a_token_is_used_to_its_end_while_no_other_is_to_be_had(
         await made.send(MESSAGE)
         clock.forward(3400)
         provider.answers = [answer] * 2
-        await made.send(MESSAGE)
-        assert len(provider.got) == 2
+        for seconds in (0, 29):  # asked once, so that few mails wait for an endpoint that hangs
+            clock.forward(seconds)
+            await made.send(MESSAGE)
+        assert (len(provider.asked), len(provider.got)) == (2, 3)
         clock.forward(201)
         assert (await failed(made))[0] == "token"
         assert len(provider.asked) == 3

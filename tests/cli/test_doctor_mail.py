@@ -85,6 +85,14 @@ async def test_the_step_that_fails(
     assert not [secret for secret in (TOKEN, CLIENT_SECRET) if secret in json.dumps(done.json) + done.err]
 
 
+async def test_the_advice_for_a_sender_that_is_refused_at_the_end(doctor: Doctor, tls: ssl.SSLContext) -> None:
+    async with provided(Provider(after_data=["554 5.2.252 SendAsDenied", "554 5.6.0 bad"]), tls) as provider:
+        sender, message = [(await doctor("--json", mail=provider.settings())).json["items"][-1] for _ in range(2)]
+    assert (sender["step"], sender["why"]) == ("data", "554 5.2.252")
+    assert (message["step"], message["why"]) == ("data", "554 5.6.0")
+    assert ("PASSGATE_MAIL__FROM" in sender["text"], "PASSGATE_MAIL__FROM" in message["text"]) == (True, False)
+
+
 async def test_before_a_token_is_asked_for(
     doctor: Doctor, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

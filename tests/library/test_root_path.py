@@ -20,8 +20,9 @@ import pytest
 import uvicorn
 from fastapi import Depends, FastAPI, WebSocket
 from starlette.responses import PlainTextResponse
-from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from passgate import User, testing
 from passgate.testing import Gate
@@ -317,9 +318,9 @@ def test_a_sub_application_that_nobody_starts(caplog: pytest.LogCaptureFixture) 
         for path in ("/api/auth/signin", "/api/auth/api/v1/session", "/api/me"):
             refused = http.get(path)
             assert (refused.status_code, refused.json()["down"]) == (503, "start")
-        with pytest.raises(WebSocketDenialResponse) as caught, http.websocket_connect("/api/talk"):
+        with pytest.raises(WebSocketDisconnect) as caught, http.websocket_connect("/api/talk"):
             pass
-        assert caught.value.status_code == 503
+        assert (caught.value.code, caught.value.reason) == (4503, "unavailable")
     texts = critical(caplog)
     assert len(texts) == 4
     assert {text.split()[0] for text in texts} == {"NOT_STARTED"}

@@ -168,6 +168,65 @@ def test_a_session_that_ends_while_it_is_open(http: TestClient) -> None:
         assert (caught.value.code, caught.value.reason) == (4401, "session_ended")
 
 
+def test_an_operation_that_is_refused(gate: Gate) -> None:
+    """It closes the socket as a guard does, open or not."""
+    app, sub = FastAPI(), FastAPI()
+
+    async def closed(socket: WebSocket) -> None:
+        await gate.at(socket).me.show()
+
+    async def opened_before(socket: WebSocket) -> None:
+        await socket.accept()
+        await gate.at(socket).me.show()
+
+    for each in (app, sub):
+        each.websocket("/closed")(closed)
+        each.websocket("/open")(opened_before)
+    app.mount("/sub", sub)
+    gate.mount(app)
+    with TestClient(app, base_url="http://localhost:8000") as http:
+        for path in ("closed", "open", "sub/closed", "sub/open"):
+            assert refused(http, path) == (4401, "credential_missing")
+
+
+def test_what_a_person_does_by_a_socket_is_theirs() -> None:
+    """An event of the host's own, recorded without a guard too, and a job. A foreign page's visitor is a stranger."""
+    gate, app = testing.gate(events={"news:read": "You read the news."}), FastAPI()
+    gate.mount(app)
+
+    @gate.job(name="deliver")
+    async def deliver() -> None: ...
+
+    @app.websocket("/news")
+    async def news(socket: WebSocket) -> None:
+        await gate.record(socket, "news:read")
+        await socket.accept()
+        await gate.start_job(socket, deliver)
+        await socket.send_text("news")
+
+    with TestClient(app, base_url="http://localhost:8000") as http:
+        cookie = sign_in(http)
+        assert opened(http, "news", **cookie, **OURS) == "news"
+        assert refused(http, "news", **cookie, origin="https://evil.example.com") == (4401, "credential_missing")
+        assert http.portal is not None
+        assert http.portal.call(actors, gate) == [True, False]
+
+
+async def actors(gate: Gate) -> list[bool]:
+    """Whether there is one, of each event."""
+    mine = select(audit_event.c.actor_id).where(audit_event.c.event == "news:read").order_by(audit_event.c.id)
+    async with gate.services.store.read() as db:
+        return [row["actor_id"] is not None for row in await db.rows(mine)]
+
+
+def test_while_nobody_has_started_it(gate: Gate) -> None:
+    app = program(gate)
+    gate.mount(app)
+    http = TestClient(app, base_url="http://localhost:8000")
+    for name in NAMES:
+        assert refused(http, name) == (4503, "unavailable")
+
+
 def test_a_handler_of_the_hosts_own_changes_nothing(gate: Gate) -> None:
     app = program(gate)
     gate.mount(app)

@@ -9,6 +9,8 @@ import copy
 import dataclasses
 import json
 import pickle
+import subprocess
+import sys
 import types
 import warnings
 from collections.abc import Mapping
@@ -107,6 +109,13 @@ def test_pickled(value: Any) -> None:
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         other = pickle.loads(pickle.dumps(value, protocol))  # noqa: S301  our own
         assert (other, type(other)) == (value, type(value))
+
+
+def test_pickled_for_another_process() -> None:
+    """One that has imported nothing yet."""
+    blobs = [pickle.dumps(filled(kind)) for kind in KINDS.values()]
+    code = "import pickle, sys; [hash(pickle.loads(each)) for each in pickle.load(sys.stdin.buffer)]"
+    subprocess.run([sys.executable, "-c", code], input=pickle.dumps(blobs), check=True, timeout=60)
 
 
 def test_hashed(value: Any) -> None:

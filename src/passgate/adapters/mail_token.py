@@ -28,9 +28,10 @@ _MAX_ANSWER = 64 * 1024
 _EARLY = 300
 """Seconds before its end at which a token is renewed; a tenth of its life, if that is less."""
 _UNSTATED_LIFE, _LONGEST_LIFE = 300, 24 * 3600
-_PAUSE, _PAUSE_REFUSED = 1, 30
+_PAUSE, _LONG_PAUSE = 1, 30
 """Seconds after a failure in which the endpoint is not asked again. Without the first, each mail of a batch would wait
-for an endpoint that is down. After a refusal, asking often helps nobody, and providers lock clients for it."""
+for an endpoint that is down. After a refusal, asking often helps nobody, and providers lock clients for it; and while
+the token still lasts, few mails should wait."""
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,8192}")
 """Characters of a token. A line break or a control character would end the message in which it is sent."""
@@ -104,15 +105,17 @@ class MailToken:
         return self._token
 
     async def _fetch(self) -> _Token:
-        now = self._world.now()
-        if self._failure is not None and now < self._failure[0]:
+        if self._failure is not None and self._world.now() < self._failure[0]:
             raise _failed(self._failure[1].why, needs_operator=self._failure[1].needs_operator)
         try:
             status, body = await self._post()
             token = self._parsed(status, body)
         except MailFailed as failure:
-            pause = _PAUSE_REFUSED if failure.needs_operator else _PAUSE
-            self._failure = (now + pause * SECOND, failure)
+            # From now on, and not from the request: its deadline is longer than the pause.
+            now = self._world.now()
+            long = now + _LONG_PAUSE * SECOND
+            has_time = self._token is not None and self._token.expires_at > long
+            self._failure = (long if failure.needs_operator or has_time else now + _PAUSE * SECOND, failure)
             raise
         self._failure = None
         return token
@@ -208,7 +211,7 @@ def _life(value: Any) -> int | None:
         return _UNSTATED_LIFE
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value < 1e12
     return min(int(value), _LONGEST_LIFE) if is_number else None
 
 

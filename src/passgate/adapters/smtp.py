@@ -36,9 +36,14 @@ _STEP = 10.0
 _TOTAL = 45.0
 """Seconds for the whole delivery: a server that sends one byte at a time cannot block the outbox."""
 
+_FAREWELL = 1.0
+"""Seconds for QUIT. The next mail waits for it, and a process that ended meanwhile would leave this one to be sent
+again."""
+
 _ATOMS = re.compile(r"[^\s()<>\[\]:;@\\,\"]+")
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _OF_MESSAGE = ("mail", "rcpt", "data")
+_NOT_THEIRS = ("5.2.252", "5.7.60")
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
@@ -84,7 +89,7 @@ class Smtp:
         # delivery.
         try:
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-                await client.quit()
+                await client.quit(timeout=_FAREWELL)
         finally:
             client.close()
 
@@ -216,7 +221,7 @@ async def _transfer(client: aiosmtplib.SMTP, mail: _Composed, progress: _Progres
 
 
 def _failure(fault: Exception, step: str) -> MailFailed:
-    is_refused = isinstance(fault, aiosmtplib.SMTPAuthenticationError) and fault.code >= 500
+    is_refused = _is_login(fault) or _is_sender(fault)
     if step == "connect" and isinstance(fault.__cause__, ssl.SSLError):
         step = "tls"  # with smtps://, both are one call
     why = _why(fault)
@@ -224,10 +229,23 @@ def _failure(fault: Exception, step: str) -> MailFailed:
     return MailFailed(_is_permanent(fault, step), step=step, why=why, needs_operator=needs_operator)
 
 
+def _is_login(fault: Exception) -> bool:
+    return isinstance(fault, aiosmtplib.SMTPAuthenticationError) and fault.code >= 500
+
+
+def _is_sender(fault: Exception) -> bool:
+    """This login may not use our sender. Microsoft says so at the end of the message."""
+    if isinstance(fault, aiosmtplib.SMTPDataError) and fault.code >= 500:
+        return enhanced(fault.message) in _NOT_THEIRS or "SendAsDenied" in fault.message
+    return isinstance(fault, aiosmtplib.SMTPSenderRefused) and fault.code >= 500
+
+
 def _is_permanent(fault: Exception, step: str) -> bool:
     """A rejected sender or login is transient: once the operator fixes it, the message can still be sent. So is
     whatever is not about this message."""
     match fault:
+        case aiosmtplib.SMTPDataError() if _is_sender(fault):
+            return False
         case aiosmtplib.SMTPRecipientRefused() | aiosmtplib.SMTPDataError():
             return fault.code >= 500
         case _:  # not supported: non-ASCII address, server without SMTPUTF8 (RFC 6531)

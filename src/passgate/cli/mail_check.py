@@ -14,7 +14,7 @@ from passgate.errors import UnsafeSettings
 
 if TYPE_CHECKING:
     from passgate.adapters.smtp import Smtp
-    from passgate.core.message import Message
+    from passgate.core.message import MailFailed, Message
     from passgate.settings import Settings
     from passgate.world import World
 
@@ -85,7 +85,7 @@ async def check(settings: Settings, address: str, *, as_json: bool) -> int:
     try:
         await mailer.send(_message(address, world), steps.begin)
     except MailFailed as failure:
-        steps.fail(failure.step, failure.why, _advice(settings, failure.step, failure.why))
+        steps.fail(failure.step, failure.why, _advice(settings, failure))
     if as_json:
         desk.show({"items": steps.items}, "", as_json=True)
     return 0 if all(item["ok"] for item in steps.items) else 1
@@ -123,8 +123,11 @@ def _message(address: str, world: World) -> Message:
     )
 
 
-def _advice(settings: Settings, step: str, why: str) -> str:
-    found = _ADVICE_FOR.get((step, why.partition(" ")[0]))
+def _advice(settings: Settings, failure: MailFailed) -> str:
+    step = failure.step
+    found = _ADVICE_FOR.get((step, failure.why.partition(" ")[0]))
     if found is None and step == "auth" and settings.mail.oauth.is_used:
         return _ADVICE_FOR_TOKENS
+    if step == "data" and failure.needs_operator:
+        return _ADVICE["mail"]
     return found or _ADVICE.get(step, "")

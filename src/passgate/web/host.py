@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from starlette.types import Scope
+from starlette.websockets import WebSocket
 
 from passgate.core import access, account, session_lives
 from passgate.core.ctx import Ctx, Person, Services
@@ -68,7 +69,7 @@ async def user(services: Services, request: HTTPConnection, *, by_token: bool = 
     """The user of a live session, by bearer token or cookie, or `by_token` alone; extends the idle timeout. Raises what
     `guards.live` raises, in the form that ends a WebSocket."""
     ctx = context_of(services, request)
-    with _ending(request):
+    with ending(request):
         if by_token and "authorization" not in request.headers:
             raise CredentialMissing
         return await _found(services, request, await guards.live(ctx, request))
@@ -77,7 +78,7 @@ async def user(services: Services, request: HTTPConnection, *, by_token: bool = 
 async def optional_user(services: Services, request: HTTPConnection) -> User | None:
     """The same, or None where `guards.present_or_nobody` finds nobody."""
     ctx = context_of(services, request)
-    with _ending(request):
+    with ending(request):
         acting = await guards.present_or_nobody(ctx, request)
         return None if acting is None else await _found(services, request, acting)
 
@@ -89,7 +90,7 @@ async def _found(services: Services, request: HTTPConnection, acting: Ctx) -> Us
 
 
 @contextmanager
-def _ending(request: HTTPConnection) -> Iterator[None]:
+def ending(request: HTTPConnection) -> Iterator[None]:
     """A WebSocket is refused with a close code, 4000 and the HTTP status, and the error's code as the reason. The
     framework closes it in every application, whatever handlers this has."""
     try:
@@ -97,7 +98,11 @@ def _ending(request: HTTPConnection) -> Iterator[None]:
     except PassgateError as error:
         if request.scope["type"] != "websocket":
             raise
-        raise WebSocketException(4000 + error.status, error.code) from error
+        raise WebSocketException(*_close_code(error)) from error
+
+
+def _close_code(error: PassgateError) -> tuple[int, str]:
+    return 4000 + error.status, error.code
 
 
 async def acting(services: Services, request: HTTPConnection) -> Ctx:
@@ -177,7 +182,7 @@ def _on(services: Callable[[], Services], who: Finder, check: Callable[[Ctx, Use
         is_theirs = isinstance(ctx.principal, Person) and user is not found and ctx.person.session_id == user.session.id
         if not is_theirs:  # a guard has found them, or this one; not an older request
             raise TypeError("a guard that is called by hand takes a request and the user of that request")
-        with _ending(request):
+        with ending(request):
             await check(ctx, user)
         return user  # type: ignore[no-any-return]
 
@@ -190,12 +195,16 @@ def _on(services: Callable[[], Services], who: Finder, check: Callable[[Ctx, Use
 def answer_refusals(app: FastAPI) -> None:
     """Render the errors of our guards as problem documents, unless the host has its own handler for PassgateError."""
     if PassgateError not in app.exception_handlers:
-        app.add_exception_handler(PassgateError, _refused)
+        app.add_exception_handler(PassgateError, _refused)  # type: ignore[arg-type]  # for both kinds
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request | WebSocket, error: Exception) -> Response | None:
+    """On a WebSocket, open or not, the answer is its end: an operation that was called for it (`gate.at`) raised."""
     if not isinstance(error, PassgateError):
         raise error
+    if isinstance(request, WebSocket):
+        await request.close(*_close_code(error))
+        return None
     ctx = request.scope.get(CTX)
     request_id = ctx.request_id if isinstance(ctx, Ctx) else ""
     answer = render(error, request_id)
