@@ -80,7 +80,7 @@ def test_a_file_in_the_working_folder(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_files_that_cannot_be(lite_shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for name, code in {"no/such/folder.db": "DATABASE_URL", "folder": "DATABASE_DOWN"}.items():
+    for name, code in {"no/such/folder.db": "DATABASE_URL", "folder": "DATABASE_REFUSED"}.items():
         url = f"sqlite:///{tmp_path}/{name}"
         assert lite_shell("doctor", DATABASE_URL=url).out.split()[:1] == [code], name
         for command in (("serve",), ("migrate",), ("user", "list")):
