@@ -99,22 +99,25 @@ clean: ## Remove the environments and caches, never .passgate/
 	@rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
 
 # pip is used once, to fetch a hashed uv; from there on uv installs exactly what is locked and removes the rest.
+# Byte-code is compiled here and not at the first start, which would take more than twice as long, and every start would
+# where nothing may be written (PYTHONDONTWRITEBYTECODE, a read-only file system).
 $(READY): $(LOCKED) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Passgate needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 	  || { echo "No venv module here; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/uv.txt
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCKED)
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCKED)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 # Browser, proxies and clients are the distribution's own: with its security updates, and nothing fetched from anybody
 # else. Chromium's shell without windows does the same work in half the time; where a distribution has none, the whole
 # browser will do. Installing a server does not start it (RUNLEVEL). A package may have another name than its program;
 # javac, because a Java without its compiler is not enough.
-FOREIGN := nginx haproxy curl sqlite3 javac node
-PACKAGES := chromium-headless-shell nginx haproxy curl sqlite3 default-jdk-headless nodejs
+FOREIGN := nginx haproxy caddy curl sqlite3 pgbouncer javac node
+PACKAGES := chromium-headless-shell nginx haproxy caddy curl sqlite3 pgbouncer default-jdk-headless nodejs
 $(PROGRAMS): Makefile | $(READY)
 	@export PATH="$$PATH:/usr/sbin"; have() { for program; do command -v "$$program" || return 1; done >/dev/null; }; \
 	  have chromium-headless-shell $(FOREIGN) \

@@ -10,12 +10,11 @@ import asyncio
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import crowd, examples, flood, load, people, servers, steps, tokens
+from bench import crowd, examples, flood, load, people, servers, start, steps, tokens
 from bench.people import create_person, json_request, sign_ins, sign_up
 from bench.servers import Server
 from tests.authenticator import Authenticator
@@ -83,13 +82,6 @@ def session_checks(stack: ExitStack, postgres: Postgres, times: int, count: int)
         for what, ask in others.items():
             cpu, rate, spread = rounds(times, lambda server=server, ask=ask: per_request(server, ask, count // 4))  # type: ignore[misc]
             row(f"{what}, {name}", cpu, spread, rate, bare["granian"] / cpu, bare["uvicorn"] / cpu)
-    heading("process", "cold start, s", "idle PSS, MB", "ratio of PSS to uvicorn hello")
-    small = uvicorn.pss()
-    for name, server in (("hello on granian", granian), ("hello on uvicorn", uvicorn)):
-        row(name, server.cold_start, server.pss(), server.pss() / small)
-    with servers.passgate(data / "sqlite") as again:
-        time.sleep(3)
-        row("passgate serve, second start on its data", again.cold_start, again.pss(), again.pss() / small)
 
 
 def sign_in_rows(stack: ExitStack, times: int, count: int) -> None:
@@ -168,9 +160,16 @@ def compared(server: Server, token: str, pairs: dict[str, tuple[str, str, int]],
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
+    parser.add_argument("--start", action="store_true", help="only what starts and commands cost")
     given = parser.parse_args()
     times, count, ins = (1, 2000, 60) if given.quick else (5, 12_000, 300)
-    print(f"{os.cpu_count()} cores; CPU of the server process tree; medians of {times} rounds")
+    print(f"{os.cpu_count()} cores; CPU of the server process tree; medians of {times} rounds; of starts the least")
+    heading("process", "first answer, s", "CPU s", "times FastAPI hello", "idle PSS, MB")
+    start.start_rows(row, times=3 if given.quick else 15)
+    heading("command", "s", "CPU s", "times `import fastapi`")
+    start.command_rows(row, times=3 if given.quick else 15)
+    if given.start:
+        return
     with ExitStack() as stack, Postgres() as postgres:
         session_checks(stack, postgres, times, count)
     heading("access token verified, one core", "joserfc bare, µs", "our signature, µs", "passgate.verify, µs", "ratio")

@@ -20,11 +20,11 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
-from passgate.app import build_services
 from passgate.core import access, directory, erasure, people
 from passgate.core.ctx import Ctx, System
 from passgate.core.ctx import Person as Actor
 from passgate.core.directory import Asked
+from passgate.parts import build_services
 from passgate.store.migrate import upgrade
 from passgate.store.tables import audit_event, person
 from passgate.world import World

@@ -97,6 +97,25 @@ def uvicorn_hello() -> AbstractContextManager[Server]:
     return started([*command, "bench.servers:hello"], port, "/")
 
 
+_FASTAPI_HELLO = """
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/")
+async def hello() -> dict[str, str]:
+    return {"hello": "world"}
+"""
+
+
+def fastapi_hello(folder: Path) -> AbstractContextManager[Server]:
+    """The least program that somebody would write on the same framework and server; it stands in `folder`."""
+    port = free_port()
+    (folder / "fastapi_hello.py").write_text(_FASTAPI_HELLO)
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--no-access-log", "--log-level", "error"]
+    return started([*command, "--app-dir", str(folder), "fastapi_hello:app"], port, "/")
+
+
 def passgate(data: Path, **env: str) -> AbstractContextManager[Server]:
     port = free_port()
     given = {"PASSGATE_PORT": str(port), **env}

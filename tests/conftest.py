@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from passgate.app import build_services
+from passgate.parts import build_services
 from passgate.store.migrate import upgrade
 from passgate.web import repeat
 from passgate.world import World

@@ -20,9 +20,10 @@ from sqlalchemy import Connection, Dialect, Table, event, select
 from starlette.types import ASGIApp
 
 from passgate import testing
-from passgate.app import Passgate, build_services
+from passgate.app import Passgate
 from passgate.core.factor import Factor
 from passgate.core.site import Site
+from passgate.parts import build_services
 from passgate.settings import Settings
 from passgate.store import Store
 from passgate.store.migrate import upgrade

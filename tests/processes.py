@@ -297,7 +297,7 @@ def main() -> None:
     """The server: one uvicorn process on 127.0.0.1; the environment decides, and the plugins of this test run."""
     for plugin in sys.argv[1:]:
         importlib.import_module(plugin)
-    gate = Passgate(Settings.load(_env_file=None, **OWN_SETTINGS), factors=OWN_FACTORS)
+    gate = Passgate(Settings.load(**OWN_SETTINGS), factors=OWN_FACTORS)
     serve(gate, gate.settings.port)
 
 

@@ -13,7 +13,7 @@ if _typing.TYPE_CHECKING:
     from passgate.core.observers import Happened
     from passgate.operations import Carried
     from passgate.settings import Settings
-    from passgate.web.host import User
+    from passgate.web.host_values import User
 
 __version__ = "0.2.0"
 __all__ = ["Carried", "Happened", "JobRun", "Passgate", "Settings", "User", "__version__", "errors"]
@@ -24,7 +24,7 @@ _WHERE = {
     "JobRun": "passgate.core.host_jobs",
     "Passgate": "passgate.app",
     "Settings": "passgate.settings",
-    "User": "passgate.web.host",
+    "User": "passgate.web.host_values",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from passgate.jose import PrivateKey, PublicKey, Refused, members, opened
@@ -49,7 +49,7 @@ class AccessToken:
     auth_time: int
     issued_at: int
     expires_at: int
-    more: Mapping[str, Any]
+    more: Mapping[str, Any] = field(hash=False)
     permissions: tuple[str, ...] | None = None
 
     def may(self, permission: str) -> bool:

@@ -11,17 +11,15 @@ from functools import cached_property, partial
 from types import EllipsisType
 from typing import Any, TypeVar, overload
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from passgate import __version__
-from passgate.adapters.breach import Breach
+from passgate import __version__, startup
 from passgate.adapters.console import Console
 from passgate.adapters.mailbox import Mailbox
-from passgate.adapters.smtp import Smtp
 from passgate.core import host_events, host_jobs, host_mail, installation, job_worker, jobs, observers, tenants
 from passgate.core import permissions as own_permissions
 from passgate.core.ctx import Ctx, Operator, Person, Services
@@ -32,21 +30,21 @@ from passgate.core.host_jobs import HostJobs
 from passgate.core.message import Mailer
 from passgate.core.observers import ObserverFunction, Observers
 from passgate.core.site import Site, Sites
-from passgate.errors import CredentialMissing, UnsafeSettings
-from passgate.hashing import Hasher
+from passgate.errors import UnsafeSettings
 from passgate.operations import Operations
-from passgate.seal import Ring, key_file_reasons
-from passgate.settings import KEY_FILE, Settings, refusals
-from passgate.store import SCHEMA, Store
-from passgate.store.migrate import is_behind, upgrade
-from passgate.web import docs, host, host_docs, host_requests, ops, problems
+from passgate.parts import build_services
+from passgate.settings import Settings, refusals
+from passgate.store import fitness
+from passgate.store.migrate import schema_reasons, upgrade
+from passgate.web import docs, host, host_docs, host_requests, ops, problems, warm
 from passgate.web import mount as mounting
 from passgate.web.api import factors, tokens
 from passgate.web.api.all import ROUTERS
 from passgate.web.api.hot import HOT
 from passgate.web.edge import layers, strict_layers
 from passgate.web.guards import ByBearer, ByCookie
-from passgate.web.host import Guard, User
+from passgate.web.host import Guard
+from passgate.web.host_values import User
 from passgate.web.pages import mailbox
 from passgate.web.pages.all import pages
 from passgate.web.routes import Table
@@ -84,10 +82,11 @@ class Passgate:
         the host's own audit events, each with the text that the person reads in their activity; `permissions` are the
         host's own, each with what it allows, for roles that tenants make and for `gate.may`. Raises UnsafeSettings, and
         ValueError for an event or a permission that can't be one."""
-        if reasons := refusals(settings):
+        world = world or World.real()
+        if reasons := refusals(settings) + startup.reasons(settings, world):
             raise UnsafeSettings(reasons)
         self.settings = settings
-        self._world, self._profile, self._given_mailer = world or World.real(), profile, mailer
+        self._world, self._profile, self._given_mailer = world, profile, mailer
         self._claims, self._factors, self._sites = claims, _with(factors), Sites(Site(settings.url), sites)
         self._at, self._mounted, self._is_running, self._is_closed = "", False, False, False
         ours = [*Event, *self._factors.events]
@@ -127,6 +126,9 @@ class Passgate:
     def _inside(self) -> Inside:
         """What all requests pass through, and the twins too."""
         table = Table(self.api.routes)
+        if self._factors is not FACTORS:
+            for route in table.routes:
+                route.analyse()  # a factor of the host's own that cannot be served fails at the start
         strict = strict_layers(self.api, self.services, table, HOT)
         return Inside(self.services, strict, table, operations(self.api.routes), lambda: self._is_running)
 
@@ -135,28 +137,46 @@ class Passgate:
 
     # -- in a host program -------------------------------------------------------------------------
 
-    def mount(self, app: FastAPI, at: str = "/auth") -> None:
+    def mount(self, app: FastAPI, at: str = "/auth", *, root_path: str | None = None) -> None:
         """Add our endpoints below `at` (and `/.well-known/…` at the root), and start and stop with the host. Nothing
-        else of the host changes. Call it once per Passgate and program."""
+        else of the host changes. Call it once per Passgate and program. `root_path`: the path below which browsers
+        reach `app`, if a proxy, the server or an outer application puts one before it; the default is that of `app`."""
         if self._mounted or self._is_running:
             raise RuntimeError("this Passgate is already mounted or running")
-        endpoints = mounting.MountedEndpoints(mounting.checked(at), lambda: self.asgi, lambda: self.api.routes)
-        mounting.mount(app, endpoints, self.running)
+        stated = (app.root_path.rstrip("/") or None) if root_path is None else root_path
+        mounted = mounting.Mounted(lambda: self.asgi, lambda: self.api.routes, lambda: self._is_running)
+        path = mounting.checked(stated or "") + mounting.checked(at)
+        mounting.mount(app, mounting.MountedEndpoints(at, stated, mounted), self.running)
         host.answer_refusals(app)
-        self._at, self._mounted = at, True
-        self._assemble(replace(self.services, sites=self._sites.at(at)))
+        host_docs.mark_optional(app, self.optional_user, (self.user, self.bearer))
+        self._at, self._mounted = path, True
+        self._assemble(replace(self.services, sites=self._sites.at(path)))
 
-    async def user(self, request: Request, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
+    async def user(self, request: HTTPConnection, _bearer: ByBearer = None, _cookie: ByCookie = None) -> User:
         """`Depends(gate.user)`: the user of a live session, by bearer token or cookie. With the cookie, an unsafe
-        method must come from our own pages."""
-        return host.with_claims(await host.user(self.services, request), self._claims)
+        method or a WebSocket must come from our own pages. A WebSocket that is refused is closed with 4401 or 4403
+        before it is accepted."""
+        return host.with_claims(await host.user(self._started(request), request), self._claims)
 
-    async def bearer(self, request: Request, _bearer: ByBearer = None) -> User:
+    async def optional_user(
+        self, request: HTTPConnection, _bearer: ByBearer = None, _cookie: ByCookie = None
+    ) -> User | None:
+        """`Depends(gate.optional_user)`: like `gate.user`, but None for whoever isn't signed in: without a credential,
+        and with the cookie of a session that has ended. A refused token gets 401 here too."""
+        found = await host.optional_user(self._started(request), request)
+        return found and host.with_claims(found, self._claims)
+
+    async def bearer(self, request: HTTPConnection, _bearer: ByBearer = None) -> User:
         """`Depends(gate.bearer)`: like `gate.user`, by bearer token alone. For programs that other programs call: the
         cookie of the pages opens nothing there."""
-        if "authorization" not in request.headers:
-            raise CredentialMissing
-        return await self.user(request)
+        return host.with_claims(await host.user(self._started(request), request, by_token=True), self._claims)
+
+    def _started(self, request: HTTPConnection) -> Services:
+        host.bring_answer(request.scope)
+        if not self._is_running:
+            with host.ending(request):
+                mounting.refuse(*mounting.NOT_STARTED)
+        return self.services
 
     async def public(self) -> None:
         """`Depends(gate.public)`: anonymous access, stated explicitly."""
@@ -185,9 +205,9 @@ class Passgate:
             host_docs.install(app, at, self.public)
 
     def unguarded(self, app: FastAPI) -> list[str]:
-        """The host's routes that use none of these guards, as `GET /path`, those of mounted applications included.
-        Guards do not reach WebSockets: each is listed, unless it is public."""
-        return host.unguarded(app, (self.user, self.bearer, self.public), (self.public,))
+        """The host's routes and WebSockets that use none of these guards, as `GET /path`, those of mounted applications
+        included."""
+        return host.unguarded(app, (self.user, self.optional_user, self.bearer, self.public))
 
     def on(self, event: str, fn: ObserverFunction, *, name: str | None = None) -> None:
         """Call `fn` for every `event` that is recorded from the first start with it on: after the commit, at least
@@ -221,7 +241,7 @@ class Passgate:
 
     async def record(
         self,
-        request: Request | None,
+        request: HTTPConnection | None,
         event: str,
         *,
         subject: str | None = None,
@@ -240,7 +260,7 @@ class Passgate:
         ctx = await self._acting(request)
         await host_events.record(ctx, event, subject_id=subject, email=email, ok=ok, facts=facts, tenant=tenant)
 
-    async def _acting(self, request: Request | None) -> Ctx:
+    async def _acting(self, request: HTTPConnection | None) -> Ctx:
         return (
             Ctx(self.services, principal=Operator()) if request is None else await host.acting(self.services, request)
         )
@@ -266,7 +286,7 @@ class Passgate:
 
         return register if fn is None else register(fn)
 
-    async def start_job(self, request: Request | None, fn: Callable[..., Any], /, **arguments: Any) -> str:
+    async def start_job(self, request: HTTPConnection | None, fn: Callable[..., Any], /, **arguments: Any) -> str:
         """Have a registered function called in the background with these arguments, JSON of at most 16 KiB; returns the
         id of the job. It belongs to whoever acts, as in `record`. Raises ValueError or TypeError for a mistake of the
         program, CredentialMissing for a stranger, SessionEnded and Throttled."""
@@ -288,11 +308,15 @@ class Passgate:
     async def prepare(self) -> None:
         """Prepare the database. SQLite is migrated; another database must have been migrated before. UnsafeSettings,
         also for keys that are lost, and for a policy that production does not serve."""
+        store = self.services.store
+        # Before the keys: a role without rights cannot ask about them.
+        if reasons := await fitness.reasons(store):
+            raise UnsafeSettings(reasons)
         await self._check_keys()
-        if self.services.store.is_sqlite:
-            await upgrade(self.services.store, lock=self.settings.data / "passgate.lock")
-        elif await is_behind(self.services.store):
-            raise UnsafeSettings([("DATABASE_BEHIND", "The database is behind: run `passgate migrate`.")])
+        if store.is_sqlite:
+            await upgrade(store, lock=self.settings.data / startup.LOCK_FILE)
+        elif reasons := await schema_reasons(store):
+            raise UnsafeSettings(reasons)
         if reasons := await tenants.weak_policies(self.services):
             raise UnsafeSettings(reasons)
         await installation.load(self.services)
@@ -318,6 +342,8 @@ class Passgate:
         if self._is_closed:
             self._build()
         self._is_running, self._is_closed = True, False
+        if self.settings.ignored:
+            log.warning("service links are no settings", extra={"ignored": list(self.settings.ignored)})
         stop, workers = asyncio.Event(), list[asyncio.Task[None]]()
         try:
             await self.prepare()
@@ -335,6 +361,7 @@ class Passgate:
 
     def _jobs(self, stop: asyncio.Event) -> Iterator[Coroutine[None, None, None]]:
         yield jobs.run(self.services, self.mailer, stop)
+        yield warm.up(self._inside.table, stop)
         if self._observers:
             yield observers.run(self.services, self._observers, stop)
         if self._host_jobs:
@@ -360,25 +387,6 @@ async def _ended(workers: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*workers, return_exceptions=True)
 
 
-def build_services(settings: Settings, world: World) -> Services:
-    """The long-lived parts. Creates the data folder with mode 0700. Raises UnsafeSettings for a key file that nothing
-    should be sealed under."""
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    roots = settings.root_secrets()
-    if not roots and (reasons := key_file_reasons(settings.data / KEY_FILE)):
-        raise UnsafeSettings(reasons)
-    ring = (
-        Ring([root.encode() for root in roots], world)
-        if roots
-        else Ring.from_file(settings.data / KEY_FILE, world, make=settings.is_development)
-    )
-    if settings.is_sqlite:
-        # SQLite would make a file that others can read, and its WAL takes the mode of the file.
-        settings.database_file.touch(mode=0o600)
-    store, hasher = Store(settings.database, SCHEMA), Hasher(settings.hash, world)
-    return Services(settings, world, store, ring, hasher, Breach(settings.breach), FACTORS, Sites(Site(settings.url)))
-
-
 def mailer_for(services: Services) -> Mailer:
     mail = services.settings.mail
     if mail.url.startswith(("dev:", "dev+console:")):
@@ -386,7 +394,9 @@ def mailer_for(services: Services) -> Mailer:
         return Mailbox(services.store, services.ring, services.world, printer)
     if mail.url.startswith("console:"):
         return Console()
-    return Smtp(mail.url, mail.sender)
+    from passgate.adapters import smtp  # noqa: PLC0415  development sends nothing
+
+    return smtp.from_settings(mail, services.world)
 
 
 def _api(gate: Passgate) -> FastAPI:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import gettext
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+from passgate import files
+
 LANGUAGES = ("en", "de")
 LOCALES = Path(__file__).parent / "web" / "locales"
 DOMAIN = "passgate"
+_LARGEST = 16 * 1024 * 1024
+"""Bytes of a file of texts."""
+_PLACEHOLDER = re.compile(r"%\((\w+)\)")
 
 
 def N_(text: str) -> str:  # noqa: N802  the name gettext's tools know
@@ -62,8 +68,30 @@ def catalog(language: str, texts: Path | None = None) -> gettext.NullTranslation
     ours = gettext.translation(DOMAIN, LOCALES, [language], fallback=language == LANGUAGES[0])
     if texts is None:
         return ours
-    own = json.loads(texts.read_text("utf-8")).get(language, {})
-    return _Own({str(key): str(value) for key, value in own.items()}, ours)
+    return _Own(own_texts(texts).get(language, {}), ours)
+
+
+def own_texts(path: Path) -> dict[str, dict[str, str]]:
+    """A host's file, by language. OSError; ValueError for what is no such file, and for a text that could not be filled
+    in where ours can."""
+    try:
+        texts = json.loads(files.read_text(path, limit=_LARGEST))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(texts, dict) or not all(isinstance(own, dict) for own in texts.values()):
+        raise ValueError('it must be like {"de": {"our text": "your text"}}')
+    found = {language: {ours: str(theirs) for ours, theirs in own.items()} for language, own in texts.items()}
+    for own in found.values():
+        for ours, theirs in own.items():
+            _check_text(ours, theirs)
+    return found
+
+
+def _check_text(ours: str, theirs: str) -> None:
+    try:
+        theirs % dict.fromkeys(_PLACEHOLDER.findall(ours), "")
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"the text for {ours!a} has other placeholders") from None
 
 
 # -- dates -----------------------------------------------------------------------------------------

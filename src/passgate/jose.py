@@ -11,12 +11,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 ALGORITHMS = ("ES256", "EdDSA", "RS256")
 LONGEST = 8192
@@ -28,17 +26,7 @@ _MEMBERS = frozenset({"alg", "kid", "typ"})
 extension, a payload that is not encoded (RFC 8725 §3.1, §3.10)."""
 _ECDSA = {"kty": "EC", "crv": "P-256"}
 _EDDSA = {"kty": "OKP", "crv": "Ed25519"}
-_FAMILIES: dict[str, tuple[type[Any], dict[str, str]]] = {
-    "ES256": (ECKey, _ECDSA),
-    "EdDSA": (OKPKey, _EDDSA),
-    "RS256": (RSAKey, {"kty": "RSA"}),
-}
-_SIGNATURES = {name: jws.JWSRegistry.algorithms[name] for name in ALGORITHMS}
-"""The library's signatures, without its reading of tokens, which is less strict than ours."""
-_PRIMES = [n for n in range(3, 168, 2) if all(n % divisor for divisor in range(3, n, 2))]
-_POWERS = {prime: {pow(65537, exponent, prime) for exponent in range(prime)} for prime in _PRIMES}
-"""For each prime the residues that powers of 65537 have: those of a ROCA modulus are all among them (CVE-2017-15361),
-and of a billion others one is."""
+_KINDS = {"ES256": _ECDSA, "EdDSA": _EDDSA, "RS256": {"kty": "RSA"}}
 
 
 class Refused(ValueError):
@@ -47,6 +35,35 @@ class Refused(ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+# -- the library ---------------------------------------------------------------------------------
+
+# Imported with the first key: it takes as long as a twentieth of a start, and most commands need none.
+
+
+@cache
+def _family(algorithm: str) -> Any:
+    """The library's class of key."""
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
+
+    return {"ES256": ECKey, "EdDSA": OKPKey, "RS256": RSAKey}[algorithm]
+
+
+@cache
+def _signature(algorithm: str) -> Any:
+    """The library's signature, without its reading of tokens, which is less strict than ours."""
+    from joserfc.jws import JWSRegistry  # noqa: PLC0415
+
+    return JWSRegistry.algorithms[algorithm]
+
+
+@cache
+def _powers() -> dict[int, set[int]]:
+    """For each prime the residues that powers of 65537 have: those of a ROCA modulus are all among them
+    (CVE-2017-15361), and of a billion others one is."""
+    primes = [n for n in range(3, 168, 2) if all(n % divisor for divisor in range(3, n, 2))]
+    return {prime: {pow(65537, exponent, prime) for exponent in range(prime)} for prime in primes}
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -64,24 +81,25 @@ class PublicKey:
     def of(cls, jwk: Mapping[str, Any]) -> PublicKey:
         """From a public JWK with `kid` and `alg`. ValueError for one that cannot verify what we sign."""
         algorithm, kid = jwk.get("alg"), jwk.get("kid")
-        if not isinstance(algorithm, str) or algorithm not in _FAMILIES or not isinstance(kid, str):
+        if not isinstance(algorithm, str) or algorithm not in _KINDS or not isinstance(kid, str):
             raise ValueError("a key with alg and kid is required")
-        kind, fixed = _FAMILIES[algorithm]
-        if any(jwk.get(name) != value for name, value in fixed.items()) or jwk.get("use", "sig") != "sig":
+        if any(jwk.get(name) != value for name, value in _KINDS[algorithm].items()) or jwk.get("use", "sig") != "sig":
             raise ValueError("the key is of another kind than its algorithm")
         uses = jwk.get("key_ops", ["verify"])
         if not isinstance(uses, list) or "verify" not in uses:
             raise ValueError("the key is for something else")
-        return cls(kid, algorithm, _public(kind, jwk))
+        return cls(kid, algorithm, _public(_family(algorithm), jwk))
 
     def as_jwk(self) -> dict[str, Any]:
         return {**self.key.as_dict(private=False), "kid": self.id, "alg": self.algorithm, "use": "sig"}
 
     def verifies(self, signed: bytes, signature: bytes) -> bool:
-        return bool(_SIGNATURES[self.algorithm].verify(signed, signature, self.key))
+        return bool(_signature(self.algorithm).verify(signed, signature, self.key))
 
 
 def _public(kind: type[Any], jwk: Mapping[str, Any]) -> Any:
+    from joserfc.errors import JoseError  # noqa: PLC0415
+
     names = {"EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x"), "RSA": ("kty", "n", "e")}[str(jwk["kty"])]
     try:
         if jwk["kty"] == "RSA":
@@ -94,7 +112,7 @@ def _public(kind: type[Any], jwk: Mapping[str, Any]) -> Any:
 
 
 def _refuse_weak(modulus: int) -> None:
-    is_roca = all(modulus % prime in powers for prime, powers in _POWERS.items())
+    is_roca = all(modulus % prime in powers for prime, powers in _powers().items())
     if is_roca or modulus.bit_length() < _LEAST_RSA_BITS:
         raise ValueError("the modulus is too short, or can be factored")
 
@@ -113,7 +131,7 @@ class PrivateKey:
 
     @classmethod
     def load(cls, algorithm: str, jwk: Mapping[str, Any]) -> PrivateKey:
-        key = _FAMILIES[algorithm][0].import_key(dict(jwk))
+        key = _family(algorithm).import_key(dict(jwk))
         public = {**key.as_dict(private=False), "kid": key.thumbprint(), "alg": algorithm}
         return cls(PublicKey.of(public), key)
 
@@ -125,7 +143,7 @@ class PrivateKey:
         """A token whose `typ` is `kind`."""
         header = {"alg": self.public.algorithm, "typ": kind, "kid": self.public.id}
         signed = f"{_encoded(json.dumps(header, separators=(',', ':')).encode())}.{_encoded(payload)}"
-        return f"{signed}.{_encoded(_SIGNATURES[self.public.algorithm].sign(signed.encode(), self.key))}"
+        return f"{signed}.{_encoded(_signature(self.public.algorithm).sign(signed.encode(), self.key))}"
 
 
 def _made(algorithm: str, random: Callable[[int], bytes]) -> dict[str, Any]:
@@ -138,7 +156,7 @@ def _made(algorithm: str, random: Callable[[int], bytes]) -> dict[str, Any]:
         raw = ed25519.Ed25519PrivateKey.from_private_bytes(random(32))
     else:
         raw = rsa.generate_private_key(65537, _RSA_BITS)
-    key = _FAMILIES[algorithm][0].import_key(raw)
+    key = _family(algorithm).import_key(raw)
     return dict(key.as_dict(private=True))
 
 

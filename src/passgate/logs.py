@@ -38,7 +38,9 @@ EXTRA = (
     "counts",
     "tenant",
     "seq",
+    "step",
     "why",
+    "ignored",
 )
 """The fields that our own lines may have besides their message."""
 

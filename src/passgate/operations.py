@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from passgate.web.api.all import ROUTERS
+from passgate.web.carried import Carried
 from passgate.web.twins import Caller, Operation
-from passgate.web.values import Carried, answer_models, value_of
+from passgate.web.values import answer_models, value_of
 
 
 class Operations:
@@ -60,7 +61,10 @@ def _found(among: Mapping[str, Any], name: str, what: str) -> Any:
 
 
 def __getattr__(name: str) -> type:
-    """The class of the values of one response model, by the name of the model."""
+    """The class of the values of one response model, by the name of the model. The import system asks for names of its
+    own, and for these alone no model has to be known."""
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     for model in answer_models(route for router in ROUTERS for route in router.routes):
         if model.__name__ == name:
             return value_of(model)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
-import segno
+if TYPE_CHECKING:
+    import segno
+
+
+def _made(text: str) -> segno.QRCode:
+    import segno  # noqa: PLC0415  few processes draw one
+
+    return segno.make(text, error="m", micro=False)
 
 
 def svg(text: str) -> str:
     """An SVG element, dark on light in every colour scheme, because cameras need that."""
     picture = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(
+    _made(text).save(
         picture,
         kind="svg",
         border=4,
@@ -27,5 +35,5 @@ def svg(text: str) -> str:
 
 def png(text: str) -> bytes:
     picture = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(picture, kind="png", scale=6, border=4)
+    _made(text).save(picture, kind="png", scale=6, border=4)
     return picture.getvalue()

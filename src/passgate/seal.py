@@ -20,6 +20,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from passgate import files
 from passgate.world import SECOND, World
 
 VERSION = 1
@@ -27,6 +28,7 @@ VERSION = 1
 
 KEY_BYTES = 32
 _DISTINCT = 8
+_LARGEST = 1 << 20
 """Of 32 random bytes, so few different ones do not occur."""
 
 _HEAD = 5  # version, key id
@@ -266,7 +268,8 @@ def key_file_reasons(path: Path) -> list[tuple[str, str]]:
 
 def _read_keys(path: Path) -> list[bytes]:
     """At least one. OSError, or ValueError without a part of the file in its text."""
-    text = path.read_bytes()
+    with files.open_regular(path) as file:
+        text = file.read(_LARGEST)
     try:
         secrets = [base64.b64decode(one, validate=True) for one in json.loads(text)["keys"]]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import email
 import email.policy
-import ipaddress
 import ssl
 import threading
 from collections.abc import AsyncIterator
@@ -21,10 +19,6 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from passgate.adapters import smtp
 from passgate.adapters.console import Console
@@ -35,6 +29,7 @@ from passgate.seal import Ring
 from passgate.settings import Settings
 from passgate.store import SCHEMA, Store, migrate
 from passgate.world import SECOND, World
+from tests import mail_servers
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +54,8 @@ class Sink:
 
     rcpt: str = "250 ok"
     data: str = "250 ok"
+    farewell: float = 0
+    """Seconds before it answers QUIT."""
     got: list[Envelope] = field(default_factory=list)
     logins: list[tuple[bytes, bytes]] = field(default_factory=list)
 
@@ -73,6 +70,10 @@ class Sink:
         if self.data.startswith("250"):
             self.got.append(envelope)
         return self.data
+
+    async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Envelope) -> str:  # noqa: N802
+        await asyncio.sleep(self.farewell)
+        return "221 bye"
 
     def login(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
         self.logins.append((given.login, given.password))
@@ -127,29 +128,8 @@ async def answering(*answers: bytes) -> AsyncIterator[int]:
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """The TLS context of a server with a certificate for 127.0.0.1, which clients trust during this test."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    chain, private = tmp_path / "sink.pem", tmp_path / "sink.key"
-    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    context, chain = mail_servers.certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(chain))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(chain, private)
     return context
 
 
@@ -256,6 +236,14 @@ async def test_what_the_server_refuses(sink: Sink, permanent: bool) -> None:
         assert await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER)) is permanent
 
 
+async def test_a_refused_sender_needs_the_operator() -> None:
+    async with answering(b"220 hi\r\n", b"250 ok\r\n", b"550 5.7.1 not yours\r\n") as port:
+        with pytest.raises(MailFailed) as caught:
+            await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    found = caught.value
+    assert (found.step, found.why, found.permanent, found.needs_operator) == ("mail", "550 5.7.1", False, True)
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -281,6 +269,23 @@ async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("passgate.adapters.smtp._TOTAL", 0.1)
     async with answering(b"") as port:
         assert not await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER))
+
+
+async def test_a_slow_farewell_after_an_accepted_mail_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the mail would be sent a second time."""
+    monkeypatch.setattr(smtp, "_TOTAL", 0.4)
+    sink = Sink(farewell=0.6)
+    async with serving(sink) as port:
+        await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    assert len(sink.got) == 1
+
+
+async def test_nothing_waits_for_a_farewell_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_FAREWELL", 0.05)
+    sink = Sink(farewell=30)
+    async with serving(sink) as port, asyncio.timeout(5):
+        await Smtp(f"smtp://127.0.0.1:{port}", SENDER).send(MESSAGE)
+    assert len(sink.got) == 1
 
 
 @pytest.mark.parametrize(
@@ -356,6 +361,14 @@ async def test_addresses_beyond_ascii() -> None:
     assert [got.rcpt_tos for got in sink.got] == [["ann@xn--strae-oqa.example"], ["änn@example.com"]]
     async with serving(sink, enable_SMTPUTF8=False) as port:
         assert await refused(Smtp(f"smtp://127.0.0.1:{port}", SENDER), replace(MESSAGE, to="änn@example.com"))
+
+
+@pytest.mark.parametrize("name", ["Example: Sign-in", "Acme, Inc.", "A (b) [c]; d@e", "Bücher, & Co"])
+def test_the_name_of_the_sender_arrives_whole(name: str) -> None:
+    """As people write it: without the quotes that RFC 5322 asks for."""
+    sent = smtp.compose(MESSAGE, Smtp("smtp://mail.example.com", f"{name} <id@example.org>")._sender)
+    [address] = email.message_from_bytes(sent.content, policy=email.policy.SMTP)["From"].addresses
+    assert (address.display_name, address.addr_spec) == (name, "id@example.org")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from passgate.core.permissions import DESCRIPTIONS, PERMISSIONS, ROLES
 from passgate.core.policy import CHECKS
 from passgate.core.roles import MOST as MOST_ROLES
 from passgate.core.rules import NESTED, OneOf, Rules
+from passgate.reasons import GROUPS
 from passgate.settings import Settings
 from passgate.store import tables
 from passgate.web.api.hot import HOT
@@ -65,7 +66,7 @@ def _kind(annotation: Any) -> str:
     for word, displayed in (("SecretStr", "secret"), ("Path", "path"), ("tuple", "list"), ("bool", "yes or no")):
         if word in text:
             return displayed
-    return "number" if "int" in text else "text"
+    return "number" if re.search(r"\b(int|float)\b", text) else "text"
 
 
 def _default(field: FieldInfo) -> str:
@@ -84,7 +85,7 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[object, ...
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _settings(inner, variable + "__")
             continue
-        is_duration = any("_seconds" in repr(extra) for extra in field.metadata) or "_seconds" in repr(inner)
+        is_duration = any("function seconds" in repr(extra) for extra in (*field.metadata, inner))
         kind = "duration in seconds, or `90s 60m 24h 30d`" if is_duration else _kind(inner)
         yield code(variable), kind, _default(field), field.description or ""
 
@@ -298,7 +299,7 @@ def endpoint_page(gate: Passgate | None = None) -> str:
 
 
 GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
-    "settings.md": ("Settings", "`settings.py`", settings),
+    "settings.md": ("Settings", "`settings/`", settings),
     "policy.md": ("A tenant's policy", "`core/rules.py` and `core/policy.py`", policy_page),
     "errors.md": ("Errors", "`errors.py`", error_page),
     "events.md": ("Audit events", "`core/events.py` and the factors", event_page),
@@ -306,6 +307,24 @@ GENERATED: dict[str, tuple[str, str, Callable[[], str]]] = {
     "schema.md": ("Schema", "`store/tables.py`", schema),
     "endpoints.md": ("Endpoints", "the routes of a development server", endpoint_page),
 }
+
+
+def starts_page() -> str:
+    """docs/operate/it-does-not-start.md, which is for reading, so it stands among the operator's pages."""
+    found = ["# It does not start", _HEADER.format(source="`reasons.py`"), _STARTS]
+    for title, group in GROUPS.items():
+        rows: list[tuple[object, ...]] = [(code(name), text) for name, text in group.items()]
+        found += [f"## {title}", table(("Code", "What is wrong, and what to do"), rows)]
+    return "\n\n".join(found) + "\n"
+
+
+_STARTS = """`passgate doctor` makes all that `passgate serve` makes, puts it away again, and prints each reason not
+to start as `CODE text`, or `ok`. `serve` and `worker` refuse with the same lines, all of them at once, and exit with 1.
+With `--app main:app`, `doctor` imports your program as `serve` does.
+
+Development asks only for what it needs itself: settings that can be read, good keys, a database, a folder to write in,
+and an address of this machine."""
+STARTS = PAGES.parent / "operate" / "it-does-not-start.md"
 
 
 def page(name: str) -> str:
@@ -346,6 +365,7 @@ def main() -> None:
     PAGES.mkdir(parents=True, exist_ok=True)
     for name in GENERATED:
         (PAGES / name).write_text(page(name))
+    STARTS.write_text(starts_page())
 
 
 if __name__ == "__main__":

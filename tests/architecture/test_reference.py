@@ -6,6 +6,7 @@ What each endpoint does is tested elsewhere.
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
 from collections.abc import Iterator
@@ -21,17 +22,61 @@ from sqlalchemy import Connection
 
 from passgate.app import Passgate
 from passgate.core.rules import OneOf, Rules
+from passgate.reasons import GROUPS, REASONS
 from passgate.settings import Settings
 from passgate.store import SCHEMA, migrate
 from passgate.store.tables import metadata
 from passgate.web.api.hot import HOT
-from tests.architecture.reference import GENERATED, PAGES, Endpoint, endpoints, page, policy_page
+from tests.architecture.reference import (
+    GENERATED,
+    PAGES,
+    STARTS,
+    Endpoint,
+    endpoints,
+    modules,
+    nodes,
+    page,
+    policy_page,
+    starts_page,
+)
 from tests.kit import The
 
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_a_page_matches_the_code(name: str) -> None:
     assert (PAGES / name).read_text() == page(name), "run `make reference`"
+
+
+def test_the_page_of_reasons_matches_the_code() -> None:
+    assert STARTS.read_text() == starts_page(), "run `make reference`"
+
+
+def test_every_reason_is_listed_and_none_is_left_over() -> None:
+    """A reason is a pair that begins with its code, or a call that does."""
+    raised = set[str]()
+    for tree in modules().values():
+        for node in nodes(tree):
+            parts = node.elts if isinstance(node, ast.Tuple) else node.args[:1] if isinstance(node, ast.Call) else []
+            raised |= {str(one.value) for one in parts if isinstance(one, ast.Constant) and _is_code(one.value)}
+    named = {"FAULT", "APP_FAILED"}  # in texts of their own
+    assert {"PROXIES_ANY", "DATABASE_BEHIND", "APP_KIND"} <= raised
+    assert (raised | named) - REASONS.keys() == set()
+    assert REASONS.keys() - raised - named == set()
+    assert sum(map(len, GROUPS.values())) == len(REASONS)
+
+
+def test_every_reason_is_reached_by_a_test() -> None:
+    """Of the other folders: here they are only listed."""
+    texts = [path.read_text() for path in Path("tests").rglob("*.py") if path.parent.name != "architecture"]
+    assert REASONS.keys() - set(re.findall(r'"([A-Z][A-Z_]+)"', "\n".join(texts))) == set()
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[A-Z]{3,}(_[A-Z]+)+", value) is not None and value not in _OTHERS
+
+
+_OTHERS = {"PASSGATE_SECRETS_DIR", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}
+"""Names of variables."""
 
 
 def test_no_page_is_a_stranger() -> None:

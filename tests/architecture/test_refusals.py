@@ -26,6 +26,7 @@ from sqlalchemy import Connection, event
 from passgate.core.audit import SYSTEM, deferred
 from passgate.core.events import Event
 from passgate.errors import Refusal
+from passgate.settings.database import PostgresServer
 from passgate.store.tables import audit_event, metadata
 from tests import catalogue
 from tests.catalogue.entry import Action
@@ -160,7 +161,9 @@ async def _stored_in_a_schema(folk: Folk) -> AsyncIterator[PutBack]:
     again = "".join(
         f"DELETE FROM public.{name}; INSERT INTO public.{name} TABLE stored.{name};" for name in metadata.tables
     )
-    connection = await asyncpg.connect(folk.the.gate.services.store.url.replace("+asyncpg", ""))
+    server = folk.the.gate.services.store.database
+    assert isinstance(server, PostgresServer)
+    connection = await asyncpg.connect(**server.arguments())
     try:
         await connection.execute(f"CREATE SCHEMA stored; {copies}")
         yield partial(connection.execute, f"BEGIN; SET LOCAL session_replication_role = replica; {again} COMMIT")

@@ -193,8 +193,8 @@ OUTSIDE = {
     "random": {"world.py"},
     "os.urandom": {"world.py", "seal.py"},
     "uuid": set(),
-    "os.environ": {"settings.py"},
-    "os.getenv": {"settings.py"},
+    "os.environ": {"settings/model.py", "settings/variables.py", "settings/inherited.py"},
+    "os.getenv": {"settings/model.py", "settings/variables.py"},
     "nacl": {"hashing.py"},
 }
 

@@ -11,7 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from passgate import operations
-from passgate.web.values import Carried, value_of
+from passgate.web.carried import Carried
+from passgate.web.values import value_of
 from tests.architecture.reference import ROOT
 from tests.architecture.twins_file import PATH, answer_models_of_all, written
 

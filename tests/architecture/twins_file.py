@@ -22,8 +22,9 @@ from pydantic import BaseModel
 from passgate.app import Passgate
 from passgate.settings import Settings
 from passgate.web.api.all import ROUTERS
+from passgate.web.carried import Carried
 from passgate.web.twins import Operation, operations
-from passgate.web.values import Carried, WithQr, answer_models, is_value, models_in, value_of
+from passgate.web.values import WithQr, answer_models, is_value, models_in, value_of
 from tests.architecture.reference import SRC
 
 PATH = SRC / "operations.pyi"

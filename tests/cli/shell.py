@@ -53,7 +53,10 @@ class Shell:
 
     def __init__(self, data: Path, capsys: pytest.CaptureFixture[str], **settings: str) -> None:
         self.data = data
-        self.env = {**CHEAP, "PASSGATE_DATA": str(data)} | {f"PASSGATE_{key}": value for key, value in settings.items()}
+        # Port 0: other programs of this machine may have 8000.
+        self.env = {**CHEAP, "PASSGATE_PORT": "0", "PASSGATE_DATA": str(data)} | {
+            f"PASSGATE_{key}": value for key, value in settings.items()
+        }
         self._capsys = capsys
 
     def __call__(self, *argv: str, typed: str = "", **settings: str) -> Done:

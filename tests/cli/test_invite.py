@@ -39,7 +39,7 @@ def test_list_and_cancel(shell: Shell) -> None:
 
 
 def test_of_a_tenant(shell: Shell) -> None:
-    shell("tenant", "add", "acme", PASSGATE_TENANCY="multi")
+    shell("tenant", "add", "acme", TENANCY="multi")
     assert shell("invite", "ben@example.com", "--tenant", "acme").code == 0
     assert shell("invite", "list").out.strip() == ""
     assert len(shell("invite", "list", "--tenant", "acme").out.splitlines()) == 1

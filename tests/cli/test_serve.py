@@ -155,6 +155,26 @@ def _session(http: httpx2.Client, token: str) -> int:
     return http.get("/api/v1/session", headers=bearer(token)).status_code
 
 
+def test_at_the_end_a_connection_without_a_request_may_still_send_one(tmp_path: Path) -> None:
+    asked = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Running("serve", tmp_path / "data") as server:
+        fresh, silent, idle = (socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(3))
+        with fresh, silent, idle:
+            idle.sendall(asked)
+            assert idle.recv(1)
+            server.process.send_signal(signal.SIGTERM)
+            assert _to_its_end(idle)  # it has its answer, and is closed first
+            fresh.sendall(asked)
+            answer = _to_its_end(fresh)
+            assert (answer[:13], b"connection: close" in answer.lower()) == (b"HTTP/1.1 200 ", True)
+            assert _to_its_end(silent) == b""
+        assert server.stop() == 0
+
+
+def _to_its_end(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
 def test_sigterm_finishes_what_is_in_flight_and_a_second_start_finds_it(tmp_path: Path) -> None:
     data = tmp_path / "data"
     body = json.dumps({"email": "anna@example.com", "password": OTHER_PASSWORD}).encode()
@@ -294,7 +314,7 @@ def test_each_family_has_its_own_socket() -> None:
         assert [one.family for one in both] == [socket.AF_INET, socket.AF_INET6]
         assert both[1].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
     with sockets.bound(Settings.production(host="127.0.0.1", port=0)) as one, pytest.raises(UnsafeSettings) as refused:
-        assert sockets.addresses_of(one) == f"127.0.0.1:{sockets.port_of(one)}"
+        assert sockets.addresses_of(one) == f"127.0.0.1:{one[0].getsockname()[1]}"
         sockets.bind(Settings.production(host="no.such.host.invalid"))
     assert [code for code, _ in refused.value.reasons] == ["ADDRESS_UNKNOWN"]
 

@@ -252,7 +252,8 @@ def test_a_fault_of_the_import_is_printed_once(tmp_path: Path) -> None:
     """As Python shows it, with the program's own frames and none of ours; also with several workers."""
     done = refused(tmp_path, "def start():\n    import nothing_of_that_name\nstart()\n", WORKERS="2")
     assert (done.code, done.out) == (1, "")
-    lines = done.err.splitlines()
+    reason, *lines = done.err.splitlines()
+    assert (done.codes[0], "/main.py, line 2" in reason) == ("APP_FAILED", True)
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
     assert [line.split('"')[1].rpartition("/")[2] for line in lines if line.startswith("  File")] == ["main.py"] * 2
@@ -261,7 +262,8 @@ def test_a_fault_of_the_import_is_printed_once(tmp_path: Path) -> None:
 def test_a_fault_of_the_lifespan_is_printed(tmp_path: Path) -> None:
     done = refused(tmp_path, LIFESPAN.format("raise ZeroDivisionError('why')", "pass"))
     assert (done.code, done.out) == (1, "")
-    lines = done.err.splitlines()
+    _, *lines = done.err.splitlines()
+    assert done.codes[0] == "APP_FAILED"
     assert (lines[0], lines[-1]) == ("Traceback (most recent call last):", "ZeroDivisionError: why")
 
 
@@ -330,8 +332,23 @@ async def test_what_a_lifespan_raises(
     with pytest.raises(program.Fault) as fault:
         async with Lifespan(application(**{when: raising(error)}), asyncio.Event()).running():
             pass
-    assert fault.value.show() == code
+    assert fault.value.show("main:app", in_full=True) == code
     assert ["", *capsys.readouterr().err.splitlines()][-1].startswith(printed)
+
+
+def test_production_prints_no_value_of_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = program.Fault()
+    with pytest.raises(ValueError, match="hunter2") as raised:
+        int("hunter2")
+    fault.__cause__ = raised.value
+    assert fault.show("main:app", in_full=False) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (line.split()[0], "ValueError" in line, __file__ in line, "hunter2" in line) == (
+        "APP_FAILED",
+        True,
+        True,
+        False,
+    )
 
 
 async def test_refusals_of_a_lifespan_stay_what_they_are() -> None:

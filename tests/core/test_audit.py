@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from passgate.app import build_services
 from passgate.core import account, ledger
 from passgate.core.audit import SYSTEM, deferred, record
 from passgate.core.ctx import Ctx
 from passgate.core.events import Event
 from passgate.core.ledger import Finding
+from passgate.parts import build_services
 from passgate.seal import digest
 from passgate.store.tables import audit_event, audit_head
 from passgate.world import World

@@ -6,7 +6,6 @@ The blocks of a page build on each other. A block that nothing here runs fails t
 
 from __future__ import annotations
 
-import configparser
 import inspect
 import json
 import os
@@ -32,7 +31,8 @@ from passgate.core.policy import is_reachable
 from passgate.core.rules import Rules
 from tests.browser.device import Pocket
 from tests.docs.blocks import PAGES, ROOT, Block, blocks, name_of
-from tests.docs.terminal import PRINTED_PORT, SERVES, Terminal, answers, dry
+from tests.docs.samples import TRIED, unknown
+from tests.docs.terminal import SERVES, Terminal, answers, dry
 from tests.servers import Postgres, free_port
 
 EXEMPT: dict[str, str] = {}
@@ -48,6 +48,8 @@ class Reading:
 
     terminal: Terminal
     program: dict[str, Any] = field(default_factory=dict)
+    postgres: Postgres | None = None
+    database: str = ""
 
     def follow(self, block: Block) -> None:
         run = RUN.get(block.language)
@@ -121,36 +123,27 @@ class Reading:
                     ):
                         del sys.modules[name]
 
+    # -- statements --------------------------------------------------------------------------------
+
+    def statements(self, block: Block) -> None:
+        """By the server's administrator, in the page's database."""
+        assert self.postgres is not None, block.name
+        for statement in block.text.strip().split(";\n"):
+            self.postgres.sql(statement, self.database)
+
     # -- configuration and templates ---------------------------------------------------------------
 
     def settings(self, block: Block) -> None:
-        """A file of variables, which later commands read; or a systemd unit, whose command must be one of ours."""
-        if block.file:
-            assert all(re.fullmatch(r"PASSGATE_[A-Z_]+=.+", line) for line in block.text.splitlines()), block.name
+        """A file of variables, which later commands read if it is saved; or a systemd unit."""
+        if block.text.startswith("["):
+            self.elsewhere(block)
             return
-        unit = configparser.ConfigParser(interpolation=None, strict=False)
-        unit.optionxform = str  # type: ignore[assignment,method-assign]
-        unit.read_string(block.text)
-        program, *arguments = unit["Service"]["ExecStart"].split()
-        done = subprocess.run(
-            [Path(sys.executable).parent / Path(program).name, *arguments, "--help"], check=False, capture_output=True
-        )
-        assert done.returncode == 0, block.name
+        assert all(re.fullmatch(r"PASSGATE_[A-Z_]+=.+", line) for line in block.text.splitlines()), block.name
+        assert unknown(block.text) == set(), block.name
 
-    def proxy(self, block: Block) -> None:
-        """The server that the page started sees the client behind a proxy which sends these header fields."""
-        assert block.text.count("{") == block.text.count("}") > 0, block.name
-        inner = [line.strip() for line in block.text.splitlines() if line.strip() and line.strip() != "}"]
-        assert all(line.endswith((";", "{")) for line in inner), block.name
-        assert re.search(rf"proxy_pass http://127\.0\.0\.1:{PRINTED_PORT};", block.text), block.name
-        sent = dict(re.findall(r"proxy_set_header (\S+) (\S+);", block.text))
-        fields = " ".join(f"-H '{name}: {BEHIND_THE_PROXY[value]}'" for name, value in sent.items())
-        body = """-H 'Content-Type: application/json' -d '{"email": "anna@example.com"}'"""
-        asked = f"curl -s localhost:{PRINTED_PORT}/api/v1/recover {fields} {body}\npassgate audit tail -n 1 --json\n"
-        *_, event = self.terminal.run(block, asked).strip().splitlines()
-        recorded = json.loads(event)["items"][0]
-        assert recorded["personal"]["ip"] == BEHIND_THE_PROXY["$proxy_add_x_forwarded_for"], block.name
-        assert recorded["facts"]["request_id"] == BEHIND_THE_PROXY["$request_id"], block.name
+    def elsewhere(self, block: Block) -> None:
+        """A sample for a program that no terminal runs: a test of its own tries it."""
+        assert (name_of(block.page), block.language) in TRIED, f"{block.name}: nothing tries this"
 
     def template(self, block: Block) -> None:
         """A file that a later server or program renders."""
@@ -161,21 +154,14 @@ class Reading:
         assert block.name in {one.name for one in SCRIPTS}
 
 
-BEHIND_THE_PROXY = {
-    "$host": "id.acme.example",
-    "$proxy_add_x_forwarded_for": "198.51.100.7",
-    "$scheme": "https",
-    "$request_id": "5f2b9c04d1e84a7f",
-}
-"""The values that nginx fills in for a client at that address."""
-
 RUN: dict[str, Callable[[Reading, Block], None]] = {
     "sh": Reading.commands,
     "text": Reading.printed,
     "json": Reading.answered,
     "python": Reading.python,
     "ini": Reading.settings,
-    "nginx": Reading.proxy,
+    "sql": Reading.statements,
+    **{language: Reading.elsewhere for _, language in TRIED if language != "ini"},
     "html": Reading.template,
     "js": Reading.script,
 }
@@ -258,11 +244,16 @@ def reading(request: pytest.FixtureRequest, tmp_path: Path, furnished: Path) -> 
         if "PASSGATE_SECRETS_FILE=" not in page.read_text():  # a copy needs its original keys
             shutil.copytree(furnished, tmp_path / ".passgate")
     terminal.instead["localhost:1025"] = f"localhost:{free_port()}"
+    made = Reading(terminal)
     if "postgresql" in page.name:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        terminal.instead["postgresql://passgate:PASSWORD@db.example.com/passgate"] = postgres.create_database()
-    yield Reading(terminal)
+        made.postgres = postgres = request.getfixturevalue("postgres")
+        url = terminal.instead["postgresql://passgate:PASSWORD@db.example.com/passgate"] = postgres.create_database()
+        made.database = url.rpartition("/")[2]
+    yield made
     terminal.stop()
+    if made.postgres is not None:
+        for left in (f'DATABASE "{made.database}"', "DATABASE passgate", "ROLE passgate", "ROLE passgate_serve"):
+            made.postgres.sql(f"DROP {left}")
 
 
 @pytest.mark.parametrize(

@@ -74,5 +74,5 @@ async def _always(work: Awaitable[None], seconds: float) -> bool:
 
 
 if __name__ == "__main__":
-    made = create_app(_env_file=None)
+    made = create_app()
     serve(Hasty(made), made.settings.port)

@@ -22,6 +22,7 @@ from sqlalchemy import Engine, QueuePool, bindparam, delete, select, text
 from passgate.app import Passgate
 from passgate.errors import ProofRefused, Unavailable
 from passgate.settings import Settings
+from passgate.settings.database import PostgresServer
 from passgate.store import SCHEMA, Db, Store
 from passgate.store.point import Lookup
 from passgate.store.tables import observer
@@ -195,7 +196,8 @@ def scene(request: pytest.FixtureRequest, settings: Settings) -> Scene:
         files = psutil.Process().open_files
         return Scene(settings, lambda: sum(Path(file.path).is_relative_to(settings.data) for file in files()))
     server: Postgres = request.getfixturevalue("postgres")
-    count = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{settings.database.rpartition('/')[2]}'"
+    assert isinstance(settings.database, PostgresServer)
+    count = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{settings.database.name}'"
     return Scene(settings, lambda: int(server.sql(count)))
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from passgate.app import build_services
+from passgate.parts import build_services
 from passgate.settings import KEY_FILE
 from passgate.store.migrate import upgrade
 from passgate.store.tables import person, sign_in

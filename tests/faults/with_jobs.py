@@ -52,5 +52,5 @@ def written(runs: Path, line: str) -> None:
 
 
 if __name__ == "__main__":
-    own = Settings.load(_env_file=None)
+    own = Settings.load()
     serve(build(own), own.port)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -329,9 +330,11 @@ def test_what_is_wrong_with_a_key_file(tmp_path: Path, content: bytes, mode: int
     assert GOOD not in str(found)
 
 
-def test_a_missing_key_file_is_nothing_wrong_and_a_folder_is(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_nothing_wrong_and_what_is_no_file_is(tmp_path: Path) -> None:
     assert key_file_reasons(tmp_path / "passgate.keys") == []
-    assert [code for code, _ in key_file_reasons(tmp_path)] == ["KEYS_UNREADABLE"]
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        assert [code for code, _ in key_file_reasons(path)] == ["KEYS_UNREADABLE"]
 
 
 async def test_records_are_sealed_anew_under_a_new_key(the: The) -> None:

@@ -195,7 +195,7 @@ async def test_behind_a_root_path() -> None:
     """Served below a path that a proxy keeps or removes."""
     app = program()
     gate = testing.gate()
-    gate.mount(app)
+    gate.mount(app, root_path="/shop")
     outer = FastAPI(lifespan=app.router.lifespan_context)
     outer.mount("/shop", app)
     async with asked(outer, gate) as http:

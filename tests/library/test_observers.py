@@ -110,6 +110,26 @@ async def test_the_workers_notify_by_themselves_and_stop_cleanly() -> None:
     assert asyncio.all_tasks() <= before
 
 
+async def test_settled_are_those_too_whom_the_workers_are_calling() -> None:
+    begun, go, heard = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def hear(happened: Happened) -> None:
+        begun.set()
+        await go.wait()
+        heard.append(happened.event)
+
+    gate = testing.gate()
+    gate.on("signup:completed", hear, name="slow")
+    async with gate.running(), client_for(gate) as http:
+        await testing.sign_in(http, "anna@example.com", gate=gate)
+        await asyncio.wait_for(begun.wait(), 5)
+        settled = asyncio.create_task(gate.settle())
+        assert not (await asyncio.wait({settled}, timeout=0.2))[0]
+        go.set()
+        await settled
+        assert heard == ["signup:completed"]
+
+
 async def test_a_failure_is_tried_again_and_holds_up_nobody_else(database_url: str | None) -> None:
     notes = Notes()
     gate = made(notes, "signup:completed", "signin:completed", "session:ended", database_url=database_url)

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from passgate.errors import Conflict
+from passgate.settings.database import SqliteFile, read_database
 from passgate.store import Store
 from passgate.store.migrate import config, revision, upgrade
 from passgate.store.schema import SCHEMA
@@ -75,7 +76,7 @@ def dead(connection: Connection, views: dict[str, str]) -> set[str]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    made = Store(f"sqlite:///{tmp_path / 'passgate.db'}", SCHEMA)
+    made = Store(SqliteFile(tmp_path / "passgate.db"), SCHEMA)
     yield made
     await made.close()
 
@@ -165,7 +166,7 @@ async def test_sqlite_refuses_a_trigger_on_a_table_that_goes(store: Store, tmp_p
 async def test_postgresql_refuses_what_a_view_needs(postgres: Postgres, tmp_path: Path) -> None:
     """A column that gets another type and one that is dropped. What a view doesn't need may change."""
     url = postgres.create_database()
-    store = Store(url, SCHEMA)
+    store = Store(read_database(url), SCHEMA)
     needing = {"keys": "SELECT id, email_key FROM person", "signups": "SELECT name, signup FROM tenant"}
 
     def fill(connection: Connection) -> None:

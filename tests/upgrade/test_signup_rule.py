@@ -16,6 +16,7 @@ from sqlalchemy import Connection, MetaData, Table, inspect
 from passgate.core.factor import Factors
 from passgate.core.factors import FACTORS
 from passgate.core.rules import Rules
+from passgate.settings.database import read_database
 from passgate.store import Store
 from passgate.store.migrate import config, upgrade
 from passgate.store.schema import SCHEMA
@@ -36,7 +37,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """A database of revision 0010 with these tenants."""
     server: Postgres | None = None if request.param == "sqlite" else request.getfixturevalue("postgres")
     url = server.create_database() if server else f"sqlite:///{tmp_path / 'passgate.db'}"
-    made = Store(url, SCHEMA)
+    made = Store(read_database(url), SCHEMA)
 
     def fill(connection: Connection) -> None:
         command.upgrade(config(SCHEMA, connection=connection), "0010")

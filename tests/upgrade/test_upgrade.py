@@ -23,9 +23,10 @@ from alembic import command
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import Connection, MetaData, Table, create_engine, event, select
 
-from passgate.app import build_services
 from passgate.core import ledger
 from passgate.core.ctx import Services
+from passgate.parts import build_services
+from passgate.settings.database import read_database
 from passgate.store import Store
 from passgate.store.migrate import config, revision, upgrade
 from passgate.store.schema import SCHEMA
@@ -125,7 +126,7 @@ def rows_of(file: Path) -> dict[Table, list[dict[str, Any]]]:
 async def moved_to_postgres(file: Path, url: str, version: str) -> None:
     """The migrations up to this version, and the rows of the file."""
     rows = rows_of(file)
-    store = Store(url, SCHEMA)
+    store = Store(read_database(url), SCHEMA)
 
     def fill(connection: Connection) -> None:
         command.upgrade(config(SCHEMA, connection=connection), version)

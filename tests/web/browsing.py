@@ -84,7 +84,7 @@ class Page(HTMLParser):
             self.forms.append(Form(given.get("action", ""), given.get("method", "get")))
         if tag in ("a", "link") and "href" in given:
             self.links.append(given["href"])
-        if tag in ("input", "button", "select") and "name" in given:
+        if tag in ("input", "button", "select", "textarea") and "name" in given:
             self.forms[-1].names.add(given["name"])
             is_sent = given.get("type") != "checkbox" or "checked" in given
             if "value" in given and tag == "input" and is_sent:
@@ -92,7 +92,7 @@ class Page(HTMLParser):
             self._select = given["name"] if tag == "select" else ""
         if tag == "option" and ("selected" in given or self._select not in self.forms[-1].fields):
             self.forms[-1].fields[self._select] = given["value"]
-        if tag in ("input", "select") and "name" in given and given.get("aria-invalid") == "true":
+        if tag in ("input", "select", "textarea") and "name" in given and given.get("aria-invalid") == "true":
             self.marked.add(given["name"])
 
 

@@ -5,17 +5,25 @@ Not here: what an endpoint does, the guards (`test_catalogue`), and that nothing
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import Depends
+from fastapi.exceptions import FastAPIError
 
-from passgate.web import guards
+from passgate import Passgate
+from passgate.web import guards, warm
 from passgate.web.routes import Body, Declared, Endpoint, Face, Page, Table
 from tests.kit import The, code_of
 from tests.web.browsing import SAME, browser, outcome
+from tests.web.test_contract_signin import production
 
 # -- what a route declares -------------------------------------------------------------------------
 
@@ -33,9 +41,76 @@ async def planted() -> None:
     ],
     ids=["no guard", "two guards", "a page without a guard"],
 )
-def test_a_route_without_one_guard_is_refused(route: Any) -> None:
-    with pytest.raises(TypeError):
-        Table([route])
+async def test_a_route_without_one_guard_answers_nothing(lite: The, route: Declared) -> None:
+    """However often it is asked: no half of its analysis is left behind."""
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            route.analyse()
+    lite.gate.api.router.routes.append(route)
+    lite.gate.__dict__.pop("asgi", None)
+    lite.gate.__dict__.pop("_inside", None)
+    for _ in range(2):
+        answer = await lite.http.get(route.path, headers={"accept": "application/json"})
+        assert answer.status_code == 500
+
+
+async def test_a_route_that_cannot_be_analysed_is_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """It fails where all are analysed, and is in the log of a server that has started, as each after it is."""
+    no_model: Any = threading.Lock
+    bad = {"dependencies": [Depends(guards.stranger)], "response_model": no_model()}
+    first, second = Endpoint("/api/v1/first", planted, **bad), Endpoint("/api/v1/second", planted, **bad)
+    good = Endpoint("/api/v1/good", planted, dependencies=[Depends(guards.stranger)])
+    for _ in range(2):
+        with pytest.raises(FastAPIError):
+            first.analyse()
+        assert "dependant" not in vars(first)
+    await warm.up(Table([first, second, good]), asyncio.Event(), after=0)
+    faults = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [(fault.name, vars(fault)["route"]) for fault in faults] == [
+        ("passgate.fault", "/api/v1/first"),
+        ("passgate.fault", "/api/v1/second"),
+    ]
+    assert "dependant" in vars(good)
+
+
+async def test_every_route_can_be_analysed(lite: The, tmp_path: Path) -> None:
+    """Development has every route that there is: what only production had would be analysed by nobody here."""
+    routes = Table(lite.gate.api.routes).routes
+    for route in routes:
+        route.analyse()
+    assert len(routes) > 150
+    assert all(route in routes for route in Passgate(production(tmp_path)).api.routes)
+
+
+async def test_a_route_is_analysed_when_it_is_used() -> None:
+    route = Endpoint("/api/v1/planted/{id}", planted, dependencies=[Depends(guards.stranger)], methods=["post"])
+    table = Table([route])
+    assert list(table.at("/api/v1/planted/x")) == ["POST"]
+    assert (route.name, list(route.param_convertors), "dependant" in vars(route)) == ("planted", ["id"], False)
+    assert route.guards == ("stranger",)
+    assert "dependant" in vars(route)
+
+
+def test_threads_that_use_a_route_at_once_all_find_it_analysed() -> None:
+    """Its guards are never read from half of an analysis."""
+    fresh = [Endpoint(f"/api/v1/{number}", planted, dependencies=[Depends(guards.stranger)]) for number in range(50)]
+    together, usual = threading.Barrier(4, timeout=10), sys.getswitchinterval()
+
+    def found() -> list[tuple[str, ...]]:
+        guarded = []
+        for route in fresh:
+            together.wait()
+            route.analyse()
+            guarded.append(route.guards)
+        return guarded
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            users = [threads.submit(found) for _ in range(4)]
+            assert [user.result() for user in users] == [[("stranger",)] * 50] * 4
+    finally:
+        sys.setswitchinterval(usual)
 
 
 async def test_a_route_that_declares_nothing_is_refused(lite: The) -> None:

@@ -21,11 +21,12 @@ from passgate.app import Passgate, _with_cors
 from passgate.errors import CredentialInvalid, Malformed, PassgateError
 from passgate.web import guards
 from passgate.web.api.shapes import encode
+from passgate.web.carried import Carried
 from passgate.web.edge import layers
 from passgate.web.host import CTX
 from passgate.web.routes import Body
 from passgate.web.twins import Operation
-from passgate.web.values import Carried, is_value
+from passgate.web.values import is_value
 from passgate.wire.body import MAX_BODY, decode_json, decode_pairs
 from passgate.wire.problems import render
 

@@ -111,7 +111,7 @@ def proxy(program: str, config: str, here: Path, upstream: str, **more: str) -> 
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         try:
             give_up = time.monotonic() + 10
-            while not _listens(port):
+            while not listens(port):
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < give_up
                 time.sleep(0.05)
@@ -120,6 +120,6 @@ def proxy(program: str, config: str, here: Path, upstream: str, **more: str) -> 
             process.terminate()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -10,15 +10,19 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import httpx2
-
+from passgate import files
 from passgate.errors import Unavailable
 from passgate.settings import BreachSettings
 
+if TYPE_CHECKING:
+    import httpx2
+
 _MAX_ANSWER = 2 * 1024 * 1024
 _MAX_LINE = 128
+_SAMPLES = 128
+"""Lines that `check_file` compares."""
 _LINE = re.compile(rb"([0-9A-F]{40}):([0-9]{1,12})\r?\n?")
 # Possessive quantifier: no backtracking, whatever the service sends.
 _ANSWER = re.compile(rb"(?:[0-9A-F]{35}:[0-9]{1,12}(?:\r?\n|\Z))*+")
@@ -43,7 +47,7 @@ class Breach:
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._asked(wanted)
-        except (OSError, TimeoutError, Garbage, httpx2.HTTPError, httpx2.InvalidURL) as fault:
+        except (OSError, TimeoutError, Garbage) as fault:
             raise Unavailable("breach") from fault
 
     async def _asked(self, wanted: str) -> bool:
@@ -51,7 +55,12 @@ class Breach:
             return True
         if self._client is None:
             return False
-        answer = await _fetch(self._client, f"{self._url}{wanted[:5]}")
+        import httpx2  # noqa: PLC0415  where a service is asked, the client has imported it
+
+        try:
+            answer = await _fetch(self._client, f"{self._url}{wanted[:5]}")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as fault:
+            raise Unavailable("breach") from fault
         return in_answer(answer, wanted[5:].encode())
 
     async def close(self) -> None:
@@ -60,6 +69,8 @@ class Breach:
 
 
 def _client(deadline: float) -> httpx2.AsyncClient:
+    import httpx2  # noqa: PLC0415  only where a service is asked
+
     # Padding hides the requested prefix from an eavesdropper. Compression would reveal the size again, and would let a
     # small response grow beyond the cap.
     headers = {"Add-Padding": "true", "Accept-Encoding": "identity", "User-Agent": "passgate"}
@@ -112,6 +123,23 @@ def in_file(path: Path, wanted: bytes) -> bool:
             else:
                 high, most = middle, found
     return False
+
+
+def check_file(path: Path) -> None:
+    """Whether `in_file` can search it, by samples: a file of 40 GB is not read as a whole. OSError, Garbage."""
+    with files.open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            raise Garbage("it is empty")
+        latest = b""
+        for number in range(_SAMPLES):
+            try:
+                start, found, _, _ = _line_from(file, size * number // _SAMPLES)
+            except Garbage:
+                raise Garbage("its lines must be HASH:COUNT") from None
+            if start < size and found < latest:
+                raise Garbage("it is not sorted by hash")
+            latest = max(latest, found)
 
 
 def _line_from(file: BinaryIO, offset: int) -> tuple[int, bytes, int, int]:

@@ -15,7 +15,7 @@ import typer
 
 from passgate import __version__, logs
 from passgate.cli import audit, invitations, operate, people, policy, roles, serve
-from passgate.cli.desk import Given, explain
+from passgate.cli.desk import Given, collect_rarely, explain
 from passgate.errors import PassgateError
 
 app = typer.Typer(
@@ -39,7 +39,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     ctx: typer.Context,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys.")] = None,
+    # Whether it can be read is asked, and named, later.
+    data: Annotated[
+        Path | None, typer.Option("--data", readable=False, help="Folder for the database and keys.")
+    ] = None,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -49,16 +52,20 @@ def _root(
 
 def main() -> None:
     """The console script. Exit codes: 0: done; 1: refused, with each reason on standard error; 2: a usage error."""
+    collect_rarely()
     try:
         app()
     except PassgateError as error:
         explain(error)
         sys.exit(1)
     except OSError as fault:
-        typer.echo(f"fault: {fault.strerror or type(fault).__name__}: {fault.filename or ''}", err=True)
+        from passgate.startup import of_file  # noqa: PLC0415
+
+        typer.echo(" ".join(of_file(fault)), err=True)
         sys.exit(1)
-    except Exception:
+    except Exception as fault:
         # Frames without values: any value could be a secret.
         logs.configure("info")
         logging.getLogger("passgate.fault").exception("fault")
+        typer.echo(f"FAULT An unexpected error ({type(fault).__name__}). Please report the line above.", err=True)
         sys.exit(1)

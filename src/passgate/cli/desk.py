@@ -6,9 +6,10 @@ Not here: any command or rule.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,6 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the output as JSON, as the API does.")]
 TenantName = Annotated[str, typer.Option("--tenant", help="Name of the tenant.")]
 
-_SECRET = ("secrets", "database_url", "pepper", "token", "url")
-_HIDDEN = "can't be read"
-_PREFIX = "Value error, "
-"""The library's prefix before our own message."""
 _SAFE_TO_WRITE = ("SECRETS_", "PEPPER_", "HASH_")
 """Reasons that also refuse commands that write: these would seal or hash with settings that nobody should rely on."""
 
@@ -43,28 +40,31 @@ class Given:
     data: Path | None
 
 
+# -- the collector of garbage ------------------------------------------------------------------------
+
+_USUAL = gc.get_threshold()
+
+
+def collect_rarely() -> None:
+    """For commands and starts, which mostly import: nothing of what that makes is garbage, and looking for some takes a
+    tenth of the time."""
+    gc.set_threshold(50_000, *_USUAL[1:])
+
+
+def collect_as_usual() -> None:
+    """For a server that has started. What is there by then stays, so the collector need never look at it."""
+    gc.freeze()
+    gc.set_threshold(*_USUAL)
+
+
 # -- settings --------------------------------------------------------------------------------------
 
 
 def load(given: Given) -> Settings:
-    """Settings from the environment; a setting that cannot be read is refused as SETTING_INVALID, without its value."""
-    from pydantic import ValidationError  # noqa: PLC0415
-    from pydantic_settings import SettingsError  # noqa: PLC0415
-
+    """Settings from the environment."""
     from passgate.settings import Settings  # noqa: PLC0415
 
-    try:
-        return Settings.load(**({"data": given.data} if given.data else {}))
-    except ValidationError as wrong:
-        raise UnsafeSettings([_unreadable(fault["loc"], fault["msg"]) for fault in wrong.errors()]) from None
-    except (SettingsError, ValueError):
-        raise UnsafeSettings([("SETTING_INVALID", "A PASSGATE_… variable can't be read.")]) from None
-
-
-def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
-    name = "PASSGATE_" + "__".join(str(part) for part in where).upper()
-    is_secret = any(part in _SECRET for part in where)
-    return "SETTING_INVALID", f"{name}: {_HIDDEN if is_secret else why.removeprefix(_PREFIX)}."
+    return Settings.load(**({"data": given.data} if given.data else {}))
 
 
 # -- the database ----------------------------------------------------------------------------------
@@ -72,47 +72,54 @@ def _unreadable(where: tuple[int | str, ...], why: str) -> tuple[str, str]:
 
 def open_store(settings: Settings) -> Store:
     """The database of these settings; no statement has run yet."""
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
     from passgate.store import SCHEMA, Store  # noqa: PLC0415
 
-    unknown = UnsafeSettings([("DATABASE_URL", "PASSGATE_DATABASE_URL must start with postgresql:// or sqlite:///.")])
-    if not settings.database.startswith(("sqlite:///", "postgresql+asyncpg://")):
-        raise unknown
     try:
         return Store(settings.database, SCHEMA)
     except ModuleNotFoundError as missing:
         text = f"The database driver {missing.name} isn't installed. Run: pip install 'passgate[postgres]'."
         raise UnsafeSettings([("DATABASE_DRIVER", text)]) from None
-    except (ArgumentError, ValueError):
-        raise unknown from None
 
 
-async def database_reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Why this database cannot serve now. No SQLite file is no reason: it is created and migrated at the start."""
+async def database_reasons(settings: Settings, *, migrating: bool = False) -> list[tuple[str, str]]:
+    """Why this database cannot serve, or be migrated, now. No SQLite file is no reason: it is created and migrated at
+    the start."""
     from sqlalchemy import text  # noqa: PLC0415
 
-    from passgate.store.migrate import is_behind  # noqa: PLC0415
+    from passgate.store import fitness  # noqa: PLC0415
+    from passgate.store.faults import reason  # noqa: PLC0415
+    from passgate.store.migrate import schema_reasons  # noqa: PLC0415
 
     if settings.is_sqlite and not settings.database_file.exists():
-        return []
+        return _new_file_reasons(settings)
     try:
         store = open_store(settings)
     except UnsafeSettings as error:
         return error.reasons
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
+            if found := await fitness.reasons(store, migrating=migrating):
+                return found
             async with store.read() as db:
                 # SQLite opens its file only with the first statement.
                 await db.value(text("SELECT count(*) FROM sqlite_master" if settings.is_sqlite else "SELECT 1"))
-            if not settings.is_sqlite and await is_behind(store):
-                return [("DATABASE_BEHIND", "The database schema is out of date. Run `passgate migrate`.")]
+            async with store.write():  # nothing is written: whether that is possible is all we ask
+                pass
+            found = await schema_reasons(store, serving=True)
+            # SQLite is brought up to date at the start.
+            return [one for one in found if not settings.is_sqlite or one[0] != "DATABASE_BEHIND"]
     except Exception as fault:  # noqa: BLE001  a driver has many ways to say that it cannot
-        kind = type(fault.__cause__ or fault).__name__
-        return [("DATABASE_DOWN", f"The database doesn't respond ({kind}). Check PASSGATE_DATABASE_URL.")]
+        return [reason(fault)]
     finally:
         await store.close()
-    return []
+
+
+def _new_file_reasons(settings: Settings) -> list[tuple[str, str]]:
+    """Of a file of SQLite that is yet to be made. The data folder is made too, no other one is."""
+    folder = settings.database_file.parent
+    if folder.is_dir() or folder == settings.data.absolute():
+        return []
+    return [("DATABASE_URL", f"PASSGATE_DATABASE_URL names a file in {folder}, which is no folder. Create it.")]
 
 
 async def policy_reasons(settings: Settings) -> list[tuple[str, str]]:
@@ -151,16 +158,34 @@ def has_keys(settings: Settings) -> bool:
 
 
 async def start_reasons(settings: Settings, *, is_ours: bool = True) -> list[tuple[str, str]]:
-    """Every reason not to start: of the settings, of the keys, of the database, and of what the database holds. Unless
-    the server `is_ours`, a host's program may have the keys that are missing here, and refuses by itself."""
+    """Every reason not to start: of the settings, of the machine, of the files that settings name, of the keys, of the
+    database, and of what the database holds. Nothing is made by looking. Sockets are not asked: whoever serves has
+    them. Unless the server `is_ours`, a host's program may have the keys that are missing here, and refuses by
+    itself."""
+    from passgate import startup  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
+    from passgate.world import World  # noqa: PLC0415
 
-    reasons = refusals(settings) + key_reasons(settings)
+    found = refusals(settings) + startup.reasons(settings, World.real())
+    if not any(code.startswith("DATA_") for code, _ in found):
+        found += key_reasons(settings)
+    elif settings.database_url is None:
+        return found  # the database is in that folder, as the keys are
     if down := await database_reasons(settings):
-        return reasons + down
-    if is_ours and not any(code.startswith(("SECRETS_", "KEYS_")) for code, _ in reasons):
-        reasons += await lost_reasons(settings)
-    return reasons + await policy_reasons(settings)
+        return found + down
+    if is_ours and not any(code.startswith(("SECRETS_", "KEYS_", "DATA_", "DISK_")) for code, _ in found):
+        found += await named(lost_reasons(settings))
+    return found + await named(policy_reasons(settings))
+
+
+async def named(asked: Awaitable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Reasons that are read from a database, which may go away, or prove to be damaged, meanwhile."""
+    from passgate.store.faults import reason  # noqa: PLC0415
+
+    try:
+        return await asked
+    except (Unavailable, TimeoutError) as fault:
+        return [reason(fault)]
 
 
 async def lost_reasons(settings: Settings) -> list[tuple[str, str]]:
@@ -192,7 +217,7 @@ async def unreadable_reasons(settings: Settings) -> list[tuple[str, str]]:
 @asynccontextmanager
 async def built(settings: Settings) -> AsyncIterator[Services]:
     """The long-lived parts, as they are; closed at the end."""
-    from passgate.app import build_services  # noqa: PLC0415
+    from passgate.parts import build_services  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
     made = build_services(settings, World.real())
@@ -207,11 +232,14 @@ async def built(settings: Settings) -> AsyncIterator[Services]:
 @asynccontextmanager
 async def services(given: Given, *, make: bool = False) -> AsyncIterator[Services]:
     """The long-lived parts without the endpoints. `make`: a missing data folder is created; otherwise it is refused."""
+    from passgate import startup  # noqa: PLC0415
     from passgate.core import installation, tenants  # noqa: PLC0415
     from passgate.settings import refusals  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
     settings = load(given)
+    if reasons := [*startup.data_reasons(settings)]:
+        raise UnsafeSettings(reasons)
     if settings.is_sqlite and not make and not settings.database_file.exists():
         raise NotFound(f"No Passgate data found in {settings.data}.")
     reasons = [reason for reason in refusals(settings) if reason[0].startswith(_SAFE_TO_WRITE)]
@@ -221,7 +249,7 @@ async def services(given: Given, *, make: bool = False) -> AsyncIterator[Service
         if reasons := await installation.key_reasons(made):
             raise UnsafeSettings(reasons)
         if settings.is_sqlite:
-            await upgrade(made.store, lock=settings.data / "passgate.lock")
+            await upgrade(made.store, lock=settings.data / startup.LOCK_FILE)
         await tenants.ensure_main(made)
         yield made
 
@@ -253,6 +281,11 @@ def explain(error: PassgateError) -> None:
     if isinstance(error, UnsafeSettings):
         for code, text in error.reasons:
             typer.echo(f"{code} {text}", err=True)
+        return
+    if isinstance(error, Unavailable) and error.down == "database" and error.__cause__ is not None:
+        from passgate.store.faults import reason  # noqa: PLC0415
+
+        typer.echo(" ".join(reason(error)), err=True)
         return
     down = f" ({error.down})" if isinstance(error, Unavailable) else ""
     typer.echo(f"{error.code}: {error.message}{down}", err=True)

@@ -38,10 +38,14 @@ def migrate(ctx: typer.Context) -> None:
 
 
 async def _migrate(settings: Settings) -> bool:
+    from passgate import startup  # noqa: PLC0415
     from passgate.store.migrate import upgrade  # noqa: PLC0415
 
     # Needs no keys and no other setting: a deployment may migrate before its secrets are available.
-    reasons = [reason for reason in await desk.database_reasons(settings) if reason[0] != "DATABASE_BEHIND"]
+    if reasons := [*startup.data_reasons(settings)]:
+        raise UnsafeSettings(reasons)
+    reasons = await desk.database_reasons(settings, migrating=True)
+    reasons = [reason for reason in reasons if reason[0] != "DATABASE_BEHIND"]
     if reasons:
         raise UnsafeSettings(reasons)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,7 +53,7 @@ async def _migrate(settings: Settings) -> bool:
         settings.database_file.touch(mode=0o600)
     store = desk.open_store(settings)
     try:
-        return await upgrade(store, lock=settings.data / "passgate.lock")
+        return await upgrade(store, lock=settings.data / startup.LOCK_FILE)
     finally:
         await store.close()
 
@@ -57,33 +61,35 @@ async def _migrate(settings: Settings) -> bool:
 def doctor(
     ctx: typer.Context,
     tune_hash: Annotated[bool, typer.Option("--tune-hash", help="Measure Argon2id on this machine instead.")] = False,
+    mail: Annotated[
+        str | None, typer.Option("--mail", metavar="ADDRESS", help="Send one mail there instead, and show each step.")
+    ] = None,
+    app: Annotated[
+        str | None, typer.Option("--app", metavar="MODULE:NAME", help="Import a program of yours too, as serve does.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List everything that keeps Passgate from starting, or from signing tokens, as `CODE text`. Exits with 1 if there
     is anything."""
-    settings = desk.load(ctx.obj)
+    from passgate.cli import examine  # noqa: PLC0415
+
+    if mail is not None:
+        from passgate.cli.mail_check import check  # noqa: PLC0415
+
+        raise typer.Exit(desk.run(check(desk.load(ctx.obj), mail, as_json=as_json)))
     if tune_hash:
         from passgate.cli.tune import tune  # noqa: PLC0415
 
-        measured = desk.run(tune(settings))
+        measured = desk.run(tune(desk.load(ctx.obj)))
         desk.show({"items": [vars(row) for row in measured]}, "\n".join(map(str, measured)), as_json=as_json)
         return
-    reasons = desk.run(_reasons(settings))
+    reasons, remarks = examine.all_reasons(ctx.obj, app)
     listed = [{"code": code, "text": text} for code, text in reasons]
     plain = "\n".join(f"{code} {text}" for code, text in reasons) or "ok"
     desk.show({"items": listed}, plain, as_json=as_json)
-    if not settings.is_development and not settings.trusted_proxies:
-        from passgate.web.origin import UNTRUSTED  # noqa: PLC0415
-
-        typer.echo("Note: no trusted proxies. Behind one, set PASSGATE_TRUSTED_PROXIES: " + UNTRUSTED, err=True)
+    for remark in remarks:
+        typer.echo(f"Note: {remark}", err=True)
     raise typer.Exit(1 if reasons else 0)
-
-
-async def _reasons(settings: Settings) -> list[tuple[str, str]]:
-    """Those not to start, and those that `doctor` alone reports. These need keys and database, so they come last."""
-    found = await desk.start_reasons(settings)
-    is_open = not any(code.startswith(("SECRETS_", "KEYS_", "DATABASE_")) for code, _ in found)
-    return [*found, *(await desk.unreadable_reasons(settings) if is_open else [])]
 
 
 def backup(

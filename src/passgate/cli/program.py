@@ -24,23 +24,36 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0
 """Seconds that a cancelled lifespan has to end."""
+_FAILED = "APP_FAILED"
 _TARGET = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
 
 class Fault(Exception):
     """The program itself failed or left; `__cause__` is what it raised."""
 
-    def show(self) -> int:
-        """Print what Python would print, without our own frames: a traceback, or what was given to `sys.exit`. Returns
-        the exit code."""
+    def show(self, target: str, *, in_full: bool) -> int:
+        """Print what was given to `sys.exit`, or the reason, without any value that the error has; `in_full`, then the
+        traceback as Python prints it, without our own frames. Returns the exit code."""
         error = self.__cause__
         if isinstance(error, SystemExit):
             if isinstance(error.code, str):
                 print(error.code, file=sys.stderr)
             return error.code if isinstance(error.code, int) else int(error.code is not None)
-        if error is not None:
+        print(*self.reason(target), file=sys.stderr)
+        if error is not None and in_full:
             traceback.print_exception(error.with_traceback(_theirs(error.__traceback__)))
         return 1
+
+    def reason(self, target: str) -> tuple[str, str]:
+        """APP_FAILED, with the innermost place in the program's own folder."""
+        error = self.__cause__
+        kind = type(error).__name__
+        if isinstance(error, SyntaxError):
+            return _FAILED, f"{target} raised {kind}: {error.filename}, line {error.lineno}. Mend it there."
+        frames = traceback.extract_tb(_theirs(error.__traceback__)) if error is not None else []
+        own = [frame for frame in frames if Path(frame.filename).is_relative_to(Path.cwd())] or frames
+        place = f"{own[-1].filename}, line {own[-1].lineno}" if own else "at no known line"
+        return _FAILED, f"{target} raised {kind}: {place}. Mend it there."
 
 
 def _theirs(frames: TracebackType | None) -> TracebackType | None:
@@ -80,7 +93,7 @@ def _module(name: str) -> Any:
         if missing.name is None or not f"{name}.".startswith(f"{missing.name}."):
             raise Fault from missing
         raise _refused("APP_NOT_FOUND", f"There is no module {name} in this folder.") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Fault from error
 
 

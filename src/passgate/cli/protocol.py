@@ -28,13 +28,16 @@ DRAINED = 1024 * 1024
 """Bytes of a body that are read after its answer, so that the client hears the answer instead of a reset."""
 LINGER = 2.0
 """Seconds for reading them, and for a client to take what was sent before its connection is reset."""
+UNASKED = 2.0
+"""Seconds for the first request of a connection at the end of the server: who has just connected is about to ask."""
 
 
 class Connections:
     """How many connections each origin has open to this process. Trusted proxies may have any number: theirs are those
-    of many people."""
+    of many people. `is_ending`: the server is, so each of them ends with its answer."""
 
     def __init__(self, settings: Settings) -> None:
+        self.is_ending = False
         self._settings = settings
         self._proxies = Proxies(settings.trusted_proxies)
         self._open: Counter[str] = Counter()
@@ -80,7 +83,7 @@ class Protocol(HttpToolsProtocol):
         self._is_https = settings.https  # TLS ends at a proxy in front; a program builds URLs from the scheme
         self._peer: str | None = None
         self._reading, self._messages, self._bytes = Reading.HEAD, 0, 0
-        self._is_upgrade = self._is_lingering = False
+        self._is_upgrade = self._is_lingering = self._has_asked = False
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited: tuple[Reading, int] | None = None
 
@@ -97,6 +100,8 @@ class Protocol(HttpToolsProtocol):
             self.scheme = "https"
         self._softly_closed = _SoftlyClosed(self)
         self._watch()
+        if self._connections.is_ending:  # it was accepted before, and is made only now
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._peer is not None:
@@ -106,6 +111,18 @@ class Protocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         self._end()
+
+    def shutdown(self) -> None:
+        """The server ends. A connection that has just been made waits for its request, so that a restart refuses
+        nobody."""
+        if not self._has_asked:
+            self.loop.call_later(UNASKED, self._end_unasked)
+        else:
+            super().shutdown()
+
+    def _end_unasked(self) -> None:
+        if not self._has_asked:
+            self._end()
 
     def _end(self) -> None:
         """Close, and do not wait for a client that takes nothing."""
@@ -172,10 +189,11 @@ class Protocol(HttpToolsProtocol):
                 raise ValueError("no proxy")  # the parser's caller answers 400
             self._is_upgrade = True
             return
-        self._reading = Reading.BODY
+        self._reading, self._has_asked = Reading.BODY, True
         super().on_headers_complete()
         # Its task has not begun.
         self.cycle.transport = self._softly_closed  # type: ignore[assignment]
+        self.cycle.keep_alive = self.cycle.keep_alive and not self._connections.is_ending
 
     def on_message_complete(self) -> None:
         if self._is_upgrade:

@@ -49,7 +49,7 @@ def serve(ctx: typer.Context, app: App = None, name: Name = "Passgate") -> None:
     logs.configure(settings.log_level)
     _refuse(settings, is_ours=app is None)
     with sockets.bound(settings) as bound:
-        settings = settings.model_copy(update={"port": sockets.port_of(bound)})
+        settings = settings.model_copy(update={"port": sockets.port_of(bound, settings)})
         line = f"{name} is ready: {settings.url}"
         if app is not None:
             _serve_program(app, settings, bound, line)
@@ -111,7 +111,7 @@ def _serve_program(app: str, settings: Settings, bound: list[socket.socket], lin
             raise typer.Exit(_serve_many(settings, bound, line, app))
         server.run(server.serve_program(found, settings, bound, _announcing(line)))
     except program.Fault as fault:
-        raise typer.Exit(fault.show()) from None
+        raise typer.Exit(fault.show(app, in_full=settings.is_development)) from None
 
 
 # -- demo ------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def demo(
     ready = settings.data / READY
     ready.unlink(missing_ok=True)
     with sockets.bound(settings) as bound:
-        settings = settings.model_copy(update={"port": sockets.port_of(bound)})
+        settings = settings.model_copy(update={"port": sockets.port_of(bound, settings)})
 
         async def listening() -> None:
             await _answers(settings)
@@ -146,9 +146,9 @@ def demo(
 
 async def _owners_link(settings: Settings) -> str:
     """A new link at each start: signs in the owner of `main`, once, within 15 minutes."""
-    from passgate.app import build_services  # noqa: PLC0415
     from passgate.core import users  # noqa: PLC0415
     from passgate.errors import Conflict  # noqa: PLC0415
+    from passgate.parts import build_services  # noqa: PLC0415
     from passgate.world import World  # noqa: PLC0415
 
     services = build_services(settings, World.real())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from passgate.cli import desk
 from passgate.cli.program import Lifespan
 from passgate.cli.protocol import Connections, Protocol
 from passgate.world import World
@@ -35,7 +36,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, settings: Settings, world: World, listening: Listening) -> None:
         """The lifespan of `app` is up before `serve` and ends after it; `state` is what it left for requests."""
-        protocol = partial(Protocol, connections=Connections(settings), settings=settings, world=world)
+        self._connections = Connections(settings)
+        protocol = partial(Protocol, connections=self._connections, settings=settings, world=world)
         config = uvicorn.Config(
             app,
             http=cast("type[asyncio.Protocol]", protocol),
@@ -56,6 +58,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.lifespan.state.update(self.state)
+        desk.collect_as_usual()
         await super().startup(sockets)
         # A task of its own: waiting for an answer here would block the main loop.
         self._announcing = asyncio.ensure_future(self._announce())
@@ -68,6 +71,7 @@ class Server(uvicorn.Server):
             raise
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._connections.is_ending = True
         await super().shutdown(sockets)
         if self._announcing is not None:
             self._announcing.cancel()

@@ -134,7 +134,7 @@ def _work(settings: Settings, sockets: list[socket.socket], pipe: Connection, pr
     try:
         _serve(settings, sockets, listening, program)
     except Fault as fault:
-        sys.exit(fault.show())
+        sys.exit(fault.show(program or "", in_full=settings.is_development))
     except PassgateError as error:
         explain(error)
         sys.exit(1)

@@ -47,6 +47,8 @@ class Services:
     """Set when a mail is added to the outbox, so that the worker need not wait for its next round."""
     erased: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the database's log may still hold what was erased."""
+    notifying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while observers are called: whoever wants them to have been called waits for those that are being called."""
     tally: Counter[str] = field(default_factory=Counter)
     """What is counted and not written into the trail, such as starts; logged once a minute."""
     keys: KeySet = field(default_factory=KeySet)

@@ -36,7 +36,6 @@ async def send(services: Services, mailer: Mailer, to: str, *, subject: str, tex
     )
     is_permanent = await _refused(mailer, message)
     if is_permanent is not None:
-        log.warning("mail not sent", extra={"mail": message.id, "kind": KIND, "permanent": is_permanent})
         # Raised here, with no error before it in the chain, which a host may log: mail servers repeat the address.
         raise Invalid({"to": "value"}) if is_permanent else Unavailable("mail")
 
@@ -46,6 +45,7 @@ async def _refused(mailer: Mailer, message: Message) -> bool | None:
     try:
         await mailer.send(message)
     except MailFailed as failure:
+        failure.log(log, mail=message.id, kind=KIND)
         return failure.permanent
     return None
 

@@ -6,6 +6,7 @@ Not here: wording, templates and the outbox (`mail`). No socket and no database 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
@@ -41,11 +42,21 @@ class Message:
 
 
 class MailFailed(Exception):
-    """`permanent`: retrying this message cannot help. Otherwise the problem is temporary, or the operator's to fix."""
+    """`permanent`: retrying this message cannot help. Otherwise the problem is temporary, or the operator's to fix;
+    `needs_operator` says which. `step` is where it failed (`token` is the provider's token endpoint, every other one
+    the mail server), `why` a few words for the log: neither contains what somebody sent us."""
 
-    def __init__(self, permanent: bool) -> None:
+    def __init__(self, permanent: bool, *, step: str = "", why: str = "", needs_operator: bool = False) -> None:
         super().__init__("permanent" if permanent else "transient")
-        self.permanent = permanent
+        self.permanent, self.step, self.why, self.needs_operator = permanent, step, why, needs_operator
+
+    def log(self, logger: logging.Logger, *, mail: str, kind: str) -> None:
+        """One line about this mail: an error if it needs the operator, a warning otherwise."""
+        logger.log(
+            logging.ERROR if self.needs_operator else logging.WARNING,
+            "mail not sent",
+            extra={"mail": mail, "kind": kind, "permanent": self.permanent, "step": self.step, "why": self.why},
+        )
 
 
 class Mailer(Protocol):

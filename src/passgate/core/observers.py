@@ -50,7 +50,7 @@ class Happened:
     tenant_id: str
     user_id: str | None
     actor_id: str | None
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(hash=False)
 
 
 ObserverFunction = Callable[[Happened], Awaitable[None] | None]
@@ -112,21 +112,23 @@ async def join(services: Services, names: Iterable[str]) -> None:
 
 
 async def notify(services: Services, observers: Observers) -> int:
-    """One round: queue new events, then call the observers that are due; returns the number of successful calls."""
-    for each in observers.values():
-        for tenant_id in await _behind(services, each):
-            while await _queue(services, each, tenant_id):
-                pass
-    async with services.store.read() as db:
-        due = await db.rows(_DUE, names=list(observers), now=services.world.now())
-    turn = asyncio.Semaphore(_AT_ONCE)
+    """One round: queue new events, then call the observers that are due; returns the number of successful calls. Rounds
+    of one process come one after the other."""
+    async with services.notifying:
+        for each in observers.values():
+            for tenant_id in await _behind(services, each):
+                while await _queue(services, each, tenant_id):
+                    pass
+        async with services.store.read() as db:
+            due = await db.rows(_DUE, names=list(observers), now=services.world.now())
+        turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(row: RowMapping) -> bool:
-        async with turn:
-            return await _notify(services, observers[row["name"]], row)
+        async def one(row: RowMapping) -> bool:
+            async with turn:
+                return await _notify(services, observers[row["name"]], row)
 
-    # Each concerns a different person or observer, so they can run concurrently.
-    return sum(await asyncio.gather(*(one(row) for row in due)))
+        # Each concerns a different person or observer, so they can run concurrently.
+        return sum(await asyncio.gather(*(one(row) for row in due)))
 
 
 # -- from the trail into `observer_queue` ----------------------------------------------------------

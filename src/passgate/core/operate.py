@@ -6,16 +6,13 @@ Not here: people (`users`) and tenants (`admin`), which an operator manages with
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import RowMapping
 
+from passgate import files
 from passgate.core import access, checkpoint, keys, ledger, sealed, tenants
 from passgate.core.audit import record
 from passgate.core.ctx import Ctx
@@ -33,7 +30,8 @@ async def rotate_keys(ctx: Ctx) -> dict[str, Any]:
     access.require_operator(ctx)
     made = not ctx.settings.root_secrets()
     if made:
-        async with _alone(ctx.settings.data / "passgate.lock"):
+        # Two processes that write the key file concurrently would lose one key, and everything sealed under it.
+        async with files.locked(ctx.settings.data / "passgate.lock"):
             ctx.ring.rotate()
     rewrapped = await sealed.rewrap(ctx.services)
     facts: dict[str, Any] = {"key_id": ctx.ring.current.id.hex(), "made": made, "rewrapped": rewrapped}
@@ -61,14 +59,6 @@ async def rotate_signing(ctx: Ctx) -> dict[str, Any]:
 
 def _facts(key: SigningKey) -> dict[str, Any]:
     return {"key_id": key.id, "algorithm": key.public.algorithm}
-
-
-@asynccontextmanager
-async def _alone(lock: Path) -> AsyncIterator[None]:
-    """Two processes that write the key file concurrently would lose one key, and everything sealed under it."""
-    with lock.open("a") as locked:
-        await asyncio.to_thread(fcntl.flock, locked, fcntl.LOCK_EX)
-        yield
 
 
 # -- the audit trail -------------------------------------------------------------------------------

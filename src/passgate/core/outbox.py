@@ -72,7 +72,7 @@ async def _send(services: Services, mailer: Mailer, row: RowMapping, lease: Leas
     try:
         await mailer.send(message)
     except MailFailed as failure:
-        log.warning("mail not sent", extra={"mail": row["id"], "kind": row["kind"], "permanent": failure.permanent})
+        failure.log(log, mail=row["id"], kind=row["kind"])
         if failure.permanent:
             await _close(services, row, failed="refused")
         else:

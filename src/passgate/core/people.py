@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
@@ -58,6 +57,8 @@ class Address:
 def address(text: str, field: str = "email") -> Address:
     """Normalise (NFC, domain to A-label, lower case) or raise Invalid. No DNS, no provider's own rules (dots, plus). An
     address that some program on the way may read as another one, or as a command, is refused too."""
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  its rules take 15 ms to compile
+
     try:
         found = validate_email(_trimmed(text), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as wrong:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from passgate.settings.origins import origin as read_origin
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -19,6 +21,10 @@ class Site:
     origin: str
     path: str = ""
     tenant: str | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for what is no origin."""
+        object.__setattr__(self, "origin", read_origin(self.origin))
 
     @property
     def url(self) -> str:

@@ -14,9 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, event, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from passgate.settings.database import SqliteFile
+from passgate.store.pooler import Pooler
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -39,6 +42,16 @@ class Run(Protocol):
     async def __call__(self, work: Callable[[Connection], T]) -> T: ...
 
 
+def _named(file: SqliteFile) -> URL:
+    """Not as text, in which a path with `?` in it would end there."""
+    return URL.create("sqlite", database=str(file.path))
+
+
+def read_only(file: SqliteFile) -> str:
+    """For `sqlite3.connect(…, uri=True)`."""
+    return f"{file.path.as_uri()}?mode=ro"
+
+
 class Sqlite:
     """One writer connection, for which requests queue in the event loop instead of polling a lock. What may block
     (another process's lock at BEGIN, the disk at COMMIT) and what touches many rows runs in the writer's thread; the
@@ -54,9 +67,9 @@ class Sqlite:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sqlite")
 
     @classmethod
-    def writer(cls, url: str) -> Self:
+    def writer(cls, file: SqliteFile) -> Self:
         engine = create_engine(
-            url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args={"check_same_thread": False}
+            _named(file), pool_size=1, max_overflow=0, hide_parameters=True, connect_args={"check_same_thread": False}
         )
 
         @event.listens_for(engine, "connect")
@@ -69,19 +82,21 @@ class Sqlite:
         def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-        path = url.removeprefix("sqlite:///").partition("?")[0]
-        return cls(engine, 1, wal=Path(f"{path}-wal"))
+        return cls(engine, 1, wal=file.path.with_name(f"{file.path.name}-wal"))
 
     @classmethod
-    def reader(cls, url: str) -> Self:
-        path = url.removeprefix("sqlite:///")
+    def reader(cls, file: SqliteFile) -> Self:
         engine = create_engine(
-            f"sqlite:///file:{path}?mode=ro&uri=true",
+            _named(file),
             pool_size=4,
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             hide_parameters=True,
         )
+
+        @event.listens_for(engine, "do_connect")
+        def _read_only(_dialect: Any, _record: Any, _args: Any, _given: Any) -> sqlite3.Connection:
+            return sqlite3.connect(read_only(file), uri=True, check_same_thread=False)
 
         @event.listens_for(engine, "connect")
         def _tune(connection: Any, _record: Any) -> None:
@@ -235,45 +250,82 @@ _LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transacti
 
 
 class Postgres:
-    """READ COMMITTED: every conditional UPDATE re-reads the newest row. Timeouts bound every statement."""
+    """READ COMMITTED: every conditional UPDATE re-reads the newest row. Timeouts bound every statement.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self.sync_engine = engine.sync_engine
+    Behind a pooler, which may give every transaction another session of the server, nothing outlives a transaction: its
+    settings are set in it, its statements have no names, and reads are transactions too."""
 
-    @classmethod
-    def writer(cls, url: str) -> Self:
-        return cls(_postgres(url, _LIMITS))
+    def __init__(self, pooler: Pooler, *, writes: bool) -> None:
+        self._pooler, self._writes = pooler, writes
+        self._is_pooled = False
+        self._engine = self._made()
 
-    @classmethod
-    def reader(cls, url: str) -> Self:
-        limits = {**_LIMITS, "default_transaction_read_only": "on"}
-        return cls(_postgres(url, limits, isolation_level="AUTOCOMMIT", pool_reset_on_return=None))
+    @property
+    def sync_engine(self) -> Engine:
+        return self._engine.sync_engine
 
     async def close(self) -> None:
         await self._engine.dispose()
 
     @asynccontextmanager
     async def begin(self, *, heavy: bool = False) -> AsyncIterator[Run]:  # noqa: ARG002  nothing blocks here
+        await self._ready()
         async with self._engine.begin() as connection:
             yield cast("Run", connection.run_sync)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Run]:
+        await self._ready()
+        if self._is_pooled:
+            yield self._alone
+            return
         async with self._engine.connect() as connection:
             yield cast("Run", connection.run_sync)
 
+    async def _alone(self, work: Callable[[Connection], T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
 
-def _postgres(url: str, limits: dict[str, str], **more: Any) -> AsyncEngine:
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  saves SQLite deployments 60 ms
+    async def _ready(self) -> None:
+        if self._pooler.is_there is None:
+            await self._pooler.ask()
+        if self._pooler.is_there and not self._is_pooled:
+            self._is_pooled = True  # no connection was made before
+            self._engine = self._made()
 
-    return create_async_engine(
-        url,
-        pool_size=10,
-        max_overflow=10,
-        pool_timeout=_WAIT,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"server_settings": limits, "timeout": 5},
-        **more,
-    )
+    def _made(self) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  saves SQLite deployments 60 ms
+
+        arguments = self._pooler.server.arguments(reading=not self._writes)
+        limits = _LIMITS | dict(self._pooler.server.settings)
+        more: dict[str, Any] = {"isolation_level": "READ COMMITTED"}  # whatever the server's default is
+        if self._is_pooled:
+            arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+            arguments |= {"prepared_statement_name_func": str, "server_settings": {}}
+        else:
+            limits |= {} if self._writes else {"default_transaction_read_only": "on"}
+            more = more if self._writes else {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+            arguments |= {"server_settings": limits}
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=_WAIT,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=arguments,
+            **more,
+        )
+        if self._is_pooled:
+            limits |= {} if self._writes else {"transaction_read_only": "on"}
+            _set_in_each(engine.sync_engine, limits)
+        return engine
+
+
+def _set_in_each(engine: Engine, limits: dict[str, str]) -> None:
+    """Settings of a transaction, set as it begins, in one statement."""
+    statement = select(*(func.set_config(name, value, True) for name, value in limits.items()))
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.execute(statement)

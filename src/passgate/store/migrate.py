@@ -6,8 +6,6 @@ Not here: what a schema means, which is `schema` and `tables`.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from passgate.errors import Conflict
+from passgate import files
+from passgate.errors import Conflict, UnsafeSettings
 from passgate.store.schema import Schema
 from passgate.store.unit import Store
 
@@ -35,13 +34,30 @@ async def is_behind(store: Store, *, serving: bool = False) -> bool:
     return await revision(store, serving=serving) != store.schema.head
 
 
+async def schema_reasons(store: Store, *, serving: bool = False) -> list[tuple[str, str]]:
+    """Why this schema can't be served: it is older than this program, or newer."""
+    found = await revision(store, serving=serving)
+    if found == store.schema.head:
+        return []
+    return [_AHEAD] if found and found not in store.schema.revisions() else [_BEHIND]
+
+
+_BEHIND = ("DATABASE_BEHIND", "The database schema is out of date. Run `passgate migrate`.")
+_AHEAD = (
+    "DATABASE_AHEAD",
+    "The database schema is newer than this program. Start the newer version, or restore the backup made before it.",
+)
+
+
 async def upgrade(store: Store, *, lock: Path) -> bool:
     """True if an upgrade ran. Processes that start concurrently take turns by locking the file `lock`. Raises Conflict
-    if something of a host's own is in the way."""
-    with lock.open("a") as lock_file:
-        await asyncio.to_thread(fcntl.flock, lock_file, fcntl.LOCK_EX)
-        if not await is_behind(store):
+    if something of a host's own is in the way, and UnsafeSettings if the schema is newer than this program."""
+    async with files.locked(lock):
+        reasons = await schema_reasons(store)
+        if not reasons:
             return False
+        if _AHEAD in reasons:
+            raise UnsafeSettings(reasons)
         try:
             async with store.write() as db:
                 if db.is_postgres:  # other machines may start at the same time

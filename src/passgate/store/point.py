@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -18,16 +19,26 @@ from sqlalchemy import Select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from passgate.errors import Unavailable
+from passgate.settings.database import SqliteFile
+from passgate.store.engines import read_only
+from passgate.store.pooler import Pooler
 
 
 class Lookup:
-    """A SELECT with one parameter. Create it once, at import."""
+    """A SELECT with one parameter. Create it once, at import; it is compiled when first used."""
 
     def __init__(self, statement: Select[Any]) -> None:
-        self.sqlite = str(statement.compile(dialect=sqlite.dialect()))
-        self.postgres = str(statement.compile(dialect=postgresql.asyncpg.dialect()))  # type: ignore[no-untyped-call]
+        self._statement = statement
         names = [column.name for column in statement.selected_columns]
         self.index = {name: place for place, name in enumerate(names)}
+
+    @cached_property
+    def sqlite(self) -> str:
+        return str(self._statement.compile(dialect=sqlite.dialect()))
+
+    @cached_property
+    def postgres(self) -> str:
+        return str(self._statement.compile(dialect=postgresql.asyncpg.dialect()))  # type: ignore[no-untyped-call]
 
     def several(self, *names: str) -> Callable[[Any], tuple[Any, ...]]:
         """Reads these columns of a row at once, which costs a tenth of reading each by name."""
@@ -63,8 +74,8 @@ class PointReader(Protocol):
 
 
 class _SqlitePoint:
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, file: SqliteFile) -> None:
+        self._uri = read_only(file)
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
 
@@ -74,7 +85,7 @@ class _SqlitePoint:
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(
-                    f"file:{self._path}?mode=ro", uri=True, isolation_level=None, timeout=0.05, cached_statements=16
+                    self._uri, uri=True, isolation_level=None, timeout=0.05, cached_statements=16
                 )
             return self._connection.execute(lookup.sqlite, (key,)).fetchone()
         except sqlite3.Error as fault:
@@ -92,8 +103,8 @@ class _SqlitePoint:
 
 
 class _PostgresPoint:
-    def __init__(self, url: str) -> None:
-        self._dsn = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    def __init__(self, pooler: Pooler) -> None:
+        self._pooler = pooler
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._is_closed = False
@@ -106,7 +117,10 @@ class _PostgresPoint:
                 await self._open()
             async with self._pool.acquire() as connection:
                 try:
-                    return await connection.fetchrow(lookup.postgres, key)
+                    if not self._pooler.is_there:
+                        return await connection.fetchrow(lookup.postgres, key)
+                    async with connection.transaction(readonly=True):  # so that one session of the server answers it
+                        return await connection.fetchrow(lookup.postgres, key)
                 except asyncpg.InternalClientError:
                     # The server died in the middle of a message, so the driver's protocol state is undefined.
                     connection.terminate()
@@ -127,13 +141,17 @@ class _PostgresPoint:
             if self._is_closed:  # nothing would close a pool opened now
                 raise Unavailable("database")
             if self._pool is None:
+                await self._pooler.ask()
+                read_only = dict(self._pooler.server.settings) | {"default_transaction_read_only": "on"}
+                more: dict[str, Any] = {"server_settings": read_only}
+                if self._pooler.is_there:
+                    more = {"statement_cache_size": 0}
                 self._pool = await asyncpg.create_pool(
-                    self._dsn,
+                    **self._pooler.server.arguments(reading=True),
+                    **more,
                     min_size=1,
                     max_size=8,
-                    timeout=5,
                     command_timeout=5,
-                    server_settings={"default_transaction_read_only": "on"},
                     reset=_nothing,
                 )
 
@@ -148,7 +166,5 @@ async def _nothing(_connection: Any) -> None:
     """Nothing to reset: these connections run single SELECTs and have no session state, so a round trip is saved."""
 
 
-def point_reader(url: str) -> PointReader:
-    if url.startswith("sqlite"):
-        return _SqlitePoint(url.removeprefix("sqlite:///"))
-    return _PostgresPoint(url)
+def point_reader(database: SqliteFile | Pooler) -> PointReader:
+    return _SqlitePoint(database) if isinstance(database, SqliteFile) else _PostgresPoint(database)

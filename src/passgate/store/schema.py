@@ -22,5 +22,9 @@ class Schema:
     migrations: Path
     head: str
 
+    def revisions(self) -> set[str]:
+        """All that this program knows: each script is named after its own."""
+        return {script.name.partition("_")[0] for script in (self.migrations / "versions").glob("[0-9]*.py")}
+
 
 SCHEMA = Schema(tables.metadata, Path(__file__).parent / "migrations", "0013")

@@ -12,15 +12,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Insert, RowMapping, Table, exc, text
+from sqlalchemy import Connection, Executable, Insert, RowMapping, Table, exc, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from passgate.errors import Refusal, Unavailable
+from passgate.settings.database import Database, SqliteFile
+from passgate.store import faults
 from passgate.store.engines import Postgres, Run, Sqlite
 from passgate.store.point import PointReader, point_reader
+from passgate.store.pooler import Pooler
 from passgate.store.schema import Schema
+
+T = TypeVar("T")
 
 _writing: ContextVar[bool] = ContextVar("passgate_writing", default=False)
 
@@ -76,12 +81,19 @@ Deferred = Callable[[Db], Awaitable[None]]
 class Store:
     """`write()` is one transaction, `read()` reads without one, `point` reads one row with the least overhead."""
 
-    def __init__(self, url: str, schema: Schema) -> None:
-        self.url, self.schema = url, schema
-        self.is_sqlite = url.startswith("sqlite")
-        engine: type[Sqlite | Postgres] = Sqlite if self.is_sqlite else Postgres
-        self.writer, self.reader = engine.writer(self.url), engine.reader(self.url)
-        self.point: PointReader = point_reader(self.url)
+    def __init__(self, database: Database, schema: Schema) -> None:
+        self.database, self.schema = database, schema
+        self.is_sqlite = isinstance(database, SqliteFile)
+        self.writer: Sqlite | Postgres
+        self.reader: Sqlite | Postgres
+        self.point: PointReader
+        if isinstance(database, SqliteFile):
+            self.writer, self.reader = Sqlite.writer(database), Sqlite.reader(database)
+            self.point = point_reader(database)
+        else:
+            pooler = Pooler(database)
+            self.writer, self.reader = Postgres(pooler, writes=True), Postgres(pooler, writes=False)
+            self.point = point_reader(pooler)
         self._is_closed = False
 
     async def close(self) -> None:
@@ -130,9 +142,11 @@ class Store:
     @asynccontextmanager
     async def _begun(self, *, heavy: bool = False) -> AsyncIterator[Db]:
         self._refuse_if_closed()
-        async with _mapped(), self.writer.begin(heavy=heavy) as run:
-            db = Db(run, is_postgres=not self.is_sqlite)
-            yield db
+        theirs = _Theirs()
+        async with _mapped(theirs), self.writer.begin(heavy=heavy) as run:
+            db = Db(_only_its_own(run), is_postgres=not self.is_sqlite)
+            with theirs:
+                yield db
         for callback in db.callbacks:
             callback()
 
@@ -140,24 +154,53 @@ class Store:
     async def read(self) -> AsyncIterator[Db]:
         """Reads on the read-only engine; each statement sees what is committed when it runs."""
         self._refuse_if_closed()
-        async with _mapped(), self.reader.connect() as run:
-            yield Db(run, is_postgres=not self.is_sqlite)
+        theirs = _Theirs()
+        async with _mapped(theirs), self.reader.connect() as run:
+            with theirs:
+                yield Db(_only_its_own(run), is_postgres=not self.is_sqlite)
 
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
             raise Unavailable("database")
 
 
+class _Theirs:
+    """Remembers what left a block unhandled: an OSError there is of another file or connection than the database's."""
+
+    fault: BaseException | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, fault: BaseException | None, _frames: object) -> None:
+        self.fault = fault
+
+
+def _only_its_own(run: Run) -> Run:
+    """Whatever a statement raises is of the database."""
+
+    async def mapped(work: Callable[[Connection], T]) -> T:
+        try:
+            return await run(work)
+        except OSError as fault:
+            raise Unavailable("database") from fault
+
+    return mapped
+
+
 @asynccontextmanager
-async def _mapped() -> AsyncIterator[None]:
-    """Map database outages to Unavailable (503), without any of the error text."""
+async def _mapped(theirs: _Theirs | None = None) -> AsyncIterator[None]:
+    """Map database outages to Unavailable (503), without any of the error text. An OSError of `theirs` is none."""
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError, sqlite3.Error) as fault:
+    except OSError as fault:
+        if theirs is not None and fault is theirs.fault:
+            raise
+        raise Unavailable("database") from fault
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, sqlite3.Error) as fault:
         raise Unavailable("database") from fault
     except exc.DBAPIError as fault:
         # asyncpg reports a lost connection, a full disk and a stopping server as plain DBAPIError.
-        if fault.connection_invalidated or _is_outage(fault):
+        if fault.connection_invalidated or _is_outage(fault) or faults.is_damaged(fault):
             raise Unavailable("database") from fault
         raise
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from passgate.core import access, carriers, pending, session_lives, signin
 from passgate.core import ctx as principals
@@ -29,10 +30,24 @@ from passgate.errors import (
 from passgate.web import cookies, csrf
 from passgate.wire import body
 
-session_bearer = HTTPBearer(
+
+class _Bearer(HTTPBearer):
+    """For the document alone, as is the cookie: the credential itself is read by `carried`. The framework's own take no
+    WebSocket."""
+
+    async def __call__(self) -> None:  # type: ignore[override]
+        return None
+
+
+class _Cookie(APIKeyCookie):
+    async def __call__(self) -> None:  # type: ignore[override]
+        return None
+
+
+session_bearer = _Bearer(
     scheme_name="session", description="A session's token, `pg_ses_…`, or an access token", auto_error=False
 )
-session_cookie = APIKeyCookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
+session_cookie = _Cookie(name="__Host-passgate_session", scheme_name="session_cookie", auto_error=False)
 _handle_bearer = HTTPBearer(scheme_name="handle", description="A sign-in's handle, `pg_sin_…`", auto_error=False)
 
 
@@ -68,11 +83,17 @@ def carried(ctx: Ctx, headers: Headers) -> tuple[str, bool]:
     return value, True
 
 
-async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Ctx:
+def is_safe(request: HTTPConnection) -> bool:
+    """Whether the request may come from any site. A WebSocket may not: the browser sends the cookie with it, and lets
+    the page that opens it read all answers."""
+    return request.scope.get("method") in csrf.SAFE
+
+
+async def live(ctx: Ctx, request: HTTPConnection, *, at_any_level: bool = False) -> Ctx:
     """The context of a request in which the person of its live session acts, for our endpoints and a host's own routes.
-    With the cookie, an unsafe method must pass the CSRF check. Raises CredentialMissing, CredentialInvalid,
-    SessionEnded, CsrfRefused, or StepUpNeeded for a session that the tenant's rules no longer accept, unless
-    `at_any_level`."""
+    With the cookie, an unsafe method or a WebSocket must pass the CSRF check. Raises CredentialMissing,
+    CredentialInvalid, SessionEnded, CsrfRefused, or StepUpNeeded for a session that the tenant's rules no longer
+    accept, unless `at_any_level`."""
     secret, by_cookie = carried(ctx, request.headers)
     acting = await carriers.acting(ctx, secret, by_cookie=by_cookie, at_any_level=at_any_level)
     if by_cookie:
@@ -80,23 +101,36 @@ async def live(ctx: Ctx, request: Request, *, at_any_level: bool = False) -> Ctx
     return acting
 
 
-async def anybody(ctx: Ctx, request: Request) -> Ctx:
+async def anybody(ctx: Ctx, request: HTTPConnection) -> Ctx:
     """The same for a request that is served in any case: a stranger acts if `live` would refuse it, which is not
     recorded."""
     try:
         secret, by_cookie = carried(ctx, request.headers)
         acting = await carriers.acting(ctx, secret, by_cookie=by_cookie)
-        if by_cookie and request.method not in csrf.SAFE:
+        if by_cookie and not is_safe(request):
             csrf.check(acting, request.headers, acting.person.session_id)
     except (CredentialMissing, CredentialInvalid, SessionEnded, StepUpNeeded, CsrfRefused):
         return ctx
     return acting
 
 
-async def _refuse_foreign(ctx: Ctx, request: Request, bound_to: str | None, *, form: bool = False) -> None:
+async def present_or_nobody(ctx: Ctx, request: HTTPConnection) -> Ctx | None:
+    """Like `live`, and None without a credential, or with a cookie that opens nothing (any more): browsers send that
+    one by themselves, and its owner is to see what everybody sees. A token is sent on purpose, so a refused one is an
+    error, and so is the cookie of somebody who is signed in, on a request from elsewhere."""
+    by_token = "authorization" in request.headers
+    try:
+        return await live(ctx, request)
+    except (CredentialMissing, CredentialInvalid, SessionEnded, StepUpNeeded):
+        if by_token:
+            raise
+        return None
+
+
+async def _refuse_foreign(ctx: Ctx, request: HTTPConnection, bound_to: str | None, *, form: bool = False) -> None:
     """Run the CSRF check on an unsafe request, and record a failure as an audit event. `form`: the token may be its
     field `csrf_token`."""
-    if request.method in csrf.SAFE:
+    if is_safe(request):
         return
     try:
         csrf.check(ctx, request.headers, bound_to, _token_of(request) if form else None)
@@ -205,12 +239,12 @@ class PendingVisitor:
         return self.anonymous.binding
 
 
-def form_of(request: Request) -> dict[str, str]:
+def form_of(request: HTTPConnection) -> dict[str, str]:
     """The fields of a submitted form, which the edge has decoded; empty for a safe method."""
-    return {} if request.method in csrf.SAFE else request.scope[body.DECODED]
+    return {} if is_safe(request) else request.scope[body.DECODED]
 
 
-def _token_of(request: Request) -> str:
+def _token_of(request: HTTPConnection) -> str:
     return form_of(request).get("csrf_token", "")
 
 

@@ -7,26 +7,29 @@ what makes a session live (`core.sessions`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
+from starlette.exceptions import WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Host, Mount, WebSocketRoute
 from starlette.types import Scope
+from starlette.websockets import WebSocket
 
 from passgate.core import access, account, session_lives
 from passgate.core.ctx import Ctx, Person, Services
 from passgate.core.permissions import known
 from passgate.core.profile import as_value
 from passgate.core.rules import AAL1, LEVELS
-from passgate.errors import PassgateError, PermissionMissing
+from passgate.errors import CredentialMissing, PassgateError, PermissionMissing
 from passgate.web import guards
+from passgate.web.host_values import ReadOnly, Session, Tenant, User
 from passgate.web.mount import MountedEndpoints
 from passgate.web.origin import ContextFactory
 from passgate.wire.problems import render
@@ -38,56 +41,16 @@ _HANDLERS = "starlette.exception_handlers"
 _DESCRIBED = ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
 
 
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    id: str
-    name: str
-    display_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """`auth_time` is when the person last proved a factor, `amr` the methods (RFC 8176), `acr` the assurance level."""
-
-    id: str
-    acr: str
-    amr: tuple[str, ...]
-    auth_time: datetime
-    created_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """The signed-in user of a request. `username` is None without one. `profile` is an instance of the model given to
-    Passgate, or a dict without a model; None if the stored profile does not validate. `permissions`: what all their
-    roles allow, the host's own permissions included."""
-
-    id: str
-    email: str
-    username: str | None
-    email_verified: bool
-    profile: Any
-    roles: tuple[str, ...]
-    tenant: Tenant
-    session: Session
-    claims: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """The result of the host's `claims=` function, computed for each request."""
-    permissions: frozenset[str] = frozenset()
-
-    def may(self, permission: str) -> bool:
-        return permission in self.permissions
-
-
 Finder = Callable[..., Awaitable[User]]
 """A dependency that finds the user of a request."""
 
 
 class Guard(Protocol):
     """A dependency that lets some users pass. Where that depends on more than the route, call it by hand, with the
-    request and the user that a guard of the route has found in it. Raises TypeError for the user of another."""
+    request (or WebSocket) and the user that a guard of the route has found in it. Raises TypeError for the user of
+    another."""
 
-    async def __call__(self, request: Request, user: User) -> User: ...
+    async def __call__(self, request: HTTPConnection, user: User) -> User: ...
 
 
 Claims = Callable[[User], Mapping[str, Any]]
@@ -102,26 +65,56 @@ def context_of(services: Services, request: HTTPConnection) -> Ctx:
     return found
 
 
-async def user(services: Services, request: Request) -> User:
-    """The user of a live session, by bearer token or cookie; extends the idle timeout. Raises what `guards.live`
-    raises."""
-    _bring_answer(request.scope)
+async def user(services: Services, request: HTTPConnection, *, by_token: bool = False) -> User:
+    """The user of a live session, by bearer token or cookie, or `by_token` alone; extends the idle timeout. Raises what
+    `guards.live` raises, in the form that ends a WebSocket."""
     ctx = context_of(services, request)
-    acting = request.scope[CTX] = await guards.live(ctx, request)
+    with ending(request):
+        if by_token and "authorization" not in request.headers:
+            raise CredentialMissing
+        return await _found(services, request, await guards.live(ctx, request))
+
+
+async def optional_user(services: Services, request: HTTPConnection) -> User | None:
+    """The same, or None where `guards.present_or_nobody` finds nobody."""
+    ctx = context_of(services, request)
+    with ending(request):
+        acting = await guards.present_or_nobody(ctx, request)
+        return None if acting is None else await _found(services, request, acting)
+
+
+async def _found(services: Services, request: HTTPConnection, acting: Ctx) -> User:
+    request.scope[CTX] = acting
     await session_lives.touch(acting)
     return described(services, acting.person)
 
 
-async def acting(services: Services, request: Request) -> Ctx:
+@contextmanager
+def ending(request: HTTPConnection) -> Iterator[None]:
+    """A WebSocket is refused with a close code, 4000 and the HTTP status, and the error's code as the reason. The
+    framework closes it in every application, whatever handlers this has."""
+    try:
+        yield
+    except PassgateError as error:
+        if request.scope["type"] != "websocket":
+            raise
+        raise WebSocketException(*_close_code(error)) from error
+
+
+def _close_code(error: PassgateError) -> tuple[int, str]:
+    return 4000 + error.status, error.code
+
+
+async def acting(services: Services, request: HTTPConnection) -> Ctx:
     """Whoever acts in this request: the person whom a guard has found, or whom `user` would find; else a stranger. Does
     not extend the idle timeout."""
-    _bring_answer(request.scope)
+    bring_answer(request.scope)
     ctx = context_of(services, request)
     return ctx if isinstance(ctx.principal, Person) else await guards.anybody(ctx, request)
 
 
 def with_claims(who: User, claims: Claims | None) -> User:
-    return replace(who, claims=MappingProxyType(dict(claims(who)))) if claims else who
+    return replace(who, claims=ReadOnly(claims(who))) if claims else who
 
 
 def described(services: Services, me: Person) -> User:
@@ -184,12 +177,13 @@ def _on(services: Callable[[], Services], who: Finder, check: Callable[[Ctx, Use
     """A guard that runs `check` on the user whom `who` finds, or on the one with whom it is called by hand."""
     found = Depends(who)
 
-    async def guard(request: Request, user: Any = found) -> User:
+    async def guard(request: HTTPConnection, user: Any = found) -> User:
         ctx = context_of(services(), request)
         is_theirs = isinstance(ctx.principal, Person) and user is not found and ctx.person.session_id == user.session.id
         if not is_theirs:  # a guard has found them, or this one; not an older request
             raise TypeError("a guard that is called by hand takes a request and the user of that request")
-        await check(ctx, user)
+        with ending(request):
+            await check(ctx, user)
         return user  # type: ignore[no-any-return]
 
     return guard
@@ -201,12 +195,16 @@ def _on(services: Callable[[], Services], who: Finder, check: Callable[[Ctx, Use
 def answer_refusals(app: FastAPI) -> None:
     """Render the errors of our guards as problem documents, unless the host has its own handler for PassgateError."""
     if PassgateError not in app.exception_handlers:
-        app.add_exception_handler(PassgateError, _refused)
+        app.add_exception_handler(PassgateError, _refused)  # type: ignore[arg-type]  # for both kinds
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request | WebSocket, error: Exception) -> Response | None:
+    """On a WebSocket, open or not, the answer is its end: an operation that was called for it (`gate.at`) raised."""
     if not isinstance(error, PassgateError):
         raise error
+    if isinstance(request, WebSocket):
+        await request.close(*_close_code(error))
+        return None
     ctx = request.scope.get(CTX)
     request_id = ctx.request_id if isinstance(ctx, Ctx) else ""
     answer = render(error, request_id)
@@ -216,7 +214,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _bring_answer(scope: Scope) -> None:
+def bring_answer(scope: Scope) -> None:
     """Let the application that serves this request answer our refusals as `_refused` does, if it has no handler of its
     own. A mounted application has handlers of its own and none of its host's, and nothing but a request that comes
     through it says that it is there: it may be wrapped in anything. What a route raises is looked up in the table that
@@ -225,14 +223,13 @@ def _bring_answer(scope: Scope) -> None:
     handlers.setdefault(PassgateError, _refused)
 
 
-def unguarded(app: FastAPI, marks: tuple[object, ...], for_sockets: tuple[object, ...]) -> list[str]:
+def unguarded(app: FastAPI, marks: tuple[object, ...]) -> list[str]:
     """The host's routes without any of our guards, as `GET /path`, those of mounted applications included; a mount that
-    cannot be looked into is listed itself. WebSockets have a guard only if it is one of `for_sockets`. The framework's
-    OpenAPI and documentation routes are left out."""
-    return sorted(_unguarded(app, "", marks, for_sockets))
+    cannot be looked into is listed itself. The framework's OpenAPI and documentation routes are left out."""
+    return sorted(_unguarded(app, "", marks))
 
 
-def _unguarded(app: Any, at: str, marks: tuple[object, ...], for_sockets: tuple[object, ...]) -> Iterator[str]:
+def _unguarded(app: Any, at: str, marks: tuple[object, ...]) -> Iterator[str]:
     described = {getattr(app, name, None) for name in _DESCRIBED}
     for context in iter_route_contexts(app.routes):
         route: BaseRoute = context.original_route
@@ -240,14 +237,15 @@ def _unguarded(app: Any, at: str, marks: tuple[object, ...], for_sockets: tuple[
             continue
         if isinstance(route, Mount | Host) and route.routes:
             inner = at + (route.path if isinstance(route, Mount) else "")
-            yield from _unguarded(route.app if hasattr(route.app, "routes") else route, inner, marks, for_sockets)
+            yield from _unguarded(route.app if hasattr(route.app, "routes") else route, inner, marks)
+            continue
+        if isinstance(route, APIRoute | APIWebSocketRoute) and depends_on(context.dependant, marks):
             continue
         is_socket = isinstance(route, WebSocketRoute)
-        wanted = for_sockets if is_socket else marks
-        if not (isinstance(route, APIRoute | APIWebSocketRoute) and _names(context.dependant, wanted)):
-            methods = ["WEBSOCKET"] if is_socket else getattr(context, "methods", None) or [type(route).__name__]
-            yield from (f"{method} {at}{context.path}" for method in methods)
+        methods = ["WEBSOCKET"] if is_socket else getattr(context, "methods", None) or [type(route).__name__]
+        yield from (f"{method} {at}{context.path}" for method in methods)
 
 
-def _names(dependant: Dependant, marks: tuple[object, ...]) -> bool:
-    return dependant.call in marks or any(_names(below, marks) for below in dependant.dependencies)
+def depends_on(dependant: Dependant, marks: tuple[object, ...]) -> bool:
+    """Whether a route has one of these dependencies, however deep."""
+    return dependant.call in marks or any(depends_on(below, marks) for below in dependant.dependencies)

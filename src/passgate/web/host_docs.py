@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from passgate.web import docs
+from passgate.web.host import depends_on
 from passgate.web.mount import checked
 
 DOCUMENT = "openapi.json"
@@ -62,6 +64,26 @@ def described(app: FastAPI, request: Request) -> dict[str, Any]:
     document = app.openapi()
     root = str(request.scope.get("root_path", ""))
     return {"servers": [{"url": root}], **document} if root else document
+
+
+def mark_optional(app: FastAPI, optional: object, required: tuple[object, ...]) -> None:
+    """Have the host's document say that a route with the guard `optional`, and none of `required`, asks for no
+    credential: the framework lists a credential that a route reads as one that it needs."""
+    theirs = app.openapi
+
+    def document() -> dict[str, Any]:
+        found = theirs()
+        for context in iter_route_contexts(app.routes):
+            is_ours = isinstance(context.original_route, APIRoute) and depends_on(context.dependant, (optional,))
+            if not is_ours or depends_on(context.dependant, required):
+                continue
+            operations = found.get("paths", {}).get(context.path_format, {})
+            for security in (operations.get(method.lower(), {}).get("security") for method in context.methods or ()):
+                if security and {} not in security:
+                    security.insert(0, {})
+        return found
+
+    app.openapi = document  # type: ignore[method-assign]
 
 
 def _with_headers(answer: Response) -> Response:

@@ -5,6 +5,7 @@ Not here: what an endpoint does. Of the host, only its list of routes and its li
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,12 +16,25 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from passgate.errors import Unavailable
 from passgate.web.origin import REQUEST_ID
+
+log = logging.getLogger(__name__)
 
 WELL_KNOWN = "/.well-known/"
 """Well-known URIs (RFC 8615): clients look for them at the root of the host, whatever the mount prefix."""
 HOSTS_OWN = frozenset({"/", "/favicon.ico"})
 """Where we are mounted at the root, these stay the host's."""
+NOT_STARTED = (
+    "NOT_STARTED",
+    "Passgate answers nothing before the program has started it: the server must run the lifespan of the application "
+    "in which it is mounted. A sub-application has none: start it in the lifespan of the outer one, "
+    "`async with gate.running():`.",
+)
+_ROOT_PATH = (
+    "Requests come below {root}, and links in mails and redirects would lead elsewhere: "
+    'gate.mount(app, at="{at}", root_path="{root}").'
+)
 _AT = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _OURS = (
     "type",
@@ -53,14 +67,29 @@ class Passing:
         return found if isinstance(found, cls) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What the route asks of its Passgate. `endpoints` and `routes` are called for each request, because one that is
+    closed and started again builds new ones."""
+
+    endpoints: Callable[[], ASGIApp]
+    routes: Callable[[], list[BaseRoute]]
+    is_running: Callable[[], bool]
+
+
+def refuse(code: str, text: str) -> NoReturn:
+    """Say in the log what the program has left out, and nothing of it to whoever asks."""
+    log.critical(f"{code} {text}")
+    raise Unavailable("start")
+
+
 class MountedEndpoints(BaseRoute):
     """All our endpoints as one route. Below a prefix it matches every path; at the root, only the paths of our own
     routes."""
 
-    def __init__(self, at: str, endpoints: Callable[[], ASGIApp], routes: Callable[[], list[BaseRoute]]) -> None:
-        """`endpoints` and `routes` are called for each request, because a Passgate that is closed and started again
-        builds new ones."""
-        self.at, self.path, self._endpoints, self._routes = at, at or "/", endpoints, routes
+    def __init__(self, at: str, root_path: str | None, mounted: Mounted) -> None:
+        """`root_path`: what the host says; if it says nothing, requests have to come without any."""
+        self.at, self.path, self._root_path, self._mounted = at, at or "/", root_path, mounted
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return (Match.NONE if self._inner(scope) is None else Match.FULL), {}
@@ -80,17 +109,27 @@ class MountedEndpoints(BaseRoute):
         if not self.at and path in HOSTS_OWN:
             return False
         asked = {"type": "http", "path": path, "root_path": "", "headers": []}
-        return any(route.matches({**asked, "method": "GET"})[0] is not Match.NONE for route in self._routes())
+        return any(route.matches({**asked, "method": "GET"})[0] is not Match.NONE for route in self._mounted.routes())
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         inner = self._inner(scope)
         if inner is None:
             raise NoMatchFound("passgate", {})
+        self._refuse_unprepared(scope)
         ours = {**{name: scope[name] for name in _OURS if name in scope}, "path": inner}
         if passing := Passing.of(scope):
             passing.is_ours = True
             ours[REQUEST_ID] = passing.request_id
-        await self._endpoints()(ours, receive, send)
+        await self._mounted.endpoints()(ours, receive, send)
+
+    def _refuse_unprepared(self, scope: Scope) -> None:
+        """What the host's program has left out can't be seen before a request comes: a sub-application is never
+        started, and only a request says what lies around it. Raises Unavailable."""
+        if not self._mounted.is_running():
+            refuse(*NOT_STARTED)
+        root = str(scope.get("root_path", "")).rstrip("/")
+        if self._root_path is None and root:
+            refuse("ROOT_PATH", _ROOT_PATH.format(root=root, at=self.at))
 
     def url_path_for(self, name: str, /, **path_params: Any) -> NoReturn:
         raise NoMatchFound(name, path_params)
@@ -103,7 +142,7 @@ def _path(scope: Scope) -> str:
 
 
 def checked(at: str) -> str:
-    """Validate a mount path: `/auth`, or "" for the root. Raises ValueError."""
+    """Validate a path at which something is mounted: `/auth`, or "" for the root. Raises ValueError."""
     if not _AT.fullmatch(at):
         raise ValueError("the path must be like /auth, or empty for the root")
     return at

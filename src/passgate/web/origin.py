@@ -16,12 +16,13 @@ from passgate.core.ctx import Ctx, Origin, Services
 from passgate.core.useragent import describe
 from passgate.i18n import choose
 from passgate.settings import is_loopback
+from passgate.settings.values import UNIX
 from passgate.web import cookies
-from passgate.wire.forwarded import Proxies, address
+from passgate.wire.forwarded import UNTRUSTED, Proxies, address
+from passgate.world import SECOND
 
 log = logging.getLogger(__name__)
 
-UNTRUSTED = "all visitors of an unknown proxy count as one, and wrong answers of one shut out the others."
 REQUEST_ID = "passgate.request_id"
 """In the ASGI scope: the id of a request that the layer around a host has seen before us."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -36,7 +37,7 @@ class ContextFactory:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._has_warned = False
+        self._warns_from = 0
         self._known_name = cookies.known_name(services.settings)
         self._session_name = cookies.session_name(services.settings)
         self._proxies = Proxies(services.settings.trusted_proxies)
@@ -62,13 +63,23 @@ class ContextFactory:
         """The peer's address or, behind a trusted proxy, the one that it reports."""
         ip = _peer(scope)
         forwarded = any(name.startswith(_FORWARDED) for name in first)
-        if forwarded and self._proxies:
+        if forwarded and self._proxies.trust(ip):
             ip = self._proxies.client(ip, Headers(scope=scope))
-        elif forwarded and not self._has_warned and not self._services.settings.is_development:
-            self._has_warned = True
-            log.warning("forwarding headers of an untrusted peer: " + UNTRUSTED, extra={"address": ip})
+        elif forwarded:
+            self._warn(ip)
         browser, system = _described(first.get(b"user-agent", b"").decode("latin-1")[:512])
         return Origin(ip[:45], browser, system, _here(ip) and not forwarded, *self._cookies(scope, first))
+
+    def _warn(self, peer: str) -> None:
+        """Of a peer that nobody trusts, never with what it claims. Strangers may send the fields too, so one line a
+        minute is enough. In development there is only this machine."""
+        now = self._services.world.now()
+        if now >= self._warns_from and not self._services.settings.is_development:
+            self._warns_from = now + 60 * SECOND
+            log.warning(
+                "forwarding headers of an untrusted peer; PASSGATE_TRUSTED_PROXIES names whom to trust: " + UNTRUSTED,
+                extra={"address": peer or UNIX},
+            )
 
     def _cookies(self, scope: Scope, first: dict[bytes, bytes]) -> tuple[str, str]:
         """Those of a known browser and of a session."""

@@ -7,18 +7,21 @@ Not here: the routes themselves, and reading a body (`edge`).
 from __future__ import annotations
 
 import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, compile_path, get_name
 
 from passgate.web import guards
 from passgate.wire.body import DECODED
+
+_analysing = threading.RLock()
 
 
 class Face(StrEnum):
@@ -39,10 +42,45 @@ class Body(StrEnum):
 class Declared(APIRoute, ABC):
     """A route of ours. One of a kind without a face or a body cannot be made. `queries`: the query names that are read,
     and everything else in a query is left alone; None for a route that decodes the whole query strictly. `is_shared`:
-    scripts of the allowed origins may call it."""
+    scripts of the allowed origins may call it.
+
+    The framework analyses an endpoint when its route is first used, and not when it is declared: to analyse all of them
+    would take a third of the start. A route that it cannot analyse, or that has not exactly one guard, answers nothing:
+    whatever uses it raises."""
 
     queries: ClassVar[frozenset[str] | None] = None
     is_shared: ClassVar[bool] = False
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
+        self.path, self.endpoint = path, endpoint
+        self.name = declared.get("name") or get_name(endpoint)
+        self.methods = {method.upper() for method in declared.get("methods") or ("GET",)}
+        self.tags, self.include_in_schema = declared.get("tags") or [], declared.get("include_in_schema", True)
+        self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+        self._declared = declared
+
+    if not TYPE_CHECKING:  # a type checker would take it for a class that has every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """What only the analysis knows is not there before it, and comes all at once or not at all. Whoever asks
+            after a fault is refused as well, and two threads may use a route: each Passgate of a process has it."""
+            with _analysing:
+                if "_declared" in vars(self):
+                    analysed = object.__new__(type(self))
+                    APIRoute.__init__(analysed, self.path, self.endpoint, **self._declared)
+                    vars(self).update(vars(analysed))
+                    del self._declared
+            return object.__getattribute__(self, name)
+
+    def analyse(self) -> None:
+        """Now, instead of at its first use. Raises what is wrong with it."""
+        self.app  # noqa: B018
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The last step of the analysis."""
+        if len(self.guards) != 1:
+            raise TypeError(f"a route has to declare one guard: {self}")
+        return super().get_route_handler()
 
     @property
     @abstractmethod
@@ -145,14 +183,16 @@ class Table:
         self._patterns: dict[re.Pattern[str], dict[str, Declared]] = {}
         self._neighbours: dict[str, list[Declared]] = {}
         self._paths: dict[object, str] = {}
+        self.routes: list[Declared] = []
         for route in routes:
-            if not isinstance(route, Declared) or len(route.guards) != 1:
-                raise TypeError(f"a route has to declare its face, its body and one guard: {route}")
+            if not isinstance(route, Declared):
+                raise TypeError(f"a route has to declare its face and its body: {route}")
             by_path: Any = self._patterns if "{" in route.path else self._fixed
             methods = by_path.setdefault(route.path_regex if "{" in route.path else route.path, {})
             methods.update(dict.fromkeys(route.methods or (), route))
             self._neighbours.setdefault(_first(route.path), []).append(route)
             self._paths[route.endpoint] = route.path
+            self.routes.append(route)
 
     def at(self, path: str) -> Methods:
         """The routes of a path, by method; empty for an unknown path."""

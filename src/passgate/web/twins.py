@@ -26,9 +26,10 @@ from passgate.core.ctx import Ctx, Operator, Services, Stranger
 from passgate.errors import Invalid, NotFound, PassgateError
 from passgate.hashing import Queue
 from passgate.web import cookies, guards
+from passgate.web.carried import Carried, with_cookies
 from passgate.web.host import context_of
 from passgate.web.routes import Body, Declared, Table
-from passgate.web.values import Carried, built, kind_of
+from passgate.web.values import built, kind_of
 
 ENDS = frozenset({"session-end", "me-delete"})
 """The operations that have no body to answer with, and clear the cookie of a session: they answer with `Carried`."""
@@ -296,7 +297,7 @@ def _value(services: Services, operation: Operation, answer: _Answer) -> Any:
     elif answer.body:
         value = built(operation.answer, json.loads(answer.body))
     if isinstance(value, Carried):
-        return replace(value, _set_cookies=set_cookies, _cleared=cookies.clear_session(services.settings))
+        return with_cookies(value, set_cookies, cookies.clear_session(services.settings))
     if set_cookies:
         raise RuntimeError(f"{operation.id} sets a cookie that its twin does not hand over")
     return value

@@ -8,52 +8,22 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from passgate import qr
 from passgate.web.api import factors, signin
 from passgate.web.api.shapes import AN_INSTANT, is_instant
+from passgate.web.carried import Carried
 
 MODULE = "passgate.operations"
 """Where a host finds the classes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """The answer of a twin that signs somebody in or out. What carries the session is `token`, or `access_token` and
-    `refresh_token`, or a cookie, which `set_on` sets."""
-
-    session: Any = None
-    token: str | None = field(default=None, repr=False)
-    access_token: str | None = field(default=None, repr=False)
-    refresh_token: str | None = field(default=None, repr=False)
-    token_type: str | None = field(default=None, repr=False)
-    expires_in: int | None = None
-    _set_cookies: tuple[str, ...] = field(default=(), repr=False)
-    _cleared: str = field(default="", repr=False)
-
-    def set_on(self, response: Response) -> None:
-        """Set the cookies of this answer on a response to the same browser; after signing out, they clear its session.
-        Raises RuntimeError for an answer without any."""
-        if not self._set_cookies:
-            raise RuntimeError('there is no cookie to set: finish with carrier="cookie"')
-        for value in self._set_cookies:
-            response.headers.append("set-cookie", value)
-
-    def clear_on(self, response: Response) -> None:
-        """Clear the session cookie of the browser that gets this response."""
-        response.headers.append("set-cookie", self._cleared)
-
-
-Carried.__module__ = "passgate"
 
 
 class WithQr:
@@ -81,7 +51,7 @@ _BASES: dict[type[BaseModel], type] = {
 @cache
 def value_of(model: type[BaseModel]) -> type:
     """The class of a response model's values. Its repr has ids, instants, numbers and flags, and no other text: what
-    is secret or personal gets into no log."""
+    is secret or personal gets into no log. Two are equal if everything in them is, and all have a hash."""
     own = [(name, kind := _kind_of_field(name, info), _field(name, kind, info)) for name, info in _fields(model)]
     bases = (_BASES[model],) if model in _BASES else ()
     made = make_dataclass(model.__name__, own, bases=bases, frozen=True, slots=True, kw_only=True)
@@ -99,7 +69,7 @@ def _kind_of_field(name: str, info: FieldInfo) -> Any:
 
 def _field(name: str, kind: Any, info: FieldInfo) -> Any:
     default = MISSING if info.is_required() else info.get_default()
-    return field(default=default, repr=name == "id" or _is_plain(kind))
+    return field(default=default, repr=name == "id" or _is_plain(kind), hash=None if _has_hash(kind) else False)
 
 
 def _is_plain(kind: Any) -> bool:
@@ -107,6 +77,11 @@ def _is_plain(kind: Any) -> bool:
     if isinstance(kind, types.UnionType) or get_origin(kind) in (tuple, Union):
         return all(_is_plain(part) for part in get_args(kind) if part is not Ellipsis)
     return get_origin(kind) is Literal or kind in (bool, int, float, datetime, types.NoneType) or is_value(kind)
+
+
+def _has_hash(kind: Any) -> bool:
+    """Free JSON has none: a value that has some in it is told from others by the rest."""
+    return kind is not Any and get_origin(kind) not in (dict, list) and all(map(_has_hash, get_args(kind)))
 
 
 def is_value(kind: Any) -> TypeGuard[type]:

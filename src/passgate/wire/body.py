@@ -24,6 +24,10 @@ MAX_PAIRS = 100
 
 _INT_RANGE = range(-(2**63), 2**63)  # the 64-bit integer of both databases
 _BAD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # category Cc, and surrogates, which UTF-8 cannot encode
+_BAD_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+PROFILE = "profile"
+"""The member of a body that may have line breaks and tabs in it. Which of its texts may is known where it is checked
+(`core.profile`). In a form the names of its fields begin with `profile.`."""
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # An unterminated string matches to the end of the text, so that hostile quotes cannot cause backtracking.
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -34,14 +38,20 @@ def decode_json(raw: bytes) -> Any:
 
     Raises Malformed for anything that two parsers could read differently or that a database cannot store: duplicate
     names, NaN and infinities, integers beyond 64 bits, more than 32 levels of nesting, lone surrogates, control
-    characters even when escaped (I-JSON, RFC 7493 §2).
+    characters even when escaped (I-JSON, RFC 7493 §2), but for lines in a profile.
     """
     try:
         text = raw.decode()
         _check_depth(text)
-        return _clean(_DECODER.decode(text))
+        value = _DECODER.decode(text)
     except ValueError:
         raise Malformed from None  # the cause contains the whole body
+    if isinstance(value, dict) and PROFILE in value:
+        _clean({**value, PROFILE: None})
+        _clean(value[PROFILE], _BAD_IN_LINES)
+    else:
+        _clean(value)
+    return value
 
 
 def decode_pairs(raw: bytes) -> dict[str, str]:
@@ -58,12 +68,15 @@ def decode_pairs(raw: bytes) -> dict[str, str]:
 
 
 def _pair(part: bytes) -> tuple[str, str]:
-    name, _, value = part.replace(b"+", b" ").partition(b"=")
-    return _text(unquote_to_bytes(name).decode()), _text(unquote_to_bytes(value).decode())
+    given, _, value = part.replace(b"+", b" ").partition(b"=")
+    name, text = _text(unquote_to_bytes(given).decode()), unquote_to_bytes(value).decode()
+    if not name.startswith(PROFILE + "."):
+        return name, _text(text)
+    return name, _text(text.replace("\r\n", "\n"), _BAD_IN_LINES)  # as browsers send what a text area has
 
 
-def _text(value: str) -> str:
-    if _BAD.search(value):
+def _text(value: str, bad: re.Pattern[str] = _BAD) -> str:
+    if bad.search(value):
         raise Malformed
     return value
 
@@ -110,15 +123,14 @@ def _check_depth(text: str) -> None:
             raise Malformed
 
 
-def _clean(value: Any) -> Any:
-    """Return `value` unchanged after checking every string in it. Recurses at most 32 levels."""
+def _clean(value: Any, bad: re.Pattern[str] = _BAD) -> None:
+    """Check every string in the value. Recurses at most 32 levels."""
     if isinstance(value, str):
-        _text(value)
+        _text(value, bad)
     elif isinstance(value, dict):
         for name, member in value.items():
             _text(name)
-            _clean(member)
+            _clean(member, bad)
     elif isinstance(value, list):
         for member in value:
-            _clean(member)
-    return value
+            _clean(member, bad)

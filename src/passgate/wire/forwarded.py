@@ -10,9 +10,12 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
 
+UNTRUSTED = "all visitors of an unknown proxy count as one, and wrong answers of one shut out the others."
 _LONGEST = 4096
 _ELEMENT = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
 _PAIR = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*")+')

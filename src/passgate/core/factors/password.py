@@ -11,7 +11,6 @@ import unicodedata
 from typing import Any
 
 from sqlalchemy import RowMapping, select
-from zxcvbn_rs_py import zxcvbn
 
 from passgate.core import authenticator, credentials
 from passgate.core.audit import record
@@ -51,11 +50,18 @@ async def vetted(ctx: Ctx, password: str, rules: Rules, context: tuple[str, ...]
     return await ctx.services.hasher.hash(text, ctx.queue)
 
 
+def _guesses(text: str) -> int:
+    """How many an attacker needs. In a thread, since it takes a while, the import of the lists too."""
+    from zxcvbn_rs_py import zxcvbn  # noqa: PLC0415
+
+    return zxcvbn(text).guesses
+
+
 async def _guessed(ctx: Ctx, text: str, context: tuple[str, ...]) -> None:
     """Raise PasswordRefused for what an attacker tries first."""
     if _is_context(text, context):
         raise PasswordRefused("context")
-    if (await ctx.services.hasher.run(ctx.queue, zxcvbn, text[:_SCORED])).guesses < _GUESSABLE:
+    if await ctx.services.hasher.run(ctx.queue, _guesses, text[:_SCORED]) < _GUESSABLE:
         raise PasswordRefused("common")
     if await ctx.services.breach.knows(text):
         raise PasswordRefused("breached")

@@ -43,7 +43,9 @@ M = TypeVar("M", bound=Input)
 
 
 class Output(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """Built when first used, as the routes are that answer with it (`routes.Declared`)."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 def with_example(example: JsonDict) -> ConfigDict:

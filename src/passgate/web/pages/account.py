@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from passgate.core import access, account
 from passgate.core.ctx import Ctx
+from passgate.core.profile import Lines, lines
 from passgate.core.rules import Rules
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
 from passgate.i18n import N_
@@ -23,9 +24,10 @@ from passgate.web.api.shapes import encode
 from passgate.web.guards import Context, LeavingVisitor, Visitor
 from passgate.web.pages.admin import SECTIONS
 from passgate.web.pages.event_labels import label_of, labels_of_amr
-from passgate.web.pages.form import Error, fields, form
+from passgate.web.pages.form import Error, fields, form, typed
 from passgate.web.pages.page import go, return_to, show
 from passgate.web.pages.steps import HOME, step_up
+from passgate.wire.body import PROFILE
 
 router = routes.pages()
 
@@ -105,15 +107,30 @@ async def profile(request: Request, ctx: Visitor, error: Error = None) -> Respon
     more = {"since": row["person_created_at"], "has_password": await account.has_password(ctx)}
     more["email_verified"] = row["email_verified_at"] is not None
     usernames = Rules.parsed(row["policy"], ctx.factors).usernames != "off"
-    return page(request, "account", ctx, error, username=row["username"], usernames=usernames, **more)
+    more |= {"username": row["username"], "usernames": usernames, "texts": _texts(request, ctx)}
+    return page(request, "account", ctx, error, **more)
+
+
+def _texts(request: Request, ctx: Ctx) -> list[tuple[Lines, str]]:
+    """The texts of several lines that the host's model has, each as it was typed or as it is stored."""
+    stored, several = json.loads(ctx.person.row["profile"]), lines(ctx.services.profile)
+    return [(one, typed(request, _field(one), str(stored.get(one.name) or ""))) for one in several]
+
+
+def _field(text: Lines) -> str:
+    """In the form."""
+    return f"{PROFILE}.{text.name}"
 
 
 @router.post("/account")
 @form(profile)
 async def change_profile(request: Request, ctx: Visitor) -> Response:
-    """Changes the name; the rest of the profile stays."""
-    name = fields(request, optional=("name",))["name"].strip()
-    await account.set_profile(ctx, {**json.loads(ctx.person.row["profile"]), "name": name})
+    """Changes the name and the texts of several lines; the rest of the profile stays."""
+    several = lines(ctx.services.profile)
+    given = fields(request, optional=("name", *map(_field, several)))
+    texts = {one.name: given[_field(one)].strip() or (None if one.is_optional else "") for one in several}
+    stored = json.loads(ctx.person.row["profile"])
+    await account.set_profile(ctx, {**stored, "name": given["name"].strip(), **texts})
     return go(ctx, "/account?done=profile")
 
 

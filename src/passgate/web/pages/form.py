@@ -17,6 +17,7 @@ from starlette.responses import Response
 from passgate.errors import Invalid, PassgateError, StepUpNeeded
 from passgate.web.guards import form_of
 from passgate.web.pages.steps import step_up
+from passgate.wire.body import MAX_BODY, PROFILE
 
 Answer = Callable[..., Coroutine[Any, Any, Response]]
 
@@ -75,10 +76,15 @@ def fields(request: Request, *required: str, optional: tuple[str, ...] = ()) -> 
     given, known = form_of(request), {*required, *optional, "csrf_token"}
     faults = {name[:100]: "unknown" for name in given if name not in known}
     faults |= {name: "missing" for name in required if not given.get(name, "").strip()}
-    faults |= {name: "length" for name in known if len(given.get(name, "")) > _LONGEST.get(name, 1024)}
+    faults |= {name: "length" for name in known if len(given.get(name, "")) > _longest(name)}
     if faults:
         raise Invalid(faults)
     return {name: given.get(name, "") for name in (*required, *optional)}
+
+
+def _longest(name: str) -> int:
+    """What a profile may have is known to its model."""
+    return _LONGEST.get(name, MAX_BODY if name.startswith(f"{PROFILE}.") else 1024)
 
 
 def typed(request: Request, name: str, default: str = "") -> str:

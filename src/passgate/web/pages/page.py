@@ -12,11 +12,10 @@ from functools import lru_cache, partial
 from gettext import NullTranslations
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fastapi import Request
-from jinja2 import Environment
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from passgate import i18n, theme
@@ -28,6 +27,9 @@ from passgate.settings import ThemeSettings
 from passgate.web import csrf
 from passgate.web.guards import ctx_of
 from passgate.world import iso
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 STATIC = Path(__file__).parents[1] / "static"
 SCRIPTS = ("passgate.js", "passkey.js")
