@@ -11,9 +11,12 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import passgate
 from passgate.testing import gate as make_gate
@@ -288,3 +291,39 @@ def test_lines_of_code() -> None:
         code_lines('"""Doc."""\n\n# no\nx = 1  # yes\n\ndef f():\n    """Doc\n    more."""\n    return """a\nb"""\n')
         == 4
     )
+
+
+# -- what they import is what they install ---------------------------------------------------------
+
+
+def installed(name: str, found: set[str]) -> set[str]:
+    """A distribution and all that it needs."""
+    if (key := canonicalize_name(name)) not in found:
+        found.add(key)
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                installed(needed.name, found)
+    return found
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda path: path.name)
+def test_requirements_have_what_a_program_imports(folder: Path) -> None:
+    lines = (folder / "requirements.txt").read_text().splitlines()
+    found = installed("passgate", set())
+    for line in lines:
+        if line[:1].isalpha():
+            found = installed(Requirement(line).name, found)
+    own = {path.stem for path in folder.glob("*.py")} | sys.stdlib_module_names | {"passgate"}
+    named = {name.partition(".")[0] for path in folder.glob("*.py") for name in imported(path)} - own
+    providers = metadata.packages_distributions()
+    assert [name for name in sorted(named) if not found & set(map(canonicalize_name, providers[name]))] == []
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import():
+                yield from (one.name for one in node.names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module
