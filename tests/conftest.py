@@ -58,11 +58,11 @@ def pytest_collection_finish() -> None:
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     # A skipped test checks nothing. An expected failure (`xfail`) does, so it is allowed.
-    if not report.skipped or hasattr(report, "wasxfail") or os.environ.get("PASSGATE_ALLOW_SKIP") == "1":
+    if not report.skipped or hasattr(report, "wasxfail") or os.environ.get("TESTS_ALLOW_SKIP") == "1":
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
     report.outcome = "failed"
-    report.longrepr = f"{reason}\nA skip counts as a failure here; PASSGATE_ALLOW_SKIP=1 lets it pass."
+    report.longrepr = f"{reason}\nA skip counts as a failure here; TESTS_ALLOW_SKIP=1 lets it pass."
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,7 +44,7 @@ class Seconds:
         if not self.folders:
             return
         recorded = json.loads(RECORD.read_text())
-        if os.environ.get("PASSGATE_RECORD_SECONDS") == "1":
+        if os.environ.get("TESTS_RECORD_SECONDS") == "1":
             recorded |= {name: entry(spent, recorded.get(name)) for name, spent in self.folders.items()}
             RECORD.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
         terminalreporter.section(f"seconds by folder, {storage.described()}")

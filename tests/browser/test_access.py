@@ -26,7 +26,7 @@ TWO: Views = ((DESKTOP, "light"), (PHONE, "dark"))
 FOUR: Views = (*TWO, (DESKTOP, "dark"), (PHONE, "light"))
 """TWO covers both sizes and both colour schemes; the long tests add the other two combinations."""
 # Optional: a folder for a screenshot of each page, in each language, state, size and colour scheme.
-PICTURES = os.environ.get("PASSGATE_PICTURES")
+PICTURES = os.environ.get("TESTS_PICTURES")
 LANGUAGES = ("en-GB", "de-DE") if PICTURES else ("en-GB",)
 STOPS = list(catalogue.stops())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from passgate.core import policy
@@ -492,6 +492,7 @@ def test_where_everybody_needs_a_second_factor_a_mailed_code_is_the_last_one() -
     assert with_app.listed() == [["totp"]]
 
 
+@example(Rules(first=("password", MAILED), second="always", second_among=(MAILED,)), frozenset({"password"}), AAL1)
 @given(RULES, ENROLLED, FLOOR)
 def test_a_step_up_offers_nothing_that_leads_nowhere(rules: Rules, has: frozenset[str], floor: str) -> None:
     """Where one of its ways leads on, all of them do, by the best that each factor can prove."""

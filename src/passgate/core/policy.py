@@ -7,7 +7,7 @@ Not here: a database or a clock; the rules as data (`rules`); which checks apply
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -203,12 +203,9 @@ class Case:
     @cached_property
     def among(self) -> list[str]:
         """Second factors that could be required: those of the rules, or those that lead to the level."""
-        able = [name for name in self.asked if name not in self.passed_over]
+        asked = self.rules.second_among if self.rules.second != "never" else self.factors.possession
+        able = [name for name in asked if name not in self.passed_over]
         return [name for name in able if not self.is_short or self.meets(self.floor, name)]
-
-    @property
-    def asked(self) -> tuple[str, ...]:
-        return self.rules.second_among if self.rules.second != "never" else self.factors.possession
 
     @cached_property
     def passed_over(self) -> frozenset[str]:
@@ -279,10 +276,9 @@ def _own_first(case: Case, reason: str) -> Decision | None:
     has = [way for way in case.rules.first if case.has(way)]
     if case.wants_address:  # which is asked for beside it
         has = [way for way in has if way not in case.factors.given] or has
-    others = [name for name in case.asked if name in case.enrolled]  # anything else is not asked for after it
-    mine = [way for way in has if case.meets(case.floor, way, *others)]
-    if not mine and not case.is_asked:
-        mine = has  # the rules were raised: what is missing is set up afterwards
+    # The rules may have been raised: what is missing then is set up afterwards.
+    after = {way: replace(case, proofs=(*case.proofs, case.factors[way].best_proof)) for way in has}
+    mine = [way for way in has if not isinstance(_answer(after[way]), Refuse)]
     return Need(_ways(*mine), reason) if mine else None
 
 
@@ -469,8 +465,11 @@ def decide(
     one."""
     floor = stronger(floor, rules.least_acr)
     given = (is_remembered, wants_address, demanded, proves_later, gone)
-    case = Case(factors, rules, journey, proofs, enrolled, floor, *given)
-    for check in journey.checks:
+    return _answer(Case(factors, rules, journey, proofs, enrolled, floor, *given))
+
+
+def _answer(case: Case) -> Decision:
+    for check in case.journey.checks:
         if (decision := check.answer(case, check.name)) is not None:
             return decision
     raise AssertionError("the last check always answers")
