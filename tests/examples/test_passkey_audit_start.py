@@ -51,8 +51,9 @@ def test_what_passgate_reads_may_be_the_same(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_what_pip_installs_is_this_checkout() -> None:
     """A bare name would be somebody else's package of a public index."""
-    [line] = [one for one in (folder_of(4) / "requirements.txt").read_text().splitlines() if one[:1] not in ("", "#")]
-    assert (folder_of(4) / line).resolve() == ROOT
+    lines = [line for line in (folder_of(4) / "requirements.txt").read_text().splitlines() if line[:1] not in ("", "#")]
+    assert (folder_of(4) / lines[0]).resolve() == ROOT
+    assert [line.partition(">=")[0] for line in lines[1:]] == ["pydantic-settings"]
 
 
 def run(folder: Path, *command: str, **env: str) -> int:

@@ -83,7 +83,7 @@ def test_what_pip_installs_is_this_checkout() -> None:
     """A bare name would be somebody else's package of a public index."""
     lines = [line for line in (folder_of(3) / "requirements.txt").read_text().splitlines() if line[:1] not in ("", "#")]
     assert (folder_of(3) / lines[0]).resolve() == ROOT
-    assert [line.partition(">=")[0] for line in lines[1:]] == ["python-multipart"]
+    assert [line.partition(">=")[0] for line in lines[1:]] == ["python-multipart", "pydantic-settings"]
 
 
 # -- as a process ----------------------------------------------------------------------------------
