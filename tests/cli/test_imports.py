@@ -173,11 +173,12 @@ print("analysed", "dependant" in vars(route))
 """
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the first version of pydantic's models is not for them")
 def test_what_the_routes_import_is_imported_in_a_thread() -> None:
     """In a thread: in the event loop every request would wait for it."""
     done = subprocess.run([sys.executable, "-c", WARMED], check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["jinja2 False", "pydantic.v1 False", "analysed True"]
+    # Pydantic's models of the first version are not for newer interpreters, and not imported there.
+    older = ["pydantic.v1 False"] if sys.version_info < (3, 14) else []
+    assert done.stdout.splitlines() == ["jinja2 False", *older, "analysed True"]
 
 
 @pytest.mark.parametrize("package", ["sqlalchemy.dialects.oracle", "pydantic.v1", "alembic.autogenerate"])
